@@ -1,0 +1,91 @@
+// swift-tools-version: 6.2
+// The rooms of Drover. Pure decisions live in DroverCore; each outside world has one adapter; the services know only
+// the protocols of the core; the executable joins them. docs/architecture.md draws the picture.
+
+import PackageDescription
+
+/// CI sets `CI`, so a warning fails there; a user with a newer compiler is not stopped by one.
+let warnings: [SwiftSetting] = Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)]
+
+let house: [SwiftSetting] =
+  [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+  ] + warnings
+
+let grdb: [Target.Dependency] = [
+  .product(name: "GRDB", package: "GRDB.swift"),
+  .product(name: "GRDBSQLite", package: "GRDB.swift"),
+]
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "drover",
+  products: [
+    .executable(name: "drover", targets: ["drover"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // The decisions: no clock, no disk, no network, no imports.
+    .target(name: "DroverCore", swiftSettings: house),
+
+    // The outside worlds, one adapter each.
+    .systemLibrary(name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
+    .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC"], swiftSettings: house),
+    .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", logging], swiftSettings: house),
+    .target(name: "DroverSQLite", dependencies: ["DroverCore", "CSQLite"] + grdb, swiftSettings: house),
+
+    // The services: they import no adapter.
+    .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
+    .target(name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
+
+    // What a person touches.
+    .target(
+      name: "DroverConfiguration",
+      dependencies: ["DroverCore", .product(name: "Yams", package: "Yams")],
+      swiftSettings: house),
+    .executableTarget(
+      name: "drover",
+      dependencies: [
+        "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
+        logging,
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: house),
+
+    // Real servers and processes for the tests; never shipped.
+    .target(
+      name: "DroverTesting",
+      dependencies: [
+        "DroverCore",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ],
+      path: "Tests/Support",
+      swiftSettings: house),
+    .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore"], swiftSettings: house),
+    .testTarget(name: "DroverWireTests", dependencies: ["DroverWire"], swiftSettings: house),
+    .testTarget(name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting"], swiftSettings: house),
+    .testTarget(
+      name: "DroverSQLiteTests", dependencies: ["DroverSQLite", "DroverTesting"] + grdb, swiftSettings: house),
+    .testTarget(
+      name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting"], swiftSettings: house),
+    .testTarget(
+      name: "EndToEndTests",
+      dependencies: ["DroverTesting", "drover"] + grdb,
+      exclude: ["Scripts"],
+      swiftSettings: house),
+  ]
+)

@@ -1,0 +1,7 @@
+#include <sqlite3.h>
+
+// sqlite3_db_config() is variadic, which Swift cannot call.
+// https://www.sqlite.org/c3ref/c_dbconfig_enable_fkey.html#sqlitedbconfigenabletrigger
+static inline int drover_sqlite3_disable_triggers(sqlite3 *db) {
+  return sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, (int *)0);
+}
