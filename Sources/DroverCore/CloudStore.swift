@@ -1,0 +1,115 @@
+// The seam to the cloud's database. One transaction holds everything that one group of messages brings: upserts, covered
+// intervals, tombstones and dead letters. DroverSQLite implements it; PostgreSQL and the simulation's store follow the same.
+
+/// An event that is ready to be merged into its sink table.
+package struct SinkEvent: Equatable, Sendable {
+  package var seq: Int64?
+  package var localID: String
+  package var version: Int64
+  package var at: String?
+  /// The key's values for a stream with a table; empty without.
+  package var key: [Value]
+  package var content: Content
+
+  package init(seq: Int64?, localID: String, version: Int64, at: String?, key: [Value], content: Content) {
+    self.seq = seq
+    self.localID = localID
+    self.version = version
+    self.at = at
+    self.key = key
+    self.content = content
+  }
+}
+
+/// Where events of one stream of one machine go.
+package struct Sink: Hashable, Sendable {
+  package var machine: MachineID
+  package var stream: StreamName
+  package var kind: Kind
+  /// nil: a table of `machine_id, local_id, occurred_at, body`.
+  package var schema: StreamSchema?
+
+  package init(machine: MachineID, stream: StreamName, kind: Kind, schema: StreamSchema?) {
+    self.machine = machine
+    self.stream = stream
+    self.kind = kind
+    self.schema = schema
+  }
+}
+
+/// What became of one event.
+package enum MergeOutcome: Equatable, Sendable {
+  case applied
+  /// The same or a newer state is there already.
+  case superseded
+  /// The sink cannot take it; it belongs to the dead letters, with this reason.
+  case refused(DeadLetterReason, detail: String)
+}
+
+/// Why something could not be applied; the names stand in the table of dead letters.
+package enum DeadLetterReason: String, Sendable {
+  case topic
+  case unparsable
+  case tooLarge = "too_large"
+  case event
+  /// The same ID with another content, in a stream of immutable facts.
+  case conflict
+  case schema
+  case store
+}
+
+/// Something that could not be applied, with what is needed to look into it and to try again.
+package struct DeadLetter: Equatable, Sendable {
+  package var topic: String
+  package var machine: MachineID?
+  package var stream: StreamName?
+  package var reason: DeadLetterReason
+  package var detail: String
+  package var raw: ArraySlice<UInt8>
+
+  package init(
+    topic: String, machine: MachineID?, stream: StreamName?, reason: DeadLetterReason, detail: String,
+    raw: ArraySlice<UInt8>
+  ) {
+    self.topic = topic
+    self.machine = machine
+    self.stream = stream
+    self.reason = reason
+    self.detail = detail
+    self.raw = raw
+  }
+}
+
+/// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
+package protocol CloudTransaction {
+  /// The intervals received of one stream in one epoch.
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet
+  func setReceived(_ set: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws
+
+  /// The schema that a machine's stream was described with, or nil.
+  func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?
+  /// Makes or widens the sink table. Returns why that cannot be, or nil.
+  func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
+
+  /// Merges events in their order; one outcome each.
+  func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
+  /// Forgets tombstones that no older event of this epoch can meet any more.
+  func retireTombstones(machine: MachineID, epoch: Epoch, stream: StreamName, front: Int64) throws
+
+  /// Keeps a dead letter; the same bytes on the same topic again only raise its count.
+  func bury(_ letter: DeadLetter) throws
+  /// Notes what a machine said of itself.
+  func setStatus(_ status: MachineStatus, machine: MachineID) throws
+  /// Notes that a machine was heard, and its epoch.
+  func heard(machine: MachineID, epoch: Epoch?) throws
+  /// The epoch in which a machine was last heard.
+  func epoch(of machine: MachineID) throws -> Epoch?
+  func machines() throws -> [MachineID]
+  /// Streams with received intervals in this epoch.
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet]
+}
+
+package protocol CloudStore: AnyObject {
+  /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains.
+  func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result
+}

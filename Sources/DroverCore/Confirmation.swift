@@ -1,0 +1,33 @@
+/// What the cloud has committed of one machine's outbox. Only this lets the edge forget.
+package struct Confirmation: Equatable, Sendable {
+  package var epoch: Epoch
+  /// Names the consumer's broker session: another one means that messages acknowledged before may never have reached it.
+  package var session: String
+  /// The cloud's wall clock when it said so, microseconds since 1970.
+  package var at: Int64
+  package var streams: [StreamName: IntervalSet]
+
+  package init(epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet]) {
+    self.epoch = epoch
+    self.session = session
+    self.at = at
+    self.streams = streams
+  }
+}
+
+/// The retained birth message and last will of a machine.
+package struct MachineStatus: Equatable, Sendable {
+  package var isOnline: Bool
+  package var epoch: Epoch?
+  /// Drover's version at the edge.
+  package var software: String?
+  /// When it was said, microseconds since 1970; nil in a last will, which the broker says later.
+  package var at: Int64?
+
+  package init(isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?) {
+    self.isOnline = isOnline
+    self.epoch = epoch
+    self.software = software
+    self.at = at
+  }
+}

@@ -1,0 +1,93 @@
+// The seam to the edge's database: the outbox, the tables it speaks of, and the bookkeeping. DroverSQLite implements it.
+// All calls come from one thread and return within a short time: a lock that is held by the app is an error to try again.
+
+/// A stream as the edge's database knows it.
+package struct EdgeStream: Equatable, Sendable {
+  /// Its number in the outbox; never used again for another stream.
+  package var number: Int
+  package var name: StreamName
+  package var kind: Kind
+  /// The table it is captured from; nil for a stream fed by `emit` and the intake.
+  package var table: String?
+  /// The table's columns; nil without a table, or while the table is not there.
+  package var schema: StreamSchema?
+
+  package init(number: Int, name: StreamName, kind: Kind, table: String?, schema: StreamSchema?) {
+    self.number = number
+    self.name = name
+    self.kind = kind
+    self.table = table
+    self.schema = schema
+  }
+}
+
+/// One entry of the outbox with what its row holds now.
+package struct OutboxEntry: Equatable, Sendable {
+  package var seq: Int64
+  package var stream: Int
+  package var version: Int64
+  /// The key's values, in the key's order; for a stream without a table one text, the local ID.
+  package var key: [Value]
+  /// `.none` when the row is gone: a delete.
+  package var content: Content
+
+  package init(seq: Int64, stream: Int, version: Int64, key: [Value], content: Content) {
+    self.seq = seq
+    self.stream = stream
+    self.version = version
+    self.key = key
+    self.content = content
+  }
+}
+
+/// What one read transaction found.
+package struct OutboxRead: Equatable, Sendable {
+  package var entries: [OutboxEntry]
+  /// Everything of the request up to here was looked at.
+  package var scannedThrough: Int64
+  /// The highest sequence number given so far.
+  package var lastSeq: Int64
+
+  package init(entries: [OutboxEntry], scannedThrough: Int64, lastSeq: Int64) {
+    self.entries = entries
+    self.scannedThrough = scannedThrough
+    self.lastSeq = lastSeq
+  }
+}
+
+package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
+  /// The app holds the lock: try again soon.
+  case busy
+  /// The tables are not what they were when the streams were last looked at: call `refresh`.
+  case schemaChanged
+  /// Anything else; the text names operation, subject, cause and what to do.
+  case failed(String)
+
+  package var description: String {
+    switch self {
+    case .busy: "the database is locked by another program"
+    case .schemaChanged: "the database's schema has changed"
+    case .failed(let text): text
+    }
+  }
+}
+
+package protocol EdgeStore: AnyObject {
+  var epoch: Epoch { get }
+  var streams: [EdgeStream] { get }
+  /// Rows that were there before Drover still wait to enter the outbox.
+  var hasBackfill: Bool { get }
+
+  /// Whether another connection has committed since the last call.
+  func hasChanged() throws(EdgeStoreError) -> Bool
+  /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.
+  func refresh() throws(EdgeStoreError) -> Bool
+  /// Per stream what is `synced` and not forgotten.
+  func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet]
+  /// Reads entries and their rows in one read transaction; stops early after about `maximumBytes` of values.
+  func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead
+  /// Puts up to `limit` rows that were there before Drover into the outbox; true when more are left.
+  func backfill(limit: Int) throws(EdgeStoreError) -> Bool
+  /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
+  func settle(_ settlement: Settlement) throws(EdgeStoreError)
+}

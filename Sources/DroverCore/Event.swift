@@ -1,0 +1,51 @@
+// Events and frames, as values. DroverWire turns them into bytes and back.
+
+/// What an event says about its row.
+package enum Content: Equatable, Sendable {
+  /// Nothing: a delete.
+  case none
+  /// The row's values in the order of the schema's columns.
+  case row([Value])
+  /// A body that no table describes: JSON text, kept as it was written.
+  case json(ArraySlice<UInt8>)
+}
+
+/// One change of one stream, as the cloud reads it from a frame.
+package struct Event: Equatable, Sendable {
+  /// The outbox's counter; nil for a bare event of a third-party client.
+  package var seq: Int64?
+  /// The row's own key at the edge, as text.
+  package var localID: String
+  package var operation: Operation
+  /// Hybrid logical clock, microseconds; nil for a bare event that brought none.
+  package var version: Int64?
+  /// When it happened, as the sender wrote it; nil if it did not.
+  package var at: String?
+  package var content: Content
+
+  package init(
+    seq: Int64?, localID: String, operation: Operation, version: Int64?, at: String? = nil, content: Content
+  ) {
+    self.seq = seq
+    self.localID = localID
+    self.operation = operation
+    self.version = version
+    self.at = at
+    self.content = content
+  }
+}
+
+/// What a frame says before its events.
+package struct FrameHeader: Equatable, Sendable {
+  package var epoch: Epoch
+  /// What the frame covers of its stream: all that is left there is in it.
+  package var interval: Interval
+  /// The schema its rows are written under; nil for a stream without a table.
+  package var schema: SchemaID?
+
+  package init(epoch: Epoch, interval: Interval, schema: SchemaID?) {
+    self.epoch = epoch
+    self.interval = interval
+    self.schema = schema
+  }
+}

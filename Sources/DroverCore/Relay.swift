@@ -1,0 +1,388 @@
+// The relay's decisions: what to read next, what a frame may claim to cover, what a PUBACK means and what a confirmation
+// means. It has no clock, no disk and no network; DroverEdge asks it and does what it says.
+//
+// Every sequence number of a stream is in one of these places, and only a confirmation takes it to the last:
+//   unread       not looked at yet (the same for all streams: one pass reads the outbox in commit order)
+//   again        claimed once, but refused, lost or held back: to be read and sent again
+//   outstanding  in a frame that is in flight, or acknowledged and waiting for its confirmation
+//   confirmed    the cloud has committed it
+//   vacant       none of these: nothing was left there when it was read, so the next frame covers it in passing
+
+package struct Relay: Sendable {
+  package typealias Instant = ContinuousClock.Instant
+
+  package struct Limits: Equatable, Sendable {
+    /// Most unconfirmed events outside the edge's disk.
+    package var windowEvents = 20_000
+    /// Most unconfirmed bytes of frames outside the edge's disk.
+    package var windowBytes = 16 << 20
+    /// Most outbox entries of one read.
+    package var readEvents = 1000
+    /// When this many entries wait beyond a read, the live lane jumps to the newest and leaves the rest to the backlog lane.
+    package var liveLag: Int64 = 5000
+
+    package init() {}
+  }
+
+  /// What to do next.
+  package enum Step: Equatable, Sendable {
+    case read(ReadRequest)
+    /// Put the next rows of a table that was there before Drover into the outbox.
+    case backfill
+    /// Nothing, for at most this long; nil: until something happens.
+    case wait(Duration?)
+  }
+
+  /// One frame on its way.
+  package struct Publication: Equatable, Sendable {
+    package let stream: Int
+    package let interval: Interval
+    package let events: Int
+    package let bytes: Int
+    fileprivate var order: Int
+    fileprivate var publishedAt: Instant
+    fileprivate var acknowledgedAt: Instant?
+  }
+
+  private struct Stream {
+    var confirmed = IntervalSet()
+    var outstanding = IntervalSet()
+    var again = IntervalSet()
+    var againAt: Instant?
+    var attempt = 0
+    var awaiting: [Publication] = []
+
+    /// The highest number below `seq` that somebody else answers for.
+    func taken(below seq: Int64) -> Int64 {
+      max(confirmed.lastMember(below: seq), outstanding.lastMember(below: seq), again.lastMember(below: seq))
+    }
+  }
+
+  private let limits: Limits
+  private let backoff: Backoff
+  private var streams: [Int: Stream] = [:]
+  private var inFlight: [PublishToken: Publication] = [:]
+  private var unread = IntervalSet(CollectionOfOne(Interval(after: 0, through: .max)))
+  private var liveAfter: Int64 = 0
+  private var hasNews = true
+  private var hasBackfill: Bool
+  private var isConnected = false
+  private var readyAt: Instant?
+  private var cloudSession: String?
+  private var settlement = Settlement()
+  private var nextOrder = 0
+  private var highestConfirmedOrder = -1
+  private var probeAttempt = 0
+  private var probeAt: Instant?
+  private var roundTrip: Duration = .milliseconds(250)
+
+  package private(set) var outstandingEvents = 0
+  package private(set) var outstandingBytes = 0
+
+  /// - Parameters:
+  ///   - acknowledged: for each stream what an earlier run left `synced` and unconfirmed.
+  ///   - hasBackfill: rows that were there before Drover still wait to enter the outbox.
+  package init(limits: Limits, backoff: Backoff, acknowledged: [Int: IntervalSet], hasBackfill: Bool, now: Instant) {
+    self.limits = limits
+    self.backoff = backoff
+    self.hasBackfill = hasBackfill
+    for (stream, set) in acknowledged {
+      for interval in set.intervals {
+        streams[stream, default: Stream()].outstanding.insert(interval)
+        let events = Int(clamping: interval.through - interval.after)
+        var publication = Publication(
+          stream: stream, interval: interval, events: events, bytes: 0, order: -1, publishedAt: now)
+        publication.acknowledgedAt = now
+        streams[stream]!.awaiting.append(publication)
+        outstandingEvents += events
+      }
+    }
+    if outstandingEvents > 0 { armProbe(now: now) }
+  }
+
+  // MARK: What happens outside
+
+  /// The broker took the connection. Reading starts when the retained confirmation is there, or after `patience`: what
+  /// the cloud has already is forgotten, not sent again.
+  package mutating func connected(sessionPresent: Bool, patience: Duration, now: Instant) {
+    isConnected = true
+    readyAt = now.advanced(by: patience)
+    hasNews = true
+    // The broker forgot this client's session, so it may have lost the messages it acknowledged too.
+    if !sessionPresent { suspectAll() }
+    for index in streams.keys where !streams[index]!.again.isEmpty { streams[index]!.againAt = now }
+  }
+
+  /// Publications without a PUBACK will get none: their rows are read and sent again.
+  package mutating func disconnected() {
+    isConnected = false
+    for publication in inFlight.values { giveBack(publication, notBefore: nil) }
+    inFlight = [:]
+  }
+
+  /// Another program has committed something to the database.
+  package mutating func news() { hasNews = true }
+
+  /// What was read, before its frames are claimed.
+  /// - Parameters:
+  ///   - scannedThrough: everything of the request up to here was looked at.
+  ///   - lastSeq: the highest sequence number that existed when it was read.
+  package mutating func didRead(_ request: ReadRequest, scannedThrough: Int64, lastSeq: Int64) {
+    guard case .fresh(let after, _, _) = request else { return }
+    if scannedThrough > after { unread.remove(Interval(after: after, through: scannedThrough)) }
+    guard after == liveAfter else { return }
+    liveAfter = lastSeq - scannedThrough > limits.liveLag ? lastSeq : scannedThrough
+    hasNews = scannedThrough < lastSeq && liveAfter == scannedThrough
+  }
+
+  /// Whether an event may stand behind another in one frame: nobody else answers for a number between them.
+  package func canJoin(stream: Int, previous: Int64, next: Int64) -> Bool {
+    (streams[stream]?.taken(below: next) ?? 0) <= previous
+  }
+
+  /// What a frame with these events may say that it covers: down to the next number that somebody else answers for.
+  package func coverage(stream: Int, first: Int64, last: Int64, request: ReadRequest) -> Interval {
+    switch request {
+    case .again(_, let interval, _):
+      // Exactly what was asked for again, cut where this frame's events end.
+      Interval(after: max(interval.after, streams[stream]?.outstanding.lastMember(below: first) ?? 0), through: last)
+    case .fresh:
+      Interval(after: max(unread.lastMember(below: first), streams[stream]?.taken(below: first) ?? 0), through: last)
+    }
+  }
+
+  /// Whether frames of this stream may be published now, or have to wait (`held`).
+  package func isHeld(stream: Int, now: Instant) -> Bool {
+    guard let againAt = streams[stream]?.againAt else { return false }
+    return againAt > now
+  }
+
+  /// A frame was handed to the connection.
+  package mutating func published(
+    _ token: PublishToken, stream: Int, interval: Interval, events: Int, bytes: Int, now: Instant
+  ) {
+    streams[stream, default: Stream()].again.remove(interval)
+    streams[stream]!.outstanding.insert(interval)
+    inFlight[token] = Publication(
+      stream: stream, interval: interval, events: max(events, 1), bytes: bytes, order: nextOrder, publishedAt: now)
+    nextOrder += 1
+    outstandingEvents += max(events, 1)
+    outstandingBytes += bytes
+  }
+
+  /// A frame was read but not sent: its stream is held, or the connection was gone.
+  package mutating func held(stream: Int, interval: Interval) {
+    streams[stream, default: Stream()].again.insert(interval)
+  }
+
+  /// Returns the publication that the PUBACK answers, nil when it was none of the relay's.
+  @discardableResult
+  package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication? {
+    guard var publication = inFlight.removeValue(forKey: token) else { return nil }
+    guard reason == .success else {
+      let attempt = streams[publication.stream]!.attempt
+      streams[publication.stream]!.attempt = attempt + 1
+      giveBack(publication, notBefore: now.advanced(by: backoff.delay(attempt: attempt)))
+      return publication
+    }
+    streams[publication.stream]!.attempt = 0
+    // The confirmation may have overtaken the PUBACK.
+    if streams[publication.stream]!.confirmed.contains(publication.interval) { return publication }
+    publication.acknowledgedAt = now
+    streams[publication.stream]!.awaiting.append(publication)
+    settlement.synced[publication.stream, default: IntervalSet()].insert(publication.interval)
+    if probeAt == nil { armProbe(now: now) }
+    return publication
+  }
+
+  /// The cloud has committed. `sets` holds the streams that this machine knows, by number.
+  package mutating func confirmed(_ sets: [Int: IntervalSet], session: String, now: Instant) {
+    readyAt = nil
+    if let known = cloudSession, known != session { suspectAll() }
+    cloudSession = session
+    for (index, set) in sets {
+      var stream = streams[index, default: Stream()]
+      let fresh = set.subtracting(stream.confirmed)
+      guard !fresh.isEmpty else { continue }
+      stream.confirmed.formUnion(set)
+      stream.outstanding.subtract(set)
+      stream.again.subtract(set)
+      settlement.confirmed[index, default: IntervalSet()].formUnion(fresh)
+      settlement.synced[index]?.subtract(fresh)
+      stream.awaiting.removeAll { publication in
+        guard stream.confirmed.contains(publication.interval) else { return false }
+        release(publication, now: now)
+        return true
+      }
+      for (token, publication) in inFlight
+      where publication.stream == index && stream.confirmed.contains(publication.interval) {
+        release(publication, now: now)
+        inFlight[token] = nil
+      }
+      // What is missing below something confirmed, and in nobody's hands, will not come by itself: nothing was left in it, or it was
+      // in a message that is gone.
+      var holes = IntervalSet(stream.confirmed.gaps)
+      holes.subtract(unread)
+      holes.subtract(stream.outstanding)
+      stream.again.formUnion(holes)
+      streams[index] = stream
+      probeAttempt = 0
+      armProbe(now: now)
+    }
+  }
+
+  /// How a step of `backfill` went.
+  package mutating func didBackfill(hasMore: Bool) {
+    hasBackfill = hasMore
+    hasNews = true
+  }
+
+  /// A table appeared whose rows have to be brought.
+  package mutating func backfillNeeded() { hasBackfill = true }
+
+  // MARK: What to do
+
+  package mutating func next(now: Instant) -> Step {
+    guard isConnected else { return .wait(nil) }
+    if let readyAt {
+      guard readyAt <= now else { return .wait(now.duration(to: readyAt)) }
+      self.readyAt = nil
+    }
+    let wake = findLost(now: now)
+    guard outstandingEvents < limits.windowEvents, outstandingBytes < limits.windowBytes else { return .wait(wake) }
+    let limit = min(limits.readEvents, limits.windowEvents - outstandingEvents)
+
+    for (index, stream) in streams where !isHeld(stream: index, now: now) {
+      if let interval = stream.again.intervals.first {
+        return .read(.again(stream: index, interval: interval, limit: limit))
+      }
+    }
+    if hasNews { return .read(.fresh(after: liveAfter, through: .max, limit: limit)) }
+    // The backlog leaves a tenth of the window to what happens now.
+    if outstandingEvents < limits.windowEvents / 10 * 9, let oldest = unread.intervals.first, oldest.after < liveAfter {
+      return .read(.fresh(after: oldest.after, through: min(oldest.through, liveAfter), limit: limit))
+    }
+    if hasBackfill, outstandingEvents < limits.windowEvents / 2 { return .backfill }
+    return .wait(wake)
+  }
+
+  /// Marks and forgets what has come to be since the last call; put it back with `settlementFailed` when the store could not.
+  package mutating func takeSettlement() -> Settlement {
+    defer { settlement = Settlement() }
+    return settlement
+  }
+
+  package mutating func settlementFailed(_ failed: Settlement) {
+    for (stream, set) in failed.synced { settlement.synced[stream, default: IntervalSet()].formUnion(set) }
+    for (stream, set) in failed.confirmed {
+      settlement.confirmed[stream, default: IntervalSet()].formUnion(set)
+      settlement.synced[stream]?.subtract(set)
+    }
+  }
+
+  package var hasSettlement: Bool { !settlement.isEmpty }
+  /// No frame waits for its PUBACK.
+  package var isQuiet: Bool { inFlight.isEmpty }
+  /// How long a frame takes from publication to confirmation, smoothed.
+  package var smoothedRoundTrip: Duration { roundTrip }
+
+  // MARK: Loss
+
+  /// Frames acknowledged before one that is confirmed, and still not confirmed after a grace period, are lost: the broker delivers
+  /// in order. Returns how long to wait for the next such judgement.
+  private mutating func findLost(now: Instant) -> Duration? {
+    let grace = max(.seconds(1), roundTrip * 4)
+    var next: Instant?
+    for index in streams.keys {
+      let stream = streams[index]!
+      let late = stream.awaiting.filter { $0.order < highestConfirmedOrder }
+      if !late.isEmpty {
+        let lost = late.filter { $0.acknowledgedAt!.advanced(by: grace) <= now }
+        if lost.isEmpty {
+          next = earlier(next, late.map { $0.acknowledgedAt!.advanced(by: grace) }.min()!)
+        } else {
+          let orders = Set(lost.map(\.interval))
+          streams[index]!.awaiting.removeAll { orders.contains($0.interval) }
+          for publication in lost { giveBack(publication, notBefore: nil) }
+        }
+      }
+      if let againAt = stream.againAt, againAt > now, !stream.again.isEmpty { next = earlier(next, againAt) }
+    }
+    if let due = probeAt {
+      if due <= now { probe(now: now) }
+      if let probeAt { next = earlier(next, probeAt) }
+    }
+    return next.map { max(.zero, now.duration(to: $0)) }
+  }
+
+  /// Silence: the cloud may be away, or the last frames may be lost. One frame is sent again, ever more rarely; its confirmation
+  /// shows what became of the others.
+  private mutating func probe(now: Instant) {
+    let oldest = streams.values.compactMap(\.awaiting.first).min { $0.publishedAt < $1.publishedAt }
+    guard let oldest else {
+      probeAt = nil
+      return
+    }
+    streams[oldest.stream]!.awaiting.removeFirst()
+    giveBack(oldest, notBefore: nil)
+    probeAttempt += 1
+    armProbe(now: now)
+  }
+
+  private mutating func armProbe(now: Instant) {
+    guard streams.values.contains(where: { !$0.awaiting.isEmpty }) || !inFlight.isEmpty else {
+      probeAt = nil
+      return
+    }
+    let delay = Duration.seconds(30) * (1 << min(probeAttempt, 5))
+    probeAt = now.advanced(by: min(delay, .seconds(600)))
+  }
+
+  /// Everything acknowledged and unconfirmed may be gone.
+  private mutating func suspectAll() {
+    for index in streams.keys {
+      let awaiting = streams[index]!.awaiting
+      streams[index]!.awaiting = []
+      for publication in awaiting { giveBack(publication, notBefore: nil) }
+    }
+  }
+
+  private mutating func giveBack(_ publication: Publication, notBefore: Instant?) {
+    outstandingEvents -= publication.events
+    outstandingBytes -= publication.bytes
+    var stream = streams[publication.stream]!
+    stream.outstanding.remove(publication.interval)
+    var missing = IntervalSet(CollectionOfOne(publication.interval))
+    missing.subtract(stream.confirmed)
+    stream.again.formUnion(missing)
+    stream.againAt = notBefore
+    streams[publication.stream] = stream
+  }
+
+  private mutating func release(_ publication: Publication, now: Instant) {
+    outstandingEvents -= publication.events
+    outstandingBytes -= publication.bytes
+    guard publication.order >= 0 else { return }
+    highestConfirmedOrder = max(highestConfirmedOrder, publication.order)
+    roundTrip = roundTrip * 7 / 8 + publication.publishedAt.duration(to: now) / 8
+  }
+
+  private func earlier(_ a: Instant?, _ b: Instant) -> Instant { a.map { min($0, b) } ?? b }
+}
+
+/// What the edge's store is to write down: what the broker has acknowledged and what the cloud has confirmed, per stream.
+package struct Settlement: Equatable, Sendable {
+  package var synced: [Int: IntervalSet] = [:]
+  package var confirmed: [Int: IntervalSet] = [:]
+
+  package init() {}
+  package var isEmpty: Bool { synced.values.allSatisfy(\.isEmpty) && confirmed.values.allSatisfy(\.isEmpty) }
+}
+
+/// What to read from the outbox.
+package enum ReadRequest: Equatable, Sendable {
+  /// Entries of all streams in an interval, in commit order, that are not marked `synced`.
+  case fresh(after: Int64, through: Int64, limit: Int)
+  /// What is left of one stream in an interval, `synced` or not.
+  case again(stream: Int, interval: Interval, limit: Int)
+}

@@ -1,0 +1,93 @@
+// What a stream's rows look like: the columns as the source declares them and which of them are the key. The cloud makes
+// the sink table of it; every frame names the schema it was written under.
+
+package struct Column: Hashable, Sendable {
+  package let name: String
+  /// The declared type as it stands in the source's CREATE TABLE, e.g. `NVARCHAR(160)`; may be empty.
+  package let declaredType: String
+
+  package init(name: String, declaredType: String) {
+    self.name = name
+    self.declaredType = declaredType
+  }
+
+  /// SQLite's column affinity. Source: https://www.sqlite.org/datatype3.html, section 3.1.
+  package var affinity: Affinity {
+    let type = declaredType.uppercased()
+    func has(_ word: String) -> Bool { type.contains(word) }
+    if has("INT") { return .integer }
+    if has("CHAR") || has("CLOB") || has("TEXT") { return .text }
+    if has("BLOB") || type.isEmpty { return .blob }
+    if has("REAL") || has("FLOA") || has("DOUB") { return .real }
+    return .numeric
+  }
+}
+
+package enum Affinity: Sendable { case integer, text, blob, real, numeric }
+
+/// Names one schema of a stream: 16 hexadecimal digits computed from its content.
+package struct SchemaID: Hashable, Sendable, CustomStringConvertible {
+  package let text: String
+  package init(text: String) { self.text = text }
+  package var description: String { text }
+}
+
+package struct StreamSchema: Hashable, Sendable {
+  package let kind: Kind
+  package let columns: [Column]
+  /// Positions in `columns` of the local key, in the key's own order; never empty.
+  package let key: [Int]
+  package let id: SchemaID
+
+  /// The column that stands for SQLite's rowid where a table has no primary key of its own.
+  package static let rowidColumn = "drover_rowid"
+
+  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names.
+  package init(kind: Kind, columns: [Column], key: [Int]) throws(InvalidName) {
+    guard !columns.isEmpty else { throw InvalidName(message: "a table has at least one column") }
+    guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains) else {
+      throw InvalidName(message: "the key names one or more of the columns, each once")
+    }
+    var seen: Set<String> = []
+    for column in columns {
+      let lower = column.name.lowercased()
+      guard !column.name.isEmpty, !column.name.utf8.contains(0) else {
+        throw InvalidName(message: "a column has a name without NUL")
+      }
+      guard lower != "machine_id", !lower.hasPrefix("drover_") || lower == Self.rowidColumn else {
+        throw InvalidName(message: "the column name \(column.name) is reserved for Drover's own bookkeeping")
+      }
+      guard seen.insert(lower).inserted else { throw InvalidName(message: "two columns are named \(column.name)") }
+    }
+    self.kind = kind
+    self.columns = columns
+    self.key = key
+    var hash = FNV1a()
+    hash.combine(kind.rawValue)
+    for column in columns {
+      hash.combine(column.name)
+      hash.combine(column.declaredType)
+    }
+    for index in key { hash.combine(columns[index].name) }
+    self.id = SchemaID(text: hash.hexadecimal)
+  }
+
+  package func keyValues(of row: [Value]) -> [Value] { key.map { row[$0] } }
+}
+
+/// Fowler–Noll–Vo, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): names a schema, guards nothing.
+private struct FNV1a {
+  private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+
+  mutating func combine(_ text: String) {
+    for byte in text.utf8 { add(byte) }
+    add(0)  // a separator, so that ("ab","c") is not ("a","bc")
+  }
+
+  private mutating func add(_ byte: UInt8) { state = (state ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+
+  var hexadecimal: String {
+    let digits = String(state, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}

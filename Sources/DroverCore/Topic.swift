@@ -1,0 +1,66 @@
+// The topic grammar of version 1: what may be said where. docs/protocol.md holds the table.
+
+/// A topic below `drover/v1/`.
+package enum Topic: Equatable, Sendable {
+  /// Frames and bare events, edge to cloud.
+  case events(MachineID, Kind, StreamName)
+  /// The retained description of a stream's table, edge to cloud.
+  case schema(MachineID, StreamName)
+  /// The retained birth message and last will, edge to cloud.
+  case status(MachineID)
+  /// The retained confirmation, cloud to edge.
+  case confirm(MachineID)
+  /// A request, cloud to edge.
+  case command(MachineID, name: String)
+  /// Its answer, edge to cloud.
+  case reply(MachineID, id: String)
+
+  package static let prefix = "drover/v1/"
+  /// Everything that Drover says and hears.
+  package static let everything = "drover/v1/#"
+
+  package static func confirmFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/confirm" }
+  package static func commandFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/command/+" }
+
+  package var machine: MachineID {
+    switch self {
+    case .events(let machine, _, _), .schema(let machine, _), .status(let machine), .confirm(let machine),
+      .command(let machine, _), .reply(let machine, _):
+      machine
+    }
+  }
+
+  package var text: String {
+    switch self {
+    case .events(let machine, let kind, let stream): "\(Self.prefix)\(machine)/\(kind.rawValue)/\(stream)"
+    case .schema(let machine, let stream): "\(Self.prefix)\(machine)/schema/\(stream)"
+    case .status(let machine): "\(Self.prefix)\(machine)/status"
+    case .confirm(let machine): "\(Self.prefix)\(machine)/confirm"
+    case .command(let machine, let name): "\(Self.prefix)\(machine)/command/\(name)"
+    case .reply(let machine, let id): "\(Self.prefix)\(machine)/reply/\(id)"
+    }
+  }
+
+  /// Reads a topic. Throws with the level that breaks the grammar and what is allowed there.
+  package init(parsing text: String) throws(InvalidName) {
+    guard text.hasPrefix(Self.prefix) else {
+      throw InvalidName(message: "the topic does not begin with \(Self.prefix)")
+    }
+    let levels = text.dropFirst(Self.prefix.count).split(separator: "/", omittingEmptySubsequences: false)
+    let machine = try MachineID(String(levels[0]))
+    switch (levels.count, levels.count > 1 ? levels[1] : "") {
+    case (2, "status"): self = .status(machine)
+    case (2, "confirm"): self = .confirm(machine)
+    case (3, "schema"): self = .schema(machine, try StreamName(String(levels[2])))
+    case (3, "command"): self = .command(machine, name: String(levels[2]))
+    case (3, "reply"): self = .reply(machine, id: String(levels[2]))
+    case (3, let level):
+      guard let kind = Kind(rawValue: String(level)) else { throw Self.unknown }
+      self = .events(machine, kind, try StreamName(String(levels[2])))
+    default: throw Self.unknown
+    }
+  }
+
+  private static let unknown = InvalidName(
+    message: "no such topic; expected \(prefix)MACHINE/ and snapshot/STREAM, payload/STREAM, batch/STREAM, schema/STREAM or status")
+}

@@ -1,0 +1,119 @@
+// The retained documents of the protocol and their JSON: schema, status and confirmation. docs/protocol.md shows each.
+
+package import DroverCore
+
+extension StreamSchema {
+  package var document: [UInt8] {
+    Array(
+      JSON.object([
+        ("v", 1), ("schema", .string(id.text)), ("kind", .string(kind.rawValue)),
+        ("key", .array(key.map { .string(columns[$0].name) })),
+        ("columns", .array(columns.map { .object([("name", .string($0.name)), ("type", .string($0.declaredType))]) })),
+      ]).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let parsed = try JSONDocument(parsing: document)
+    let members = parsed.members
+    try members.requireVersion1()
+    let kindName = try members.string("kind")
+    guard let kind = Kind(rawValue: kindName) else { throw WireError("\"kind\" is snapshot, payload or batch") }
+    var columns: [Column] = []
+    for element in try members.array("columns") {
+      let column = try element.members()
+      columns.append(Column(name: try column.string("name"), declaredType: try column.string("type")))
+    }
+    var key: [Int] = []
+    for element in try members.array("key") {
+      let name = try element.string()
+      guard let index = columns.firstIndex(where: { $0.name == name }) else {
+        throw WireError("the key names a column that is not there")
+      }
+      key.append(index)
+    }
+    do { try self.init(kind: kind, columns: columns, key: key) } catch { throw WireError(error.message) }
+    // The id is computed, not believed: two sides that disagree would otherwise mistake rows.
+    guard try members.string("schema") == id.text else { throw WireError("\"schema\" is not the id of this content") }
+  }
+}
+
+extension Confirmation {
+  package var document: [UInt8] {
+    let streams = streams.sorted { $0.key < $1.key }.map { name, set in
+      (
+        name.text,
+        JSON.object([
+          ("through", .integer(set.front)),
+          ("ahead", .array(set.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
+        ])
+      )
+    }
+    return Array(
+      JSON.object([
+        ("v", 1), ("epoch", .string(epoch.text)), ("session", .string(session)),
+        ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at)), ("streams", .object(streams)),
+      ]).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let parsed = try JSONDocument(parsing: document)
+    let members = parsed.members
+    try members.requireVersion1()
+    let listed = try members.object("streams")
+    var streams: [StreamName: IntervalSet] = [:]
+    for name in listed.names {
+      let stream = try listed.object(name)
+      var set = IntervalSet()
+      let front = try stream.integer("through")
+      if front > 0 { set.insert(Interval(after: 0, through: front)) }
+      for element in try stream.array("ahead") {
+        let (after, through) = try element.pair()
+        guard after >= 0, after < through else { throw WireError("\"ahead\" holds an empty interval") }
+        set.insert(Interval(after: after, through: through))
+      }
+      do { streams[try StreamName(name)] = set } catch { throw WireError(error.message) }
+    }
+    do {
+      self.init(
+        epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
+        at: try members.integer("at_us"), streams: streams)
+    } catch let error as InvalidName {
+      throw WireError(error.message)
+    } catch let error as WireError {
+      throw error
+    } catch {
+      throw WireError("\(error)")
+    }
+  }
+}
+
+extension MachineStatus {
+  package var document: [UInt8] {
+    var members: [(String, JSON)] = [("v", 1), ("online", .bool(isOnline))]
+    if let epoch { members.append(("epoch", .string(epoch.text))) }
+    if let software { members.append(("software", .string(software))) }
+    if let at { members += [("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at))] }
+    return Array(JSON.object(members).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let parsed = try JSONDocument(parsing: document)
+    let members = parsed.members
+    try members.requireVersion1()
+    var epoch: Epoch?
+    if members.has("epoch") {
+      let text = try members.string("epoch")
+      do { epoch = try Epoch(text) } catch { throw WireError(error.message) }
+    }
+    self.init(
+      isOnline: try members.bool("online"), epoch: epoch,
+      software: members.has("software") ? try members.string("software") : nil,
+      at: members.has("at_us") ? try members.integer("at_us") : nil)
+  }
+}
+
+extension JSONDocument.Members {
+  fileprivate func requireVersion1() throws(WireError) {
+    guard try integer("v") == 1 else { throw WireError("\"v\" is not 1") }
+  }
+}

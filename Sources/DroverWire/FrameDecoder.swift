@@ -1,0 +1,210 @@
+// Reads what arrives on an event topic: a frame of an edge agent, or a bare event of a third-party client. One event that
+// makes no sense is set apart with its own text and reason; the others of its frame are read.
+
+package import DroverCore
+
+/// An event that could not be read.
+package struct BrokenEvent: Error, Equatable, Sendable {
+  package var reason: String
+  package var raw: ArraySlice<UInt8>
+}
+
+package struct DecodedFrame: Sendable {
+  package var header: FrameHeader
+  package var events: [Result<Event, BrokenEvent>]
+}
+
+package enum DecodedMessage: Sendable {
+  case frame(DecodedFrame)
+  case bare(Event)
+  /// The frame's schema is not known (yet).
+  case unknownSchema(FrameHeader)
+}
+
+package enum FrameDecoder {
+  /// - Parameters:
+  ///   - payload: the message's bytes; values of the result are slices of them.
+  ///   - known: the schema of that name, or nil; its errors are passed on.
+  package static func decode(
+    _ payload: [UInt8], known: (SchemaID) throws -> StreamSchema?
+  ) throws -> DecodedMessage {
+    guard String(validating: payload, as: UTF8.self) != nil else { throw WireError("the message is not UTF-8") }
+    var scanner = JSONScanner(payload[...])
+    var fields = Fields()
+    var bare = EventFields()
+    var events: [Result<Event, BrokenEvent>]?
+    var missingSchema = false
+    var lookupError: (any Error)?
+
+    try scanner.readObject { (name, scanner) throws(WireError) in
+      switch String(decoding: name, as: UTF8.self) {
+      case "v": fields.v = try scanner.readInt64()
+      case "epoch": fields.epoch = String(decoding: try scanner.readString(), as: UTF8.self)
+      case "after": fields.after = try scanner.readInt64()
+      case "through": fields.through = try scanner.readInt64()
+      case "schema": fields.schema = SchemaID(text: String(decoding: try scanner.readString(), as: UTF8.self))
+      case "events":
+        let header = try fields.header()
+        var row: RowDecoder?
+        if let id = header.schema {
+          do {
+            row = try known(id).map(RowDecoder.init)
+          } catch {
+            lookupError = error
+          }
+          missingSchema = row == nil
+        }
+        guard !missingSchema else {
+          _ = try scanner.readRaw()
+          return
+        }
+        var list: [Result<Event, BrokenEvent>] = []
+        try scanner.readArray { (scanner) throws(WireError) in
+          list.append(try readEvent(&scanner, header: header, row: row))
+        }
+        events = list
+      case let other: try bare.read(other, &scanner, row: nil)
+      }
+    }
+    try scanner.expectEnd()
+    if let lookupError { throw lookupError }
+    guard fields.v != nil else { return .bare(try bare.event(needsSeq: false)) }
+    let header = try fields.header()
+    if missingSchema { return .unknownSchema(header) }
+    guard let events else { throw WireError("the frame has no \"events\"") }
+    return .frame(DecodedFrame(header: header, events: events))
+  }
+
+  /// The row that a bare event's body describes, where the stream has a table.
+  package static func row(_ body: ArraySlice<UInt8>, schema: StreamSchema) throws(WireError) -> [Value] {
+    var scanner = JSONScanner(body)
+    return try RowDecoder(schema).read(&scanner)
+  }
+
+  /// Whether a body can stand in a frame as it is. What cannot (nested beyond all reason, say) travels as a string.
+  package static func isJSON(_ body: ArraySlice<UInt8>) -> Bool {
+    var scanner = JSONScanner(body)
+    return (try? scanner.readRaw()) != nil && scanner.peek() == nil && String(validating: body, as: UTF8.self) != nil
+  }
+
+  /// Syntax errors end the frame, everything else ends only this event.
+  private static func readEvent(
+    _ scanner: inout JSONScanner, header: FrameHeader, row: RowDecoder?
+  ) throws(WireError) -> Result<Event, BrokenEvent> {
+    _ = scanner.peek()
+    let start = scanner.index
+    var fields = EventFields()
+    do throws(WireError) {
+      try scanner.readObject { (name, scanner) throws(WireError) in
+        try fields.read(String(decoding: name, as: UTF8.self), &scanner, row: row)
+      }
+      let event = try fields.event(needsSeq: true)
+      guard header.interval.contains(event.seq!) else {
+        throw WireError("seq \(event.seq!) is not in the frame's interval \(header.interval)")
+      }
+      return .success(event)
+    } catch {
+      scanner.rewind(to: start)
+      return .failure(BrokenEvent(reason: error.description, raw: try scanner.readRaw()))
+    }
+  }
+}
+
+/// A frame's header while it is read; it stands before the events, so that rows can be read as they come.
+private struct Fields {
+  var v: Int64?
+  var epoch: String?
+  var after: Int64?
+  var through: Int64?
+  var schema: SchemaID?
+
+  func header() throws(WireError) -> FrameHeader {
+    guard v == 1 else { throw WireError("version \(v.map(String.init) ?? "missing") of the frame is not 1") }
+    guard let epoch, let after, let through else {
+      throw WireError("\"epoch\", \"after\" and \"through\" stand before \"events\"")
+    }
+    guard after >= 0, after < through else { throw WireError("\"after\" \(after) is not below \"through\" \(through)") }
+    let name: Epoch
+    do { name = try Epoch(epoch) } catch { throw WireError(error.message) }
+    return FrameHeader(epoch: name, interval: Interval(after: after, through: through), schema: schema)
+  }
+}
+
+private struct EventFields {
+  var seq: Int64?
+  var id: String?
+  var operation: Operation = .put
+  var version: Int64?
+  var at: String?
+  var content: Content = .none
+
+  /// Longest local ID, in bytes.
+  static let maximumIDBytes = 1 << 16
+
+  mutating func read(_ name: String, _ scanner: inout JSONScanner, row: RowDecoder?) throws(WireError) {
+    switch name {
+    case "seq": seq = try scanner.readInt64()
+    case "id":
+      if scanner.peek() == UInt8(ascii: "\"") {
+        id = String(decoding: try scanner.readString(), as: UTF8.self)
+      } else {
+        id = String(try scanner.readInt64())
+      }
+    case "op":
+      let text = String(decoding: try scanner.readString(), as: UTF8.self)
+      guard let known = Operation(rawValue: text) else { throw scanner.fault("\"op\" is put or delete") }
+      operation = known
+    case "version":
+      let number = try scanner.readInt64()
+      guard (0..<HybridClock.limit).contains(number) else { throw scanner.fault("\"version\" is not below 2^53") }
+      version = number
+    case "at": at = String(decoding: try scanner.readString(), as: UTF8.self)
+    case "body":
+      if let row { content = .row(try row.read(&scanner)) } else { content = .json(try scanner.readRaw()) }
+    default: throw scanner.fault("unknown member \"\(name.prefix(64))\"")
+    }
+  }
+
+  func event(needsSeq: Bool) throws(WireError) -> Event {
+    guard let id, !id.isEmpty else { throw WireError("the event has no \"id\"") }
+    guard id.utf8.count <= Self.maximumIDBytes else { throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes") }
+    if needsSeq, seq == nil || version == nil { throw WireError("the event has no \"seq\" and \"version\"") }
+    switch (operation, content) {
+    case (.put, .none): throw WireError("the event puts, and has no \"body\"")
+    case (.delete, .row), (.delete, .json): throw WireError("the event deletes, and has a \"body\"")
+    default: break
+    }
+    return Event(
+      seq: seq, localID: id, operation: operation, version: version, at: at, content: content)
+  }
+}
+
+/// Reads a body's members into the order of the schema's columns.
+private struct RowDecoder {
+  private let schema: StreamSchema
+  private let names: [[UInt8]]
+
+  init(_ schema: StreamSchema) {
+    self.schema = schema
+    names = schema.columns.map { Array($0.name.utf8) }
+  }
+
+  func read(_ scanner: inout JSONScanner) throws(WireError) -> [Value] {
+    var values = [Value](repeating: .null, count: names.count)
+    var next = 0
+    try scanner.readObject { (name, scanner) throws(WireError) in
+      // Drover writes the columns in order; others may not.
+      let index: Int
+      if next < names.count, name.elementsEqual(names[next]) {
+        index = next
+      } else if let found = names.firstIndex(where: { name.elementsEqual($0) }) {
+        index = found
+      } else {
+        throw scanner.fault("the body has a member that is no column of schema \(schema.id)")
+      }
+      values[index] = try scanner.readValue()
+      next = index + 1
+    }
+    return values
+  }
+}

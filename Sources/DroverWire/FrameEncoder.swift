@@ -1,0 +1,88 @@
+// Builds frames: the edge's events of one stream as one MQTT message that a person can read in `mosquitto_sub`.
+
+package import DroverCore
+
+package struct FrameEncoder {
+  private let stream: EdgeStream
+  private let head: [UInt8]
+  /// `"name":` for each column, ready to be copied.
+  private let columnNames: [[UInt8]]
+  private var events: [UInt8] = []
+
+  /// How many events the frame holds so far.
+  package private(set) var count = 0
+  /// The sequence numbers of the first and last event so far.
+  package private(set) var first: Int64 = 0
+  package private(set) var last: Int64 = 0
+
+  package init(epoch: Epoch, stream: EdgeStream) {
+    self.stream = stream
+    head = Array("{\"v\":1,\"epoch\":\"\(epoch)\",\"after\":".utf8)
+    columnNames = (stream.schema?.columns ?? []).map { column in
+      var bytes: [UInt8] = []
+      JSONWriter.write(column.name, into: &bytes)
+      bytes.append(UInt8(ascii: ":"))
+      return bytes
+    }
+  }
+
+  /// Bytes of the events so far; the frame is about a hundred more.
+  package var byteCount: Int { events.count }
+
+  package mutating func append(_ entry: OutboxEntry) {
+    if count == 0 { first = entry.seq } else { events.append(UInt8(ascii: ",")) }
+    count += 1
+    last = entry.seq
+
+    events += "\n{\"seq\":".utf8
+    JSONWriter.write(entry.seq, into: &events)
+    events += ",\"id\":".utf8
+    JSONWriter.write(localID(of: entry), into: &events)
+    events += entry.content == .none ? ",\"op\":\"delete\",\"version\":".utf8 : ",\"op\":\"put\",\"version\":".utf8
+    JSONWriter.write(entry.version, into: &events)
+    events += ",\"at\":\"".utf8
+    Timestamp.write(microseconds: entry.version, into: &events)
+    events.append(UInt8(ascii: "\""))
+    switch entry.content {
+    case .none: break
+    case .json(let body):
+      events += ",\"body\":".utf8
+      if FrameDecoder.isJSON(body) { events += body } else { JSONWriter.write(.text(body), into: &events) }
+    case .row(let values):
+      events += ",\"body\":{".utf8
+      for (index, value) in values.enumerated() {
+        if index > 0 { events.append(UInt8(ascii: ",")) }
+        events += columnNames[index]
+        JSONWriter.write(value, into: &events)
+      }
+      events.append(UInt8(ascii: "}"))
+    }
+    events.append(UInt8(ascii: "}"))
+  }
+
+  /// The frame's bytes; the encoder is empty again afterwards.
+  package mutating func finish(covering interval: Interval) -> [UInt8] {
+    var frame = head
+    frame.reserveCapacity(head.count + events.count + 96)
+    JSONWriter.write(interval.after, into: &frame)
+    frame += ",\"through\":".utf8
+    JSONWriter.write(interval.through, into: &frame)
+    if let schema = stream.schema {
+      frame += ",\"schema\":\"".utf8
+      frame += schema.id.text.utf8
+      frame.append(UInt8(ascii: "\""))
+    }
+    frame += ",\"events\":[".utf8
+    frame += events
+    frame += "]}".utf8
+    events.removeAll(keepingCapacity: true)
+    count = 0
+    return frame
+  }
+
+  private func localID(of entry: OutboxEntry) -> String {
+    if let schema = stream.schema { return LocalIDCodec.text(key: entry.key, schema: schema) }
+    guard case .text(let bytes)? = entry.key.first else { return "" }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}

@@ -1,0 +1,48 @@
+// A row's key as text and back. One integer or one text reads as itself (`7`, `MAH-7`); everything else, a composite key
+// above all, as a JSON array of its values (`[1,3402]`), so that no two keys share a text.
+
+package import DroverCore
+
+package enum LocalIDCodec {
+  package static func text(key: [Value], schema: StreamSchema) -> String {
+    if key.count == 1, let plain = plainText(key[0], affinity: schema.columns[schema.key[0]].affinity) { return plain }
+    var bytes: [UInt8] = [UInt8(ascii: "[")]
+    for (index, value) in key.enumerated() {
+      if index > 0 { bytes.append(UInt8(ascii: ",")) }
+      JSONWriter.write(value, into: &bytes)
+    }
+    bytes.append(UInt8(ascii: "]"))
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  package static func key(_ text: String, schema: StreamSchema) throws(WireError) -> [Value] {
+    if text.utf8.first == UInt8(ascii: "[") {
+      var key: [Value] = []
+      var scanner = JSONScanner(ArraySlice(text.utf8))
+      try scanner.readArray { (scanner) throws(WireError) in key.append(try scanner.readValue()) }
+      try scanner.expectEnd()
+      guard key.count == schema.key.count else {
+        throw WireError("the id has \(key.count) parts where the key has \(schema.key.count) columns")
+      }
+      return key
+    }
+    guard schema.key.count == 1 else {
+      throw WireError("the id of a composite key is a JSON array of its \(schema.key.count) values")
+    }
+    if schema.columns[schema.key[0]].affinity.isNumeric, let integer = Int64(text) { return [.integer(integer)] }
+    return [.text(text)]
+  }
+
+  private static func plainText(_ value: Value, affinity: Affinity) -> String? {
+    switch value {
+    case .integer(let integer) where affinity.isNumeric: String(integer)
+    case .text(let bytes) where affinity == .text && bytes.first != UInt8(ascii: "[") && !bytes.isEmpty:
+      String(validating: bytes, as: UTF8.self)
+    default: nil
+    }
+  }
+}
+
+extension Affinity {
+  fileprivate var isNumeric: Bool { self == .integer || self == .numeric }
+}
