@@ -59,7 +59,8 @@ package struct Relay: Sendable {
   }
 
   private let limits: Limits
-  private let backoff: Backoff
+  private let backoff = Backoff()
+  private var seed: UInt64
   private var streams: [Int: Stream] = [:]
   private var inFlight: [PublishToken: Publication] = [:]
   private var unread = IntervalSet(CollectionOfOne(Interval(after: 0, through: .max)))
@@ -80,11 +81,12 @@ package struct Relay: Sendable {
   package private(set) var outstandingBytes = 0
 
   /// - Parameters:
+  ///   - seed: what the jitter of retries is drawn from.
   ///   - acknowledged: for each stream what an earlier run left `synced` and unconfirmed.
   ///   - hasBackfill: rows that were there before Drover still wait to enter the outbox.
-  package init(limits: Limits, backoff: Backoff, acknowledged: [Int: IntervalSet], hasBackfill: Bool, now: Instant) {
+  package init(limits: Limits, seed: UInt64, acknowledged: [Int: IntervalSet], hasBackfill: Bool, now: Instant) {
     self.limits = limits
-    self.backoff = backoff
+    self.seed = seed
     self.hasBackfill = hasBackfill
     for (stream, set) in acknowledged {
       for interval in set.intervals {
@@ -171,8 +173,10 @@ package struct Relay: Sendable {
   }
 
   /// A frame was read but not sent: its stream is held, or the connection was gone.
-  package mutating func held(stream: Int, interval: Interval) {
+  /// - Parameter until: before this the stream is not read again; nil leaves that as it is.
+  package mutating func held(stream: Int, interval: Interval, until: Instant? = nil) {
     streams[stream, default: Stream()].again.insert(interval)
+    if let until { streams[stream]!.againAt = until }
   }
 
   /// Returns the publication that the PUBACK answers, nil when it was none of the relay's.
@@ -180,9 +184,10 @@ package struct Relay: Sendable {
   package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication? {
     guard var publication = inFlight.removeValue(forKey: token) else { return nil }
     guard reason == .success else {
-      let attempt = streams[publication.stream]!.attempt
-      streams[publication.stream]!.attempt = attempt + 1
-      giveBack(publication, notBefore: now.advanced(by: backoff.delay(attempt: attempt)))
+      let attempt = streams[publication.stream]!.attempt + 1
+      streams[publication.stream]!.attempt = attempt
+      seed &+= 1
+      giveBack(publication, notBefore: now.advanced(by: backoff.delay(attempt: attempt, seed: seed)))
       return publication
     }
     streams[publication.stream]!.attempt = 0

@@ -1,0 +1,118 @@
+// What Drover keeps in the app's own database: tables named drover_…, a view, and triggers. All of it is made by `attach` and
+// removed by `detach`. Only SQL that old SQLite libraries know stands in what the app's own connections run (no UPSERT,
+// no window functions), because the app may bring its own library.
+
+import GRDB
+
+enum Bookkeeping {
+  /// Raised when the tables below change, with a migration beside it.
+  static let format = 1
+
+  /// How many key columns the outbox has at least; wider keys add columns.
+  static let initialKeyColumns = 4
+
+  static func keyColumn(_ index: Int) -> String { index == 0 ? "key" : "key\(index + 1)" }
+
+  static let tables = """
+    CREATE TABLE drover_meta (
+      name  TEXT PRIMARY KEY,
+      value
+    ) WITHOUT ROWID;
+
+    -- The highest seq and version of entries that are gone from the outbox. While an entry is there, its own count.
+    CREATE TABLE drover_clock (
+      id        INTEGER PRIMARY KEY CHECK (id = 1),
+      seq       INTEGER NOT NULL,
+      version   INTEGER NOT NULL,
+      offset_us INTEGER NOT NULL DEFAULT 0
+    );
+    INSERT INTO drover_clock (id, seq, version) VALUES (1, 0, 0);
+
+    CREATE TABLE drover_stream (
+      number     INTEGER PRIMARY KEY,
+      name       TEXT NOT NULL UNIQUE,
+      kind       TEXT NOT NULL CHECK (kind IN ('snapshot', 'payload', 'batch')),
+      table_name TEXT,
+      schema_id  TEXT,
+      backfill   TEXT NOT NULL DEFAULT 'done' CHECK (backfill IN ('running', 'done')),
+      confirmed  INTEGER NOT NULL DEFAULT 0
+    );
+
+    -- How far a backfill has come: the parts of the last row's key.
+    CREATE TABLE drover_backfill (
+      stream INTEGER NOT NULL,
+      part   INTEGER NOT NULL,
+      value,
+      PRIMARY KEY (stream, part)
+    ) WITHOUT ROWID;
+
+    -- What is not yet confirmed. Columns without a type keep a key as it is.
+    CREATE TABLE drover_outbox (
+      seq     INTEGER PRIMARY KEY,
+      stream  INTEGER NOT NULL,
+      op      TEXT NOT NULL CHECK (op IN ('put', 'delete')),
+      version INTEGER NOT NULL,
+      synced  INTEGER NOT NULL DEFAULT 0 CHECK (synced IN (0, 1)),
+      body    TEXT,
+      key, key2, key3, key4
+    );
+
+    -- Rows of immutable facts that the app deleted before they were sent, one value a row.
+    CREATE TABLE drover_kept (
+      seq    INTEGER NOT NULL,
+      field TEXT NOT NULL,
+      value,
+      PRIMARY KEY (seq, field)
+    ) WITHOUT ROWID;
+
+    -- The next seq and version. Neither is ever given twice: the newest entry of the outbox holds the highest of both, and what
+    -- forgets entries writes them into drover_clock first. julianday() counts milliseconds; versions are microseconds.
+    CREATE VIEW drover_next AS
+      SELECT max(ifnull(newest.seq, 0), clock.seq) + 1 AS seq,
+             max(max(ifnull(newest.version, 0), clock.version) + 1,
+                 CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000 + clock.offset_us) AS version
+        FROM drover_clock AS clock
+        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest;
+
+    CREATE VIEW drover_intake AS
+      SELECT stream.name AS stream, outbox.key AS local_id, outbox.body AS body
+        FROM drover_outbox AS outbox JOIN drover_stream AS stream ON stream.number = outbox.stream
+       WHERE outbox.body IS NOT NULL;
+
+    CREATE TRIGGER drover_intake_insert INSTEAD OF INSERT ON drover_intake BEGIN
+      SELECT RAISE(ABORT, 'drover_intake: no such stream; name one that the edge configuration lists without a table')
+       WHERE NOT EXISTS (SELECT 1 FROM drover_stream WHERE name = NEW.stream AND table_name IS NULL);
+      SELECT RAISE(ABORT, 'drover_intake: body is not JSON text')
+       WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body);
+      INSERT INTO drover_outbox (seq, stream, op, version, key, body)
+        SELECT next.seq, stream.number, 'put', next.version,
+               ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
+                      printf('%012x', next.version / 1000) || lower(hex(randomblob(10)))),
+               CAST(NEW.body AS TEXT)
+          FROM drover_next AS next, drover_stream AS stream
+         WHERE stream.name = NEW.stream;
+    END;
+    """
+
+  /// Finds the older entry of a key that a newer one supersedes.
+  static func keyIndex(columns: Int) -> String {
+    let keys = (0..<columns).map(keyColumn).joined(separator: ", ")
+    return "CREATE INDEX drover_outbox_key ON drover_outbox (stream, \(keys)) WHERE body IS NULL"
+  }
+
+  /// Everything of Drover's in a database, in an order in which it can be dropped.
+  static func dropStatements(_ database: Database) throws -> [String] {
+    try Row.fetchAll(
+      database,
+      sql: """
+        SELECT type, name FROM sqlite_master
+         WHERE name LIKE 'drover\\_%' ESCAPE '\\' AND type IN ('trigger', 'view', 'index', 'table') AND sql IS NOT NULL
+         ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name
+        """
+    ).map { row in
+      let type: String = row["type"]
+      let name: String = row["name"]
+      return "DROP \(type.uppercased()) \(quoted(name))"
+    }
+  }
+}

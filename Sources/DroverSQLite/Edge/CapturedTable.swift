@@ -1,0 +1,158 @@
+// What a captured table looks like, read from SQLite's own catalogue, and the triggers that follow from it.
+
+import DroverCore
+import GRDB
+
+/// Why a table cannot be captured, and what to do.
+package struct CaptureRefusal: Error, Equatable, CustomStringConvertible {
+  package let description: String
+}
+
+/// One table of the app, as the triggers and the reader need it.
+struct CapturedTable: Equatable {
+  let name: String
+  let schema: StreamSchema
+  /// Positions in the schema's columns that can be written to; generated columns cannot.
+  let writable: [Int]
+  /// SQL that reads each column of the schema in a SELECT on the table.
+  let expressions: [String]
+  let hasRowid: Bool
+  /// A name under which the rowid can be read, when the table has one that is not hidden by its columns.
+  let rowidName: String?
+  let syncedColumn: String?
+
+  /// Reads a table. Returns nil when there is none of that name.
+  static func inspect(_ database: Database, table: String, kind: Kind, syncedColumn: String?) throws -> CapturedTable? {
+    guard
+      let entry = try Row.fetchOne(
+        database, sql: "SELECT type, wr, name FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)",
+        arguments: [table])
+    else { return nil }
+    let type: String = entry["type"]
+    let name: String = entry["name"]
+    guard type == "table" else {
+      throw CaptureRefusal(
+        description: "\(name) is a \(type), and changes of a \(type) cannot be seen by triggers; name the tables behind it instead")
+    }
+    let hasRowid = (entry["wr"] as Int) == 0
+    let rows = try Row.fetchAll(
+      database, sql: "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
+      arguments: [name])
+
+    var columns: [DroverCore.Column] = []
+    var expressions: [String] = []
+    var writable: [Int] = []
+    var key: [(position: Int, index: Int)] = []
+    for row in rows {
+      let columnName: String = row["name"]
+      columns.append(DroverCore.Column(name: columnName, declaredType: row["type"]))
+      expressions.append(quoted(columnName))
+      if (row["hidden"] as Int) == 0 { writable.append(columns.count - 1) }
+      if (row["pk"] as Int) > 0 { key.append((row["pk"], columns.count - 1)) }
+    }
+    let names = Set(columns.map { $0.name.lowercased() })
+    let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains($0) } : nil
+    if key.isEmpty {
+      guard let rowidName else {
+        throw CaptureRefusal(description: "\(name) has no primary key, and its columns hide the rowid; give it a primary key")
+      }
+      columns.insert(DroverCore.Column(name: StreamSchema.rowidColumn, declaredType: "INTEGER"), at: 0)
+      expressions.insert(rowidName, at: 0)
+      writable = writable.map { $0 + 1 }
+      key = [(1, 0)]
+    }
+    if let syncedColumn, !names.contains(syncedColumn.lowercased()) {
+      throw CaptureRefusal(description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
+    }
+    do throws(InvalidName) {
+      let schema = try StreamSchema(
+        kind: kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index))
+      return CapturedTable(
+        name: name, schema: schema, writable: writable, expressions: expressions, hasRowid: hasRowid,
+        rowidName: rowidName, syncedColumn: syncedColumn)
+    } catch {
+      throw CaptureRefusal(description: "\(name): \(error.message)")
+    }
+  }
+
+  var keyExpressions: [String] { schema.key.map { expressions[$0] } }
+
+  /// Position of the app's own flag in the schema's columns.
+  var syncedIndex: Int? {
+    syncedColumn.flatMap { flag in schema.columns.firstIndex { $0.name.lowercased() == flag.lowercased() } }
+  }
+
+  var selectRow: String {
+    "SELECT \(expressions.joined(separator: ", ")) FROM \(quoted(name)) WHERE "
+      + keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+  }
+
+  // MARK: Triggers
+
+  /// Name and SQL of each trigger of the stream with this number.
+  ///
+  /// A trigger writes which row changed, and nothing else; the row is read when it is sent. An older entry of the same key is
+  /// superseded and goes, also when it is on its way: the newer entry speaks for both.
+  /// Conflict clauses are of no use here: the outer statement's takes their place (https://www.sqlite.org/lang_createtrigger.html).
+  func triggers(stream: Int) -> [(name: String, sql: String)] {
+    let table = quoted(name)
+    func make(_ event: String, _ timing: String, when: String = "", _ statements: [String]) -> (name: String, sql: String) {
+      let name = "drover_\(stream)_\(event)"
+      let body = statements.map { "  \($0);\n" }.joined()
+      return (name, "CREATE TRIGGER \(name) \(timing) ON \(table)\(when) BEGIN\n\(body)END")
+    }
+    // The app's own writes of its flag are no events; nor could Drover's be, whose connection fires no triggers.
+    let watched = writable.filter { $0 != syncedIndex }.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
+    let update = syncedIndex == nil ? "AFTER UPDATE" : "AFTER UPDATE OF \(watched)"
+    // Compared by bytes: a change of case is another key to the cloud, whatever the column's collation says.
+    let rekeyed = keyExpressions.map { "OLD.\($0) IS NOT NEW.\($0) COLLATE BINARY" }.joined(separator: " OR ")
+
+    if schema.kind == .payload {
+      return [
+        make("insert", "AFTER INSERT", [entry(stream, "put", "NEW")]),
+        make(
+          "update", update,
+          [entry(stream, "put", "NEW"), supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]),
+        make("keep", "BEFORE DELETE", [keep(stream)]),
+      ]
+    }
+    return [
+      make("insert", "AFTER INSERT", [entry(stream, "put", "NEW"), supersede(stream, "NEW")]),
+      make("update", update, [entry(stream, "put", "NEW"), supersede(stream, "NEW")]),
+      make("rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
+      make("delete", "AFTER DELETE", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
+    ]
+  }
+
+  private func entry(_ stream: Int, _ op: String, _ row: String) -> String {
+    let keys = schema.key.indices.map(Bookkeeping.keyColumn).joined(separator: ", ")
+    let values = keyExpressions.map { "\(row).\($0)" }.joined(separator: ", ")
+    return """
+      INSERT INTO drover_outbox (seq, stream, op, version, \(keys))
+          SELECT next.seq, \(stream), '\(op)', next.version, \(values) FROM drover_next AS next
+      """
+  }
+
+  /// The unary plus takes the column's affinity away, so that the index on the untyped key columns can be used.
+  private func match(_ stream: Int, _ row: String) -> String {
+    "stream = \(stream) AND body IS NULL AND "
+      + keyExpressions.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\(row).\($1)" }.joined(separator: " AND ")
+  }
+
+  private func supersede(_ stream: Int, _ row: String) -> String {
+    "DELETE FROM drover_outbox WHERE \(match(stream, row)) AND seq < (SELECT max(seq) FROM drover_outbox)"
+  }
+
+  /// A fact that is deleted before it was sent is kept for its entry.
+  private func keep(_ stream: Int) -> String {
+    let values = zip(schema.columns, expressions)
+      .map { "SELECT \(literal($0.name)) AS field, OLD.\($1) AS value" }.joined(separator: " UNION ALL ")
+    return """
+      INSERT INTO drover_kept (seq, field, value)
+          SELECT waiting.seq, kept.field, kept.value
+            FROM (SELECT seq FROM drover_outbox WHERE \(match(stream, "OLD"))
+                     AND seq NOT IN (SELECT seq FROM drover_kept)) AS waiting,
+                 (\(values)) AS kept
+      """
+  }
+}

@@ -1,0 +1,163 @@
+// Attaching: Drover's tables and triggers come to be what the configuration and the app's tables ask for. It may run at any time
+// and changes only what is not so yet; detaching removes all of it.
+
+private import CSQLite
+package import DroverCore
+import GRDB
+
+extension EdgeDatabase {
+  package func refresh() throws(EdgeStoreError) -> Bool {
+    let before = streams
+    try attach()
+    return streams != before
+  }
+
+  func attach() throws(EdgeStoreError) {
+    try access { database in
+      // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
+      try database.inTransaction(.immediate) {
+        if try !database.tableExists("drover_outbox") {
+          try database.execute(sql: Bookkeeping.tables)
+          try database.execute(sql: Bookkeeping.keyIndex(columns: Bookkeeping.initialKeyColumns))
+          try database.execute(
+            sql: "INSERT INTO drover_meta (name, value) VALUES ('format', ?), ('epoch', ?)",
+            arguments: [Bookkeeping.format, epoch.text])
+        }
+        try checkFormat(database)
+        epoch = try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "")
+        try attachStreams(database)
+        return .commit
+      }
+      statements = [:]
+      schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
+      hasBackfill =
+        try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+    }
+  }
+
+  private func checkFormat(_ database: Database) throws {
+    let format = try Int.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'format'") ?? 0
+    guard format == Bookkeeping.format else {
+      throw EdgeStoreError.failed(
+        "attach: Drover's tables here have format \(format), and this version knows format \(Bookkeeping.format); use the version of Drover that made them")
+    }
+  }
+
+  private func attachStreams(_ database: Database) throws {
+    var attached: [EdgeStream] = []
+    var captured: [Int: CapturedTable] = [:]
+    var wanted: [String: (stream: Int, sql: String)] = [:]
+    for declaration in declarations {
+      let number = try number(of: declaration, database)
+      var schema: StreamSchema?
+      if let tableName = declaration.table {
+        if let table = try CapturedTable.inspect(
+          database, table: tableName, kind: declaration.kind, syncedColumn: declaration.syncedColumn)
+        {
+          schema = table.schema
+          captured[number] = table
+          try widenKey(table.schema.key.count, database)
+          for trigger in table.triggers(stream: number) { wanted[trigger.name] = (number, trigger.sql) }
+        } else {
+          warn("capture \(declaration.name): there is no table \(tableName) yet; the stream waits for it")
+        }
+      }
+      attached.append(
+        EdgeStream(number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema))
+    }
+    try putTriggers(wanted, database)
+    for stream in attached { try noteSchema(stream, database) }
+    try warnOfTablesWithoutKey(captured)
+    streams = attached
+    tables = captured
+    keyColumns = try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") }
+  }
+
+  /// The stream's number, which stays the same while the database is attached.
+  private func number(of declaration: StreamDeclaration, _ database: Database) throws -> Int {
+    if let row = try Row.fetchOne(
+      database, sql: "SELECT number, kind, table_name FROM drover_stream WHERE name = ?", arguments: [declaration.name.text])
+    {
+      let kind: String = row["kind"]
+      let table: String? = row["table_name"]
+      guard kind == declaration.kind.rawValue, table?.lowercased() == declaration.table?.lowercased() else {
+        throw EdgeStoreError.failed(
+          "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name")
+      }
+      return row["number"]
+    }
+    try database.execute(
+      sql: "INSERT INTO drover_stream (number, name, kind, table_name) SELECT ifnull(max(number), 0) + 1, ?, ?, ? FROM drover_stream",
+      arguments: [declaration.name.text, declaration.kind.rawValue, declaration.table])
+    return Int(database.lastInsertedRowID)
+  }
+
+  private func widenKey(_ count: Int, _ database: Database) throws {
+    let present = try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") }
+    guard count > present else { return }
+    for index in present..<count {
+      try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(Bookkeeping.keyColumn(index))")
+    }
+    try database.execute(sql: "DROP INDEX drover_outbox_key")
+    try database.execute(sql: Bookkeeping.keyIndex(columns: count))
+  }
+
+  private func putTriggers(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
+    let rows = try Row.fetchAll(
+      database,
+      sql: "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'drover_[0-9]*_*'")
+    var present: [String: String] = [:]
+    for row in rows { present[row["name"]] = row["sql"] }
+    for (name, sql) in present where wanted[name]?.sql != sql { try database.execute(sql: "DROP TRIGGER \(quoted(name))") }
+    var uncaptured: Set<Int> = []
+    for (name, trigger) in wanted where present[name] != trigger.sql {
+      try database.execute(sql: trigger.sql)
+      if present[name] == nil { uncaptured.insert(trigger.stream) }
+    }
+    // Without its triggers the table may have changed in any way: new here, or dropped and made again. Its rows are brought.
+    for stream in uncaptured { try startBackfill(stream, database) }
+  }
+
+  /// Another schema means that every row reads differently from what the cloud has: the rows are brought once more.
+  private func noteSchema(_ stream: EdgeStream, _ database: Database) throws {
+    guard let id = stream.schema?.id.text else { return }
+    let known = try String.fetchOne(
+      database, sql: "SELECT schema_id FROM drover_stream WHERE number = ?", arguments: [stream.number])
+    guard known != id else { return }
+    try database.execute(
+      sql: "UPDATE drover_stream SET schema_id = ? WHERE number = ?", arguments: [id, stream.number])
+    if known != nil { try startBackfill(stream.number, database) }
+  }
+
+  private func startBackfill(_ stream: Int, _ database: Database) throws {
+    try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [stream])
+    try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE number = ?", arguments: [stream])
+  }
+
+  private func warnOfTablesWithoutKey(_ captured: [Int: CapturedTable]) throws {
+    for (number, table) in captured
+    where tables[number] != table && table.schema.columns[0].name == StreamSchema.rowidColumn {
+      warn("capture \(table.name): it has no primary key, so its rows are known by their rowid, which VACUUM may change; give it one if you can")
+    }
+  }
+
+  // MARK: Detaching
+
+  /// Removes everything of Drover's from a database. Returns how many entries were not confirmed.
+  /// - Throws: `EdgeStoreError`.
+  package static func detach(path: String) throws -> Int {
+    let queue = try open(path, create: false)
+    defer { try? queue.close() }
+    return try queue.inDatabase { database in
+      var waiting = 0
+      try database.inTransaction(.immediate) {
+        if try database.tableExists("drover_outbox") {
+          waiting = try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_outbox") ?? 0
+        }
+        for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
+        return .commit
+      }
+      return waiting
+    }
+  }
+}

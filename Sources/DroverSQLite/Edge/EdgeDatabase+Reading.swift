@@ -1,0 +1,204 @@
+// Reading the outbox: the entries of an interval and, in the same read transaction, what their rows hold now. So an entry's version
+// and its row belong together, and header and lines of one commit are read as they were committed.
+
+package import DroverCore
+import GRDB
+
+extension EdgeDatabase {
+  package func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead {
+    try access { database in
+      var result = OutboxRead(entries: [], scannedThrough: 0, lastSeq: 0)
+      try database.inTransaction(.deferred) {
+        result = try readInTransaction(request, maximumBytes: maximumBytes, database)
+        return .commit
+      }
+      return result
+    }
+  }
+
+  private func readInTransaction(_ request: ReadRequest, maximumBytes: Int, _ database: Database) throws -> OutboxRead {
+    let version = try prepared("PRAGMA schema_version", database)
+    guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
+    version.reset()
+
+    let newest = try prepared(
+      "SELECT max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)) FROM drover_clock", database)
+    guard try newest.step() else { throw EdgeStoreError.failed("read the outbox: drover_clock is empty; detach and attach again") }
+    let lastSeq = newest.integer(0)
+    newest.reset()
+
+    let after: Int64
+    let bound: Int64
+    let limit: Int
+    let condition: String
+    switch request {
+    case .fresh(let from, let through, let most):
+      (after, bound, limit) = (from, min(through, lastSeq), most)
+      condition = "synced = 0"
+    case .again(let stream, let interval, let most):
+      (after, bound, limit) = (interval.after, interval.through, most)
+      condition = "stream = \(stream)"
+    }
+    let keys = (0..<keyColumns).map(Bookkeeping.keyColumn).joined(separator: ", ")
+    let entries = try prepared(
+      """
+      SELECT seq, stream, version, body, \(keys) FROM drover_outbox
+       WHERE seq > ?1 AND seq <= ?2 AND \(condition) ORDER BY seq LIMIT ?3
+      """, database)
+    entries.bind(after, at: 1)
+    entries.bind(bound, at: 2)
+    entries.bind(Int64(limit), at: 3)
+    defer { entries.reset() }
+
+    var result = OutboxRead(entries: [], scannedThrough: max(after, bound), lastSeq: lastSeq)
+    result.entries.reserveCapacity(min(limit, 1024))
+    var rows = 0
+    var bytes = 0
+    while try entries.step() {
+      let seq = entries.integer(0)
+      let number = Int(entries.integer(1))
+      // A stream that the configuration no longer names stays in the outbox, untouched.
+      if let stream = streams.first(where: { $0.number == number }) {
+        var entry = OutboxEntry(seq: seq, stream: number, version: entries.integer(2), key: [], content: .none)
+        if stream.table == nil {
+          entry.key = [entries.value(4)]
+          if case .text(let body) = entries.value(3) { entry.content = .json(body) }
+        } else if let table = tables[number] {
+          entry.key = table.schema.key.indices.map { entries.value(Int32(4 + $0)) }
+          entry.content = try row(of: entry, table, database)
+        }
+        bytes += entry.content.size
+        result.entries.append(entry)
+      }
+      rows += 1
+      if rows == limit || bytes > maximumBytes {
+        result.scannedThrough = seq
+        break
+      }
+    }
+    return result
+  }
+
+  private func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
+    if table.schema.kind == .payload, let kept = try keptRow(seq: entry.seq, table, database) { return .row(kept) }
+    let select = try prepared(table.selectRow, database)
+    defer { select.reset() }
+    for (index, value) in entry.key.enumerated() { select.bind(value, at: Int32(index + 1)) }
+    while try select.step() {
+      var values = table.schema.columns.indices.map { select.value(Int32($0)) }
+      // A collation may find a row of another key; that one has an entry of its own.
+      guard table.schema.keyValues(of: values) == entry.key else { continue }
+      // In the cloud a row is there because it was synced, so the flag says so there.
+      if let flag = table.syncedIndex { values[flag] = .integer(1) }
+      return .row(values)
+    }
+    return .none
+  }
+
+  private func keptRow(seq: Int64, _ table: CapturedTable, _ database: Database) throws -> [Value]? {
+    let kept = try prepared("SELECT field, value FROM drover_kept WHERE seq = ?", database)
+    defer { kept.reset() }
+    kept.bind(seq, at: 1)
+    var values: [Value]?
+    while try kept.step() {
+      guard case .text(let name) = kept.value(0),
+        let index = table.schema.columns.firstIndex(where: { name.elementsEqual($0.name.utf8) })
+      else { continue }
+      if values == nil { values = [Value](repeating: .null, count: table.schema.columns.count) }
+      values![index] = kept.value(1)
+    }
+    return values
+  }
+
+  // MARK: Backfill
+
+  package func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
+    try access { database in
+      try database.inTransaction(.immediate) {
+        guard let number = try Int.fetchOne(
+          database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
+        else { return .commit }
+        if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) { return .commit }
+        try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [number])
+        try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [number])
+        return .commit
+      }
+      hasBackfill = try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+      return hasBackfill
+    }
+  }
+
+  /// Enters the next rows in the table's own order; rows that wait in the outbox already are passed over. False at the table's end.
+  private func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
+    // Any rowid table can be walked by its rowid, also where its key holds NULL.
+    let order = table.rowidName.map { [$0] } ?? table.keyExpressions
+    var cursor: [Value] = []
+    let parts = try prepared("SELECT value FROM drover_backfill WHERE stream = ? ORDER BY part", database)
+    parts.bind(Int64(stream), at: 1)
+    while try parts.step() { cursor.append(parts.value(0)) }
+    parts.reset()
+
+    let list = order.joined(separator: ", ")
+    let beyond =
+      cursor.isEmpty ? "" : "WHERE (\(list)) > (\(order.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))"
+    let rows = try prepared(
+      """
+      SELECT \((order + table.keyExpressions).joined(separator: ", ")) FROM \(quoted(table.name)) \(beyond)
+       ORDER BY \(list) LIMIT \(limit)
+      """, database)
+    defer { rows.reset() }
+    for (index, value) in cursor.enumerated() { rows.bind(value, at: Int32(index + 1)) }
+
+    let next = try prepared("SELECT seq, version FROM drover_next", database)
+    guard try next.step() else { return false }
+    var (seq, version) = (next.integer(0), next.integer(1))
+    next.reset()
+
+    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    let insert = try prepared(
+      """
+      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
+      SELECT ?1, \(stream), 'put', ?2, \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", "))
+       WHERE NOT EXISTS (SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL
+                            AND \(keys.enumerated().map { "\($1) IS ?\($0 + 3)" }.joined(separator: " AND ")))
+      """, database)
+    var count = 0
+    while try rows.step() {
+      count += 1
+      cursor = order.indices.map { rows.value(Int32($0)) }
+      insert.bind(seq, at: 1)
+      insert.bind(version, at: 2)
+      for index in keys.indices { insert.bind(rows.value(Int32(order.count + index)), at: Int32(index + 3)) }
+      if try insert.run() > 0 {
+        seq += 1
+        version += 1
+      }
+    }
+    guard count > 0 else { return false }
+    let remember = try prepared("INSERT OR REPLACE INTO drover_backfill (stream, part, value) VALUES (?, ?, ?)", database)
+    for (part, value) in cursor.enumerated() {
+      remember.bind(Int64(stream), at: 1)
+      remember.bind(Int64(part), at: 2)
+      remember.bind(value, at: 3)
+      try remember.run()
+    }
+    return true
+  }
+}
+
+extension Content {
+  /// About how much memory its values take, in bytes.
+  fileprivate var size: Int {
+    switch self {
+    case .none: 0
+    case .json(let body): body.count
+    case .row(let values):
+      values.reduce(0) { sum, value in
+        switch value {
+        case .text(let bytes), .blob(let bytes): sum + 16 + bytes.count
+        default: sum + 16
+        }
+      }
+    }
+  }
+}

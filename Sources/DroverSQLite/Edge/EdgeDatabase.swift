@@ -1,0 +1,226 @@
+// The app's own database, as Drover works in it. Its journal mode stays what it is; Drover's transactions are short, and wait for
+// locks instead of taking them from the app. Reading the outbox is in EdgeDatabase+Reading.swift, attaching in +Attaching.swift.
+
+package import DroverCore
+private import CSQLite
+private import Foundation
+import GRDB
+
+/// A stream as the configuration declares it.
+package struct StreamDeclaration: Equatable, Sendable {
+  package var name: StreamName
+  package var kind: Kind
+  /// The table it is captured from; nil for a stream fed by `emit` and the intake.
+  package var table: String?
+  package var syncedColumn: String?
+
+  package init(name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil) {
+    self.name = name
+    self.kind = kind
+    self.table = table
+    self.syncedColumn = syncedColumn
+  }
+}
+
+/// The edge's store in SQLite.
+///
+/// Its one connection fires no triggers: setting the app's `synced` flag must neither become an event nor run the app's
+/// own triggers, which may need functions that only the app's connections have.
+package final class EdgeDatabase: EdgeStore {
+  let queue: DatabaseQueue
+  let declarations: [StreamDeclaration]
+  /// What an operator should know and nothing fails of; called with whole sentences.
+  let warn: (String) -> Void
+
+  package internal(set) var epoch: Epoch
+  package internal(set) var streams: [EdgeStream] = []
+  package internal(set) var hasBackfill = false
+
+  var tables: [Int: CapturedTable] = [:]
+  var keyColumns = Bookkeeping.initialKeyColumns
+  var schemaVersion: Int64 = -1
+  var statements: [String: Statement] = [:]
+  private var dataVersion: Int64 = -1
+
+  /// Opens the database and attaches: makes Drover's tables and triggers where they are missing.
+  /// - Parameters:
+  ///   - path: the app's database. It has to exist where a stream is captured from a table, and is made where none is.
+  ///   - warn: told what an operator should know.
+  /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
+  package init(path: String, declarations: [StreamDeclaration], warn: @escaping (String) -> Void = { _ in }) throws {
+    self.declarations = declarations
+    self.warn = warn
+    queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })
+    epoch = Epoch(random: .random(in: .min ... .max))
+    try attach()
+    // From here on a lock of the app's is waited for outside the database, so that the connection to the broker stays alive.
+    try queue.inDatabase { database in
+      sqlite3_busy_timeout(database.sqliteConnection, 50)
+      guard drover_sqlite3_disable_triggers(database.sqliteConnection) == SQLITE_OK else {
+        throw EdgeStoreError.failed("open \(path): this SQLite library cannot switch triggers off for one connection")
+      }
+    }
+  }
+
+  deinit {
+    statements = [:]
+    try? queue.close()
+  }
+
+  /// Opens an edge database without attaching.
+  static func open(_ path: String, create: Bool, readOnly: Bool = false) throws -> DatabaseQueue {
+    var isFolder: ObjCBool = false
+    if !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !create {
+      throw EdgeStoreError.failed(
+        "open \(path): there is no such file; start the app that makes its database first, or correct `database:`")
+    }
+    if isFolder.boolValue { throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file") }
+    var configuration = Configuration()
+    configuration.busyMode = .timeout(10)
+    // Drover's own writes must not cascade through the app's tables.
+    configuration.foreignKeysEnabled = false
+    configuration.readonly = readOnly
+    configuration.label = "drover edge"
+    do {
+      return try DatabaseQueue(path: path, configuration: configuration)
+    } catch let error as DatabaseError {
+      throw EdgeStoreError.failed("open \(path): \(error.explanation)")
+    }
+  }
+
+  // MARK: Cheap questions
+
+  package func hasChanged() throws(EdgeStoreError) -> Bool {
+    try access { database in
+      let statement = try prepared("PRAGMA data_version", database)
+      defer { statement.reset() }
+      guard try statement.step() else { return false }
+      let version = statement.integer(0)
+      defer { dataVersion = version }
+      return version != dataVersion
+    }
+  }
+
+  package func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet] {
+    try access { database in
+      var sets: [Int: IntervalSet] = [:]
+      let statement = try prepared("SELECT stream, seq FROM drover_outbox WHERE synced = 1 ORDER BY seq", database)
+      defer { statement.reset() }
+      while try statement.step() {
+        let seq = statement.integer(1)
+        sets[Int(statement.integer(0)), default: IntervalSet()].insert(Interval(after: seq - 1, through: seq))
+      }
+      return sets
+    }
+  }
+
+  // MARK: Settling
+
+  package func settle(_ settlement: Settlement) throws(EdgeStoreError) {
+    try access { database in
+      try database.inTransaction(.immediate) {
+        for (stream, set) in settlement.synced {
+          for interval in set.intervals {
+            try flag(stream, interval, database)
+            try bind("UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0", interval, stream, database).run()
+          }
+        }
+        if settlement.confirmed.values.contains(where: { !$0.isEmpty }) { try forget(settlement.confirmed, database) }
+        return .commit
+      }
+    }
+  }
+
+  private func forget(_ confirmed: [Int: IntervalSet], _ database: Database) throws {
+    // Before the newest entry can go, its numbers are written down.
+    try prepared(
+      """
+      UPDATE drover_clock
+         SET seq = max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)),
+             version = max(version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0))
+      """, database
+    ).run()
+    for (stream, set) in confirmed {
+      var count = 0
+      for interval in set.intervals {
+        try flag(stream, interval, database)
+        count += try bind("DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?", interval, stream, database).run()
+      }
+      guard count > 0 else { continue }
+      let statement = try prepared("UPDATE drover_stream SET confirmed = confirmed + ? WHERE number = ?", database)
+      statement.bind(Int64(count), at: 1)
+      statement.bind(Int64(stream), at: 2)
+      try statement.run()
+    }
+    try prepared("DELETE FROM drover_kept WHERE seq NOT IN (SELECT seq FROM drover_outbox)", database).run()
+  }
+
+  /// Sets the app's own flag on the rows whose newest entry the broker has acknowledged just now. A row that has changed since has
+  /// another entry, and stays as the app left it.
+  private func flag(_ stream: Int, _ interval: Interval, _ database: Database) throws {
+    guard let table = tables[stream], let flag = table.syncedIndex else { return }
+    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    let entries = try bind(
+      """
+      SELECT \(keys.joined(separator: ", ")) FROM drover_outbox
+       WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0 AND op = 'put'
+      """, interval, stream, database)
+    defer { entries.reset() }
+    let column = quoted(table.schema.columns[flag].name)
+    let update = try prepared(
+      "UPDATE \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
+        + table.keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND "), database)
+    do {
+      while try entries.step() {
+        for index in keys.indices { update.bind(entries.value(Int32(index)), at: Int32(index + 1)) }
+        try update.run()
+      }
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+      warn("set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(error.explanation)); the events travel all the same")
+    }
+  }
+
+  private func bind(_ sql: String, _ interval: Interval, _ stream: Int, _ database: Database) throws -> Statement {
+    let statement = try prepared(sql, database)
+    statement.bind(interval.after, at: 1)
+    statement.bind(interval.through, at: 2)
+    statement.bind(Int64(stream), at: 3)
+    return statement
+  }
+
+  // MARK: Access
+
+  /// A statement that is prepared once for the life of the connection.
+  func prepared(_ sql: String, _ database: Database) throws -> Statement {
+    if let statement = statements[sql] {
+      statement.reset()
+      return statement
+    }
+    let statement = try Statement(database, sql)
+    statements[sql] = statement
+    return statement
+  }
+
+  func access<Result>(_ body: (Database) throws -> Result) throws(EdgeStoreError) -> Result {
+    do {
+      return try queue.inDatabase(body)
+    } catch let error as EdgeStoreError {
+      throw error
+    } catch let error as CaptureRefusal {
+      throw .failed(error.description)
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED {
+      throw .busy
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_SCHEMA {
+      throw .schemaChanged
+    } catch let error as DatabaseError {
+      throw .failed(error.explanation)
+    } catch {
+      throw .failed("\(error)")
+    }
+  }
+}
+
+extension DatabaseError {
+  /// The cause in SQLite's words with its code, without the values of any statement.
+  var explanation: String { "\(message ?? "unknown error") (SQLite code \(extendedResultCode.rawValue))" }
+}

@@ -1,0 +1,103 @@
+// What `drover status` and `drover doctor` say of an edge database. Read only, and from the outbox itself: what is confirmed has left
+// it, so every figure rests on confirmations.
+
+package import DroverCore
+private import GRDB
+
+package struct EdgeReport: Sendable {
+  package struct Stream: Sendable {
+    package var name: String
+    package var kind: String
+    package var table: String?
+    /// Waiting for the broker.
+    package var pending: Int
+    /// Acknowledged by the broker, waiting for the cloud.
+    package var synced: Int
+    /// Committed by the cloud since the database was attached.
+    package var confirmed: Int
+    /// Wall clock of the oldest unconfirmed event, microseconds since 1970.
+    package var oldestUnconfirmed: Int64?
+    /// Rows that were there before Drover are still entering the outbox.
+    package var isBackfilling: Bool
+  }
+
+  package var epoch: String
+  package var streams: [Stream]
+  package var journalMode: String
+
+  /// - Returns: nil when the database is not attached.
+  /// - Throws: `EdgeStoreError`.
+  package static func read(path: String) throws(EdgeStoreError) -> EdgeReport? {
+    do {
+      let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
+      return try queue.read { database in
+        guard try database.tableExists("drover_outbox") else { return nil }
+        let streams = try Row.fetchAll(
+          database,
+          sql: """
+            SELECT stream.name, stream.kind, stream.table_name, stream.confirmed, stream.backfill,
+                   ifnull(sum(entry.synced = 0), 0) AS pending, ifnull(sum(entry.synced), 0) AS synced,
+                   min(entry.version) AS oldest
+              FROM drover_stream AS stream LEFT JOIN drover_outbox AS entry ON entry.stream = stream.number
+             GROUP BY stream.number ORDER BY stream.number
+            """
+        ).map { row in
+          Stream(
+            name: row["name"], kind: row["kind"], table: row["table_name"], pending: row["pending"], synced: row["synced"],
+            confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running")
+        }
+        return EdgeReport(
+          epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",
+          streams: streams,
+          journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "")
+      }
+    } catch let error as EdgeStoreError {
+      throw error
+    } catch let error as DatabaseError {
+      throw .failed("read \(path): \(error.explanation)")
+    } catch {
+      throw .failed("read \(path): \(error)")
+    }
+  }
+}
+
+/// What can be wrong with a database file, for `drover doctor`.
+package enum DatabaseCheck {
+  /// SQLite's own check of the file's structure. Empty when all is well.
+  /// - Throws: `EdgeStoreError`.
+  package static func quickCheck(path: String) throws(EdgeStoreError) -> [String] {
+    do {
+      let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
+      let lines = try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(20)") }
+      return lines == ["ok"] ? [] : lines
+    } catch let error as EdgeStoreError {
+      throw error
+    } catch let error as DatabaseError {
+      throw .failed("check \(path): \(error.explanation)")
+    } catch {
+      throw .failed("check \(path): \(error)")
+    }
+  }
+
+  /// Why a declared stream cannot be captured from this database, or nil.
+  /// - Throws: `EdgeStoreError`.
+  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> String? {
+    guard let table = declaration.table else { return nil }
+    do {
+      let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
+      return try queue.read { database in
+        do {
+          let found = try CapturedTable.inspect(
+            database, table: table, kind: declaration.kind, syncedColumn: declaration.syncedColumn)
+          return found == nil ? "there is no table \(table)" : nil
+        } catch let refusal as CaptureRefusal {
+          return refusal.description
+        }
+      }
+    } catch let error as EdgeStoreError {
+      throw error
+    } catch {
+      throw .failed("look at \(table): \(error)")
+    }
+  }
+}

@@ -1,0 +1,126 @@
+// Raw prepared statements on a connection that GRDB owns. On the hot path GRDB's argument arrays cost half the time
+// (docs/decisions/0004-raw-binding.md); everything else goes through GRDB.
+
+import DroverCore
+import GRDB
+private import CSQLite
+
+/// A prepared statement that is bound by position and stepped. Used only while its database is accessible, by the thread that has it.
+final class Statement {
+  private let handle: OpaquePointer
+  private let connection: OpaquePointer
+  private let sql: String
+
+  init(_ database: Database, _ sql: String) throws {
+    connection = database.sqliteConnection!
+    self.sql = sql
+    var handle: OpaquePointer?
+    let code = sqlite3_prepare_v3(connection, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &handle, nil)
+    guard code == SQLITE_OK, let handle else { throw Self.error(code, connection, sql) }
+    self.handle = handle
+  }
+
+  deinit { sqlite3_finalize(handle) }
+
+  /// Makes the statement ready for new values.
+  func reset() {
+    sqlite3_reset(handle)
+  }
+
+  // The value's bytes are SQLITE_TRANSIENT: copied before the call returns.
+  func bind(_ value: Value, at index: Int32) {
+    switch value {
+    case .null: sqlite3_bind_null(handle, index)
+    case .integer(let integer): sqlite3_bind_int64(handle, index, integer)
+    case .real(let real): sqlite3_bind_double(handle, index, real)
+    case .text(let bytes):
+      bytes.withUnsafeBytes { buffer in
+        _ = sqlite3_bind_text64(
+          handle, index, pointer(buffer), UInt64(buffer.count), transient, UInt8(SQLITE_UTF8))
+      }
+    case .blob(let bytes):
+      bytes.withUnsafeBytes { buffer in
+        // A NULL pointer would bind NULL instead of an empty blob.
+        _ =
+          buffer.count == 0
+          ? sqlite3_bind_zeroblob(handle, index, 0)
+          : sqlite3_bind_blob64(handle, index, buffer.baseAddress, UInt64(buffer.count), transient)
+      }
+    }
+  }
+
+  func bind(_ integer: Int64, at index: Int32) { sqlite3_bind_int64(handle, index, integer) }
+
+  func bind(_ text: String, at index: Int32) {
+    var text = text
+    text.withUTF8 { buffer in
+      _ = sqlite3_bind_text64(
+        handle, index, pointer(UnsafeRawBufferPointer(buffer)), UInt64(buffer.count), transient, UInt8(SQLITE_UTF8))
+    }
+  }
+
+  /// True when a row is there.
+  func step() throws -> Bool {
+    let code = sqlite3_step(handle)
+    switch code {
+    case SQLITE_ROW: return true
+    case SQLITE_DONE: return false
+    default:
+      let error = Self.error(code, connection, sql)
+      sqlite3_reset(handle)
+      throw error
+    }
+  }
+
+  /// Runs a statement that gives no rows, and makes it ready again. Returns how many rows it changed.
+  @discardableResult
+  func run() throws -> Int {
+    _ = try step()
+    sqlite3_reset(handle)
+    return Int(sqlite3_changes64(connection))
+  }
+
+  func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+  func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
+
+  /// The value as it is stored; its bytes are copied.
+  func value(_ column: Int32) -> Value {
+    switch sqlite3_column_type(handle, column) {
+    case SQLITE_INTEGER: .integer(sqlite3_column_int64(handle, column))
+    case SQLITE_FLOAT: .real(sqlite3_column_double(handle, column))
+    case SQLITE_TEXT: .text(bytes(sqlite3_column_text(handle, column), column))
+    case SQLITE_BLOB: .blob(bytes(sqlite3_column_blob(handle, column), column))
+    default: .null
+    }
+  }
+
+  private func bytes(_ start: UnsafeRawPointer?, _ column: Int32) -> ArraySlice<UInt8> {
+    // The length is asked for after the pointer: https://www.sqlite.org/c3ref/column_blob.html
+    ArraySlice(UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column))))
+  }
+
+  private func pointer(_ buffer: UnsafeRawBufferPointer) -> UnsafePointer<CChar> {
+    // An empty text has no address of its own, and NULL would bind NULL.
+    buffer.baseAddress?.assumingMemoryBound(to: CChar.self) ?? emptyText
+  }
+
+  private static func error(_ code: Int32, _ connection: OpaquePointer, _ sql: String) -> DatabaseError {
+    DatabaseError(
+      resultCode: ResultCode(rawValue: sqlite3_extended_errcode(connection)),
+      message: String(cString: sqlite3_errmsg(connection)), sql: sql)
+  }
+}
+
+private nonisolated(unsafe) let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+/// One NUL byte that lives as long as the process.
+private nonisolated(unsafe) let emptyText = UnsafePointer<CChar>(UnsafeMutablePointer<CChar>.allocate(capacity: 1))
+
+/// A name as SQL takes it, whatever it is made of.
+func quoted(_ identifier: String) -> String {
+  "\"" + identifier.replacing("\"", with: "\"\"") + "\""
+}
+
+/// A text as an SQL literal, for statements that take no parameters (triggers).
+func literal(_ text: String) -> String {
+  "'" + text.replacing("'", with: "''") + "'"
+}
