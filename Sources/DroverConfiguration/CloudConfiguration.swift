@@ -1,0 +1,123 @@
+// The cloud consumer's configuration file, read from top to bottom as docs/configuration.md lists it.
+
+/// What a consumer in the cloud needs to know.
+package struct CloudConfiguration: Equatable, Sendable {
+  /// Where the replica is kept.
+  package enum Store: Equatable, Sendable {
+    /// An SQLite database at a resolved path.
+    case sqlite(path: String)
+  }
+
+  /// The most that one transaction takes.
+  package struct Batch: Equatable, Sendable {
+    package let messages: Int
+    package let bytes: Int
+
+    package init(messages: Int, bytes: Int) {
+      self.messages = messages
+      self.bytes = bytes
+    }
+  }
+
+  /// What a machine may ask for.
+  package struct Limits: Equatable, Sendable {
+    /// The largest MQTT message that is applied.
+    package let messageBytes: Int
+    package let streamsPerMachine: Int
+    package let columnsPerTable: Int
+
+    package init(messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int) {
+      self.messageBytes = messageBytes
+      self.streamsPerMachine = streamsPerMachine
+      self.columnsPerTable = columnsPerTable
+    }
+  }
+
+  package let connection: BrokerConnection
+  package let store: Store
+  package let logLevel: LogLevel
+  package let batch: Batch
+  package let limits: Limits
+
+  package init(
+    connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
+    batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
+    limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000)
+  ) {
+    self.connection = connection
+    self.store = store
+    self.logLevel = logLevel
+    self.batch = batch
+    self.limits = limits
+  }
+
+  /// Reads the file at `path`; relative paths in it are relative to its folder.
+  package static func load(
+    path: String, environment: [String: String]
+  ) throws(ConfigurationErrors) -> CloudConfiguration {
+    let file = try ConfigurationFile(path: path)
+    return try parse(yaml: file.text, file: path, folder: file.folder, environment: environment)
+  }
+
+  /// Reads text as if it came from `file` in `folder`. The files that it names are read from there.
+  package static func parse(
+    yaml: String, file: String, folder: String, environment: [String: String]
+  ) throws(ConfigurationErrors) -> CloudConfiguration {
+    let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
+    let document = try reader.document(yaml)
+    return try reader.finish(CloudConfiguration(reading: document))
+  }
+}
+
+extension CloudConfiguration {
+  /// Reads all keys. Nil after a problem with one that has no default.
+  init?(reading file: Section) {
+    let connection = BrokerConnection(reading: file, defaultClientID: "drover-cloud")
+    let store = file.required("store", .store(in: file.folder), example: "sqlite:./cloud.db")
+    let logLevel = LogLevel(reading: file)
+    let (batch, limits) = Self.bounds(reading: file)
+
+    guard let connection, let store else { return nil }
+    self.init(connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits)
+  }
+
+  /// `batch` and `limits`. A transaction that does not hold the largest message could never apply it.
+  private static func bounds(reading file: Section) -> (Batch, Limits) {
+    let (batchKeys, limitKeys) = (file.section("batch"), file.section("limits"))
+    let batch = Batch(
+      messages: batchKeys.optional("messages", .integer(1...100_000), default: 1000),
+      bytes: batchKeys.optional("bytes", .size(1 << 10...1 << 30), default: 4 << 20))
+    let limits = Limits(
+      messageBytes: limitKeys.optional("message_bytes", .size(1 << 10...64 << 20), default: 4 << 20),
+      streamsPerMachine: limitKeys.optional("streams_per_machine", .integer(1...10_000), default: 200),
+      // SQLite takes 2,000 columns unless it is built otherwise, and some are Drover's.
+      columnsPerTable: limitKeys.optional("columns_per_table", .integer(1...1900), default: 1000))
+    if batch.bytes < limits.messageBytes {
+      let message =
+        "expected a batch that holds at least one message: batch.bytes is \(sizeText(batch.bytes)), "
+        + "limits.message_bytes is \(sizeText(limits.messageBytes))"
+      if batchKeys.isGiven("bytes") {
+        batchKeys.report(message, at: "bytes")
+      } else {
+        limitKeys.report(message, at: "message_bytes")
+      }
+    }
+    return (batch, limits)
+  }
+}
+
+extension Form where Value == CloudConfiguration.Store {
+  /// `sqlite:PATH`.
+  fileprivate static func store(in folder: String) -> Form {
+    // The URL of a database server usually holds a password.
+    Form("sqlite:PATH, such as sqlite:./cloud.db", hides: { $0.contains("@") || $0.contains("?") }) {
+      text throws(Refusal) in
+      if text.hasPrefix("postgresql:") || text.hasPrefix("postgres:") {
+        throw Refusal("PostgreSQL is not supported yet by this version; use sqlite:PATH")
+      }
+      guard text.hasPrefix("sqlite:"), !text.hasPrefix("sqlite://") else { return nil }
+      let path = String(text.dropFirst("sqlite:".count))
+      return isPlain(path) ? .sqlite(path: resolve(path, in: folder)) : nil
+    }
+  }
+}

@@ -1,0 +1,133 @@
+// Who Drover is to the broker. The password comes from a file or from the environment and never from the configuration
+// itself, which is shown, copied and checked in. Whatever prints credentials, a log line, `dump` or a failed test,
+// prints no password; and no error shows a value of `password…`, because people put passwords into the wrong key.
+
+/// A user name and a password, or neither.
+package struct Credentials: Equatable, Sendable {
+  /// The environment variables that count where the file says nothing.
+  package static let usernameVariable = "DROVER_USERNAME"
+  package static let passwordVariable = "DROVER_PASSWORD"
+
+  package let username: String
+  /// Nil for a user without one, e.g. where the certificate proves who it is.
+  package let password: String?
+
+  package init(username: String, password: String?) {
+    self.username = username
+    self.password = password
+  }
+}
+
+extension Credentials: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  package var description: String { "\(username), \(password == nil ? "no password" : "password hidden")" }
+  package var debugDescription: String { description }
+  package var customMirror: Mirror {
+    Mirror(
+      self, children: ["username": username, "password": password == nil ? "none" : "hidden"], displayStyle: .struct)
+  }
+}
+
+extension Credentials {
+  /// Longest user name and password of MQTT, in bytes. [MQTT-1.5.4]
+  private static let maximumBytes = 65_535
+
+  /// Reads `credentials`, and the environment for what is not there. Nil without any, and after a problem.
+  init?(reading credentials: Section) {
+    credentials.refuse(
+      "password",
+      "a password does not belong into this file; put it alone into a file and name that with `password_file`, "
+        + "or set the environment variable \(Self.passwordVariable)")
+    let username = Self.username(credentials)
+    let password = Self.password(credentials)
+    guard let username else {
+      // MQTT 3.1.1 has no password without a user. [MQTT-3.1.2-22]
+      let failed = ["username", "username_env"].contains(where: credentials.isGiven)
+      if password != nil, !failed {
+        credentials.report(
+          "missing, although there is a password; add `username` or set the environment variable "
+            + Self.usernameVariable, at: "username")
+      }
+      return nil
+    }
+    self.init(username: username, password: password)
+  }
+
+  private static func username(_ credentials: Section) -> String? {
+    let given = credentials.optional("username", .text("a user name", maximumBytes: maximumBytes))
+    let variable = credentials.optional("username_env", .variable)
+    if credentials.isGiven("username"), credentials.isGiven("username_env") {
+      credentials.report("use `username` or `username_env`, not both", at: "username_env")
+    }
+    if credentials.isGiven("username") { return given }
+    guard let name = credentials.isGiven("username_env") ? variable : usernameVariable else { return nil }
+    guard let value = credentials.environment[name], !value.isEmpty else {
+      if let variable { credentials.report("the environment variable \(variable) is not set", at: "username_env") }
+      return nil
+    }
+    guard isPlain(value), value.utf8.count <= maximumBytes else {
+      credentials.report("the environment variable \(name) holds no user name", at: "username")
+      return nil
+    }
+    return value
+  }
+
+  private static func password(_ credentials: Section) -> String? {
+    let file = credentials.optional("password_file", .secretPath(in: credentials.folder))
+    let variable = credentials.optional("password_env", .variable)
+    if credentials.isGiven("password_file"), credentials.isGiven("password_env") {
+      credentials.report("use `password_file` or `password_env`, not both", at: "password_env")
+    }
+    if credentials.isGiven("password_file") {
+      return file.flatMap { firstLine(of: $0, credentials) }
+    }
+    guard let name = credentials.isGiven("password_env") ? variable : passwordVariable else { return nil }
+    guard let value = credentials.environment[name], !value.isEmpty else {
+      // Not even the variable's name: it may be a password that was put into the wrong key.
+      if variable != nil { credentials.report("the environment variable that it names is not set", at: "password_env") }
+      return nil
+    }
+    guard isPassword(value) else {
+      credentials.report("the environment variable holds more than \(maximumBytes) bytes", at: "password_env")
+      return nil
+    }
+    return value
+  }
+
+  private static func firstLine(of path: String, _ credentials: Section) -> String? {
+    let text: String
+    do {
+      text = try readText(path, maximumBytes: 1 << 20)
+    } catch {
+      credentials.report("cannot read the file that it names: \(error.reason)", at: "password_file")
+      return nil
+    }
+    // A carriage return and a line feed are one `Character`, so a file from Windows ends its line here too.
+    let line = String(text.prefix { $0 != "\n" && $0 != "\r\n" })
+    guard isPassword(line) else {
+      credentials.report(
+        "the first line of the file that it names must hold the password, 1 to \(maximumBytes) bytes",
+        at: "password_file")
+      return nil
+    }
+    return line
+  }
+
+  /// libmosquitto takes a C string, so a NUL would cut it.
+  private static func isPassword(_ text: String) -> Bool {
+    (1...maximumBytes).contains(text.utf8.count) && !text.utf8.contains(0)
+  }
+}
+
+extension Form where Value == String {
+  /// The name of an environment variable; what was found is not shown.
+  fileprivate static var variable: Form {
+    Form("the name of an environment variable", hides: { _ in true }) { text in
+      text.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) == nil ? nil : text
+    }
+  }
+
+  /// A path that is not shown.
+  fileprivate static func secretPath(in folder: String) -> Form {
+    Form("a path", hides: { _ in true }) { text in isPlain(text) ? resolve(text, in: folder) : nil }
+  }
+}

@@ -1,0 +1,100 @@
+// The edge's configuration file, read from top to bottom as docs/configuration.md lists it.
+
+package import DroverCore
+
+/// What an edge agent needs to know.
+package struct EdgeConfiguration: Equatable, Sendable {
+  /// The most of something, counted both ways; whichever is reached first holds.
+  package struct Limit: Equatable, Sendable {
+    package let events: Int
+    package let bytes: Int
+
+    package init(events: Int, bytes: Int) {
+      self.events = events
+      self.bytes = bytes
+    }
+  }
+
+  package let machine: MachineID
+  /// The resolved path of the machine's SQLite database.
+  package let database: String
+  package let connection: BrokerConnection
+  package let logLevel: LogLevel
+  /// What may be unconfirmed outside the edge's disk.
+  package let window: Limit
+  /// What one MQTT message may carry.
+  package let frame: Limit
+  /// At least one.
+  package let streams: [StreamConfiguration]
+
+  package init(
+    machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
+    window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
+    streams: [StreamConfiguration]
+  ) {
+    self.machine = machine
+    self.database = database
+    self.connection = connection
+    self.logLevel = logLevel
+    self.window = window
+    self.frame = frame
+    self.streams = streams
+  }
+
+  /// Reads the file at `path`; relative paths in it are relative to its folder.
+  package static func load(
+    path: String, environment: [String: String]
+  ) throws(ConfigurationErrors) -> EdgeConfiguration {
+    let file = try ConfigurationFile(path: path)
+    return try parse(yaml: file.text, file: path, folder: file.folder, environment: environment)
+  }
+
+  /// Reads text as if it came from `file` in `folder`. The files that it names are read from there.
+  package static func parse(
+    yaml: String, file: String, folder: String, environment: [String: String]
+  ) throws(ConfigurationErrors) -> EdgeConfiguration {
+    let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
+    let document = try reader.document(yaml)
+    return try reader.finish(EdgeConfiguration(reading: document))
+  }
+}
+
+extension EdgeConfiguration {
+  /// Reads all keys. Nil after a problem with one that has no default.
+  init?(reading file: Section) {
+    let machine = file.required("machine", .machine, example: "MAH001")
+    let database = file.required("database", .path(in: file.folder), example: "./app.db")
+    let connection = BrokerConnection(reading: file, defaultClientID: "drover-edge-\(machine?.text ?? "")")
+    let logLevel = LogLevel(reading: file)
+    let (window, frame) = Self.limits(reading: file)
+    let streams = StreamConfiguration.list(reading: file)
+
+    guard let machine, let database, let connection, let streams else { return nil }
+    self.init(
+      machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
+      streams: streams)
+  }
+
+  /// `window` and `frame`. A window that does not hold one frame could never send it.
+  private static func limits(reading file: Section) -> (window: Limit, frame: Limit) {
+    let (windowKeys, frameKeys) = (file.section("window"), file.section("frame"))
+    let window = Limit(
+      events: windowKeys.optional("events", .integer(1...10_000_000), default: 20_000),
+      bytes: windowKeys.optional("bytes", .size(1 << 10...1 << 30), default: 16 << 20))
+    let frame = Limit(
+      events: frameKeys.optional("events", .integer(1...10_000), default: 100),
+      bytes: frameKeys.optional("bytes", .size(1 << 10...64 << 20), default: 64 << 10))
+    if window.events < frame.events {
+      report("events", "\(window.events)", "\(frame.events)")
+    }
+    if window.bytes < frame.bytes {
+      report("bytes", sizeText(window.bytes), sizeText(frame.bytes))
+    }
+    func report(_ key: String, _ most: String, _ needed: String) {
+      let message =
+        "expected a window that holds at least one frame: window.\(key) is \(most), frame.\(key) is \(needed)"
+      (windowKeys.isGiven(key) ? windowKeys : frameKeys).report(message, at: key)
+    }
+    return (window, frame)
+  }
+}

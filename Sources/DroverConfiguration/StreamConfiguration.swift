@@ -1,0 +1,109 @@
+// The streams of a machine. A stream with a table is captured from it; a stream without one is fed by hand. Names and
+// tables are compared as SQLite compares them, without the case of ASCII letters, because in the cloud each stream
+// becomes a table.
+
+package import DroverCore
+
+/// One stream: its name, what its events are, and the table that it comes from.
+package struct StreamConfiguration: Equatable, Sendable {
+  /// A table of the machine's database whose changes become events.
+  package struct Table: Equatable, Sendable {
+    package let name: String
+    /// The app's own column that is set when the broker has the row; nil without one.
+    package let syncedColumn: String?
+
+    package init(name: String, syncedColumn: String? = nil) {
+      self.name = name
+      self.syncedColumn = syncedColumn
+    }
+  }
+
+  package let name: StreamName
+  package let kind: Kind
+  /// Nil for a stream that is fed by `drover emit` or the intake table.
+  package let table: Table?
+
+  package init(name: StreamName, kind: Kind, table: Table? = nil) {
+    self.name = name
+    self.kind = kind
+    self.table = table
+  }
+}
+
+extension StreamConfiguration {
+  /// Reads `streams`. Nil after a problem.
+  static func list(reading file: Section) -> [StreamConfiguration]? {
+    let sections = file.sections("streams", example: "[{table: local_stock_snapshots, kind: snapshot}]")
+    let streams = sections.map { StreamConfiguration(reading: $0) }
+    reportTwins(Array(zip(sections, streams)))
+    let complete = streams.compactMap(\.self)
+    return sections.isEmpty || complete.count < streams.count ? nil : complete
+  }
+
+  private init?(reading stream: Section) {
+    let table = stream.optional("table", .table)
+    let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")
+    let syncedColumn = stream.optional("synced_column", .text("a column's name", maximumBytes: 128))
+    let name = stream.optional("name", .streamName)
+
+    if stream.isGiven("synced_column"), !stream.isGiven("table") {
+      stream.report("a stream without a `table` has no column to set", at: "synced_column")
+    }
+    if !stream.isGiven("name"), !stream.isGiven("table") {
+      stream.report("a stream has a `table` to be captured or a `name` to be fed by; add for example `table: sales`")
+    }
+    guard let kind, let name = name ?? Self.name(of: table, stream) else { return nil }
+    self.init(name: name, kind: kind, table: table.map { Table(name: $0, syncedColumn: syncedColumn) })
+  }
+
+  /// The stream's name where only the table's is given.
+  private static func name(of table: String?, _ stream: Section) -> StreamName? {
+    guard let table, !stream.isGiven("name") else { return nil }
+    do {
+      return try StreamName(table)
+    } catch {
+      stream.report("\(error.message); so this table's stream needs a `name` of its own", at: "table")
+      return nil
+    }
+  }
+
+  /// Reports each stream that has the table or the name of one before it.
+  private static func reportTwins(_ streams: [(keys: Section, stream: StreamConfiguration?)]) {
+    var tables: [String: String] = [:]
+    var names: [String: String] = [:]
+    for case (let keys, let stream?) in streams {
+      let table = stream.table.map { folded($0.name) }
+      let name = folded(stream.name.text)
+      if let table, let owner = tables[table] {
+        keys.report("\(owner) has this table already, as SQLite compares names", at: "table")
+      } else if let owner = names[name] {
+        keys.report(
+          "\(owner) has the name \(quoted(stream.name.text)) already, as SQLite compares names; "
+            + "give one of them another `name`",
+          at: keys.isGiven("name") ? "name" : "table")
+      }
+      if let table { tables[table] = tables[table] ?? keys.path }
+      names[name] = names[name] ?? keys.path
+    }
+  }
+
+  /// SQLite ignores the case of ASCII letters and of no others (https://www.sqlite.org/datatype3.html, NOCASE).
+  private static func folded(_ name: String) -> String {
+    String(decoding: name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+  }
+}
+
+extension Form where Value == String {
+  /// A table that is the app's: neither SQLite's own nor Drover's.
+  fileprivate static var table: Form {
+    Form("a table's name of 1 to 128 bytes without control characters") { text throws(Refusal) in
+      guard isPlain(text), text.utf8.count <= 128 else { return nil }
+      let lower = text.lowercased()
+      if let prefix = ["drover_", "sqlite_"].first(where: lower.hasPrefix) {
+        throw Refusal(
+          "tables that begin with `\(prefix)` are not the app's and are not captured; found \(quoted(text))")
+      }
+      return text
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import DroverConfiguration
+import Testing
+
+@Suite struct StreamConfigurationTests {
+  private func problemsOfStreams(_ streams: String) -> [String] {
+    problems(try edge("machine: M\ndatabase: a.db\nbroker: mqtt://b\nstreams:\n" + streams))
+  }
+
+  @Test func `a wrong kind is named with the right ones`() {
+    let found = problemsOfStreams(
+      """
+        - table: stock
+          kind: snapshot
+        - kind: snapshots
+          table: sales
+      """)
+    #expect(
+      found == ["edge.yaml:7:5: streams[1].kind: expected one of snapshot, payload, batch; found \"snapshots\""])
+  }
+
+  @Test func `a stream without a kind is found in its place`() {
+    #expect(
+      problemsOfStreams("  - table: stock") == [
+        "edge.yaml:5:5: streams[0].kind: missing; add for example `kind: snapshot`"
+      ])
+  }
+
+  @Test func `a stream has a table or a name`() {
+    #expect(
+      problemsOfStreams("  - kind: payload") == [
+        """
+        edge.yaml:5:5: streams[0]: a stream has a `table` to be captured or a `name` to be fed by; \
+        add for example `table: sales`
+        """
+      ])
+  }
+
+  @Test func `a synced column needs a table`() {
+    #expect(
+      problemsOfStreams("  - {name: t, kind: payload, synced_column: s}") == [
+        "edge.yaml:5:30: streams[0].synced_column: a stream without a `table` has no column to set"
+      ])
+  }
+
+  @Test(arguments: ["drover_outbox", "Sqlite_master", "SQLITE_x"])
+  func `tables of SQLite and of Drover are refused`(table: String) {
+    let found = problemsOfStreams("  - {table: \(table), name: t, kind: payload}")
+    #expect(found.count == 1)
+    #expect(found.first?.contains("are not the app's and are not captured; found \"\(table)\"") == true)
+  }
+
+  @Test func `a table whose name is no stream's name needs one`() {
+    #expect(
+      problemsOfStreams("  - {table: in/out, kind: payload}") == [
+        """
+        edge.yaml:5:6: streams[0].table: a stream's name holds no '/', '+', '#' and no control characters; \
+        so this table's stream needs a `name` of its own
+        """
+      ])
+    #expect(problemsOfStreams("  - {table: in/out, name: traffic, kind: payload}") == [])
+  }
+
+  @Test func `names are unique without the case of ASCII letters`() {
+    #expect(
+      problemsOfStreams("  - {name: Stock, kind: payload}\n  - {table: stock, kind: snapshot}") == [
+        """
+        edge.yaml:6:6: streams[1].table: streams[0] has the name "stock" already, as SQLite compares names; \
+        give one of them another `name`
+        """
+      ])
+    #expect(
+      problemsOfStreams("  - {table: stock, kind: payload}\n  - {name: STOCK, kind: snapshot}").first?
+        .hasPrefix("edge.yaml:6:6: streams[1].name: streams[0] has the name") == true)
+    #expect(problemsOfStreams("  - {name: Äpfel, kind: payload}\n  - {name: äpfel, kind: snapshot}") == [])
+  }
+
+  @Test func `tables are unique, and a shared one is reported once`() {
+    #expect(
+      problemsOfStreams("  - {table: Stock, kind: payload}\n  - {table: stock, kind: snapshot}") == [
+        "edge.yaml:6:6: streams[1].table: streams[0] has this table already, as SQLite compares names"
+      ])
+    #expect(problemsOfStreams("  - {table: t, kind: batch}\n  - {table: t, name: u, kind: batch}").count == 1)
+  }
+
+  @Test func `an empty list of streams is an error`() {
+    #expect(problemsOfStreams("  []").first?.hasSuffix("found an empty list") == true)
+    #expect(problemsOfStreams("  stock").first?.hasSuffix("found text") == true)
+    #expect(
+      problemsOfStreams("  - stock") == ["edge.yaml:5:5: streams[0]: expected keys with values; found text"])
+  }
+}
