@@ -10,8 +10,13 @@ package struct SinkEvent: Equatable, Sendable {
   /// The key's values for a stream with a table; empty without.
   package var key: [Value]
   package var content: Content
+  /// The event's own text, should it have to become a dead letter.
+  package var raw: ArraySlice<UInt8>
 
-  package init(seq: Int64?, localID: String, version: Int64, at: String?, key: [Value], content: Content) {
+  package init(
+    seq: Int64?, localID: String, version: Int64, at: String?, key: [Value], content: Content, raw: ArraySlice<UInt8>
+  ) {
+    self.raw = raw
     self.seq = seq
     self.localID = localID
     self.version = version
@@ -80,33 +85,51 @@ package struct DeadLetter: Equatable, Sendable {
   }
 }
 
+/// What one transaction did to one stream of one machine, for the figures of `drover status`.
+package struct StreamProgress: Equatable, Sendable {
+  package var applied = 0
+  package var superseded = 0
+  package var refused = 0
+  /// The highest version among the events.
+  package var version: Int64 = 0
+
+  package init() {}
+}
+
 /// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
 package protocol CloudTransaction {
   /// The intervals received of one stream in one epoch.
   func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet
   func setReceived(_ set: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws
+  /// All streams with received intervals in this epoch.
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet]
 
   /// The schema that a machine's stream was described with, or nil.
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?
+  /// The schema that a machine's stream was described with last, or nil.
+  func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema?
   /// Makes or widens the sink table. Returns why that cannot be, or nil.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
 
   /// Merges events in their order; one outcome each.
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
-  /// Forgets tombstones that no older event of this epoch can meet any more.
-  func retireTombstones(machine: MachineID, epoch: Epoch, stream: StreamName, front: Int64) throws
-
   /// Keeps a dead letter; the same bytes on the same topic again only raise its count.
   func bury(_ letter: DeadLetter) throws
+
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws
-  /// Notes that a machine was heard, and its epoch.
+  /// Notes that events of a machine came, in an epoch where they were frames.
   func heard(machine: MachineID, epoch: Epoch?) throws
-  /// The epoch in which a machine was last heard.
-  func epoch(of machine: MachineID) throws -> Epoch?
-  func machines() throws -> [MachineID]
-  /// Streams with received intervals in this epoch.
-  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet]
+  func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) throws
+  /// The machines that were heard, with the epoch in which each was heard last.
+  func machines() throws -> [MachineID: Epoch]
+
+  /// The name of the broker session in which the consumer received what is in the store.
+  func session() throws -> String?
+  func setSession(_ name: String) throws
+  /// Forgets tombstones that were made before a moment and that no older event of their epoch can meet any more.
+  /// - Parameter moment: microseconds since 1970.
+  func retireTombstones(madeBefore moment: Int64) throws
 }
 
 package protocol CloudStore: AnyObject {

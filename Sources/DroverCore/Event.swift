@@ -22,10 +22,14 @@ package struct Event: Equatable, Sendable {
   /// When it happened, as the sender wrote it; nil if it did not.
   package var at: String?
   package var content: Content
+  /// The event's own text.
+  package var raw: ArraySlice<UInt8>
 
   package init(
-    seq: Int64?, localID: String, operation: Operation, version: Int64?, at: String? = nil, content: Content
+    seq: Int64?, localID: String, operation: Operation, version: Int64?, at: String? = nil, content: Content,
+    raw: ArraySlice<UInt8> = []
   ) {
+    self.raw = raw
     self.seq = seq
     self.localID = localID
     self.operation = operation

@@ -75,18 +75,22 @@ package struct StreamSchema: Hashable, Sendable {
   package func keyValues(of row: [Value]) -> [Value] { key.map { row[$0] } }
 }
 
-/// Fowler–Noll–Vo, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): names a schema, guards nothing.
-private struct FNV1a {
-  private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+/// Fowler–Noll–Vo, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): the same on every machine and day; names things, guards nothing.
+package struct FNV1a {
+  package private(set) var state: UInt64 = 0xcbf2_9ce4_8422_2325
 
-  mutating func combine(_ text: String) {
-    for byte in text.utf8 { add(byte) }
-    add(0)  // a separator, so that ("ab","c") is not ("a","bc")
+  package init() {}
+
+  package mutating func combine(_ text: String) {
+    combine(text.utf8)
+    combine(CollectionOfOne(0))  // a separator, so that ("ab","c") is not ("a","bc")
   }
 
-  private mutating func add(_ byte: UInt8) { state = (state ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+  package mutating func combine(_ bytes: some Swift.Sequence<UInt8>) {
+    for byte in bytes { state = (state ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+  }
 
-  var hexadecimal: String {
+  package var hexadecimal: String {
     let digits = String(state, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
   }

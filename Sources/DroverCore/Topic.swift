@@ -1,7 +1,7 @@
 // The topic grammar of version 1: what may be said where. docs/protocol.md holds the table.
 
 /// A topic below `drover/v1/`.
-package enum Topic: Equatable, Sendable {
+package enum Topic: Hashable, Sendable {
   /// Frames and bare events, edge to cloud.
   case events(MachineID, Kind, StreamName)
   /// The retained description of a stream's table, edge to cloud.

@@ -68,7 +68,7 @@ package enum FrameDecoder {
     }
     try scanner.expectEnd()
     if let lookupError { throw lookupError }
-    guard fields.v != nil else { return .bare(try bare.event(needsSeq: false)) }
+    guard fields.v != nil else { return .bare(try bare.event(needsSeq: false, raw: payload[...])) }
     let header = try fields.header()
     if missingSchema { return .unknownSchema(header) }
     guard let events else { throw WireError("the frame has no \"events\"") }
@@ -98,7 +98,7 @@ package enum FrameDecoder {
       try scanner.readObject { (name, scanner) throws(WireError) in
         try fields.read(String(decoding: name, as: UTF8.self), &scanner, row: row)
       }
-      let event = try fields.event(needsSeq: true)
+      let event = try fields.event(needsSeq: true, raw: scanner.slice(from: start))
       guard header.interval.contains(event.seq!) else {
         throw WireError("seq \(event.seq!) is not in the frame's interval \(header.interval)")
       }
@@ -165,7 +165,7 @@ private struct EventFields {
     }
   }
 
-  func event(needsSeq: Bool) throws(WireError) -> Event {
+  func event(needsSeq: Bool, raw: ArraySlice<UInt8>) throws(WireError) -> Event {
     guard let id, !id.isEmpty else { throw WireError("the event has no \"id\"") }
     guard id.utf8.count <= Self.maximumIDBytes else { throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes") }
     if needsSeq, seq == nil || version == nil { throw WireError("the event has no \"seq\" and \"version\"") }
@@ -175,7 +175,7 @@ private struct EventFields {
     default: break
     }
     return Event(
-      seq: seq, localID: id, operation: operation, version: version, at: at, content: content)
+      seq: seq, localID: id, operation: operation, version: version, at: at, content: content, raw: raw)
   }
 }
 

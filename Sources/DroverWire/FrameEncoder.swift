@@ -11,9 +11,10 @@ package struct FrameEncoder {
 
   /// How many events the frame holds so far.
   package private(set) var count = 0
-  /// The sequence numbers of the first and last event so far.
+  /// The sequence numbers of the first and last event so far, those included that are covered and not sent.
   package private(set) var first: Int64 = 0
   package private(set) var last: Int64 = 0
+  package private(set) var isStarted = false
 
   package init(epoch: Epoch, stream: EdgeStream) {
     self.stream = stream
@@ -29,10 +30,17 @@ package struct FrameEncoder {
   /// Bytes of the events so far; the frame is about a hundred more.
   package var byteCount: Int { events.count }
 
+  /// Notes an entry of which nothing is left to send.
+  package mutating func cover(_ seq: Int64) {
+    if !isStarted { first = seq }
+    isStarted = true
+    last = seq
+  }
+
   package mutating func append(_ entry: OutboxEntry) {
-    if count == 0 { first = entry.seq } else { events.append(UInt8(ascii: ",")) }
+    cover(entry.seq)
+    if count > 0 { events.append(UInt8(ascii: ",")) }
     count += 1
-    last = entry.seq
 
     events += "\n{\"seq\":".utf8
     JSONWriter.write(entry.seq, into: &events)
@@ -75,9 +83,15 @@ package struct FrameEncoder {
     frame += ",\"events\":[".utf8
     frame += events
     frame += "]}".utf8
+    discard()
+    return frame
+  }
+
+  /// Forgets the events so far.
+  package mutating func discard() {
     events.removeAll(keepingCapacity: true)
     count = 0
-    return frame
+    isStarted = false
   }
 
   private func localID(of entry: OutboxEntry) -> String {

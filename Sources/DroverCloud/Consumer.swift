@@ -1,0 +1,369 @@
+// The cloud consumer: takes groups of messages, commits them in one transaction, and only then lets them be acknowledged and confirmed.
+// It knows the seams alone: whoever drives it brings the broker's session and the store.
+
+package import DroverCore
+private import DroverWire
+package import Logging
+
+package final class Consumer: SessionHandler {
+  package struct Limits: Sendable {
+    /// Larger messages are refused: kept as dead letters with their beginning.
+    package var messageBytes: Int
+    /// Least time between two confirmations to one machine.
+    package var confirmInterval: Duration
+
+    package init(messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50)) {
+      self.messageBytes = messageBytes
+      self.confirmInterval = confirmInterval
+    }
+  }
+
+  private let store: any CloudStore
+  private let limits: Limits
+  private let logger: Logger
+  /// Wall clock, microseconds since 1970.
+  private let wallClock: () -> Int64
+  private var publisher: (any Publisher)?
+  private var sessionName = ""
+  private var confirmations = ConfirmationSchedule()
+  private var received = ReceivedCache()
+  private var clock = HybridClock()
+  private var requests: Set<Topic> = []
+  private var lastHousekeeping: ContinuousClock.Instant?
+  private var warned: [String: Int] = [:]
+
+  package init(store: any CloudStore, limits: Limits, logger: Logger, wallClock: @escaping () -> Int64) {
+    self.store = store
+    self.limits = limits
+    self.logger = logger
+    self.wallClock = wallClock
+  }
+
+  // MARK: The session
+
+  package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
+    self.publisher = publisher
+    do {
+      let machines = try store.transaction { transaction in
+        // Without a session the broker may have dropped what it acknowledged to the edges: they are told by another name.
+        if info.sessionPresent, let name = try transaction.session() {
+          sessionName = name
+        } else {
+          sessionName = Epoch(random: .random(in: .min ... .max)).text
+          try transaction.setSession(sessionName)
+        }
+        return try transaction.machines()
+      }
+      for (machine, epoch) in machines { confirmations.touch(machine, epoch: epoch) }
+    } catch {
+      logger.error("open the session: \(error); confirmations wait for the next message")
+    }
+  }
+
+  package func sessionClosed(reason: String) { publisher = nil }
+
+  package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
+    // A confirmation is retained, so it matters little whether the edge is there to hear it.
+    guard reason != .success, reason != .noMatchingSubscribers else { return }
+    warnRarely("confirm", "publish a confirmation or request: the broker answered \(reason); check what the ACL lets the consumer write")
+  }
+
+  package func received(_ messages: [InboundMessage]) throws {
+    var group = MessageGroup()
+    do {
+      try store.transaction { transaction in
+        group = MessageGroup()
+        for message in messages { try take(message, transaction, &group) }
+        try finish(&group, transaction)
+      }
+    } catch {
+      received = ReceivedCache()
+      logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
+      throw error
+    }
+    for (machine, epoch) in group.machines {
+      if let epoch { confirmations.touch(machine, epoch: epoch) }
+    }
+    requests.formUnion(group.requests)
+    report(group)
+  }
+
+  package func turn(now: ContinuousClock.Instant) -> Duration {
+    guard let publisher else { return .seconds(1) }
+    keepHouse(now: now)
+    for request in requests {
+      _ = try? publisher.publish(OutboundMessage(topic: request.text, payload: []))
+    }
+    requests = []
+    while let (machine, epoch) = confirmations.takeDue(now: now, interval: limits.confirmInterval) {
+      do {
+        try confirm(machine, epoch, publisher)
+      } catch {
+        confirmations.touch(machine, epoch: epoch)
+        warnRarely("confirm", "confirm to \(machine): \(error)")
+        break
+      }
+    }
+    return min(.seconds(1), confirmations.nextDue(now: now, interval: limits.confirmInterval) ?? .seconds(1))
+  }
+
+  package func isDrained() -> Bool { confirmations.isEmpty || publisher == nil }
+
+  package func sessionWillClose(publisher: any Publisher) {}
+
+  private func confirm(_ machine: MachineID, _ epoch: Epoch, _ publisher: any Publisher) throws {
+    let sets = try store.transaction { try $0.receivedStreams(machine: machine, epoch: epoch) }
+    let confirmation = Confirmation(epoch: epoch, session: sessionName, at: wallClock(), streams: sets)
+    _ = try publisher.publish(
+      OutboundMessage(
+        topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
+        contentType: "application/json"))
+  }
+
+  private func keepHouse(now: ContinuousClock.Instant) {
+    guard lastHousekeeping.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
+    lastHousekeeping = now
+    let weekAgo = wallClock() - 7 * 86_400 * 1_000_000
+    do {
+      try store.transaction { try $0.retireTombstones(madeBefore: weekAgo) }
+    } catch {
+      logger.warning("retire tombstones: \(error); tried again in an hour")
+    }
+  }
+
+  // MARK: One message
+
+  private func take(_ message: InboundMessage, _ transaction: any CloudTransaction, _ group: inout MessageGroup) throws {
+    let topic: Topic
+    do throws(InvalidName) {
+      topic = try Topic(parsing: message.topic)
+    } catch {
+      try bury(message, nil, .topic, error.message, transaction, &group)
+      return
+    }
+    // An empty retained message takes the one before it away; there is nothing to apply.
+    if message.payload.isEmpty, message.isRetained { return }
+    guard message.payload.count <= limits.messageBytes else {
+      try bury(
+        message, topic, .tooLarge, "\(message.payload.count) bytes, and limits.message_bytes is \(limits.messageBytes)",
+        transaction, &group)
+      return
+    }
+    switch topic {
+    case .events(let machine, let kind, let stream):
+      try takeEvents(message, topic, machine, kind, stream, transaction, &group)
+    case .schema(let machine, let stream):
+      let schema: StreamSchema
+      do throws(WireError) {
+        schema = try StreamSchema(document: message.payload)
+      } catch {
+        try bury(message, topic, .unparsable, error.description, transaction, &group)
+        return
+      }
+      guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return }
+      try bury(message, topic, .schema, reason, transaction, &group)
+      logger.warning(
+        "describe \(stream) of \(machine): \(reason); the stream waits at the edge until the sink table and the source agree")
+    case .status(let machine):
+      let status: MachineStatus
+      do throws(WireError) {
+        status = try MachineStatus(document: message.payload)
+      } catch {
+        try bury(message, topic, .unparsable, error.description, transaction, &group)
+        return
+      }
+      try transaction.setStatus(status, machine: machine)
+      group.statuses.append((machine, status))
+    case .confirm, .command, .reply: return
+    }
+  }
+
+  private func takeEvents(
+    _ message: InboundMessage, _ topic: Topic, _ machine: MachineID, _ kind: Kind, _ stream: StreamName,
+    _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws {
+    let decoded: DecodedMessage
+    do {
+      decoded = try FrameDecoder.decode(message.payload) { try transaction.schema($0, machine: machine, stream: stream) }
+    } catch let error as WireError {
+      try bury(message, topic, .unparsable, error.description, transaction, &group)
+      return
+    }
+    switch decoded {
+    case .unknownSchema(let header):
+      // No dead letter: the frame is not covered, so the edge sends it again once it has described the stream.
+      group.machines[machine] = header.epoch
+      group.requests.insert(.command(machine, name: "schema"))
+      group.waiting += 1
+    case .bare(let event):
+      let schema = try transaction.latestSchema(machine: machine, stream: stream)
+      let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
+      try merge([event], of: message, epoch: nil, into: sink, transaction, &group)
+      if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
+    case .frame(let frame):
+      let epoch = frame.header.epoch
+      let schema = try frame.header.schema.flatMap { try transaction.schema($0, machine: machine, stream: stream) }
+      if let schema, schema.kind != kind {
+        try bury(message, topic, .topic, "the stream's schema says \(schema.kind.rawValue)", transaction, &group)
+        return
+      }
+      group.machines[machine] = epoch
+      let origin = ReceivedCache.Origin(machine: machine, epoch: epoch, stream: stream)
+      var covered = try received.set(origin) { try transaction.received(machine: machine, epoch: epoch, stream: stream) }
+      guard !covered.contains(frame.header.interval) else {
+        group.duplicates += 1
+        return
+      }
+      var events: [Event] = []
+      events.reserveCapacity(frame.events.count)
+      for result in frame.events {
+        switch result {
+        case .success(let event):
+          if !covered.contains(event.seq!) { events.append(event) }
+        case .failure(let broken):
+          try buryEvent(broken.raw, message, machine, stream, .event, broken.reason, transaction, &group)
+        }
+      }
+      let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
+      try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
+      covered.insert(frame.header.interval)
+      received.update(origin, covered)
+    }
+  }
+
+  /// Merges events and buries what cannot be merged.
+  private func merge(
+    _ events: [Event], of message: InboundMessage, epoch: Epoch?, into sink: Sink, _ transaction: any CloudTransaction,
+    _ group: inout MessageGroup
+  ) throws {
+    var progress = StreamProgress()
+    var ready: [SinkEvent] = []
+    ready.reserveCapacity(events.count)
+    for event in events {
+      do throws(WireError) {
+        ready.append(try prepare(event, sink))
+      } catch {
+        progress.refused += 1
+        try buryEvent(event.raw, message, sink.machine, sink.stream, .event, error.description, transaction, &group)
+      }
+    }
+    if !ready.isEmpty {
+      let outcomes = try transaction.merge(ready, epoch: epoch, into: sink)
+      for (event, outcome) in zip(ready, outcomes) {
+        progress.version = max(progress.version, event.version)
+        switch outcome {
+        case .applied: progress.applied += 1
+        case .superseded: progress.superseded += 1
+        case .refused(let reason, let detail):
+          progress.refused += 1
+          try buryEvent(event.raw, message, sink.machine, sink.stream, reason, detail, transaction, &group)
+        }
+      }
+    }
+    group.note(progress, machine: sink.machine, stream: sink.stream)
+  }
+
+  private func prepare(_ event: Event, _ sink: Sink) throws(WireError) -> SinkEvent {
+    var content = event.content
+    var key: [Value] = []
+    if let schema = sink.schema {
+      if case .json(let body) = content { content = .row(try FrameDecoder.row(body, schema: schema)) }
+      key = try LocalIDCodec.key(event.localID, schema: schema)
+      if case .row(let values) = content, schema.keyValues(of: values) != key {
+        throw WireError("the id is not the key that the body holds")
+      }
+    }
+    let version = event.version ?? clock.next(now: wallClock())
+    return SinkEvent(
+      seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, raw: event.raw)
+  }
+
+  private func finish(_ group: inout MessageGroup, _ transaction: any CloudTransaction) throws {
+    for (origin, set) in received.changed {
+      try transaction.setReceived(set, machine: origin.machine, epoch: origin.epoch, stream: origin.stream)
+    }
+    received.saved()
+    for (machine, epoch) in group.machines { try transaction.heard(machine: machine, epoch: epoch) }
+    for (origin, progress) in group.progress {
+      try transaction.note(progress, machine: origin.machine, stream: origin.stream)
+    }
+  }
+
+  // MARK: Dead letters
+
+  private func bury(
+    _ message: InboundMessage, _ topic: Topic?, _ reason: DeadLetterReason, _ detail: String,
+    _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws {
+    var stream: StreamName?
+    switch topic {
+    case .events(_, _, let name), .schema(_, let name): stream = name
+    default: break
+    }
+    try transaction.bury(
+      DeadLetter(
+        topic: message.topic, machine: topic?.machine, stream: stream, reason: reason, detail: detail,
+        raw: message.payload[...]))
+    group.deadLetters[reason, default: 0] += 1
+  }
+
+  private func buryEvent(
+    _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName,
+    _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws {
+    try transaction.bury(
+      DeadLetter(topic: message.topic, machine: machine, stream: stream, reason: reason, detail: detail, raw: raw))
+    group.deadLetters[reason, default: 0] += 1
+  }
+
+  // MARK: Telling
+
+  private func report(_ group: MessageGroup) {
+    for (machine, status) in group.statuses {
+      logger.info("\(machine) is \(status.isOnline ? "online" : "offline")")
+    }
+    for (reason, count) in group.deadLetters {
+      warnRarely("dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); they are listed in drover_dead_letter")
+    }
+    if group.waiting > 0 {
+      warnRarely("schema", "\(group.waiting) frames wait for the schema of their stream; it was asked for")
+    }
+    for (origin, progress) in group.progress {
+      logger.debug("\(origin.stream) of \(origin.machine): \(progress.applied) applied, \(progress.superseded) superseded, \(progress.refused) refused")
+    }
+  }
+
+  /// The first of a kind, then the 10th, the 100th and so on: a flood of garbage must not become a flood of lines.
+  private func warnRarely(_ subject: String, _ text: String) {
+    let count = warned[subject, default: 0] + 1
+    warned[subject] = count
+    var power = 1
+    while power < count { power *= 10 }
+    if power == count { logger.warning("\(text)\(count > 1 ? " (\(count) times since the start)" : "")") }
+  }
+}
+
+/// What one transaction brings together, and what follows after its commit.
+private struct MessageGroup {
+  struct Origin: Hashable {
+    var machine: MachineID
+    var stream: StreamName
+  }
+
+  var machines: [MachineID: Epoch?] = [:]
+  var progress: [Origin: StreamProgress] = [:]
+  var deadLetters: [DeadLetterReason: Int] = [:]
+  var statuses: [(MachineID, MachineStatus)] = []
+  var requests: Set<Topic> = []
+  var duplicates = 0
+  var waiting = 0
+
+  mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {
+    var sum = self.progress[Origin(machine: machine, stream: stream), default: StreamProgress()]
+    sum.applied += progress.applied
+    sum.superseded += progress.superseded
+    sum.refused += progress.refused
+    sum.version = max(sum.version, progress.version)
+    self.progress[Origin(machine: machine, stream: stream)] = sum
+  }
+}

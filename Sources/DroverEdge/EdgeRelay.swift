@@ -1,0 +1,369 @@
+// The edge agent's work: it asks the relay's state machine (DroverCore) what to do, reads the outbox, builds frames, publishes them, and
+// writes down what the broker acknowledged and the cloud confirmed. It knows the seams alone.
+
+package import DroverCore
+private import DroverWire
+package import Logging
+private import Synchronization
+
+package final class EdgeRelay: SessionHandler {
+  package struct Limits: Sendable {
+    package var relay = Relay.Limits()
+    /// Most events and bytes of one frame.
+    package var frameEvents = 100
+    package var frameBytes = 64 << 10
+    /// About how many bytes of rows are in memory at a time.
+    package var readBytes = 4 << 20
+    /// Marks and forgets gather for so long, so that the app meets few of Drover's write transactions.
+    package var settleInterval: Duration = .milliseconds(100)
+    /// How long to wait after connecting for the retained confirmation.
+    package var patience: Duration = .milliseconds(500)
+
+    package init() {}
+  }
+
+  private let machine: MachineID
+  private let store: any EdgeStore
+  private let limits: Limits
+  private let software: String
+  private let logger: Logger
+  /// Wall clock, microseconds since 1970.
+  private let wallClock: () -> Int64
+  private let clock = ContinuousClock()
+
+  private var relay: Relay
+  private var publisher: (any Publisher)?
+  private var encoders: [Int: FrameEncoder] = [:]
+  /// What is still to be said once on this connection.
+  private var announcements: [OutboundMessage] = []
+  private var announced: Set<PublishToken> = []
+  private var settleAt: ContinuousClock.Instant?
+  private var retryAt: ContinuousClock.Instant?
+  /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
+  private var lookAgain: Duration?
+  private var isStopping = false
+  private var said = Said()
+
+  package init(
+    machine: MachineID, store: any EdgeStore, limits: Limits, software: String, logger: Logger,
+    wallClock: @escaping () -> Int64
+  ) throws {
+    self.machine = machine
+    self.store = store
+    self.limits = limits
+    self.software = software
+    self.logger = logger
+    self.wallClock = wallClock
+    relay = Relay(
+      limits: limits.relay, seed: .random(in: .min ... .max), acknowledged: try store.acknowledged(),
+      hasBackfill: store.hasBackfill, now: clock.now)
+    makeEncoders()
+  }
+
+  /// The last will: what the broker says when the agent is gone without a word.
+  package static func lastWill(machine: MachineID) -> OutboundMessage {
+    OutboundMessage(
+      topic: Topic.status(machine).text,
+      payload: MachineStatus(isOnline: false, epoch: nil, software: nil, at: nil).document, isRetained: true,
+      contentType: "application/json")
+  }
+
+  /// Another thread says through it that another process may have committed.
+  package let hint = NewsHint()
+
+  // MARK: The session
+
+  package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
+    self.publisher = publisher
+    announce(publisher)
+    relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
+  }
+
+  package func sessionClosed(reason: String) {
+    publisher = nil
+    announced = []
+    relay.disconnected()
+  }
+
+  package func received(_ messages: [InboundMessage]) {
+    for message in messages {
+      guard let topic = try? Topic(parsing: message.topic), topic.machine == machine else { continue }
+      switch topic {
+      case .confirm:
+        do throws(WireError) {
+          confirmed(try Confirmation(document: message.payload))
+        } catch {
+          logger.warning("read \(message.topic): \(error); it is not from a Drover consumer of this version")
+        }
+      case .command(_, name: "schema"):
+        if let publisher { announceSchemas(publisher) }
+      case .command(_, let name): logger.warning("command \(name): this version of the agent does not know it")
+      default: continue
+      }
+    }
+  }
+
+  private func confirmed(_ confirmation: Confirmation) {
+    guard confirmation.epoch == store.epoch else { return }
+    var sets: [Int: IntervalSet] = [:]
+    for stream in store.streams { sets[stream.number] = confirmation.streams[stream.name] }
+    relay.confirmed(sets, session: confirmation.session, now: clock.now)
+  }
+
+  package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
+    if announced.remove(token) != nil {
+      guard reason != .success, reason != .noMatchingSubscribers else { return }
+      logger.warning("announce \(machine): the broker answered \(reason); check the broker's ACL for this user below drover/v1/\(machine)/")
+      return
+    }
+    guard let publication = relay.acknowledged(token, reason: reason, now: clock.now), reason != .success else { return }
+    let stream = store.streams.first { $0.number == publication.stream }
+    let topic = stream.map { Topic.events(machine, $0.kind, $0.name).text } ?? ""
+    let advice =
+      switch reason {
+      case .noMatchingSubscribers: "nobody subscribes; is the consumer running?"
+      case .notAuthorised: "not authorised on \(topic); check the broker's ACL for this user"
+      case .packetTooLarge: "the frame of \(publication.bytes) bytes is larger than the broker takes; lower frame.bytes"
+      case .quotaExceeded: "the broker's quota is used up"
+      default: "the broker answered \(reason)"
+      }
+    said.rarely("refused \(publication.stream) \(reason)") {
+      logger.warning("publish \(publication.events) events on \(topic): \(advice); they stay in the outbox and are tried again\($0)")
+    }
+  }
+
+  // MARK: A turn
+
+  package func turn(now: ContinuousClock.Instant) -> Duration {
+    if let retryAt, retryAt > now { return now.duration(to: retryAt) }
+    retryAt = nil
+    do {
+      try look(now: now)
+      var wait = try work(now: now)
+      try settle(now: clock.now)
+      if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
+      if let lookAgain { wait = min(wait, lookAgain) }
+      return wait
+    } catch .busy {
+      // The app is writing. It goes first.
+      retryAt = clock.now.advanced(by: .milliseconds(20))
+      return .milliseconds(20)
+    } catch .schemaChanged {
+      return refresh()
+    } catch {
+      said.rarely("store") { logger.error("work on the outbox: \(error); tried again in a second\($0)") }
+      retryAt = clock.now.advanced(by: .seconds(1))
+      return .seconds(1)
+    }
+  }
+
+  private func look(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    if hint.take() { lookAgain = .microseconds(100) }
+    if try store.hasChanged() {
+      relay.news()
+      lookAgain = nil
+    } else if let delay = lookAgain {
+      lookAgain = delay < .milliseconds(50) ? delay * 2 : nil
+    }
+  }
+
+  private func work(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {
+    guard let publisher, !isStopping else { return .seconds(1) }
+    while let message = announcements.first {
+      guard let token = try? publisher.publish(message) else { return .milliseconds(100) }
+      announced.insert(token)
+      announcements.removeFirst()
+    }
+    // A few reads a turn, so that PUBACKs and confirmations are heard in between.
+    for _ in 0..<4 {
+      switch relay.next(now: clock.now) {
+      case .wait(let duration): return min(duration ?? .seconds(1), .seconds(1))
+      case .backfill:
+        relay.didBackfill(hasMore: try store.backfill(limit: limits.relay.readEvents))
+      case .read(let request):
+        let read = try store.read(request, maximumBytes: limits.readBytes)
+        relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
+        publish(read, request, publisher)
+      }
+    }
+    return .zero
+  }
+
+  private func refresh() -> Duration {
+    do {
+      if try store.refresh() {
+        makeEncoders()
+        if let publisher { announceSchemas(publisher) }
+      }
+      if store.hasBackfill { relay.backfillNeeded() }
+      return .zero
+    } catch {
+      said.rarely("refresh") { logger.error("look at the tables: \(error); tried again in a second\($0)") }
+      retryAt = clock.now.advanced(by: .seconds(1))
+      return .seconds(1)
+    }
+  }
+
+  // MARK: Frames
+
+  /// Sorts what was read by stream and sends it as frames that fill up.
+  private func publish(_ read: OutboxRead, _ request: ReadRequest, _ publisher: any Publisher) {
+    var blocked: Set<Int> = []
+    for entry in read.entries {
+      guard let stream = store.streams.first(where: { $0.number == entry.stream }) else { continue }
+      var encoder = encoders[entry.stream]!
+      encoders[entry.stream] = nil  // so that its buffers are changed in place
+      let isFull = encoder.count >= limits.frameEvents || encoder.byteCount >= limits.frameBytes
+      if encoder.isStarted, isFull || !relay.canJoin(stream: stream.number, previous: encoder.last, next: entry.seq) {
+        send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
+      }
+      if stream.kind == .payload, entry.content == .none {
+        said.rarely("vanished \(stream.name)") {
+          logger.warning("send \(stream.name): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send\($0)")
+        }
+        encoder.cover(entry.seq)
+      } else {
+        encoder.append(entry)
+      }
+      encoders[entry.stream] = encoder
+    }
+    for number in encoders.keys where encoders[number]!.isStarted {
+      guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
+      var encoder = encoders[number]!
+      encoders[number] = nil
+      send(&encoder, stream, request, through: end(of: request, read) ?? encoder.last, &blocked, publisher)
+      encoders[number] = encoder
+    }
+    // Nothing was left of what was to be sent again: an empty frame closes the hole.
+    if case .again(let number, let interval, _) = request, read.entries.isEmpty, var encoder = encoders[number],
+      let stream = store.streams.first(where: { $0.number == number })
+    {
+      encoder.cover(interval.after + 1)
+      send(&encoder, stream, request, through: interval.through, &blocked, publisher)
+      encoders[number] = encoder
+    }
+  }
+
+  /// What is sent again is covered to the end of what was asked for, when all of that was looked at.
+  private func end(of request: ReadRequest, _ read: OutboxRead) -> Int64? {
+    guard case .again(_, let interval, _) = request, read.scannedThrough >= interval.through else { return nil }
+    return interval.through
+  }
+
+  private func send(
+    _ encoder: inout FrameEncoder, _ stream: EdgeStream, _ request: ReadRequest, through: Int64, _ blocked: inout Set<Int>,
+    _ publisher: any Publisher
+  ) {
+    let interval = relay.coverage(stream: stream.number, first: encoder.first, last: through, request: request)
+    let events = encoder.count
+    let isWaitingForTable = stream.table != nil && stream.schema == nil
+    guard !isWaitingForTable, !blocked.contains(stream.number), !relay.isHeld(stream: stream.number, now: clock.now) else {
+      encoder.discard()
+      relay.held(
+        stream: stream.number, interval: interval,
+        until: isWaitingForTable ? clock.now.advanced(by: .seconds(5)) : nil)
+      blocked.insert(stream.number)
+      return
+    }
+    let frame = encoder.finish(covering: interval)
+    do throws(PublishError) {
+      let token = try publisher.publish(
+        OutboundMessage(
+          topic: Topic.events(machine, stream.kind, stream.name).text, payload: frame, contentType: "application/json"))
+      relay.published(token, stream: stream.number, interval: interval, events: events, bytes: frame.count, now: clock.now)
+      logger.debug("sent \(stream.name) \(interval): \(events) events in \(frame.count) bytes")
+    } catch {
+      relay.held(
+        stream: stream.number, interval: interval,
+        until: error == .notConnected ? nil : clock.now.advanced(by: .seconds(10)))
+      blocked.insert(stream.number)
+      guard error != .notConnected else { return }
+      said.rarely("publish \(stream.name) \(error)") {
+        logger.error("publish \(stream.name): a frame of \(frame.count) bytes: \(error); it stays in the outbox and is tried again\($0)")
+      }
+    }
+  }
+
+  // MARK: Settling
+
+  private func settle(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    guard relay.hasSettlement else {
+      settleAt = nil
+      return
+    }
+    guard let due = settleAt else {
+      settleAt = now.advanced(by: limits.settleInterval)
+      return
+    }
+    guard due <= now || isStopping else { return }
+    let settlement = relay.takeSettlement()
+    do throws(EdgeStoreError) {
+      try store.settle(settlement)
+      settleAt = nil
+    } catch {
+      relay.settlementFailed(settlement)
+      throw error
+    }
+  }
+
+  // MARK: Announcing
+
+  private func announce(_ publisher: any Publisher) {
+    announcements = [status(isOnline: true)]
+    announceSchemas(publisher)
+  }
+
+  private func announceSchemas(_ publisher: any Publisher) {
+    for stream in store.streams {
+      guard let schema = stream.schema else { continue }
+      announcements.append(
+        OutboundMessage(
+          topic: Topic.schema(machine, stream.name).text, payload: schema.document, isRetained: true,
+          contentType: "application/json"))
+    }
+  }
+
+  private func status(isOnline: Bool) -> OutboundMessage {
+    OutboundMessage(
+      topic: Topic.status(machine).text,
+      payload: MachineStatus(isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock()).document,
+      isRetained: true, contentType: "application/json")
+  }
+
+  private func makeEncoders() {
+    encoders = [:]
+    for stream in store.streams { encoders[stream.number] = FrameEncoder(epoch: store.epoch, stream: stream) }
+  }
+
+  // MARK: Stopping
+
+  package func isDrained() -> Bool {
+    isStopping = true
+    return relay.isQuiet && !relay.hasSettlement
+  }
+
+  package func sessionWillClose(publisher: any Publisher) {
+    _ = try? publisher.publish(status(isOnline: false))
+  }
+}
+
+/// Set by whoever watches the database file, taken by the relay at its next turn.
+package final class NewsHint: Sendable {
+  private let isSet = Atomic(false)
+
+  package func set() { isSet.store(true, ordering: .releasing) }
+  fileprivate func take() -> Bool { isSet.exchange(false, ordering: .acquiring) }
+}
+
+/// Says a thing the first time, the 10th, the 100th and so on.
+private struct Said {
+  private var counts: [String: Int] = [:]
+
+  mutating func rarely(_ subject: String, _ say: (String) -> Void) {
+    let count = counts[subject, default: 0] + 1
+    counts[subject] = count
+    var power = 1
+    while power < count { power *= 10 }
+    if power == count { say(count > 1 ? " (\(count) times since the start)" : "") }
+  }
+}

@@ -1,0 +1,78 @@
+// What `drover status` and `drover doctor` say of a cloud store, read by another process than the consumer.
+
+private import Foundation
+private import GRDB
+
+package struct CloudReport: Sendable {
+  package struct Stream: Sendable {
+    package var name: String
+    package var rows: Int
+    package var applied: Int
+    package var superseded: Int
+    package var refused: Int
+    /// How long the newest event took from the edge's commit to the cloud's, in microseconds.
+    package var lag: Int64
+    /// When the newest event was committed here, microseconds since 1970.
+    package var appliedAt: Int64
+  }
+
+  package struct Machine: Sendable {
+    package var name: String
+    package var isOnline: Bool?
+    package var lastHeard: Int64
+    package var streams: [Stream]
+    package var deadLetters: Int
+  }
+
+  package var machines: [Machine]
+  /// All dead letters, those that belong to no machine too.
+  package var deadLetters: Int
+
+  /// - Returns: nil when there is no store yet.
+  /// - Throws: `CloudStoreError`.
+  package static func read(path: String) throws(CloudStoreError) -> CloudReport? {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    do {
+      var configuration = Configuration()
+      configuration.readonly = true
+      configuration.busyMode = .timeout(10)
+      let queue = try DatabaseQueue(path: path, configuration: configuration)
+      return try queue.read { database in
+        guard try database.tableExists("drover_machine") else { return nil }
+        let machines = try Row.fetchAll(
+          database, sql: "SELECT machine_id, online, last_heard FROM drover_machine ORDER BY machine_id"
+        ).map { row in
+          let name: String = row["machine_id"]
+          return Machine(
+            name: name, isOnline: row["online"], lastHeard: row["last_heard"], streams: try streams(of: name, database),
+            deadLetters: try deadLetters("WHERE machine_id = ?", [name], database))
+        }
+        return CloudReport(machines: machines, deadLetters: try deadLetters("", [], database))
+      }
+    } catch let error as DatabaseError {
+      throw CloudStoreError(description: "read \(path): \(error.explanation)")
+    } catch {
+      throw CloudStoreError(description: "read \(path): \(error)")
+    }
+  }
+
+  private static func streams(of machine: String, _ database: Database) throws -> [Stream] {
+    try Row.fetchAll(
+      database, sql: "SELECT * FROM drover_progress WHERE machine_id = ? ORDER BY stream", arguments: [machine]
+    ).map { row in
+      let name: String = row["stream"]
+      let rows =
+        try database.tableExists(name)
+        ? Int.fetchOne(database, sql: "SELECT count(*) FROM \(quoted(name)) WHERE machine_id = ?", arguments: [machine])! : 0
+      let appliedAt: Int64 = row["applied_at"]
+      return Stream(
+        name: name, rows: rows, applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
+        lag: max(0, appliedAt - (row["version"] as Int64)), appliedAt: appliedAt)
+    }
+  }
+
+  private static func deadLetters(_ condition: String, _ arguments: StatementArguments, _ database: Database) throws -> Int {
+    try Int.fetchOne(
+      database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter \(condition)", arguments: arguments)!
+  }
+}

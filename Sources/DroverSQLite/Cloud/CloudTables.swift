@@ -1,0 +1,109 @@
+// The cloud's bookkeeping in SQLite, as append-only migrations. Sink tables are made by SinkTable when a stream is described.
+
+import GRDB
+
+enum CloudTables {
+  static var migrator: DatabaseMigrator {
+    var migrator = DatabaseMigrator()
+    migrator.registerMigration("1 bookkeeping") { database in
+      try database.execute(
+        sql: """
+          CREATE TABLE drover_meta (
+            name  TEXT PRIMARY KEY,
+            value TEXT NOT NULL
+          ) WITHOUT ROWID;
+
+          -- Times are microseconds since 1970.
+          CREATE TABLE drover_machine (
+            machine_id  TEXT PRIMARY KEY,
+            epoch       TEXT,
+            online      INTEGER CHECK (online IN (0, 1)),
+            software    TEXT,
+            status_at   INTEGER,
+            first_heard INTEGER NOT NULL,
+            last_heard  INTEGER NOT NULL
+          ) WITHOUT ROWID;
+
+          -- What has been received of each outbox: the seqs after after_seq up to and including through_seq.
+          CREATE TABLE drover_received (
+            machine_id  TEXT NOT NULL,
+            epoch       TEXT NOT NULL,
+            stream      TEXT NOT NULL,
+            after_seq   INTEGER NOT NULL,
+            through_seq INTEGER NOT NULL CHECK (after_seq < through_seq),
+            PRIMARY KEY (machine_id, epoch, stream, after_seq)
+          ) WITHOUT ROWID;
+
+          -- The sink tables that Drover has made.
+          CREATE TABLE drover_sink (
+            stream TEXT PRIMARY KEY,
+            kind   TEXT NOT NULL CHECK (kind IN ('snapshot', 'payload', 'batch')),
+            form   TEXT NOT NULL CHECK (form IN ('table', 'body'))
+          ) WITHOUT ROWID;
+
+          CREATE TABLE drover_schema (
+            machine_id TEXT NOT NULL,
+            stream     TEXT NOT NULL,
+            schema_id  TEXT NOT NULL,
+            kind       TEXT NOT NULL CHECK (kind IN ('snapshot', 'payload', 'batch')),
+            described  INTEGER NOT NULL,
+            PRIMARY KEY (machine_id, stream, schema_id)
+          ) WITHOUT ROWID;
+
+          CREATE TABLE drover_schema_column (
+            machine_id    TEXT NOT NULL,
+            stream        TEXT NOT NULL,
+            schema_id     TEXT NOT NULL,
+            position      INTEGER NOT NULL,
+            name          TEXT NOT NULL,
+            declared_type TEXT NOT NULL,
+            -- Its place in the key, from 0; NULL when it is no part of it.
+            key_position  INTEGER,
+            PRIMARY KEY (machine_id, stream, schema_id, position)
+          ) WITHOUT ROWID;
+
+          CREATE TABLE drover_tombstone (
+            machine_id TEXT NOT NULL,
+            stream     TEXT NOT NULL,
+            local_id   TEXT NOT NULL,
+            version    INTEGER NOT NULL,
+            epoch      TEXT,
+            seq        INTEGER,
+            made_at    INTEGER NOT NULL,
+            PRIMARY KEY (machine_id, stream, local_id)
+          ) WITHOUT ROWID;
+
+          CREATE TABLE drover_progress (
+            machine_id TEXT NOT NULL,
+            stream     TEXT NOT NULL,
+            applied    INTEGER NOT NULL,
+            superseded INTEGER NOT NULL,
+            refused    INTEGER NOT NULL,
+            -- Of the newest event: its version, and when it was committed here.
+            version    INTEGER NOT NULL,
+            applied_at INTEGER NOT NULL,
+            PRIMARY KEY (machine_id, stream)
+          ) WITHOUT ROWID;
+
+          CREATE TABLE drover_dead_letter (
+            id         INTEGER PRIMARY KEY,
+            topic      TEXT NOT NULL,
+            machine_id TEXT,
+            stream     TEXT,
+            reason     TEXT NOT NULL,
+            detail     TEXT NOT NULL,
+            raw        BLOB NOT NULL,
+            -- The message's or event's full size; raw is cut where it is larger than what is kept.
+            bytes      INTEGER NOT NULL,
+            digest     INTEGER NOT NULL,
+            count      INTEGER NOT NULL,
+            first_at   INTEGER NOT NULL,
+            last_at    INTEGER NOT NULL
+          );
+          CREATE INDEX drover_dead_letter_digest ON drover_dead_letter (digest);
+          CREATE INDEX drover_dead_letter_machine ON drover_dead_letter (machine_id, stream);
+          """)
+    }
+    return migrator
+  }
+}

@@ -1,0 +1,395 @@
+// The cloud's store in SQLite: one connection, WAL, one transaction for each group of messages, durable on return.
+
+package import DroverCore
+private import Foundation
+import GRDB
+
+package struct CloudStoreError: Error, CustomStringConvertible {
+  package let description: String
+}
+
+package final class SQLiteCloudStore: CloudStore {
+  /// What a machine may make here.
+  package struct Limits: Sendable {
+    package var streamsPerMachine: Int
+    package var columnsPerTable: Int
+    /// A dead letter's raw bytes are cut beyond this.
+    package var deadLetterBytes: Int
+
+    package init(streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20) {
+      self.streamsPerMachine = streamsPerMachine
+      self.columnsPerTable = columnsPerTable
+      self.deadLetterBytes = deadLetterBytes
+    }
+  }
+
+  private let queue: DatabaseQueue
+  fileprivate let limits: Limits
+  /// Wall clock, microseconds since 1970.
+  fileprivate let now: () -> Int64
+  /// What is known of the database without asking; forgotten when a transaction fails.
+  fileprivate var cache = Cache()
+
+  fileprivate struct Cache {
+    var sinks: [Sink: SinkTable] = [:]
+    var forms: [StreamName: SinkForm] = [:]
+    var schemas: [SchemaKey: StreamSchema] = [:]
+    var tombstones: [Origin: Bool] = [:]
+    var statements: [String: Statement] = [:]
+  }
+  fileprivate struct SinkForm: Equatable {
+    var kind: Kind
+    var isTable: Bool
+  }
+  fileprivate struct SchemaKey: Hashable {
+    var machine: MachineID
+    var stream: StreamName
+    var id: SchemaID
+  }
+  fileprivate struct Origin: Hashable {
+    var machine: MachineID
+    var stream: StreamName
+  }
+
+  /// Opens the store, and makes it where there is none.
+  /// - Throws: `CloudStoreError` with what to do.
+  package init(path: String, limits: Limits = Limits(), now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws {
+    self.limits = limits
+    self.now = now
+    var configuration = Configuration()
+    configuration.busyMode = .timeout(10)
+    configuration.foreignKeysEnabled = false
+    configuration.label = "drover cloud"
+    configuration.prepareDatabase { database in
+      try database.execute(sql: "PRAGMA journal_mode = WAL")
+      // A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
+      try database.execute(sql: "PRAGMA synchronous = FULL")
+    }
+    do {
+      queue = try DatabaseQueue(path: path, configuration: configuration)
+      try CloudTables.migrator.migrate(queue)
+    } catch let error as DatabaseError {
+      throw CloudStoreError(description: "open \(path): \(error.explanation); `store:` names a SQLite file in a folder that can be written to")
+    }
+  }
+
+  deinit {
+    cache = Cache()
+    try? queue.close()
+  }
+
+  package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
+
+  package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
+    do {
+      return try queue.inDatabase { database in
+        var result: Result?
+        try database.inTransaction(.immediate) {
+          result = try body(Transaction(store: self, database: database))
+          return .commit
+        }
+        return result!
+      }
+    } catch {
+      cache = Cache()
+      guard let error = error as? DatabaseError else { throw error }
+      throw CloudStoreError(description: "write to the store: \(error.explanation)")
+    }
+  }
+}
+
+private struct Transaction: CloudTransaction {
+  let store: SQLiteCloudStore
+  let database: Database
+
+  private func prepared(_ sql: String) throws -> Statement {
+    if let statement = store.cache.statements[sql] {
+      statement.reset()
+      return statement
+    }
+    let statement = try Statement(database, sql)
+    store.cache.statements[sql] = statement
+    return statement
+  }
+
+  // MARK: Received intervals
+
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet {
+    let select = try prepared(
+      "SELECT after_seq, through_seq FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
+    defer { select.reset() }
+    select.bind(machine.text, at: 1)
+    select.bind(epoch.text, at: 2)
+    select.bind(stream.text, at: 3)
+    var set = IntervalSet()
+    while try select.step() { set.insert(Interval(after: select.integer(0), through: select.integer(1))) }
+    return set
+  }
+
+  func setReceived(_ set: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
+    let delete = try prepared("DELETE FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
+    delete.bind(machine.text, at: 1)
+    delete.bind(epoch.text, at: 2)
+    delete.bind(stream.text, at: 3)
+    try delete.run()
+    let insert = try prepared(
+      "INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq) VALUES (?1, ?2, ?3, ?4, ?5)")
+    for interval in set.intervals {
+      insert.bind(machine.text, at: 1)
+      insert.bind(epoch.text, at: 2)
+      insert.bind(stream.text, at: 3)
+      insert.bind(interval.after, at: 4)
+      insert.bind(interval.through, at: 5)
+      try insert.run()
+    }
+  }
+
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet] {
+    var sets: [StreamName: IntervalSet] = [:]
+    let rows = try Row.fetchAll(
+      database, sql: "SELECT stream, after_seq, through_seq FROM drover_received WHERE machine_id = ? AND epoch = ?",
+      arguments: [machine.text, epoch.text])
+    for row in rows {
+      sets[try StreamName(row["stream"]), default: IntervalSet()]
+        .insert(Interval(after: row["after_seq"], through: row["through_seq"]))
+    }
+    return sets
+  }
+
+  // MARK: Schemas and sinks
+
+  func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema? {
+    let key = SQLiteCloudStore.SchemaKey(machine: machine, stream: stream, id: id)
+    if let schema = store.cache.schemas[key] { return schema }
+    guard
+      let kindName = try String.fetchOne(
+        database, sql: "SELECT kind FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
+        arguments: [machine.text, stream.text, id.text]),
+      let kind = Kind(rawValue: kindName)
+    else { return nil }
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT position, name, declared_type, key_position FROM drover_schema_column
+         WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
+        """,
+      arguments: [machine.text, stream.text, id.text])
+    let parts = rows.compactMap { row in (row["key_position"] as Int?).map { ($0, row["position"] as Int) } }
+    let schema = try StreamSchema(
+      kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
+      key: parts.sorted { $0.0 < $1.0 }.map(\.1))
+    store.cache.schemas[key] = schema
+    return schema
+  }
+
+  func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
+    let id = try String.fetchOne(
+      database,
+      sql: "SELECT schema_id FROM drover_schema WHERE machine_id = ? AND stream = ? ORDER BY described DESC LIMIT 1",
+      arguments: [machine.text, stream.text])
+    return try id.flatMap { try schema(SchemaID(text: $0), machine: machine, stream: stream) }
+  }
+
+  func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
+    if try self.schema(schema.id, machine: machine, stream: stream) == nil {
+      if let reason = try shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine) { return reason }
+      for (position, column) in schema.columns.enumerated() {
+        try database.execute(
+          sql: """
+            INSERT INTO drover_schema_column (machine_id, stream, schema_id, position, name, declared_type, key_position)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+          arguments: [
+            machine.text, stream.text, schema.id.text, position, column.name, column.declaredType,
+            schema.key.firstIndex(of: position),
+          ])
+      }
+    }
+    try database.execute(
+      sql: """
+        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, described) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
+        """,
+      arguments: [machine.text, stream.text, schema.id.text, schema.kind.rawValue, store.now()])
+    return nil
+  }
+
+  /// Makes the sink table, or adds what it lacks. Returns why that cannot be.
+  private func shapeSink(stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID) throws -> String? {
+    if let columns = schema?.columns.count, columns > store.limits.columnsPerTable {
+      return "it has \(columns) columns, and limits.columns_per_table is \(store.limits.columnsPerTable)"
+    }
+    let wanted = SQLiteCloudStore.SinkForm(kind: kind, isTable: schema != nil)
+    guard let form = try form(of: stream) else {
+      let known = try Int.fetchOne(
+        database, sql: "SELECT count(*) FROM drover_progress WHERE machine_id = ?", arguments: [machine.text])!
+      guard known < store.limits.streamsPerMachine else {
+        return "the machine has \(known) streams, and limits.streams_per_machine is \(store.limits.streamsPerMachine)"
+      }
+      guard try !database.tableExists(stream.text), try !database.viewExists(stream.text) else {
+        return "the store holds a table \(stream) that is not Drover's"
+      }
+      try database.execute(sql: SinkTable.creation(stream: stream, schema: schema))
+      try database.execute(
+        sql: "INSERT INTO drover_sink (stream, kind, form) VALUES (?, ?, ?)",
+        arguments: [stream.text, kind.rawValue, schema == nil ? "body" : "table"])
+      store.cache.forms[stream] = wanted
+      return nil
+    }
+    guard form == wanted else {
+      return
+        "the sink table \(stream) is of kind \(form.kind.rawValue) \(form.isTable ? "with the columns of a table" : "with a body"), and this is of kind \(kind.rawValue) \(schema == nil ? "with a body" : "with the columns of a table")"
+    }
+    guard let schema else { return nil }
+    let primaryKey = try database.primaryKey(stream.text).columns.map { $0.lowercased() }
+    guard primaryKey == ["machine_id"] + schema.key.map({ schema.columns[$0].name.lowercased() }) else {
+      return "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
+    }
+    let present = Set(try database.columns(in: stream.text).map { $0.name.lowercased() })
+    for column in schema.columns where !present.contains(column.name.lowercased()) {
+      try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
+    }
+    store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream }
+    return nil
+  }
+
+  private func form(of stream: StreamName) throws -> SQLiteCloudStore.SinkForm? {
+    if let form = store.cache.forms[stream] { return form }
+    // SQLite's table names ignore case, so two streams that differ in case alone would share a table.
+    guard
+      let row = try Row.fetchOne(
+        database, sql: "SELECT stream, kind, form FROM drover_sink WHERE lower(stream) = lower(?)", arguments: [stream.text]),
+      let kind = Kind(rawValue: row["kind"])
+    else { return nil }
+    let form = SQLiteCloudStore.SinkForm(kind: kind, isTable: row["form"] == "table")
+    store.cache.forms[stream] = form
+    return form
+  }
+
+  // MARK: Merging
+
+  func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    let table: SinkTable
+    if let known = store.cache.sinks[sink] {
+      table = known
+    } else {
+      if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
+        return events.map { _ in .refused(.schema, detail: reason) }
+      }
+      table = try SinkTable(database, sink: sink)
+      store.cache.sinks[sink] = table
+    }
+    let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
+    var hasTombstones = try store.cache.tombstones[origin] ?? anyTombstone(origin)
+    let now = store.now()
+    defer { store.cache.tombstones[origin] = hasTombstones }
+    return try events.map { try table.merge($0, epoch: epoch, now: now, hasTombstones: &hasTombstones) }
+  }
+
+  private func anyTombstone(_ origin: SQLiteCloudStore.Origin) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM drover_tombstone WHERE machine_id = ? AND stream = ?)",
+      arguments: [origin.machine.text, origin.stream.text])!
+  }
+
+  func retireTombstones(madeBefore moment: Int64) throws {
+    try database.execute(
+      sql: """
+        DELETE FROM drover_tombstone
+         WHERE made_at < ?
+           AND (seq IS NULL
+                OR seq <= (SELECT received.through_seq FROM drover_received AS received
+                            WHERE received.machine_id = drover_tombstone.machine_id AND received.epoch = drover_tombstone.epoch
+                              AND received.stream = drover_tombstone.stream AND received.after_seq = 0))
+        """, arguments: [moment])
+    store.cache.tombstones = [:]
+  }
+
+  // MARK: Dead letters
+
+  func bury(_ letter: DeadLetter) throws {
+    let kept = letter.raw.prefix(store.limits.deadLetterBytes)
+    var hash = FNV1a()
+    hash.combine(letter.topic)
+    hash.combine(kept)
+    let digest = Int64(bitPattern: hash.state)
+    let now = store.now()
+    try database.execute(
+      sql: "UPDATE drover_dead_letter SET count = count + 1, last_at = ? WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
+      arguments: [now, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
+    guard database.changesCount == 0 else { return }
+    try database.execute(
+      sql: """
+        INSERT INTO drover_dead_letter (topic, machine_id, stream, reason, detail, raw, bytes, digest, count, first_at, last_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+        """,
+      arguments: [
+        letter.topic, letter.machine?.text, letter.stream?.text, letter.reason.rawValue, letter.detail, Data(kept),
+        letter.raw.count, digest, now, now,
+      ])
+  }
+
+  // MARK: Machines
+
+  func setStatus(_ status: MachineStatus, machine: MachineID) throws {
+    let now = store.now()
+    try database.execute(
+      sql: """
+        INSERT INTO drover_machine (machine_id, epoch, online, software, status_at, first_heard, last_heard)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+        ON CONFLICT (machine_id) DO UPDATE
+           SET epoch = ifnull(excluded.epoch, epoch), online = excluded.online, software = ifnull(excluded.software, software),
+               status_at = ifnull(excluded.status_at, status_at), last_heard = excluded.last_heard
+        """,
+      arguments: [machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now])
+  }
+
+  func heard(machine: MachineID, epoch: Epoch?) throws {
+    let statement = try prepared(
+      """
+      INSERT INTO drover_machine (machine_id, epoch, first_heard, last_heard) VALUES (?1, ?2, ?3, ?3)
+      ON CONFLICT (machine_id) DO UPDATE SET epoch = ifnull(excluded.epoch, epoch), last_heard = excluded.last_heard
+      """)
+    statement.bind(machine.text, at: 1)
+    statement.bind(epoch.map { .text($0.text) } ?? .null, at: 2)
+    statement.bind(store.now(), at: 3)
+    try statement.run()
+  }
+
+  func machines() throws -> [MachineID: Epoch] {
+    var machines: [MachineID: Epoch] = [:]
+    for row in try Row.fetchAll(database, sql: "SELECT machine_id, epoch FROM drover_machine WHERE epoch IS NOT NULL") {
+      machines[try MachineID(row["machine_id"])] = try Epoch(row["epoch"])
+    }
+    return machines
+  }
+
+  func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) throws {
+    let statement = try prepared(
+      """
+      INSERT INTO drover_progress (machine_id, stream, applied, superseded, refused, version, applied_at)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+      ON CONFLICT (machine_id, stream) DO UPDATE
+         SET applied = applied + excluded.applied, superseded = superseded + excluded.superseded, refused = refused + excluded.refused,
+             applied_at = CASE WHEN excluded.version > version THEN excluded.applied_at ELSE applied_at END,
+             version = max(version, excluded.version)
+      """)
+    statement.bind(machine.text, at: 1)
+    statement.bind(stream.text, at: 2)
+    statement.bind(Int64(progress.applied), at: 3)
+    statement.bind(Int64(progress.superseded), at: 4)
+    statement.bind(Int64(progress.refused), at: 5)
+    statement.bind(progress.version, at: 6)
+    statement.bind(store.now(), at: 7)
+    try statement.run()
+  }
+
+  func session() throws -> String? {
+    try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'session'")
+  }
+
+  func setSession(_ name: String) throws {
+    try database.execute(
+      sql: "INSERT OR REPLACE INTO drover_meta (name, value) VALUES ('session', ?)", arguments: [name])
+  }
+}

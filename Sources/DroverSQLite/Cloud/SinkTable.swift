@@ -1,0 +1,214 @@
+// One sink table: the statements that merge events of one stream into it. The rule stands in the SQL, so that reading the old version
+// and writing the new row is one step; docs/protocol.md says what the rule is.
+
+import DroverCore
+import GRDB
+
+final class SinkTable {
+  private let sink: Sink
+  private let columns: [String]
+  private let upsert: Statement
+  private let remove: Statement
+  private let newest: Statement
+  private let current: Statement?
+  private let buryTombstone: Statement
+  private let findTombstone: Statement
+  private let dropTombstone: Statement
+
+  /// Compiles the statements for a table that is there.
+  init(_ database: Database, sink: Sink) throws {
+    self.sink = sink
+    let table = quoted(sink.stream.text)
+    let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
+    let keyColumns = sink.schema.map { schema in schema.key.map { quoted(schema.columns[$0].name) } } ?? ["local_id"]
+    self.columns = columns
+
+    let all = ["machine_id"] + columns + ["drover_version"]
+    let conflict = (["machine_id"] + keyColumns).joined(separator: ", ")
+    let insert = """
+      INSERT INTO \(table) (\(all.joined(separator: ", ")))
+      VALUES (\(all.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))
+      ON CONFLICT (\(conflict)) DO
+      """
+    let whereKey =
+      "machine_id = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
+    if sink.kind == .payload {
+      upsert = try Statement(database, insert + " NOTHING")
+      current = try Statement(database, "SELECT \(columns.joined(separator: ", ")) FROM \(table) WHERE \(whereKey)")
+    } else {
+      let changes = (columns.filter { !keyColumns.contains($0) } + ["drover_version"])
+        .map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
+      upsert = try Statement(
+        database, insert + " UPDATE SET \(changes) WHERE excluded.drover_version > \(table).drover_version")
+      current = nil
+    }
+    newest = try Statement(database, "SELECT drover_version FROM \(table) WHERE \(whereKey)")
+    remove = try Statement(database, "DELETE FROM \(table) WHERE \(whereKey)")
+    buryTombstone = try Statement(
+      database,
+      """
+      INSERT INTO drover_tombstone (machine_id, stream, local_id, version, epoch, seq, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+      ON CONFLICT (machine_id, stream, local_id) DO UPDATE
+         SET version = excluded.version, epoch = excluded.epoch, seq = excluded.seq, made_at = excluded.made_at
+       WHERE excluded.version > drover_tombstone.version
+      """)
+    findTombstone = try Statement(
+      database, "SELECT version FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
+    dropTombstone = try Statement(
+      database, "DELETE FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
+  }
+
+  // MARK: Merging
+
+  /// - Parameter hasTombstones: whether this stream of this machine has any; where it has none, none is looked for.
+  func merge(_ event: SinkEvent, epoch: Epoch?, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
+    do {
+      switch (sink.kind, event.content) {
+      case (.payload, .none):
+        return .refused(.event, detail: "a delete, in a stream of facts")
+      case (.payload, _): return try insertOnce(event)
+      case (_, .none): return try delete(event, epoch: epoch, now: now, hasTombstones: &hasTombstones)
+      default: return try put(event, hasTombstones: hasTombstones)
+      }
+    } catch let error as DatabaseError where Self.isAboutTheEvent(error) {
+      return .refused(.store, detail: error.explanation)
+    }
+  }
+
+  private func put(_ event: SinkEvent, hasTombstones: Bool) throws -> MergeOutcome {
+    if hasTombstones, let buried = try tombstone(event) {
+      guard event.version > buried else { return .superseded }
+      bindTombstoneKey(dropTombstone, event)
+      try dropTombstone.run()
+    }
+    bind(event)
+    return try upsert.run() > 0 ? .applied : .superseded
+  }
+
+  private func insertOnce(_ event: SinkEvent) throws -> MergeOutcome {
+    bind(event)
+    if try upsert.run() > 0 { return .applied }
+    bindKey(current!, event)
+    defer { current!.reset() }
+    guard try current!.step() else { return .refused(.store, detail: "the row is there and is not found") }
+    let stored = columns.indices.map { current!.value(Int32($0)) }
+    let same =
+      switch event.content {
+      case .row(let values): stored == values
+      case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
+      case .none: false
+      }
+    return same ? .superseded : .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+  }
+
+  private func delete(_ event: SinkEvent, epoch: Epoch?, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
+    bindKey(newest, event)
+    let present = try newest.step()
+    let version = newest.integer(0)
+    newest.reset()
+    if present, version >= event.version { return .superseded }
+    if present {
+      bindKey(remove, event)
+      try remove.run()
+    }
+    bindTombstoneKey(buryTombstone, event)
+    buryTombstone.bind(event.version, at: 4)
+    buryTombstone.bind(epoch.map { .text($0.text) } ?? .null, at: 5)
+    buryTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
+    buryTombstone.bind(now, at: 7)
+    hasTombstones = true
+    let buried = try buryTombstone.run() > 0
+    return present || buried ? .applied : .superseded
+  }
+
+  // MARK: Binding
+
+  private func bind(_ event: SinkEvent) {
+    upsert.bind(sink.machine.text, at: 1)
+    switch event.content {
+    case .row(let values):
+      for (index, value) in values.enumerated() { upsert.bind(value, at: Int32(index + 2)) }
+    case .json(let body):
+      upsert.bind(event.localID, at: 2)
+      upsert.bind(event.at.map { .text($0) } ?? .null, at: 3)
+      upsert.bind(.text(body), at: 4)
+    case .none: break
+    }
+    upsert.bind(event.version, at: Int32(columns.count + 2))
+  }
+
+  private func bindKey(_ statement: Statement, _ event: SinkEvent) {
+    statement.reset()
+    statement.bind(sink.machine.text, at: 1)
+    if sink.schema == nil {
+      statement.bind(event.localID, at: 2)
+    } else {
+      for (index, value) in event.key.enumerated() { statement.bind(value, at: Int32(index + 2)) }
+    }
+  }
+
+  private func bindTombstoneKey(_ statement: Statement, _ event: SinkEvent) {
+    statement.bind(sink.machine.text, at: 1)
+    statement.bind(sink.stream.text, at: 2)
+    statement.bind(event.localID, at: 3)
+  }
+
+  private func tombstone(_ event: SinkEvent) throws -> Int64? {
+    bindTombstoneKey(findTombstone, event)
+    defer { findTombstone.reset() }
+    return try findTombstone.step() ? findTombstone.integer(0) : nil
+  }
+
+  /// Errors that another event would not meet; everything else says that the store itself cannot go on.
+  private static func isAboutTheEvent(_ error: DatabaseError) -> Bool {
+    [.SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG, .SQLITE_RANGE].contains(error.resultCode)
+  }
+
+  // MARK: Making tables
+
+  static func creation(stream: StreamName, schema: StreamSchema?) -> String {
+    guard let schema else {
+      return """
+        CREATE TABLE \(quoted(stream.text)) (
+          machine_id TEXT NOT NULL,
+          local_id TEXT NOT NULL,
+          occurred_at TEXT,
+          body TEXT NOT NULL,
+          drover_version INTEGER NOT NULL,
+          PRIMARY KEY (machine_id, local_id)
+        ) WITHOUT ROWID
+        """
+    }
+    let columns = schema.columns.map { "  \(definition($0)),\n" }.joined()
+    let key = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
+    return """
+      CREATE TABLE \(quoted(stream.text)) (
+        machine_id TEXT NOT NULL,
+      \(columns)  drover_version INTEGER NOT NULL,
+        PRIMARY KEY (machine_id, \(key))
+      ) WITHOUT ROWID
+      """
+  }
+
+  /// A column as the source declares it. The type is text from a machine, so only what a type can be made of passes; for anything
+  /// else stands the affinity, which is all that SQLite would take from it.
+  static func definition(_ column: DroverCore.Column) -> String {
+    let harmless = column.declaredType.utf8.count <= 64 && column.declaredType.unicodeScalars.allSatisfy {
+      ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0) || " _(),".unicodeScalars.contains($0)
+    }
+    let reserved = ["primary", "not", "null", "unique", "check", "default", "collate", "references", "generated", "as", "constraint"]
+    let words = column.declaredType.lowercased().split { !$0.isLetter }.map(String.init)
+    if harmless, !words.contains(where: reserved.contains) {
+      return "\(quoted(column.name)) \(column.declaredType)"
+    }
+    let affinity =
+      switch column.affinity {
+      case .integer: "INTEGER"
+      case .text: "TEXT"
+      case .blob: "BLOB"
+      case .real: "REAL"
+      case .numeric: "NUMERIC"
+      }
+    return "\(quoted(column.name)) \(affinity)"
+  }
+}
