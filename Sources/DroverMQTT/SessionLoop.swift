@@ -1,0 +1,213 @@
+// What a session's thread does: connect, read, hand over, acknowledge, send, and connect again when that ends. Every
+// call to the handler and to an open connection comes from here, so neither needs a lock.
+//
+// A turn is: handler.turn – write – sleep – read a batch – handler.received – write. Nothing that was read is
+// acknowledged before `received` has returned, because nothing is written in between.
+
+import DroverCore
+import Logging
+
+final class SessionLoop {
+  /// CONNACK and SUBACK must come in this time. Long enough for a broker that thousands of machines come back to.
+  private static let openingLimit = Duration.seconds(30)
+  /// A connection that stood this long was a good one, even if nothing was said on it. As long as the backoff's cap.
+  private static let goodStanding = Duration.seconds(30)
+  /// libmosquitto's clock for the keepalive has whole seconds: let it look once in each.
+  private static let longestSleep = Duration.seconds(1)
+  /// Kept for the last word when the draining time is used up.
+  private static let farewellReserve = Duration.milliseconds(500)
+
+  private let options: MQTTOptions
+  private let logger: Logger
+  private let wakeup: Wakeup
+  private let handler: any SessionHandler
+  private let isStopping: () -> Bool
+  private let clock = ContinuousClock()
+  private let backoff = Backoff()
+
+  private var choice = ProtocolChoice()
+  private var retries = RetryLog()
+  /// When draining ends; nil until the loop has seen that it has to stop.
+  private var drainsUntil: ContinuousClock.Instant?
+
+  init(
+    options: MQTTOptions, logger: Logger, wakeup: Wakeup, handler: any SessionHandler, isStopping: @escaping () -> Bool
+  ) {
+    self.options = options
+    self.logger = logger
+    self.wakeup = wakeup
+    self.handler = handler
+    self.isStopping = isStopping
+  }
+
+  func run() {
+    while true {
+      let end = liveThroughOneConnection()
+      if end == .stopped { break }
+      let delay = nextDelay(after: end)
+      do { try sleep(for: delay) } catch { break }
+    }
+    logger.info("session with \(options.host):\(options.port) stopped")
+  }
+
+  // MARK: - Between connections
+
+  private func nextDelay(after end: SessionEnd) -> Duration {
+    let text = end.text(options)
+    let isWorthALine = retries.failed(text)
+    switch choice.ended(end.bearingOnVersion) {
+    case .none:
+      if isWorthALine { logger.info("\(text); trying MQTT 3.1.1 now") }
+      return .zero
+    case .backoff:
+      let delay = backoff.delay(attempt: retries.attempt, seed: .random(in: .min ... .max))
+      if isWorthALine {
+        let count = retries.attempt > 1 ? " (attempt \(retries.attempt))" : ""
+        logger.warning("\(text); trying again in \(delay.inSeconds) s\(count)")
+      }
+      return delay
+    }
+  }
+
+  /// The handler's turn. Returns how long to sleep after it; throws `.stopped` when the session may end.
+  private func turn() throws(SessionEnd) -> Duration {
+    let now = clock.now
+    let wish = handler.turn(now: now)
+    if isStopping() {
+      let end = drainsUntil ?? now + options.drainTimeout
+      drainsUntil = end
+      if now >= end || handler.isDrained() { throw .stopped }
+      return min(wish, Self.longestSleep, end - now)
+    }
+    return min(wish, Self.longestSleep)
+  }
+
+  private func sleep(for delay: Duration) throws(SessionEnd) {
+    let end = clock.now + delay
+    while clock.now < end {
+      let pause = try turn()
+      _ = wakeup.wait(for: nil, atMost: min(pause, end - clock.now))
+    }
+  }
+
+  // MARK: - One connection
+
+  private func liveThroughOneConnection() -> SessionEnd {
+    let connection: MosquittoConnection
+    do throws(SessionEnd) {
+      connection = try connect()
+    } catch {
+      return error
+    }
+    let began = clock.now
+    var visit = Visit(connection: connection)
+    let end = live(&visit, since: began)
+    connection.close()
+    guard visit.isOpen else { return end }
+    // Two clients with one ID throw each other out as fast as they come back: that is no success, whatever was said.
+    if visit.wasOfUse || clock.now - began >= Self.goodStanding, end != .disconnected(0x8E) { retries.succeeded() }
+    handler.sessionClosed(reason: end.text(options))
+    return end
+  }
+
+  private func connect() throws(SessionEnd) -> MosquittoConnection {
+    let attempt = ConnectionAttempt(options: options, level: choice.next, wakeup: wakeup)
+    while true {
+      if let connection = try attempt.take() { return connection }
+      let pause = try turn()
+      _ = wakeup.wait(for: nil, atMost: pause)
+    }
+  }
+
+  /// What is known of the present connection.
+  private struct Visit {
+    let connection: MosquittoConnection
+    var isOpen = false
+    /// A batch was taken or a publication answered.
+    var wasOfUse = false
+    /// The last read stopped at the batch's limits, not because the socket was empty.
+    var mayHaveMore = false
+  }
+
+  private func live(_ visit: inout Visit, since began: ContinuousClock.Instant) -> SessionEnd {
+    do throws(SessionEnd) {
+      while true {
+        let pause = try turn()
+        try step(&visit, pause: pause)
+        if !visit.isOpen, clock.now - began >= Self.openingLimit { throw .noAnswer(within: Self.openingLimit) }
+      }
+    } catch {
+      if error == .stopped, visit.isOpen { sayFarewell(&visit) }
+      return error
+    }
+  }
+
+  /// Sends what is queued, sleeps until there is something to do, reads and hands over one batch, and acknowledges it.
+  private func step(_ visit: inout Visit, pause: Duration) throws(SessionEnd) {
+    let connection = visit.connection
+    try connection.write()
+    let isReady = wakeup.wait(
+      for: connection.socket, wantsWrite: connection.wantsWrite, atMost: visit.mayHaveMore ? .zero : pause)
+    if isReady || visit.mayHaveMore {
+      // What was read before a connection's end is as true as before: hand it over first.
+      let read = Result { () throws(SessionEnd) in try connection.read() }
+      if !visit.isOpen, let info = try connection.opening() {
+        visit.isOpen = true
+        logger.info(
+          "connected to \(options.host):\(options.port) as \(options.clientID) with \(connection.level.name), \(info.sessionPresent ? "the session goes on" : "a new session")"
+        )
+        handler.sessionOpened(info, publisher: connection)
+      }
+      if visit.isOpen { try handOver(&visit) }
+      visit.mayHaveMore = try read.get()
+      try connection.write()
+    }
+    try connection.keepAlive()
+  }
+
+  private func handOver(_ visit: inout Visit) throws(SessionEnd) {
+    for (token, reason) in visit.connection.takeAcknowledgements() {
+      handler.acknowledged(token, reason: reason)
+      visit.wasOfUse = true
+    }
+    let messages = visit.connection.inbox.takeMessages()
+    guard !messages.isEmpty else { return }
+    do {
+      try handler.received(messages)
+    } catch {
+      throw .handlerRefused("\(error)")
+    }
+    visit.wasOfUse = true
+  }
+
+  /// The handler's last word, its PUBACK, and DISCONNECT; all in the draining time that is left.
+  private func sayFarewell(_ visit: inout Visit) {
+    let end = max(drainsUntil ?? clock.now, clock.now + Self.farewellReserve)
+    handler.sessionWillClose(publisher: visit.connection)
+    do throws(SessionEnd) {
+      while visit.connection.unacknowledged > 0, clock.now < end {
+        try step(&visit, pause: min(end - clock.now, Self.longestSleep))
+      }
+      visit.connection.disconnect()
+      while let socket = visit.connection.socket, clock.now < end {
+        try visit.connection.write()
+        guard visit.connection.wantsWrite else { break }
+        _ = wakeup.wait(for: socket, wantsWrite: true, atMost: end - clock.now)
+      }
+    } catch {
+      logger.warning("\(error.text(options)), while saying farewell")
+    }
+  }
+}
+
+extension ProtocolLevel {
+  fileprivate var name: String { self == .mqtt5 ? "MQTT 5" : "MQTT 3.1.1" }
+}
+
+extension Duration {
+  /// One digit after the point is enough for a person who waits.
+  fileprivate var inSeconds: String {
+    let tenths = (components.seconds * 10) + components.attoseconds / 100_000_000_000_000_000
+    return "\(tenths / 10).\(tenths % 10)"
+  }
+}
