@@ -42,6 +42,7 @@ let package = Package(
     .systemLibrary(name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
     .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CTimex"),
     .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC"], swiftSettings: house),
     .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", logging], swiftSettings: house),
     .target(name: "DroverSQLite", dependencies: ["DroverCore", "CSQLite"] + grdb, swiftSettings: house),
@@ -59,7 +60,7 @@ let package = Package(
       name: "drover",
       dependencies: [
         "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
-        logging,
+        "CTimex", logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),

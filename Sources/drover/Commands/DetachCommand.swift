@@ -1,0 +1,40 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverSQLite
+import Foundation
+
+struct DetachCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "detach",
+    abstract: "Removes everything of Drover's from the app's database.",
+    discussion: """
+      Example:
+        drover detach --config /etc/drover/edge.yaml
+
+      The agent has to be stopped. Events that the cloud has not confirmed are given up, so with some left the command asks
+      for --force.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Flag(help: "Detach although events are not confirmed; the cloud will not get them from here.")
+  var force = false
+
+  func run() async throws {
+    let configuration = try options.edge()
+    do {
+      let lock = try AgentLock(database: configuration.database)
+      let report = try EdgeReport.read(path: configuration.database)
+      let waiting = report?.streams.reduce(0) { $0 + $1.pending + $1.synced } ?? 0
+      guard waiting == 0 || force else {
+        throw fail("detach \(configuration.database): \(waiting) events are not confirmed; start the agent until `drover status` shows none, or add --force to give them up")
+      }
+      _ = try EdgeDatabase.detach(path: configuration.database)
+      lock.removeFile()
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      throw fail("\(error)")
+    }
+    print("\(configuration.database): nothing of Drover's is left in it")
+  }
+}

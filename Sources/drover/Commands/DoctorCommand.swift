@@ -1,0 +1,136 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverMQTT
+import DroverSQLite
+import Foundation
+
+struct DoctorCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "doctor",
+    abstract: "Checks configuration, database, broker, clock and disk, and says what to do.",
+    discussion: """
+      Example:
+        drover doctor --config edge.yaml
+
+      Changes nothing. The exit status is 1 when something has to be mended.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+
+  func run() async throws {
+    var findings: [Finding]
+    switch try options.any() {
+    case .edge(let configuration): findings = await edge(configuration)
+    case .cloud(let configuration): findings = await cloud(configuration)
+    }
+    findings.insert(.good("config", "\(options.config) is complete and has no unknown keys"), at: 0)
+    for finding in findings {
+      print("\(finding.verdict.rawValue.padding(toLength: 5, withPad: " ", startingAt: 0))\(finding.subject.padding(toLength: 10, withPad: " ", startingAt: 0)) \(finding.text)")
+      if let advice = finding.advice { print("                -> \(advice)") }
+    }
+    let bad = findings.count { $0.verdict == .bad }
+    let doubtful = findings.count { $0.verdict == .doubtful }
+    print(bad + doubtful == 0 ? "All is well." : "\(bad) to mend, \(doubtful) to think about.")
+    if bad > 0 { throw ExitCode.failure }
+  }
+
+  private func edge(_ configuration: EdgeConfiguration) async -> [Finding] {
+    var findings = integrity(configuration.database, missing: "start the app that makes its database first, or correct `database:`")
+    if findings.allSatisfy({ $0.verdict == .good }) {
+      findings += tables(configuration)
+      findings += outbox(configuration)
+    }
+    findings.append(HostChecks.disk(of: configuration.database))
+    findings.append(HostChecks.clock())
+    findings.append(
+      await BrokerCheck.run(
+        configuration.connection,
+        subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+    if let pid = AgentLock.holder(database: configuration.database) {
+      findings.append(.good("agent", "running, process \(pid)"))
+    } else {
+      findings.append(.doubtful("agent", "not running", "start `drover edge --config \(options.config)`"))
+    }
+    return findings
+  }
+
+  private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
+    guard case .sqlite(let path) = configuration.store else { return [] }
+    var findings: [Finding] = []
+    if FileManager.default.fileExists(atPath: path) {
+      findings += integrity(path, missing: "")
+      if let report = try? CloudReport.read(path: path), report.deadLetters > 0 {
+        findings.append(
+          .doubtful(
+            "letters", "\(report.deadLetters) dead letters",
+            "look at them: SELECT reason, detail, topic, count FROM drover_dead_letter ORDER BY last_at DESC"))
+      }
+    } else {
+      findings.append(.doubtful("store", "\(path) is not there yet", "`drover cloud` makes it when it starts"))
+    }
+    findings.append(HostChecks.disk(of: path))
+    findings.append(HostChecks.clock())
+    findings.append(await BrokerCheck.run(configuration.connection, subscriptions: [Subscription(filter: Topic.everything)]))
+    if let pid = AgentLock.holder(database: path) {
+      findings.append(.good("consumer", "running, process \(pid)"))
+    } else {
+      findings.append(.doubtful("consumer", "not running", "start `drover cloud --config \(options.config)`"))
+    }
+    return findings
+  }
+
+  private func integrity(_ path: String, missing: String) -> [Finding] {
+    do throws(EdgeStoreError) {
+      let damage = try DatabaseCheck.quickCheck(path: path)
+      guard damage.isEmpty else {
+        return [
+          .bad(
+            "database", "\(path) is damaged: \(damage.prefix(3).joined(separator: "; "))",
+            "stop everything that writes to it, copy it away, and restore a backup or use sqlite3's .recover")
+        ]
+      }
+      return [.good("database", "\(path) is sound")]
+    } catch {
+      return [.bad("database", "\(error)", missing.isEmpty ? "check the file and its permissions" : missing)]
+    }
+  }
+
+  private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
+    configuration.declarations.compactMap { declaration in
+      guard let table = declaration.table else { return nil }
+      do throws(EdgeStoreError) {
+        guard let reason = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
+          return .good("stream", "\(declaration.name): table \(table) can be captured")
+        }
+        return .bad("stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+      } catch {
+        return .bad("stream", "\(declaration.name): \(error)", "check the database")
+      }
+    }
+  }
+
+  private func outbox(_ configuration: EdgeConfiguration) -> [Finding] {
+    guard let report = try? EdgeReport.read(path: configuration.database) else {
+      return [.doubtful("outbox", "the database is not attached yet", "`drover edge` does that when it starts")]
+    }
+    var findings: [Finding] = []
+    if report.journalMode != "wal" {
+      findings.append(
+        .doubtful(
+          "database", "journal mode \(report.journalMode): readers and writers wait for each other",
+          "if the app allows it, PRAGMA journal_mode = WAL lets Drover read while the app writes; Drover does not change it"))
+    }
+    let waiting = report.streams.reduce(0) { $0 + $1.pending + $1.synced }
+    let oldest = report.streams.compactMap(\.oldestUnconfirmed).min()
+    if let oldest, wallClock() - oldest > 600 * 1_000_000 {
+      findings.append(
+        .doubtful(
+          "outbox", "\(waiting) events are unconfirmed, the oldest since \(Timestamp.text(microseconds: oldest))",
+          "check that the agent and the consumer run; nothing is lost meanwhile"))
+    } else {
+      findings.append(.good("outbox", "\(waiting) events unconfirmed"))
+    }
+    return findings
+  }
+}

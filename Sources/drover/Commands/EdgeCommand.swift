@@ -1,0 +1,63 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverEdge
+import DroverMQTT
+import DroverSQLite
+import Logging
+
+struct EdgeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "edge",
+    abstract: "Runs the edge agent: captures what the app writes and carries it to the cloud.",
+    discussion: """
+      Example:
+        drover edge --config /etc/drover/edge.yaml
+
+      The agent adds tables named drover_… and triggers to the app's database; `drover detach` takes them away again. SIGTERM
+      drains and ends it; SIGKILL is safe.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+
+  func run() async throws {
+    let configuration = try options.edge()
+    let logger = makeLogger("drover edge", level: configuration.logLevel)
+    let lock: AgentLock
+    let handler: EdgeRelay
+    do {
+      lock = try AgentLock(database: configuration.database)
+      let store = try EdgeDatabase(path: configuration.database, declarations: configuration.declarations) {
+        logger.warning("\($0)")
+      }
+      var limits = EdgeRelay.Limits()
+      limits.relay.windowEvents = configuration.window.events
+      limits.relay.windowBytes = configuration.window.bytes
+      limits.frameEvents = configuration.frame.events
+      limits.frameBytes = configuration.frame.bytes
+      handler = try EdgeRelay(
+        machine: configuration.machine, store: store, limits: limits, software: Drover.version, logger: logger,
+        wallClock: wallClock)
+    } catch {
+      throw fail("\(error)")
+    }
+    logger.info(
+      "edge agent \(configuration.machine): \(configuration.streams.count) streams of \(configuration.database) to \(configuration.connection.broker)")
+
+    var options = MQTTOptions(configuration.connection)
+    options.will = EdgeRelay.lastWill(machine: configuration.machine)
+    options.subscriptions = [
+      Subscription(filter: Topic.confirmFilter(for: configuration.machine)),
+      Subscription(filter: Topic.commandFilter(for: configuration.machine)),
+    ]
+    let session = MosquittoSession(options: options, logger: logger)
+    let hint = handler.hint
+    let watcher = DatabaseWatcher(path: configuration.database) {
+      hint.set()
+      session.wake()
+    }
+    if watcher == nil { logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second") }
+    try await serve(session, handler: handler, logger: logger)
+    withExtendedLifetime((watcher, lock)) { logger.info("edge agent \(configuration.machine): stopped") }
+  }
+}

@@ -1,0 +1,170 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import DroverWire
+import Foundation
+
+struct StatusCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract: "Shows where everything stands, on either side.",
+    discussion: """
+      Examples:
+        drover status --config edge.yaml
+        drover status --config cloud.yaml --json
+
+      pending: waits for the broker. synced: acknowledged by the broker, waits for the cloud. confirmed: committed by the cloud.
+      The exit status is 1 when the agent or consumer is not running.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() async throws {
+    let isRunning: Bool
+    switch try options.any() {
+    case .edge(let configuration): isRunning = try edge(configuration)
+    case .cloud(let configuration): isRunning = try cloud(configuration)
+    }
+    guard isRunning else { throw ExitCode.failure }
+  }
+
+  private func edge(_ configuration: EdgeConfiguration) throws -> Bool {
+    let report: EdgeReport?
+    do { report = try EdgeReport.read(path: configuration.database) } catch { throw fail("status: \(error)") }
+    let agent = AgentLock.holder(database: configuration.database)
+    let now = wallClock()
+    if json {
+      let streams = (report?.streams ?? []).map { stream in
+        JSON.object([
+          ("name", .string(stream.name)), ("kind", .string(stream.kind)), ("table", stream.table.map { .string($0) } ?? .null),
+          ("pending", .integer(Int64(stream.pending))), ("synced", .integer(Int64(stream.synced))),
+          ("confirmed", .integer(Int64(stream.confirmed))),
+          ("oldest_unconfirmed_seconds", stream.oldestUnconfirmed.map { .real(seconds(now - $0)) } ?? .null),
+          ("backfilling", .bool(stream.isBackfilling)),
+        ])
+      }
+      print(
+        JSON.object([
+          ("side", "edge"), ("machine", .string(configuration.machine.text)), ("database", .string(configuration.database)),
+          ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
+          ("agent", .object([("running", .bool(agent != nil)), ("pid", agent.map { .integer(Int64($0)) } ?? .null)])),
+          ("streams", .array(streams)), ("dead_letters", 0),
+        ]).text(pretty: true))
+      return agent != nil
+    }
+    print("machine \(configuration.machine)  \(configuration.database)")
+    print(agent.map { "agent   running, process \($0)" } ?? "agent   not running")
+    guard let report else {
+      print("The database is not attached yet; `drover edge` does that when it starts.")
+      return agent != nil
+    }
+    var table = TextTable(columns: ["stream", "kind", "pending", "synced", "confirmed", "oldest unconfirmed"], numeric: [2, 3, 4, 5])
+    for stream in report.streams {
+      table.add([
+        stream.name, stream.kind, "\(stream.pending)", "\(stream.synced)",
+        "\(stream.confirmed)\(stream.isBackfilling ? " (older rows follow)" : "")",
+        stream.oldestUnconfirmed.map { age(now - $0) } ?? "-",
+      ])
+    }
+    print(table.text)
+    return agent != nil
+  }
+
+  private func cloud(_ configuration: CloudConfiguration) throws -> Bool {
+    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+    let report: CloudReport?
+    do { report = try CloudReport.read(path: path) } catch { throw fail("status: \(error)") }
+    let consumer = AgentLock.holder(database: path)
+    let now = wallClock()
+    let machines = report?.machines ?? []
+    if json {
+      let list = machines.map { machine in
+        JSON.object([
+          ("machine", .string(machine.name)), ("online", machine.isOnline.map { .bool($0) } ?? .null),
+          ("last_heard_seconds", .real(seconds(now - machine.lastHeard))),
+          ("dead_letters", .integer(Int64(machine.deadLetters))),
+          (
+            "streams",
+            .array(
+              machine.streams.map { stream in
+                .object([
+                  ("name", .string(stream.name)), ("rows", .integer(Int64(stream.rows))),
+                  ("applied", .integer(Int64(stream.applied))), ("superseded", .integer(Int64(stream.superseded))),
+                  ("refused", .integer(Int64(stream.refused))), ("lag_seconds", .real(seconds(stream.lag))),
+                  ("last_applied_seconds", .real(seconds(now - stream.appliedAt))),
+                ])
+              })
+          ),
+        ])
+      }
+      print(
+        JSON.object([
+          ("side", "cloud"), ("store", .string(path)),
+          ("consumer", .object([("running", .bool(consumer != nil)), ("pid", consumer.map { .integer(Int64($0)) } ?? .null)])),
+          ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters ?? 0))),
+        ]).text(pretty: true))
+      return consumer != nil
+    }
+    print("store        \(path)")
+    print("consumer     \(consumer.map { "running, process \($0)" } ?? "not running")")
+    print("dead letters \(report?.deadLetters ?? 0)")
+    var table = TextTable(
+      columns: ["machine", "state", "heard", "stream", "rows", "lag", "superseded", "dead letters"], numeric: [2, 4, 5, 6, 7])
+    for machine in machines {
+      let state = machine.isOnline.map { $0 ? "online" : "offline" } ?? "-"
+      if machine.streams.isEmpty {
+        table.add([machine.name, state, age(now - machine.lastHeard), "-", "0", "-", "0", "\(machine.deadLetters)"])
+      }
+      for (index, stream) in machine.streams.enumerated() {
+        table.add([
+          index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "", stream.name,
+          "\(stream.rows)", age(stream.lag), "\(stream.superseded)", "\(stream.refused)",
+        ])
+      }
+    }
+    print(table.text)
+    return consumer != nil
+  }
+
+  private func seconds(_ microseconds: Int64) -> Double { Double(max(0, microseconds)) / 1_000_000 }
+
+  private func age(_ microseconds: Int64) -> String {
+    switch max(0, microseconds) / 1000 {
+    case let milliseconds where milliseconds < 1000: "\(milliseconds) ms"
+    case let milliseconds where milliseconds < 120_000: "\(milliseconds / 1000) s"
+    case let milliseconds where milliseconds < 7_200_000: "\(milliseconds / 60_000) min"
+    case let milliseconds where milliseconds < 172_800_000: "\(milliseconds / 3_600_000) h"
+    case let milliseconds: "\(milliseconds / 86_400_000) d"
+    }
+  }
+}
+
+/// Columns that stand under each other.
+private struct TextTable {
+  private let columns: [String]
+  private let numeric: Set<Int>
+  private var rows: [[String]] = []
+
+  init(columns: [String], numeric: Set<Int>) {
+    self.columns = columns
+    self.numeric = numeric
+  }
+
+  mutating func add(_ row: [String]) { rows.append(row) }
+
+  var text: String {
+    let widths = columns.indices.map { index in ([columns] + rows).map { $0[index].count }.max()! }
+    return ([columns] + rows).map { row in
+      var line = ""
+      for (index, cell) in row.enumerated() {
+        let padding = String(repeating: " ", count: widths[index] - cell.count)
+        line += (index > 0 ? "  " : "") + (numeric.contains(index) ? padding + cell : cell + padding)
+      }
+      while line.last == " " { line.removeLast() }
+      return line
+    }.joined(separator: "\n")
+  }
+}

@@ -1,0 +1,128 @@
+// Where the rooms are joined: configuration to options, adapters to services. Nothing else knows all of them.
+
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverMQTT
+import DroverSQLite
+import Foundation
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+enum Exit {
+  /// The configuration is wrong; nothing was begun. (EX_CONFIG of sysexits.h)
+  static let configuration = ExitCode(78)
+}
+
+/// Prints what went wrong, and ends the command.
+func fail(_ message: String, _ code: ExitCode = .failure) -> ExitCode {
+  FileHandle.standardError.write(Data("drover: \(message)\n".utf8))
+  return code
+}
+
+extension ConfigurationOption {
+  func edge() throws -> EdgeConfiguration {
+    try loading { () throws(ConfigurationErrors) in
+      try EdgeConfiguration.load(path: config, environment: ProcessInfo.processInfo.environment)
+    }
+  }
+
+  func cloud() throws -> CloudConfiguration {
+    try loading { () throws(ConfigurationErrors) in
+      try CloudConfiguration.load(path: config, environment: ProcessInfo.processInfo.environment)
+    }
+  }
+
+  func any() throws -> AnyConfiguration {
+    try loading { () throws(ConfigurationErrors) in
+      try AnyConfiguration.load(path: config, environment: ProcessInfo.processInfo.environment)
+    }
+  }
+
+  private func loading<Loaded>(_ load: () throws(ConfigurationErrors) -> Loaded) throws -> Loaded {
+    do throws(ConfigurationErrors) {
+      return try load()
+    } catch {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      throw Exit.configuration
+    }
+  }
+}
+
+extension EdgeConfiguration {
+  var declarations: [StreamDeclaration] {
+    streams.map {
+      StreamDeclaration(name: $0.name, kind: $0.kind, table: $0.table?.name, syncedColumn: $0.table?.syncedColumn)
+    }
+  }
+}
+
+extension MQTTOptions {
+  init(_ connection: BrokerConnection) {
+    self.init(
+      host: connection.broker.host, port: connection.broker.port, clientID: connection.clientID,
+      username: connection.credentials?.username, password: connection.credentials?.password.map(Secret.init),
+      tls: connection.tls.map {
+        TLSOptions(caFile: $0.ca, certificateFile: $0.identity?.certificate, keyFile: $0.identity?.key)
+      },
+      keepAlive: connection.keepAlive, sessionExpiry: connection.sessionExpiry)
+  }
+}
+
+/// Wall clock, microseconds since 1970.
+func wallClock() -> Int64 { SQLiteCloudStore.wallClock() }
+
+func makeLogger(_ label: String, level: LogLevel) -> Logger {
+  LoggingSystem.bootstrap { label in LineLogHandler(label: label) }
+  var logger = Logger(label: label)
+  logger.logLevel = Logger.Level(rawValue: level.rawValue)!
+  return logger
+}
+
+/// Runs a session until SIGTERM or SIGINT, which drain it; a second signal ends the process at once.
+func serve(_ session: MosquittoSession, handler: sending any SessionHandler, logger: Logger) async throws {
+  let service = SessionService(session: session, handler: handler)
+  let group = ServiceGroup(
+    configuration: .init(
+      services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+      gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger)))
+  try await group.run()
+}
+
+/// The library's own lines say how services start and stop, which is its business.
+private func quiet(_ logger: Logger) -> Logger {
+  var logger = logger
+  logger.logLevel = .error
+  return logger
+}
+
+/// A session as a service of the group.
+private struct SessionService: Service {
+  let session: MosquittoSession
+  private let handler: Handler
+
+  init(session: MosquittoSession, handler: sending any SessionHandler) {
+    self.session = session
+    self.handler = Handler(handler)
+  }
+
+  func run() async throws {
+    await withGracefulShutdownHandler {
+      await session.run(handler: handler.take())
+    } onGracefulShutdown: {
+      session.stop()
+    }
+  }
+
+  /// Hands the handler on once; from then on it belongs to the session's thread.
+  private final class Handler: @unchecked Sendable {
+    private var handler: (any SessionHandler)?
+    init(_ handler: sending any SessionHandler) { self.handler = handler }
+    func take() -> sending any SessionHandler {
+      defer { handler = nil }
+      nonisolated(unsafe) let taken = handler!
+      return taken
+    }
+  }
+}

@@ -1,0 +1,93 @@
+// Whether the broker takes us: connects as Drover would, under a client ID of its own so that a running agent keeps its session.
+
+import DroverConfiguration
+import DroverCore
+import DroverMQTT
+import Foundation
+import Logging
+import Synchronization
+
+enum BrokerCheck {
+  static func run(_ connection: BrokerConnection, subscriptions: [Subscription]) async -> Finding {
+    var options = MQTTOptions(connection)
+    options.clientID = "drover-doctor-\(getpid())"
+    options.sessionExpiry = .zero
+    options.subscriptions = subscriptions
+    options.drainTimeout = .seconds(1)
+    let remarks = Remarks()
+    var logger = Logger(label: "doctor") { _ in remarks }
+    logger.logLevel = .info
+    let outcome = Outcome()
+    let session = MosquittoSession(options: options, logger: logger)
+    let timeout = Task {
+      try await Task.sleep(for: .seconds(5))
+      session.stop()
+    }
+    let visitor = Visitor(outcome: outcome, session: session)
+    await session.run(handler: visitor)
+    timeout.cancel()
+    guard let info = outcome.info else {
+      return .bad(
+        "broker", remarks.last ?? "\(connection.broker) does not answer within 5 s",
+        "check that the broker runs and can be reached from here, then the credentials and its ACL")
+    }
+    let version = info.protocolLevel == 5 ? "MQTT 5" : "MQTT 3.1.1"
+    guard info.protocolLevel == 5 else {
+      return .doubtful(
+        "broker", "\(connection.broker) speaks \(version)",
+        "a broker with MQTT 5 says why it refuses a message; with 3.1.1 only the cloud's confirmation tells")
+    }
+    return .good("broker", "\(connection.broker) takes us and our subscriptions, \(version)")
+  }
+
+  private final class Outcome: Sendable {
+    private let state = Mutex<SessionInfo?>(nil)
+    var info: SessionInfo? { state.withLock { $0 } }
+    func set(_ info: SessionInfo) { state.withLock { $0 = info } }
+  }
+
+  /// Comes in, looks round and goes.
+  private final class Visitor: SessionHandler {
+    private let outcome: Outcome
+    private let session: MosquittoSession
+
+    init(outcome: Outcome, session: MosquittoSession) {
+      self.outcome = outcome
+      self.session = session
+    }
+
+    func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
+      outcome.set(info)
+      session.stop()
+    }
+    func received(_ messages: [InboundMessage]) {}
+    func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {}
+    func sessionClosed(reason: String) {}
+    func turn(now: ContinuousClock.Instant) -> Duration { .seconds(1) }
+    func isDrained() -> Bool { true }
+    func sessionWillClose(publisher: any Publisher) {}
+  }
+
+  /// Keeps what the session said, which names the cause of a failure.
+  private final class Remarks: LogHandler, Sendable {
+    private let text = Mutex<String?>(nil)
+    var last: String? { text.withLock { $0 } }
+
+    var logLevel: Logger.Level {
+      get { .info }
+      set {}
+    }
+    var metadata: Logger.Metadata {
+      get { [:] }
+      set {}
+    }
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+      get { nil }
+      set {}
+    }
+    func log(event: LogEvent) {
+      guard event.level >= .warning else { return }
+      text.withLock { $0 = "\(event.message)" }
+    }
+  }
+}

@@ -1,0 +1,27 @@
+// The command line: one executable, one subcommand for each thing a person wants done.
+
+import ArgumentParser
+
+@main
+struct Drover: AsyncParsableCommand {
+  static let version = "0.1.0"
+
+  static let configuration = CommandConfiguration(
+    commandName: "drover",
+    abstract: "Carries the events of a machine's SQLite database to the cloud over MQTT: nothing lost, nothing twice.",
+    discussion: """
+      On the machine:   drover edge --config edge.yaml
+      In the cloud:     drover cloud --config cloud.yaml
+      On either side:   drover status --config FILE, drover doctor --config FILE
+      """,
+    version: version,
+    subcommands: [
+      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, DoctorCommand.self, DetachCommand.self,
+    ])
+}
+
+/// The one option that every command takes.
+struct ConfigurationOption: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("The configuration file (docs/configuration.md lists its keys).", valueName: "file"))
+  var config: String
+}
