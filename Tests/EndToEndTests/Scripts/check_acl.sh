@@ -1,0 +1,187 @@
+#!/usr/bin/env bash
+# Starts mosquitto with the configuration and the ACL of production (only paths, port and one passwords file are its own)
+# and tries what each kind of user may and may not do, over MQTT 5, where the broker says why it refuses.
+# Prints a line for each attempt; exit status 1 if any of them ended otherwise than it should.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../../.." && pwd)
+folder=$(mktemp -d -t drover-acl.XXXXXX)
+broker=
+listener=
+cleanup() {
+  [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
+  [ -z "$broker" ] || { kill "$broker" 2>/dev/null && wait "$broker" 2>/dev/null; } || true
+  rm -rf "$folder"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+mosquitto=$(PATH=$PATH:/usr/sbin:/sbin command -v mosquitto) || { echo "mosquitto is not installed" >&2; exit 1; }
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+
+mkdir "$folder/data" "$folder/access"
+cp "$root/broker/acl" "$folder/access/acl"
+: > "$folder/access/passwords"
+for user in MAH001 MAH002 MAH drover-cloud drover-debug +; do
+  mosquitto_passwd -b "$folder/access/passwords" "$user" "secret of $user" 2>/dev/null
+done
+chmod 0600 "$folder/access/"*
+sed -e "s|/mosquitto/data/|$folder/data/|" -e "s|/mosquitto/access/|$folder/access/|" \
+  -e "s|^listener 1883\$|listener $port 127.0.0.1|" -e 's|^log_dest stdout$|log_dest stderr|' \
+  "$root/broker/mosquitto.conf" > "$folder/mosquitto.conf"
+grep -q "^listener $port 127.0.0.1\$" "$folder/mosquitto.conf" || { echo "broker/mosquitto.conf has no 'listener 1883'" >&2; exit 1; }
+echo 'user root' >> "$folder/mosquitto.conf"  # as root it would leave the folder; otherwise no effect
+
+"$mosquitto" -c "$folder/mosquitto.conf" 2> "$folder/broker.log" &
+broker=$!
+
+as() { # USER: the arguments to enter as that user
+  arguments=(-h 127.0.0.1 -p "$port" -V 5 -u "$1" -P "secret of $1")
+}
+
+up=no
+for _ in $(seq 100); do
+  kill -0 "$broker" 2>/dev/null || break
+  as drover-debug
+  if mosquitto_sub "${arguments[@]}" -t '$SYS/broker/version' -C 1 -W 1 > "$folder/version" 2>/dev/null; then up=yes; break; fi
+  sleep 0.1
+done
+[ "$up" = yes ] || { echo "the broker did not come up:" >&2; cat "$folder/broker.log" >&2; exit 1; }
+cat "$folder/version"
+
+failures=0
+tried=0
+say() { # EXPECTED SEEN WHAT
+  tried=$((tried + 1))
+  if [ "$1" = "$2" ]; then
+    printf 'ok      %-9s %s\n' "$2" "$3"
+  else
+    printf 'WRONG   %-9s %s (should be %s)\n' "$2" "$3" "$1"
+    failures=$((failures + 1))
+  fi
+}
+
+publish() { # EXPECTED USER TOPIC, where EXPECTED is allowed or refused
+  as "$2"
+  local output seen
+  output=$(timeout 10 mosquitto_pub "${arguments[@]}" -q 1 -d -t "$3" -m "{}" 2>&1) || true
+  case "$output" in
+    *'RC:135'*) seen=refused ;;                     # 0x87, not authorised
+    *'RC:0)'* | *'RC:16)'*) seen=allowed ;;         # 0x10: allowed, and nobody listens
+    *) seen="unclear" ;;
+  esac
+  say "$1" "$seen" "$2 publishes to $3"
+}
+
+hears() { # EXPECTED USER FILTER FROM TOPIC, where EXPECTED is heard or silence; FROM publishes to TOPIC
+  as "$2"
+  local log="$folder/heard" mark="mark-$tried"
+  # Everyone may hear something (the first filter) that tells us that the subscription stands and that all is delivered.
+  local end
+  case "$2" in
+    drover-*) end="drover/v1/MAH009/command/end" ;;
+    *) end="drover/v1/$2/command/end" ;;
+  esac
+  stdbuf -oL mosquitto_sub "${arguments[@]}" -q 1 -d -t "$end" -t "$3" -F 'HEARD %t %p' > "$log" 2>&1 &
+  listener=$!
+  await "$log" SUBACK
+  as "$4"
+  timeout 10 mosquitto_pub "${arguments[@]}" -q 1 -t "$5" -m "$mark" >/dev/null 2>&1 || true
+  as drover-cloud
+  timeout 10 mosquitto_pub "${arguments[@]}" -q 1 -t "$end" -m "end-$mark" >/dev/null 2>&1
+  await "$log" "HEARD $end end-$mark"
+  kill "$listener" 2>/dev/null || true
+  wait "$listener" 2>/dev/null || true
+  listener=
+  local seen=silence
+  ! grep -qF "HEARD $5 $mark" "$log" || seen=heard
+  say "$1" "$seen" "$2, subscribed to $3, when $4 publishes to $5"
+}
+
+await() { # FILE TEXT
+  for _ in $(seq 200); do
+    if grep -qF "$2" "$1" 2>/dev/null; then return 0; fi
+    sleep 0.05
+  done
+  echo "waited in vain for '$2'; seen:" >&2; cat "$1" >&2
+  exit 1
+}
+
+enter() { # EXPECTED (allowed or refused) NAME [mosquitto_pub arguments]
+  local expected=$1 name=$2 seen=refused
+  shift 2
+  if timeout 10 mosquitto_pub -h 127.0.0.1 -p "$port" -V 5 -q 1 -t drover/v1/MAH001/status -m '{}' "$@" >/dev/null 2>&1; then
+    seen=allowed
+  fi
+  say "$expected" "$seen" "$name connects"
+}
+
+echo "-- entering"
+enter allowed 'MAH001 with its password' -u MAH001 -P 'secret of MAH001'
+enter refused 'MAH001 with a wrong password' -u MAH001 -P 'guess'
+enter refused 'MAH001 without a password' -u MAH001
+enter refused 'an unknown user' -u MAH999 -P 'secret of MAH999'
+enter refused 'an anonymous client'
+
+echo "-- a machine writes"
+for topic in snapshot/stock payload/temperature batch/orders schema/stock status down-confirm reply/42; do
+  publish allowed MAH001 "drover/v1/MAH001/$topic"
+  publish refused MAH001 "drover/v1/MAH002/$topic"
+done
+for topic in confirm down/snapshot/stock command/resync snapshot snapshot/stock/deeper unknown/stock; do
+  publish refused MAH001 "drover/v1/MAH001/$topic"
+done
+publish refused MAH "drover/v1/MAH001/status"
+publish refused MAH001 "drover/v2/MAH001/status"
+publish refused MAH001 "drover/v1"
+publish refused MAH001 "elsewhere"
+publish refused MAH001 '$SYS/broker/version'
+publish refused + drover/v1/MAH001/status
+
+echo "-- the cloud writes"
+for topic in confirm down/snapshot/stock command/resync; do
+  publish allowed drover-cloud "drover/v1/MAH001/$topic"
+  publish allowed drover-cloud "drover/v1/MAH002/$topic"
+done
+for topic in snapshot/stock payload/temperature batch/orders schema/stock status down-confirm reply/42; do
+  publish refused drover-cloud "drover/v1/MAH001/$topic"
+done
+publish refused drover-cloud drover/v1/drover-cloud/status
+publish refused drover-cloud elsewhere
+
+echo "-- a person who looks writes nothing"
+for topic in MAH001/confirm MAH001/command/resync MAH001/snapshot/stock MAH001/status drover-debug/status drover-debug/payload/x; do
+  publish refused drover-debug "drover/v1/$topic"
+done
+
+echo "-- hearing"
+hears heard drover-cloud 'drover/v1/#' MAH001 drover/v1/MAH001/snapshot/stock
+hears heard drover-cloud '$share/fleet/drover/v1/#' MAH002 drover/v1/MAH002/payload/temperature
+hears heard drover-debug 'drover/v1/#' MAH001 drover/v1/MAH001/status
+hears heard drover-debug 'drover/v1/#' drover-cloud drover/v1/MAH001/confirm
+hears heard MAH001 drover/v1/MAH001/confirm drover-cloud drover/v1/MAH001/confirm
+hears heard MAH001 'drover/v1/MAH001/down/#' drover-cloud drover/v1/MAH001/down/snapshot/stock
+hears heard MAH001 'drover/v1/MAH001/command/#' drover-cloud drover/v1/MAH001/command/resync
+hears silence MAH001 drover/v1/MAH002/confirm drover-cloud drover/v1/MAH002/confirm
+hears silence MAH001 'drover/v1/MAH002/down/#' drover-cloud drover/v1/MAH002/down/snapshot/stock
+hears silence MAH001 'drover/v1/#' MAH002 drover/v1/MAH002/snapshot/stock
+hears silence MAH001 'drover/v1/+/command/#' drover-cloud drover/v1/MAH002/command/resync
+hears silence MAH001 'drover/v1/MAH001/#' MAH001 drover/v1/MAH001/snapshot/stock
+hears silence MAH001 '#' MAH002 drover/v1/MAH002/status
+
+echo "-- too large"
+# MQTT 5 tells the client the limit, so it sends nothing (and mosquitto_pub calls that success); one that cannot be told
+# is thrown out, which it notices.
+as MAH001
+head -c 9000000 /dev/zero > "$folder/large"
+timeout 20 mosquitto_pub "${arguments[@]}" -q 1 -d -t drover/v1/MAH001/payload/large -f "$folder/large" > "$folder/heard" 2>&1 || true
+seen=unclear
+if grep -q 'sending PUBLISH' "$folder/heard"; then seen=sent; elif grep -q 'CONNACK (0)' "$folder/heard"; then seen="not sent"; fi
+say "not sent" "$seen" 'MAH001 publishes 9 MB over MQTT 5'
+seen=sent
+timeout 20 mosquitto_pub "${arguments[@]}" -V 311 -q 1 -t drover/v1/MAH001/payload/large -f "$folder/large" > /dev/null 2>&1 || seen=refused
+say refused "$seen" 'MAH001 publishes 9 MB over MQTT 3.1.1'
+
+kill -0 "$broker" 2>/dev/null || { echo "the broker died:" >&2; cat "$folder/broker.log" >&2; exit 1; }
+echo "$tried attempts, $failures not as they should be"
+[ "$failures" -eq 0 ]
