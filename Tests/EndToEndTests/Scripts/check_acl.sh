@@ -51,12 +51,13 @@ cat "$folder/version"
 
 failures=0
 tried=0
-say() { # EXPECTED SEEN WHAT
+say() { # EXPECTED SEEN WHAT [OUTPUT, shown if it is wrong]
   tried=$((tried + 1))
   if [ "$1" = "$2" ]; then
     printf 'ok      %-9s %s\n' "$2" "$3"
   else
     printf 'WRONG   %-9s %s (should be %s)\n' "$2" "$3" "$1"
+    printf '%s\n' "${4:-}" | sed 's/^/        /'
     failures=$((failures + 1))
   fi
 }
@@ -70,7 +71,7 @@ publish() { # EXPECTED USER TOPIC, where EXPECTED is allowed or refused
     *'RC:0)'* | *'RC:16)'*) seen=allowed ;;         # 0x10: allowed, and nobody listens
     *) seen="unclear" ;;
   esac
-  say "$1" "$seen" "$2 publishes to $3"
+  say "$1" "$seen" "$2 publishes to $3" "$output"
 }
 
 hears() { # EXPECTED USER FILTER FROM TOPIC, where EXPECTED is heard or silence; FROM publishes to TOPIC
@@ -95,7 +96,7 @@ hears() { # EXPECTED USER FILTER FROM TOPIC, where EXPECTED is heard or silence;
   listener=
   local seen=silence
   ! grep -qF "HEARD $5 $mark" "$log" || seen=heard
-  say "$1" "$seen" "$2, subscribed to $3, when $4 publishes to $5"
+  say "$1" "$seen" "$2, subscribed to $3, when $4 publishes to $5" "$(cat "$log")"
 }
 
 await() { # FILE TEXT
@@ -110,10 +111,11 @@ await() { # FILE TEXT
 enter() { # EXPECTED (allowed or refused) NAME [mosquitto_pub arguments]
   local expected=$1 name=$2 seen=refused
   shift 2
-  if timeout 10 mosquitto_pub -h 127.0.0.1 -p "$port" -V 5 -q 1 -t drover/v1/MAH001/status -m '{}' "$@" >/dev/null 2>&1; then
+  local output
+  if output=$(timeout 10 mosquitto_pub -h 127.0.0.1 -p "$port" -V 5 -q 1 -d -t drover/v1/MAH001/status -m '{}' "$@" 2>&1); then
     seen=allowed
   fi
-  say "$expected" "$seen" "$name connects"
+  say "$expected" "$seen" "$name connects" "$output"
 }
 
 echo "-- entering"
