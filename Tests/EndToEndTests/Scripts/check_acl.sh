@@ -83,11 +83,12 @@ hears() { # EXPECTED USER FILTER FROM TOPIC, where EXPECTED is heard or silence;
     drover-*) end="drover/v1/MAH009/command/end" ;;
     *) end="drover/v1/$2/command/end" ;;
   esac
+  : > "$log"  # here and not only by the listener, which may start late: the SUBACK of the last one must not count
   stdbuf -oL mosquitto_sub "${arguments[@]}" -q 1 -d -t "$end" -t "$3" -F 'HEARD %t %p' > "$log" 2>&1 &
   listener=$!
   await "$log" SUBACK
   as "$4"
-  timeout 10 mosquitto_pub "${arguments[@]}" -q 1 -t "$5" -m "$mark" >/dev/null 2>&1 || true
+  timeout 10 mosquitto_pub "${arguments[@]}" -q 1 -d -t "$5" -m "$mark" > "$folder/said" 2>&1 || echo "exit status $?" >> "$folder/said"
   as drover-cloud
   timeout 10 mosquitto_pub "${arguments[@]}" -q 1 -t "$end" -m "end-$mark" >/dev/null 2>&1
   await "$log" "HEARD $end end-$mark"
@@ -96,7 +97,7 @@ hears() { # EXPECTED USER FILTER FROM TOPIC, where EXPECTED is heard or silence;
   listener=
   local seen=silence
   ! grep -qF "HEARD $5 $mark" "$log" || seen=heard
-  say "$1" "$seen" "$2, subscribed to $3, when $4 publishes to $5" "$(cat "$log")"
+  say "$1" "$seen" "$2, subscribed to $3, when $4 publishes to $5" "$(cat "$log" "$folder/said")"
 }
 
 await() { # FILE TEXT
