@@ -251,6 +251,10 @@ class Garbage:
             [{"$blob": "not base64!"}, {"$blob": 7}, {"$blob": None}, {"$blob": "QQ==", "more": 1}, {"$what": 1}, {"$blob": ["QQ=="]}])
         return self.topic(), self.encoded(frame)
 
+    def unknown_schema(self):
+        """Good frames with a schema that never comes."""
+        return self.topic(), self.encoded(self.frame(self.chance.randint(1, 100)))
+
     def wrong_kind(self):
         kind = self.chance.choice(["snapshots", "Payload", "unknown", "", " ", "batch ", "röntgen", "…", "down", "command"])
         return f"drover/v1/{self.machine()}/{kind}/stock", self.encoded(self.frame())
@@ -302,9 +306,11 @@ class Garbage:
 
 CATEGORIES = [
     "random_bytes", "empty", "wrong_json", "wrong_encoding", "truncated", "other_shape", "wrong_bare", "wrong_type", "wrong_event",
-    "missing_field", "wrong_interval", "wrong_version", "huge_numbers", "deep_nesting", "wrong_tag", "wrong_kind", "wrong_levels",
+    "missing_field", "wrong_interval", "wrong_version", "huge_numbers", "deep_nesting", "wrong_kind", "wrong_levels",
     "wrong_machine", "wrong_stream", "wrong_schema", "wrong_status", "wrong_reply",
 ]
+# Only with --only: what a consumer that asks for the schema first may hold back for a while instead of refusing it.
+WAITING = ["wrong_tag", "unknown_schema"]
 
 
 def main():
@@ -315,7 +321,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--good-every", type=int, default=20, help="one good event in so many messages (default 20)")
     parser.add_argument("--large", type=int, default=5, help="payloads of 5 MB among them (default 5)")
-    parser.add_argument("--only", help="only these categories, separated by commas: " + ", ".join(CATEGORIES))
+    parser.add_argument("--only", help="only these categories, separated by commas: " + ", ".join(CATEGORIES + WAITING))
     parser.add_argument("--retain-schemas", action="store_true", help="publish the wrong schemas and statuses retained")
     parser.add_argument("--dump", metavar="FILE", help="write category, topic and start of each message there, a line of JSON each")
     parser.add_argument("--username")
@@ -323,7 +329,7 @@ def main():
     arguments = parser.parse_args()
 
     categories = arguments.only.split(",") if arguments.only else CATEGORIES
-    unknown = [name for name in categories if name not in CATEGORIES]
+    unknown = [name for name in categories if name not in CATEGORIES + WAITING]
     if unknown:
         parser.error(f"--only: unknown categories {', '.join(unknown)}")
     password = None

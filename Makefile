@@ -1,0 +1,23 @@
+# The commands of daily work; `make help` lists them.
+
+.PHONY: help demo test format lint clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECONDS=30, DEMO_CSV=file)
+	@scripts/demo
+
+test: ## install what is missing, build, run all tests
+	scripts/install-packages
+	swift build --build-tests
+	swift test --skip-build
+
+format: ## rewrite the Swift code in the house's format
+	swift format --in-place --recursive Sources Tests Package.swift
+
+lint: ## say what is not in the house's format
+	swift format lint --strict --recursive Sources Tests Package.swift
+
+clean: ## remove what was built
+	swift package clean
