@@ -27,7 +27,7 @@ for user in MAH001 MAH002 MAH drover-cloud drover-debug +; do
 done
 chmod 0600 "$folder/access/"*
 sed -e "s|/mosquitto/data/|$folder/data/|" -e "s|/mosquitto/access/|$folder/access/|" \
-  -e "s|^listener 1883\$|listener $port 127.0.0.1|" -e 's|^log_dest stdout$|log_dest stderr|' \
+  -e "s|^listener 1883\$|listener $port 127.0.0.1|" \
   "$root/broker/mosquitto.conf" > "$folder/mosquitto.conf"
 grep -q "^listener $port 127.0.0.1\$" "$folder/mosquitto.conf" || { echo "broker/mosquitto.conf has no 'listener 1883'" >&2; exit 1; }
 echo 'user root' >> "$folder/mosquitto.conf"  # as root it would leave the folder; otherwise no effect
