@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts mosquitto with the configuration and the ACL of production (only paths, port and one passwords file are its own)
 # and tries what each kind of user may and may not do, over MQTT 5, where the broker says why it refuses.
+# The TLS section, a comment in that file, is tried as well, with a certificate of its own.
 # Prints a line for each attempt; exit status 1 if any of them ended otherwise than it should.
 set -euo pipefail
 
@@ -19,17 +20,24 @@ trap 'exit 130' INT TERM
 mosquitto=$(PATH=$PATH:/usr/sbin:/sbin command -v mosquitto) || { echo "mosquitto is not installed" >&2; exit 1; }
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
-mkdir "$folder/data" "$folder/access"
+tls_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+
+mkdir -p "$folder/data" "$folder/access/tls"
+certificate=$folder/access/tls/fullchain.pem
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+  -addext subjectAltName=DNS:localhost -keyout "$folder/access/tls/privkey.pem" -out "$certificate" 2>/dev/null
 cp "$root/broker/acl" "$folder/access/acl"
 : > "$folder/access/passwords"
 for user in MAH001 MAH002 MAH drover-cloud drover-debug +; do
   mosquitto_passwd -b "$folder/access/passwords" "$user" "secret of $user" 2>/dev/null
 done
-chmod 0600 "$folder/access/"*
+chmod 0600 "$folder/access/acl" "$folder/access/passwords"
 sed -e "s|/mosquitto/data/|$folder/data/|" -e "s|/mosquitto/access/|$folder/access/|" \
   -e "s|^listener 1883\$|listener $port 127.0.0.1|" \
+  -e "s|^#listener 8883\$|listener $tls_port 127.0.0.1|" -e 's/^#\(certfile\|keyfile\|tls_version\) /\1 /' \
   "$root/broker/mosquitto.conf" > "$folder/mosquitto.conf"
-grep -q "^listener $port 127.0.0.1\$" "$folder/mosquitto.conf" || { echo "broker/mosquitto.conf has no 'listener 1883'" >&2; exit 1; }
+[ "$(grep -cE "^(listener ($port|$tls_port) 127.0.0.1|(certfile|keyfile|tls_version) .*)\$" "$folder/mosquitto.conf")" -eq 5 ] ||
+  { echo "broker/mosquitto.conf: its listener lines are not as this script expects them" >&2; exit 1; }
 echo 'user root' >> "$folder/mosquitto.conf"  # as root it would leave the folder; otherwise no effect
 
 "$mosquitto" -c "$folder/mosquitto.conf" 2> "$folder/broker.log" &
@@ -125,6 +133,12 @@ enter refused 'MAH001 with a wrong password' -u MAH001 -P 'guess'
 enter refused 'MAH001 without a password' -u MAH001
 enter refused 'an unknown user' -u MAH999 -P 'secret of MAH999'
 enter refused 'an anonymous client'
+
+enter allowed 'MAH001 over TLS' -u MAH001 -P 'secret of MAH001' -h localhost -p "$tls_port" --cafile "$certificate"
+enter refused 'MAH001 over TLS with a wrong password' -u MAH001 -P guess -h localhost -p "$tls_port" --cafile "$certificate"
+enter refused 'a client that does not know the certificate' -u MAH001 -P 'secret of MAH001' -h localhost -p "$tls_port" \
+  --capath /etc/ssl/certs
+enter refused 'MAH001 in the clear, where TLS is spoken' -u MAH001 -P 'secret of MAH001' -p "$tls_port"
 
 echo "-- a machine writes"
 for topic in snapshot/stock payload/temperature batch/orders schema/stock status down-confirm reply/42; do
