@@ -73,7 +73,10 @@ package final class Consumer: SessionHandler {
     do {
       try store.transaction { transaction in
         group = MessageGroup()
-        for message in messages { try take(message, transaction, &group) }
+        for message in messages {
+          let outcome = try take(message, transaction, &group)
+          group.outcomes[outcome, default: 0] += 1
+        }
         try finish(&group, transaction)
       }
     } catch {
@@ -133,87 +136,82 @@ package final class Consumer: SessionHandler {
 
   // MARK: One message
 
-  private func take(_ message: InboundMessage, _ transaction: any CloudTransaction, _ group: inout MessageGroup) throws {
+  private func take(
+    _ message: InboundMessage, _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws -> MessageOutcome {
     let topic: Topic
     do throws(InvalidName) {
       topic = try Topic(parsing: message.topic)
     } catch {
-      try bury(message, nil, .topic, error.message, transaction, &group)
-      return
+      return try bury(message, nil, .topic, error.message, transaction, &group)
     }
     // An empty retained message takes the one before it away; there is nothing to apply.
-    if message.payload.isEmpty, message.isRetained { return }
+    if message.payload.isEmpty, message.isRetained { return .ignored }
     guard message.payload.count <= limits.messageBytes else {
-      try bury(
+      return try bury(
         message, topic, .tooLarge, "\(message.payload.count) bytes, and limits.message_bytes is \(limits.messageBytes)",
         transaction, &group)
-      return
     }
     switch topic {
     case .events(let machine, let kind, let stream):
-      try takeEvents(message, topic, machine, kind, stream, transaction, &group)
+      return try takeEvents(message, topic, machine, kind, stream, transaction, &group)
     case .schema(let machine, let stream):
       let schema: StreamSchema
       do throws(WireError) {
         schema = try StreamSchema(document: message.payload)
       } catch {
-        try bury(message, topic, .unparsable, error.description, transaction, &group)
-        return
+        return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
-      guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return }
-      try bury(message, topic, .schema, reason, transaction, &group)
+      guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return .document }
       logger.warning(
         "describe \(stream) of \(machine): \(reason); the stream waits at the edge until the sink table and the source agree")
+      return try bury(message, topic, .schema, reason, transaction, &group)
     case .status(let machine):
       let status: MachineStatus
       do throws(WireError) {
         status = try MachineStatus(document: message.payload)
       } catch {
-        try bury(message, topic, .unparsable, error.description, transaction, &group)
-        return
+        return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
       try transaction.setStatus(status, machine: machine)
       group.statuses.append((machine, status))
-    case .confirm, .command, .reply: return
+      return .document
+    case .confirm, .command, .reply: return .ignored
     }
   }
 
   private func takeEvents(
     _ message: InboundMessage, _ topic: Topic, _ machine: MachineID, _ kind: Kind, _ stream: StreamName,
     _ transaction: any CloudTransaction, _ group: inout MessageGroup
-  ) throws {
+  ) throws -> MessageOutcome {
     let decoded: DecodedMessage
     do {
       decoded = try FrameDecoder.decode(message.payload) { try transaction.schema($0, machine: machine, stream: stream) }
     } catch let error as WireError {
-      try bury(message, topic, .unparsable, error.description, transaction, &group)
-      return
+      return try bury(message, topic, .unparsable, error.description, transaction, &group)
     }
     switch decoded {
     case .unknownSchema(let header):
       // No dead letter: the frame is not covered, so the edge sends it again once it has described the stream.
       group.machines[machine] = header.epoch
       group.requests.insert(.command(machine, name: "schema"))
-      group.waiting += 1
+      return .waiting
     case .bare(let event):
       let schema = try transaction.latestSchema(machine: machine, stream: stream)
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       try merge([event], of: message, epoch: nil, into: sink, transaction, &group)
       if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
+      return .bare
     case .frame(let frame):
       let epoch = frame.header.epoch
       let schema = try frame.header.schema.flatMap { try transaction.schema($0, machine: machine, stream: stream) }
       if let schema, schema.kind != kind {
-        try bury(message, topic, .topic, "the stream's schema says \(schema.kind.rawValue)", transaction, &group)
-        return
+        return try bury(message, topic, .topic, "the stream's schema says \(schema.kind.rawValue)", transaction, &group)
       }
       group.machines[machine] = epoch
       let origin = ReceivedCache.Origin(machine: machine, epoch: epoch, stream: stream)
       var covered = try received.set(origin) { try transaction.received(machine: machine, epoch: epoch, stream: stream) }
-      guard !covered.contains(frame.header.interval) else {
-        group.duplicates += 1
-        return
-      }
+      guard !covered.contains(frame.header.interval) else { return .duplicate }
       var events: [Event] = []
       events.reserveCapacity(frame.events.count)
       for result in frame.events {
@@ -228,6 +226,7 @@ package final class Consumer: SessionHandler {
       try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
       covered.insert(frame.header.interval)
       received.update(origin, covered)
+      return .frame
     }
   }
 
@@ -283,6 +282,7 @@ package final class Consumer: SessionHandler {
       try transaction.setReceived(set, machine: origin.machine, epoch: origin.epoch, stream: origin.stream)
     }
     received.saved()
+    try transaction.count(group.outcomes)
     for (machine, epoch) in group.machines { try transaction.heard(machine: machine, epoch: epoch) }
     for (origin, progress) in group.progress {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)
@@ -294,7 +294,7 @@ package final class Consumer: SessionHandler {
   private func bury(
     _ message: InboundMessage, _ topic: Topic?, _ reason: DeadLetterReason, _ detail: String,
     _ transaction: any CloudTransaction, _ group: inout MessageGroup
-  ) throws {
+  ) throws -> MessageOutcome {
     var stream: StreamName?
     switch topic {
     case .events(_, _, let name), .schema(_, let name): stream = name
@@ -305,6 +305,7 @@ package final class Consumer: SessionHandler {
         topic: message.topic, machine: topic?.machine, stream: stream, reason: reason, detail: detail,
         raw: message.payload[...]))
     group.deadLetters[reason, default: 0] += 1
+    return .deadLetter
   }
 
   private func buryEvent(
@@ -325,8 +326,8 @@ package final class Consumer: SessionHandler {
     for (reason, count) in group.deadLetters {
       warnRarely("dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); they are listed in drover_dead_letter")
     }
-    if group.waiting > 0 {
-      warnRarely("schema", "\(group.waiting) frames wait for the schema of their stream; it was asked for")
+    if let waiting = group.outcomes[.waiting] {
+      warnRarely("schema", "\(waiting) frames wait for the schema of their stream; it was asked for")
     }
     for (origin, progress) in group.progress {
       logger.debug("\(origin.stream) of \(origin.machine): \(progress.applied) applied, \(progress.superseded) superseded, \(progress.refused) refused")
@@ -355,8 +356,7 @@ private struct MessageGroup {
   var deadLetters: [DeadLetterReason: Int] = [:]
   var statuses: [(MachineID, MachineStatus)] = []
   var requests: Set<Topic> = []
-  var duplicates = 0
-  var waiting = 0
+  var outcomes: [MessageOutcome: Int] = [:]
 
   mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {
     var sum = self.progress[Origin(machine: machine, stream: stream), default: StreamProgress()]

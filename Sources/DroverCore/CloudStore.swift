@@ -85,6 +85,24 @@ package struct DeadLetter: Equatable, Sendable {
   }
 }
 
+/// What became of one message; every message that a transaction takes has one.
+package enum MessageOutcome: String, Hashable, Sendable {
+  /// A frame whose events were merged, or became dead letters one by one.
+  case frame
+  /// A bare event, likewise.
+  case bare
+  /// A frame that covers nothing new: it came twice.
+  case duplicate
+  /// A frame whose schema is not known; the edge sends it again.
+  case waiting
+  /// A schema or a status.
+  case document
+  /// The message as a whole is a dead letter.
+  case deadLetter = "dead_letter"
+  /// On a topic that the consumer has nothing to do with: its own, or an answer that nobody waits for.
+  case ignored
+}
+
 /// What one transaction did to one stream of one machine, for the figures of `drover status`.
 package struct StreamProgress: Equatable, Sendable {
   package var applied = 0
@@ -113,6 +131,8 @@ package protocol CloudTransaction {
 
   /// Merges events in their order; one outcome each.
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
+  /// Adds to the account of what became of messages.
+  func count(_ outcomes: [MessageOutcome: Int]) throws
   /// Keeps a dead letter; the same bytes on the same topic again only raise its count.
   func bury(_ letter: DeadLetter) throws
 

@@ -54,7 +54,7 @@ package struct StreamSchema: Hashable, Sendable {
       guard !column.name.isEmpty, !column.name.utf8.contains(0) else {
         throw InvalidName(message: "a column has a name without NUL")
       }
-      guard lower != "machine_id", !lower.hasPrefix("drover_") || lower == Self.rowidColumn else {
+      guard !lower.hasPrefix("drover_") || lower == Self.rowidColumn else {
         throw InvalidName(message: "the column name \(column.name) is reserved for Drover's own bookkeeping")
       }
       guard seen.insert(lower).inserted else { throw InvalidName(message: "two columns are named \(column.name)") }
@@ -70,6 +70,11 @@ package struct StreamSchema: Hashable, Sendable {
     }
     for index in key { hash.combine(columns[index].name) }
     self.id = SchemaID(text: hash.hexadecimal)
+  }
+
+  /// The sink table's column for the machine: `machine_id`, but for a source that has a column of that name itself.
+  package var machineColumn: String {
+    columns.contains { $0.name.lowercased() == "machine_id" } ? "drover_machine_id" : "machine_id"
   }
 
   package func keyValues(of row: [Value]) -> [Value] { key.map { row[$0] } }

@@ -27,6 +27,8 @@ package struct CloudReport: Sendable {
   package var machines: [Machine]
   /// All dead letters, those that belong to no machine too.
   package var deadLetters: Int
+  /// What became of every message, by `MessageOutcome`'s names.
+  package var messages: [(outcome: String, count: Int)]
 
   /// - Returns: nil when there is no store yet.
   /// - Throws: `CloudStoreError`.
@@ -47,7 +49,10 @@ package struct CloudReport: Sendable {
             name: name, isOnline: row["online"], lastHeard: row["last_heard"], streams: try streams(of: name, database),
             deadLetters: try deadLetters("WHERE machine_id = ?", [name], database))
         }
-        return CloudReport(machines: machines, deadLetters: try deadLetters("", [], database))
+        return CloudReport(
+          machines: machines, deadLetters: try deadLetters("", [], database),
+          messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
+            .map { ($0["outcome"], $0["count"]) })
       }
     } catch let error as DatabaseError {
       throw CloudStoreError(description: "read \(path): \(error.explanation)")
@@ -61,14 +66,20 @@ package struct CloudReport: Sendable {
       database, sql: "SELECT * FROM drover_progress WHERE machine_id = ? ORDER BY stream", arguments: [machine]
     ).map { row in
       let name: String = row["stream"]
-      let rows =
-        try database.tableExists(name)
-        ? Int.fetchOne(database, sql: "SELECT count(*) FROM \(quoted(name)) WHERE machine_id = ?", arguments: [machine])! : 0
+      let rows = try countRows(of: name, machine: machine, database)
       let appliedAt: Int64 = row["applied_at"]
       return Stream(
         name: name, rows: rows, applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
         lag: max(0, appliedAt - (row["version"] as Int64)), appliedAt: appliedAt)
     }
+  }
+
+  /// The machine is the first column of every sink table's key.
+  private static func countRows(of stream: String, machine: String, _ database: Database) throws -> Int {
+    guard try database.tableExists(stream) else { return 0 }
+    let column = quoted(try database.primaryKey(stream).columns[0])
+    return try Int.fetchOne(
+      database, sql: "SELECT count(*) FROM \(quoted(stream)) WHERE \(column) = ?", arguments: [machine])!
   }
 
   private static func deadLetters(_ condition: String, _ arguments: StatementArguments, _ database: Database) throws -> Int {

@@ -85,6 +85,12 @@ enum CloudTables {
             PRIMARY KEY (machine_id, stream)
           ) WITHOUT ROWID;
 
+          -- What became of every message that was committed, so that none is unaccounted for.
+          CREATE TABLE drover_message_count (
+            outcome TEXT PRIMARY KEY,
+            count   INTEGER NOT NULL
+          ) WITHOUT ROWID;
+
           CREATE TABLE drover_dead_letter (
             id         INTEGER PRIMARY KEY,
             topic      TEXT NOT NULL,

@@ -242,7 +242,10 @@ private struct Transaction: CloudTransaction {
     }
     guard let schema else { return nil }
     let primaryKey = try database.primaryKey(stream.text).columns.map { $0.lowercased() }
-    guard primaryKey == ["machine_id"] + schema.key.map({ schema.columns[$0].name.lowercased() }) else {
+    guard primaryKey.first == schema.machineColumn else {
+      return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
+    }
+    guard primaryKey.dropFirst().elementsEqual(schema.key.map({ schema.columns[$0].name.lowercased() })) else {
       return "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
     }
     let present = Set(try database.columns(in: stream.text).map { $0.name.lowercased() })
@@ -382,6 +385,19 @@ private struct Transaction: CloudTransaction {
     statement.bind(progress.version, at: 6)
     statement.bind(store.now(), at: 7)
     try statement.run()
+  }
+
+  func count(_ outcomes: [MessageOutcome: Int]) throws {
+    let statement = try prepared(
+      """
+      INSERT INTO drover_message_count (outcome, count) VALUES (?1, ?2)
+      ON CONFLICT (outcome) DO UPDATE SET count = count + excluded.count
+      """)
+    for (outcome, count) in outcomes {
+      statement.bind(outcome.rawValue, at: 1)
+      statement.bind(Int64(count), at: 2)
+      try statement.run()
+    }
   }
 
   func session() throws -> String? {

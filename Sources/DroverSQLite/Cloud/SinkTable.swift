@@ -23,15 +23,16 @@ final class SinkTable {
     let keyColumns = sink.schema.map { schema in schema.key.map { quoted(schema.columns[$0].name) } } ?? ["local_id"]
     self.columns = columns
 
-    let all = ["machine_id"] + columns + ["drover_version"]
-    let conflict = (["machine_id"] + keyColumns).joined(separator: ", ")
+    let machine = sink.schema?.machineColumn ?? "machine_id"
+    let all = [machine] + columns + ["drover_version"]
+    let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
       INSERT INTO \(table) (\(all.joined(separator: ", ")))
       VALUES (\(all.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))
       ON CONFLICT (\(conflict)) DO
       """
     let whereKey =
-      "machine_id = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
+      "\(machine) = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
     if sink.kind == .payload {
       upsert = try Statement(database, insert + " NOTHING")
       current = try Statement(database, "SELECT \(columns.joined(separator: ", ")) FROM \(table) WHERE \(whereKey)")
@@ -183,9 +184,9 @@ final class SinkTable {
     let key = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
     return """
       CREATE TABLE \(quoted(stream.text)) (
-        machine_id TEXT NOT NULL,
+        \(schema.machineColumn) TEXT NOT NULL,
       \(columns)  drover_version INTEGER NOT NULL,
-        PRIMARY KEY (machine_id, \(key))
+        PRIMARY KEY (\(schema.machineColumn), \(key))
       ) WITHOUT ROWID
       """
   }

@@ -105,6 +105,7 @@ struct StatusCommand: AsyncParsableCommand {
           ("side", "cloud"), ("store", .string(path)),
           ("consumer", .object([("running", .bool(consumer != nil)), ("pid", consumer.map { .integer(Int64($0)) } ?? .null)])),
           ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters ?? 0))),
+          ("messages", .object((report?.messages ?? []).map { ($0.outcome, .integer(Int64($0.count))) })),
         ]).text(pretty: true))
       return consumer != nil
     }
