@@ -79,7 +79,8 @@ package struct Subscription: Equatable, Sendable {
   package var noLocal: Bool
 
   package init(filter: String, noLocal: Bool = false) {
-    precondition(!noLocal || !filter.hasPrefix("$share/"), "no-local on a shared subscription is an error [MQTT-3.8.3-4]")
+    precondition(
+      !noLocal || !filter.hasPrefix("$share/"), "no-local on a shared subscription is an error [MQTT-3.8.3-4]")
     self.filter = filter
     self.noLocal = noLocal
   }

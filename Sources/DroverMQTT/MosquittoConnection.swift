@@ -133,7 +133,8 @@ final class MosquittoConnection: Publisher {
     }
     let keepAlive = Int32(min(max(options.keepAlive.components.seconds, 5), 65_535))
     let attempt = {
-      let code = mosquitto_connect_bind_v5(mosq, self.options.host, Int32(self.options.port), keepAlive, nil, properties)
+      let code = mosquitto_connect_bind_v5(
+        mosq, self.options.host, Int32(self.options.port), keepAlive, nil, properties)
       return (code, errno)
     }
     guard options.tls != nil else { return attempt() }
@@ -176,9 +177,7 @@ final class MosquittoConnection: Publisher {
   /// waiting for the socket.
   func read() throws(SessionEnd) -> Bool {
     guard let mosq else { throw .lost("closed") }
-    while inbox.messages.count < options.batchMessages, inbox.messageBytes < options.batchBytes,
-      inbox.acknowledgements.count < options.batchMessages
-    {
+    while !isOpen || !holdsBatch {
       let before = inbox.packets
       try check(mosquitto_loop_read(mosq, 1))
       // As long as packets come, one more call: it may return early with decrypted bytes left inside OpenSSL, of which
@@ -189,6 +188,13 @@ final class MosquittoConnection: Publisher {
     }
     if hearsLog, inbox.hasFreshMessage { ignoreLog() }
     return true
+  }
+
+  /// Not asked before SUBACK: that may stand behind many messages which the handler cannot be given yet. There the
+  /// receive maximum is the limit, since nothing is acknowledged.
+  private var holdsBatch: Bool {
+    inbox.messages.count >= options.batchMessages || inbox.messageBytes >= options.batchBytes
+      || inbox.acknowledgements.count >= options.batchMessages
   }
 
   /// Sends what is queued, as far as the socket takes it: acknowledgements too. Does nothing while messages wait in the
@@ -215,7 +221,8 @@ final class MosquittoConnection: Publisher {
     guard isOpen, let mosq, socket != nil else { throw .notConnected }
     // Packet IDs have 16 bits, and the library does not look whether the next one is still in use.
     guard unacknowledged < 60_000 else {
-      throw .failed(reason: "publish \(message.topic): 60,000 messages wait for the broker's PUBACK; publish fewer at once")
+      throw .failed(
+        reason: "publish \(message.topic): 60,000 messages wait for the broker's PUBACK; publish fewer at once")
     }
     guard message.payload.count <= Int(MQTT_MAX_PAYLOAD) else { throw .tooLarge }
     var properties = propertyList(of: message)
@@ -275,7 +282,10 @@ final class MosquittoConnection: Publisher {
       return
     }
     if let connack = inbox.connack, connack.code != 0 { throw .refused(code: connack.code, level) }
-    if options.tls != nil, let complaint { throw .tls(complaint) }
+    if options.tls != nil, let complaint {
+      // OpenSSL 3's words for a peer that closed without a close_notify.
+      throw complaint.contains("unexpected eof") ? closedByPeer : .tls(complaint)
+    }
     switch code {
     case MOSQ_ERR_CONN_LOST.rawValue: throw closedByPeer
     case MOSQ_ERR_ERRNO.rawValue where cause == EPIPE || cause == ECONNRESET: throw closedByPeer
@@ -301,7 +311,9 @@ final class MosquittoConnection: Publisher {
   }
 
   private var closedByPeer: SessionEnd {
-    inbox.connack == nil ? .closedBeforeConnack : .lost("the broker closed it")
+    inbox.connack == nil
+      ? .closedBeforeConnack
+      : .lost("the broker closed it (a restart, or another client with the ID \(options.clientID)?)")
   }
 
   /// The MQTT 5 properties of a message; nil with 3.1.1, which has none.

@@ -16,8 +16,14 @@ struct RetryLog: Sendable {
     return repeats & (repeats - 1) == 0
   }
 
-  /// The connection has carried something, or has stood long enough: the next failure is a first one.
+  /// A connection stood for long: the next failure is a first one.
   mutating func succeeded() {
     self = RetryLog()
+  }
+
+  /// A connection was of use, but short. Two clients with one ID make such connections, and throw each other out as fast
+  /// as they come back; so does a broker that restarts. Delays of a second or two are bearable for both.
+  mutating func carriedSomething() {
+    attempt = min(attempt, 3)
   }
 }

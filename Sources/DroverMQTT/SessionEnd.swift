@@ -48,19 +48,25 @@ enum SessionEnd: Error, Equatable {
     switch self {
     case .stopped: return "stopped"
     case .unusable(let what): return "connect to \(broker) impossible: \(what)"
-    case .unresolved(let why): return "connect to \(broker) failed: no address for \(options.host) (\(why)); check the name and the DNS"
+    case .unresolved(let why):
+      return "connect to \(broker) failed: no address for \(options.host) (\(why)); check the name and the DNS"
     case .unreachable(ECONNREFUSED): return "connect to \(broker) refused"
     case .unreachable(let code): return "connect to \(broker) failed: \(String(cString: strerror(code)))"
+    case .tls(let why) where why.contains("wrong version number"):
+      return "TLS with \(broker) failed: \(why); does this port speak TLS?"
     case .tls(let why): return "TLS with \(broker) failed: \(why); \(tlsAdvice(options))"
     case .refused(let code, let level): return "\(broker) refused the connection: \(refusal(code, level, options))"
     case .subscriptionRefused(let filter, let code):
-      return "\(broker) refused the subscription to \(filter): \(reasonText(code)); check the broker's ACL for \(user(options))"
+      return
+        "\(broker) refused the subscription to \(filter): \(reasonText(code)); check the broker's ACL for \(user(options))"
     case .closedBeforeConnack:
       let advice =
         options.tls == nil
-        ? "does this port expect TLS, or another protocol?" : "does this port speak TLS, and does it want a client certificate?"
+        ? "does this port expect TLS, or another protocol?"
+        : "does this port speak TLS, and does it want a client certificate?"
       return "\(broker) closed the connection before CONNACK; \(advice)"
-    case .noAnswer(let limit): return "\(broker) took the connection but gave no answer within \(limit.components.seconds) s"
+    case .noAnswer(let limit):
+      return "\(broker) took the connection but gave no answer within \(limit.components.seconds) s"
     case .disconnected(0x8E):
       return "\(broker) gave the session to another client with the ID \(options.clientID); client IDs must be unique"
     case .disconnected(let code): return "\(broker) disconnected: \(reasonText(code))"
@@ -75,7 +81,8 @@ enum SessionEnd: Error, Equatable {
 private func refusal(_ code: UInt8, _ level: ProtocolLevel, _ options: MQTTOptions) -> String {
   switch (level, code) {
   case (.mqtt311, 4), (.mqtt5, 0x86): "bad user name or password for \(user(options))"
-  case (.mqtt311, 5), (.mqtt5, 0x87): "not authorised as \(user(options)); check user name, password and the broker's access rules"
+  case (.mqtt311, 5), (.mqtt5, 0x87):
+    "not authorised as \(user(options)); check user name, password and the broker's access rules"
   case (.mqtt311, 2), (.mqtt5, 0x85): "it does not take the client ID \(options.clientID)"
   case (.mqtt311, _): String(cString: mosquitto_connack_string(Int32(code)))
   case (.mqtt5, _): reasonText(code)

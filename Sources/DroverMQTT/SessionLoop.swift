@@ -27,6 +27,8 @@ final class SessionLoop {
 
   private var choice = ProtocolChoice()
   private var retries = RetryLog()
+  /// The end that came before was logged, so the next beginning is too.
+  private var isOpeningWorthALine = true
   /// When draining ends; nil until the loop has seen that it has to stop.
   private var drainsUntil: ContinuousClock.Instant?
 
@@ -55,6 +57,7 @@ final class SessionLoop {
   private func nextDelay(after end: SessionEnd) -> Duration {
     let text = end.text(options)
     let isWorthALine = retries.failed(text)
+    isOpeningWorthALine = isWorthALine
     switch choice.ended(end.bearingOnVersion) {
     case .none:
       if isWorthALine { logger.info("\(text); trying MQTT 3.1.1 now") }
@@ -104,8 +107,11 @@ final class SessionLoop {
     let end = live(&visit, since: began)
     connection.close()
     guard visit.isOpen else { return end }
-    // Two clients with one ID throw each other out as fast as they come back: that is no success, whatever was said.
-    if visit.wasOfUse || clock.now - began >= Self.goodStanding, end != .disconnected(0x8E) { retries.succeeded() }
+    if clock.now - began >= Self.goodStanding {
+      retries.succeeded()
+    } else if visit.wasOfUse {
+      retries.carriedSomething()
+    }
     handler.sessionClosed(reason: end.text(options))
     return end
   }
@@ -153,9 +159,12 @@ final class SessionLoop {
       let read = Result { () throws(SessionEnd) in try connection.read() }
       if !visit.isOpen, let info = try connection.opening() {
         visit.isOpen = true
-        logger.info(
-          "connected to \(options.host):\(options.port) as \(options.clientID) with \(connection.level.name), \(info.sessionPresent ? "the session goes on" : "a new session")"
-        )
+        if isOpeningWorthALine {
+          let session = info.sessionPresent ? "its session goes on" : "a new session"
+          logger.info(
+            "connected to \(options.host):\(options.port) as \(options.clientID) with \(connection.level.name), \(session)"
+          )
+        }
         handler.sessionOpened(info, publisher: connection)
       }
       if visit.isOpen { try handOver(&visit) }
