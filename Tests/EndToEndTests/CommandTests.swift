@@ -1,0 +1,122 @@
+// What a person types, and what comes back.
+
+import DroverTesting
+import Foundation
+import Testing
+
+@Suite struct CommandTests {
+  static let streams = "  - name: temperature\n    kind: payload\n"
+
+  @Test(arguments: ["edge", "cloud", "emit", "status", "doctor", "detach"])
+  func `every command has help with an example`(command: String) async throws {
+    let outcome = try await Road.drover(command, "--help")
+    #expect(outcome.status == 0)
+    #expect(outcome.output.contains("Example"))
+    #expect(outcome.output.contains("drover \(command) --config"))
+  }
+
+  @Test func `a wrong configuration is told with file, line, key and what was expected`() async throws {
+    let folder = try TemporaryFolder()
+    let file = try folder.write("machine: MAH001\ndatabse: ./app.db\nbroker: mqtt://localhost\nstreams: []\n", to: "edge.yaml")
+    let outcome = try await Road.drover("edge", "--config", file)
+    #expect(outcome.status == 78)
+    #expect(outcome.errors.contains("edge.yaml:2:1: unknown key `databse`; did you mean `database`?"))
+  }
+
+  @Test func `emit reports a bad line with its number and takes the others`() async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", "--id-field", "id", "-",
+      input: "{\"id\":\"a\",\"n\":12345678901234567890123}\n{broken\n\n{\"n\":1}\n{\"id\":5}\n")
+    #expect(outcome.status == 1)
+    #expect(outcome.output == "2 events taken into temperature, 2 lines refused\n")
+    #expect(outcome.errors.contains("line 2: "))
+    #expect(outcome.errors.contains("line 4: there is no field id"))
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 2)
+    #expect(
+      try await road.inCloud("SELECT local_id, body FROM temperature ORDER BY local_id")
+        == #"[["5", "{\"id\":5}"], ["a", "{\"id\":\"a\",\"n\":12345678901234567890123}"]]"#)
+  }
+
+  @Test func `emit reads CSV with quotes, line breaks in cells, empty cells and wrong widths`() async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "csv", "--id-field", "id",
+      input: "\u{feff}id,note,n\r\n1,\"a \"\"b\"\"\nc\",1.50\r\n2,,007\r\n3,x\r\n\"4\",\"\",-0\r\n")
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("line 5: 2 cells where the header has 3"))
+    let rows = try await road.python("print(json.dumps(db.execute('SELECT local_id, body FROM drover_intake').fetchall()))")
+    #expect(
+      rows
+        == #"[["1", "{\"id\":1,\"note\":\"a \\\"b\\\"\\nc\",\"n\":1.50}"], ["2", "{\"id\":2,\"note\":null,\"n\":\"007\"}"], ["4", "{\"id\":\"4\",\"note\":\"\",\"n\":-0}"]]"#)
+  }
+
+  @Test func `emit without an id field makes IDs that differ`() async throws {
+    let road = try Road(streams: Self.streams)
+    let lines = String(repeating: "{}\n", count: 2500)
+    let outcome = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", input: lines)
+    #expect(outcome.status == 0)
+    #expect(try await road.python("print(db.execute('SELECT count(DISTINCT local_id) FROM drover_intake').fetchone()[0])") == "2500")
+  }
+
+  @Test func `emit says which streams there are`() async throws {
+    let road = try Road(streams: Self.streams + "  - table: t\n    kind: snapshot\n")
+    let unknown = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "humidity")
+    #expect(unknown.status == 1)
+    #expect(unknown.errors.contains("it lists temperature, t"))
+    let captured = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "t")
+    #expect(captured.errors.contains("captured from table t"))
+  }
+
+  @Test func `doctor finds a broker that is away and a table that is not there`() async throws {
+    let road = try Road(streams: Self.streams + "  - table: nowhere\n    kind: snapshot\n")
+    try await road.python("db.execute('CREATE TABLE t (a)')")
+    road.broker.kill()
+    let outcome = try await Road.drover("doctor", "--config", road.edgeFile)
+    #expect(outcome.status == 1)
+    #expect(outcome.output.contains("FAIL broker"))
+    #expect(outcome.output.contains("there is no table nowhere"))
+    #expect(outcome.output.contains("-> "))
+    try road.broker.start()
+    try await road.python("db.execute('CREATE TABLE nowhere (a INTEGER PRIMARY KEY)')")
+    let mended = try await Road.drover("doctor", "--config", road.edgeFile)
+    #expect(mended.status == 0, "\(mended.output)")
+  }
+
+  @Test func `doctor finds a damaged database`() async throws {
+    let road = try Road(streams: "  - table: t\n    kind: snapshot\n")
+    try await road.python("db.execute('CREATE TABLE t (a INTEGER PRIMARY KEY, b)'); db.executemany('INSERT INTO t (b) VALUES (?)', [('x' * 500,)] * 500)")
+    let handle = try #require(FileHandle(forUpdatingAtPath: road.app))
+    try handle.seek(toOffset: 4096 * 5)
+    try handle.write(contentsOf: Data(repeating: 0x5a, count: 4096))
+    try handle.close()
+    let outcome = try await Road.drover("doctor", "--config", road.edgeFile)
+    #expect(outcome.status == 1)
+    #expect(outcome.output.contains("FAIL database"))
+  }
+
+  @Test func `status on either side is JSON that says whether somebody is at work`() async throws {
+    let road = try Road(streams: Self.streams)
+    let idle = try await Road.drover("status", "--config", road.cloudFile, "--json")
+    #expect(idle.status == 1)
+    try road.start(.cloud)
+    try await road.wait(for: "the consumer runs") {
+      try await Road.drover("status", "--config", road.cloudFile).status == 0
+    }
+  }
+
+  @Test func `the production broker's ACL holds every machine below its own name`() async throws {
+    try await Road.script("check_acl.sh", [])
+  }
+
+  @Test func `the demo runs to its end and finds everything confirmed`() async throws {
+    let outcome = try await Road.run(
+      "\(Road.repository)/scripts/demo", [], environment: ["DEMO_SECONDS": "3", "DROVER": Road.drover])
+    #expect(outcome.status == 0, "\(outcome.output)\n\(outcome.errors)")
+    #expect(outcome.output.contains("Everything was confirmed."))
+    let kept = try #require(outcome.output.firstMatch(of: #/stay in (\S+);/#))
+    try FileManager.default.removeItem(atPath: String(kept.1))
+  }
+}
