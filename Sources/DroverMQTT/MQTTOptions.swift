@@ -16,7 +16,8 @@ package struct MQTTOptions: Sendable {
   package var tls: TLSOptions?
   /// An idle connection is proved alive this often. libmosquitto takes 5 to 65,535 s; other values are moved there.
   package var keepAlive: Duration
-  /// How long the broker keeps subscriptions and queued messages while we are away. [MQTT-3.1.2.11.2]
+  /// How long the broker keeps subscriptions and queued messages while we are away. [MQTT 5, 3.1.2.11.2]
+  /// With MQTT 3.1.1 that is the broker's own decision.
   package var sessionExpiry: Duration
   /// What the broker says for us if we vanish without DISCONNECT; at QoS 1. At most 65,535 bytes.
   package var will: OutboundMessage?

@@ -177,6 +177,7 @@ final class MosquittoConnection: Publisher {
   /// waiting for the socket.
   func read() throws(SessionEnd) -> Bool {
     guard let mosq else { throw .lost("closed") }
+    defer { if hearsLog, inbox.hasFreshMessage { ignoreLog() } }
     while !isOpen || !holdsBatch {
       let before = inbox.packets
       try check(mosquitto_loop_read(mosq, 1))
@@ -186,7 +187,6 @@ final class MosquittoConnection: Publisher {
       try checkForEnd()
       return false
     }
-    if hearsLog, inbox.hasFreshMessage { ignoreLog() }
     return true
   }
 

@@ -49,6 +49,19 @@ import Testing
     }
   }
 
+  @Test func `a broker that falls silent is given up, and found again when it speaks`() async throws {
+    let broker = try MosquittoBroker()
+    let options = broker.options("client") { $0.keepAlive = .seconds(5) }
+    try await Client.with(options) { client in
+      try await client.opened()
+      broker.freeze()
+      let record = try await client.record.wait(for: "the end of the connection") { $0.closings.count == 1 }
+      #expect(record.closings.first?.contains("did not answer a PINGREQ") == true)
+      broker.thaw()
+      try await client.opened(times: 2)
+    }
+  }
+
   @Test(arguments: [false, true])
   func `a persistent session gets what was published while it was away`(brokerDiesMeanwhile: Bool) async throws {
     let broker = try MosquittoBroker(isPersistent: true)
@@ -210,7 +223,7 @@ import Testing
         """
       let file = try folder.write(rules, to: "rules.json")
       return [
-        "allow_anonymous true", "plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so",
+        "allow_anonymous true", "plugin \(try MosquittoBroker.plugin("mosquitto_dynamic_security"))",
         "plugin_opt_config_file \(file)",
       ]
     }

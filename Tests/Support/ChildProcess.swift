@@ -8,8 +8,12 @@ package final class ChildProcess: Sendable {
   package let processID: Int32
   private let hasEnded = Mutex(false)
 
-  /// Starts the program with stdin and stdout as given, else /dev/null; stderr goes where the test's goes.
-  package init(_ program: String, _ arguments: [String], standardInput: Int32? = nil, standardOutput: Int32? = nil)
+  /// Starts the program with stdin and stdout as given, else /dev/null; stderr goes into the file that is named, else
+  /// where the test's goes.
+  package init(
+    _ program: String, _ arguments: [String], standardInput: Int32? = nil, standardOutput: Int32? = nil,
+    errorsTo errorFile: String? = nil
+  )
     throws
   {
     let path = try Self.find(program)
@@ -22,6 +26,9 @@ package final class ChildProcess: Sendable {
       } else {
         posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0)
       }
+    }
+    if let errorFile {
+      posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, errorFile, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     }
     // A thread of the pool blocks most signals, and a child inherits that: a broker started so never hears SIGTERM. And
     // a broker that gets "ignore SIGPIPE" from us is not the broker that people run.
@@ -58,10 +65,16 @@ package final class ChildProcess: Sendable {
     hasEnded.withLock { hasEnded in
       guard !hasEnded else { return }
       kill(processID, signal)
+      kill(processID, SIGCONT)
       var status: Int32 = 0
       while waitpid(processID, &status, 0) < 0, errno == EINTR {}
       hasEnded = true
     }
+  }
+
+  /// Sends a signal that does not end the process.
+  package func send(_ signal: Int32) {
+    hasEnded.withLock { if !$0 { kill(processID, signal) } }
   }
 
   /// Runs a short command to its end; throws if it fails.

@@ -74,13 +74,18 @@ package final class MosquittoBroker: Sendable {
     }
   }
 
+  /// SIGSTOP: the connections stand, and nobody answers; like a network cable that was pulled. `thaw` ends it.
+  package func freeze() { process.withLock { $0?.send(SIGSTOP) } }
+  package func thaw() { process.withLock { $0?.send(SIGCONT) } }
+
   /// What mosquitto wrote into its log so far.
-  package var log: String {
-    guard let file = fopen(folder.file("mosquitto.log"), "r") else { return "" }
-    defer { fclose(file) }
-    var text: [UInt8] = []
-    while case let byte = getc(file), byte != EOF { text.append(UInt8(byte)) }
-    return String(decoding: text, as: UTF8.self)
+  package var log: String { folder.read("mosquitto.log") }
+
+  /// The path of a plugin that comes with mosquitto.
+  package static func plugin(_ name: String) throws -> String {
+    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"]
+    for folder in folders where access("\(folder)/\(name).so", R_OK) == 0 { return "\(folder)/\(name).so" }
+    throw CommandFailed(program: "mosquitto", why: "its plugin \(name).so is not in \(folders.joined(separator: ", "))")
   }
 
   private static func configuration(
@@ -112,11 +117,14 @@ package final class MosquittoBroker: Sendable {
   }
 
   private static func launch(in folder: TemporaryFolder, ports: [Int]) throws -> ChildProcess {
-    let child = try ChildProcess("mosquitto", ["-c", folder.file("mosquitto.conf")])
+    let child = try ChildProcess(
+      "mosquitto", ["-c", folder.file("mosquitto.conf")], errorsTo: folder.file("mosquitto.err"))
     for port in ports {
       while true {
         guard child.isRunning else {
-          throw CommandFailed(program: "mosquitto", why: "ended while starting; its log is in \(folder.path)")
+          throw CommandFailed(
+            program: "mosquitto",
+            why: "ended while starting: \(folder.read("mosquitto.err")) \(folder.read("mosquitto.log"))")
         }
         if let socket = Loopback.connect(port: port) {
           close(socket)

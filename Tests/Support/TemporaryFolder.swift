@@ -21,5 +21,10 @@ package final class TemporaryFolder: Sendable {
     return file
   }
 
+  /// A file's text; empty if there is none.
+  package func read(_ name: String) -> String {
+    FileManager.default.contents(atPath: file(name)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+  }
+
   package func file(_ name: String) -> String { "\(path)/\(name)" }
 }
