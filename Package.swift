@@ -32,6 +32,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -68,14 +69,7 @@ let package = Package(
       swiftSettings: house),
 
     // Real servers and processes for the tests; never shipped.
-    .target(
-      name: "DroverTesting",
-      dependencies: [
-        "DroverCore",
-        .product(name: "Subprocess", package: "swift-subprocess"),
-      ],
-      path: "Tests/Support",
-      swiftSettings: house),
+    .target(name: "DroverTesting", dependencies: ["DroverCore"], path: "Tests/Support", swiftSettings: house),
     .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire"], swiftSettings: house),
     .testTarget(name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting"], swiftSettings: house),
@@ -85,7 +79,11 @@ let package = Package(
       name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting"], swiftSettings: house),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["DroverTesting", "drover"] + grdb,
+      dependencies: [
+        "DroverTesting", "drover",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       exclude: ["Scripts"],
       swiftSettings: house),
   ]

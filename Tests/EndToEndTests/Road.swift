@@ -4,7 +4,7 @@
 import DroverTesting
 import Foundation
 import Subprocess
-import System
+import SystemPackage
 import Testing
 
 final class Road: Sendable {
@@ -52,7 +52,7 @@ final class Road: Sendable {
     let log = open(folder.file("\(side).log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
     defer { close(log) }
     let child = try ChildProcess(
-      "/bin/sh", ["-c", "exec \"$0\" \"$1\" --config \"$2\" 2>&1", Self.drover, side.rawValue, file(of: side)],
+      "sh", ["-c", "exec \"$0\" \"$1\" --config \"$2\" 2>&1", Self.drover, side.rawValue, file(of: side)],
       standardOutput: log)
     processes.update { $0[side.rawValue] = child }
   }
@@ -88,17 +88,18 @@ final class Road: Sendable {
   }
 
   static func run(
-    _ program: String, _ arguments: [String], input: String = "", environment: [Environment.Key: String] = [:]
+    _ program: String, _ arguments: [String], input: String = "", environment: [String: String] = [:]
   ) async throws -> Outcome {
     let executable: Executable = program.contains("/") ? .path(FilePath(program)) : .name(program)
     let result = try await Subprocess.run(
       executable, arguments: Arguments(arguments),
-      environment: .inherit.updating(Dictionary(uniqueKeysWithValues: environment.map { ($0.key, $0.value) })),
+      environment: .inherit.updating(
+        Dictionary(uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })),
       input: .string(input), output: .string(limit: 16 << 20), error: .string(limit: 16 << 20))
     guard case .exited(let code) = result.terminationStatus else {
-      return Outcome(status: -1, output: result.standardOutput ?? "", errors: result.standardError ?? "")
+      return Outcome(status: -1, output: result.standardOutput, errors: result.standardError)
     }
-    return Outcome(status: code, output: result.standardOutput ?? "", errors: result.standardError ?? "")
+    return Outcome(status: code, output: result.standardOutput, errors: result.standardError)
   }
 
   static func drover(_ arguments: String..., input: String = "") async throws -> Outcome {

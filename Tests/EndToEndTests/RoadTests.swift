@@ -90,7 +90,7 @@ import Testing
 
   @Test func `a broker that speaks only MQTT 3.1.1 serves as well`() async throws {
     let broker = try MosquittoBroker(isPersistent: true)
-    let proxy = ConnectProxy(to: broker.port, .refused)
+    let proxy = ConnectProxy(to: broker.port, .refuse)
     let road = try Road(broker: broker, streams: Self.stock, port: proxy.port)
     try await road.python(Self.makeStock)
     try road.start(.cloud)

@@ -77,7 +77,7 @@ package struct CloudReport: Sendable {
   /// The machine is the first column of every sink table's key.
   private static func countRows(of stream: String, machine: String, _ database: Database) throws -> Int {
     guard try database.tableExists(stream) else { return 0 }
-    let column = quoted(try database.primaryKey(stream).columns[0])
+    let column = quoted(try database.keyColumnNames(of: stream)[0])
     return try Int.fetchOne(
       database, sql: "SELECT count(*) FROM \(quoted(stream)) WHERE \(column) = ?", arguments: [machine])!
   }

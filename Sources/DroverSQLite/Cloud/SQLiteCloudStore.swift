@@ -241,14 +241,14 @@ private struct Transaction: CloudTransaction {
         "the sink table \(stream) is of kind \(form.kind.rawValue) \(form.isTable ? "with the columns of a table" : "with a body"), and this is of kind \(kind.rawValue) \(schema == nil ? "with a body" : "with the columns of a table")"
     }
     guard let schema else { return nil }
-    let primaryKey = try database.primaryKey(stream.text).columns.map { $0.lowercased() }
+    let primaryKey = try database.keyColumnNames(of: stream.text).map { $0.lowercased() }
     guard primaryKey.first == schema.machineColumn else {
       return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
     }
     guard primaryKey.dropFirst().elementsEqual(schema.key.map({ schema.columns[$0].name.lowercased() })) else {
       return "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
     }
-    let present = Set(try database.columns(in: stream.text).map { $0.name.lowercased() })
+    let present = Set(try database.columnNames(of: stream.text).map { $0.lowercased() })
     for column in schema.columns where !present.contains(column.name.lowercased()) {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }

@@ -70,7 +70,7 @@ extension EdgeDatabase {
     try warnOfTablesWithoutKey(captured)
     streams = attached
     tables = captured
-    keyColumns = try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") }
+    keyColumns = try database.columnNames(of: "drover_outbox").count { $0.hasPrefix("key") }
   }
 
   /// The stream's number, which stays the same while the database is attached.
@@ -93,7 +93,7 @@ extension EdgeDatabase {
   }
 
   private func widenKey(_ count: Int, _ database: Database) throws {
-    let present = try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") }
+    let present = try database.columnNames(of: "drover_outbox").count { $0.hasPrefix("key") }
     guard count > present else { return }
     for index in present..<count {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(Bookkeeping.keyColumn(index))")
