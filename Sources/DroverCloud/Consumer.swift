@@ -65,7 +65,9 @@ package final class Consumer: SessionHandler {
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
     // A confirmation is retained, so it matters little whether the edge is there to hear it.
     guard reason != .success, reason != .noMatchingSubscribers else { return }
-    warnRarely("confirm", "publish a confirmation or request: the broker answered \(reason); check what the ACL lets the consumer write")
+    warnRarely(
+      "confirm",
+      "publish a confirmation or request: the broker answered \(reason); check what the ACL lets the consumer write")
   }
 
   package func received(_ messages: [InboundMessage]) throws {
@@ -164,7 +166,8 @@ package final class Consumer: SessionHandler {
       }
       guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return .document }
       logger.warning(
-        "describe \(stream) of \(machine): \(reason); the stream waits at the edge until the sink table and the source agree")
+        "describe \(stream) of \(machine): \(reason); the stream waits at the edge until the sink table and the source agree"
+      )
       return try bury(message, topic, .schema, reason, transaction, &group)
     case .status(let machine):
       let status: MachineStatus
@@ -186,7 +189,9 @@ package final class Consumer: SessionHandler {
   ) throws -> MessageOutcome {
     let decoded: DecodedMessage
     do {
-      decoded = try FrameDecoder.decode(message.payload) { try transaction.schema($0, machine: machine, stream: stream) }
+      decoded = try FrameDecoder.decode(message.payload) {
+        try transaction.schema($0, machine: machine, stream: stream)
+      }
     } catch let error as WireError {
       return try bury(message, topic, .unparsable, error.description, transaction, &group)
     }
@@ -210,7 +215,9 @@ package final class Consumer: SessionHandler {
       }
       group.machines[machine] = epoch
       let origin = ReceivedCache.Origin(machine: machine, epoch: epoch, stream: stream)
-      var covered = try received.set(origin) { try transaction.received(machine: machine, epoch: epoch, stream: stream) }
+      var covered = try received.set(origin) {
+        try transaction.received(machine: machine, epoch: epoch, stream: stream)
+      }
       guard !covered.contains(frame.header.interval) else { return .duplicate }
       var events: [Event] = []
       events.reserveCapacity(frame.events.count)
@@ -274,7 +281,8 @@ package final class Consumer: SessionHandler {
     }
     let version = event.version ?? clock.next(now: wallClock())
     return SinkEvent(
-      seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, raw: event.raw)
+      seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, raw: event.raw
+    )
   }
 
   private func finish(_ group: inout MessageGroup, _ transaction: any CloudTransaction) throws {
@@ -324,13 +332,16 @@ package final class Consumer: SessionHandler {
       logger.info("\(machine) is \(status.isOnline ? "online" : "offline")")
     }
     for (reason, count) in group.deadLetters {
-      warnRarely("dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); they are listed in drover_dead_letter")
+      warnRarely(
+        "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); they are listed in drover_dead_letter")
     }
     if let waiting = group.outcomes[.waiting] {
       warnRarely("schema", "\(waiting) frames wait for the schema of their stream; it was asked for")
     }
     for (origin, progress) in group.progress {
-      logger.debug("\(origin.stream) of \(origin.machine): \(progress.applied) applied, \(progress.superseded) superseded, \(progress.refused) refused")
+      logger.debug(
+        "\(origin.stream) of \(origin.machine): \(progress.applied) applied, \(progress.superseded) superseded, \(progress.refused) refused"
+      )
     }
   }
 

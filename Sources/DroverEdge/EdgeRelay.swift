@@ -113,10 +113,14 @@ package final class EdgeRelay: SessionHandler {
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
     if announced.remove(token) != nil {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
-      logger.warning("announce \(machine): the broker answered \(reason); check the broker's ACL for this user below drover/v1/\(machine)/")
+      logger.warning(
+        "announce \(machine): the broker answered \(reason); check the broker's ACL for this user below drover/v1/\(machine)/"
+      )
       return
     }
-    guard let publication = relay.acknowledged(token, reason: reason, now: clock.now), reason != .success else { return }
+    guard let publication = relay.acknowledged(token, reason: reason, now: clock.now), reason != .success else {
+      return
+    }
     let stream = store.streams.first { $0.number == publication.stream }
     let topic = stream.map { Topic.events(machine, $0.kind, $0.name).text } ?? ""
     let advice =
@@ -128,7 +132,8 @@ package final class EdgeRelay: SessionHandler {
       default: "the broker answered \(reason)"
       }
     said.rarely("refused \(publication.stream) \(reason)") {
-      logger.warning("publish \(publication.events) events on \(topic): \(advice); they stay in the outbox and are tried again\($0)")
+      logger.warning(
+        "publish \(publication.events) events on \(topic): \(advice); they stay in the outbox and are tried again\($0)")
     }
   }
 
@@ -219,7 +224,9 @@ package final class EdgeRelay: SessionHandler {
       }
       if stream.kind == .payload, entry.content == .none {
         said.rarely("vanished \(stream.name)") {
-          logger.warning("send \(stream.name): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send\($0)")
+          logger.warning(
+            "send \(stream.name): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send\($0)"
+          )
         }
         encoder.cover(entry.seq)
       } else {
@@ -251,13 +258,15 @@ package final class EdgeRelay: SessionHandler {
   }
 
   private func send(
-    _ encoder: inout FrameEncoder, _ stream: EdgeStream, _ request: ReadRequest, through: Int64, _ blocked: inout Set<Int>,
+    _ encoder: inout FrameEncoder, _ stream: EdgeStream, _ request: ReadRequest, through: Int64,
+    _ blocked: inout Set<Int>,
     _ publisher: any Publisher
   ) {
     let interval = relay.coverage(stream: stream.number, first: encoder.first, last: through, request: request)
     let events = encoder.count
     let isWaitingForTable = stream.table != nil && stream.schema == nil
-    guard !isWaitingForTable, !blocked.contains(stream.number), !relay.isHeld(stream: stream.number, now: clock.now) else {
+    guard !isWaitingForTable, !blocked.contains(stream.number), !relay.isHeld(stream: stream.number, now: clock.now)
+    else {
       encoder.discard()
       relay.held(
         stream: stream.number, interval: interval,
@@ -270,7 +279,8 @@ package final class EdgeRelay: SessionHandler {
       let token = try publisher.publish(
         OutboundMessage(
           topic: Topic.events(machine, stream.kind, stream.name).text, payload: frame, contentType: "application/json"))
-      relay.published(token, stream: stream.number, interval: interval, events: events, bytes: frame.count, now: clock.now)
+      relay.published(
+        token, stream: stream.number, interval: interval, events: events, bytes: frame.count, now: clock.now)
       logger.debug("sent \(stream.name) \(interval): \(events) events in \(frame.count) bytes")
     } catch {
       relay.held(
@@ -279,7 +289,9 @@ package final class EdgeRelay: SessionHandler {
       blocked.insert(stream.number)
       guard error != .notConnected else { return }
       said.rarely("publish \(stream.name) \(error)") {
-        logger.error("publish \(stream.name): a frame of \(frame.count) bytes: \(error); it stays in the outbox and is tried again\($0)")
+        logger.error(
+          "publish \(stream.name): a frame of \(frame.count) bytes: \(error); it stays in the outbox and is tried again\($0)"
+        )
       }
     }
   }

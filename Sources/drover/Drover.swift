@@ -22,6 +22,8 @@ struct Drover: AsyncParsableCommand {
 
 /// The one option that every command takes.
 struct ConfigurationOption: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("The configuration file (docs/configuration.md lists its keys).", valueName: "file"))
+  @Option(
+    name: .long, help: ArgumentHelp("The configuration file (docs/configuration.md lists its keys).", valueName: "file")
+  )
   var config: String
 }

@@ -17,7 +17,8 @@ import Testing
 
   @Test func `a wrong configuration is told with file, line, key and what was expected`() async throws {
     let folder = try TemporaryFolder()
-    let file = try folder.write("machine: MAH001\ndatabse: ./app.db\nbroker: mqtt://localhost\nstreams: []\n", to: "edge.yaml")
+    let file = try folder.write(
+      "machine: MAH001\ndatabse: ./app.db\nbroker: mqtt://localhost\nstreams: []\n", to: "edge.yaml")
     let outcome = try await Road.drover("edge", "--config", file)
     #expect(outcome.status == 78)
     #expect(outcome.errors.contains("edge.yaml:2:1: unknown key `databse`; did you mean `database`?"))
@@ -47,10 +48,12 @@ import Testing
       input: "\u{feff}id,note,n\r\n1,\"a \"\"b\"\"\nc\",1.50\r\n2,,007\r\n3,x\r\n\"4\",\"\",-0\r\n")
     #expect(outcome.status == 1)
     #expect(outcome.errors.contains("line 5: 2 cells where the header has 3"))
-    let rows = try await road.python("print(json.dumps(db.execute('SELECT local_id, body FROM drover_intake').fetchall()))")
+    let rows = try await road.python(
+      "print(json.dumps(db.execute('SELECT local_id, body FROM drover_intake').fetchall()))")
     #expect(
       rows
-        == #"[["1", "{\"id\":1,\"note\":\"a \\\"b\\\"\\nc\",\"n\":1.50}"], ["2", "{\"id\":2,\"note\":null,\"n\":\"007\"}"], ["4", "{\"id\":\"4\",\"note\":\"\",\"n\":-0}"]]"#)
+        == #"[["1", "{\"id\":1,\"note\":\"a \\\"b\\\"\\nc\",\"n\":1.50}"], ["2", "{\"id\":2,\"note\":null,\"n\":\"007\"}"], ["4", "{\"id\":\"4\",\"note\":\"\",\"n\":-0}"]]"#
+    )
   }
 
   @Test func `emit without an id field makes IDs that differ`() async throws {
@@ -58,7 +61,9 @@ import Testing
     let lines = String(repeating: "{}\n", count: 2500)
     let outcome = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", input: lines)
     #expect(outcome.status == 0)
-    #expect(try await road.python("print(db.execute('SELECT count(DISTINCT local_id) FROM drover_intake').fetchone()[0])") == "2500")
+    #expect(
+      try await road.python("print(db.execute('SELECT count(DISTINCT local_id) FROM drover_intake').fetchone()[0])")
+        == "2500")
   }
 
   @Test func `emit says which streams there are`() async throws {
@@ -87,7 +92,9 @@ import Testing
 
   @Test func `doctor finds a damaged database`() async throws {
     let road = try Road(streams: "  - table: t\n    kind: snapshot\n")
-    try await road.python("db.execute('CREATE TABLE t (a INTEGER PRIMARY KEY, b)'); db.executemany('INSERT INTO t (b) VALUES (?)', [('x' * 500,)] * 500)")
+    try await road.python(
+      "db.execute('CREATE TABLE t (a INTEGER PRIMARY KEY, b)'); db.executemany('INSERT INTO t (b) VALUES (?)', [('x' * 500,)] * 500)"
+    )
     let handle = try #require(FileHandle(forUpdatingAtPath: road.app))
     try handle.seek(toOffset: 4096 * 5)
     try handle.write(contentsOf: Data(repeating: 0x5a, count: 4096))

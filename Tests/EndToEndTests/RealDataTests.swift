@@ -35,7 +35,11 @@ import Testing
     }
     let tables = try await Road.run(
       "python3",
-      ["-c", "import sqlite3, sys; print('\\n'.join(r[0] for r in sqlite3.connect(sys.argv[1]).execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")))", source]
+      [
+        "-c",
+        "import sqlite3, sys; print('\\n'.join(r[0] for r in sqlite3.connect(sys.argv[1]).execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")))",
+        source,
+      ]
     ).output.split(separator: "\n").map(String.init)
     #expect(tables.count == 11)
     let road = try Road(streams: tables.map { "  - table: \($0)\n    kind: snapshot\n" }.joined())
@@ -44,7 +48,8 @@ import Testing
     try road.start(.cloud)
     try road.start(.edge)
     try await road.waitUntilConfirmed(atLeast: 15_607)
-    try await Road.script("compare.py", [road.app, road.cloud, Road.machine, "--tables", tables.joined(separator: ",")])
+    try await Road.script(
+      "compare.py", [road.app, road.cloud, Road.machine, "--tables", tables.joined(separator: ",")])
 
     async let churned = Road.script("churn.py", [road.app, "--changes", "1000", "--seed", "11", "--delay-ms", "4"])
     // Each part goes while changes are being made, without a word and with one; the events since then have to find their way.
@@ -65,7 +70,8 @@ import Testing
     }
     _ = try await churned
     try await road.waitUntilConfirmed()
-    try await Road.script("compare.py", [road.app, road.cloud, Road.machine, "--tables", tables.joined(separator: ",")])
+    try await Road.script(
+      "compare.py", [road.app, road.cloud, Road.machine, "--tables", tables.joined(separator: ",")])
   }
 
   @Test func `10,000 garbage messages are each accounted for, and the good ones among them arrive`() async throws {
@@ -88,7 +94,9 @@ import Testing
     #expect(road.isRunning(.cloud))
     #expect(try await road.cloudStatus()?.dead_letters ?? 0 > 5000)
     // The raw bytes are there, up to the limit for one letter.
-    #expect(try await road.inCloud("SELECT count(*) FROM drover_dead_letter WHERE length(raw) <> min(bytes, 1048576)") == "[[0]]")
+    #expect(
+      try await road.inCloud("SELECT count(*) FROM drover_dead_letter WHERE length(raw) <> min(bytes, 1048576)")
+        == "[[0]]")
 
     // Nothing of it stands in the way of what comes after.
     try road.start(.edge)

@@ -23,7 +23,8 @@ final class Road: Sendable {
   /// - Parameters:
   ///   - streams: the list under `streams:` of the edge's configuration.
   ///   - port: where the agent finds the broker, when that is not the broker itself.
-  init(broker: MosquittoBroker? = nil, streams: String, port: Int? = nil, edge: String = "", cloud: String = "") throws {
+  init(broker: MosquittoBroker? = nil, streams: String, port: Int? = nil, edge: String = "", cloud: String = "") throws
+  {
     self.broker = try broker ?? MosquittoBroker(isPersistent: true)
     folder = try TemporaryFolder()
     try folder.write(
@@ -77,7 +78,8 @@ final class Road: Sendable {
   /// The executable of this build, beside the tests.
   static let drover = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
     .appendingPathComponent("drover").path
-  static let scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Scripts").path
+  static let scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Scripts")
+    .path
   static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
 
@@ -108,7 +110,8 @@ final class Road: Sendable {
 
   /// Runs one of the scripts and fails the test, with its words, when it ends with another status than 0.
   @discardableResult
-  static func script(_ name: String, _ arguments: [String], sourceLocation: SourceLocation = #_sourceLocation) async throws
+  static func script(_ name: String, _ arguments: [String], sourceLocation: SourceLocation = #_sourceLocation)
+    async throws
     -> String
   {
     let outcome = try await run(
@@ -119,7 +122,9 @@ final class Road: Sendable {
 
   /// Python as the app: `db` is an open sqlite3 connection to the app's database, committed at the end.
   @discardableResult
-  func python(_ code: String, database: String? = nil, sourceLocation: SourceLocation = #_sourceLocation) async throws -> String {
+  func python(_ code: String, database: String? = nil, sourceLocation: SourceLocation = #_sourceLocation) async throws
+    -> String
+  {
     let outcome = try await Self.run(
       "python3",
       ["-c", "import sqlite3, sys, json\ndb = sqlite3.connect(sys.argv[1])\n\(code)\ndb.commit()", database ?? app])

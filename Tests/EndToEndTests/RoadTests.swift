@@ -31,10 +31,13 @@ import Testing
       """)
     try await road.waitUntilConfirmed(atLeast: 53)
     #expect(
-      try await road.inCloud("SELECT machine_id, id, stock_json, synced FROM local_stock_snapshots WHERE id IN (7, 8, 100)")
+      try await road.inCloud(
+        "SELECT machine_id, id, stock_json, synced FROM local_stock_snapshots WHERE id IN (7, 8, 100)")
         == #"[["MAH001", 7, "new", 1], ["MAH001", 100, "added", 1]]"#)
     #expect(try await road.inCloud("SELECT local_id FROM drover_tombstone") == #"[["8"]]"#)
-    #expect(try await road.python("print(db.execute('SELECT count(*) FROM local_stock_snapshots WHERE synced = 0').fetchone()[0])") == "0")
+    #expect(
+      try await road.python(
+        "print(db.execute('SELECT count(*) FROM local_stock_snapshots WHERE synced = 0').fetchone()[0])") == "0")
     try await Road.script("compare.py", [road.app, road.cloud, Road.machine, "--tables", "local_stock_snapshots"])
   }
 
@@ -45,11 +48,13 @@ import Testing
     try road.start(.cloud)
     try road.start(.edge)
     try await road.wait(for: "the agent is attached") { try await road.status()?.attached ?? false }
-    try await road.python("""
+    try await road.python(
+      """
       db.execute("INSERT INTO drover_intake (stream, local_id, body) VALUES ('temperature', 'r1', '{\\"c\\": 1}')")
       """)
     #expect(try await road.status()?.streams.last?.pending == 1)
-    #expect(try await road.python("print(db.execute('SELECT sum(synced) FROM local_stock_snapshots').fetchone()[0])") == "0")
+    #expect(
+      try await road.python("print(db.execute('SELECT sum(synced) FROM local_stock_snapshots').fetchone()[0])") == "0")
     try road.broker.start()
     try await road.waitUntilConfirmed(atLeast: 51)
     #expect(try await road.inCloud("SELECT local_id, body FROM temperature") == #"[["r1", "{\"c\": 1}"]]"#)
@@ -61,7 +66,9 @@ import Testing
     try await road.python(Self.makeStock)
     try road.start(.edge)
     try await road.wait(for: "the refusal is in the log") { road.log(of: .edge).contains("nobody subscribes") }
-    #expect(try await road.python("print(db.execute('SELECT count(*), sum(synced) FROM drover_outbox').fetchone())") == "(50, 0)")
+    #expect(
+      try await road.python("print(db.execute('SELECT count(*), sum(synced) FROM drover_outbox').fetchone())")
+        == "(50, 0)")
     try road.start(.cloud)
     try await road.waitUntilConfirmed(atLeast: 50)
     #expect(try await road.inCloud("SELECT count(*) FROM local_stock_snapshots") == "[[50]]")
@@ -113,7 +120,10 @@ import Testing
     let outcome = try await Road.drover("detach", "--config", road.edgeFile)
     #expect(outcome.status == 0, "\(outcome.errors)")
     #expect(try await road.python(catalogue) == before)
-    #expect(try FileManager.default.contentsOfDirectory(atPath: road.folder.path).filter { $0.hasPrefix("app.db") } == ["app.db"])
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: road.folder.path).filter { $0.hasPrefix("app.db") } == [
+        "app.db"
+      ])
   }
 
   @Test func `detach keeps what is not confirmed until it is told otherwise`() async throws {
@@ -134,7 +144,10 @@ import Testing
     try await road.wait(for: "the consumer is connected") { road.log(of: .cloud).contains("connected") }
     try ChildProcess.run(
       "mosquitto_pub",
-      ["-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/TILL9/payload/temperature", "-m", #"{"id":"1","at":"2026-11-20T00:00:00Z","body":{"c":21.50}}"#])
+      [
+        "-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/TILL9/payload/temperature", "-m",
+        #"{"id":"1","at":"2026-11-20T00:00:00Z","body":{"c":21.50}}"#,
+      ])
     try await road.wait(for: "the row is there") {
       try await road.cloudStatus()?.machines.first?.streams.first?.rows == 1
     }

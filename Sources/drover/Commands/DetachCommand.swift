@@ -26,7 +26,9 @@ struct DetachCommand: AsyncParsableCommand {
       let report = try EdgeReport.read(path: configuration.database)
       let waiting = report?.streams.reduce(0) { $0 + $1.pending + $1.synced } ?? 0
       guard waiting == 0 || force else {
-        throw fail("detach \(configuration.database): \(waiting) events are not confirmed; start the agent until `drover status` shows none, or add --force to give them up")
+        throw fail(
+          "detach \(configuration.database): \(waiting) events are not confirmed; start the agent until `drover status` shows none, or add --force to give them up"
+        )
       }
       _ = try EdgeDatabase.detach(path: configuration.database)
       lock.removeFile()

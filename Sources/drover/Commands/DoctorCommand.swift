@@ -26,7 +26,9 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.insert(.good("config", "\(options.config) is complete and has no unknown keys"), at: 0)
     for finding in findings {
-      print("\(finding.verdict.rawValue.padding(toLength: 5, withPad: " ", startingAt: 0))\(finding.subject.padding(toLength: 10, withPad: " ", startingAt: 0)) \(finding.text)")
+      print(
+        "\(finding.verdict.rawValue.padding(toLength: 5, withPad: " ", startingAt: 0))\(finding.subject.padding(toLength: 10, withPad: " ", startingAt: 0)) \(finding.text)"
+      )
       if let advice = finding.advice { print("                -> \(advice)") }
     }
     let bad = findings.count { $0.verdict == .bad }
@@ -36,7 +38,8 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func edge(_ configuration: EdgeConfiguration) async -> [Finding] {
-    var findings = integrity(configuration.database, missing: "start the app that makes its database first, or correct `database:`")
+    var findings = integrity(
+      configuration.database, missing: "start the app that makes its database first, or correct `database:`")
     if findings.allSatisfy({ $0.verdict == .good }) {
       findings += tables(configuration)
       findings += outbox(configuration)
@@ -71,7 +74,8 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.append(HostChecks.disk(of: path))
     findings.append(HostChecks.clock())
-    findings.append(await BrokerCheck.run(configuration.connection, subscriptions: [Subscription(filter: Topic.everything)]))
+    findings.append(
+      await BrokerCheck.run(configuration.connection, subscriptions: [Subscription(filter: Topic.everything)]))
     if let pid = AgentLock.holder(database: path) {
       findings.append(.good("consumer", "running, process \(pid)"))
     } else {
@@ -103,7 +107,8 @@ struct DoctorCommand: AsyncParsableCommand {
         guard let reason = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
           return .good("stream", "\(declaration.name): table \(table) can be captured")
         }
-        return .bad("stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+        return .bad(
+          "stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
       } catch {
         return .bad("stream", "\(declaration.name): \(error)", "check the database")
       }
@@ -119,7 +124,8 @@ struct DoctorCommand: AsyncParsableCommand {
       findings.append(
         .doubtful(
           "database", "journal mode \(report.journalMode): readers and writers wait for each other",
-          "if the app allows it, PRAGMA journal_mode = WAL lets Drover read while the app writes; Drover does not change it"))
+          "if the app allows it, PRAGMA journal_mode = WAL lets Drover read while the app writes; Drover does not change it"
+        ))
     }
     let waiting = report.streams.reduce(0) { $0 + $1.pending + $1.synced }
     let oldest = report.streams.compactMap(\.oldestUnconfirmed).min()

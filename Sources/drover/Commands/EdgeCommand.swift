@@ -42,7 +42,8 @@ struct EdgeCommand: AsyncParsableCommand {
       throw fail("\(error)")
     }
     logger.info(
-      "edge agent \(configuration.machine): \(configuration.streams.count) streams of \(configuration.database) to \(configuration.connection.broker)")
+      "edge agent \(configuration.machine): \(configuration.streams.count) streams of \(configuration.database) to \(configuration.connection.broker)"
+    )
 
     var options = MQTTOptions(configuration.connection)
     options.will = EdgeRelay.lastWill(machine: configuration.machine)
@@ -56,7 +57,9 @@ struct EdgeCommand: AsyncParsableCommand {
       hint.set()
       session.wake()
     }
-    if watcher == nil { logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second") }
+    if watcher == nil {
+      logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second")
+    }
     try await serve(session, handler: handler, logger: logger)
     withExtendedLifetime((watcher, lock)) { logger.info("edge agent \(configuration.machine): stopped") }
   }

@@ -36,10 +36,13 @@ struct EmitCommand: AsyncParsableCommand {
   func run() async throws {
     let configuration = try options.edge()
     guard let declared = configuration.streams.first(where: { $0.name.text == stream }) else {
-      throw fail("emit: \(options.config) lists no stream \(stream); it lists \(configuration.streams.map(\.name.text).joined(separator: ", "))")
+      throw fail(
+        "emit: \(options.config) lists no stream \(stream); it lists \(configuration.streams.map(\.name.text).joined(separator: ", "))"
+      )
     }
     guard declared.table == nil else {
-      throw fail("emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover carries it")
+      throw fail(
+        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover carries it")
     }
     let descriptor = file == "-" ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw fail("emit: open \(file): \(String(cString: strerror(errno)))") }
@@ -88,7 +91,9 @@ struct EmitCommand: AsyncParsableCommand {
       case "json", "jsonl", "ndjson": .json
       default: nil
       }
-    let start = first.first { $0 != 0x20 && $0 != 0x0a && $0 != 0x0d && $0 != 0x09 && $0 != 0xef && $0 != 0xbb && $0 != 0xbf }
+    let start = first.first {
+      $0 != 0x20 && $0 != 0x0a && $0 != 0x0d && $0 != 0x09 && $0 != 0xef && $0 != 0xbb && $0 != 0xbf
+    }
     let byLook: Format = start == UInt8(ascii: "{") || start == UInt8(ascii: "[") ? .json : .csv
     return (format ?? byEnding ?? byLook) == .csv ? CSVParser() : JSONLineParser()
   }
@@ -117,7 +122,8 @@ private struct Emission {
   mutating func take(_ record: Record) throws {
     do throws(WireError) {
       let body = try record.body.get()
-      events.append((try idField.map { field throws(WireError) in try EmittedBody.localID(field: field, body: body) }, body))
+      events.append(
+        (try idField.map { field throws(WireError) in try EmittedBody.localID(field: field, body: body) }, body))
       lines.append(record.line)
       bytes += body.count
     } catch {

@@ -39,7 +39,8 @@ struct StatusCommand: AsyncParsableCommand {
     if json {
       let streams = (report?.streams ?? []).map { stream in
         JSON.object([
-          ("name", .string(stream.name)), ("kind", .string(stream.kind)), ("table", stream.table.map { .string($0) } ?? .null),
+          ("name", .string(stream.name)), ("kind", .string(stream.kind)),
+          ("table", stream.table.map { .string($0) } ?? .null),
           ("pending", .integer(Int64(stream.pending))), ("synced", .integer(Int64(stream.synced))),
           ("confirmed", .integer(Int64(stream.confirmed))),
           ("oldest_unconfirmed_seconds", stream.oldestUnconfirmed.map { .real(seconds(now - $0)) } ?? .null),
@@ -48,7 +49,8 @@ struct StatusCommand: AsyncParsableCommand {
       }
       print(
         JSON.object([
-          ("side", "edge"), ("machine", .string(configuration.machine.text)), ("database", .string(configuration.database)),
+          ("side", "edge"), ("machine", .string(configuration.machine.text)),
+          ("database", .string(configuration.database)),
           ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
           ("agent", .object([("running", .bool(agent != nil)), ("pid", agent.map { .integer(Int64($0)) } ?? .null)])),
           ("streams", .array(streams)), ("dead_letters", 0),
@@ -61,7 +63,8 @@ struct StatusCommand: AsyncParsableCommand {
       print("The database is not attached yet; `drover edge` does that when it starts.")
       return agent != nil
     }
-    var table = TextTable(columns: ["stream", "kind", "pending", "synced", "confirmed", "oldest unconfirmed"], numeric: [2, 3, 4, 5])
+    var table = TextTable(
+      columns: ["stream", "kind", "pending", "synced", "confirmed", "oldest unconfirmed"], numeric: [2, 3, 4, 5])
     for stream in report.streams {
       table.add([
         stream.name, stream.kind, "\(stream.pending)", "\(stream.synced)",
@@ -103,7 +106,10 @@ struct StatusCommand: AsyncParsableCommand {
       print(
         JSON.object([
           ("side", "cloud"), ("store", .string(path)),
-          ("consumer", .object([("running", .bool(consumer != nil)), ("pid", consumer.map { .integer(Int64($0)) } ?? .null)])),
+          (
+            "consumer",
+            .object([("running", .bool(consumer != nil)), ("pid", consumer.map { .integer(Int64($0)) } ?? .null)])
+          ),
           ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters ?? 0))),
           ("messages", .object((report?.messages ?? []).map { ($0.outcome, .integer(Int64($0.count))) })),
         ]).text(pretty: true))
@@ -113,7 +119,8 @@ struct StatusCommand: AsyncParsableCommand {
     print("consumer     \(consumer.map { "running, process \($0)" } ?? "not running")")
     print("dead letters \(report?.deadLetters ?? 0)")
     var table = TextTable(
-      columns: ["machine", "state", "heard", "stream", "rows", "lag", "superseded", "dead letters"], numeric: [2, 4, 5, 6, 7])
+      columns: ["machine", "state", "heard", "stream", "rows", "lag", "superseded", "dead letters"],
+      numeric: [2, 4, 5, 6, 7])
     for machine in machines {
       let state = machine.isOnline.map { $0 ? "online" : "offline" } ?? "-"
       if machine.streams.isEmpty {
@@ -121,7 +128,8 @@ struct StatusCommand: AsyncParsableCommand {
       }
       for (index, stream) in machine.streams.enumerated() {
         table.add([
-          index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "", stream.name,
+          index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "",
+          stream.name,
           "\(stream.rows)", age(stream.lag), "\(stream.superseded)", "\(stream.refused)",
         ])
       }

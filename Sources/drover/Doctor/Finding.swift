@@ -12,7 +12,9 @@ struct Finding {
   /// What to do; nil when nothing has to be done.
   var advice: String?
 
-  static func good(_ subject: String, _ text: String) -> Finding { Finding(verdict: .good, subject: subject, text: text) }
+  static func good(_ subject: String, _ text: String) -> Finding {
+    Finding(verdict: .good, subject: subject, text: text)
+  }
   static func doubtful(_ subject: String, _ text: String, _ advice: String) -> Finding {
     Finding(verdict: .doubtful, subject: subject, text: text, advice: advice)
   }

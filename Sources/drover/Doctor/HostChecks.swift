@@ -9,7 +9,9 @@ enum HostChecks {
     let now = Timestamp.text(microseconds: wallClock())
     // Before this version was written, so wrong for certain.
     guard wallClock() > 1_795_000_000_000_000 else {
-      return .bad("clock", "it is \(now) here", "set the clock, or let NTP set it; TLS certificates need it, and people read the times")
+      return .bad(
+        "clock", "it is \(now) here",
+        "set the clock, or let NTP set it; TLS certificates need it, and people read the times")
     }
     var state = timex()
     guard adjtimex(&state) >= 0, state.status & STA_UNSYNC == 0 else {
@@ -24,12 +26,15 @@ enum HostChecks {
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     var state = statvfs()
     guard statvfs(folder, &state) == 0 else {
-      return .bad("disk", "\(folder): \(String(cString: strerror(errno)))", "make the folder, or correct the configuration")
+      return .bad(
+        "disk", "\(folder): \(String(cString: strerror(errno)))", "make the folder, or correct the configuration")
     }
     let free = UInt64(state.f_bavail) * UInt64(state.f_frsize)
     let text = "\(folder): \(free >> 20) MiB and \(state.f_favail) inodes free"
     if access(folder, W_OK) != 0 {
-      return .bad("disk", "\(folder) cannot be written to", "let this user write there: SQLite keeps its journal beside the database")
+      return .bad(
+        "disk", "\(folder) cannot be written to",
+        "let this user write there: SQLite keeps its journal beside the database")
     }
     if free < 100 << 20 || (state.f_files > 0 && state.f_favail < 1000) {
       return .bad("disk", text, "free space: the outbox grows while the cloud is away")
