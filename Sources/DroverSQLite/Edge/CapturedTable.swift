@@ -143,10 +143,11 @@ struct CapturedTable: Equatable {
     "DELETE FROM drover_outbox WHERE \(match(stream, row)) AND seq < (SELECT max(seq) FROM drover_outbox)"
   }
 
-  /// A fact that is deleted before it was sent is kept for its entry.
+  /// A fact that is deleted before it was sent is kept for its entry. The unary plus takes each column's affinity away: without it
+  /// SQLite gives all rows of the compound the affinity of the first, and the text '007' becomes the number 7.
   private func keep(_ stream: Int) -> String {
     let values = zip(schema.columns, expressions)
-      .map { "SELECT \(literal($0.name)) AS field, OLD.\($1) AS value" }.joined(separator: " UNION ALL ")
+      .map { "SELECT \(literal($0.name)) AS field, +OLD.\($1) AS value" }.joined(separator: " UNION ALL ")
     return """
       INSERT INTO drover_kept (seq, field, value)
           SELECT waiting.seq, kept.field, kept.value

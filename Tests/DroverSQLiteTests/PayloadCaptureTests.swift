@@ -1,0 +1,121 @@
+import DroverCore
+import DroverSQLite
+import Testing
+
+/// Immutable facts: each insert is an event of its own, also when the app has cleaned up before it was sent.
+@Suite struct PayloadCaptureTests {
+  private let sales = "CREATE TABLE sale (id INTEGER PRIMARY KEY, price REAL, note TEXT)"
+
+  private func sale() throws -> StreamDeclaration { try .table("sale", kind: .payload) }
+
+  @Test func `a fact that was deleted before it was sent is still read`() throws {
+    let app = try AppDatabase(sales)
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, 2.5, 'a'); DELETE FROM sale")
+    #expect(try edge.waiting() == ["put 1: 1, 2.5, 'a'"])
+  }
+
+  @Test func `an id that is used again does not supersede the fact before it`() throws {
+    let app = try AppDatabase(sales)
+    let edge = try app.attach(sale())
+    for note in ["a", "b", "c"] {
+      try app.run("INSERT INTO sale (price, note) VALUES (1, '\(note)')")
+      if note != "c" { try app.run("DELETE FROM sale") }
+    }
+    #expect(try edge.waiting() == ["put 1: 1, 1.0, 'a'", "put 1: 1, 1.0, 'b'", "put 1: 1, 1.0, 'c'"])
+  }
+
+  @Test func `the delete of a fact is no event`() throws {
+    let app = try AppDatabase(sales + "; INSERT INTO sale VALUES (1, 2.5, 'a')")
+    let edge = try app.attach(sale())
+    try app.run("DELETE FROM sale")
+    #expect(try edge.waiting() == [])
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+  }
+
+  @Test func `a fact that changes before it was sent is sent once, as it is`() throws {
+    let app = try AppDatabase(sales)
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, 2.5, 'a'); UPDATE sale SET note = 'b'")
+    #expect(try edge.waiting() == ["put 1: 1, 2.5, 'b'"])
+  }
+
+  @Test func `a change does not supersede the deleted fact of the same id`() throws {
+    let app = try AppDatabase(sales)
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, 1, 'a'); DELETE FROM sale; INSERT INTO sale VALUES (1, 2, 'b')")
+    try app.run("UPDATE sale SET note = 'c'; DELETE FROM sale")
+    #expect(try edge.waiting() == ["put 1: 1, 1.0, 'a'", "put 1: 1, 2.0, 'c'"])
+  }
+
+  @Test func `a rollback of the delete keeps nothing twice`() throws {
+    let app = try AppDatabase(sales)
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, 1, 'a'); BEGIN; DELETE FROM sale; ROLLBACK")
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+    try app.run("DELETE FROM sale")
+    #expect(try edge.waiting() == ["put 1: 1, 1.0, 'a'"])
+  }
+
+  // What was kept had gone through a compound SELECT, whose rows all took the affinity of its first column: in a table that began
+  // with an integer key, the text '007' was kept as the number 7 and the price 1.0 as the integer 1.
+  @Test func `a kept fact keeps its values' types whatever the first column's type is`() throws {
+    let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, code TEXT, price REAL, n NUMERIC, b BLOB)")
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, '007', 1, 'x', '12'), (2, '1e3', -0.5, 3, 4)")
+    let before = try edge.everything()
+    try app.run("DELETE FROM sale")
+    #expect(try edge.everything() == before)
+    #expect(try edge.waiting().first == "put 1: 1, '007', 1.0, 'x', '12'")
+  }
+
+  @Test func `a kept fact has the values that its row had, bit for bit`() throws {
+    let columns = "i INTEGER, r REAL, t TEXT, b BLOB, n, d DATE, s TEXT AS (t || '!') STORED, v INT AS (i + 1)"
+    let app = try AppDatabase("CREATE TABLE sale (k TEXT PRIMARY KEY, \(columns))")
+    let edge = try app.attach(sale())
+    let insert = "INSERT INTO sale (k, i, r, t, b, n, d) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    try app.run(
+      insert, .text("x"), .integer(.max - 1), .real(5), .text([0x31, 0, 0xff]), .blob([]), .text("12"),
+      .text("2026-11-20"))
+    try app.run(
+      insert, .text("y"), .text("abc"), .real(.infinity), .text(""), .text("b"), .real(.leastNonzeroMagnitude),
+      .integer(3))
+    try app.run(insert, .text("z"), .null, .null, .null, .null, .null, .null)
+    let before = try edge.everything()
+    #expect(before.entries.count == 3)
+    try app.run("DELETE FROM sale")
+    #expect(try edge.everything() == before)
+    #expect(try app.integer("SELECT count(*) FROM sale") == 0)
+  }
+
+  @Test func `what was kept goes with the confirmation, and not before`() throws {
+    let app = try AppDatabase(sales)
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, 1, 'a'), (2, 2, 'b'); DELETE FROM sale")
+    try edge.acknowledgeAll()
+    let seqs = try edge.acknowledged()[1]!
+    #expect(
+      try edge.read(.again(stream: 1, interval: seqs.intervals[0], limit: 10), maximumBytes: .max).entries.map(line)
+        == ["put 1: 1, 1.0, 'a'", "put 2: 2, 2.0, 'b'"])
+    var settlement = Settlement()
+    settlement.confirmed[1] = [seqs.last!...seqs.last!]
+    try edge.settle(settlement)
+    #expect(try app.integer("SELECT count(DISTINCT seq) FROM drover_kept") == 1)
+    try edge.confirmAll()
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+  }
+
+  @Test func `a fact of a table without a primary key is kept too`() throws {
+    let app = try AppDatabase("CREATE TABLE sale (price, note)")
+    let edge = try app.attach(sale())
+    try app.run("INSERT INTO sale VALUES (1, 'a'); DELETE FROM sale; INSERT INTO sale VALUES (2, 'b')")
+    #expect(try edge.waiting() == ["put 1: 1, 1, 'a'", "put 1: 1, 2, 'b'"])
+  }
+
+  @Test func `an update that changed nothing but the app's flag is no event`() throws {
+    let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, synced INT); INSERT INTO sale VALUES (1, 0)")
+    let edge = try app.attach(.table("sale", kind: .payload, synced: "synced"))
+    try app.run("UPDATE sale SET synced = 1")
+    #expect(try edge.waiting() == [])
+  }
+}
