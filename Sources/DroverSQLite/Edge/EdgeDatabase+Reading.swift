@@ -17,9 +17,7 @@ extension EdgeDatabase {
   }
 
   private func readInTransaction(_ request: ReadRequest, maximumBytes: Int, _ database: Database) throws -> OutboxRead {
-    let version = try prepared("PRAGMA schema_version", database)
-    guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
-    version.reset()
+    try checkSchema(database)
 
     let newest = try prepared(
       "SELECT max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)) FROM drover_clock", database)
@@ -77,6 +75,14 @@ extension EdgeDatabase {
       }
     }
     return result
+  }
+
+  /// Throws when the tables are not what they were when the streams were last looked at. The statement is reset in any case: one that
+  /// stays open holds a lock that the app would meet.
+  func checkSchema(_ database: Database) throws {
+    let version = try prepared("PRAGMA schema_version", database)
+    defer { version.reset() }
+    guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
   }
 
   private func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
