@@ -118,4 +118,11 @@ import Testing
     try app.run("UPDATE sale SET synced = 1")
     #expect(try edge.waiting() == [])
   }
+
+  @Test func `a fact whose key is changed under the rowid's name is captured, also where the app has a flag`() throws {
+    let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, synced INT); INSERT INTO sale VALUES (1, 0)")
+    let edge = try app.attach(.table("sale", kind: .payload, synced: "synced"))
+    try app.run("UPDATE sale SET rowid = 2")
+    #expect(try edge.waiting() == ["put 2: 2, 1"])
+  }
 }

@@ -107,19 +107,24 @@ struct CapturedTable: Equatable {
     // Compared by bytes: a change of case is another key to the cloud, whatever the column's collation says.
     let rekeyed = keyExpressions.map { "OLD.\($0) IS NOT NEW.\($0) COLLATE BINARY" }.joined(separator: " OR ")
 
+    // `UPDATE OF` goes by the names in the statement, and `SET rowid = …` names none of the columns.
+    let slipsThrough = hasRowid && syncedIndex != nil
+
     if schema.kind == .payload {
+      let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
       return [
         make("insert", "AFTER INSERT", [entry(stream, "put", "NEW")]),
-        make(
-          "update", update,
-          [entry(stream, "put", "NEW"), supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]),
+        make("update", update, changed),
         make("keep", "BEFORE DELETE", [keep(stream)]),
-      ]
+      ] + (slipsThrough ? [make("rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)", changed)] : [])
     }
+    let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
     return [
-      make("insert", "AFTER INSERT", [entry(stream, "put", "NEW"), supersede(stream, "NEW")]),
-      make("update", update, [entry(stream, "put", "NEW"), supersede(stream, "NEW")]),
-      make("rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
+      make("insert", "AFTER INSERT", changed),
+      make("update", update, changed),
+      make(
+        "rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)",
+        [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])),
       make("delete", "AFTER DELETE", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
     ]
   }
