@@ -17,6 +17,11 @@ extension EdgeDatabase {
       // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
       try database.inTransaction(.immediate) {
         if try !database.tableExists("drover_outbox") {
+          guard schemaVersion == -1 else {
+            // Under the same epoch the numbers would begin anew, and the cloud would take new events for ones it has.
+            throw EdgeStoreError.failed(
+              "look at the tables: Drover's own are gone from the database since the agent was started; start the agent again")
+          }
           try database.execute(sql: Bookkeeping.tables)
           try database.execute(sql: Bookkeeping.keyIndex(columns: Bookkeeping.initialKeyColumns))
           try database.execute(
