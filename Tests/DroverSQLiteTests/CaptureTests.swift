@@ -1,6 +1,7 @@
 import DroverCore
 import DroverSQLite
 import GRDB
+import Synchronization
 import Testing
 
 /// What the triggers enter into the outbox, for every way in which SQL can change a row.
@@ -225,6 +226,56 @@ import Testing
     let edge = try app.attach(.table("pen"))
     #expect(throws: DatabaseError.self) { try app.run("INSERT INTO pen VALUES (1, 'b', 2), (2, 'c', 3)") }
     #expect(try edge.waiting() == [])
+  }
+
+  // A REPLACE removes the rows that stand in its way without firing a DELETE trigger. Through a UNIQUE column that is another row
+  // than the one that is written, and the cloud kept it for ever.
+  @Test(arguments: [
+    ("INSERT OR REPLACE INTO pen VALUES (3, 'a')", ["delete 1", "put 3: 3, 'a'"]),
+    ("INSERT OR REPLACE INTO pen VALUES (1, 'b')", ["put 1: 1, 'b'", "delete 2"]),
+    ("REPLACE INTO pen (name) VALUES ('a')", ["delete 1", "put 3: 3, 'a'"]),
+    ("UPDATE OR REPLACE pen SET name = 'a' WHERE id = 2", ["delete 1", "put 2: 2, 'a'"]),
+    ("UPDATE OR REPLACE pen SET id = 1 WHERE id = 2", ["put 1: 1, 'b'", "delete 2"]),
+  ])
+  func `a row that a REPLACE removes through another unique constraint is a delete`(sql: String, events: [String])
+    throws
+  {
+    let app = try AppDatabase(
+      "CREATE TABLE pen (id INTEGER PRIMARY KEY, name UNIQUE); INSERT INTO pen VALUES (1, 'a'), (2, 'b')")
+    let edge = try app.attach(.table("pen"))
+    try app.run(sql)
+    #expect(try Set(edge.waiting()) == Set(events))
+    #expect(try edge.waiting().count == 2)
+  }
+
+  @Test func `a row that a REPLACE of a NOCASE key removes is a delete`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY, a) WITHOUT ROWID; INSERT INTO t VALUES ('abc', 1)")
+    let edge = try app.attach(.table("t"))
+    try app.run("REPLACE INTO t VALUES ('ABC', 2)")
+    #expect(try Set(edge.waiting()) == ["delete 'abc'", "put 'ABC': 'ABC', 2"])
+  }
+
+  @Test func `a row that stood in the way and stays is sent as it is, and flagged`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, name UNIQUE, synced INT); INSERT INTO t VALUES (1, 'a', 0)")
+    let edge = try app.attach(.table("t", synced: "synced"))
+    for _ in 0..<5 { try app.run("INSERT OR IGNORE INTO t (name, synced) VALUES ('a', 0)") }
+    #expect(try edge.waiting() == ["put 1: 1, 'a', 1"])
+    #expect(try app.integer("SELECT count(*) FROM drover_outbox") == 1)
+    try app.run("UPDATE t SET synced = 0")
+    try edge.acknowledgeAll()
+    #expect(try app.lines("SELECT * FROM t") == ["1, 'a', 1"])
+  }
+
+  @Test func `a unique index with a condition is warned of`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE UNIQUE INDEX one_open ON t (a) WHERE a > 0")
+    let warnings = Mutex<[String]>([])
+    let edge = try app.attach([.table("t")], warn: { warning in warnings.withLock { $0.append(warning) } })
+    _ = try edge.refresh()
+    #expect(warnings.withLock { $0.count } == 1)
+    #expect(warnings.withLock { $0[0].contains("one_open") })
   }
 
   // MARK: Transactions

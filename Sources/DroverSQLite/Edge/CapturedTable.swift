@@ -20,6 +20,15 @@ struct CapturedTable: Equatable {
   /// A name under which the rowid can be read, when the table has one that is not hidden by its columns.
   let rowidName: String?
   let syncedColumn: String?
+  /// Unique constraints besides the key, through which a REPLACE can take another row's place.
+  let uniques: [[UniquePart]]
+  /// Names of unique indexes that are partial or hold expressions: what a REPLACE removes through them is not seen.
+  let blindIndexes: [String]
+
+  struct UniquePart: Equatable {
+    let column: String
+    let collation: String
+  }
 
   /// Reads a table. Returns nil when there is none of that name.
   static func inspect(_ database: Database, table: String, kind: Kind, syncedColumn: String?) throws -> CapturedTable? {
@@ -64,15 +73,39 @@ struct CapturedTable: Equatable {
     if let syncedColumn, !names.contains(syncedColumn.lowercased()) {
       throw CaptureRefusal(description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
     }
+    let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)
     do throws(InvalidName) {
       let schema = try StreamSchema(
         kind: kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index))
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: expressions, hasRowid: hasRowid,
-        rowidName: rowidName, syncedColumn: syncedColumn)
+        rowidName: rowidName, syncedColumn: syncedColumn, uniques: uniques, blindIndexes: blindIndexes)
     } catch {
       throw CaptureRefusal(description: "\(name): \(error.message)")
     }
+  }
+
+  private static func uniqueIndexes(
+    _ database: Database, table: String
+  ) throws -> (uniques: [[UniquePart]], blind: [String]) {
+    var uniques: [[UniquePart]] = []
+    var blind: [String] = []
+    let indexes = try Row.fetchAll(
+      database, sql: "SELECT name, origin, partial FROM pragma_index_list(?) WHERE \"unique\" ORDER BY name", arguments: [table])
+    for index in indexes {
+      let name: String = index["name"]
+      let columns = try Row.fetchAll(
+        database, sql: "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", arguments: [name])
+      guard index["partial"] == 0, columns.allSatisfy({ $0["name"] != nil }) else {
+        blind.append(name)
+        continue
+      }
+      let parts = columns.map { UniquePart(column: $0["name"], collation: $0["coll"]) }
+      // A row that takes the place of one with the very same key needs no second look.
+      if index["origin"] == "pk", parts.allSatisfy({ $0.collation == "BINARY" }) { continue }
+      uniques.append(parts)
+    }
+    return (uniques, blind)
   }
 
   var keyExpressions: [String] { schema.key.map { expressions[$0] } }
@@ -127,6 +160,41 @@ struct CapturedTable: Equatable {
         [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])),
       make("delete", "AFTER DELETE", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
     ]
+      + uniques.enumerated().flatMap { index, parts in
+        let others = "FROM \(table) AS displaced WHERE \(sameParts(parts))"
+        let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(separator: " OR ")
+        return [
+          make("displace\(index + 1)_insert", "BEFORE INSERT", when: " WHEN EXISTS (SELECT 1 \(others))", displace(stream, others)),
+          make(
+            "displace\(index + 1)_update", "BEFORE UPDATE", when: " WHEN EXISTS (SELECT 1 \(others) AND (\(notItself)))",
+            displace(stream, others + " AND (\(notItself))")),
+        ]
+      }
+  }
+
+  /// A REPLACE removes the rows that stand in its way without firing their DELETE triggers
+  /// (https://www.sqlite.org/lang_conflict.html), so the row that is about to be displaced is entered beforehand. Where it stays
+  /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
+  private func displace(_ stream: Int, _ others: String) -> [String] {
+    let keys = schema.key.indices.map(Bookkeeping.keyColumn)
+    return [
+      """
+      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
+          SELECT next.seq, \(stream), 'put', next.version, \(keyExpressions.map { "displaced.\($0)" }.joined(separator: ", "))
+            FROM drover_next AS next, \(others.dropFirst(5))
+      """,
+      """
+      DELETE FROM drover_outbox WHERE seq IN (
+          SELECT older.seq FROM (SELECT * FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest, drover_outbox AS older
+           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq
+             AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))
+      """,
+    ]
+  }
+
+  private func sameParts(_ parts: [UniquePart]) -> String {
+    parts.map { "displaced.\(quoted($0.column)) = NEW.\(quoted($0.column)) COLLATE \(quoted($0.collation))" }
+      .joined(separator: " AND ")
   }
 
   private func entry(_ stream: Int, _ op: String, _ row: String) -> String {

@@ -73,6 +73,7 @@ extension EdgeDatabase {
     try putTriggers(wanted, database)
     for stream in attached { try noteSchema(stream, database) }
     try warnOfTablesWithoutKey(captured)
+    warnOfBlindIndexes(captured)
     streams = attached
     tables = captured
     keyColumns = try database.columnNames(of: "drover_outbox").count { $0.hasPrefix("key") }
@@ -143,6 +144,13 @@ extension EdgeDatabase {
     for (number, table) in captured
     where tables[number] != table && table.schema.columns[0].name == StreamSchema.rowidColumn {
       warn("capture \(table.name): it has no primary key, so its rows are known by their rowid, which VACUUM may change; give it one if you can")
+    }
+  }
+
+  private func warnOfBlindIndexes(_ captured: [Int: CapturedTable]) {
+    for (number, table) in captured where tables[number]?.blindIndexes != table.blindIndexes && !table.blindIndexes.isEmpty {
+      warn(
+        "capture \(table.name): rows that a REPLACE removes through \(table.blindIndexes.joined(separator: ", ")), a unique index with a condition or an expression, are seen only with PRAGMA recursive_triggers = ON")
     }
   }
 
