@@ -1,0 +1,63 @@
+// Names are checked where they enter, because later they stand in topics and in SQL.
+
+import DroverCore
+import Testing
+
+@Suite struct IdentitiesTests {
+  @Test(arguments: ["M", "7", "MAH001", "a.b_c-d", String(repeating: "x", count: 64)])
+  func `a machine may be called`(text: String) throws {
+    #expect(try MachineID(text).text == text)
+    #expect(try MachineID(text).description == text)
+  }
+
+  @Test(arguments: [
+    "", ".a", "-a", "_a", "a/b", "a b", "a+", "#", "é", "a\u{301}", "a\n", "a\0", String(repeating: "x", count: 65),
+  ])
+  func `a machine may not be called`(text: String) {
+    #expect(throws: InvalidName.self) { try MachineID(text) }
+  }
+
+  @Test(arguments: [
+    "stock", "Bestand je Lager", "größe", "倉庫", "🐄", "a$", "drover", "sqlite", "sqlitex_", "\u{301}x", "\u{200d}x",
+    String(repeating: "x", count: 128), String(repeating: "é", count: 64),
+  ])
+  func `a stream may be called`(text: String) throws {
+    #expect(try Array(StreamName(text).text.utf8) == Array(text.utf8))
+  }
+
+  @Test(arguments: [
+    "", "a/b", "+", "a+", "#", "a#b", "a\0", "a\tb", "a\nb", "a\r\nb", "a\u{7f}", "a\u{80}", "a\u{9f}", "$SYS",
+    "drover_x", "DROVER_x",
+    "sqlite_master", "SQLite_x", "a/\u{301}", "a+\u{301}b", "#\u{fe0f}\u{20e3}", String(repeating: "x", count: 129),
+    String(repeating: "é", count: 64) + "x",
+  ])
+  func `a stream may not be called`(text: String) {
+    #expect(throws: InvalidName.self) { try StreamName(text) }
+  }
+
+  @Test(arguments: ["0", "3f9c2a", "ffffffffffffffff", String(repeating: "a", count: 32)])
+  func `an epoch may be`(text: String) throws {
+    #expect(try Epoch(text).text == text)
+  }
+
+  @Test(arguments: ["", "A", "g", "3F", "0x1", "-1", " 1", String(repeating: "a", count: 33)])
+  func `an epoch may not be`(text: String) {
+    #expect(throws: InvalidName.self) { try Epoch(text) }
+  }
+
+  @Test(arguments: [0, 1, 0x0f, UInt64.max, 1 << 63])
+  func `a random epoch has sixteen digits and is valid`(random: UInt64) throws {
+    let epoch = Epoch(random: random)
+    #expect(epoch.text.utf8.count == 16 && UInt64(epoch.text, radix: 16) == random)
+    #expect(try Epoch(epoch.text) == epoch)
+  }
+
+  @Test(arguments: [
+    (UInt8(0x00), AcknowledgementReason.success), (0x10, .noMatchingSubscribers), (0x87, .notAuthorised),
+    (0x95, .packetTooLarge),
+    (0x97, .quotaExceeded), (0x80, .other(0x80)), (0x01, .other(0x01)), (0xff, .other(0xff)),
+  ])
+  func `a PUBACK's code has its meaning in MQTT 5`(code: UInt8, reason: AcknowledgementReason) {
+    #expect(AcknowledgementReason(code: code) == reason)
+  }
+}
