@@ -104,6 +104,7 @@ package struct IntervalSet: Equatable, Sendable, CustomStringConvertible {
 
   /// The smallest member above `seq`, or nil.
   package func firstMember(above seq: Int64) -> Int64? {
+    guard seq < .max else { return nil }
     let index = firstIndex(endingAtOrAfter: seq + 1)
     guard index < intervals.count else { return nil }
     return max(intervals[index].after, seq) + 1
