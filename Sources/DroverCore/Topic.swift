@@ -43,10 +43,12 @@ package enum Topic: Hashable, Sendable {
 
   /// Reads a topic. Throws with the level that breaks the grammar and what is allowed there.
   package init(parsing text: String) throws(InvalidName) {
-    guard text.hasPrefix(Self.prefix) else {
+    // By bytes: to Swift a '/' with a combining mark behind it is another Character.
+    guard text.utf8.starts(with: Self.prefix.utf8) else {
       throw InvalidName(message: "the topic does not begin with \(Self.prefix)")
     }
-    let levels = text.dropFirst(Self.prefix.count).split(separator: "/", omittingEmptySubsequences: false)
+    let levels = text.utf8.dropFirst(Self.prefix.utf8.count)
+      .split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(Substring.init)
     let machine = try MachineID(String(levels[0]))
     switch (levels.count, levels.count > 1 ? levels[1] : "") {
     case (2, "status"): self = .status(machine)
