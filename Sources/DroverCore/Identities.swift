@@ -45,8 +45,9 @@ package struct StreamName: Hashable, Sendable, Comparable, CustomStringConvertib
         throw InvalidName(message: "a stream's name holds no '/', '+', '#' and no control characters")
       }
     }
-    let lower = text.lowercased()
-    if text.hasPrefix("$") || lower.hasPrefix("drover_") || lower.hasPrefix("sqlite_") {
+    // By bytes, as SQLite compares: to Swift a '_' with a combining mark behind it is another Character.
+    let lower = text.lowercased().utf8
+    if lower.starts(with: "$".utf8) || lower.starts(with: "drover_".utf8) || lower.starts(with: "sqlite_".utf8) {
       throw InvalidName(message: "a stream's name does not begin with '$', 'drover_' or 'sqlite_'")
     }
     self.text = text

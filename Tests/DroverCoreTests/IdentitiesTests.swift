@@ -35,6 +35,13 @@ import Testing
     #expect(throws: InvalidName.self) { try StreamName(text) }
   }
 
+  // A combining mark behind '$' or '_' makes another Character of it, and Character by Character a reserved prefix went unseen:
+  // SQLite, which compares bytes, would have refused the sink table and with it every transaction of the consumer.
+  @Test(arguments: ["$\u{301}x", "drover_\u{301}", "sqlite_\u{301}", "sqlite_\u{200d}x", "SQLITE_\u{308}"])
+  func `a combining mark does not hide a reserved prefix`(text: String) {
+    #expect(throws: InvalidName.self) { try StreamName(text) }
+  }
+
   @Test(arguments: ["0", "3f9c2a", "ffffffffffffffff", String(repeating: "a", count: 32)])
   func `an epoch may be`(text: String) throws {
     #expect(try Epoch(text).text == text)
