@@ -13,8 +13,11 @@ package struct Column: Hashable, Sendable {
 
   /// SQLite's column affinity. Source: https://www.sqlite.org/datatype3.html, section 3.1.
   package var affinity: Affinity {
-    let type = declaredType.uppercased()
-    func has(_ word: String) -> Bool { type.contains(word) }
+    // By bytes, and in upper case by ASCII alone, as SQLite compares.
+    let type = declaredType.utf8.map { (0x61...0x7a).contains($0) ? $0 - 0x20 : $0 }
+    func has(_ word: String) -> Bool {
+      type.indices.contains { type[$0...].starts(with: word.utf8) }
+    }
     if has("INT") { return .integer }
     if has("CHAR") || has("CLOB") || has("TEXT") { return .text }
     if has("BLOB") || type.isEmpty { return .blob }

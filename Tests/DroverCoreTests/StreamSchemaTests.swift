@@ -99,6 +99,15 @@ import Testing
     #expect(Column(name: "a", declaredType: type).affinity == affinity)
   }
 
+  // SQLite looks at bytes and knows the letters of ASCII alone; Swift's upper case made INT of a Turkish `ınt`, and a combining mark
+  // hid a word from it.
+  @Test(arguments: [
+    ("\u{131}nt", Affinity.numeric), ("\u{fb02}oa", .numeric), ("INT\u{301}", .integer), ("TEXT\u{200d}", .text),
+  ])
+  func `affinity is decided byte by byte`(type: String, affinity: Affinity) {
+    #expect(Column(name: "a", declaredType: type).affinity == affinity)
+  }
+
   @Test func `values are equal when their bits and their kind are`() {
     #expect(Value.real(0.0) != .real(-0.0) && Value.real(-0.0) == .real(-0.0))
     #expect(
