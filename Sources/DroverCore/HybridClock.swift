@@ -28,7 +28,7 @@ package struct HybridClock: Equatable, Sendable {
 package enum Timestamp {
   /// Days to civil date by Howard Hinnant's algorithm (https://howardhinnant.github.io/date_algorithms.html, civil_from_days).
   package static func write(microseconds: Int64, into bytes: inout [UInt8]) {
-    let milliseconds = microseconds / 1000
+    let milliseconds = microseconds / 1000 - (microseconds % 1000 < 0 ? 1 : 0)
     var days = milliseconds / 86_400_000
     var rest = milliseconds % 86_400_000
     if rest < 0 {

@@ -53,6 +53,14 @@ import Testing
     #expect(Timestamp.text(microseconds: microseconds) == text)
   }
 
+  // Division cuts towards zero, so before 1970 the fractions of a millisecond were rounded up, after it down.
+  @Test(arguments: [
+    (Int64(1999), "1970-01-01T00:00:00.001Z"), (-1, "1969-12-31T23:59:59.999Z"), (-1001, "1969-12-31T23:59:59.998Z"),
+  ])
+  func `fractions of a millisecond are cut, on both sides of 1970`(microseconds: Int64, text: String) {
+    #expect(Timestamp.text(microseconds: microseconds) == text)
+  }
+
   @Test(arguments: [Int64.min, .min + 1, -1 << 60, 1 << 60, .max])
   func `any integer at all has the form of a timestamp`(microseconds: Int64) throws {
     let text = Timestamp.text(microseconds: microseconds)
