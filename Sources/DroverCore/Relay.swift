@@ -138,8 +138,12 @@ package struct Relay: Sendable {
   }
 
   /// Whether an event may stand behind another in one frame: nobody else answers for a number between them.
-  package func canJoin(stream: Int, previous: Int64, next: Int64) -> Bool {
-    (streams[stream]?.taken(below: next) ?? 0) <= previous
+  package func canJoin(stream: Int, previous: Int64, next: Int64, request: ReadRequest) -> Bool {
+    switch request {
+    // All of the interval is this read's own.
+    case .again: true
+    case .fresh: (streams[stream]?.taken(below: next) ?? 0) <= previous
+    }
   }
 
   /// What a frame with these events may say that it covers: down to the next number that somebody else answers for.

@@ -219,7 +219,9 @@ package final class EdgeRelay: SessionHandler {
       var encoder = encoders[entry.stream]!
       encoders[entry.stream] = nil  // so that its buffers are changed in place
       let isFull = encoder.count >= limits.frameEvents || encoder.byteCount >= limits.frameBytes
-      if encoder.isStarted, isFull || !relay.canJoin(stream: stream.number, previous: encoder.last, next: entry.seq) {
+      if encoder.isStarted,
+        isFull || !relay.canJoin(stream: stream.number, previous: encoder.last, next: entry.seq, request: request)
+      {
         send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
       }
       if stream.kind == .payload, entry.content == .none {

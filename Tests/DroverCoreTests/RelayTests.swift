@@ -1,0 +1,592 @@
+// The relay's rules, one by one. Time is a number that the test moves.
+
+import DroverCore
+import Testing
+
+@Suite struct RelayTests {
+  typealias Instant = ContinuousClock.Instant
+
+  /// A relay with one or two streams, and short words for what happens to it.
+  private struct Bench {
+    var relay: Relay
+    var now: Instant
+    private var live: Int64 = 0
+    private var tokens: Int32 = 0
+
+    init(
+      _ limits: Relay.Limits = .init(), acknowledged: [Int: IntervalSet] = [:], hasBackfill: Bool = false,
+      isConnected: Bool = true
+    ) {
+      now = ContinuousClock().now
+      relay = Relay(limits: limits, seed: 1, acknowledged: acknowledged, hasBackfill: hasBackfill, now: now)
+      if isConnected { relay.connected(sessionPresent: true, patience: .zero, now: now) }
+    }
+
+    mutating func next() -> Relay.Step { relay.next(now: now) }
+    mutating func pass(_ duration: Duration) { now = now.advanced(by: duration) }
+
+    /// Everything up to here was read, and what was there is published by the test.
+    mutating func scanned(through: Int64) {
+      relay.didRead(.fresh(after: live, through: .max, limit: 1000), scannedThrough: through, lastSeq: through)
+      live = through
+    }
+
+    mutating func publish(_ stream: Int = 1, _ after: Int64, _ through: Int64, events: Int? = nil, bytes: Int = 100)
+      -> PublishToken
+    {
+      tokens += 1
+      let token = PublishToken(rawValue: tokens)
+      relay.published(
+        token, stream: stream, interval: Interval(after: after, through: through),
+        events: events ?? Int(through - after),
+        bytes: bytes, now: now)
+      return token
+    }
+
+    mutating func puback(_ token: PublishToken, _ reason: AcknowledgementReason = .success) {
+      relay.acknowledged(token, reason: reason, now: now)
+    }
+
+    mutating func confirm(_ stream: Int = 1, _ intervals: (Int64, Int64)..., session: String = "s") {
+      relay.confirmed(
+        [stream: IntervalSet(intervals.map { Interval(after: $0.0, through: $0.1) })], session: session, now: now)
+    }
+  }
+
+  private func set(_ intervals: (Int64, Int64)...) -> IntervalSet {
+    IntervalSet(intervals.map { Interval(after: $0.0, through: $0.1) })
+  }
+
+  private func again(_ stream: Int = 1, _ after: Int64, _ through: Int64, limit: Int = 1000) -> Relay.Step {
+    .read(.again(stream: stream, interval: Interval(after: after, through: through), limit: limit))
+  }
+
+  // MARK: PUBACK
+
+  @Test func `a PUBACK sets synced, and only a confirmation lets the edge forget`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    let token = bench.publish(1, 0, 3)
+    #expect(!bench.relay.hasSettlement && !bench.relay.isQuiet)
+    bench.puback(token)
+    #expect(bench.relay.isQuiet)
+    var settlement = bench.relay.takeSettlement()
+    #expect(settlement.synced == [1: set((0, 3))])
+    #expect(settlement.confirmed.isEmpty)
+    #expect(!bench.relay.hasSettlement)
+    bench.confirm(1, (0, 3))
+    settlement = bench.relay.takeSettlement()
+    #expect(settlement.confirmed == [1: set((0, 3))])
+    #expect(settlement.synced.values.allSatisfy { $0.isEmpty })
+    #expect(bench.relay.outstandingEvents == 0 && bench.relay.outstandingBytes == 0)
+  }
+
+  @Test(arguments: [
+    AcknowledgementReason.noMatchingSubscribers, .notAuthorised, .packetTooLarge, .quotaExceeded, .other(0x80),
+  ])
+  func `a refusing PUBACK never counts as synced, and the frame is tried again after a delay`(
+    reason: AcknowledgementReason
+  ) throws {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    let token = bench.publish(1, 0, 3)
+    let answered = bench.relay.acknowledged(token, reason: reason, now: bench.now)
+    #expect(answered?.stream == 1 && answered?.interval == Interval(after: 0, through: 3) && answered?.events == 3)
+    #expect(!bench.relay.hasSettlement)
+    #expect(bench.relay.outstandingEvents == 0 && bench.relay.outstandingBytes == 0)
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+    guard case .wait(let delay?) = bench.next() else {
+      Issue.record("nothing is to be read during the delay, and the delay is known")
+      return
+    }
+    #expect(delay >= Backoff().base / 2 && delay <= Backoff().base)
+    bench.pass(delay)
+    #expect(!bench.relay.isHeld(stream: 1, now: bench.now))
+    #expect(bench.next() == again(1, 0, 3))
+  }
+
+  @Test func `refused again and again, a frame waits longer, and success starts from the beginning`() {
+    var bench = Bench()
+    bench.scanned(through: 1)
+    func delay() -> Duration {
+      guard case .wait(let delay?) = bench.next() else { return .zero }
+      bench.pass(delay)
+      return delay
+    }
+    var delays: [Duration] = []
+    for _ in 0..<10 {
+      bench.puback(bench.publish(1, 0, 1), .noMatchingSubscribers)
+      delays.append(delay())
+      #expect(bench.next() == again(1, 0, 1))
+    }
+    #expect(delays[9] >= Backoff().cap / 2 && delays[4] > delays[0])
+    bench.puback(bench.publish(1, 0, 1))
+    bench.scanned(through: 2)
+    bench.puback(bench.publish(1, 1, 2), .noMatchingSubscribers)
+    #expect(delay() <= Backoff().base)
+  }
+
+  @Test func `a second PUBACK for the same frame is ignored`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    let token = bench.publish(1, 0, 3)
+    bench.puback(token)
+    _ = bench.relay.takeSettlement()
+    #expect(bench.relay.acknowledged(token, reason: .success, now: bench.now) == nil)
+    #expect(bench.relay.acknowledged(token, reason: .notAuthorised, now: bench.now) == nil)
+    #expect(!bench.relay.hasSettlement && bench.relay.outstandingEvents == 3)
+    #expect(bench.relay.acknowledged(PublishToken(rawValue: 99), reason: .success, now: bench.now) == nil)
+  }
+
+  // MARK: Confirmation
+
+  @Test func `a confirmation that overtakes the PUBACK settles the frame, and the PUBACK then means nothing`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    let token = bench.publish(1, 0, 3)
+    bench.confirm(1, (0, 3))
+    #expect(bench.relay.isQuiet && bench.relay.outstandingEvents == 0 && bench.relay.outstandingBytes == 0)
+    #expect(bench.relay.acknowledged(token, reason: .notAuthorised, now: bench.now) == nil)
+    #expect(bench.relay.takeSettlement().confirmed == [1: set((0, 3))])
+    bench.relay.disconnected()
+    bench.relay.connected(sessionPresent: false, patience: .zero, now: bench.now)
+    bench.scanned(through: 3)
+    #expect(bench.next() == .wait(nil), "nothing is left to send again")
+  }
+
+  @Test func `the same confirmation twice is written down once`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    bench.puback(bench.publish(1, 0, 3))
+    bench.confirm(1, (0, 3))
+    _ = bench.relay.takeSettlement()
+    bench.confirm(1, (0, 3))
+    #expect(!bench.relay.hasSettlement)
+    bench.confirm(1, (0, 5))
+    #expect(bench.relay.takeSettlement().confirmed == [1: set((3, 5))])
+  }
+
+  @Test func `a confirmation that is older than the last takes nothing back`() {
+    var bench = Bench()
+    bench.scanned(through: 6)
+    bench.puback(bench.publish(1, 0, 3))
+    bench.puback(bench.publish(1, 3, 6))
+    bench.confirm(1, (0, 6))
+    _ = bench.relay.takeSettlement()
+    bench.confirm(1, (0, 3))
+    #expect(!bench.relay.hasSettlement)
+    bench.pass(.seconds(3600))
+    #expect(bench.next() == .wait(nil))
+  }
+
+  @Test func `a confirmation of half a frame lets that half go and sends only the other again`() {
+    var bench = Bench()
+    bench.scanned(through: 6)
+    let token = bench.publish(1, 0, 6)
+    bench.confirm(1, (0, 2))
+    bench.puback(token, .quotaExceeded)
+    bench.pass(.seconds(1))
+    #expect(bench.next() == again(1, 2, 6))
+  }
+
+  @Test func `another cloud session makes everything unconfirmed suspect`() {
+    var bench = Bench()
+    bench.scanned(through: 4)
+    bench.puback(bench.publish(1, 0, 2))
+    bench.puback(bench.publish(1, 2, 4))
+    bench.confirm(1, (0, 2), session: "first")
+    #expect(bench.next() == .wait(.seconds(30)))
+    bench.confirm(1, (0, 2), session: "second")
+    #expect(bench.next() == again(1, 2, 4))
+    #expect(bench.relay.outstandingEvents == 0)
+  }
+
+  @Test func `the first cloud session that is heard makes nothing suspect`() {
+    var bench = Bench(acknowledged: [1: set((0, 2))])
+    bench.confirm(2, (0, 9), session: "first")
+    bench.scanned(through: 2)
+    #expect(bench.next() == .wait(.seconds(30)))
+  }
+
+  // MARK: Connection
+
+  @Test func `nothing is done without a connection`() {
+    var bench = Bench(hasBackfill: true, isConnected: false)
+    #expect(bench.next() == .wait(nil))
+  }
+
+  @Test func `reading begins with the retained confirmation, or when patience ends`() {
+    var bench = Bench(isConnected: false)
+    bench.relay.connected(sessionPresent: true, patience: .milliseconds(500), now: bench.now)
+    #expect(bench.next() == .wait(.milliseconds(500)))
+    var other = bench
+    other.confirm()
+    #expect(other.next() == .read(.fresh(after: 0, through: .max, limit: 1000)))
+    bench.pass(.milliseconds(500))
+    #expect(bench.next() == .read(.fresh(after: 0, through: .max, limit: 1000)))
+  }
+
+  @Test func `a disconnect gives back what has no PUBACK, and only that`() {
+    var bench = Bench()
+    bench.scanned(through: 4)
+    bench.puback(bench.publish(1, 0, 2))
+    _ = bench.publish(1, 2, 4)
+    bench.relay.disconnected()
+    #expect(bench.relay.isQuiet && bench.relay.outstandingEvents == 2 && bench.relay.outstandingBytes == 100)
+    #expect(bench.next() == .wait(nil))
+    bench.relay.connected(sessionPresent: true, patience: .zero, now: bench.now)
+    #expect(bench.next() == again(1, 2, 4))
+  }
+
+  @Test func `a broker that forgot the session may have lost what it acknowledged`() {
+    var bench = Bench()
+    bench.scanned(through: 2)
+    bench.puback(bench.publish(1, 0, 2))
+    bench.relay.disconnected()
+    bench.relay.connected(sessionPresent: false, patience: .zero, now: bench.now)
+    #expect(bench.next() == again(1, 0, 2))
+  }
+
+  @Test func `a new connection does not wait for the delays of the old one`() {
+    var bench = Bench()
+    bench.scanned(through: 1)
+    bench.puback(bench.publish(1, 0, 1), .notAuthorised)
+    bench.relay.disconnected()
+    bench.relay.connected(sessionPresent: true, patience: .zero, now: bench.now)
+    #expect(bench.next() == again(1, 0, 1))
+  }
+
+  // MARK: An earlier run
+
+  @Test func `what an earlier run's broker acknowledged is not read again, and no frame covers it`() {
+    var bench = Bench(acknowledged: [1: set((2, 4))])
+    #expect(bench.relay.outstandingEvents == 2)
+    let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
+    #expect(bench.next() == .read(request))
+    bench.scanned(through: 6)
+    #expect(!bench.relay.canJoin(stream: 1, previous: 2, next: 5, request: request))
+    #expect(bench.relay.coverage(stream: 1, first: 2, last: 2, request: request) == Interval(after: 0, through: 2))
+    #expect(bench.relay.coverage(stream: 1, first: 6, last: 6, request: request) == Interval(after: 4, through: 6))
+    #expect(bench.relay.coverage(stream: 2, first: 6, last: 6, request: request) == Interval(after: 0, through: 6))
+    #expect(bench.next() == .wait(.seconds(30)))
+  }
+
+  @Test func `what an earlier run's broker lost is sent again once a later frame is confirmed and the grace is over`() {
+    var bench = Bench(acknowledged: [1: set((0, 2))])
+    bench.scanned(through: 3)
+    bench.puback(bench.publish(1, 2, 3))
+    bench.confirm(1, (2, 3))
+    #expect(bench.next() == .wait(.seconds(1)))
+    bench.pass(.seconds(1))
+    #expect(bench.next() == again(1, 0, 2))
+    #expect(bench.relay.outstandingEvents == 0)
+  }
+
+  // MARK: Loss
+
+  @Test func `a frame that was acknowledged before a confirmed one is lost after the grace, across streams`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    bench.puback(bench.publish(1, 0, 1))
+    bench.puback(bench.publish(2, 0, 2))
+    bench.puback(bench.publish(1, 1, 3))
+    bench.confirm(2, (0, 2))
+    #expect(bench.next() == .wait(.seconds(1)))
+    bench.pass(.milliseconds(999))
+    #expect(bench.next() == .wait(.milliseconds(1)))
+    bench.pass(.milliseconds(1))
+    #expect(bench.next() == again(1, 0, 1))
+    #expect(bench.relay.outstandingEvents == 2, "the frame behind the confirmed one may still come")
+  }
+
+  @Test func `the grace is several round trips where they are long`() {
+    var bench = Bench()
+    bench.scanned(through: 2)
+    bench.puback(bench.publish(1, 0, 1))
+    bench.puback(bench.publish(1, 1, 2))
+    bench.pass(.seconds(25))
+    bench.confirm(1, (1, 2))
+    #expect(bench.relay.smoothedRoundTrip > .seconds(3))
+    #expect(bench.next() == again(1, 0, 1), "25 seconds are more than four of these round trips")
+    var slow = Bench()
+    slow.scanned(through: 100)
+    for seq in Int64(0)..<50 {
+      slow.puback(slow.publish(1, seq, seq + 1))
+      slow.pass(.seconds(20))
+      slow.confirm(1, (0, seq + 1))
+    }
+    slow.puback(slow.publish(1, 50, 51))
+    slow.puback(slow.publish(1, 51, 52))
+    slow.confirm(1, (0, 50), (51, 52))
+    slow.pass(.seconds(20))
+    #expect(slow.next() != again(1, 50, 51))
+    slow.pass(.seconds(60))
+    #expect(slow.next() == again(1, 50, 51))
+  }
+
+  @Test func `silence sends the oldest frame again, ever more rarely`() {
+    var bench = Bench()
+    bench.scanned(through: 2)
+    bench.puback(bench.publish(1, 0, 1))
+    bench.pass(.seconds(1))
+    bench.puback(bench.publish(1, 1, 2))
+    var waited: [Duration] = []
+    for turn in 0..<8 {
+      guard case .wait(let delay?) = bench.next() else {
+        Issue.record("turn \(turn) is a probe's delay")
+        return
+      }
+      waited.append(delay)
+      bench.pass(delay)
+      guard case .read(.again(1, let interval, _)) = bench.next() else {
+        Issue.record("turn \(turn) sends something again")
+        return
+      }
+      #expect(interval == Interval(after: Int64(turn % 2), through: Int64(turn % 2) + 1))
+      bench.puback(bench.publish(1, interval.after, interval.through))
+    }
+    #expect(waited == [29, 60, 120, 240, 480, 600, 600, 600].map(Duration.seconds))
+  }
+
+  @Test func `a hole below something confirmed is read again, once`() {
+    var bench = Bench()
+    bench.scanned(through: 9)
+    bench.confirm(1, (0, 2), (5, 9))
+    #expect(bench.next() == again(1, 2, 5))
+    let token = bench.publish(1, 2, 5, events: 0)
+    #expect(bench.relay.outstandingEvents == 1, "an empty frame has its place in the window too")
+    guard case .wait = bench.next() else {
+      Issue.record("the hole is on its way")
+      return
+    }
+    bench.puback(token)
+    bench.confirm(1, (0, 9))
+    #expect(bench.relay.outstandingEvents == 0)
+    #expect(bench.next() == .wait(nil))
+  }
+
+  @Test func `a hole that is on its way or not read yet is no hole`() {
+    var bench = Bench(acknowledged: [1: set((2, 4))])
+    bench.confirm(1, (0, 2), (8, 9))
+    #expect(bench.next() == .read(.fresh(after: 0, through: .max, limit: 1000)), "all of it is unread")
+    bench.scanned(through: 9)
+    bench.confirm(1, (0, 2), (8, 10))
+    #expect(bench.next() == again(1, 4, 8), "(2,4] is on its way from an earlier run")
+  }
+
+  // MARK: What a frame may claim
+
+  @Test func `a frame covers what is vacant below it, down to what somebody else answers for`() {
+    var bench = Bench()
+    let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
+    bench.scanned(through: 20)
+    #expect(bench.relay.coverage(stream: 1, first: 7, last: 9, request: request) == Interval(after: 0, through: 9))
+    _ = bench.publish(1, 0, 9)
+    #expect(bench.relay.coverage(stream: 1, first: 12, last: 12, request: request) == Interval(after: 9, through: 12))
+    bench.relay.held(stream: 1, interval: Interval(after: 9, through: 10))
+    #expect(bench.relay.coverage(stream: 1, first: 12, last: 12, request: request) == Interval(after: 10, through: 12))
+    bench.confirm(1, (10, 11))
+    #expect(bench.relay.coverage(stream: 1, first: 12, last: 12, request: request) == Interval(after: 11, through: 12))
+  }
+
+  @Test func `a frame of the live lane does not cover the backlog below it`() {
+    var bench = Bench()
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 1000, lastSeq: 1_000_000)
+    bench.relay.news()
+    let live = ReadRequest.fresh(after: 1_000_000, through: .max, limit: 1000)
+    #expect(bench.next() == .read(live))
+    bench.relay.didRead(live, scannedThrough: 1_000_002, lastSeq: 1_000_002)
+    #expect(
+      bench.relay.coverage(stream: 1, first: 1_000_001, last: 1_000_002, request: live)
+        == Interval(after: 1_000_000, through: 1_000_002))
+    #expect(
+      bench.relay.coverage(stream: 1, first: 1_000_002, last: 1_000_002, request: live)
+        == Interval(after: 1_000_000, through: 1_000_002))
+  }
+
+  @Test func `events join one frame unless somebody else answers for a number between them`() {
+    var bench = Bench()
+    let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
+    bench.scanned(through: 20)
+    #expect(bench.relay.canJoin(stream: 1, previous: 3, next: 8, request: request))
+    _ = bench.publish(1, 4, 5)
+    #expect(!bench.relay.canJoin(stream: 1, previous: 3, next: 8, request: request))
+    #expect(bench.relay.canJoin(stream: 1, previous: 5, next: 8, request: request))
+    #expect(bench.relay.canJoin(stream: 2, previous: 3, next: 8, request: request))
+    bench.confirm(1, (6, 7))
+    #expect(!bench.relay.canJoin(stream: 1, previous: 5, next: 8, request: request))
+    bench.relay.held(stream: 1, interval: Interval(after: 8, through: 9))
+    #expect(!bench.relay.canJoin(stream: 1, previous: 8, next: 10, request: request))
+  }
+
+  // The numbers between two events of a frame that is sent again are `again` themselves. They counted as somebody else's, and so, with
+  // other streams' events between them, every event went out in a frame of its own.
+  @Test func `what is sent again joins one frame as it did the first time`() {
+    var bench = Bench()
+    bench.scanned(through: 9)
+    bench.puback(bench.publish(1, 0, 9), .quotaExceeded)
+    bench.pass(.seconds(1))
+    guard case .read(let request) = bench.next() else {
+      Issue.record("the frame is read again")
+      return
+    }
+    #expect(request == .again(stream: 1, interval: Interval(after: 0, through: 9), limit: 1000))
+    #expect(bench.relay.canJoin(stream: 1, previous: 1, next: 5, request: request))
+    #expect(bench.relay.coverage(stream: 1, first: 1, last: 5, request: request) == Interval(after: 0, through: 5))
+    _ = bench.publish(1, 0, 5)
+    #expect(bench.relay.coverage(stream: 1, first: 8, last: 9, request: request) == Interval(after: 5, through: 9))
+    #expect(bench.next() == again(1, 5, 9))
+  }
+
+  // MARK: Lanes and holds
+
+  @Test func `the live lane jumps over a backlog, and the backlog follows in its order`() {
+    var limits = Relay.Limits()
+    limits.liveLag = 5000
+    var bench = Bench(limits)
+    let first = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
+    #expect(bench.next() == .read(first))
+    bench.relay.didRead(first, scannedThrough: 1000, lastSeq: 10_000)
+    let backlog = ReadRequest.fresh(after: 1000, through: 10_000, limit: 1000)
+    #expect(bench.next() == .read(backlog))
+    bench.relay.didRead(backlog, scannedThrough: 2000, lastSeq: 10_000)
+    bench.relay.news()
+    let live = ReadRequest.fresh(after: 10_000, through: .max, limit: 1000)
+    #expect(bench.next() == .read(live), "what happens now goes first")
+    bench.relay.didRead(live, scannedThrough: 10_001, lastSeq: 10_001)
+    #expect(bench.next() == .read(.fresh(after: 2000, through: 10_000, limit: 1000)))
+  }
+
+  @Test func `a small lag is no backlog`() {
+    var bench = Bench()
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 1000, lastSeq: 6000)
+    #expect(bench.next() == .read(.fresh(after: 1000, through: .max, limit: 1000)))
+    bench.relay.didRead(.fresh(after: 1000, through: .max, limit: 1000), scannedThrough: 6000, lastSeq: 6000)
+    #expect(bench.next() == .wait(nil))
+    bench.relay.news()
+    #expect(bench.next() == .read(.fresh(after: 6000, through: .max, limit: 1000)))
+  }
+
+  @Test func `a held stream does not keep others from being sent`() {
+    var bench = Bench()
+    bench.scanned(through: 4)
+    bench.relay.held(stream: 1, interval: Interval(after: 0, through: 2), until: bench.now.advanced(by: .seconds(5)))
+    bench.relay.held(stream: 2, interval: Interval(after: 0, through: 4))
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now) && !bench.relay.isHeld(stream: 2, now: bench.now))
+    #expect(bench.next() == again(2, 0, 4))
+    _ = bench.publish(2, 0, 4)
+    bench.relay.news()
+    #expect(bench.next() == .read(.fresh(after: 4, through: .max, limit: 1000)))
+    bench.relay.didRead(.fresh(after: 4, through: .max, limit: 1000), scannedThrough: 4, lastSeq: 4)
+    #expect(bench.next() == .wait(.seconds(5)))
+    bench.pass(.seconds(5))
+    #expect(bench.next() == again(1, 0, 2))
+  }
+
+  // MARK: Flow control
+
+  @Test func `the window's events bound what is unconfirmed, and what is read`() {
+    var limits = Relay.Limits()
+    (limits.windowEvents, limits.readEvents) = (100, 60)
+    var bench = Bench(limits)
+    #expect(bench.next() == .read(.fresh(after: 0, through: .max, limit: 60)))
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 60), scannedThrough: 60, lastSeq: 1000)
+    let token = bench.publish(1, 0, 60)
+    #expect(bench.next() == .read(.fresh(after: 60, through: .max, limit: 40)))
+    bench.relay.didRead(.fresh(after: 60, through: .max, limit: 40), scannedThrough: 100, lastSeq: 1000)
+    let second = bench.publish(1, 60, 100)
+    guard case .wait = bench.next() else {
+      Issue.record("the window is full")
+      return
+    }
+    bench.puback(token)
+    bench.puback(second)
+    #expect(bench.next() == .wait(.seconds(30)), "a PUBACK opens nothing")
+    bench.confirm(1, (0, 60))
+    #expect(bench.next() == .read(.fresh(after: 100, through: .max, limit: 60)))
+  }
+
+  @Test func `the window's bytes bound what is unconfirmed`() {
+    var limits = Relay.Limits()
+    limits.windowBytes = 1000
+    var bench = Bench(limits)
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 2, lastSeq: 1000)
+    _ = bench.publish(1, 0, 1, bytes: 999)
+    #expect(bench.next() == .read(.fresh(after: 2, through: .max, limit: 1000)))
+    _ = bench.publish(1, 1, 2, bytes: 1)
+    guard case .wait = bench.next() else {
+      Issue.record("the window is full")
+      return
+    }
+    bench.confirm(1, (0, 1))
+    #expect(bench.relay.outstandingBytes == 1)
+    #expect(bench.next() == .read(.fresh(after: 2, through: .max, limit: 1000)))
+  }
+
+  @Test func `the backlog leaves a tenth of the window to what happens now`() {
+    var limits = Relay.Limits()
+    (limits.windowEvents, limits.readEvents, limits.liveLag) = (100, 50, 10)
+    var bench = Bench(limits)
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 50), scannedThrough: 90, lastSeq: 1000)
+    _ = bench.publish(1, 0, 89)
+    #expect(bench.next() == .read(.fresh(after: 90, through: 1000, limit: 11)))
+    _ = bench.publish(1, 89, 90)
+    guard case .wait = bench.next() else {
+      Issue.record("the backlog's share is used up")
+      return
+    }
+    bench.relay.news()
+    #expect(bench.next() == .read(.fresh(after: 1000, through: .max, limit: 10)))
+  }
+
+  @Test func `old rows enter the outbox only when there is nothing else to do and half the window is free`() {
+    var limits = Relay.Limits()
+    limits.windowEvents = 100
+    var bench = Bench(limits, hasBackfill: true)
+    #expect(bench.next() == .read(.fresh(after: 0, through: .max, limit: 100)))
+    bench.scanned(through: 50)
+    let token = bench.publish(1, 0, 50)
+    guard case .wait = bench.next() else {
+      Issue.record("half the window is in use")
+      return
+    }
+    bench.puback(token)
+    bench.confirm(1, (0, 50))
+    #expect(bench.next() == .backfill)
+    bench.relay.didBackfill(hasMore: true)
+    #expect(bench.next() == .read(.fresh(after: 50, through: .max, limit: 100)))
+    bench.scanned(through: 50)
+    #expect(bench.next() == .backfill)
+    bench.relay.didBackfill(hasMore: false)
+    bench.scanned(through: 50)
+    #expect(bench.next() == .wait(nil))
+    bench.relay.backfillNeeded()
+    #expect(bench.next() == .backfill)
+  }
+
+  // MARK: Settling
+
+  @Test func `a settlement that the store could not write is put back whole, with what came since`() {
+    var bench = Bench()
+    bench.scanned(through: 6)
+    bench.puback(bench.publish(1, 0, 2))
+    bench.puback(bench.publish(2, 0, 3))
+    bench.confirm(1, (0, 1))
+    let failed = bench.relay.takeSettlement()
+    #expect(!bench.relay.hasSettlement)
+    bench.puback(bench.publish(1, 2, 6))
+    bench.relay.settlementFailed(failed)
+    let settlement = bench.relay.takeSettlement()
+    #expect(settlement.synced == [1: set((1, 6)), 2: set((0, 3))])
+    #expect(settlement.confirmed == [1: set((0, 1))])
+  }
+
+  @Test func `what is confirmed is forgotten, not marked first`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    bench.puback(bench.publish(1, 0, 3))
+    bench.confirm(1, (0, 2))
+    let settlement = bench.relay.takeSettlement()
+    #expect(settlement.synced == [1: set((2, 3))] && settlement.confirmed == [1: set((0, 2))])
+  }
+}
