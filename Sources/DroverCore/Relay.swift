@@ -195,8 +195,13 @@ package struct Relay: Sendable {
       return publication
     }
     streams[publication.stream]!.attempt = 0
-    // The confirmation may have overtaken the PUBACK.
-    if streams[publication.stream]!.confirmed.contains(publication.interval) { return publication }
+    // All of it was confirmed before it was sent: no confirmation will speak of it again.
+    if streams[publication.stream]!.confirmed.contains(publication.interval) {
+      streams[publication.stream]!.outstanding.remove(publication.interval)
+      outstandingEvents -= publication.events
+      outstandingBytes -= publication.bytes
+      return publication
+    }
     publication.acknowledgedAt = now
     streams[publication.stream]!.awaiting.append(publication)
     settlement.synced[publication.stream, default: IntervalSet()].insert(publication.interval)

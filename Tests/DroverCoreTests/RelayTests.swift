@@ -154,6 +154,16 @@ import Testing
     #expect(bench.next() == .wait(nil), "nothing is left to send again")
   }
 
+  // An agent that was killed before it could forget finds confirmed entries in its outbox. They were sent once more; their PUBACK
+  // found them confirmed and left them in the window's account for ever. A window full of them stood still until the next start.
+  @Test func `a frame that was confirmed before it was sent leaves the window with its PUBACK`() {
+    var bench = Bench()
+    bench.confirm(1, (0, 3))
+    bench.scanned(through: 3)
+    bench.puback(bench.publish(1, 0, 3))
+    #expect(bench.relay.outstandingEvents == 0 && bench.relay.outstandingBytes == 0 && bench.relay.isQuiet)
+  }
+
   @Test func `the same confirmation twice is written down once`() {
     var bench = Bench()
     bench.scanned(through: 3)
