@@ -163,6 +163,9 @@ package struct Relay: Sendable {
     return againAt > now
   }
 
+  /// Whether the cloud has an event already, though the store could not forget it yet.
+  package func isConfirmed(stream: Int, seq: Int64) -> Bool { streams[stream]?.confirmed.contains(seq) ?? false }
+
   /// A frame was handed to the connection.
   package mutating func published(
     _ token: PublishToken, stream: Int, interval: Interval, events: Int, bytes: Int, now: Instant

@@ -215,7 +215,9 @@ package final class EdgeRelay: SessionHandler {
   private func publish(_ read: OutboxRead, _ request: ReadRequest, _ publisher: any Publisher) {
     var blocked: Set<Int> = []
     for entry in read.entries {
-      guard let stream = store.streams.first(where: { $0.number == entry.stream }) else { continue }
+      guard let stream = store.streams.first(where: { $0.number == entry.stream }),
+        !relay.isConfirmed(stream: entry.stream, seq: entry.seq)
+      else { continue }
       var encoder = encoders[entry.stream]!
       encoders[entry.stream] = nil  // so that its buffers are changed in place
       let isFull = encoder.count >= limits.frameEvents || encoder.byteCount >= limits.frameBytes

@@ -164,6 +164,14 @@ import Testing
     #expect(bench.relay.outstandingEvents == 0 && bench.relay.outstandingBytes == 0 && bench.relay.isQuiet)
   }
 
+  @Test func `what is confirmed and not forgotten yet is known, so that it is not sent again`() {
+    var bench = Bench()
+    bench.confirm(1, (0, 3), (5, 6))
+    #expect([1, 3, 6].allSatisfy { bench.relay.isConfirmed(stream: 1, seq: $0) })
+    #expect([4, 5, 7].allSatisfy { !bench.relay.isConfirmed(stream: 1, seq: $0) })
+    #expect(!bench.relay.isConfirmed(stream: 2, seq: 1))
+  }
+
   @Test func `the same confirmation twice is written down once`() {
     var bench = Bench()
     bench.scanned(through: 3)
