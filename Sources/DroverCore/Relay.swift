@@ -191,6 +191,11 @@ package struct Relay: Sendable {
   package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication? {
     guard var publication = inFlight.removeValue(forKey: token) else { return nil }
     guard reason == .success else {
+      // A window full of frames may be refused in one breath: that is one attempt.
+      if isHeld(stream: publication.stream, now: now) {
+        giveBack(publication, notBefore: nil)
+        return publication
+      }
       let attempt = streams[publication.stream]!.attempt + 1
       streams[publication.stream]!.attempt = attempt
       seed &+= 1
@@ -364,6 +369,7 @@ package struct Relay: Sendable {
     }
   }
 
+  /// - Parameter notBefore: before this the stream is not read again; nil leaves that as it is.
   private mutating func giveBack(_ publication: Publication, notBefore: Instant?) {
     outstandingEvents -= publication.events
     outstandingBytes -= publication.bytes
@@ -372,7 +378,7 @@ package struct Relay: Sendable {
     var missing = IntervalSet(CollectionOfOne(publication.interval))
     missing.subtract(stream.confirmed)
     stream.again.formUnion(missing)
-    stream.againAt = notBefore
+    if let notBefore { stream.againAt = notBefore }
     streams[publication.stream] = stream
   }
 

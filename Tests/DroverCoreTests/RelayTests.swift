@@ -126,6 +126,33 @@ import Testing
     #expect(delay() <= Backoff().base)
   }
 
+  // A window of frames is refused in one breath when the consumer's subscription is away for a moment. Every one of them counted as
+  // an attempt of its own, so that the first retry came half a minute later instead of after a quarter of a second.
+  @Test func `a whole window refused at once is one attempt`() {
+    var bench = Bench()
+    bench.scanned(through: 100)
+    let tokens = (0..<100).map { bench.publish(1, $0, $0 + 1) }
+    for token in tokens { bench.puback(token, .noMatchingSubscribers) }
+    guard case .wait(let delay?) = bench.next() else {
+      Issue.record("the stream is held")
+      return
+    }
+    #expect(delay <= Backoff().base)
+    bench.pass(delay)
+    #expect(bench.next() == again(1, 0, 100))
+  }
+
+  // What was given back for another reason took the delay of a refused stream away.
+  @Test func `a frame that is lost does not end the delay of one that was refused`() {
+    var bench = Bench()
+    bench.scanned(through: 2)
+    bench.puback(bench.publish(1, 0, 1))
+    bench.puback(bench.publish(1, 1, 2), .quotaExceeded)
+    bench.confirm(2, (0, 1), session: "a")
+    bench.confirm(2, (0, 2), session: "b")
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+  }
+
   @Test func `a second PUBACK for the same frame is ignored`() {
     var bench = Bench()
     bench.scanned(through: 3)
