@@ -274,10 +274,9 @@ package struct Relay: Sendable {
     guard outstandingEvents < limits.windowEvents, outstandingBytes < limits.windowBytes else { return .wait(wake) }
     let limit = min(limits.readEvents, limits.windowEvents - outstandingEvents)
 
-    for (index, stream) in streams where !isHeld(stream: index, now: now) {
-      if let interval = stream.again.intervals.first {
-        return .read(.again(stream: index, interval: interval, limit: limit))
-      }
+    // The lowest number first: a Dictionary's order changes from process to process, and a seed could repeat nothing.
+    if let index = streams.keys.filter({ !streams[$0]!.again.isEmpty && !isHeld(stream: $0, now: now) }).min() {
+      return .read(.again(stream: index, interval: streams[index]!.again.intervals[0], limit: limit))
     }
     if hasNews { return .read(.fresh(after: liveAfter, through: .max, limit: limit)) }
     // The backlog leaves a tenth of the window to what happens now.
