@@ -336,16 +336,18 @@ package struct Relay: Sendable {
     return next.map { max(.zero, now.duration(to: $0)) }
   }
 
-  /// Silence: the cloud may be away, or the last frames may be lost. One frame is sent again, ever more rarely; its confirmation
-  /// shows what became of the others.
+  /// Silence: the cloud may be away, or the last frames may be lost. One frame is sent again, ever more rarely; its
+  /// confirmation shows what became of the others. More than one where an earlier run left more than the window holds: there
+  /// would be no room to read it.
   private mutating func probe(now: Instant) {
-    let oldest = streams.values.compactMap(\.awaiting.first).min { $0.publishedAt < $1.publishedAt }
-    guard let oldest else {
-      probeAt = nil
-      return
-    }
-    streams[oldest.stream]!.awaiting.removeFirst()
-    giveBack(oldest, notBefore: nil)
+    probeAt = nil
+    repeat {
+      let oldest = streams.values.compactMap(\.awaiting.first)
+        .min { ($0.publishedAt, $0.order, $0.stream) < ($1.publishedAt, $1.order, $1.stream) }
+      guard let oldest else { return }
+      streams[oldest.stream]!.awaiting.removeFirst()
+      giveBack(oldest, notBefore: nil)
+    } while outstandingEvents >= limits.windowEvents || outstandingBytes >= limits.windowBytes
     probeAttempt += 1
     armProbe(now: now)
   }

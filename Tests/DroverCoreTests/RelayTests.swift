@@ -393,6 +393,19 @@ import Testing
     #expect(waited == [29, 60, 120, 240, 480, 600, 600, 600].map(Duration.seconds))
   }
 
+  // An operator who lowers the window below what is on its way, because the broker dropped it, had an agent that stood still: each
+  // probe gave one frame back, and the window stayed too full to read it.
+  @Test func `a probe makes room where the window is smaller than what an earlier run left`() {
+    var limits = Relay.Limits()
+    limits.windowEvents = 10
+    var bench = Bench(
+      limits, acknowledged: [1: IntervalSet((0..<50).map { Interval(after: $0 * 2, through: $0 * 2 + 1) })])
+    #expect(bench.relay.outstandingEvents == 50)
+    #expect(bench.next() == .wait(.seconds(30)))
+    bench.pass(.seconds(30))
+    #expect(bench.next() == again(1, 0, 1, limit: 1))
+  }
+
   @Test func `a hole below something confirmed is read again, once`() {
     var bench = Bench()
     bench.scanned(through: 9)
