@@ -280,10 +280,11 @@ package struct Relay: Sendable {
     }
     if hasNews { return .read(.fresh(after: liveAfter, through: .max, limit: limit)) }
     // The backlog leaves a tenth of the window to what happens now.
-    if outstandingEvents < limits.windowEvents / 10 * 9, let oldest = unread.intervals.first, oldest.after < liveAfter {
+    let share = limits.windowEvents - limits.windowEvents / 10
+    if outstandingEvents < share, let oldest = unread.intervals.first, oldest.after < liveAfter {
       return .read(.fresh(after: oldest.after, through: min(oldest.through, liveAfter), limit: limit))
     }
-    if hasBackfill, outstandingEvents < limits.windowEvents / 2 { return .backfill }
+    if hasBackfill, outstandingEvents < (limits.windowEvents + 1) / 2 { return .backfill }
     return .wait(wake)
   }
 

@@ -609,6 +609,17 @@ import Testing
     #expect(bench.next() == .read(.fresh(after: 1000, through: .max, limit: 10)))
   }
 
+  // A tenth of fewer than ten, rounded, was everything: a backlog behind a small window was never sent.
+  @Test(arguments: 1...12) func `the smallest window still drains a backlog and fetches old rows`(events: Int) {
+    var limits = Relay.Limits()
+    (limits.windowEvents, limits.liveLag) = (events, 10)
+    var bench = Bench(limits, hasBackfill: true)
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: events), scannedThrough: 1, lastSeq: 1000)
+    #expect(bench.next() == .read(.fresh(after: 1, through: 1000, limit: events)))
+    bench.relay.didRead(.fresh(after: 1, through: 1000, limit: events), scannedThrough: 1000, lastSeq: 1000)
+    #expect(bench.next() == .backfill)
+  }
+
   @Test func `old rows enter the outbox only when there is nothing else to do and half the window is free`() {
     var limits = Relay.Limits()
     limits.windowEvents = 100
