@@ -105,7 +105,8 @@ package enum FrameDecoder {
       return .success(event)
     } catch {
       scanner.rewind(to: start)
-      return .failure(BrokenEvent(reason: error.description, raw: try scanner.readRaw()))
+      // The event's own braces do not count: its body may be as deep here as it may be above.
+      return .failure(BrokenEvent(reason: error.description, raw: try scanner.readRaw(depth: -1)))
     }
   }
 }

@@ -46,6 +46,16 @@ import Testing
     }
   }
 
+  // The body may be nested as deep as the scanner goes. To set a broken event apart it was read over once more, with its own braces
+  // counted on top: one too deep, so that the whole frame was refused, and the edge sent it again for ever.
+  @Test func `a broken event whose body is nested to the limit does not spoil its frame`() throws {
+    let depth = JSONScanner.maximumDepth
+    let body = String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
+    let frame = try frame(
+      #"{"seq":1,"id":"a","version":1,"body":\#(body)},{"seq":99,"id":"b","version":1,"body":\#(body)}"#)
+    #expect(frame.good.map(\.localID) == ["a"] && frame.broken.count == 1)
+  }
+
   @Test(arguments: [
     #"{"id":7,"nosuch":1}"#, #"{"id":7,"name":[]}"#, #"{"id":7,"name":{}}"#, #"{"id":7,"weight":1e999}"#,
     #"{"id":99999999999999999999}"#, "7", "null", "[]",
