@@ -37,6 +37,8 @@ package enum FrameDecoder {
     var lookupError: (any Error)?
 
     try scanner.readObject { (name, scanner) throws(WireError) in
+      // They were read under the header that stood before them; nothing may change it now.
+      guard events == nil, !missingSchema else { throw scanner.fault("a member behind \"events\"") }
       switch String(decoding: name, as: UTF8.self) {
       case "v": fields.v = try scanner.readInt64()
       case "epoch": fields.epoch = String(decoding: try scanner.readString(), as: UTF8.self)

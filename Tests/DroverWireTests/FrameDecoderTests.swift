@@ -121,6 +121,15 @@ import Testing
     #expect(throws: WireError.self) { try decode(text) }
   }
 
+  // The events were checked against the interval that stood before them; one that stood behind replaced it, and the cloud would have
+  // noted as received what never came.
+  @Test(arguments: [#""through":1000"#, #""after":3"#, #""epoch":"aa""#, #""schema":"0""#, #""v":1"#, #""events":[]"#])
+  func `a header that changes behind the events is refused`(member: String) {
+    let text =
+      #"{"v":1,"epoch":"3f9c2a","after":0,"through":9,"events":[{"seq":1,"id":"a","version":1,"body":1}],\#(member)}"#
+    #expect(throws: WireError.self) { try decode(text) }
+  }
+
   @Test(arguments: Samples.notUTF8) func `a message that is not UTF-8 is refused`(bytes: [UInt8]) {
     let text = Array(#"{"id":"7","body":""#.utf8) + bytes.filter { $0 != 0x22 } + Array(#""}"#.utf8)
     #expect(throws: WireError.self) { try FrameDecoder.decode(text) { _ in nil } }
