@@ -31,6 +31,8 @@ package indirect enum JSON: Sendable, ExpressibleByStringLiteral, ExpressibleByI
     case .null: return nil
     case .bool(let bool): return json_object_new_boolean(bool ? 1 : 0)
     case .integer(let integer): return json_object_new_int64(integer)
+    // JSON has neither infinity nor NaN.
+    case .real(let real) where !real.isFinite: return nil
     case .real(let real): return real.description.withCString { json_object_new_double_s(real, $0) }
     case .string(let string):
       var string = string
