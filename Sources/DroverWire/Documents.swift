@@ -65,6 +65,7 @@ extension Confirmation {
       let stream = try listed.object(name)
       var set = IntervalSet()
       let front = try stream.integer("through")
+      guard front >= 0 else { throw WireError("\"through\" is negative") }
       if front > 0 { set.insert(Interval(after: 0, through: front)) }
       for element in try stream.array("ahead") {
         let (after, through) = try element.pair()

@@ -58,7 +58,8 @@ package final class JSONDocument {
   /// Throws when the bytes are not one JSON object, with the place.
   package init(parsing bytes: some Collection<UInt8>) throws(WireError) {
     let text = Array(bytes)
-    guard String(validating: text, as: UTF8.self) != nil else { throw WireError("the document is not UTF-8") }
+    // json-c lets more pass than RFC 8259, also when told to be strict: quotes of the other kind, anything behind a NUL.
+    try EmittedBody.check(text[...])
     let tokener = json_tokener_new_ex(32)
     defer { json_tokener_free(tokener) }
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
@@ -89,15 +90,11 @@ package final class JSONDocument {
     package func has(_ name: String) -> Bool { json_object_object_get(object, name) != nil }
 
     package func string(_ name: String) throws(WireError) -> String {
-      let value = try get(name, json_type_string, "a string")
-      let count = Int(json_object_get_string_len(value))
-      return json_object_get_string(value).withMemoryRebound(to: UInt8.self, capacity: count) {
-        String(decoding: UnsafeBufferPointer(start: $0, count: count), as: UTF8.self)
-      }
+      text(try get(name, json_type_string, "a string"))
     }
 
     package func integer(_ name: String) throws(WireError) -> Int64 {
-      json_object_get_int64(try get(name, json_type_int, "an integer"))
+      try exact(try get(name, json_type_int, "an integer"), name)
     }
 
     package func bool(_ name: String) throws(WireError) -> Bool {
@@ -148,7 +145,7 @@ package final class JSONDocument {
 
     package func string() throws(WireError) -> String {
       guard json_object_get_type(value) == json_type_string else { throw WireError("\"\(name)\" holds something else than strings") }
-      return String(cString: json_object_get_string(value))
+      return text(value)
     }
 
     /// An array of exactly two integers.
@@ -160,7 +157,25 @@ package final class JSONDocument {
       guard numbers.allSatisfy({ json_object_get_type($0) == json_type_int }) else {
         throw WireError("\"\(name)\" holds something else than pairs of integers")
       }
-      return (json_object_get_int64(numbers[0]), json_object_get_int64(numbers[1]))
+      return (try exact(numbers[0], name), try exact(numbers[1], name))
     }
   }
+}
+
+/// A string with its NULs.
+private func text(_ value: OpaquePointer?) -> String {
+  let count = Int(json_object_get_string_len(value))
+  return json_object_get_string(value).withMemoryRebound(to: UInt8.self, capacity: count) {
+    String(decoding: UnsafeBufferPointer(start: $0, count: count), as: UTF8.self)
+  }
+}
+
+/// An integer as it was written. json-c bends what does not fit into 64 bits to the nearest that does; the smallest one is
+/// refused with them, since it cannot be told apart.
+private func exact(_ value: OpaquePointer?, _ name: String) throws(WireError) -> Int64 {
+  let integer = json_object_get_int64(value)
+  guard integer > .min, json_object_get_uint64(value) <= UInt64(Int64.max) else {
+    throw WireError("\"\(name)\" holds an integer of more than 64 bits")
+  }
+  return integer
 }

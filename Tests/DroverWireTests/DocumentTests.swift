@@ -101,6 +101,22 @@ import Testing
     #expect(throws: WireError.self) { try Confirmation(document: bytes(whole.replacing(part, with: damaged))) }
   }
 
+  // json-c bends an integer of more than 64 bits to the nearest that fits: a damaged front became the largest number there is, and the
+  // edge would have forgotten its whole outbox.
+  @Test(arguments: [
+    "99999999999999999999", "9223372036854775808", "18446744073709551615", "18446744073709551616",
+    "-9223372036854775809",
+  ])
+  func `an integer of more than 64 bits is refused, not bent`(number: String) {
+    for whole in [
+      #"{"v":1,"epoch":"3f","session":"s","at_us":5,"streams":{"stock":{"through":\#(number),"ahead":[]}}}"#,
+      #"{"v":1,"epoch":"3f","session":"s","at_us":5,"streams":{"stock":{"through":1,"ahead":[[3,\#(number)]]}}}"#,
+      #"{"v":1,"epoch":"3f","session":"s","at_us":\#(number),"streams":{}}"#,
+    ] {
+      #expect(throws: WireError.self) { try Confirmation(document: bytes(whole)) }
+    }
+  }
+
   @Test func `no beginning of a document is a document`() throws {
     let whole =
       #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"streams":{"stock":{"through":40,"ahead":[[42,50]]}}}"#
