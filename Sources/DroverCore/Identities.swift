@@ -16,10 +16,14 @@ package struct MachineID: Hashable, Sendable, Comparable, CustomStringConvertibl
   package init(_ text: String) throws(InvalidName) {
     let bytes = text.utf8
     guard let first = bytes.first, bytes.count <= 64, first.isASCIILetterOrDigit,
-      bytes.allSatisfy({ $0.isASCIILetterOrDigit || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-") })
+      bytes.allSatisfy({
+        $0.isASCIILetterOrDigit || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
+      })
     else {
       throw InvalidName(
-        message: "a machine is named by 1 to 64 letters, digits, dots, underscores and hyphens, beginning with a letter or digit")
+        message:
+          "a machine is named by 1 to 64 letters, digits, dots, underscores and hyphens, beginning with a letter or digit"
+      )
     }
     self.text = text
   }
@@ -41,7 +45,8 @@ package struct StreamName: Hashable, Sendable, Comparable, CustomStringConvertib
     }
     for scalar in text.unicodeScalars {
       // Wildcards and separators of topics [MQTT-4.7.1-1], and control characters [MQTT-1.5.4-2 and its remarks].
-      if scalar == "/" || scalar == "+" || scalar == "#" || scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) {
+      if scalar == "/" || scalar == "+" || scalar == "#" || scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
+      {
         throw InvalidName(message: "a stream's name holds no '/', '+', '#' and no control characters")
       }
     }

@@ -188,7 +188,8 @@ package struct Relay: Sendable {
 
   /// Returns the publication that the PUBACK answers, nil when it was none of the relay's.
   @discardableResult
-  package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication? {
+  package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication?
+  {
     guard var publication = inFlight.removeValue(forKey: token) else { return nil }
     guard reason == .success else {
       // A window full of frames may be refused in one breath: that is one attempt.

@@ -64,5 +64,7 @@ package enum Topic: Hashable, Sendable {
   }
 
   private static let unknown = InvalidName(
-    message: "no such topic; expected \(prefix)MACHINE/ and snapshot/STREAM, payload/STREAM, batch/STREAM, schema/STREAM or status")
+    message:
+      "no such topic; expected \(prefix)MACHINE/ and snapshot/STREAM, payload/STREAM, batch/STREAM, schema/STREAM or status"
+  )
 }

@@ -19,13 +19,15 @@ package final class AgentLock: Sendable {
     path = Self.path(for: database)
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
-      throw LockError(description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
+      throw LockError(
+        description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let owner = Self.owner(descriptor)
       close(descriptor)
       throw LockError(
-        description: "lock \(path): another Drover process\(owner.map { " (\($0))" } ?? "") works on this database; stop it first")
+        description:
+          "lock \(path): another Drover process\(owner.map { " (\($0))" } ?? "") works on this database; stop it first")
     }
     let text = "\(getpid())\n"
     ftruncate(descriptor, 0)

@@ -96,7 +96,8 @@ final class Statement {
 
   private func bytes(_ start: UnsafeRawPointer?, _ column: Int32) -> ArraySlice<UInt8> {
     // The length is asked for after the pointer: https://www.sqlite.org/c3ref/column_blob.html
-    ArraySlice(UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column))))
+    ArraySlice(
+      UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column))))
   }
 
   private func pointer(_ buffer: UnsafeRawBufferPointer) -> UnsafePointer<CChar> {

@@ -170,7 +170,9 @@ private struct EventFields {
 
   func event(needsSeq: Bool, raw: ArraySlice<UInt8>) throws(WireError) -> Event {
     guard let id, !id.isEmpty else { throw WireError("the event has no \"id\"") }
-    guard id.utf8.count <= Self.maximumIDBytes else { throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes") }
+    guard id.utf8.count <= Self.maximumIDBytes else {
+      throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes")
+    }
     if needsSeq, seq == nil || version == nil { throw WireError("the event has no \"seq\" and \"version\"") }
     switch (operation, content) {
     case (.put, .none): throw WireError("the event puts, and has no \"body\"")

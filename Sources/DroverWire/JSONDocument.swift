@@ -4,7 +4,9 @@
 private import CJSONC
 
 /// A JSON value under construction.
-package indirect enum JSON: Sendable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral {
+package indirect enum JSON: Sendable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
+  ExpressibleByBooleanLiteral
+{
   case null
   case bool(Bool)
   case integer(Int64)
@@ -72,7 +74,8 @@ package final class JSONDocument {
       json_object_put(parsed)
       let reason =
         outcome == json_tokener_success
-        ? "not an object" : outcome == json_tokener_continue ? "the text ends early" : String(cString: json_tokener_error_desc(outcome))
+        ? "not an object"
+        : outcome == json_tokener_continue ? "the text ends early" : String(cString: json_tokener_error_desc(outcome))
       throw WireError(reason, offset: json_tokener_get_parse_end(tokener))
     }
     root = parsed
@@ -139,12 +142,16 @@ package final class JSONDocument {
     fileprivate let name: String
 
     package func members() throws(WireError) -> Members {
-      guard json_object_get_type(value) == json_type_object else { throw WireError("\"\(name)\" holds something else than objects") }
+      guard json_object_get_type(value) == json_type_object else {
+        throw WireError("\"\(name)\" holds something else than objects")
+      }
       return Members(object: value, owner: owner)
     }
 
     package func string() throws(WireError) -> String {
-      guard json_object_get_type(value) == json_type_string else { throw WireError("\"\(name)\" holds something else than strings") }
+      guard json_object_get_type(value) == json_type_string else {
+        throw WireError("\"\(name)\" holds something else than strings")
+      }
       return text(value)
     }
 

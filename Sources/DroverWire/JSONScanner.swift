@@ -266,7 +266,9 @@ package struct JSONScanner {
     if index < source.endIndex, source[index] | 0x20 == UInt8(ascii: "e") {
       isReal = true
       index += 1
-      if index < source.endIndex, source[index] == UInt8(ascii: "+") || source[index] == UInt8(ascii: "-") { index += 1 }
+      if index < source.endIndex, source[index] == UInt8(ascii: "+") || source[index] == UInt8(ascii: "-") {
+        index += 1
+      }
       try readDigits()
     }
     if !isReal, !overflow {
@@ -317,7 +319,8 @@ package struct JSONScanner {
     let start = index
     try readObject { (name, scanner) throws(WireError) in
       let tag = String(decoding: name, as: UTF8.self)
-      guard value == nil, tag == "$blob" || tag == "$text" || tag == "$real", scanner.peek() == UInt8(ascii: "\"") else {
+      guard value == nil, tag == "$blob" || tag == "$text" || tag == "$real", scanner.peek() == UInt8(ascii: "\"")
+      else {
         throw scanner.fault("an object is no value of a column, but for $blob, $text and $real")
       }
       let text = String(decoding: try scanner.readString(), as: UTF8.self)

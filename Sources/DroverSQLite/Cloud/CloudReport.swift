@@ -82,7 +82,9 @@ package struct CloudReport: Sendable {
       database, sql: "SELECT count(*) FROM \(quoted(stream)) WHERE \(column) = ?", arguments: [machine])!
   }
 
-  private static func deadLetters(_ condition: String, _ arguments: StatementArguments, _ database: Database) throws -> Int {
+  private static func deadLetters(_ condition: String, _ arguments: StatementArguments, _ database: Database) throws
+    -> Int
+  {
     try Int.fetchOne(
       database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter \(condition)", arguments: arguments)!
   }

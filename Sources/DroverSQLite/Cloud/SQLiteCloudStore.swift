@@ -53,7 +53,8 @@ package final class SQLiteCloudStore: CloudStore {
 
   /// Opens the store, and makes it where there is none.
   /// - Throws: `CloudStoreError` with what to do.
-  package init(path: String, limits: Limits = Limits(), now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws {
+  package init(path: String, limits: Limits = Limits(), now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws
+  {
     self.limits = limits
     self.now = now
     var configuration = Configuration()
@@ -69,7 +70,9 @@ package final class SQLiteCloudStore: CloudStore {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)
     } catch let error as DatabaseError {
-      throw CloudStoreError(description: "open \(path): \(error.explanation); `store:` names a SQLite file in a folder that can be written to")
+      throw CloudStoreError(
+        description:
+          "open \(path): \(error.explanation); `store:` names a SQLite file in a folder that can be written to")
     }
   }
 
@@ -192,7 +195,9 @@ private struct Transaction: CloudTransaction {
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine) { return reason }
+      if let reason = try shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine) {
+        return reason
+      }
       for (position, column) in schema.columns.enumerated() {
         try database.execute(
           sql: """
@@ -246,7 +251,8 @@ private struct Transaction: CloudTransaction {
       return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
     }
     guard primaryKey.dropFirst().elementsEqual(schema.key.map({ schema.columns[$0].name.lowercased() })) else {
-      return "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
+      return
+        "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
     }
     let present = Set(try database.columnNames(of: stream.text).map { $0.lowercased() })
     for column in schema.columns where !present.contains(column.name.lowercased()) {
@@ -261,7 +267,8 @@ private struct Transaction: CloudTransaction {
     // SQLite's table names ignore case, so two streams that differ in case alone would share a table.
     guard
       let row = try Row.fetchOne(
-        database, sql: "SELECT stream, kind, form FROM drover_sink WHERE lower(stream) = lower(?)", arguments: [stream.text]),
+        database, sql: "SELECT stream, kind, form FROM drover_sink WHERE lower(stream) = lower(?)",
+        arguments: [stream.text]),
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
     let form = SQLiteCloudStore.SinkForm(kind: kind, isTable: row["form"] == "table")
@@ -318,7 +325,8 @@ private struct Transaction: CloudTransaction {
     let digest = Int64(bitPattern: hash.state)
     let now = store.now()
     try database.execute(
-      sql: "UPDATE drover_dead_letter SET count = count + 1, last_at = ? WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
+      sql:
+        "UPDATE drover_dead_letter SET count = count + 1, last_at = ? WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
       arguments: [now, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
     guard database.changesCount == 0 else { return }
     try database.execute(

@@ -194,10 +194,15 @@ final class SinkTable {
   /// A column as the source declares it. The type is text from a machine, so only what a type can be made of passes; for anything
   /// else stands the affinity, which is all that SQLite would take from it.
   static func definition(_ column: DroverCore.Column) -> String {
-    let harmless = column.declaredType.utf8.count <= 64 && column.declaredType.unicodeScalars.allSatisfy {
-      ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0) || " _(),".unicodeScalars.contains($0)
-    }
-    let reserved = ["primary", "not", "null", "unique", "check", "default", "collate", "references", "generated", "as", "constraint"]
+    let harmless =
+      column.declaredType.utf8.count <= 64
+      && column.declaredType.unicodeScalars.allSatisfy {
+        ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0)
+          || " _(),".unicodeScalars.contains($0)
+      }
+    let reserved = [
+      "primary", "not", "null", "unique", "check", "default", "collate", "references", "generated", "as", "constraint",
+    ]
     let words = column.declaredType.lowercased().split { !$0.isLetter }.map(String.init)
     if harmless, !words.contains(where: reserved.contains) {
       return "\(quoted(column.name)) \(column.declaredType)"

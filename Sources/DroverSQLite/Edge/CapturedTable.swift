@@ -41,7 +41,9 @@ struct CapturedTable: Equatable {
     let name: String = entry["name"]
     guard type == "table" else {
       throw CaptureRefusal(
-        description: "\(name) is a \(type), and changes of a \(type) cannot be seen by triggers; name the tables behind it instead")
+        description:
+          "\(name) is a \(type), and changes of a \(type) cannot be seen by triggers; name the tables behind it instead"
+      )
     }
     let hasRowid = (entry["wr"] as Int) == 0
     let rows = try Row.fetchAll(
@@ -63,7 +65,8 @@ struct CapturedTable: Equatable {
     let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains($0) } : nil
     if key.isEmpty {
       guard let rowidName else {
-        throw CaptureRefusal(description: "\(name) has no primary key, and its columns hide the rowid; give it a primary key")
+        throw CaptureRefusal(
+          description: "\(name) has no primary key, and its columns hide the rowid; give it a primary key")
       }
       columns.insert(DroverCore.Column(name: StreamSchema.rowidColumn, declaredType: "INTEGER"), at: 0)
       expressions.insert(rowidName, at: 0)
@@ -71,7 +74,8 @@ struct CapturedTable: Equatable {
       key = [(1, 0)]
     }
     if let syncedColumn, !names.contains(syncedColumn.lowercased()) {
-      throw CaptureRefusal(description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
+      throw CaptureRefusal(
+        description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
     }
     let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)
     do throws(InvalidName) {
@@ -91,7 +95,8 @@ struct CapturedTable: Equatable {
     var uniques: [[UniquePart]] = []
     var blind: [String] = []
     let indexes = try Row.fetchAll(
-      database, sql: "SELECT name, origin, partial FROM pragma_index_list(?) WHERE \"unique\" ORDER BY name", arguments: [table])
+      database, sql: "SELECT name, origin, partial FROM pragma_index_list(?) WHERE \"unique\" ORDER BY name",
+      arguments: [table])
     for index in indexes {
       let name: String = index["name"]
       let columns = try Row.fetchAll(
@@ -129,7 +134,9 @@ struct CapturedTable: Equatable {
   /// Conflict clauses are of no use here: the outer statement's takes their place (https://www.sqlite.org/lang_createtrigger.html).
   func triggers(stream: Int) -> [(name: String, sql: String)] {
     let table = quoted(name)
-    func make(_ event: String, _ timing: String, when: String = "", _ statements: [String]) -> (name: String, sql: String) {
+    func make(_ event: String, _ timing: String, when: String = "", _ statements: [String]) -> (
+      name: String, sql: String
+    ) {
       let name = "drover_\(stream)_\(event)"
       let body = statements.map { "  \($0);\n" }.joined()
       return (name, "CREATE TRIGGER \(name) \(timing) ON \(table)\(when) BEGIN\n\(body)END")
@@ -144,7 +151,9 @@ struct CapturedTable: Equatable {
     let slipsThrough = hasRowid && syncedIndex != nil
 
     if schema.kind == .payload {
-      let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
+      let changed = [
+        entry(stream, "put", "NEW"), supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)",
+      ]
       return [
         make("insert", "AFTER INSERT", [entry(stream, "put", "NEW")]),
         make("update", update, changed),
@@ -162,11 +171,15 @@ struct CapturedTable: Equatable {
     ]
       + uniques.enumerated().flatMap { index, parts in
         let others = "FROM \(table) AS displaced WHERE \(sameParts(parts))"
-        let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(separator: " OR ")
+        let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(
+          separator: " OR ")
         return [
-          make("displace\(index + 1)_insert", "BEFORE INSERT", when: " WHEN EXISTS (SELECT 1 \(others))", displace(stream, others)),
           make(
-            "displace\(index + 1)_update", "BEFORE UPDATE", when: " WHEN EXISTS (SELECT 1 \(others) AND (\(notItself)))",
+            "displace\(index + 1)_insert", "BEFORE INSERT", when: " WHEN EXISTS (SELECT 1 \(others))",
+            displace(stream, others)),
+          make(
+            "displace\(index + 1)_update", "BEFORE UPDATE",
+            when: " WHEN EXISTS (SELECT 1 \(others) AND (\(notItself)))",
             displace(stream, others + " AND (\(notItself))")),
         ]
       }

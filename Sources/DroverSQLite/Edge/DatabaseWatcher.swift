@@ -38,7 +38,9 @@ package final class DatabaseWatcher: Sendable {
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: MemoryLayout<inotify_event>.alignment)
     defer { buffer.deallocate() }
     while true {
-      var waiting = [pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: stop, events: Int16(POLLIN), revents: 0)]
+      var waiting = [
+        pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
+      ]
       guard poll(&waiting, 2, -1) >= 0 || errno == EINTR else { return }
       if waiting[1].revents != 0 { return }
       var isOurs = false
@@ -46,7 +48,8 @@ package final class DatabaseWatcher: Sendable {
         var offset = 0
         while offset < count {
           let event = (buffer + offset).assumingMemoryBound(to: inotify_event.self)
-          let name = String(cString: (buffer + offset + MemoryLayout<inotify_event>.size).assumingMemoryBound(to: CChar.self))
+          let name = String(
+            cString: (buffer + offset + MemoryLayout<inotify_event>.size).assumingMemoryBound(to: CChar.self))
           // A full queue of events tells nothing of names, so it counts.
           if event.pointee.mask & UInt32(IN_Q_OVERFLOW) != 0 || names.contains(name) { isOurs = true }
           offset += MemoryLayout<inotify_event>.size + Int(event.pointee.len)

@@ -20,7 +20,8 @@ extension EdgeDatabase {
           guard schemaVersion == -1 else {
             // Under the same epoch the numbers would begin anew, and the cloud would take new events for ones it has.
             throw EdgeStoreError.failed(
-              "look at the tables: Drover's own are gone from the database since the agent was started; start the agent again")
+              "look at the tables: Drover's own are gone from the database since the agent was started; start the agent again"
+            )
           }
           try database.execute(sql: Bookkeeping.tables)
           try database.execute(sql: Bookkeeping.keyIndex(columns: Bookkeeping.initialKeyColumns))
@@ -44,7 +45,8 @@ extension EdgeDatabase {
     let format = try Int.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'format'") ?? 0
     guard format == Bookkeeping.format else {
       throw EdgeStoreError.failed(
-        "attach: Drover's tables here have format \(format), and this version knows format \(Bookkeeping.format); use the version of Drover that made them")
+        "attach: Drover's tables here have format \(format), and this version knows format \(Bookkeeping.format); use the version of Drover that made them"
+      )
     }
   }
 
@@ -68,7 +70,8 @@ extension EdgeDatabase {
         }
       }
       attached.append(
-        EdgeStream(number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema))
+        EdgeStream(
+          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema))
     }
     try putTriggers(wanted, database)
     for stream in attached { try noteSchema(stream, database) }
@@ -82,18 +85,21 @@ extension EdgeDatabase {
   /// The stream's number, which stays the same while the database is attached.
   private func number(of declaration: StreamDeclaration, _ database: Database) throws -> Int {
     if let row = try Row.fetchOne(
-      database, sql: "SELECT number, kind, table_name FROM drover_stream WHERE name = ?", arguments: [declaration.name.text])
+      database, sql: "SELECT number, kind, table_name FROM drover_stream WHERE name = ?",
+      arguments: [declaration.name.text])
     {
       let kind: String = row["kind"]
       let table: String? = row["table_name"]
       guard kind == declaration.kind.rawValue, table?.lowercased() == declaration.table?.lowercased() else {
         throw EdgeStoreError.failed(
-          "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name")
+          "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name"
+        )
       }
       return row["number"]
     }
     try database.execute(
-      sql: "INSERT INTO drover_stream (number, name, kind, table_name) SELECT ifnull(max(number), 0) + 1, ?, ?, ? FROM drover_stream",
+      sql:
+        "INSERT INTO drover_stream (number, name, kind, table_name) SELECT ifnull(max(number), 0) + 1, ?, ?, ? FROM drover_stream",
       arguments: [declaration.name.text, declaration.kind.rawValue, declaration.table])
     return Int(database.lastInsertedRowID)
   }
@@ -114,7 +120,9 @@ extension EdgeDatabase {
       sql: "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'drover_[0-9]*_*'")
     var present: [String: String] = [:]
     for row in rows { present[row["name"]] = row["sql"] }
-    for (name, sql) in present where wanted[name]?.sql != sql { try database.execute(sql: "DROP TRIGGER \(quoted(name))") }
+    for (name, sql) in present where wanted[name]?.sql != sql {
+      try database.execute(sql: "DROP TRIGGER \(quoted(name))")
+    }
     var uncaptured: Set<Int> = []
     for (name, trigger) in wanted where present[name] != trigger.sql {
       try database.execute(sql: trigger.sql)
@@ -143,14 +151,18 @@ extension EdgeDatabase {
   private func warnOfTablesWithoutKey(_ captured: [Int: CapturedTable]) throws {
     for (number, table) in captured
     where tables[number] != table && table.schema.columns[0].name == StreamSchema.rowidColumn {
-      warn("capture \(table.name): it has no primary key, so its rows are known by their rowid, which VACUUM may change; give it one if you can")
+      warn(
+        "capture \(table.name): it has no primary key, so its rows are known by their rowid, which VACUUM may change; give it one if you can"
+      )
     }
   }
 
   private func warnOfBlindIndexes(_ captured: [Int: CapturedTable]) {
-    for (number, table) in captured where tables[number]?.blindIndexes != table.blindIndexes && !table.blindIndexes.isEmpty {
+    for (number, table) in captured
+    where tables[number]?.blindIndexes != table.blindIndexes && !table.blindIndexes.isEmpty {
       warn(
-        "capture \(table.name): rows that a REPLACE removes through \(table.blindIndexes.joined(separator: ", ")), a unique index with a condition or an expression, are seen only with PRAGMA recursive_triggers = ON")
+        "capture \(table.name): rows that a REPLACE removes through \(table.blindIndexes.joined(separator: ", ")), a unique index with a condition or an expression, are seen only with PRAGMA recursive_triggers = ON"
+      )
     }
   }
 

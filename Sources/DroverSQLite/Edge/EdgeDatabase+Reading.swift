@@ -21,7 +21,9 @@ extension EdgeDatabase {
 
     let newest = try prepared(
       "SELECT max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)) FROM drover_clock", database)
-    guard try newest.step() else { throw EdgeStoreError.failed("read the outbox: drover_clock is empty; detach and attach again") }
+    guard try newest.step() else {
+      throw EdgeStoreError.failed("read the outbox: drover_clock is empty; detach and attach again")
+    }
     let lastSeq = newest.integer(0)
     newest.reset()
 
@@ -121,15 +123,19 @@ extension EdgeDatabase {
   package func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
     try access { database in
       try database.inTransaction(.immediate) {
-        guard let number = try Int.fetchOne(
-          database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
+        guard
+          let number = try Int.fetchOne(
+            database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
         else { return .commit }
-        if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) { return .commit }
+        if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) {
+          return .commit
+        }
         try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [number])
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [number])
         return .commit
       }
-      hasBackfill = try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+      hasBackfill =
+        try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
       return hasBackfill
     }
   }
@@ -181,7 +187,8 @@ extension EdgeDatabase {
       }
     }
     guard count > 0 else { return false }
-    let remember = try prepared("INSERT OR REPLACE INTO drover_backfill (stream, part, value) VALUES (?, ?, ?)", database)
+    let remember = try prepared(
+      "INSERT OR REPLACE INTO drover_backfill (stream, part, value) VALUES (?, ?, ?)", database)
     for (part, value) in cursor.enumerated() {
       remember.bind(Int64(stream), at: 1)
       remember.bind(Int64(part), at: 2)

@@ -74,7 +74,9 @@ package final class EdgeDatabase: EdgeStore {
       throw EdgeStoreError.failed(
         "open \(path): there is no such file; start the app that makes its database first, or correct `database:`")
     }
-    if isFolder.boolValue { throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file") }
+    if isFolder.boolValue {
+      throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
+    }
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     // Drover's own writes must not cascade through the app's tables.
@@ -122,7 +124,10 @@ package final class EdgeDatabase: EdgeStore {
         for (stream, set) in settlement.synced {
           for interval in set.intervals {
             try flag(stream, interval, database)
-            try bind("UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0", interval, stream, database).run()
+            try bind(
+              "UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0", interval,
+              stream, database
+            ).run()
           }
         }
         if settlement.confirmed.values.contains(where: { !$0.isEmpty }) { try forget(settlement.confirmed, database) }
@@ -144,7 +149,9 @@ package final class EdgeDatabase: EdgeStore {
       var count = 0
       for interval in set.intervals {
         try flag(stream, interval, database)
-        count += try bind("DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?", interval, stream, database).run()
+        count += try bind(
+          "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?", interval, stream, database
+        ).run()
       }
       guard count > 0 else { continue }
       let statement = try prepared("UPDATE drover_stream SET confirmed = confirmed + ? WHERE number = ?", database)
@@ -176,7 +183,9 @@ package final class EdgeDatabase: EdgeStore {
         try update.run()
       }
     } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-      warn("set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(error.explanation)); the events travel all the same")
+      warn(
+        "set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(error.explanation)); the events travel all the same"
+      )
     }
   }
 

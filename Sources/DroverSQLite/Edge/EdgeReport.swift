@@ -43,7 +43,8 @@ package struct EdgeReport: Sendable {
             """
         ).map { row in
           Stream(
-            name: row["name"], kind: row["kind"], table: row["table_name"], pending: row["pending"], synced: row["synced"],
+            name: row["name"], kind: row["kind"], table: row["table_name"], pending: row["pending"],
+            synced: row["synced"],
             confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running")
         }
         return EdgeReport(

@@ -38,7 +38,8 @@ package final class Intake {
         var refusals: [String?] = []
         try database.inTransaction(.immediate) {
           let insert =
-            try statement ?? Statement(database, "INSERT INTO drover_intake (stream, local_id, body) VALUES (?1, ?2, ?3)")
+            try statement
+            ?? Statement(database, "INSERT INTO drover_intake (stream, local_id, body) VALUES (?1, ?2, ?3)")
           statement = insert
           insert.bind(stream, at: 1)
           for (localID, body) in events {
