@@ -409,7 +409,6 @@ import Testing
     ("CREATE TABLE a (x); CREATE VIEW t AS SELECT * FROM a", "t is a view"),
     ("CREATE VIRTUAL TABLE t USING fts5(x)", "t is a virtual"),
     ("CREATE TABLE t (rowid, _rowid_, oid)", "hide the rowid"),
-    ("CREATE TABLE t (id INTEGER PRIMARY KEY, machine_id)", "reserved"),
     ("CREATE TABLE t (id INTEGER PRIMARY KEY, Drover_Version)", "reserved"),
   ])
   func `what cannot be captured is refused with the reason, and nothing of Drover's stays behind`(
