@@ -14,6 +14,7 @@ extension EdgeDatabase {
 
   func attach() throws(EdgeStoreError) {
     try access { database in
+      var attached: Attached?
       // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
       try database.inTransaction(.immediate) {
         if try !database.tableExists("drover_outbox") {
@@ -30,10 +31,17 @@ extension EdgeDatabase {
             arguments: [Bookkeeping.format, epoch.text])
         }
         try checkFormat(database)
-        epoch = try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "")
-        try attachStreams(database)
+        attached = try attachStreams(database)
         return .commit
       }
+      // Only what is committed is so: the commit may meet a lock of the app's.
+      guard let attached else { return }
+      warnOfTablesWithoutKey(attached.tables)
+      warnOfBlindIndexes(attached.tables)
+      epoch = attached.epoch
+      streams = attached.streams
+      tables = attached.tables
+      keyColumns = attached.keyColumns
       statements = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       hasBackfill =
@@ -50,7 +58,15 @@ extension EdgeDatabase {
     }
   }
 
-  private func attachStreams(_ database: Database) throws {
+  /// What attaching found and made.
+  private struct Attached {
+    var epoch: Epoch
+    var streams: [EdgeStream]
+    var tables: [Int: CapturedTable]
+    var keyColumns: Int
+  }
+
+  private func attachStreams(_ database: Database) throws -> Attached {
     var attached: [EdgeStream] = []
     var captured: [Int: CapturedTable] = [:]
     var wanted: [String: (stream: Int, sql: String)] = [:]
@@ -75,11 +91,10 @@ extension EdgeDatabase {
     }
     try putTriggers(wanted, database)
     for stream in attached { try noteSchema(stream, database) }
-    try warnOfTablesWithoutKey(captured)
-    warnOfBlindIndexes(captured)
-    streams = attached
-    tables = captured
-    keyColumns = try database.columnNames(of: "drover_outbox").count { $0.hasPrefix("key") }
+    return Attached(
+      epoch: try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? ""),
+      streams: attached, tables: captured,
+      keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") })
   }
 
   /// The stream's number, which stays the same while the database is attached.
@@ -148,7 +163,7 @@ extension EdgeDatabase {
     try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE number = ?", arguments: [stream])
   }
 
-  private func warnOfTablesWithoutKey(_ captured: [Int: CapturedTable]) throws {
+  private func warnOfTablesWithoutKey(_ captured: [Int: CapturedTable]) {
     for (number, table) in captured
     where tables[number] != table && table.schema.columns[0].name == StreamSchema.rowidColumn {
       warn(
