@@ -121,6 +121,7 @@ package final class EdgeDatabase: EdgeStore {
   package func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try access { database in
       try database.inTransaction(.immediate) {
+        try checkSchema(database)
         for (stream, set) in settlement.synced {
           for interval in set.intervals {
             try flag(stream, interval, database)
