@@ -39,7 +39,7 @@ import Testing
       columns: ["rowid", "id", "a", "u", "synced"], key: ["rowid"]),
   ]
 
-  @Test(arguments: shapes, 1...6)
+  @Test(arguments: shapes, 1...3)
   func `the replica equals the table`(shape: Shape, seed: Int) throws {
     let app = try AppDatabase("CREATE TABLE \(shape.table)")
     try app.run("PRAGMA synchronous = OFF")
