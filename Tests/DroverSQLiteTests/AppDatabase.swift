@@ -9,14 +9,14 @@ import GRDBSQLite
 
 /// The app and its database file. The folder goes when the test lets go of it.
 final class AppDatabase {
-  let folder: URL
+  let folder: String
   let path: String
   let connection: DatabaseQueue
 
   init(_ schema: String = "", journalMode: String = "delete") throws {
-    folder = FileManager.default.temporaryDirectory.appending(path: "drover-test-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    path = folder.appending(path: "app.db").path
+    folder = FileManager.default.temporaryDirectory.appending(path: "drover-test-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    path = folder + "/app.db"
     connection = try Self.connect(path)
     try run("PRAGMA journal_mode = \(journalMode)")
     try run(schema)
@@ -24,7 +24,7 @@ final class AppDatabase {
 
   deinit {
     try? connection.close()
-    try? FileManager.default.removeItem(at: folder)
+    try? FileManager.default.removeItem(atPath: folder)
   }
 
   /// Another connection, as an app makes it that knows nothing of Drover: what is locked fails at once.
@@ -34,6 +34,10 @@ final class AppDatabase {
     configuration.allowsUnsafeTransactions = true
     return try DatabaseQueue(path: path, configuration: configuration)
   }
+
+  /// A path in the same folder.
+  func file(_ name: String) -> String { folder + "/" + name }
+  func exists(_ name: String) -> Bool { FileManager.default.fileExists(atPath: file(name)) }
 
   func run(_ sql: String) throws {
     try connection.inDatabase { try $0.execute(sql: sql) }
@@ -223,6 +227,17 @@ enum Python {
     process.waitUntilExit()
     guard process.terminationStatus == 0 else { throw PythonFailure(output: text) }
     return text.trimmingCharacters(in: .newlines)
+  }
+
+  /// The first line that a process prints.
+  static func readLine(_ output: Pipe) -> String {
+    var line: [UInt8] = []
+    var byte: UInt8 = 0
+    while true {
+      let count = read(output.fileHandleForReading.fileDescriptor, &byte, 1)
+      if count == 1, byte != UInt8(ascii: "\n") { line.append(byte) } else if count >= 0 || errno != EINTR { break }
+    }
+    return String(decoding: line, as: UTF8.self)
   }
 
   /// FileHandle gives up when a signal interrupts it.

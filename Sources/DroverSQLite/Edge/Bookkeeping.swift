@@ -94,19 +94,25 @@ enum Bookkeeping {
     END;
     """
 
+  /// In a query of sqlite_master: the triggers that CapturedTable makes, which are named after the stream's number and speak of the outbox.
+  static let isCapture = "name GLOB 'drover_[0-9]*_*' AND sql LIKE '%drover_outbox%'"
+
   /// Finds the older entry of a key that a newer one supersedes.
   static func keyIndex(columns: Int) -> String {
     let keys = (0..<columns).map(keyColumn).joined(separator: ", ")
     return "CREATE INDEX drover_outbox_key ON drover_outbox (stream, \(keys)) WHERE body IS NULL"
   }
 
-  /// Everything of Drover's in a database, in an order in which it can be dropped.
+  /// Everything of Drover's in a database, in an order in which it can be dropped. Only what Drover makes: the app may have named
+  /// something drover_… too.
   static func dropStatements(_ database: Database) throws -> [String] {
     try Row.fetchAll(
       database,
       sql: """
         SELECT type, name FROM sqlite_master
-         WHERE name LIKE 'drover\\_%' ESCAPE '\\' AND type IN ('trigger', 'view', 'index', 'table') AND sql IS NOT NULL
+         WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
+                        'drover_kept', 'drover_next', 'drover_intake', 'drover_intake_insert')
+            OR type = 'trigger' AND \(isCapture)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name
         """
     ).map { row in

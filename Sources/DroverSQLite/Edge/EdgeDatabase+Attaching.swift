@@ -132,7 +132,7 @@ extension EdgeDatabase {
   private func putTriggers(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
     let rows = try Row.fetchAll(
       database,
-      sql: "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'drover_[0-9]*_*'")
+      sql: "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND \(Bookkeeping.isCapture)")
     var present: [String: String] = [:]
     for row in rows { present[row["name"]] = row["sql"] }
     for (name, sql) in present where wanted[name]?.sql != sql {
