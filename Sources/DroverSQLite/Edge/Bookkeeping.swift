@@ -83,7 +83,9 @@ enum Bookkeeping {
       SELECT RAISE(ABORT, 'drover_intake: no such stream; name one that the edge configuration lists without a table')
        WHERE NOT EXISTS (SELECT 1 FROM drover_stream WHERE name = NEW.stream AND table_name IS NULL);
       SELECT RAISE(ABORT, 'drover_intake: body is not JSON text')
-       WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body);
+       WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body)
+             -- json_valid() looks no further than a NUL.
+             OR instr(NEW.body, char(0));
       INSERT INTO drover_outbox (seq, stream, op, version, key, body)
         SELECT next.seq, stream.number, 'put', next.version,
                ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
