@@ -175,18 +175,21 @@ package final class EdgeDatabase: EdgeStore {
       """, interval, stream, database)
     defer { entries.reset() }
     let column = quoted(table.schema.columns[flag].name)
+    // OR ABORT: a constraint of the app's may say ON CONFLICT REPLACE, which would delete a row, or ROLLBACK.
     let update = try prepared(
-      "UPDATE \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
+      "UPDATE OR ABORT \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
         + table.keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND "), database)
-    do {
-      while try entries.step() {
-        for index in keys.indices { update.bind(entries.value(Int32(index)), at: Int32(index + 1)) }
+    var refusal: DatabaseError?
+    while try entries.step() {
+      for index in keys.indices { update.bind(entries.value(Int32(index)), at: Int32(index + 1)) }
+      do {
         try update.run()
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+        refusal = error
       }
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-      warn(
-        "set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(error.explanation)); the events travel all the same"
-      )
+    }
+    if let refusal {
+      warn("set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(refusal.explanation)); the events travel all the same")
     }
   }
 
