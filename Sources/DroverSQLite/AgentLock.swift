@@ -24,7 +24,7 @@ package final class AgentLock: Sendable {
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let owner = Self.owner(descriptor)
-      close(descriptor)
+      // Thrown from here, the finished object is released as any other: deinit closes the descriptor.
       throw LockError(
         description:
           "lock \(path): another Drover process\(owner.map { " (\($0))" } ?? "") works on this database; stop it first")
@@ -34,7 +34,7 @@ package final class AgentLock: Sendable {
     _ = text.withCString { write(descriptor, $0, strlen($0)) }
   }
 
-  deinit { close(descriptor) }
+  deinit { if descriptor >= 0 { close(descriptor) } }
 
   /// Removes the file; for `detach`, which leaves nothing behind.
   package func removeFile() { unlink(path) }

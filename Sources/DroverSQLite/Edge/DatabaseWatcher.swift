@@ -14,10 +14,19 @@ package final class DatabaseWatcher: Sendable {
     let url = URL(fileURLWithPath: path).resolvingSymlinksInPath()
     inotify = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
     var ends: [Int32] = [0, 0]
-    guard inotify >= 0, pipe(&ends) == 0 else { return nil }
+    guard inotify >= 0 else { return nil }
+    guard pipe(&ends) == 0 else {
+      close(inotify)
+      return nil
+    }
     stopPipe = (ends[0], ends[1])
     let mask = UInt32(IN_MODIFY) | UInt32(IN_CREATE) | UInt32(IN_DELETE) | UInt32(IN_MOVED_TO)
-    guard inotify_add_watch(inotify, url.deletingLastPathComponent().path, mask) >= 0 else { return nil }
+    guard inotify_add_watch(inotify, url.deletingLastPathComponent().path, mask) >= 0 else {
+      // The other end of the pipe is closed by deinit, as everything is stored by now.
+      close(inotify)
+      close(ends[0])
+      return nil
+    }
     // The watch is on the folder, where other files may be busy too.
     let names = Set(["", "-wal", "-journal"].map { url.lastPathComponent + $0 })
     let descriptor = inotify

@@ -1,0 +1,177 @@
+import DroverSQLite
+import Foundation
+import Testing
+
+@Suite(.serialized) struct DatabaseWatcherTests {
+  // The watcher only wakes; whether there is something new is asked of the database. So each test awaits the wake.
+  @Test(arguments: ["delete", "truncate", "persist", "wal"])
+  func `a commit of another process wakes`(mode: String) async throws {
+    let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)", journalMode: mode)
+    let (wakes, waker) = AsyncStream.makeStream(of: Void.self)
+    let watcher = try #require(DatabaseWatcher(path: app.path) { waker.yield() })
+    var iterator = wakes.makeAsyncIterator()
+    let path = app.path
+    for id in 1...3 {
+      let writing = Background {
+        try Python.run(
+          """
+          connection = sqlite3.connect(sys.argv[1])
+          connection.execute("PRAGMA journal_mode = \(mode)")
+          connection.execute("INSERT INTO t VALUES (\(id))")
+          connection.commit()
+          """, path)
+      }
+      await iterator.next()
+      try writing.wait()
+    }
+    withExtendedLifetime(watcher) {}
+  }
+
+  @Test func `a link to the database is followed`() async throws {
+    let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    let other = try AppDatabase()
+    let link = other.file("link.db")
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: app.path)
+    let (wakes, waker) = AsyncStream.makeStream(of: Void.self)
+    let watcher = try #require(DatabaseWatcher(path: link) { waker.yield() })
+    try app.run("INSERT INTO t VALUES (1)")
+    var iterator = wakes.makeAsyncIterator()
+    await iterator.next()
+    withExtendedLifetime(watcher) {}
+  }
+
+  @Test func `other files of the folder wake nobody`() async throws {
+    let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    let (wakes, waker) = AsyncStream.makeStream(of: Void.self)
+    let count = Counter()
+    let watcher = try #require(
+      DatabaseWatcher(path: app.path) {
+        count.raise(); waker.yield()
+      })
+    for name in ["app.db2", "app", "app.db-drover.lock", "x-app.db", "app.db-shm"] {
+      try Data([1, 2, 3]).write(to: URL(fileURLWithPath: app.file(name)))
+    }
+    try await Self.settle(app)
+    #expect(count.value == 0)
+    try app.run("INSERT INTO t VALUES (1)")
+    var iterator = wakes.makeAsyncIterator()
+    await iterator.next()
+    #expect(count.value > 0)
+    withExtendedLifetime(watcher) {}
+  }
+
+  /// A second watcher on a marker file in the same folder: once it has seen the marker, the first has had its turn at what came before.
+  private static func settle(_ app: AppDatabase) async throws {
+    let (wakes, waker) = AsyncStream.makeStream(of: Void.self)
+    let marker = app.file("marker")
+    let watcher = try #require(DatabaseWatcher(path: marker) { waker.yield() })
+    try Data([1]).write(to: URL(fileURLWithPath: marker))
+    var iterator = wakes.makeAsyncIterator()
+    await iterator.next()
+    withExtendedLifetime(watcher) {}
+  }
+
+  // What could not be watched left its inotify instance open, of which a user has 128.
+  @Test func `a folder that is not there gives no watcher, and nothing stays open`() throws {
+    let before = try openDescriptors("anon_inode:inotify")
+    for _ in 0..<20 { #expect(DatabaseWatcher(path: "/nowhere/app.db") {} == nil) }
+    #expect(try openDescriptors("anon_inode:inotify") == before)
+  }
+}
+
+@Suite struct AgentLockTests {
+  @Test func `a second taker is refused with the process that has it`() throws {
+    let app = try AppDatabase()
+    let lock = try AgentLock(database: app.path)
+    #expect { try AgentLock(database: app.path) } throws: {
+      "\($0)".contains("(\(ProcessInfo.processInfo.processIdentifier))")
+    }
+    #expect(AgentLock.holder(database: app.path) == ProcessInfo.processInfo.processIdentifier)
+    withExtendedLifetime(lock) {}
+  }
+
+  // The refused taker closed its descriptor twice: once itself, and once when the half-made lock was released. In between another
+  // thread may have been given that number for its database.
+  @Test func `a refused taker closes its own descriptor and nobody else's`() throws {
+    let app = try AppDatabase()
+    let lock = try AgentLock(database: app.path)
+    let closing = Counter()
+    let stop = Counter()
+    // Opens and closes all the time: a close of a number that is not open any more hits one of these.
+    let path = app.path
+    let others = (0..<2).map { _ in
+      Background {
+        while stop.value == 0 {
+          let descriptor = open(path, O_RDONLY)
+          sched_yield()
+          if close(descriptor) != 0 { closing.raise() }
+        }
+      }
+    }
+    for _ in 0..<500 { #expect(throws: LockError.self) { try AgentLock(database: path) } }
+    stop.raise()
+    for other in others { try other.wait() }
+    #expect(closing.value == 0)
+    withExtendedLifetime(lock) {}
+  }
+
+  @Test func `it is free again when its holder lets go`() throws {
+    let app = try AppDatabase()
+    do { _ = try AgentLock(database: app.path) }
+    #expect(AgentLock.holder(database: app.path) == nil)
+    let lock = try AgentLock(database: app.path)
+    withExtendedLifetime(lock) {}
+  }
+
+  @Test func `another process that holds it is named, and its death frees it`() throws {
+    let app = try AppDatabase()
+    do { _ = try AgentLock(database: app.path) }
+    let holder = Process()
+    holder.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    holder.arguments = [
+      "python3", "-c",
+      """
+      import fcntl, os, sys
+      file = open(sys.argv[1], "r+")
+      fcntl.flock(file, fcntl.LOCK_EX)
+      file.truncate(0); file.write(f"{os.getpid()}\\n"); file.flush()
+      print("held", flush=True)
+      sys.stdin.read()
+      """, app.path + "-drover.lock",
+    ]
+    let (input, output) = (Pipe(), Pipe())
+    holder.standardInput = input
+    holder.standardOutput = output
+    try holder.run()
+    #expect(Python.readLine(output) == "held")
+    #expect(AgentLock.holder(database: app.path) == holder.processIdentifier)
+    #expect { try AgentLock(database: app.path) } throws: { "\($0)".contains("(\(holder.processIdentifier))") }
+    kill(holder.processIdentifier, SIGKILL)
+    holder.waitUntilExit()
+    #expect(AgentLock.holder(database: app.path) == nil)
+    #expect(throws: Never.self) { try AgentLock(database: app.path) }
+  }
+
+  @Test func `nobody holds what was never locked, and asking makes no file`() throws {
+    let app = try AppDatabase()
+    #expect(AgentLock.holder(database: app.path) == nil)
+    #expect(!FileManager.default.fileExists(atPath: app.path + "-drover.lock"))
+  }
+
+  @Test func `a folder that cannot be written to is said so`() {
+    #expect { try AgentLock(database: "/nowhere/app.db") } throws: { "\($0)".contains("has to be writable") }
+  }
+
+  @Test func `detaching takes the file away`() throws {
+    let app = try AppDatabase()
+    let lock = try AgentLock(database: app.path)
+    lock.removeFile()
+    #expect(!FileManager.default.fileExists(atPath: app.path + "-drover.lock"))
+  }
+}
+
+/// How many descriptors of this process lead to a target.
+private func openDescriptors(_ target: String) throws -> Int {
+  try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
+    .count { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == target }
+}
