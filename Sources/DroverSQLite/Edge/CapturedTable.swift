@@ -79,10 +79,12 @@ struct CapturedTable: Equatable {
     }
     if let flag = columns.firstIndex(where: { $0.name.lowercased() == syncedColumn?.lowercased() }) {
       guard writable.contains(flag) else {
-        throw CaptureRefusal(description: "\(name).\(columns[flag].name) is a generated column, and cannot be set as synced_column")
+        throw CaptureRefusal(
+          description: "\(name).\(columns[flag].name) is a generated column, and cannot be set as synced_column")
       }
       guard !key.contains(where: { $0.index == flag }) else {
-        throw CaptureRefusal(description: "\(name).\(columns[flag].name) is part of its key, and cannot be its synced_column")
+        throw CaptureRefusal(
+          description: "\(name).\(columns[flag].name) is part of its key, and cannot be its synced_column")
       }
     }
     let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)

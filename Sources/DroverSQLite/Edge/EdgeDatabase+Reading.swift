@@ -124,8 +124,9 @@ extension EdgeDatabase {
     try access { database in
       try database.inTransaction(.immediate) {
         try checkSchema(database)
-        guard let number = try Int.fetchOne(
-          database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
+        guard
+          let number = try Int.fetchOne(
+            database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
         else { return .commit }
         if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) {
           return .commit

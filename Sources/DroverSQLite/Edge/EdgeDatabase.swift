@@ -189,7 +189,9 @@ package final class EdgeDatabase: EdgeStore {
       }
     }
     if let refusal {
-      warn("set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(refusal.explanation)); the events travel all the same")
+      warn(
+        "set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(refusal.explanation)); the events travel all the same"
+      )
     }
   }
 
