@@ -28,7 +28,9 @@ package final class Consumer: SessionHandler {
   private var confirmations = ConfirmationSchedule()
   private var received = ReceivedCache()
   private var clock = HybridClock()
-  private var requests: Set<Topic> = []
+  private var requests: [Topic: [UInt8]] = [:]
+  /// The last question of each machine, which its next confirmations answer.
+  private var questions: [MachineID: Int64] = [:]
   private var lastHousekeeping: ContinuousClock.Instant?
   private var warned: [String: Int] = [:]
 
@@ -89,17 +91,22 @@ package final class Consumer: SessionHandler {
     for (machine, epoch) in group.machines {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
-    requests.formUnion(group.requests)
+    requests.merge(group.requests) { _, new in new }
+    for (machine, status) in group.statuses {
+      guard let ask = status.ask, let epoch = status.epoch else { continue }
+      questions[machine] = ask
+      confirmations.touch(machine, epoch: epoch)
+    }
     report(group)
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
-    for request in requests {
-      _ = try? publisher.publish(OutboundMessage(topic: request.text, payload: []))
+    for (topic, payload) in requests {
+      _ = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload))
     }
-    requests = []
+    requests = [:]
     while let (machine, epoch) = confirmations.takeDue(now: now, interval: limits.confirmInterval) {
       do {
         try confirm(machine, epoch, publisher)
@@ -118,7 +125,8 @@ package final class Consumer: SessionHandler {
 
   private func confirm(_ machine: MachineID, _ epoch: Epoch, _ publisher: any Publisher) throws {
     let sets = try store.transaction { try $0.receivedStreams(machine: machine, epoch: epoch) }
-    let confirmation = Confirmation(epoch: epoch, session: sessionName, at: wallClock(), streams: sets)
+    let confirmation = Confirmation(
+      epoch: epoch, session: sessionName, at: wallClock(), streams: sets, answer: questions[machine])
     _ = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
@@ -199,7 +207,7 @@ package final class Consumer: SessionHandler {
     case .unknownSchema(let header):
       // No dead letter: the frame is not covered, so the edge sends it again once it has described the stream.
       group.machines[machine] = header.epoch
-      group.requests.insert(.command(machine, name: "schema"))
+      group.requests[.command(machine, name: "schema")] = []
       return .waiting
     case .bare(let event):
       let schema = try transaction.latestSchema(machine: machine, stream: stream)
@@ -215,24 +223,32 @@ package final class Consumer: SessionHandler {
       }
       group.machines[machine] = epoch
       let origin = ReceivedCache.Origin(machine: machine, epoch: epoch, stream: stream)
-      var covered = try received.set(origin) {
+      var known = try received.of(origin) {
         try transaction.received(machine: machine, epoch: epoch, stream: stream)
       }
-      guard !covered.contains(frame.header.interval) else { return .duplicate }
+      if frame.goesBack(behind: known) {
+        // The outbox was put back to an earlier state and has given its numbers again. These are other events, so nothing of the
+        // frame may count as received; in an epoch of their own they will be.
+        group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
+        return .waiting
+      }
+      guard !known.set.contains(frame.header.interval) else { return .duplicate }
       var events: [Event] = []
       events.reserveCapacity(frame.events.count)
       for result in frame.events {
         switch result {
         case .success(let event):
-          if !covered.contains(event.seq!) { events.append(event) }
+          known.version = max(known.version, event.version!)
+          if !known.set.contains(event.seq!) { events.append(event) }
         case .failure(let broken):
+          known.version = max(known.version, broken.version ?? 0)
           try buryEvent(broken.raw, message, machine, stream, .event, broken.reason, transaction, &group)
         }
       }
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
-      covered.insert(frame.header.interval)
-      received.update(origin, covered)
+      known.set.insert(frame.header.interval)
+      received.update(origin, known)
       return .frame
     }
   }
@@ -286,8 +302,8 @@ package final class Consumer: SessionHandler {
   }
 
   private func finish(_ group: inout MessageGroup, _ transaction: any CloudTransaction) throws {
-    for (origin, set) in received.changed {
-      try transaction.setReceived(set, machine: origin.machine, epoch: origin.epoch, stream: origin.stream)
+    for (origin, known) in received.changed {
+      try transaction.setReceived(known, machine: origin.machine, epoch: origin.epoch, stream: origin.stream)
     }
     received.saved()
     try transaction.count(group.outcomes)
@@ -355,6 +371,17 @@ package final class Consumer: SessionHandler {
   }
 }
 
+extension DecodedFrame {
+  /// Whether it brings a number that was received already with a version above all that were received: versions rise with numbers, so
+  /// that cannot be the same event.
+  fileprivate func goesBack(behind known: Received) -> Bool {
+    events.contains { result in
+      guard case .success(let event) = result else { return false }
+      return event.version! > known.version && known.set.contains(event.seq!)
+    }
+  }
+}
+
 /// What one transaction brings together, and what follows after its commit.
 private struct MessageGroup {
   struct Origin: Hashable {
@@ -366,7 +393,8 @@ private struct MessageGroup {
   var progress: [Origin: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
   var statuses: [(MachineID, MachineStatus)] = []
-  var requests: Set<Topic> = []
+  /// Commands to machines, and what stands in them.
+  var requests: [Topic: [UInt8]] = [:]
   var outcomes: [MessageOutcome: Int] = [:]
 
   mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {

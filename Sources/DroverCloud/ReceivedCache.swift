@@ -12,20 +12,20 @@ struct ReceivedCache {
   /// Enough for a fleet's active streams; beyond it the cache starts anew.
   private static let limit = 100_000
 
-  private var sets: [Origin: IntervalSet] = [:]
-  private(set) var changed: [Origin: IntervalSet] = [:]
+  private var known: [Origin: Received] = [:]
+  private(set) var changed: [Origin: Received] = [:]
 
-  mutating func set(_ origin: Origin, load: () throws -> IntervalSet) rethrows -> IntervalSet {
-    if let set = sets[origin] { return set }
-    let set = try load()
-    if sets.count >= Self.limit { sets = changed }
-    sets[origin] = set
-    return set
+  mutating func of(_ origin: Origin, load: () throws -> Received) rethrows -> Received {
+    if let received = known[origin] { return received }
+    let received = try load()
+    if known.count >= Self.limit { known = changed }
+    known[origin] = received
+    return received
   }
 
-  mutating func update(_ origin: Origin, _ set: IntervalSet) {
-    sets[origin] = set
-    changed[origin] = set
+  mutating func update(_ origin: Origin, _ received: Received) {
+    known[origin] = received
+    changed[origin] = received
   }
 
   /// What changed stands in the store's transaction now.

@@ -114,13 +114,26 @@ package struct StreamProgress: Equatable, Sendable {
   package init() {}
 }
 
+/// What a store knows of one stream in one epoch.
+package struct Received: Equatable, Sendable {
+  /// The covered sequence numbers.
+  package var set: IntervalSet
+  /// The highest version among the events that came. An outbox that has not gone back never brings a covered number with a higher one.
+  package var version: Int64
+
+  package init(set: IntervalSet = IntervalSet(), version: Int64 = 0) {
+    self.set = set
+    self.version = version
+  }
+}
+
 /// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
 package protocol CloudTransaction {
-  /// The intervals received of one stream in one epoch.
-  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet
-  func setReceived(_ set: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws
+  /// What was received of one stream in one epoch.
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> Received
+  func setReceived(_ received: Received, machine: MachineID, epoch: Epoch, stream: StreamName) throws
   /// All streams with received intervals in this epoch.
-  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet]
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: Received]
 
   /// The schema that a machine's stream was described with, or nil.
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?
@@ -129,7 +142,8 @@ package protocol CloudTransaction {
   /// Makes or widens the sink table. Returns why that cannot be, or nil.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
 
-  /// Merges events in their order; one outcome each.
+  /// Merges events in their order; one outcome each. An epoch that was heard of later wins over an earlier one, whatever the versions
+  /// say: after a restored backup the clock may be anywhere. Without an epoch the machine's latest counts.
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
   /// Adds to the account of what became of messages.
   func count(_ outcomes: [MessageOutcome: Int]) throws

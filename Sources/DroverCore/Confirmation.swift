@@ -5,9 +5,15 @@ package struct Confirmation: Equatable, Sendable {
   package var session: String
   /// The cloud's wall clock when it said so, microseconds since 1970.
   package var at: Int64
-  package var streams: [StreamName: IntervalSet]
+  package var streams: [StreamName: Received]
+  /// The machine's question (`MachineStatus.ask`) that this answers: then it is what the store holds now, and no message that lay
+  /// in a broker for a while.
+  package var answer: Int64?
 
-  package init(epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet]) {
+  package init(
+    epoch: Epoch, session: String, at: Int64, streams: [StreamName: Received], answer: Int64? = nil
+  ) {
+    self.answer = answer
     self.epoch = epoch
     self.session = session
     self.at = at
@@ -23,8 +29,11 @@ package struct MachineStatus: Equatable, Sendable {
   package var software: String?
   /// When it was said, microseconds since 1970; nil in a last will, which the broker says later.
   package var at: Int64?
+  /// Names this birth message; the cloud confirms in answer to it.
+  package var ask: Int64?
 
-  package init(isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?) {
+  package init(isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil) {
+    self.ask = ask
     self.isOnline = isOnline
     self.epoch = epoch
     self.software = software

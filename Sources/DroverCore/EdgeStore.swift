@@ -82,9 +82,18 @@ package protocol EdgeStore: AnyObject {
   func hasChanged() throws(EdgeStoreError) -> Bool
   /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.
   func refresh() throws(EdgeStoreError) -> Bool
-  /// Per stream what is `synced` and not forgotten.
+  /// Per stream up to where everything of this epoch is confirmed.
+  func confirmed() throws(EdgeStoreError) -> [Int: Int64]
+  /// Whether the cloud has received numbers of this epoch that were never given here, or that stand for other events: versions rise with
+  /// numbers, so none under a received number can be above all that were received.
+  func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool
+  /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again.
+  /// - Parameter reason: for the operator; completes "because …".
+  func startEpoch(because reason: String) throws(EdgeStoreError)
+  /// Per stream what is `synced` and not confirmed.
   func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet]
-  /// Reads entries and their rows in one read transaction; stops early after about `maximumBytes` of values.
+  /// Reads entries and their rows in one read transaction; stops early after about `maximumBytes` of values. What it returns survives a
+  /// power loss.
   func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead
   /// Puts up to `limit` rows that were there before Drover into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool

@@ -82,12 +82,19 @@ package struct Relay: Sendable {
 
   /// - Parameters:
   ///   - seed: what the jitter of retries is drawn from.
+  ///   - confirmed: for each stream up to where everything is confirmed.
   ///   - acknowledged: for each stream what an earlier run left `synced` and unconfirmed.
   ///   - hasBackfill: rows that were there before Drover still wait to enter the outbox.
-  package init(limits: Limits, seed: UInt64, acknowledged: [Int: IntervalSet], hasBackfill: Bool, now: Instant) {
+  package init(
+    limits: Limits, seed: UInt64, confirmed: [Int: Int64] = [:], acknowledged: [Int: IntervalSet], hasBackfill: Bool,
+    now: Instant
+  ) {
     self.limits = limits
     self.seed = seed
     self.hasBackfill = hasBackfill
+    for (stream, through) in confirmed where through > 0 {
+      streams[stream, default: Stream()].confirmed.insert(Interval(after: 0, through: through))
+    }
     for (stream, set) in acknowledged {
       for interval in set.intervals {
         streams[stream, default: Stream()].outstanding.insert(interval)
@@ -218,6 +225,12 @@ package struct Relay: Sendable {
     return publication
   }
 
+  /// Whether the cloud holds less than it confirmed before: it was put back to an older state.
+  /// - Parameter sets: what it holds *now*; what lay in a broker for a while may be older without meaning anything.
+  package func cloudWentBack(_ sets: [Int: IntervalSet]) -> Bool {
+    streams.contains { index, stream in !stream.confirmed.subtracting(sets[index] ?? IntervalSet()).isEmpty }
+  }
+
   /// The cloud has committed. `sets` holds the streams that this machine knows, by number.
   package mutating func confirmed(_ sets: [Int: IntervalSet], session: String, now: Instant) {
     readyAt = nil
@@ -231,6 +244,7 @@ package struct Relay: Sendable {
       stream.outstanding.subtract(set)
       stream.again.subtract(set)
       settlement.confirmed[index, default: IntervalSet()].formUnion(fresh)
+      settlement.fronts[index] = stream.confirmed.front
       settlement.synced[index]?.subtract(fresh)
       stream.awaiting.removeAll { publication in
         guard stream.confirmed.contains(publication.interval) else { return false }
@@ -300,6 +314,7 @@ package struct Relay: Sendable {
     for (stream, set) in failed.confirmed {
       settlement.confirmed[stream, default: IntervalSet()].formUnion(set)
       settlement.synced[stream]?.subtract(set)
+      settlement.fronts[stream] = max(settlement.fronts[stream] ?? 0, failed.fronts[stream] ?? 0)
     }
   }
 
@@ -400,6 +415,8 @@ package struct Relay: Sendable {
 package struct Settlement: Equatable, Sendable {
   package var synced: [Int: IntervalSet] = [:]
   package var confirmed: [Int: IntervalSet] = [:]
+  /// Of streams in `confirmed`: up to where everything is.
+  package var fronts: [Int: Int64] = [:]
 
   package init() {}
   package var isEmpty: Bool { synced.values.allSatisfy(\.isEmpty) && confirmed.values.allSatisfy(\.isEmpty) }

@@ -41,6 +41,14 @@ package final class EdgeRelay: SessionHandler {
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
+  /// Names this connection's birth message; a confirmation that answers it is fresh.
+  private var ask: Int64 = 0
+  private var askedAt: ContinuousClock.Instant?
+  /// The newest confirmation that was not acted on yet.
+  private var confirmation: Confirmation?
+  private var isChecked = false
+  /// Why a new epoch has to begin, as soon as the store can.
+  private var epochIsOver: String?
   private var isStopping = false
   private var said = Said()
 
@@ -54,10 +62,16 @@ package final class EdgeRelay: SessionHandler {
     self.software = software
     self.logger = logger
     self.wallClock = wallClock
-    relay = Relay(
-      limits: limits.relay, seed: .random(in: .min ... .max), acknowledged: try store.acknowledged(),
-      hasBackfill: store.hasBackfill, now: clock.now)
+    relay = try Self.makeRelay(store, limits, now: clock.now)
     makeEncoders()
+  }
+
+  private static func makeRelay(
+    _ store: any EdgeStore, _ limits: Limits, now: ContinuousClock.Instant
+  ) throws(EdgeStoreError) -> Relay {
+    Relay(
+      limits: limits.relay, seed: .random(in: .min ... .max), confirmed: try store.confirmed(),
+      acknowledged: try store.acknowledged(), hasBackfill: store.hasBackfill, now: now)
   }
 
   /// The last will: what the broker says when the agent is gone without a word.
@@ -75,12 +89,15 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    askedAt = clock.now
+    ask = .random(in: 1..<1 << 53)
     announce(publisher)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
 
   package func sessionClosed(reason: String) {
     publisher = nil
+    isChecked = false
     announced = []
     relay.disconnected()
   }
@@ -91,23 +108,55 @@ package final class EdgeRelay: SessionHandler {
       switch topic {
       case .confirm:
         do throws(WireError) {
-          confirmed(try Confirmation(document: message.payload))
+          confirmation = try Confirmation(document: message.payload)
         } catch {
           logger.warning("read \(message.topic): \(error); it is not from a Drover consumer of this version")
         }
       case .command(_, name: "schema"):
         if let publisher { announceSchemas(publisher) }
+      case .command(_, name: "epoch"):
+        // It may have lain in the broker since an epoch that is over anyway.
+        guard message.payload.elementsEqual(store.epoch.text.utf8) else { continue }
+        epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
       case .command(_, let name): logger.warning("command \(name): this version of the agent does not know it")
       default: continue
       }
     }
   }
 
-  private func confirmed(_ confirmation: Confirmation) {
-    guard confirmation.epoch == store.epoch else { return }
-    var sets: [Int: IntervalSet] = [:]
-    for stream in store.streams { sets[stream.number] = confirmation.streams[stream.name] }
-    relay.confirmed(sets, session: confirmation.session, now: clock.now)
+  private func askAgain() {
+    guard askedAt.map({ $0.advanced(by: .seconds(5)) <= clock.now }) ?? true else { return }
+    askedAt = clock.now
+    ask = .random(in: 1..<1 << 53)
+    announcements.append(status(isOnline: true))
+  }
+
+  /// Acts on the newest confirmation. The first of a connection is held against the outbox before anything is forgotten for it.
+  private func takeConfirmation(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    guard let confirmation, confirmation.epoch == store.epoch else { return }
+    var received: [Int: Received] = [:]
+    for stream in store.streams { received[stream.number] = confirmation.streams[stream.name] }
+    if !isChecked {
+      guard try !store.contradicts(received) else {
+        self.confirmation = nil
+        epochIsOver =
+          "the cloud has received other events under the same numbers: the database was put back to an earlier state"
+        return
+      }
+      isChecked = true
+    }
+    self.confirmation = nil
+    let sets = received.mapValues(\.set)
+    if relay.cloudWentBack(sets) {
+      if confirmation.answer == ask {
+        epochIsOver = "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
+      } else {
+        // Perhaps an old message, perhaps an old database: the answer to a new question tells.
+        askAgain()
+      }
+      return
+    }
+    relay.confirmed(sets, session: confirmation.session, now: now)
   }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
@@ -143,6 +192,8 @@ package final class EdgeRelay: SessionHandler {
     if let retryAt, retryAt > now { return now.duration(to: retryAt) }
     retryAt = nil
     do {
+      try takeConfirmation(now: now)
+      if let epochIsOver { try startEpoch(because: epochIsOver) }
       try look(now: now)
       var wait = try work(now: now)
       try settle(now: clock.now)
@@ -160,6 +211,18 @@ package final class EdgeRelay: SessionHandler {
       retryAt = clock.now.advanced(by: .seconds(1))
       return .seconds(1)
     }
+  }
+
+  /// The relay forgets what it knew: in the new epoch nothing is sent and nothing is confirmed yet.
+  private func startEpoch(because reason: String) throws(EdgeStoreError) {
+    try store.startEpoch(because: reason)
+    epochIsOver = nil
+    settleAt = nil
+    relay = try Self.makeRelay(store, limits, now: clock.now)
+    makeEncoders()
+    guard let publisher else { return }
+    announce(publisher)
+    relay.connected(sessionPresent: true, patience: .zero, now: clock.now)
   }
 
   private func look(now: ContinuousClock.Instant) throws(EdgeStoreError) {
@@ -342,8 +405,8 @@ package final class EdgeRelay: SessionHandler {
   private func status(isOnline: Bool) -> OutboundMessage {
     OutboundMessage(
       topic: Topic.status(machine).text,
-      payload: MachineStatus(isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock()).document,
-      isRetained: true, contentType: "application/json")
+      payload: MachineStatus(isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask)
+        .document, isRetained: true, contentType: "application/json")
   }
 
   private func makeEncoders() {

@@ -39,20 +39,23 @@ extension StreamSchema {
 
 extension Confirmation {
   package var document: [UInt8] {
-    let streams = streams.sorted { $0.key < $1.key }.map { name, set in
+    let streams = streams.sorted { $0.key < $1.key }.map { name, received in
       (
         name.text,
         JSON.object([
-          ("through", .integer(set.front)),
-          ("ahead", .array(set.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
+          ("through", .integer(received.set.front)),
+          ("ahead", .array(received.set.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
+          ("version", .integer(received.version)),
         ])
       )
     }
-    return Array(
-      JSON.object([
-        ("v", 1), ("epoch", .string(epoch.text)), ("session", .string(session)),
-        ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at)), ("streams", .object(streams)),
-      ]).text().utf8)
+    var members: [(String, JSON)] = [
+      ("v", 1), ("epoch", .string(epoch.text)), ("session", .string(session)),
+      ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at)),
+    ]
+    if let answer { members.append(("answer", .integer(answer))) }
+    members.append(("streams", .object(streams)))
+    return Array(JSON.object(members).text().utf8)
   }
 
   package init(document: [UInt8]) throws(WireError) {
@@ -60,7 +63,7 @@ extension Confirmation {
     let members = parsed.members
     try members.requireVersion1()
     let listed = try members.object("streams")
-    var streams: [StreamName: IntervalSet] = [:]
+    var streams: [StreamName: Received] = [:]
     for name in listed.names {
       let stream = try listed.object(name)
       var set = IntervalSet()
@@ -72,12 +75,14 @@ extension Confirmation {
         guard after >= 0, after < through else { throw WireError("\"ahead\" holds an empty interval") }
         set.insert(Interval(after: after, through: through))
       }
-      do { streams[try StreamName(name)] = set } catch { throw WireError(error.message) }
+      let received = Received(set: set, version: try stream.integer("version"))
+      do { streams[try StreamName(name)] = received } catch { throw WireError(error.message) }
     }
     do {
       self.init(
         epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
-        at: try members.integer("at_us"), streams: streams)
+        at: try members.integer("at_us"), streams: streams,
+        answer: members.has("answer") ? try members.integer("answer") : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {
@@ -94,6 +99,7 @@ extension MachineStatus {
     if let epoch { members.append(("epoch", .string(epoch.text))) }
     if let software { members.append(("software", .string(software))) }
     if let at { members += [("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at))] }
+    if let ask { members.append(("ask", .integer(ask))) }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -109,7 +115,8 @@ extension MachineStatus {
     self.init(
       isOnline: try members.bool("online"), epoch: epoch,
       software: members.has("software") ? try members.string("software") : nil,
-      at: members.has("at_us") ? try members.integer("at_us") : nil)
+      at: members.has("at_us") ? try members.integer("at_us") : nil,
+      ask: members.has("ask") ? try members.integer("ask") : nil)
   }
 }
 

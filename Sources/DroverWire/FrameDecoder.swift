@@ -7,6 +7,8 @@ package import DroverCore
 package struct BrokenEvent: Error, Equatable, Sendable {
   package var reason: String
   package var raw: ArraySlice<UInt8>
+  /// Its version, where that could be read.
+  package var version: Int64?
 }
 
 package struct DecodedFrame: Sendable {
@@ -108,7 +110,8 @@ package enum FrameDecoder {
     } catch {
       scanner.rewind(to: start)
       // The event's own braces do not count: its body may be as deep here as it may be above.
-      return .failure(BrokenEvent(reason: error.description, raw: try scanner.readRaw(depth: -1)))
+      return .failure(
+        BrokenEvent(reason: error.description, raw: try scanner.readRaw(depth: -1), version: fields.version))
     }
   }
 }

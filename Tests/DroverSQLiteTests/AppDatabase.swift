@@ -99,7 +99,10 @@ extension EdgeDatabase {
     let last = try everything().lastSeq
     guard last > 0 else { return }
     var settlement = Settlement()
-    for number in numbers { settlement.confirmed[number] = [0...last] }
+    for number in numbers {
+      settlement.confirmed[number] = [0...last]
+      settlement.fronts[number] = last
+    }
     try settle(settlement)
   }
 

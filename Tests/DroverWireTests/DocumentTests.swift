@@ -51,7 +51,7 @@ import Testing
 
   @Test(arguments: UInt64(0)..<100) func `a confirmation comes out as it went in`(seed: UInt64) throws {
     var random = Seeded(seed)
-    var streams: [StreamName: IntervalSet] = [:]
+    var streams: [StreamName: Received] = [:]
     for _ in 0..<Int.random(in: 0...5, using: &random) {
       guard let name = try? StreamName(random.text()) else { continue }
       var set = IntervalSet()
@@ -59,10 +59,11 @@ import Testing
         let after = random.percent(30) ? 0 : Int64.random(in: 0...(1 << 60), using: &random)
         set.insert(Interval(after: after, through: after + .random(in: 1...1000, using: &random)))
       }
-      streams[name] = set
+      streams[name] = Received(set: set, version: .random(in: 0..<HybridClock.limit, using: &random))
     }
     let confirmation = Confirmation(
-      epoch: Samples.epoch, session: random.text(), at: max(random.integer(), .min + 1), streams: streams)
+      epoch: Samples.epoch, session: random.text(), at: max(random.integer(), .min + 1), streams: streams,
+      answer: random.percent(50) ? nil : .random(in: 0...(1 << 53), using: &random))
     #expect(
       try Confirmation(document: confirmation.document) == confirmation, "seed \(seed): \(text(confirmation.document))")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(confirmation.document)) }
@@ -72,11 +73,14 @@ import Testing
     let set = IntervalSet([Interval(after: 0, through: 40), Interval(after: 42, through: 50)])
     let confirmation = Confirmation(
       epoch: Samples.epoch, session: "s", at: 1_795_170_600_123_000,
-      streams: [try StreamName("stock"): set, try StreamName("pens"): IntervalSet([Interval(after: 7, through: 9)])])
+      streams: [
+        try StreamName("stock"): Received(set: set, version: 9),
+        try StreamName("pens"): Received(set: IntervalSet([Interval(after: 7, through: 9)]), version: 8),
+      ], answer: 77)
     #expect(
       text(confirmation.document) == """
-        {"v":1,"epoch":"3f9c2a","session":"s","at":"2026-11-20T10:30:00.123Z","at_us":1795170600123000,\
-        "streams":{"pens":{"through":0,"ahead":[[7,9]]},"stock":{"through":40,"ahead":[[42,50]]}}}
+        {"v":1,"epoch":"3f9c2a","session":"s","at":"2026-11-20T10:30:00.123Z","at_us":1795170600123000,"answer":77,\
+        "streams":{"pens":{"through":0,"ahead":[[7,9]],"version":8},"stock":{"through":40,"ahead":[[42,50]],"version":9}}}
         """)
   }
 
@@ -88,14 +92,14 @@ import Testing
     (#""through":40"#, #""through":-1"#), (#""through":40,"#, ""), (#"[42,50]"#, "[50,42]"), (#"[42,50]"#, "[42,42]"),
     (#"[42,50]"#, "[-2,50]"), (#"[42,50]"#, "[42]"),
     (#"[42,50]"#, "[42,50,60]"), (#"[42,50]"#, #"["42",50]"#), (#"[42,50]"#, "42,50"), (#"[42,50]"#, "[null,50]"),
-    (#"[[42,50]]"#, "7"), (#","ahead":[[42,50]]"#, ""),
+    (#"[[42,50]]"#, "7"), (#","ahead":[[42,50]]"#, ""), (#","version":9"#, ""),
     (#""stock""#, #""a/b""#), (#""stock""#, #""""#), (#"{"stock":"#, #"["stock","#),
-    (#"{"through":40,"ahead":[[42,50]]}"#, "7"), ("}}}", "}}"), ("}}}", "}}}}"),
+    (#"{"through":40,"ahead":[[42,50]],"version":9}"#, "7"), ("}}}", "}}"), ("}}}", "}}}}"),
     ("}}}", "}}} 1"), ("}}}", "}}}\0"),
   ])
   func `a confirmation that is damaged is refused`(part: String, damaged: String) {
     let whole =
-      #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"streams":{"stock":{"through":40,"ahead":[[42,50]]}}}"#
+      #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"streams":{"stock":{"through":40,"ahead":[[42,50]],"version":9}}}"#
     #expect(throws: Never.self) { try Confirmation(document: bytes(whole)) }
     #expect(whole.contains(part))
     #expect(throws: WireError.self) { try Confirmation(document: bytes(whole.replacing(part, with: damaged))) }
@@ -119,7 +123,7 @@ import Testing
 
   @Test func `no beginning of a document is a document`() throws {
     let whole =
-      #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"streams":{"stock":{"through":40,"ahead":[[42,50]]}}}"#
+      #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"streams":{"stock":{"through":40,"ahead":[[42,50]],"version":9}}}"#
     for count in 0..<whole.utf8.count {
       #expect(throws: WireError.self, "\(count) bytes") { try Confirmation(document: Array(whole.utf8.prefix(count))) }
     }

@@ -79,7 +79,9 @@ import Testing
     let set = IntervalSet([Interval(after: 0, through: 40), Interval(after: 42, through: 50)])
     let documents = [
       schema.document, MachineStatus(isOnline: true, epoch: Samples.epoch, software: "1", at: 5).document,
-      Confirmation(epoch: Samples.epoch, session: "s", at: 5, streams: [try StreamName("stock"): set]).document,
+      Confirmation(
+        epoch: Samples.epoch, session: "s", at: 5, streams: [try StreamName("stock"): Received(set: set, version: 9)]
+      ).document,
     ]
     for round in 0..<300 {
       var bytes = documents[round % 3]

@@ -24,6 +24,15 @@ enum CloudTables {
             last_heard  INTEGER NOT NULL
           ) WITHOUT ROWID;
 
+          -- A machine's epochs in the order in which they were heard of.
+          CREATE TABLE drover_epoch (
+            machine_id  TEXT NOT NULL,
+            epoch       TEXT NOT NULL,
+            number      INTEGER NOT NULL,
+            first_heard INTEGER NOT NULL,
+            PRIMARY KEY (machine_id, epoch)
+          ) WITHOUT ROWID;
+
           -- What has been received of each outbox: the seqs after after_seq up to and including through_seq.
           CREATE TABLE drover_received (
             machine_id  TEXT NOT NULL,
@@ -31,6 +40,8 @@ enum CloudTables {
             stream      TEXT NOT NULL,
             after_seq   INTEGER NOT NULL,
             through_seq INTEGER NOT NULL CHECK (after_seq < through_seq),
+            -- The highest version among the stream's events, the same in all its rows.
+            version     INTEGER NOT NULL,
             PRIMARY KEY (machine_id, epoch, stream, after_seq)
           ) WITHOUT ROWID;
 
@@ -66,8 +77,9 @@ enum CloudTables {
             machine_id TEXT NOT NULL,
             stream     TEXT NOT NULL,
             local_id   TEXT NOT NULL,
+            -- The epoch's number, and the version within it.
+            epoch      INTEGER NOT NULL,
             version    INTEGER NOT NULL,
-            epoch      TEXT,
             seq        INTEGER,
             made_at    INTEGER NOT NULL,
             PRIMARY KEY (machine_id, stream, local_id)

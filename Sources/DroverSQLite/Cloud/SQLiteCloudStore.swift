@@ -35,7 +35,12 @@ package final class SQLiteCloudStore: CloudStore {
     var forms: [StreamName: SinkForm] = [:]
     var schemas: [SchemaKey: StreamSchema] = [:]
     var tombstones: [Origin: Bool] = [:]
+    var epochs: [EpochKey: Int64] = [:]
     var statements: [String: Statement] = [:]
+  }
+  fileprivate struct EpochKey: Hashable {
+    var machine: MachineID
+    var epoch: Epoch
   }
   fileprivate struct SinkForm: Equatable {
     var kind: Kind
@@ -117,46 +122,56 @@ private struct Transaction: CloudTransaction {
 
   // MARK: Received intervals
 
-  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet {
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> Received {
     let select = try prepared(
-      "SELECT after_seq, through_seq FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
+      "SELECT after_seq, through_seq, version FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3"
+    )
     defer { select.reset() }
     select.bind(machine.text, at: 1)
     select.bind(epoch.text, at: 2)
     select.bind(stream.text, at: 3)
-    var set = IntervalSet()
-    while try select.step() { set.insert(Interval(after: select.integer(0), through: select.integer(1))) }
-    return set
+    var received = Received()
+    while try select.step() {
+      received.set.insert(Interval(after: select.integer(0), through: select.integer(1)))
+      received.version = select.integer(2)
+    }
+    return received
   }
 
-  func setReceived(_ set: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
+  func setReceived(_ received: Received, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
     let delete = try prepared("DELETE FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
     delete.bind(machine.text, at: 1)
     delete.bind(epoch.text, at: 2)
     delete.bind(stream.text, at: 3)
     try delete.run()
     let insert = try prepared(
-      "INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq) VALUES (?1, ?2, ?3, ?4, ?5)")
-    for interval in set.intervals {
+      """
+      INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq, version)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+      """)
+    for interval in received.set.intervals {
       insert.bind(machine.text, at: 1)
       insert.bind(epoch.text, at: 2)
       insert.bind(stream.text, at: 3)
       insert.bind(interval.after, at: 4)
       insert.bind(interval.through, at: 5)
+      insert.bind(received.version, at: 6)
       try insert.run()
     }
   }
 
-  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet] {
-    var sets: [StreamName: IntervalSet] = [:]
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: Received] {
+    var streams: [StreamName: Received] = [:]
     let rows = try Row.fetchAll(
-      database, sql: "SELECT stream, after_seq, through_seq FROM drover_received WHERE machine_id = ? AND epoch = ?",
+      database,
+      sql: "SELECT stream, after_seq, through_seq, version FROM drover_received WHERE machine_id = ? AND epoch = ?",
       arguments: [machine.text, epoch.text])
     for row in rows {
-      sets[try StreamName(row["stream"]), default: IntervalSet()]
-        .insert(Interval(after: row["after_seq"], through: row["through_seq"]))
+      let name = try StreamName(row["stream"])
+      streams[name, default: Received()].set.insert(Interval(after: row["after_seq"], through: row["through_seq"]))
+      streams[name]!.version = row["version"]
     }
-    return sets
+    return streams
   }
 
   // MARK: Schemas and sinks
@@ -292,8 +307,31 @@ private struct Transaction: CloudTransaction {
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
     var hasTombstones = try store.cache.tombstones[origin] ?? anyTombstone(origin)
     let now = store.now()
+    let number = try number(of: epoch, machine: sink.machine)
     defer { store.cache.tombstones[origin] = hasTombstones }
-    return try events.map { try table.merge($0, epoch: epoch, now: now, hasTombstones: &hasTombstones) }
+    return try events.map { try table.merge($0, epoch: number, now: now, hasTombstones: &hasTombstones) }
+  }
+
+  /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
+  private func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
+    guard let epoch else {
+      return try Int64.fetchOne(
+        database, sql: "SELECT ifnull(max(number), 0) FROM drover_epoch WHERE machine_id = ?", arguments: [machine.text]
+      )!
+    }
+    let key = SQLiteCloudStore.EpochKey(machine: machine, epoch: epoch)
+    if let number = store.cache.epochs[key] { return number }
+    try database.execute(
+      sql: """
+        INSERT INTO drover_epoch (machine_id, epoch, number, first_heard)
+        SELECT ?1, ?2, ifnull(max(number), 0) + 1, ?3 FROM drover_epoch WHERE machine_id = ?1 AND true
+        ON CONFLICT (machine_id, epoch) DO NOTHING
+        """, arguments: [machine.text, epoch.text, store.now()])
+    let number = try Int64.fetchOne(
+      database, sql: "SELECT number FROM drover_epoch WHERE machine_id = ? AND epoch = ?",
+      arguments: [machine.text, epoch.text])!
+    store.cache.epochs[key] = number
+    return number
   }
 
   private func anyTombstone(_ origin: SQLiteCloudStore.Origin) throws -> Bool {
@@ -308,8 +346,9 @@ private struct Transaction: CloudTransaction {
         DELETE FROM drover_tombstone
          WHERE made_at < ?
            AND (seq IS NULL
-                OR seq <= (SELECT received.through_seq FROM drover_received AS received
-                            WHERE received.machine_id = drover_tombstone.machine_id AND received.epoch = drover_tombstone.epoch
+                OR seq <= (SELECT received.through_seq
+                             FROM drover_received AS received JOIN drover_epoch AS epoch USING (machine_id, epoch)
+                            WHERE received.machine_id = drover_tombstone.machine_id AND epoch.number = drover_tombstone.epoch
                               AND received.stream = drover_tombstone.stream AND received.after_seq = 0))
         """, arguments: [moment])
     store.cache.tombstones = [:]
@@ -344,6 +383,7 @@ private struct Transaction: CloudTransaction {
 
   func setStatus(_ status: MachineStatus, machine: MachineID) throws {
     let now = store.now()
+    if let epoch = status.epoch { _ = try number(of: epoch, machine: machine) }
     try database.execute(
       sql: """
         INSERT INTO drover_machine (machine_id, epoch, online, software, status_at, first_heard, last_heard)

@@ -24,7 +24,7 @@ final class SinkTable {
     self.columns = columns
 
     let machine = sink.schema?.machineColumn ?? "machine_id"
-    let all = [machine] + columns + ["drover_version"]
+    let all = [machine] + columns + ["drover_epoch", "drover_version"]
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
       INSERT INTO \(table) (\(all.joined(separator: ", ")))
@@ -37,57 +37,63 @@ final class SinkTable {
       upsert = try Statement(database, insert + " NOTHING")
       current = try Statement(database, "SELECT \(columns.joined(separator: ", ")) FROM \(table) WHERE \(whereKey)")
     } else {
-      let changes = (columns.filter { !keyColumns.contains($0) } + ["drover_version"])
+      let changes = (columns.filter { !keyColumns.contains($0) } + ["drover_epoch", "drover_version"])
         .map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
       upsert = try Statement(
-        database, insert + " UPDATE SET \(changes) WHERE excluded.drover_version > \(table).drover_version")
+        database,
+        insert + """
+           UPDATE SET \(changes)
+           WHERE (excluded.drover_epoch, excluded.drover_version) > (\(table).drover_epoch, \(table).drover_version)
+          """)
       current = nil
     }
-    newest = try Statement(database, "SELECT drover_version FROM \(table) WHERE \(whereKey)")
+    newest = try Statement(database, "SELECT drover_epoch, drover_version FROM \(table) WHERE \(whereKey)")
     remove = try Statement(database, "DELETE FROM \(table) WHERE \(whereKey)")
     buryTombstone = try Statement(
       database,
       """
-      INSERT INTO drover_tombstone (machine_id, stream, local_id, version, epoch, seq, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+      INSERT INTO drover_tombstone (machine_id, stream, local_id, epoch, version, seq, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
       ON CONFLICT (machine_id, stream, local_id) DO UPDATE
-         SET version = excluded.version, epoch = excluded.epoch, seq = excluded.seq, made_at = excluded.made_at
-       WHERE excluded.version > drover_tombstone.version
+         SET epoch = excluded.epoch, version = excluded.version, seq = excluded.seq, made_at = excluded.made_at
+       WHERE (excluded.epoch, excluded.version) > (drover_tombstone.epoch, drover_tombstone.version)
       """)
     findTombstone = try Statement(
-      database, "SELECT version FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
+      database, "SELECT epoch, version FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
     dropTombstone = try Statement(
       database, "DELETE FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
   }
 
   // MARK: Merging
 
-  /// - Parameter hasTombstones: whether this stream of this machine has any; where it has none, none is looked for.
-  func merge(_ event: SinkEvent, epoch: Epoch?, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
+  /// - Parameters:
+  ///   - epoch: the number of the event's epoch.
+  ///   - hasTombstones: whether this stream of this machine has any; where it has none, none is looked for.
+  func merge(_ event: SinkEvent, epoch: Int64, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
     do {
       switch (sink.kind, event.content) {
       case (.payload, .none):
         return .refused(.event, detail: "a delete, in a stream of facts")
-      case (.payload, _): return try insertOnce(event)
+      case (.payload, _): return try insertOnce(event, epoch: epoch)
       case (_, .none): return try delete(event, epoch: epoch, now: now, hasTombstones: &hasTombstones)
-      default: return try put(event, hasTombstones: hasTombstones)
+      default: return try put(event, epoch: epoch, hasTombstones: hasTombstones)
       }
     } catch let error as DatabaseError where Self.isAboutTheEvent(error) {
       return .refused(.store, detail: error.explanation)
     }
   }
 
-  private func put(_ event: SinkEvent, hasTombstones: Bool) throws -> MergeOutcome {
+  private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
     if hasTombstones, let buried = try tombstone(event) {
-      guard event.version > buried else { return .superseded }
+      guard (epoch, event.version) > buried else { return .superseded }
       bindTombstoneKey(dropTombstone, event)
       try dropTombstone.run()
     }
-    bind(event)
+    bind(event, epoch: epoch)
     return try upsert.run() > 0 ? .applied : .superseded
   }
 
-  private func insertOnce(_ event: SinkEvent) throws -> MergeOutcome {
-    bind(event)
+  private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
+    bind(event, epoch: epoch)
     if try upsert.run() > 0 { return .applied }
     bindKey(current!, event)
     defer { current!.reset() }
@@ -102,19 +108,19 @@ final class SinkTable {
     return same ? .superseded : .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
   }
 
-  private func delete(_ event: SinkEvent, epoch: Epoch?, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
+  private func delete(_ event: SinkEvent, epoch: Int64, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
     bindKey(newest, event)
     let present = try newest.step()
-    let version = newest.integer(0)
+    let version = (newest.integer(0), newest.integer(1))
     newest.reset()
-    if present, version >= event.version { return .superseded }
+    if present, version >= (epoch, event.version) { return .superseded }
     if present {
       bindKey(remove, event)
       try remove.run()
     }
     bindTombstoneKey(buryTombstone, event)
-    buryTombstone.bind(event.version, at: 4)
-    buryTombstone.bind(epoch.map { .text($0.text) } ?? .null, at: 5)
+    buryTombstone.bind(epoch, at: 4)
+    buryTombstone.bind(event.version, at: 5)
     buryTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
     buryTombstone.bind(now, at: 7)
     hasTombstones = true
@@ -124,7 +130,7 @@ final class SinkTable {
 
   // MARK: Binding
 
-  private func bind(_ event: SinkEvent) {
+  private func bind(_ event: SinkEvent, epoch: Int64) {
     upsert.bind(sink.machine.text, at: 1)
     switch event.content {
     case .row(let values):
@@ -135,7 +141,8 @@ final class SinkTable {
       upsert.bind(.text(body), at: 4)
     case .none: break
     }
-    upsert.bind(event.version, at: Int32(columns.count + 2))
+    upsert.bind(epoch, at: Int32(columns.count + 2))
+    upsert.bind(event.version, at: Int32(columns.count + 3))
   }
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {
@@ -154,10 +161,10 @@ final class SinkTable {
     statement.bind(event.localID, at: 3)
   }
 
-  private func tombstone(_ event: SinkEvent) throws -> Int64? {
+  private func tombstone(_ event: SinkEvent) throws -> (epoch: Int64, version: Int64)? {
     bindTombstoneKey(findTombstone, event)
     defer { findTombstone.reset() }
-    return try findTombstone.step() ? findTombstone.integer(0) : nil
+    return try findTombstone.step() ? (findTombstone.integer(0), findTombstone.integer(1)) : nil
   }
 
   /// Errors that another event would not meet; everything else says that the store itself cannot go on.
@@ -175,6 +182,7 @@ final class SinkTable {
           local_id TEXT NOT NULL,
           occurred_at TEXT,
           body TEXT NOT NULL,
+          drover_epoch INTEGER NOT NULL,
           drover_version INTEGER NOT NULL,
           PRIMARY KEY (machine_id, local_id)
         ) WITHOUT ROWID
@@ -185,7 +193,8 @@ final class SinkTable {
     return """
       CREATE TABLE \(quoted(stream.text)) (
         \(schema.machineColumn) TEXT NOT NULL,
-      \(columns)  drover_version INTEGER NOT NULL,
+      \(columns)  drover_epoch INTEGER NOT NULL,
+        drover_version INTEGER NOT NULL,
         PRIMARY KEY (\(schema.machineColumn), \(key))
       ) WITHOUT ROWID
       """

@@ -20,11 +20,13 @@ enum Bookkeeping {
     ) WITHOUT ROWID;
 
     -- The highest seq and version of entries that are gone from the outbox. While an entry is there, its own count.
+    -- The generation rises whenever the agent writes, and a file beside the database remembers it.
     CREATE TABLE drover_clock (
-      id        INTEGER PRIMARY KEY CHECK (id = 1),
-      seq       INTEGER NOT NULL,
-      version   INTEGER NOT NULL,
-      offset_us INTEGER NOT NULL DEFAULT 0
+      id         INTEGER PRIMARY KEY CHECK (id = 1),
+      seq        INTEGER NOT NULL,
+      version    INTEGER NOT NULL,
+      offset_us  INTEGER NOT NULL DEFAULT 0,
+      generation INTEGER NOT NULL DEFAULT 0
     );
     INSERT INTO drover_clock (id, seq, version) VALUES (1, 0, 0);
 
@@ -35,7 +37,11 @@ enum Bookkeeping {
       table_name TEXT,
       schema_id  TEXT,
       backfill   TEXT NOT NULL DEFAULT 'done' CHECK (backfill IN ('running', 'done')),
-      confirmed  INTEGER NOT NULL DEFAULT 0
+      -- How many events were confirmed, and up to which seq all of this epoch are.
+      confirmed         INTEGER NOT NULL DEFAULT 0,
+      confirmed_through INTEGER NOT NULL DEFAULT 0,
+      -- Bytes of bodies that are confirmed and kept for a cloud that loses them.
+      retained_bytes    INTEGER NOT NULL DEFAULT 0
     );
 
     -- How far a backfill has come: the parts of the last row's key.
@@ -46,7 +52,8 @@ enum Bookkeeping {
       PRIMARY KEY (stream, part)
     ) WITHOUT ROWID;
 
-    -- What is not yet confirmed. Columns without a type keep a key as it is.
+    -- What is not yet confirmed, and for a while what nothing else could bring again: events without a table, and deletes, at or
+    -- below their stream's confirmed_through. Columns without a type keep a key as it is.
     CREATE TABLE drover_outbox (
       seq     INTEGER PRIMARY KEY,
       stream  INTEGER NOT NULL,
@@ -77,7 +84,7 @@ enum Bookkeeping {
     CREATE VIEW drover_intake AS
       SELECT stream.name AS stream, outbox.key AS local_id, outbox.body AS body
         FROM drover_outbox AS outbox JOIN drover_stream AS stream ON stream.number = outbox.stream
-       WHERE outbox.body IS NOT NULL;
+       WHERE outbox.body IS NOT NULL AND outbox.seq > stream.confirmed_through;
 
     CREATE TRIGGER drover_intake_insert INSTEAD OF INSERT ON drover_intake BEGIN
       SELECT RAISE(ABORT, 'drover_intake: no such stream; name one that the edge configuration lists without a table')

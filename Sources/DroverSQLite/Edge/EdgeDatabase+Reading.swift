@@ -12,6 +12,7 @@ extension EdgeDatabase {
         result = try readInTransaction(request, maximumBytes: maximumBytes, database)
         return .commit
       }
+      if !result.entries.isEmpty { try makeDurable(through: result.lastSeq) }
       return result
     }
   }

@@ -40,17 +40,40 @@ package final class EdgeDatabase: EdgeStore {
   var keyColumns = Bookkeeping.initialKeyColumns
   var schemaVersion: Int64 = -1
   var statements: [String: Statement] = [:]
+  let path: String
+  let retention: Retention
+  private let durability: Durability
+  private var durableSeq: Int64 = -1
   private var dataVersion: Int64 = -1
 
   /// Opens the database and attaches: makes Drover's tables and triggers where they are missing.
   /// - Parameters:
   ///   - path: the app's database. It has to exist where a stream is captured from a table, and is made where none is.
+  ///   - retention: how much that is confirmed stays for a cloud that loses it.
   ///   - warn: told what an operator should know.
   /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
-  package init(path: String, declarations: [StreamDeclaration], warn: @escaping (String) -> Void = { _ in }) throws {
+  package convenience init(
+    path: String, declarations: [StreamDeclaration], retention: Retention = Retention(),
+    warn: @escaping (String) -> Void = { _ in }
+  ) throws {
+    try self.init(attaching: path, declarations: declarations, retention: retention, warn: warn)
+    try recall()
+  }
+
+  /// Attaches, for a program that is not the agent.
+  package static func prepare(path: String, declarations: [StreamDeclaration]) throws {
+    _ = try EdgeDatabase(attaching: path, declarations: declarations, retention: Retention(), warn: { _ in })
+  }
+
+  private init(
+    attaching path: String, declarations: [StreamDeclaration], retention: Retention, warn: @escaping (String) -> Void
+  ) throws {
+    self.path = path
     self.declarations = declarations
+    self.retention = retention
     self.warn = warn
     queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })
+    durability = try Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
     try attach()
     // From here on a lock of the app's is waited for outside the database, so that the connection to the broker stays alive.
@@ -106,7 +129,12 @@ package final class EdgeDatabase: EdgeStore {
   package func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet] {
     try access { database in
       var sets: [Int: IntervalSet] = [:]
-      let statement = try prepared("SELECT stream, seq FROM drover_outbox WHERE synced = 1 ORDER BY seq", database)
+      let statement = try prepared(
+        """
+        SELECT entry.stream, entry.seq
+          FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
+         WHERE entry.synced = 1 AND entry.seq > stream.confirmed_through ORDER BY entry.seq
+        """, database)
       defer { statement.reset() }
       while try statement.step() {
         let seq = statement.integer(1)
@@ -114,6 +142,23 @@ package final class EdgeDatabase: EdgeStore {
       }
       return sets
     }
+  }
+
+  package func confirmed() throws(EdgeStoreError) -> [Int: Int64] {
+    try access { database in
+      var fronts: [Int: Int64] = [:]
+      for row in try Row.fetchAll(database, sql: "SELECT number, confirmed_through FROM drover_stream") {
+        fronts[row["number"]] = row["confirmed_through"]
+      }
+      return fronts
+    }
+  }
+
+  /// Makes what is committed up to a sequence number survive a power loss, if it has not been done yet.
+  func makeDurable(through seq: Int64) throws {
+    guard seq > durableSeq else { return }
+    try durability.flush()
+    durableSeq = seq
   }
 
   // MARK: Settling
@@ -131,13 +176,15 @@ package final class EdgeDatabase: EdgeStore {
             ).run()
           }
         }
-        if settlement.confirmed.values.contains(where: { !$0.isEmpty }) { try forget(settlement.confirmed, database) }
+        if settlement.confirmed.values.contains(where: { !$0.isEmpty }) { try forget(settlement, database) }
+        try raiseGeneration(database)
         return .commit
       }
     }
+    remember()
   }
 
-  private func forget(_ confirmed: [Int: IntervalSet], _ database: Database) throws {
+  private func forget(_ settlement: Settlement, _ database: Database) throws {
     // Before the newest entry can go, its numbers are written down.
     try prepared(
       """
@@ -146,21 +193,52 @@ package final class EdgeDatabase: EdgeStore {
              version = max(version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0))
       """, database
     ).run()
-    for (stream, set) in confirmed {
+    for (stream, set) in settlement.confirmed {
       var count = 0
       for interval in set.intervals {
         try flag(stream, interval, database)
-        count += try bind(
-          "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?", interval, stream, database
-        ).run()
+        count += try forget(interval, stream, database)
       }
-      guard count > 0 else { continue }
-      let statement = try prepared("UPDATE drover_stream SET confirmed = confirmed + ? WHERE number = ?", database)
+      let statement = try prepared(
+        "UPDATE drover_stream SET confirmed = confirmed + ?, confirmed_through = max(confirmed_through, ?) WHERE number = ?",
+        database)
       statement.bind(Int64(count), at: 1)
-      statement.bind(Int64(stream), at: 2)
+      statement.bind(settlement.fronts[stream] ?? 0, at: 2)
+      statement.bind(Int64(stream), at: 3)
       try statement.run()
+      try prune(stream, database)
     }
     try prepared("DELETE FROM drover_kept WHERE seq NOT IN (SELECT seq FROM drover_outbox)", database).run()
+  }
+
+  /// Takes confirmed entries out of the outbox. What could not be brought again from a table stays for a while, as `synced`.
+  private func forget(_ interval: Interval, _ stream: Int, _ database: Database) throws -> Int {
+    let isIntake = streams.first { $0.number == stream }?.table == nil
+    let retained = isIntake ? "stream = ?" : "stream = ? AND op = 'delete'"
+    let kept = try bind(
+      "UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND \(retained)", interval, stream, database
+    ).run()
+    if isIntake {
+      try bind(
+        """
+        UPDATE drover_stream
+           SET retained_bytes = retained_bytes
+             + ifnull((SELECT sum(length(body)) FROM drover_outbox WHERE seq > ?1 AND seq <= ?2 AND stream = ?3), 0)
+         WHERE number = ?3
+        """, interval, stream, database
+      ).run()
+      return kept
+    }
+    if kept > 0 {
+      try database.execute(
+        sql: "UPDATE drover_stream SET retained_bytes = retained_bytes + ? WHERE number = ?",
+        arguments: [kept * Retention.bytesOfDelete, stream])
+    }
+    return try kept
+      + bind(
+        "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ? AND op <> 'delete'", interval, stream,
+        database
+      ).run()
   }
 
   /// Sets the app's own flag on the rows whose newest entry the broker has acknowledged just now. A row that has changed since has

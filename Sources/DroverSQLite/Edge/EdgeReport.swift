@@ -38,7 +38,8 @@ package struct EdgeReport: Sendable {
             SELECT stream.name, stream.kind, stream.table_name, stream.confirmed, stream.backfill,
                    ifnull(sum(entry.synced = 0), 0) AS pending, ifnull(sum(entry.synced), 0) AS synced,
                    min(entry.version) AS oldest
-              FROM drover_stream AS stream LEFT JOIN drover_outbox AS entry ON entry.stream = stream.number
+              FROM drover_stream AS stream
+              LEFT JOIN drover_outbox AS entry ON entry.stream = stream.number AND entry.seq > stream.confirmed_through
              GROUP BY stream.number ORDER BY stream.number
             """
         ).map { row in

@@ -50,7 +50,7 @@ struct EmitCommand: AsyncParsableCommand {
     let intake: Intake
     do {
       // So that a stream that was just added to the configuration is known.
-      _ = try EdgeDatabase(path: configuration.database, declarations: configuration.declarations)
+      try EdgeDatabase.prepare(path: configuration.database, declarations: configuration.declarations)
       intake = try Intake(path: configuration.database, stream: declared.name)
     } catch {
       throw fail("\(error)")

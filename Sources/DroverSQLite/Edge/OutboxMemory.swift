@@ -1,0 +1,28 @@
+// A file beside the database remembers how far the outbox was. The agent raises a generation in the database whenever it writes there,
+// and notes it here afterwards: a database that is behind this file was restored from a backup or rolled back, whatever the app has
+// written since. Losing the file, or the last note, costs a new epoch and events that are sent again, never an event.
+
+import Foundation
+
+struct OutboxMemory: Equatable {
+  var epoch: String
+  var generation: Int64
+
+  static func path(for database: String) -> String { database + "-drover.state" }
+
+  /// nil when there is no such file, or nothing of sense in it.
+  static func read(database: String) -> OutboxMemory? {
+    guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return nil }
+    let words = text.split(whereSeparator: \.isWhitespace)
+    guard words.count == 2, let generation = Int64(words[1]) else { return nil }
+    return OutboxMemory(epoch: String(words[0]), generation: generation)
+  }
+
+  /// Whole or not at all, by renaming.
+  func write(database: String) throws {
+    try Data("\(epoch) \(generation)\n".utf8).write(
+      to: URL(fileURLWithPath: Self.path(for: database)), options: .atomic)
+  }
+
+  static func remove(database: String) { unlink(path(for: database)) }
+}
