@@ -5,7 +5,7 @@
 FROM docker.io/library/debian:bookworm-slim AS sample-app
 RUN apt-get update \
   && apt-get install -y --no-install-recommends python3-minimal libpython3-stdlib \
-  && rm -rf /var/lib/apt/lists/* \
+  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
   && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin drover \
   && install -d -o drover -g drover /data
 COPY --chmod=0755 scripts/demo-app.py /usr/local/bin/demo-app
@@ -28,7 +28,7 @@ RUN swift build -c release --static-swift-stdlib --product drover \
 FROM docker.io/library/debian:bookworm-slim AS runtime
 RUN apt-get update \
   && apt-get install -y --no-install-recommends libmosquitto1 libsqlite3-0 libjson-c5 ca-certificates \
-  && rm -rf /var/lib/apt/lists/* \
+  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
   && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin drover \
   && install -d -o drover -g drover /data /etc/drover
 COPY --from=build /out/drover /usr/local/bin/drover
