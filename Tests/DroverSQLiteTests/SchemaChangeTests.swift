@@ -183,6 +183,21 @@ import Testing
     #expect(edge.streams[0].schema?.columns.count == 3)
   }
 
+  // The outbox was widened for a key of six columns, the commit met a reader of the app's, and the second attempt believed what was
+  // remembered of the first: the triggers named columns that were not there, and the app's own inserts failed.
+  @Test func `an outbox whose widening was taken back is widened the next time`() throws {
+    let app = try AppDatabase(table, journalMode: "delete")
+    let edge = try app.attach([.table("wide"), .table("t")])
+    try app.run("CREATE TABLE wide (a, b, c, d, e, f, PRIMARY KEY (a, b, c, d, e, f))")
+    let reader = try AppDatabase.connect(app.path)
+    try reader.inDatabase { try $0.execute(sql: "BEGIN; SELECT * FROM t") }
+    #expect(throws: EdgeStoreError.self) { try edge.refresh() }
+    try reader.inDatabase { try $0.execute(sql: "COMMIT") }
+    #expect(try edge.refresh())
+    try app.run("INSERT INTO wide VALUES (1, 2, 3, 4, 5, 6)")
+    #expect(try edge.waiting() == ["put 1, 2, 3, 4, 5, 6: 1, 2, 3, 4, 5, 6"])
+  }
+
   // Only reading asked whether the tables were still the same. Bringing rows and settling went on under the old names and failed with
   // "no such column", which is logged as an error of the store and tried a second later.
   @Test func `a backfill notices the new schema too`() throws {

@@ -15,6 +15,8 @@ extension EdgeDatabase {
   func attach() throws(EdgeStoreError) {
     try access { database in
       var attached: Attached?
+      // GRDB remembers tables and columns past a rollback.
+      database.clearSchemaCache()
       // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
       try database.inTransaction(.immediate) {
         if try !database.tableExists("drover_outbox") {
