@@ -169,6 +169,16 @@ import Testing
     #expect(try app.lines("SELECT count(*) FROM drover_outbox") == number)
   }
 
+  // The type ANY means 'as it is' in a STRICT table and 'a number, if it looks like one' in any other, a sink table among them.
+  @Test func `a column that takes anything is described as one without a type`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE s (id INTEGER PRIMARY KEY, a ANY, b Any, c INT) STRICT; CREATE TABLE t (id INTEGER PRIMARY KEY, a ANY)"
+    )
+    let edge = try app.attach([.table("s"), .table("t")])
+    #expect(edge.streams[0].schema?.columns.map(\.declaredType) == ["INTEGER", "", "", "INT"])
+    #expect(edge.streams[1].schema?.columns.map(\.declaredType) == ["INTEGER", "ANY"])
+  }
+
   @Test func `the configuration may spell a table in another case`() throws {
     let app = try AppDatabase("CREATE TABLE Stock (Id INTEGER PRIMARY KEY, Synced INT)")
     let edge = try app.attach(.table("STOCK", synced: "synced"))

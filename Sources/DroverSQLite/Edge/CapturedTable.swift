@@ -34,7 +34,7 @@ struct CapturedTable: Equatable {
   static func inspect(_ database: Database, table: String, kind: Kind, syncedColumn: String?) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
-        database, sql: "SELECT type, wr, name FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)",
+        database, sql: "SELECT type, wr, strict, name FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)",
         arguments: [table])
     else { return nil }
     let type: String = entry["type"]
@@ -46,6 +46,7 @@ struct CapturedTable: Equatable {
       )
     }
     let hasRowid = (entry["wr"] as Int) == 0
+    let isStrict = (entry["strict"] as Int) == 1
     let rows = try Row.fetchAll(
       database, sql: "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
       arguments: [name])
@@ -56,7 +57,10 @@ struct CapturedTable: Equatable {
     var key: [(position: Int, index: Int)] = []
     for row in rows {
       let columnName: String = row["name"]
-      columns.append(DroverCore.Column(name: columnName, declaredType: row["type"]))
+      // ANY keeps values as they are in a STRICT table; elsewhere, in the sink table too, it makes numbers of texts that look like one
+      // (https://www.sqlite.org/stricttables.html, section 3).
+      let type: String = row["type"]
+      columns.append(DroverCore.Column(name: columnName, declaredType: isStrict && type.uppercased() == "ANY" ? "" : type))
       expressions.append(quoted(columnName))
       if (row["hidden"] as Int) == 0 { writable.append(columns.count - 1) }
       if (row["pk"] as Int) > 0 { key.append((row["pk"], columns.count - 1)) }
