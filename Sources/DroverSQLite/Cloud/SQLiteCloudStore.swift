@@ -227,7 +227,10 @@ private struct Transaction: CloudTransaction {
     }
     try database.execute(
       sql: """
-        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, described) VALUES (?, ?, ?, ?, ?)
+        -- The one that was described last is the latest, also when the clock stands still or goes back.
+        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, described)
+        SELECT ?1, ?2, ?3, ?4, max(?5, 1 + ifnull((SELECT max(described) FROM drover_schema WHERE machine_id = ?1 AND stream = ?2), 0))
+         WHERE true
         ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
         """,
       arguments: [machine.text, stream.text, schema.id.text, schema.kind.rawValue, store.now()])
@@ -236,19 +239,29 @@ private struct Transaction: CloudTransaction {
 
   /// Makes the sink table, or adds what it lacks. Returns why that cannot be.
   private func shapeSink(stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID) throws -> String? {
-    if let columns = schema?.columns.count, columns > store.limits.columnsPerTable {
-      return "it has \(columns) columns, and limits.columns_per_table is \(store.limits.columnsPerTable)"
+    let mostColumns = min(store.limits.columnsPerTable, SinkTable.maximumColumns)
+    if let columns = schema?.columns.count, columns > mostColumns {
+      return "it has \(columns) columns, and limits.columns_per_table is \(mostColumns)"
+    }
+    if let parts = schema?.key.count, parts > SinkTable.maximumKeyColumns {
+      return "its key has \(parts) columns, and a sink table's has at most \(SinkTable.maximumKeyColumns)"
     }
     let wanted = SQLiteCloudStore.SinkForm(kind: kind, isTable: schema != nil)
     guard let form = try form(of: stream) else {
       let known = try Int.fetchOne(
-        database, sql: "SELECT count(*) FROM drover_progress WHERE machine_id = ?", arguments: [machine.text])!
+        database,
+        sql: """
+          SELECT count(*) FROM (SELECT stream FROM drover_progress WHERE machine_id = ?1
+                                UNION SELECT stream FROM drover_schema WHERE machine_id = ?1)
+          """,
+        arguments: [machine.text])!
       guard known < store.limits.streamsPerMachine else {
         return "the machine has \(known) streams, and limits.streams_per_machine is \(store.limits.streamsPerMachine)"
       }
-      guard try !database.tableExists(stream.text), try !database.viewExists(stream.text) else {
-        return "the store holds a table \(stream) that is not Drover's"
-      }
+      // Tables, views and indexes share one space of names.
+      let taken = try String.fetchOne(
+        database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
+      if let taken { return "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's" }
       try database.execute(sql: SinkTable.creation(stream: stream, schema: schema))
       try database.execute(
         sql: "INSERT INTO drover_sink (stream, kind, form) VALUES (?, ?, ?)",
@@ -261,7 +274,10 @@ private struct Transaction: CloudTransaction {
         "the sink table \(stream) is of kind \(form.kind.rawValue) \(form.isTable ? "with the columns of a table" : "with a body"), and this is of kind \(kind.rawValue) \(schema == nil ? "with a body" : "with the columns of a table")"
     }
     guard let schema else { return nil }
-    let primaryKey = try database.keyColumnNames(of: stream.text).map { $0.lowercased() }
+    // GRDB's own look at a table remembers what a rollback has taken back, and quotes no quotes; and a stream may be named
+    // pragma_table_info.
+    let present = try database.catalogue(of: stream.text)
+    let primaryKey = present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name)
     guard primaryKey.first == schema.machineColumn else {
       return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
     }
@@ -269,8 +285,14 @@ private struct Transaction: CloudTransaction {
       return
         "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
     }
-    let present = Set(try database.columnNames(of: stream.text).map { $0.lowercased() })
-    for column in schema.columns where !present.contains(column.name.lowercased()) {
+    let names = Set(present.map(\.name))
+    let new = schema.columns.filter { !names.contains($0.name.lowercased()) }
+    // Besides the source's columns there are the machine, the epoch and the version.
+    guard names.count - 3 + new.count <= mostColumns else {
+      return
+        "the sink table would have \(names.count - 3 + new.count) columns, and limits.columns_per_table is \(mostColumns)"
+    }
+    for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }
     store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream }

@@ -1,6 +1,7 @@
 // One sink table: the statements that merge events of one stream into it. The rule stands in the SQL, so that reading the old version
 // and writing the new row is one step; docs/protocol.md says what the rule is.
 
+private import CSQLite
 import DroverCore
 import GRDB
 
@@ -11,6 +12,7 @@ final class SinkTable {
   private let remove: Statement
   private let newest: Statement
   private let current: Statement?
+  private let looksTheSame: Statement?
   private let buryTombstone: Statement
   private let findTombstone: Statement
   private let dropTombstone: Statement
@@ -27,7 +29,7 @@ final class SinkTable {
     let all = [machine] + columns + ["drover_epoch", "drover_version"]
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
-      INSERT INTO \(table) (\(all.joined(separator: ", ")))
+      INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
       VALUES (\(all.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))
       ON CONFLICT (\(conflict)) DO
       """
@@ -35,7 +37,10 @@ final class SinkTable {
       "\(machine) = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
     if sink.kind == .payload {
       upsert = try Statement(database, insert + " NOTHING")
-      current = try Statement(database, "SELECT \(columns.joined(separator: ", ")) FROM \(table) WHERE \(whereKey)")
+      let list = columns.joined(separator: ", ")
+      current = try Statement(database, "SELECT \(list) FROM \(table) WHERE \(whereKey)")
+      let values = columns.indices.map { "?\(keyColumns.count + 2 + $0)" }.joined(separator: ", ")
+      looksTheSame = try Statement(database, "SELECT (\(list)) IS (\(values)) FROM \(table) WHERE \(whereKey)")
     } else {
       let changes = (columns.filter { !keyColumns.contains($0) } + ["drover_epoch", "drover_version"])
         .map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
@@ -43,9 +48,10 @@ final class SinkTable {
         database,
         insert + """
            UPDATE SET \(changes)
-           WHERE (excluded.drover_epoch, excluded.drover_version) > (\(table).drover_epoch, \(table).drover_version)
+           WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
           """)
       current = nil
+      looksTheSame = nil
     }
     newest = try Statement(database, "SELECT drover_epoch, drover_version FROM \(table) WHERE \(whereKey)")
     remove = try Statement(database, "DELETE FROM \(table) WHERE \(whereKey)")
@@ -85,8 +91,12 @@ final class SinkTable {
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
     if hasTombstones, let buried = try tombstone(event) {
       guard (epoch, event.version) > buried else { return .superseded }
+      bind(event, epoch: epoch)
+      try upsert.run()
+      // Only now, or a row that the table refuses would have opened the way for an older one.
       bindTombstoneKey(dropTombstone, event)
       try dropTombstone.run()
+      return .applied
     }
     bind(event, epoch: epoch)
     return try upsert.run() > 0 ? .applied : .superseded
@@ -101,11 +111,23 @@ final class SinkTable {
     let stored = columns.indices.map { current!.value(Int32($0)) }
     let same =
       switch event.content {
-      case .row(let values): stored == values
+      case .row(let values): try stored == values || isTheSame(event, values, as: stored)
       case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
       case .none: false
       }
     return same ? .superseded : .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+  }
+
+  /// Whether the values differ only in what the columns' types made of them, as 5 became 5.0: compared with a column, a value takes its
+  /// affinity (https://www.sqlite.org/datatype3.html, section 4.2).
+  private func isTheSame(_ event: SinkEvent, _ values: [Value], as stored: [Value]) throws -> Bool {
+    guard zip(values, stored).allSatisfy({ $0 == $1 || !$0.isOfOneType(with: $1) }) else { return false }
+    let statement = looksTheSame!
+    bindKey(statement, event)
+    defer { statement.reset() }
+    let first = sink.schema!.key.count + 2
+    for (index, value) in values.enumerated() { statement.bind(value, at: Int32(first + index)) }
+    return try statement.step() && statement.integer(0) == 1
   }
 
   private func delete(_ event: SinkEvent, epoch: Int64, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
@@ -200,22 +222,15 @@ final class SinkTable {
       """
   }
 
-  /// A column as the source declares it. The type is text from a machine, so only what a type can be made of passes; for anything
+  /// SQLite's own limit is 2000, the bookkeeping included; past 1000 parts a key's comparison is an expression too deep for it
+  /// (https://www.sqlite.org/limits.html), and a hundred is more than any table has.
+  static let maximumColumns = 1997
+  static let maximumKeyColumns = 100
+
+  /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything
   /// else stands the affinity, which is all that SQLite would take from it.
   static func definition(_ column: DroverCore.Column) -> String {
-    let harmless =
-      column.declaredType.utf8.count <= 64
-      && column.declaredType.unicodeScalars.allSatisfy {
-        ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0)
-          || " _(),".unicodeScalars.contains($0)
-      }
-    let reserved = [
-      "primary", "not", "null", "unique", "check", "default", "collate", "references", "generated", "as", "constraint",
-    ]
-    let words = column.declaredType.lowercased().split { !$0.isLetter }.map(String.init)
-    if harmless, !words.contains(where: reserved.contains) {
-      return "\(quoted(column.name)) \(column.declaredType)"
-    }
+    if isPlainType(column.declaredType) { return "\(quoted(column.name)) \(column.declaredType)" }
     let affinity =
       switch column.affinity {
       case .integer: "INTEGER"
@@ -225,5 +240,39 @@ final class SinkTable {
       case .numeric: "NUMERIC"
       }
     return "\(quoted(column.name)) \(affinity)"
+  }
+
+  /// Words that are no keywords, then perhaps one or two numbers in brackets: `type-name` of https://www.sqlite.org/syntax/type-name.html
+  /// without signs and quotes.
+  private static func isPlainType(_ type: String) -> Bool {
+    guard type.utf8.count <= 64 else { return false }
+    let parts = type.split(separator: "(", maxSplits: 1, omittingEmptySubsequences: false)
+    let words = parts[0].split(separator: " ")
+    guard words.allSatisfy(isPlainWord) else { return false }
+    guard parts.count == 2 else { return true }
+    guard !words.isEmpty, parts[1].last == ")" else { return false }
+    let numbers = parts[1].dropLast().split(separator: ",", omittingEmptySubsequences: false)
+    return numbers.count <= 2
+      && numbers.allSatisfy { number in
+        let digits = number.utf8.filter { $0 != UInt8(ascii: " ") }
+        return (1...9).contains(digits.count) && number.utf8.count <= 12 && number.split(separator: " ").count == 1
+          && digits.allSatisfy { (0x30...0x39).contains($0) }
+      }
+  }
+
+  private static func isPlainWord(_ word: Substring) -> Bool {
+    guard let first = word.utf8.first, !(0x30...0x39).contains(first),
+      word.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x5f })
+    else { return false }
+    return sqlite3_keyword_check(String(word), Int32(word.utf8.count)) == 0
+  }
+}
+
+extension Value {
+  fileprivate func isOfOneType(with other: Value) -> Bool {
+    switch (self, other) {
+    case (.null, .null), (.integer, .integer), (.real, .real), (.text, .text), (.blob, .blob): true
+    default: false
+    }
   }
 }

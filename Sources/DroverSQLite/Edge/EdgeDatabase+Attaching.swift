@@ -122,7 +122,7 @@ extension EdgeDatabase {
   }
 
   private func widenKey(_ count: Int, _ database: Database) throws {
-    let present = try database.columnNames(of: "drover_outbox").count { $0.hasPrefix("key") }
+    let present = try database.catalogue(of: "drover_outbox").count { $0.name.hasPrefix("key") }
     guard count > present else { return }
     for index in present..<count {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(Bookkeeping.keyColumn(index))")
