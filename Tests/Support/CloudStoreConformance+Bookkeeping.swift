@@ -72,8 +72,8 @@ extension CloudStoreConformance {
   static let bookkeeping: [Claim] = [
     Claim("received intervals are kept by machine, epoch and stream") { scene throws in
       let (one, two) = (
-        IntervalSet([Interval(after: 0, through: 5), Interval(after: 7, through: 9)]),
-        IntervalSet([Interval(after: 3, through: 4)])
+        Received(set: IntervalSet([Interval(after: 0, through: 5), Interval(after: 7, through: 9)]), version: 5),
+        Received(set: IntervalSet([Interval(after: 3, through: 4)]), version: 6)
       )
       try scene.store.transaction { transaction throws in
         try transaction.setReceived(one, machine: .a, epoch: .one, stream: .stock)
@@ -84,7 +84,7 @@ extension CloudStoreConformance {
       try scene.store.transaction { transaction throws in
         #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock) == one)
         #expect(try transaction.received(machine: .a, epoch: .two, stream: .stock) == two)
-        #expect(try transaction.received(machine: .b, epoch: .two, stream: .stock).isEmpty)
+        #expect(try transaction.received(machine: .b, epoch: .two, stream: .stock) == Received())
         #expect(try transaction.receivedStreams(machine: .a, epoch: .one) == [.stock: one, .named("other"): two])
         #expect(try transaction.receivedStreams(machine: .b, epoch: .two).isEmpty)
       }
@@ -94,8 +94,9 @@ extension CloudStoreConformance {
         IntervalSet([Interval(after: 0, through: 1), Interval(after: 4, through: 6)]),
         IntervalSet([Interval(after: 0, through: 6)]), IntervalSet(),
       ] {
-        try scene.store.transaction { try $0.setReceived(set, machine: .a, epoch: .one, stream: .stock) }
-        #expect(try scene.store.transaction { try $0.received(machine: .a, epoch: .one, stream: .stock) } == set)
+        let received = Received(set: set, version: 7)
+        try scene.store.transaction { try $0.setReceived(received, machine: .a, epoch: .one, stream: .stock) }
+        #expect(try scene.store.transaction { try $0.received(machine: .a, epoch: .one, stream: .stock) }.set == set)
       }
     },
     Claim("a machine is known with the epoch it was heard in last") { scene throws in
@@ -175,7 +176,7 @@ extension CloudStoreConformance {
       try scene.merge(sink, .delete(10, 1, seq: 5))
       func receive(_ interval: Interval, epoch: Epoch = .one) throws {
         try scene.store.transaction {
-          try $0.setReceived(IntervalSet([interval]), machine: .a, epoch: epoch, stream: .stock)
+          try $0.setReceived(Received(set: IntervalSet([interval])), machine: .a, epoch: epoch, stream: .stock)
         }
       }
       func isBuried() throws -> Bool {
@@ -252,7 +253,7 @@ extension CloudStoreConformance {
                 .applied
               ])
             try transaction.setReceived(
-              IntervalSet([Interval(after: 0, through: 5)]), machine: .a, epoch: .one, stream: .stock)
+              Received(set: IntervalSet([Interval(after: 0, through: 5)])), machine: .a, epoch: .one, stream: .stock)
             try transaction.heard(machine: .a, epoch: .one)
             try transaction.setSession("never")
             try transaction.bury(DeadLetter(topic: "a", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
@@ -264,7 +265,7 @@ extension CloudStoreConformance {
           try scene.store.transaction { transaction throws in
             #expect(try transaction.schema(schema.id, machine: .a, stream: .stock) == nil)
             #expect(try transaction.latestSchema(machine: .a, stream: .stock) == nil)
-            #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock).isEmpty)
+            #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock) == Received())
             #expect(try transaction.machines().isEmpty)
             #expect(try transaction.session() == nil)
           }
@@ -290,7 +291,7 @@ extension CloudStoreConformance {
           #expect(try transaction.adopt(wider, machine: .a, stream: .stock) == nil)
           #expect(try transaction.merge([.put(2, 1, "y", "z")], epoch: .one, into: .table(wider)) == [.applied])
         }
-        #expect(try scene.reader.columns(of: "stock") == ["machine_id", "id", "a", "drover_version"])
+        #expect(try scene.reader.columns(of: "stock") == ["machine_id", "id", "a", "drover_epoch", "drover_version"])
         #expect(try scene.merge(sink, .put(2, 1, "w")) == [.applied])
         #expect(try scene.adopt(wider, .stock) == nil)
         #expect(try scene.merge(.table(wider), .put(3, 1, "y", "z")) == [.applied])

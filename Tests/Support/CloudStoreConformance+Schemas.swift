@@ -19,16 +19,21 @@ extension CloudStoreConformance {
     },
     Claim("a sink table has the source's columns, the machine and the bookkeeping") { scene throws in
       #expect(try scene.adopt(.columns("name TEXT", "level REAL"), .stock) == nil)
-      #expect(try scene.reader.columns(of: "stock") == ["machine_id", "id", "name", "level", "drover_version"])
+      #expect(
+        try scene.reader.columns(of: "stock") == [
+          "machine_id", "id", "name", "level", "drover_epoch", "drover_version",
+        ])
     },
     Claim("a stream without a table has its id, its time and its body") { scene throws in
       try scene.merge(.bodies(.payload), .body(1, "x", "1"))
       #expect(
-        try scene.reader.columns(of: "stock") == ["machine_id", "local_id", "occurred_at", "body", "drover_version"])
+        try scene.reader.columns(of: "stock") == [
+          "machine_id", "local_id", "occurred_at", "body", "drover_epoch", "drover_version",
+        ])
     },
     Claim("adopting the same schema again changes nothing") { scene throws in
       for _ in 0..<3 { #expect(try scene.adopt(.columns("a TEXT"), .stock) == nil) }
-      #expect(try scene.reader.columns(of: "stock") == ["machine_id", "id", "a", "drover_version"])
+      #expect(try scene.reader.columns(of: "stock") == ["machine_id", "id", "a", "drover_epoch", "drover_version"])
     },
     Claim("the schema that was told of last is the latest, though the clock stands still") { scene throws in
       let (one, two) = (StreamSchema.columns("a INT"), StreamSchema.columns("a INT", "b INT"))
@@ -54,7 +59,8 @@ extension CloudStoreConformance {
       #expect(try scene.adopt(two, .stock, machine: .b) == nil)
       try scene.merge(.table(one), .put(1, 1, 5))
       try scene.merge(.table(two, machine: .b), .put(1, 1, 6))
-      #expect(try Set(scene.reader.columns(of: "stock")) == ["machine_id", "id", "a", "b", "drover_version"])
+      #expect(
+        try Set(scene.reader.columns(of: "stock")) == ["machine_id", "id", "a", "b", "drover_epoch", "drover_version"])
       #expect(try scene.reader.rows(of: "stock").map { [$0["a"], $0["b"]] }.contains([.null, 6]))
     },
     Claim("a column that is there in another case is the same column") { scene throws in
@@ -221,7 +227,7 @@ extension CloudStoreConformance {
       ]
       let schema = StreamSchema.make(names.map { ($0, "") }, key: [0, 1])
       #expect(try scene.adopt(schema, .stock) == nil)
-      #expect(try scene.reader.columns(of: "stock") == ["machine_id"] + names + ["drover_version"])
+      #expect(try scene.reader.columns(of: "stock") == ["machine_id"] + names + ["drover_epoch", "drover_version"])
       let values = names.indices.map { Value.integer(Int64($0)) }
       #expect(
         try scene.merge(.table(schema), .row(1, values, key: [0, 1]), .row(2, values, key: [0, 1])) == [

@@ -110,7 +110,8 @@ package struct CloudStoreConformance {
     /// Rows as lines of `column=value`, sorted; the machine and the version last.
     func lines(_ stream: StreamName) throws -> [String] {
       let columns = try reader.columns(of: stream.text)
-      let own = columns.filter { $0 != "machine_id" && $0 != "drover_version" } + ["machine_id", "drover_version"]
+      let bookkeeping = ["machine_id", "drover_epoch", "drover_version"]
+      let own = columns.filter { !bookkeeping.contains($0) } + ["machine_id", "drover_version"]
       return try reader.rows(of: stream.text)
         .map { row in own.map { "\($0)=\(Self.text(row[$0] ?? .null))" }.joined(separator: " ") }.sorted()
     }

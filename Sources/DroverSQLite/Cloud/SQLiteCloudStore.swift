@@ -261,7 +261,9 @@ private struct Transaction: CloudTransaction {
       // Tables, views and indexes share one space of names.
       let taken = try String.fetchOne(
         database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
-      if let taken { return "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's" }
+      if let taken {
+        return "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's"
+      }
       try database.execute(sql: SinkTable.creation(stream: stream, schema: schema))
       try database.execute(
         sql: "INSERT INTO drover_sink (stream, kind, form) VALUES (?, ?, ?)",

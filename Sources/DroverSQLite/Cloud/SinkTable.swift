@@ -262,7 +262,9 @@ final class SinkTable {
 
   private static func isPlainWord(_ word: Substring) -> Bool {
     guard let first = word.utf8.first, !(0x30...0x39).contains(first),
-      word.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x5f })
+      word.utf8.allSatisfy({
+        (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x5f
+      })
     else { return false }
     return sqlite3_keyword_check(String(word), Int32(word.utf8.count)) == 0
   }

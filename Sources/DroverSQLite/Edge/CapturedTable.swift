@@ -34,7 +34,8 @@ struct CapturedTable: Equatable {
   static func inspect(_ database: Database, table: String, kind: Kind, syncedColumn: String?) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
-        database, sql: "SELECT type, wr, strict, name FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)",
+        database,
+        sql: "SELECT type, wr, strict, name FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)",
         arguments: [table])
     else { return nil }
     let type: String = entry["type"]
@@ -60,7 +61,8 @@ struct CapturedTable: Equatable {
       // ANY keeps values as they are in a STRICT table; elsewhere, in the sink table too, it makes numbers of texts that look like one
       // (https://www.sqlite.org/stricttables.html, section 3).
       let type: String = row["type"]
-      columns.append(DroverCore.Column(name: columnName, declaredType: isStrict && type.uppercased() == "ANY" ? "" : type))
+      columns.append(
+        DroverCore.Column(name: columnName, declaredType: isStrict && type.uppercased() == "ANY" ? "" : type))
       expressions.append(quoted(columnName))
       if (row["hidden"] as Int) == 0 { writable.append(columns.count - 1) }
       if (row["pk"] as Int) > 0 { key.append((row["pk"], columns.count - 1)) }
