@@ -76,6 +76,7 @@ import Testing
     (.real(.infinity), #"{"$real":"inf"}"#),
     (.real(-.infinity), #"{"$real":"-inf"}"#), (.text("MAH-7"), #""MAH-7""#), (.text("größe 🐄"), #""größe 🐄""#),
     (.text("a\"b\\c/d\n\t\r"), #""a\"b\\c/d\n\t\r""#), (.text("\0\u{1f}\u{7f}"), #""\u0000\u001f\u007f""#),
+    (.text("\u{7f}"), #""\u007f""#),
     (.text([0x61, 0xff]), #"{"$text":"Yf8="}"#), (.blob([0, 1, 2]), #"{"$blob":"AAEC"}"#),
   ])
   func `values read as a person expects`(value: Value, text: String) {
@@ -103,6 +104,7 @@ import Testing
     #"{"$real":1}"#,
     #"{"$text":{}}"#, #"{"$Blob":"AA=="}"#, "1e400", "-1e400", "9223372036854775808", "-9223372036854775809",
     "18446744073709551616", "99999999999999999999999999", #""\ud800""#, #""\udc00""#, #""\ud83dx""#, #""\ud83d\u0041""#,
+    #""\ud83d\ud83d""#,
     "",
   ])
   func `what no column can hold is refused, not bent`(text: String) {
