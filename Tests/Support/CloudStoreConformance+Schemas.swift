@@ -68,7 +68,7 @@ extension CloudStoreConformance {
       let other = StreamSchema.columns("LEVEL INT")
       #expect(try scene.adopt(other, .stock) == nil)
       #expect(try scene.merge(.table(other), .put(1, 1, 5)) == [.applied])
-      #expect(try scene.reader.columns(of: "stock").count == 4)
+      #expect(try scene.reader.columns(of: "stock").count == 5)
     },
     Claim("another key is refused, and the table stays as it is") { scene throws in
       _ = try scene.adopt(.columns("a TEXT"), .stock)
@@ -140,7 +140,7 @@ extension CloudStoreConformance {
       #expect(try scene.adopt(.columns("c", "d", "e"), .stock) == nil)
       #expect(try scene.adopt(.columns("f", "g"), .stock)?.contains("limits.columns_per_table") == true)
       #expect(try scene.adopt(.columns("h"), .stock, machine: .b)?.contains("limits.columns_per_table") == true)
-      #expect(try scene.reader.columns(of: "stock").count == 8)
+      #expect(try scene.reader.columns(of: "stock").count == 9)
       #expect(try scene.merge(.table(.columns("a", "b", "c")), .put(1, 1, 2, 3, 4)) == [.applied])
     },
     // Only streams that had brought events were counted, so descriptions alone made any number of tables.
@@ -176,7 +176,7 @@ extension CloudStoreConformance {
         try scene.merge(.table(schema), .row(1, values, key: [1]), .row(2, values.map { $0 == 2 ? "x" : $0 }, key: [1]))
           == [.applied, .applied])
       let row = try #require(try scene.reader.rows(of: "stock").first)
-      #expect(row["c1"] == "x" && row["c499"] == 500 && row.count == 502)
+      #expect(row["c1"] == "x" && row["c499"] == 500 && row.count == 503)
     },
   ]
 
@@ -200,7 +200,7 @@ extension CloudStoreConformance {
         let stream = StreamName.named("s\(index)")
         let schema = StreamSchema.make([("id", "INTEGER"), ("c", type)], key: [0])
         #expect(try scene.adopt(schema, stream) == nil, "\(type)")
-        #expect(try scene.reader.columns(of: stream.text) == ["machine_id", "id", "c", "drover_version"], "\(type)")
+        #expect(try scene.reader.columns(of: stream.text) == ["machine_id", "id", "c", "drover_epoch", "drover_version"], "\(type)")
         #expect(
           try scene.merge(.table(schema, stream), .put(1, 1, .null), .put(2, 1, "a"), .put(1, 2, "a")) == [
             .applied, .applied, .applied,
@@ -211,7 +211,7 @@ extension CloudStoreConformance {
         // The same in a table that is there already, and as the key.
         let wider = StreamSchema.make([("id", "INTEGER"), ("d", type)], key: [0])
         #expect(try scene.adopt(wider, stream) == nil, "\(type)")
-        #expect(try scene.reader.columns(of: stream.text).count == 5, "\(type)")
+        #expect(try scene.reader.columns(of: stream.text).count == 6, "\(type)")
         let key = StreamSchema.make([("k", type), ("c", "")], key: [0])
         #expect(try scene.adopt(key, .named("k\(index)")) == nil, "\(type)")
         #expect(
