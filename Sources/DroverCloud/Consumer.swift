@@ -41,6 +41,11 @@ package final class Consumer: SessionHandler {
     self.wallClock = wallClock
   }
 
+  /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
+  package var onFatal: (String) -> Void = { _ in }
+  /// Called in every turn, to show that the consumer moves.
+  package var beat: () -> Void = {}
+
   // MARK: The session
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
@@ -85,6 +90,7 @@ package final class Consumer: SessionHandler {
       }
     } catch {
       received = ReceivedCache()
+      if let damage = error as? StoreDamaged { onFatal(damage.description) }
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
     }
@@ -101,6 +107,7 @@ package final class Consumer: SessionHandler {
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
+    beat()
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
     for (topic, payload) in requests {

@@ -166,7 +166,14 @@ package protocol CloudTransaction {
   func retireTombstones(madeBefore moment: Int64) throws
 }
 
+/// The store's file is damaged: nothing may be written to it any more. The text says what was found and what to do.
+package struct StoreDamaged: Error, CustomStringConvertible {
+  package let description: String
+  package init(description: String) { self.description = description }
+}
+
 package protocol CloudStore: AnyObject {
-  /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains.
+  /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreDamaged` is one that
+  /// will not go away.
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result
 }

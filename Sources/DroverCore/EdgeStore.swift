@@ -60,6 +60,8 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   case busy
   /// The tables are not what they were when the streams were last looked at: call `refresh`.
   case schemaChanged
+  /// The file is damaged. Nothing may be written to it any more; the text says what was found and what to do.
+  case damaged(String)
   /// Anything else; the text names operation, subject, cause and what to do.
   case failed(String)
 
@@ -67,6 +69,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
     switch self {
     case .busy: "the database is locked by another program"
     case .schemaChanged: "the database's schema has changed"
+    case .damaged(let text): text
     case .failed(let text): text
     }
   }

@@ -50,6 +50,7 @@ package final class EdgeRelay: SessionHandler {
   /// Why a new epoch has to begin, as soon as the store can.
   private var epochIsOver: String?
   private var isStopping = false
+  private var isDamaged = false
   private var said = Said()
 
   package init(
@@ -81,6 +82,11 @@ package final class EdgeRelay: SessionHandler {
       payload: MachineStatus(isOnline: false, epoch: nil, software: nil, at: nil).document, isRetained: true,
       contentType: "application/json")
   }
+
+  /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
+  package var onFatal: (String) -> Void = { _ in }
+  /// Called in every turn, to show that the relay moves.
+  package var beat: () -> Void = {}
 
   /// Another thread says through it that another process may have committed.
   package let hint = NewsHint()
@@ -189,6 +195,8 @@ package final class EdgeRelay: SessionHandler {
   // MARK: A turn
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
+    beat()
+    guard !isDamaged else { return .seconds(1) }
     if let retryAt, retryAt > now { return now.duration(to: retryAt) }
     retryAt = nil
     do {
@@ -206,6 +214,10 @@ package final class EdgeRelay: SessionHandler {
       return .milliseconds(20)
     } catch .schemaChanged {
       return refresh()
+    } catch .damaged(let text) {
+      isDamaged = true
+      onFatal(text)
+      return .seconds(1)
     } catch {
       said.rarely("store") { logger.error("work on the outbox: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
@@ -418,7 +430,7 @@ package final class EdgeRelay: SessionHandler {
 
   package func isDrained() -> Bool {
     isStopping = true
-    return relay.isQuiet && !relay.hasSettlement
+    return isDamaged || relay.isQuiet && !relay.hasSettlement
   }
 
   package func sessionWillClose(publisher: any Publisher) {

@@ -1,5 +1,6 @@
 // One agent for one database, one consumer for one store: a lock file beside the database, held by the kernel for as long as the
-// process lives, so that SIGKILL releases it. It also tells `drover status` whether anybody is at work.
+// process lives, so that SIGKILL releases it. It also tells `drover status` whether anybody is at work, and whether each of its jobs still
+// moves: every job has a name and notes a heartbeat in the file.
 
 private import Foundation
 private import Synchronization
@@ -11,6 +12,11 @@ package struct LockError: Error, CustomStringConvertible {
 package final class AgentLock: Sendable {
   private let descriptor: Int32
   private let path: String
+  private let beats = Mutex<[String: Int64]>([:])
+
+  /// A job that has not noted anything for so long is stuck.
+  package static let patience: Duration = .seconds(30)
+  private static let noteInterval: Int64 = 5_000_000
 
   private static func path(for database: String) -> String { database + "-drover.lock" }
 
@@ -22,16 +28,55 @@ package final class AgentLock: Sendable {
       throw LockError(
         description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
     }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    // Whoever only asks holds it for a moment, too.
+    var attempts = 0
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0, attempts < 20 {
+      attempts += 1
+      poll(nil, 0, 10)
+    }
+    guard attempts < 20 else {
       let owner = Self.owner(descriptor)
       // Thrown from here, the finished object is released as any other: deinit closes the descriptor.
       throw LockError(
         description:
           "lock \(path): another Drover process\(owner.map { " (\($0))" } ?? "") works on this database; stop it first")
     }
-    let text = "\(getpid())\n"
-    ftruncate(descriptor, 0)
-    _ = text.withCString { write(descriptor, $0, strlen($0)) }
+    write([:])
+  }
+
+  /// Notes that a job moves; from any thread, as often as one likes.
+  package func beat(_ job: String) {
+    let now = Self.now()
+    beats.withLock { beats in
+      if let last = beats[job], now - last < Self.noteInterval { return }
+      beats[job] = now
+      write(beats)
+    }
+  }
+
+  private func write(_ beats: [String: Int64]) {
+    let lines = beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
+    let text = Array("\(getpid())\n\(lines)".utf8)
+    pwrite(descriptor, text, text.count, 0)
+    ftruncate(descriptor, off_t(text.count))
+  }
+
+  /// Microseconds of the clock that no step of the wall clock moves, the same in all processes.
+  private static func now() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
+  }
+
+  /// The jobs of the process that holds a database's lock which have not moved for longer than `patience`, and for how long.
+  package static func stuckJobs(database: String) -> [(job: String, silence: Duration)] {
+    guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return [] }
+    return text.split(separator: "\n").dropFirst().compactMap { line in
+      let words = line.split(separator: " ")
+      guard words.count == 2, let at = Int64(words[1]) else { return nil }
+      let silence = Duration.microseconds(now() - at)
+      return silence > patience ? (String(words[0]), silence) : nil
+    }
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
@@ -52,6 +97,6 @@ package final class AgentLock: Sendable {
     var buffer = [UInt8](repeating: 0, count: 32)
     let count = pread(descriptor, &buffer, buffer.count, 0)
     guard count > 0 else { return nil }
-    return Int32(String(decoding: buffer[..<count], as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
+    return Int32(String(decoding: buffer[..<count].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
   }
 }

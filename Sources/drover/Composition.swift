@@ -8,6 +8,7 @@ import DroverSQLite
 import Foundation
 import Logging
 import ServiceLifecycle
+import Synchronization
 import UnixSignals
 
 enum Exit {
@@ -78,6 +79,18 @@ func makeLogger(_ label: String, level: LogLevel) -> Logger {
   var logger = Logger(label: label)
   logger.logLevel = Logger.Level(rawValue: level.rawValue)!
   return logger
+}
+
+/// Why a service had to end by itself; set on its thread, read when it has ended.
+final class FatalEnd: Sendable {
+  private let text = Mutex<String?>(nil)
+  var reason: String? { text.withLock { $0 } }
+
+  /// Ends the session for a reason. The first one counts.
+  func end(_ session: MosquittoSession, _ reason: String) {
+    text.withLock { $0 = $0 ?? reason }
+    session.stop()
+  }
 }
 
 /// Runs a session until SIGTERM or SIGINT, which drain it; a second signal ends the process at once.

@@ -74,6 +74,11 @@ package final class SQLiteCloudStore: CloudStore {
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw CloudStoreError(
+        description:
+          "\(path) is damaged or no SQLite file: \(error.explanation); copy it away and restore a backup, or name another file in `store:`"
+      )
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description:
@@ -101,6 +106,9 @@ package final class SQLiteCloudStore: CloudStore {
     } catch {
       cache = Cache()
       guard let error = error as? DatabaseError else { throw error }
+      if error.saysDamaged {
+        throw StoreDamaged(description: Damage.describe(error, path: queue.path, database: queue))
+      }
       throw CloudStoreError(description: "write to the store: \(error.explanation)")
     }
   }

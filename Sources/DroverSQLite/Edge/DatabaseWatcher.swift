@@ -8,9 +8,11 @@ package final class DatabaseWatcher: Sendable {
   private let inotify: Int32
   private let stopPipe: (read: Int32, write: Int32)
 
-  /// Calls `changed`, on a thread of its own, after each burst of writes to the file, its journal or its WAL.
+  /// Calls `changed`, on a thread of its own, after each burst of writes to the file, its journal or its WAL, and `beat` now and then.
   /// Returns nil where the kernel gives no watch.
-  package init?(path: String, changed: @escaping @Sendable () -> Void) {
+  package init?(
+    path: String, beat: @escaping @Sendable () -> Void = {}, changed: @escaping @Sendable () -> Void
+  ) {
     let url = URL(fileURLWithPath: path).resolvingSymlinksInPath()
     inotify = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
     var ends: [Int32] = [0, 0]
@@ -31,14 +33,14 @@ package final class DatabaseWatcher: Sendable {
     let names = Set(["", "-wal", "-journal"].map { url.lastPathComponent + $0 })
     let descriptor = inotify
     let stop = ends[0]
-    let thread = Thread { Self.watch(descriptor, stop, names, changed) }
+    let thread = Thread { Self.watch(descriptor, stop, names, beat, changed) }
     thread.name = "drover-watcher"
     thread.start()
   }
 
   deinit { close(stopPipe.write) }
 
-  private static func watch(_ inotify: Int32, _ stop: Int32, _ names: Set<String>, _ changed: () -> Void) {
+  private static func watch(_ inotify: Int32, _ stop: Int32, _ names: Set<String>, _ beat: () -> Void, _ changed: () -> Void) {
     defer {
       close(inotify)
       close(stop)
@@ -50,7 +52,8 @@ package final class DatabaseWatcher: Sendable {
       var waiting = [
         pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
       ]
-      guard poll(&waiting, 2, -1) >= 0 || errno == EINTR else { return }
+      beat()
+      guard poll(&waiting, 2, 5000) >= 0 || errno == EINTR else { return }
       if waiting[1].revents != 0 { return }
       var isOurs = false
       while case let count = read(inotify, buffer, capacity), count > 0 {

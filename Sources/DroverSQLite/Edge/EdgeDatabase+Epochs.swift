@@ -95,9 +95,10 @@ extension EdgeDatabase {
     try prepared("UPDATE drover_clock SET generation = generation + 1", database).run()
   }
 
-  /// Notes the generation beside the database. After the commit: a note that is behind does no harm, one that is ahead costs an epoch.
+  /// Notes the generation beside the database, once it is on the disk: a note that is behind does no harm, one that is ahead costs an epoch.
   func remember() {
     do {
+      try flush()
       let generation = try queue.inDatabase { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
       try OutboxMemory(epoch: epoch.text, generation: generation).write(database: path)
     } catch {

@@ -45,6 +45,7 @@ package final class EdgeDatabase: EdgeStore {
   private let durability: Durability
   private var durableSeq: Int64 = -1
   private var dataVersion: Int64 = -1
+  private var isAtWork = false
 
   /// Opens the database and attaches: makes Drover's tables and triggers where they are missing.
   /// - Parameters:
@@ -76,9 +77,11 @@ package final class EdgeDatabase: EdgeStore {
     durability = try Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
     try attach()
-    // From here on a lock of the app's is waited for outside the database, so that the connection to the broker stays alive.
     try queue.inDatabase { database in
-      sqlite3_busy_timeout(database.sqliteConnection, 50)
+      // In WAL mode a commit of Drover's need not wait for the disk while it holds the lock: what it says can be said again.
+      if try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal" {
+        try database.execute(sql: "PRAGMA synchronous = NORMAL")
+      }
       guard drover_sqlite3_disable_triggers(database.sqliteConnection) == SQLITE_OK else {
         throw EdgeStoreError.failed("open \(path): this SQLite library cannot switch triggers off for one connection")
       }
@@ -117,6 +120,11 @@ package final class EdgeDatabase: EdgeStore {
 
   package func hasChanged() throws(EdgeStoreError) -> Bool {
     try access { database in
+      if !isAtWork {
+        // From here on a lock of the app's is waited for outside the database, so that the connection to the broker stays alive.
+        sqlite3_busy_timeout(database.sqliteConnection, 50)
+        isAtWork = true
+      }
       let statement = try prepared("PRAGMA data_version", database)
       defer { statement.reset() }
       guard try statement.step() else { return false }
@@ -154,10 +162,13 @@ package final class EdgeDatabase: EdgeStore {
     }
   }
 
+  /// Makes what is committed now survive a power loss.
+  func flush() throws { try durability.flush() }
+
   /// Makes what is committed up to a sequence number survive a power loss, if it has not been done yet.
   func makeDurable(through seq: Int64) throws {
     guard seq > durableSeq else { return }
-    try durability.flush()
+    try flush()
     durableSeq = seq
   }
 
@@ -305,6 +316,8 @@ package final class EdgeDatabase: EdgeStore {
       throw .busy
     } catch let error as DatabaseError where error.resultCode == .SQLITE_SCHEMA {
       throw .schemaChanged
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw .damaged(Damage.describe(error, path: path, database: queue))
     } catch let error as DatabaseError {
       throw .failed(error.explanation)
     } catch {

@@ -46,7 +46,11 @@ struct CloudCommand: AsyncParsableCommand {
     options.batchMessages = configuration.batch.messages
     options.batchBytes = configuration.batch.bytes
     let session = MosquittoSession(options: options, logger: logger)
+    let fatal = FatalEnd()
+    consumer.onFatal = { fatal.end(session, $0) }
+    consumer.beat = { lock.beat("consumer") }
     try await serve(session, handler: consumer, logger: logger)
+    if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
   }
 }

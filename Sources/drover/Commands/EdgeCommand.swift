@@ -52,8 +52,11 @@ struct EdgeCommand: AsyncParsableCommand {
       Subscription(filter: Topic.commandFilter(for: configuration.machine)),
     ]
     let session = MosquittoSession(options: options, logger: logger)
+    let fatal = FatalEnd()
+    handler.onFatal = { fatal.end(session, $0) }
+    handler.beat = { lock.beat("relay") }
     let hint = handler.hint
-    let watcher = DatabaseWatcher(path: configuration.database) {
+    let watcher = DatabaseWatcher(path: configuration.database, beat: { lock.beat("watcher") }) {
       hint.set()
       session.wake()
     }
@@ -61,6 +64,7 @@ struct EdgeCommand: AsyncParsableCommand {
       logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second")
     }
     try await serve(session, handler: handler, logger: logger)
+    if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime((watcher, lock)) { logger.info("edge agent \(configuration.machine): stopped") }
   }
 }
