@@ -30,19 +30,13 @@ import Testing
 
   @Test func `an interrupted backfill goes on where it was, and a finished one does not begin again`() throws {
     let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY); \(numbers(30)) INSERT INTO t SELECT i FROM n")
-    for chunk in 1...3 {
+    for chunk in 1...2 {
       let edge = try app.attach([.table("t")], settled: false)
       #expect(edge.hasBackfill)
       #expect(try edge.backfill(limit: 10))
       #expect(try edge.everything().entries.count == chunk * 10)
       // What was brought may be confirmed and gone: it does not come again.
       if chunk == 2 { try edge.confirmAll() }
-      if chunk == 2 {
-        try app.run(
-          "INSERT INTO drover_outbox (seq, stream, op, version) SELECT seq, 99, 'put', version FROM drover_next")
-      }
-      if chunk == 2 { try app.run("DELETE FROM drover_outbox WHERE stream = 99") }
-      if chunk == 2 { break }
     }
     let edge = try app.attach([.table("t")], settled: false)
     try edge.bringAll()
