@@ -2,7 +2,7 @@ import DroverSQLite
 import Foundation
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(1))) struct DatabaseWatcherTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct DatabaseWatcherTests {
   // The watcher only wakes; whether there is something new is asked of the database. So each test awaits the wake.
   @Test(arguments: ["delete", "truncate", "persist", "wal"])
   func `a commit of another process wakes`(mode: String) async throws {
