@@ -84,6 +84,8 @@ struct RelaySimulation {
   private var written: [Entry] = []
   private var gone: Set<Int64> = []
   private var backfill = 0
+  /// Per stream up to where everything is confirmed, as the store wrote it down.
+  private var fronts: [Int: Int64] = [:]
 
   // The agent.
   private var relay: Relay
@@ -264,6 +266,7 @@ struct RelaySimulation {
         fail("seq \(entry.seq) is forgotten and was never applied")
       }
     }
+    fronts.merge(settlement.fronts) { max($0, $1) }
     outbox.removeAll { settlement.confirmed[$0.stream]?.contains($0.seq) == true }
   }
 
@@ -274,7 +277,10 @@ struct RelaySimulation {
     for entry in outbox where entry.synced {
       acknowledged[entry.stream, default: IntervalSet()].insert(Interval(after: entry.seq - 1, through: entry.seq))
     }
-    relay = Relay(limits: limits, seed: random.next(), acknowledged: acknowledged, hasBackfill: backfill > 0, now: now)
+    relay = Relay(
+      limits: limits, seed: random.next(), confirmed: fronts, acknowledged: acknowledged, hasBackfill: backfill > 0,
+      now: now)
+    if relay.cloudWentBack(covered) { fail("the cloud holds less than what was written down as confirmed") }
     leftByEarlierRun = relay.outstandingEvents
     settleAt = nil
     retryAt = nil

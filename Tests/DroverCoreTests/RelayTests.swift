@@ -327,6 +327,37 @@ import Testing
     #expect(bench.relay.outstandingEvents == 0)
   }
 
+  @Test func `what an earlier run wrote down as confirmed is neither claimed nor sent again`() {
+    let now = ContinuousClock().now
+    var relay = Relay(limits: .init(), seed: 1, confirmed: [1: 5], acknowledged: [:], hasBackfill: false, now: now)
+    #expect(relay.isConfirmed(stream: 1, seq: 5) && !relay.isConfirmed(stream: 1, seq: 6))
+    relay.connected(sessionPresent: true, patience: .zero, now: now)
+    let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
+    relay.didRead(request, scannedThrough: 9, lastSeq: 9)
+    #expect(relay.coverage(stream: 1, first: 8, last: 8, request: request) == Interval(after: 5, through: 8))
+  }
+
+  @Test func `a cloud that holds less than it confirmed went back, and one that holds more did not`() {
+    let relay = Relay(
+      limits: .init(), seed: 1, confirmed: [1: 5], acknowledged: [:], hasBackfill: false, now: ContinuousClock().now)
+    #expect(relay.cloudWentBack([:]))
+    #expect(relay.cloudWentBack([1: set((0, 4))]))
+    #expect(relay.cloudWentBack([1: set((1, 9))]))
+    #expect(!relay.cloudWentBack([1: set((0, 5))]))
+    #expect(!relay.cloudWentBack([1: set((0, 9)), 2: set((3, 4))]))
+  }
+
+  @Test func `the front that is written down is what is confirmed without a hole`() {
+    var bench = Bench()
+    bench.scanned(through: 9)
+    bench.confirm(1, (0, 2), (4, 6))
+    let failed = bench.relay.takeSettlement()
+    #expect(failed.fronts == [1: 2])
+    bench.confirm(1, (0, 6))
+    bench.relay.settlementFailed(failed)
+    #expect(bench.relay.takeSettlement().fronts == [1: 6])
+  }
+
   // MARK: Loss
 
   @Test func `a frame that was acknowledged before a confirmed one is lost after the grace, across streams`() {
