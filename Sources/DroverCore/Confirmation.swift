@@ -31,8 +31,13 @@ package struct MachineStatus: Equatable, Sendable {
   package var at: Int64?
   /// Names this birth message; the cloud confirms in answer to it.
   package var ask: Int64?
+  /// This machine's clock less the cloud's, microseconds, where an answer has told.
+  package var clockOffset: Int64?
 
-  package init(isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil) {
+  package init(
+    isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil
+  ) {
+    self.clockOffset = clockOffset
     self.ask = ask
     self.isOnline = isOnline
     self.epoch = epoch

@@ -44,6 +44,8 @@ package final class EdgeRelay: SessionHandler {
   /// Names this connection's birth message; a confirmation that answers it is fresh.
   private var ask: Int64 = 0
   private var askedAt: ContinuousClock.Instant?
+  private var clockOffset: Int64?
+  private static let clockTolerance: Int64 = 60_000_000
   /// The newest confirmation that was not acted on yet.
   private var confirmation: Confirmation?
   private var isChecked = false
@@ -104,6 +106,7 @@ package final class EdgeRelay: SessionHandler {
   package func sessionClosed(reason: String) {
     publisher = nil
     isChecked = false
+    clockOffset = nil
     announced = []
     relay.disconnected()
   }
@@ -130,6 +133,23 @@ package final class EdgeRelay: SessionHandler {
     }
   }
 
+  /// The answer was written about half the round trip ago. Told to the cloud once a connection, and to the operator when it is far off;
+  /// order and delivery rest on numbers, epochs and versions.
+  private func measureClock(_ confirmation: Confirmation) {
+    guard clockOffset == nil, let askedAt else { return }
+    let roundTrip = Int64(askedAt.duration(to: clock.now) / .microseconds(1))
+    let offset = wallClock() - confirmation.at - roundTrip / 2
+    // An answer that took its time tells no more than that.
+    guard roundTrip < 5_000_000 else { return }
+    clockOffset = offset
+    announcements.append(status(isOnline: true))
+    if abs(offset) > Self.clockTolerance {
+      logger.warning(
+        "clock: this machine is \(abs(offset) / 1_000_000) s \(offset > 0 ? "ahead of" : "behind") the cloud; set it, for people read its times"
+      )
+    }
+  }
+
   private func askAgain() {
     guard askedAt.map({ $0.advanced(by: .seconds(5)) <= clock.now }) ?? true else { return }
     askedAt = clock.now
@@ -152,6 +172,7 @@ package final class EdgeRelay: SessionHandler {
       isChecked = true
     }
     self.confirmation = nil
+    if confirmation.answer == ask { measureClock(confirmation) }
     let sets = received.mapValues(\.set)
     if relay.cloudWentBack(sets) {
       if confirmation.answer == ask {
@@ -417,8 +438,10 @@ package final class EdgeRelay: SessionHandler {
   private func status(isOnline: Bool) -> OutboundMessage {
     OutboundMessage(
       topic: Topic.status(machine).text,
-      payload: MachineStatus(isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask)
-        .document, isRetained: true, contentType: "application/json")
+      payload: MachineStatus(
+        isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset
+      )
+      .document, isRetained: true, contentType: "application/json")
   }
 
   private func makeEncoders() {

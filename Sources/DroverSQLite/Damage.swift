@@ -3,9 +3,9 @@
 import GRDB
 
 enum Damage {
-  /// The finding in words, with the first lines of SQLite's own check.
-  static func describe(_ error: DatabaseError, path: String, database: DatabaseQueue) -> String {
-    let lines = (try? database.inDatabase { try String.fetchAll($0, sql: "PRAGMA integrity_check(5)") }) ?? []
+  /// The finding in words, with the first lines of SQLite's own check where the file can be opened at all.
+  static func describe(_ error: DatabaseError, path: String, database: DatabaseQueue?) -> String {
+    let lines = (try? database?.inDatabase { try String.fetchAll($0, sql: "PRAGMA integrity_check(5)") }) ?? []
     let found = lines.isEmpty || lines == ["ok"] ? "" : "; integrity_check finds: \(lines.joined(separator: "; "))"
     return """
       \(path) is damaged: \(error.explanation)\(found). Drover has stopped and changes nothing. Stop everything that writes to the file, \

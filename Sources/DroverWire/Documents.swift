@@ -100,6 +100,7 @@ extension MachineStatus {
     if let software { members.append(("software", .string(software))) }
     if let at { members += [("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at))] }
     if let ask { members.append(("ask", .integer(ask))) }
+    if let clockOffset { members.append(("clock_offset_us", .integer(clockOffset))) }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -116,7 +117,8 @@ extension MachineStatus {
       isOnline: try members.bool("online"), epoch: epoch,
       software: members.has("software") ? try members.string("software") : nil,
       at: members.has("at_us") ? try members.integer("at_us") : nil,
-      ask: members.has("ask") ? try members.integer("ask") : nil)
+      ask: members.has("ask") ? try members.integer("ask") : nil,
+      clockOffset: members.has("clock_offset_us") ? try members.integer("clock_offset_us") : nil)
   }
 }
 

@@ -80,6 +80,19 @@ import Testing
 }
 
 @Suite struct AgentLockTests {
+  @Test func `a job that has not moved for long is told by name, and one that has is not`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    let lock = try AgentLock(database: app.path)
+    lock.beat("relay")
+    lock.beat("watcher")
+    #expect(AgentLock.stuckJobs(database: app.path).isEmpty)
+    // As if the last beat had been at the machine's start.
+    try "1\nrelay 1\nwatcher 99999999999999999\n".write(
+      toFile: app.path + "-drover.lock", atomically: false, encoding: .utf8)
+    #expect(AgentLock.stuckJobs(database: app.path).map(\.job) == ["relay"])
+    withExtendedLifetime(lock) {}
+  }
+
   @Test func `a second taker is refused with the process that has it`() throws {
     let app = try AppDatabase()
     let lock = try AgentLock(database: app.path)

@@ -200,7 +200,9 @@ extension CloudStoreConformance {
         let stream = StreamName.named("s\(index)")
         let schema = StreamSchema.make([("id", "INTEGER"), ("c", type)], key: [0])
         #expect(try scene.adopt(schema, stream) == nil, "\(type)")
-        #expect(try scene.reader.columns(of: stream.text) == ["machine_id", "id", "c", "drover_epoch", "drover_version"], "\(type)")
+        #expect(
+          try scene.reader.columns(of: stream.text) == ["machine_id", "id", "c", "drover_epoch", "drover_version"],
+          "\(type)")
         #expect(
           try scene.merge(.table(schema, stream), .put(1, 1, .null), .put(2, 1, "a"), .put(1, 2, "a")) == [
             .applied, .applied, .applied,

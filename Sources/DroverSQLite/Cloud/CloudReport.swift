@@ -20,6 +20,8 @@ package struct CloudReport: Sendable {
     package var name: String
     package var isOnline: Bool?
     package var lastHeard: Int64
+    /// The machine's clock less the cloud's as the machine last measured it, microseconds.
+    package var clockOffset: Int64?
     package var streams: [Stream]
     package var deadLetters: Int
   }
@@ -42,11 +44,12 @@ package struct CloudReport: Sendable {
       return try queue.read { database in
         guard try database.tableExists("drover_machine") else { return nil }
         let machines = try Row.fetchAll(
-          database, sql: "SELECT machine_id, online, last_heard FROM drover_machine ORDER BY machine_id"
+          database, sql: "SELECT machine_id, online, last_heard, clock_offset FROM drover_machine ORDER BY machine_id"
         ).map { row in
           let name: String = row["machine_id"]
           return Machine(
-            name: name, isOnline: row["online"], lastHeard: row["last_heard"], streams: try streams(of: name, database),
+            name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
+            streams: try streams(of: name, database),
             deadLetters: try deadLetters("WHERE machine_id = ?", [name], database))
         }
         return CloudReport(

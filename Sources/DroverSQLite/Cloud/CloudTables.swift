@@ -20,6 +20,8 @@ enum CloudTables {
             online      INTEGER CHECK (online IN (0, 1)),
             software    TEXT,
             status_at   INTEGER,
+            -- The machine's clock less the cloud's as the machine last measured it, in microseconds.
+            clock_offset INTEGER,
             first_heard INTEGER NOT NULL,
             last_heard  INTEGER NOT NULL
           ) WITHOUT ROWID;

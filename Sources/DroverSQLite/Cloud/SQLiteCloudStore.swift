@@ -75,10 +75,7 @@ package final class SQLiteCloudStore: CloudStore {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)
     } catch let error as DatabaseError where error.saysDamaged {
-      throw CloudStoreError(
-        description:
-          "\(path) is damaged or no SQLite file: \(error.explanation); copy it away and restore a backup, or name another file in `store:`"
-      )
+      throw StoreDamaged(description: Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description:
@@ -418,13 +415,17 @@ private struct Transaction: CloudTransaction {
     if let epoch = status.epoch { _ = try number(of: epoch, machine: machine) }
     try database.execute(
       sql: """
-        INSERT INTO drover_machine (machine_id, epoch, online, software, status_at, first_heard, last_heard)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+        INSERT INTO drover_machine (machine_id, epoch, online, software, status_at, clock_offset, first_heard, last_heard)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?7, ?6, ?6)
         ON CONFLICT (machine_id) DO UPDATE
            SET epoch = ifnull(excluded.epoch, epoch), online = excluded.online, software = ifnull(excluded.software, software),
-               status_at = ifnull(excluded.status_at, status_at), last_heard = excluded.last_heard
+               status_at = ifnull(excluded.status_at, status_at),
+               clock_offset = ifnull(excluded.clock_offset, clock_offset),
+               last_heard = excluded.last_heard
         """,
-      arguments: [machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now])
+      arguments: [
+        machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset,
+      ])
   }
 
   func heard(machine: MachineID, epoch: Epoch?) throws {

@@ -40,7 +40,9 @@ package final class DatabaseWatcher: Sendable {
 
   deinit { close(stopPipe.write) }
 
-  private static func watch(_ inotify: Int32, _ stop: Int32, _ names: Set<String>, _ beat: () -> Void, _ changed: () -> Void) {
+  private static func watch(
+    _ inotify: Int32, _ stop: Int32, _ names: Set<String>, _ beat: () -> Void, _ changed: () -> Void
+  ) {
     defer {
       close(inotify)
       close(stop)

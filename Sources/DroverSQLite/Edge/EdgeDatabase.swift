@@ -111,6 +111,8 @@ package final class EdgeDatabase: EdgeStore {
     configuration.label = "drover edge"
     do {
       return try DatabaseQueue(path: path, configuration: configuration)
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw EdgeStoreError.damaged(Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw EdgeStoreError.failed("open \(path): \(error.explanation)")
     }

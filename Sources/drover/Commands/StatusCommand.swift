@@ -15,7 +15,7 @@ struct StatusCommand: AsyncParsableCommand {
         drover status --config cloud.yaml --json
 
       pending: waits for the broker. synced: acknowledged by the broker, waits for the cloud. confirmed: committed by the cloud.
-      The exit status is 1 when the agent or consumer is not running.
+      The exit status is 1 when the agent or consumer is not running, and 2 when one of its jobs no longer moves.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -24,11 +24,33 @@ struct StatusCommand: AsyncParsableCommand {
 
   func run() async throws {
     let isRunning: Bool
+    let database: String
     switch try options.any() {
-    case .edge(let configuration): isRunning = try edge(configuration)
-    case .cloud(let configuration): isRunning = try cloud(configuration)
+    case .edge(let configuration):
+      database = configuration.database
+      isRunning = try edge(configuration)
+    case .cloud(let configuration):
+      guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+      database = path
+      isRunning = try cloud(configuration, path)
     }
     guard isRunning else { throw ExitCode.failure }
+    guard AgentLock.stuckJobs(database: database).isEmpty else { throw ExitCode(2) }
+  }
+
+  /// The process at work, in words.
+  private func worker(_ pid: Int32?, _ database: String) -> String {
+    guard let pid else { return "not running" }
+    let stuck = AgentLock.stuckJobs(database: database)
+      .map { "its \($0.job) has not moved for \(age($0.silence.components.seconds * 1_000_000))" }
+    return (["running, process \(pid)"] + stuck).joined(separator: "; ")
+  }
+
+  private func worker(_ pid: Int32?, _ database: String) -> JSON {
+    let stuck = pid == nil ? [] : AgentLock.stuckJobs(database: database).map { JSON.string($0.job) }
+    return .object([
+      ("running", .bool(pid != nil)), ("pid", pid.map { .integer(Int64($0)) } ?? .null), ("stuck", .array(stuck)),
+    ])
   }
 
   private func edge(_ configuration: EdgeConfiguration) throws -> Bool {
@@ -52,13 +74,13 @@ struct StatusCommand: AsyncParsableCommand {
           ("side", "edge"), ("machine", .string(configuration.machine.text)),
           ("database", .string(configuration.database)),
           ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
-          ("agent", .object([("running", .bool(agent != nil)), ("pid", agent.map { .integer(Int64($0)) } ?? .null)])),
+          ("agent", worker(agent, configuration.database)),
           ("streams", .array(streams)), ("dead_letters", 0),
         ]).text(pretty: true))
       return agent != nil
     }
     print("machine \(configuration.machine)  \(configuration.database)")
-    print(agent.map { "agent   running, process \($0)" } ?? "agent   not running")
+    print("agent   \(worker(agent, configuration.database) as String)")
     guard let report else {
       print("The database is not attached yet; `drover edge` does that when it starts.")
       return agent != nil
@@ -76,8 +98,7 @@ struct StatusCommand: AsyncParsableCommand {
     return agent != nil
   }
 
-  private func cloud(_ configuration: CloudConfiguration) throws -> Bool {
-    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+  private func cloud(_ configuration: CloudConfiguration, _ path: String) throws -> Bool {
     let report: CloudReport?
     do { report = try CloudReport.read(path: path) } catch { throw fail("status: \(error)") }
     let consumer = AgentLock.holder(database: path)
@@ -88,6 +109,7 @@ struct StatusCommand: AsyncParsableCommand {
         JSON.object([
           ("machine", .string(machine.name)), ("online", machine.isOnline.map { .bool($0) } ?? .null),
           ("last_heard_seconds", .real(seconds(now - machine.lastHeard))),
+          ("clock_offset_seconds", machine.clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
           ("dead_letters", .integer(Int64(machine.deadLetters))),
           (
             "streams",
@@ -106,30 +128,30 @@ struct StatusCommand: AsyncParsableCommand {
       print(
         JSON.object([
           ("side", "cloud"), ("store", .string(path)),
-          (
-            "consumer",
-            .object([("running", .bool(consumer != nil)), ("pid", consumer.map { .integer(Int64($0)) } ?? .null)])
-          ),
+          ("consumer", worker(consumer, path)),
           ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters ?? 0))),
           ("messages", .object((report?.messages ?? []).map { ($0.outcome, .integer(Int64($0.count))) })),
         ]).text(pretty: true))
       return consumer != nil
     }
     print("store        \(path)")
-    print("consumer     \(consumer.map { "running, process \($0)" } ?? "not running")")
+    print("consumer     \(worker(consumer, path) as String)")
     print("dead letters \(report?.deadLetters ?? 0)")
     var table = TextTable(
-      columns: ["machine", "state", "heard", "stream", "rows", "lag", "superseded", "dead letters"],
-      numeric: [2, 4, 5, 6, 7])
+      columns: ["machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters"],
+      numeric: [2, 3, 5, 6, 7, 8])
     for machine in machines {
       let state = machine.isOnline.map { $0 ? "online" : "offline" } ?? "-"
+      let clock = machine.clockOffset.map { ($0 < 0 ? "-" : "+") + age(abs($0)) } ?? "-"
       if machine.streams.isEmpty {
-        table.add([machine.name, state, age(now - machine.lastHeard), "-", "0", "-", "0", "\(machine.deadLetters)"])
+        table.add([
+          machine.name, state, age(now - machine.lastHeard), clock, "-", "0", "-", "0", "\(machine.deadLetters)",
+        ])
       }
       for (index, stream) in machine.streams.enumerated() {
         table.add([
           index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "",
-          stream.name,
+          index == 0 ? clock : "", stream.name,
           "\(stream.rows)", age(stream.lag), "\(stream.superseded)", "\(stream.refused)",
         ])
       }
