@@ -82,9 +82,14 @@ package final class Consumer: SessionHandler {
     do {
       try store.transaction { transaction in
         group = MessageGroup()
+        let awaitsReplays = try transaction.awaitsReplays()
         for message in messages {
           let outcome = try take(message, transaction, &group)
           group.outcomes[outcome, default: 0] += 1
+          // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
+          if awaitsReplays, outcome != .waiting {
+            try transaction.settleReplay(topic: message.topic, raw: message.payload)
+          }
         }
         try finish(&group, transaction)
       }
@@ -216,7 +221,9 @@ package final class Consumer: SessionHandler {
       group.machines[machine] = header.epoch
       group.requests[.command(machine, name: "schema")] = []
       return .waiting
-    case .bare(let event):
+    case .bare(var event):
+      // A dead letter that is sent again may still bear the number that it had in its frame; outside it means nothing.
+      event.seq = nil
       let schema = try transaction.latestSchema(machine: machine, stream: stream)
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       try merge([event], of: message, epoch: nil, into: sink, transaction, &group)

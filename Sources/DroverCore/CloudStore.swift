@@ -52,7 +52,7 @@ package enum MergeOutcome: Equatable, Sendable {
 }
 
 /// Why something could not be applied; the names stand in the table of dead letters.
-package enum DeadLetterReason: String, Sendable {
+package enum DeadLetterReason: String, CaseIterable, Sendable {
   case topic
   case unparsable
   case tooLarge = "too_large"
@@ -147,8 +147,12 @@ package protocol CloudTransaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
   /// Adds to the account of what became of messages.
   func count(_ outcomes: [MessageOutcome: Int]) throws
-  /// Keeps a dead letter; the same bytes on the same topic again only raise its count.
+  /// Keeps a dead letter; the same bytes on the same topic again only raise its count, and take the mark of a replay away.
   func bury(_ letter: DeadLetter) throws
+  /// Whether letters are marked as sent again (`CloudDeadLetterStore`); while none is, no message has to be compared with them.
+  func awaitsReplays() throws -> Bool
+  /// A message was taken that may be a letter's: the letter with these bytes on this topic goes if it still bears the mark.
+  func settleReplay(topic: String, raw: [UInt8]) throws
 
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws

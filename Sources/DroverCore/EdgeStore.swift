@@ -55,6 +55,24 @@ package struct OutboxRead: Equatable, Sendable {
   }
 }
 
+/// An event that the broker will never take.
+package struct UnsendableEvent: Equatable, Sendable {
+  package var stream: Int
+  package var seq: Int64
+  package var reason: DeadLetterReason
+  package var detail: String
+  /// The size of the frame that held it alone.
+  package var bytes: Int
+
+  package init(stream: Int, seq: Int64, reason: DeadLetterReason, detail: String, bytes: Int) {
+    self.stream = stream
+    self.seq = seq
+    self.reason = reason
+    self.detail = detail
+    self.bytes = bytes
+  }
+}
+
 package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   /// The app holds the lock: try again soon.
   case busy
@@ -100,6 +118,9 @@ package protocol EdgeStore: AnyObject {
   func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead
   /// Puts up to `limit` rows that were there before Drover into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool
+  /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
+  /// its key has taken its place.
+  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

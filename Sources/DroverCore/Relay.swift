@@ -39,6 +39,10 @@ package struct Relay: Sendable {
     package let interval: Interval
     package let events: Int
     package let bytes: Int
+    /// The event, where the frame has one alone.
+    package var onlySeq: Int64?
+    /// The frame has no event; it closes a hole.
+    package var isEmpty = false
     fileprivate var order: Int
     fileprivate var publishedAt: Instant
     fileprivate var acknowledgedAt: Instant?
@@ -174,13 +178,15 @@ package struct Relay: Sendable {
   package func isConfirmed(stream: Int, seq: Int64) -> Bool { streams[stream]?.confirmed.contains(seq) ?? false }
 
   /// A frame was handed to the connection.
+  /// - Parameter onlySeq: the event, where the frame has one alone.
   package mutating func published(
-    _ token: PublishToken, stream: Int, interval: Interval, events: Int, bytes: Int, now: Instant
+    _ token: PublishToken, stream: Int, interval: Interval, events: Int, bytes: Int, onlySeq: Int64? = nil, now: Instant
   ) {
     streams[stream, default: Stream()].again.remove(interval)
     streams[stream]!.outstanding.insert(interval)
     inFlight[token] = Publication(
-      stream: stream, interval: interval, events: max(events, 1), bytes: bytes, order: nextOrder, publishedAt: now)
+      stream: stream, interval: interval, events: max(events, 1), bytes: bytes, onlySeq: onlySeq, isEmpty: events == 0,
+      order: nextOrder, publishedAt: now)
     nextOrder += 1
     outstandingEvents += max(events, 1)
     outstandingBytes += bytes
@@ -199,8 +205,11 @@ package struct Relay: Sendable {
   {
     guard var publication = inFlight.removeValue(forKey: token) else { return nil }
     guard reason == .success else {
+      // A frame that is too large does not come again as it is, so there is nothing to wait for: it comes in parts, or its one event
+      // becomes a dead letter and the frame an empty one.
+      let isMended = reason == .packetTooLarge && !publication.isEmpty
       // A window full of frames may be refused in one breath: that is one attempt.
-      if isHeld(stream: publication.stream, now: now) {
+      if isMended || isHeld(stream: publication.stream, now: now) {
         giveBack(publication, notBefore: nil)
         return publication
       }

@@ -26,6 +26,8 @@ package final class EdgeRelay: SessionHandler {
   private let store: any EdgeStore
   private let limits: Limits
   private let software: String
+  /// Who the agent is to the broker, for the person who reads its ACL; nil when it connects without a user.
+  private let user: String?
   private let logger: Logger
   /// Wall clock, microseconds since 1970.
   private let wallClock: () -> Int64
@@ -34,9 +36,15 @@ package final class EdgeRelay: SessionHandler {
   private var relay: Relay
   private var publisher: (any Publisher)?
   private var encoders: [Int: FrameEncoder] = [:]
+  /// How large a stream's frames may be, where that has turned out.
+  private var sizes: [Int: FrameSize] = [:]
+  private var mostFrameBytes: Int
+  private var maximumPacketSize: Int?
+  /// Events that are to become dead letters before anything else is read.
+  private var unsendable: [UnsendableEvent] = []
   /// What is still to be said once on this connection.
   private var announcements: [OutboundMessage] = []
-  private var announced: Set<PublishToken> = []
+  private var announced: [PublishToken: String] = [:]
   private var settleAt: ContinuousClock.Instant?
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
@@ -56,13 +64,15 @@ package final class EdgeRelay: SessionHandler {
   private var said = Said()
 
   package init(
-    machine: MachineID, store: any EdgeStore, limits: Limits, software: String, logger: Logger,
-    wallClock: @escaping () -> Int64
+    machine: MachineID, store: any EdgeStore, limits: Limits, software: String, user: String? = nil,
+    logger: Logger, wallClock: @escaping () -> Int64
   ) throws {
     self.machine = machine
     self.store = store
     self.limits = limits
     self.software = software
+    self.user = user
+    mostFrameBytes = limits.frameBytes
     self.logger = logger
     self.wallClock = wallClock
     relay = try Self.makeRelay(store, limits, now: clock.now)
@@ -99,6 +109,7 @@ package final class EdgeRelay: SessionHandler {
     self.publisher = publisher
     askedAt = clock.now
     ask = .random(in: 1..<1 << 53)
+    limitFrames(to: info.maximumPacketSize)
     announce(publisher)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
@@ -107,7 +118,7 @@ package final class EdgeRelay: SessionHandler {
     publisher = nil
     isChecked = false
     clockOffset = nil
-    announced = []
+    announced = [:]
     relay.disconnected()
   }
 
@@ -187,29 +198,81 @@ package final class EdgeRelay: SessionHandler {
   }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
-    if announced.remove(token) != nil {
+    if let topic = announced.removeValue(forKey: token) {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
-      logger.warning(
-        "announce \(machine): the broker answered \(reason); check the broker's ACL for this user below drover/v1/\(machine)/"
-      )
+      logger.warning("announce on \(topic): \(advice(on: reason, topic: topic))")
       return
     }
-    guard let publication = relay.acknowledged(token, reason: reason, now: clock.now), reason != .success else {
+    guard let publication = relay.acknowledged(token, reason: reason, now: clock.now) else { return }
+    guard reason != .success else {
+      sizes[publication.stream]?.accepted()
       return
     }
     let stream = store.streams.first { $0.number == publication.stream }
     let topic = stream.map { Topic.events(machine, $0.kind, $0.name).text } ?? ""
-    let advice =
-      switch reason {
-      case .noMatchingSubscribers: "nobody subscribes; is the consumer running?"
-      case .notAuthorised: "not authorised on \(topic); check the broker's ACL for this user"
-      case .packetTooLarge: "the frame of \(publication.bytes) bytes is larger than the broker takes; lower frame.bytes"
-      case .quotaExceeded: "the broker's quota is used up"
-      default: "the broker answered \(reason)"
-      }
+    if reason == .packetTooLarge, !publication.isEmpty {
+      tooLarge(
+        publication.stream, topic, events: publication.events, bytes: publication.bytes, onlySeq: publication.onlySeq)
+      return
+    }
     said.rarely("refused \(publication.stream) \(reason)") {
       logger.warning(
-        "publish \(publication.events) events on \(topic): \(advice); they stay in the outbox and are tried again\($0)")
+        "publish \(publication.events) events on \(topic): \(advice(on: reason, topic: topic)); they stay in the outbox and are tried again\($0)"
+      )
+    }
+  }
+
+  private func advice(on reason: AcknowledgementReason, topic: String) -> String {
+    let name = user.map { "user \($0)" } ?? "a client without a user name"
+    return switch reason {
+    case .noMatchingSubscribers: "nobody subscribes; is the consumer running?"
+    case .notAuthorised: "\(name) is not authorised on \(topic); check the broker's ACL for it"
+    case .packetTooLarge: "it is larger than the broker takes"
+    case .quotaExceeded: "the broker's quota is used up"
+    default: "the broker answered \(reason)"
+    }
+  }
+
+  // MARK: What is too large
+
+  /// A frame is full when it has reached half of what the broker takes: its last event may be a large one.
+  private func limitFrames(to maximumPacketSize: Int?) {
+    self.maximumPacketSize = maximumPacketSize
+    let most = min(limits.frameBytes, maximumPacketSize.map { max(1, $0 / 2) } ?? .max)
+    guard most != mostFrameBytes else { return }
+    mostFrameBytes = most
+    sizes = [:]
+  }
+
+  /// The frame's interval is read again at once: in smaller frames, or without its only event, which becomes a dead letter.
+  private func tooLarge(_ stream: Int, _ topic: String, events: Int, bytes: Int, onlySeq: Int64?) {
+    sizes[stream, default: FrameSize(events: limits.frameEvents, bytes: mostFrameBytes)]
+      .refused(events: events, bytes: bytes)
+    let limit = maximumPacketSize.map { " (at most \($0) bytes a packet)" } ?? ""
+    guard let onlySeq else {
+      said.rarely("too large \(stream)") {
+        logger.info(
+          "publish \(events) events on \(topic): the frame of \(bytes) bytes is larger than the broker takes\(limit); they are sent in smaller frames\($0)"
+        )
+      }
+      return
+    }
+    unsendable.append(
+      UnsendableEvent(
+        stream: stream, seq: onlySeq, reason: .tooLarge,
+        detail: "a frame of \(bytes) bytes with this event alone is larger than the broker takes\(limit)", bytes: bytes)
+    )
+    said.rarely("unsendable \(stream)") {
+      logger.error(
+        "publish event \(onlySeq) on \(topic): alone it makes a frame of \(bytes) bytes, and that is larger than the broker takes\(limit); it is a dead letter now, see `drover dead list`\($0)"
+      )
+    }
+  }
+
+  private func bury() throws(EdgeStoreError) {
+    while let event = unsendable.first {
+      _ = try store.bury(event)
+      unsendable.removeFirst()
     }
   }
 
@@ -224,6 +287,7 @@ package final class EdgeRelay: SessionHandler {
       try takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
       try look(now: now)
+      try bury()
       var wait = try work(now: now)
       try settle(now: clock.now)
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
@@ -271,8 +335,15 @@ package final class EdgeRelay: SessionHandler {
   private func work(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {
     guard let publisher, !isStopping else { return .seconds(1) }
     while let message = announcements.first {
-      guard let token = try? publisher.publish(message) else { return .milliseconds(100) }
-      announced.insert(token)
+      do throws(PublishError) {
+        announced[try publisher.publish(message)] = message.topic
+      } catch {
+        guard error == .tooLarge else { return .milliseconds(100) }
+        // What can never be said must not hold back what can.
+        logger.error(
+          "announce on \(message.topic): \(message.payload.count) bytes are more than the broker takes; raise its limit for packets"
+        )
+      }
       announcements.removeFirst()
     }
     // A few reads a turn, so that PUBACKs and confirmations are heard in between.
@@ -285,6 +356,7 @@ package final class EdgeRelay: SessionHandler {
         let read = try store.read(request, maximumBytes: limits.readBytes)
         relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
         publish(read, request, publisher)
+        try bury()
       }
     }
     return .zero
@@ -316,7 +388,9 @@ package final class EdgeRelay: SessionHandler {
       else { continue }
       var encoder = encoders[entry.stream]!
       encoders[entry.stream] = nil  // so that its buffers are changed in place
-      let isFull = encoder.count >= limits.frameEvents || encoder.byteCount >= limits.frameBytes
+      let isFull =
+        encoder.count >= sizes[entry.stream]?.events ?? limits.frameEvents
+        || encoder.byteCount >= sizes[entry.stream]?.bytes ?? mostFrameBytes
       if encoder.isStarted,
         isFull || !relay.canJoin(stream: stream.number, previous: encoder.last, next: entry.seq, request: request)
       {
@@ -374,20 +448,24 @@ package final class EdgeRelay: SessionHandler {
       blocked.insert(stream.number)
       return
     }
+    let onlySeq = encoder.onlySeq
+    let topic = Topic.events(machine, stream.kind, stream.name).text
     let frame = encoder.finish(covering: interval)
     do throws(PublishError) {
       let token = try publisher.publish(
-        OutboundMessage(
-          topic: Topic.events(machine, stream.kind, stream.name).text, payload: frame, contentType: "application/json"))
+        OutboundMessage(topic: topic, payload: frame, contentType: "application/json"))
       relay.published(
-        token, stream: stream.number, interval: interval, events: events, bytes: frame.count, now: clock.now)
+        token, stream: stream.number, interval: interval, events: events, bytes: frame.count, onlySeq: onlySeq,
+        now: clock.now)
       logger.debug("sent \(stream.name) \(interval): \(events) events in \(frame.count) bytes")
     } catch {
+      let isMended = error == .tooLarge && events > 0
       relay.held(
         stream: stream.number, interval: interval,
-        until: error == .notConnected ? nil : clock.now.advanced(by: .seconds(10)))
+        until: error == .notConnected || isMended ? nil : clock.now.advanced(by: .seconds(10)))
       blocked.insert(stream.number)
       guard error != .notConnected else { return }
+      if isMended { return tooLarge(stream.number, topic, events: events, bytes: frame.count, onlySeq: onlySeq) }
       said.rarely("publish \(stream.name) \(error)") {
         logger.error(
           "publish \(stream.name): a frame of \(frame.count) bytes: \(error); it stays in the outbox and is tried again\($0)"

@@ -15,6 +15,7 @@ package struct FrameEncoder {
   package private(set) var first: Int64 = 0
   package private(set) var last: Int64 = 0
   package private(set) var isStarted = false
+  private var appended: Int64 = 0
 
   package init(epoch: Epoch, stream: EdgeStream) {
     self.stream = stream
@@ -26,6 +27,9 @@ package struct FrameEncoder {
       return bytes
     }
   }
+
+  /// The event, where there is one alone.
+  package var onlySeq: Int64? { count == 1 ? appended : nil }
 
   /// Bytes of the events so far; the frame is about a hundred more.
   package var byteCount: Int { events.count }
@@ -39,6 +43,7 @@ package struct FrameEncoder {
 
   package mutating func append(_ entry: OutboxEntry) {
     cover(entry.seq)
+    appended = entry.seq
     if count > 0 { events.append(UInt8(ascii: ",")) }
     count += 1
 

@@ -12,11 +12,13 @@ struct Drover: AsyncParsableCommand {
     discussion: """
       On the machine:   drover edge --config edge.yaml
       In the cloud:     drover cloud --config cloud.yaml
-      On either side:   drover status --config FILE, drover doctor --config FILE
+      On either side:   drover status --config FILE, drover doctor --config FILE,
+                        drover dead list --config FILE
       """,
     version: version,
     subcommands: [
-      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, DoctorCommand.self, DetachCommand.self,
+      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, DoctorCommand.self, DeadCommand.self,
+      DetachCommand.self,
     ])
 }
 

@@ -28,7 +28,7 @@ package struct CloudReport: Sendable {
 
   package var machines: [Machine]
   /// All dead letters, those that belong to no machine too.
-  package var deadLetters: Int
+  package var deadLetters: DeadLetterFigures
   /// What became of every message, by `MessageOutcome`'s names.
   package var messages: [(outcome: String, count: Int)]
 
@@ -49,11 +49,10 @@ package struct CloudReport: Sendable {
           let name: String = row["machine_id"]
           return Machine(
             name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
-            streams: try streams(of: name, database),
-            deadLetters: try deadLetters("WHERE machine_id = ?", [name], database))
+            streams: try streams(of: name, database), deadLetters: try deadLetters(of: name, database))
         }
         return CloudReport(
-          machines: machines, deadLetters: try deadLetters("", [], database),
+          machines: machines, deadLetters: try DeadLetterFigures(database),
           messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
             .map { ($0["outcome"], $0["count"]) })
       }
@@ -85,10 +84,9 @@ package struct CloudReport: Sendable {
       database, sql: "SELECT count(*) FROM \(quoted(stream)) WHERE \(quoted(column)) = ?", arguments: [machine])!
   }
 
-  private static func deadLetters(_ condition: String, _ arguments: StatementArguments, _ database: Database) throws
-    -> Int
-  {
+  private static func deadLetters(of machine: String, _ database: Database) throws -> Int {
     try Int.fetchOne(
-      database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter \(condition)", arguments: arguments)!
+      database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter WHERE machine_id = ?",
+      arguments: [machine])!
   }
 }

@@ -124,6 +124,14 @@ enum CloudTables {
           CREATE INDEX drover_dead_letter_machine ON drover_dead_letter (machine_id, stream);
           """)
     }
+    migrator.registerMigration("2 replay of dead letters") { database in
+      try database.execute(
+        sql: """
+          -- When it was sent again, until the consumer has had it once more.
+          ALTER TABLE drover_dead_letter ADD COLUMN replayed_at INTEGER;
+          CREATE INDEX drover_dead_letter_replayed ON drover_dead_letter (topic, bytes) WHERE replayed_at IS NOT NULL;
+          """)
+    }
     return migrator
   }
 }

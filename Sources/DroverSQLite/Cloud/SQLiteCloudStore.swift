@@ -387,14 +387,11 @@ private struct Transaction: CloudTransaction {
 
   func bury(_ letter: DeadLetter) throws {
     let kept = letter.raw.prefix(store.limits.deadLetterBytes)
-    var hash = FNV1a()
-    hash.combine(letter.topic)
-    hash.combine(kept)
-    let digest = Int64(bitPattern: hash.state)
+    let digest = CloudDeadLetters.digest(topic: letter.topic, kept: kept)
     let now = store.now()
     try database.execute(
       sql:
-        "UPDATE drover_dead_letter SET count = count + 1, last_at = ? WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
+        "UPDATE drover_dead_letter SET count = count + 1, last_at = ?, replayed_at = NULL WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
       arguments: [now, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
     guard database.changesCount == 0 else { return }
     try database.execute(
@@ -406,6 +403,30 @@ private struct Transaction: CloudTransaction {
         letter.topic, letter.machine?.text, letter.stream?.text, letter.reason.rawValue, letter.detail, Data(kept),
         letter.raw.count, digest, now, now,
       ])
+  }
+
+  func awaitsReplays() throws -> Bool {
+    let any = try prepared("SELECT EXISTS (SELECT 1 FROM drover_dead_letter WHERE replayed_at IS NOT NULL)")
+    defer { any.reset() }
+    return try any.step() && any.integer(0) != 0
+  }
+
+  func settleReplay(topic: String, raw: [UInt8]) throws {
+    let candidate = try prepared(
+      "SELECT id, digest FROM drover_dead_letter WHERE replayed_at IS NOT NULL AND topic = ?1 AND bytes = ?2")
+    defer { candidate.reset() }
+    candidate.bind(topic, at: 1)
+    candidate.bind(Int64(raw.count), at: 2)
+    var digest: Int64?
+    var settled: [Int64] = []
+    while try candidate.step() {
+      digest = digest ?? CloudDeadLetters.digest(topic: topic, kept: raw[...])
+      if candidate.integer(1) == digest { settled.append(candidate.integer(0)) }
+    }
+    for id in settled {
+      try database.execute(sql: "DELETE FROM drover_dead_letter WHERE id = ?", arguments: [id])
+    }
+    try DeadLetterCounter.replayed.add(settled.count, database)
   }
 
   // MARK: Machines

@@ -34,6 +34,7 @@ extension EdgeDatabase {
         }
         try checkFormat(database)
         attached = try attachStreams(database)
+        try EdgeDeadLetters.makeTables(database)
         return .commit
       }
       // Only what is committed is so: the commit may meet a lock of the app's.

@@ -88,7 +88,7 @@ extension EdgeDatabase {
     guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
   }
 
-  private func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
+  func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
     if table.schema.kind == .payload, let kept = try keptRow(seq: entry.seq, table, database) { return .row(kept) }
     let select = try prepared(table.selectRow, database)
     defer { select.reset() }

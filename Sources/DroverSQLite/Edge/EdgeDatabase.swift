@@ -197,15 +197,19 @@ package final class EdgeDatabase: EdgeStore {
     remember()
   }
 
+  /// Before the newest entry can go, its numbers are written down.
+  static func rememberNewest(_ database: Database) throws {
+    try database.cachedStatement(
+      sql: """
+        UPDATE drover_clock
+           SET seq = max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)),
+               version = max(version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0))
+        """
+    ).execute()
+  }
+
   private func forget(_ settlement: Settlement, _ database: Database) throws {
-    // Before the newest entry can go, its numbers are written down.
-    try prepared(
-      """
-      UPDATE drover_clock
-         SET seq = max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)),
-             version = max(version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0))
-      """, database
-    ).run()
+    try Self.rememberNewest(database)
     for (stream, set) in settlement.confirmed {
       var count = 0
       for interval in set.intervals {

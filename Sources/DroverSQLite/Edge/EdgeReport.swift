@@ -24,6 +24,7 @@ package struct EdgeReport: Sendable {
   package var epoch: String
   package var streams: [Stream]
   package var journalMode: String
+  package var deadLetters: DeadLetterFigures
 
   /// - Returns: nil when the database is not attached.
   /// - Throws: `EdgeStoreError`.
@@ -51,7 +52,8 @@ package struct EdgeReport: Sendable {
         return EdgeReport(
           epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",
           streams: streams,
-          journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "")
+          journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
+          deadLetters: try DeadLetterFigures(database))
       }
     } catch let error as EdgeStoreError {
       throw error

@@ -63,12 +63,7 @@ struct DoctorCommand: AsyncParsableCommand {
     var findings: [Finding] = []
     if FileManager.default.fileExists(atPath: path) {
       findings += integrity(path, missing: "")
-      if let report = try? CloudReport.read(path: path), report.deadLetters > 0 {
-        findings.append(
-          .doubtful(
-            "letters", "\(report.deadLetters) dead letters",
-            "look at them: SELECT reason, detail, topic, count FROM drover_dead_letter ORDER BY last_at DESC"))
-      }
+      if let report = try? CloudReport.read(path: path) { findings += letters(report.deadLetters) }
     } else {
       findings.append(.doubtful("store", "\(path) is not there yet", "`drover cloud` makes it when it starts"))
     }
@@ -127,6 +122,7 @@ struct DoctorCommand: AsyncParsableCommand {
           "if the app allows it, PRAGMA journal_mode = WAL lets Drover read while the app writes; Drover does not change it"
         ))
     }
+    findings += letters(report.deadLetters)
     let waiting = report.streams.reduce(0) { $0 + $1.pending + $1.synced }
     let oldest = report.streams.compactMap(\.oldestUnconfirmed).min()
     if let oldest, wallClock() - oldest > 600 * 1_000_000 {
@@ -138,5 +134,13 @@ struct DoctorCommand: AsyncParsableCommand {
       findings.append(.good("outbox", "\(waiting) events unconfirmed"))
     }
     return findings
+  }
+
+  private func letters(_ figures: DeadLetterFigures) -> [Finding] {
+    guard figures.present > 0 else { return [] }
+    return [
+      .doubtful(
+        "letters", "\(figures.present) dead letters", "look at them: drover dead list --config \(options.config)")
+    ]
   }
 }

@@ -36,8 +36,8 @@ struct EdgeCommand: AsyncParsableCommand {
       limits.frameEvents = configuration.frame.events
       limits.frameBytes = configuration.frame.bytes
       handler = try EdgeRelay(
-        machine: configuration.machine, store: store, limits: limits, software: Drover.version, logger: logger,
-        wallClock: wallClock)
+        machine: configuration.machine, store: store, limits: limits, software: Drover.version,
+        user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
     } catch {
       throw fail("\(error)")
     }

@@ -75,7 +75,9 @@ struct StatusCommand: AsyncParsableCommand {
           ("database", .string(configuration.database)),
           ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
           ("agent", worker(agent, configuration.database)),
-          ("streams", .array(streams)), ("dead_letters", 0),
+          ("streams", .array(streams)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
+          ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
+          ("dead_letters_purged", .integer(Int64(report?.deadLetters.purged ?? 0))),
         ]).text(pretty: true))
       return agent != nil
     }
@@ -95,6 +97,7 @@ struct StatusCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
+    if report.deadLetters != DeadLetterFigures.none { print("dead letters \(report.deadLetters.text)") }
     return agent != nil
   }
 
@@ -129,14 +132,16 @@ struct StatusCommand: AsyncParsableCommand {
         JSON.object([
           ("side", "cloud"), ("store", .string(path)),
           ("consumer", worker(consumer, path)),
-          ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters ?? 0))),
+          ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
+          ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
+          ("dead_letters_purged", .integer(Int64(report?.deadLetters.purged ?? 0))),
           ("messages", .object((report?.messages ?? []).map { ($0.outcome, .integer(Int64($0.count))) })),
         ]).text(pretty: true))
       return consumer != nil
     }
     print("store        \(path)")
     print("consumer     \(worker(consumer, path) as String)")
-    print("dead letters \(report?.deadLetters ?? 0)")
+    if let letters = report?.deadLetters { print("dead letters \(letters.text)") }
     var table = TextTable(
       columns: ["machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters"],
       numeric: [2, 3, 5, 6, 7, 8])
@@ -173,29 +178,6 @@ struct StatusCommand: AsyncParsableCommand {
   }
 }
 
-/// Columns that stand under each other.
-private struct TextTable {
-  private let columns: [String]
-  private let numeric: Set<Int>
-  private var rows: [[String]] = []
-
-  init(columns: [String], numeric: Set<Int>) {
-    self.columns = columns
-    self.numeric = numeric
-  }
-
-  mutating func add(_ row: [String]) { rows.append(row) }
-
-  var text: String {
-    let widths = columns.indices.map { index in ([columns] + rows).map { $0[index].count }.max()! }
-    return ([columns] + rows).map { row in
-      var line = ""
-      for (index, cell) in row.enumerated() {
-        let padding = String(repeating: " ", count: widths[index] - cell.count)
-        line += (index > 0 ? "  " : "") + (numeric.contains(index) ? padding + cell : cell + padding)
-      }
-      while line.last == " " { line.removeLast() }
-      return line
-    }.joined(separator: "\n")
-  }
+extension DeadLetterFigures {
+  fileprivate var text: String { "\(present) (\(replayed) replayed, \(purged) purged)" }
 }

@@ -4,7 +4,6 @@ import DroverConfiguration
 import DroverCore
 import DroverMQTT
 import Foundation
-import Logging
 import Synchronization
 
 enum BrokerCheck {
@@ -15,10 +14,8 @@ enum BrokerCheck {
     options.subscriptions = subscriptions
     options.drainTimeout = .seconds(1)
     let remarks = Remarks()
-    var logger = Logger(label: "doctor") { _ in remarks }
-    logger.logLevel = .info
     let outcome = Outcome()
-    let session = MosquittoSession(options: options, logger: logger)
+    let session = MosquittoSession(options: options, logger: remarks.logger)
     let timeout = Task {
       try await Task.sleep(for: .seconds(5))
       session.stop()
@@ -66,28 +63,5 @@ enum BrokerCheck {
     func turn(now: ContinuousClock.Instant) -> Duration { .seconds(1) }
     func isDrained() -> Bool { true }
     func sessionWillClose(publisher: any Publisher) {}
-  }
-
-  /// Keeps what the session said, which names the cause of a failure.
-  private final class Remarks: LogHandler, Sendable {
-    private let text = Mutex<String?>(nil)
-    var last: String? { text.withLock { $0 } }
-
-    var logLevel: Logger.Level {
-      get { .info }
-      set {}
-    }
-    var metadata: Logger.Metadata {
-      get { [:] }
-      set {}
-    }
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-      get { nil }
-      set {}
-    }
-    func log(event: LogEvent) {
-      guard event.level >= .warning else { return }
-      text.withLock { $0 = "\(event.message)" }
-    }
   }
 }

@@ -1,0 +1,100 @@
+// `drover dead`: what could not be applied, or never be sent, and what to do with it. Each subcommand has a file of its own.
+
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+
+struct DeadCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dead",
+    abstract: "Lists, shows, replays and purges dead letters, on either side.",
+    discussion: """
+      Examples:
+        drover dead list --config cloud.yaml --machine MAH001
+        drover dead show --config cloud.yaml 7
+        drover dead replay --config cloud.yaml --reason conflict
+        drover dead purge --config edge.yaml --id 7
+
+      In the cloud a dead letter is a message or event that could not be applied; at the edge it is an event that the broker will
+      never take. Each has a reason: topic, unparsable, too_large, event, conflict, schema, store (docs/debugging.md).
+      """,
+    subcommands: [
+      DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self, DeadPurgeCommand.self,
+    ])
+}
+
+/// Which letters a subcommand means.
+struct DeadLetterOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Only letters of this machine.", valueName: "machine"))
+  var machine: MachineID?
+  @Option(help: ArgumentHelp("Only letters of this stream.", valueName: "stream"))
+  var stream: StreamName?
+  @Option(help: "Only letters with this reason.")
+  var reason: DeadLetterReason?
+  @Option(help: ArgumentHelp("Only the letter with this number.", valueName: "id"))
+  var id: Int64?
+
+  var filter: DeadLetterFilter { DeadLetterFilter(id: id, machine: machine, stream: stream, reason: reason) }
+
+  /// For a sentence: ` of machine MAH001 and reason event`, or nothing.
+  var description: String {
+    let parts = [
+      id.map { "number \($0)" }, machine.map { "machine \($0)" }, stream.map { "stream \($0)" },
+      reason.map { "reason \($0.rawValue)" },
+    ].compactMap(\.self)
+    return parts.isEmpty ? "" : " of " + parts.joined(separator: " and ")
+  }
+}
+
+extension MachineID: ExpressibleByArgument {
+  package init?(argument: String) { try? self.init(argument) }
+}
+extension StreamName: ExpressibleByArgument {
+  package init?(argument: String) { try? self.init(argument) }
+}
+extension DeadLetterReason: ExpressibleByArgument {}
+
+/// The dead letters of whichever side the configuration is for.
+enum DeadLetters {
+  case edge(EdgeDeadLetters)
+  case cloud(CloudDeadLetters, CloudConfiguration)
+
+  /// - Parameter forChange: the command is going to change something.
+  init(_ options: ConfigurationOption, forChange: Bool) throws {
+    let configuration = try options.any()
+    do {
+      switch configuration {
+      case .edge(let edge):
+        self = .edge(try EdgeDeadLetters(path: edge.database, machine: edge.machine, readOnly: !forChange))
+      case .cloud(let cloud):
+        guard case .sqlite(let path) = cloud.store else { throw Exit.configuration }
+        self = .cloud(try CloudDeadLetters(path: path), cloud)
+      }
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      throw fail("\(error)")
+    }
+  }
+
+  var store: any DeadLetterStore {
+    switch self {
+    case .edge(let letters): letters
+    case .cloud(let letters, _): letters
+    }
+  }
+}
+
+/// A text from a machine as a terminal may see it: control characters, which could be commands to it, become `\u{…}`.
+func printable(_ text: String, keeping kept: Set<Unicode.Scalar> = []) -> String {
+  var result = ""
+  for scalar in text.unicodeScalars {
+    if scalar.properties.generalCategory == .control && !kept.contains(scalar) {
+      result += "\\u{\(String(scalar.value, radix: 16))}"
+    } else {
+      result.unicodeScalars.append(scalar)
+    }
+  }
+  return result
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import Foundation
+
+struct DeadReplayCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "replay",
+    abstract: "Sends dead letters again, on the way that everything takes.",
+    discussion: """
+      Example:
+        drover dead replay --config cloud.yaml --stream temperature --reason schema
+
+      In the cloud the letter's bytes are published again on their topic, and the consumer removes the letter in the transaction in
+      which it takes them; what it refuses is a letter as before. At the edge the event goes back into the outbox. A letter that was
+      too large to be kept whole cannot be replayed. The exit status is 1 when a letter is left.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @OptionGroup var which: DeadLetterOptions
+  @Option(help: ArgumentHelp("How long to wait for the consumer, in seconds.", valueName: "seconds"))
+  var wait: Int = 10
+
+  func validate() throws {
+    guard (0...86_400).contains(wait) else { throw ValidationError("--wait is a number of seconds, 0 to 86400") }
+  }
+
+  func run() async throws {
+    let outcome: ReplayOutcome
+    let meant: Int
+    do {
+      switch try DeadLetters(options, forChange: true) {
+      case .edge(let letters):
+        let ids = try meantIDs(letters)
+        meant = ids.count
+        outcome = try requeue(ids, letters)
+      case .cloud(let letters, let configuration):
+        let ids = try meantIDs(letters)
+        meant = ids.count
+        outcome = try await LetterReplay.run(
+          ids, of: letters, connection: configuration.connection, patience: .seconds(wait))
+      }
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      throw fail("replay: \(error)")
+    }
+    guard meant > 0 else {
+      print("no dead letters\(which.description)")
+      return
+    }
+    outcome.print()
+    if !outcome.left.isEmpty { throw ExitCode.failure }
+  }
+
+  /// In the order in which they came.
+  private func meantIDs(_ store: any DeadLetterStore) throws -> [Int64] {
+    try store.letters(which.filter, limit: .max).map(\.id).sorted()
+  }
+
+  private func requeue(_ ids: [Int64], _ letters: EdgeDeadLetters) throws -> ReplayOutcome {
+    var outcome = ReplayOutcome(success: "back in the outbox; `drover status` shows when they are confirmed")
+    var superseded = 0
+    for id in ids {
+      switch try letters.requeue(id) {
+      case .queued: outcome.done += 1
+      case .superseded: superseded += 1
+      case .missing: continue
+      }
+    }
+    if superseded > 0 {
+      outcome.remarks.append("\(superseded) superseded: a newer event of the same key is in the outbox")
+    }
+    return outcome
+  }
+}
+
+/// What a replay came to, for the person who asked for it.
+struct ReplayOutcome {
+  /// What `done` of them are now.
+  var success: String
+  var done = 0
+  var remarks: [String] = []
+  /// The letters that are still there, and why.
+  var left: [(id: Int64, why: String)] = []
+
+  /// Lines about single letters; the others are counted.
+  private static let lines = 20
+
+  init(success: String) { self.success = success }
+
+  func print() {
+    Swift.print("\(letters(done)) \(success)")
+    for remark in remarks { Swift.print(remark) }
+    for (id, why) in left.prefix(Self.lines) { Swift.print("letter \(id): \(printable(why))") }
+    if left.count > Self.lines { Swift.print("and \(left.count - Self.lines) more letters are left") }
+  }
+}
