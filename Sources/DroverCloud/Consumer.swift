@@ -363,7 +363,7 @@ package final class Consumer: SessionHandler {
     }
     for (reason, count) in group.deadLetters {
       warnRarely(
-        "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); they are listed in drover_dead_letter")
+        "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
     }
     if let waiting = group.outcomes[.waiting] {
       warnRarely("schema", "\(waiting) frames wait for the schema of their stream; it was asked for")

@@ -225,6 +225,8 @@ final class MosquittoConnection: Publisher {
         reason: "publish \(message.topic): 60,000 messages wait for the broker's PUBACK; publish fewer at once")
     }
     guard message.payload.count <= Int(MQTT_MAX_PAYLOAD) else { throw .tooLarge }
+    // The library compares too, but leaves out the first byte of the packet, and keeps in its queue some of what it refuses.
+    if let most = inbox.connack?.maximumPacketSize, packetSize(of: message) > most { throw .tooLarge }
     var properties = propertyList(of: message)
     defer { mosquitto_property_free_all(&properties) }
     var packetID: Int32 = 0
@@ -314,6 +316,19 @@ final class MosquittoConnection: Publisher {
     inbox.connack == nil
       ? .closedBeforeConnack
       : .lost("the broker closed it (a restart, or another client with the ID \(options.clientID)?)")
+  }
+
+  /// The bytes of a PUBLISH packet of MQTT 5 at QoS 1, all of them. [MQTT 5, 2.1.4 and 3.3]
+  private func packetSize(of message: OutboundMessage) -> Int {
+    let properties = message.contentType.map { 3 + $0.utf8.count } ?? 0
+    let remaining =
+      2 + message.topic.utf8.count + 2 + lengthBytes(properties) + properties + message.payload.count
+    return 1 + lengthBytes(remaining) + remaining
+  }
+
+  /// Bytes of a variable byte integer. [MQTT 5, 1.5.5]
+  private func lengthBytes(_ number: Int) -> Int {
+    number < 1 << 7 ? 1 : number < 1 << 14 ? 2 : number < 1 << 21 ? 3 : 4
   }
 
   /// The MQTT 5 properties of a message; nil with 3.1.1, which has none.

@@ -31,7 +31,9 @@ import Testing
       live = through
     }
 
-    mutating func publish(_ stream: Int = 1, _ after: Int64, _ through: Int64, events: Int? = nil, bytes: Int = 100)
+    mutating func publish(
+      _ stream: Int = 1, _ after: Int64, _ through: Int64, events: Int? = nil, bytes: Int = 100, onlySeq: Int64? = nil
+    )
       -> PublishToken
     {
       tokens += 1
@@ -39,7 +41,7 @@ import Testing
       relay.published(
         token, stream: stream, interval: Interval(after: after, through: through),
         events: events ?? Int(through - after),
-        bytes: bytes, now: now)
+        bytes: bytes, onlySeq: onlySeq, now: now)
       return token
     }
 
@@ -82,7 +84,7 @@ import Testing
   }
 
   @Test(arguments: [
-    AcknowledgementReason.noMatchingSubscribers, .notAuthorised, .packetTooLarge, .quotaExceeded, .other(0x80),
+    AcknowledgementReason.noMatchingSubscribers, .notAuthorised, .quotaExceeded, .other(0x80),
   ])
   func `a refusing PUBACK never counts as synced, and the frame is tried again after a delay`(
     reason: AcknowledgementReason
@@ -103,6 +105,29 @@ import Testing
     bench.pass(delay)
     #expect(!bench.relay.isHeld(stream: 1, now: bench.now))
     #expect(bench.next() == again(1, 0, 3))
+  }
+
+  // It comes again in parts, or without the event that is too large: there is nothing to wait for.
+  @Test func `what was too large never counts as synced, and is read again at once`() {
+    var bench = Bench()
+    bench.scanned(through: 4)
+    let whole = bench.publish(1, 0, 3)
+    let alone = bench.publish(1, 3, 4, onlySeq: 4)
+    #expect(
+      bench.relay.acknowledged(whole, reason: .packetTooLarge, now: bench.now)?.interval
+        == Interval(after: 0, through: 3))
+    #expect(bench.relay.acknowledged(alone, reason: .packetTooLarge, now: bench.now)?.onlySeq == 4)
+    #expect(!bench.relay.hasSettlement)
+    #expect(!bench.relay.isHeld(stream: 1, now: bench.now))
+    #expect(bench.next() == again(1, 0, 4))
+  }
+
+  @Test func `an empty frame cannot be divided, so it is tried again after a delay`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    bench.puback(bench.publish(1, 0, 3, events: 0), .packetTooLarge)
+    #expect(!bench.relay.hasSettlement)
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
   }
 
   @Test func `refused again and again, a frame waits longer, and success starts from the beginning`() {

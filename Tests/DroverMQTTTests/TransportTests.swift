@@ -93,6 +93,29 @@ import Testing
     }
   }
 
+  // libmosquitto forgets the first byte of the packet when it compares, and a stricter broker would end the connection.
+  @Test func `the largest packet that the broker takes is sent, and one byte more is not`() async throws {
+    let broker = try MosquittoBroker { _ in ["allow_anonymous true", "max_packet_size 10000"] }
+    try await Client.with(broker.options("client")) { client in
+      try await client.opened()
+      // Around the payload: 1 byte of packet type, 2 of length, 8 of topic, 2 of packet ID, 1 or 20 of properties.
+      client.publish([
+        OutboundMessage(topic: "t/edge", payload: [UInt8](repeating: 0, count: 9986)),
+        OutboundMessage(topic: "t/edge", payload: [UInt8](repeating: 0, count: 9987)),
+        OutboundMessage(
+          topic: "t/edge", payload: [UInt8](repeating: 0, count: 9967), contentType: "application/json"),
+        OutboundMessage(
+          topic: "t/edge", payload: [UInt8](repeating: 0, count: 9968), contentType: "application/json"),
+      ])
+      let record = try await client.record.wait(for: "two PUBACKs, four attempts") {
+        $0.published.count == 4 && $0.answers.count == 2
+      }
+      #expect(record.published[1].result == .failure(.tooLarge))
+      #expect(record.published[3].result == .failure(.tooLarge))
+      #expect(record.closings.isEmpty)
+    }
+  }
+
   @Test func `content type, retained flag, empty payloads and unicode topics travel`() async throws {
     let broker = try MosquittoBroker()
     try await Client.with(broker.options("publisher")) { publisher in

@@ -15,6 +15,14 @@ import Testing
     #expect(outcome.output.contains("drover \(command) --config"))
   }
 
+  @Test(arguments: ["list", "show", "replay", "purge"])
+  func `every command about dead letters has help with an example`(command: String) async throws {
+    let outcome = try await Road.drover("dead", command, "--help")
+    #expect(outcome.status == 0)
+    #expect(outcome.output.contains("Example"))
+    #expect(outcome.output.contains("drover dead \(command) --config"))
+  }
+
   @Test func `a wrong configuration is told with file, line, key and what was expected`() async throws {
     let folder = try TemporaryFolder()
     let file = try folder.write(

@@ -153,6 +153,7 @@ final class Road: Sendable {
     var attached: Bool
     var agent: Agent
     var streams: [Stream]
+    var dead_letters: Int
 
     var isConfirmed: Bool {
       attached && !streams.isEmpty && streams.allSatisfy { $0.pending == 0 && $0.synced == 0 && !$0.backfilling }
@@ -177,6 +178,8 @@ final class Road: Sendable {
     }
     var machines: [Machine]
     var dead_letters: Int
+    var dead_letters_replayed: Int
+    var dead_letters_purged: Int
     var messages: [String: Int]
   }
 

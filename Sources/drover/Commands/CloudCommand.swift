@@ -14,8 +14,8 @@ struct CloudCommand: AsyncParsableCommand {
       Example:
         drover cloud --config /etc/drover/cloud.yaml
 
-      A message is acknowledged and confirmed only after its transaction is committed. What cannot be applied lies in the
-      table drover_dead_letter with its reason. SIGTERM drains and ends it; SIGKILL is safe.
+      A message is acknowledged and confirmed only after its transaction is committed. What cannot be applied is
+      a dead letter with its reason (`drover dead list`). SIGTERM drains and ends it; SIGKILL is safe.
       """)
 
   @OptionGroup var options: ConfigurationOption

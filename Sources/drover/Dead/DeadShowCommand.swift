@@ -35,6 +35,7 @@ struct DeadShowCommand: AsyncParsableCommand {
       print(JSON.object(letter.members + content.members).text(pretty: true))
       return
     }
+    print("\(column("id"))\(id)")
     for case let (name, .string(text)) in letter.members { print("\(column(name))\(printable(text))") }
     print("\(column("count"))\(letter.count)\n\(column("bytes"))\(letter.bytes)")
     content.print(column)
