@@ -62,7 +62,7 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
   }
 
   private static func keyColumns(_ table: String, _ database: Database) throws -> [String] {
-    let present = Set(try database.columnNames(of: table))
+    let present = Set(try database.catalogue(of: table).map(\.name))
     return (0..<present.count).map(Bookkeeping.keyColumn).filter(present.contains)
   }
 
