@@ -20,6 +20,8 @@ package final class Consumer: SessionHandler {
 
   private let store: any CloudStore
   private let limits: Limits
+  /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
+  private let user: String?
   private let logger: Logger
   /// Wall clock, microseconds since 1970.
   private let wallClock: () -> Int64
@@ -29,14 +31,19 @@ package final class Consumer: SessionHandler {
   private var received = ReceivedCache()
   private var clock = HybridClock()
   private var requests: [Topic: [UInt8]] = [:]
+  /// What waits for its PUBACK, for the day when the broker refuses it.
+  private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.
   private var questions: [MachineID: Int64] = [:]
   private var lastHousekeeping: ContinuousClock.Instant?
   private var warned: [String: Int] = [:]
 
-  package init(store: any CloudStore, limits: Limits, logger: Logger, wallClock: @escaping () -> Int64) {
+  package init(
+    store: any CloudStore, limits: Limits, user: String? = nil, logger: Logger, wallClock: @escaping () -> Int64
+  ) {
     self.store = store
     self.limits = limits
+    self.user = user
     self.logger = logger
     self.wallClock = wallClock
   }
@@ -67,14 +74,20 @@ package final class Consumer: SessionHandler {
     }
   }
 
-  package func sessionClosed(reason: String) { publisher = nil }
+  package func sessionClosed(reason: String) {
+    publisher = nil
+    published = [:]
+  }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
+    let topic = published.removeValue(forKey: token)
     // A confirmation is retained, so it matters little whether the edge is there to hear it.
-    guard reason != .success, reason != .noMatchingSubscribers else { return }
-    warnRarely(
-      "confirm",
-      "publish a confirmation or request: the broker answered \(reason); check what the ACL lets the consumer write")
+    guard let topic, reason != .success, reason != .noMatchingSubscribers else { return }
+    let why =
+      reason == .notAuthorised
+      ? "\(user.map { "user \($0)" } ?? "a client without a user name") is not authorised on it; check the broker's ACL"
+      : "the broker answered \(reason)"
+    warnRarely("confirm \(reason)", "publish on \(topic): \(why); the machine forgets nothing without it")
   }
 
   package func received(_ messages: [InboundMessage]) throws {
@@ -82,12 +95,12 @@ package final class Consumer: SessionHandler {
     do {
       try store.transaction { transaction in
         group = MessageGroup()
-        let awaitsReplays = try transaction.awaitsReplays()
+        group.awaitsReplays = try transaction.awaitsReplays()
         for message in messages {
           let outcome = try take(message, transaction, &group)
           group.outcomes[outcome, default: 0] += 1
           // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-          if awaitsReplays, outcome != .waiting {
+          if group.awaitsReplays, outcome != .waiting {
             try transaction.settleReplay(topic: message.topic, raw: message.payload)
           }
         }
@@ -116,7 +129,8 @@ package final class Consumer: SessionHandler {
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
     for (topic, payload) in requests {
-      _ = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload))
+      guard let token = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload)) else { continue }
+      published[token] = topic
     }
     requests = [:]
     while let (machine, epoch) = confirmations.takeDue(now: now, interval: limits.confirmInterval) {
@@ -139,10 +153,11 @@ package final class Consumer: SessionHandler {
     let sets = try store.transaction { try $0.receivedStreams(machine: machine, epoch: epoch) }
     let confirmation = Confirmation(
       epoch: epoch, session: sessionName, at: wallClock(), streams: sets, answer: questions[machine])
-    _ = try publisher.publish(
+    let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
         contentType: "application/json"))
+    published[token] = .confirm(machine)
   }
 
   private func keepHouse(now: ContinuousClock.Instant) {
@@ -222,11 +237,13 @@ package final class Consumer: SessionHandler {
       group.requests[.command(machine, name: "schema")] = []
       return .waiting
     case .bare(var event):
-      // A dead letter that is sent again may still bear the number that it had in its frame; outside it means nothing.
+      // A dead letter that is sent again still bears the number that it had in its frame; outside it means nothing.
       event.seq = nil
       let schema = try transaction.latestSchema(machine: machine, stream: stream)
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
-      try merge([event], of: message, epoch: nil, into: sink, transaction, &group)
+      let epoch =
+        group.awaitsReplays ? try transaction.epochOfReplay(topic: message.topic, raw: message.payload) : nil
+      try merge([event], of: message, epoch: epoch, into: sink, transaction, &group)
       if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
       return .bare
     case .frame(let frame):
@@ -256,7 +273,7 @@ package final class Consumer: SessionHandler {
           if !known.set.contains(event.seq!) { events.append(event) }
         case .failure(let broken):
           known.version = max(known.version, broken.version ?? 0)
-          try buryEvent(broken.raw, message, machine, stream, .event, broken.reason, transaction, &group)
+          try buryEvent(broken.raw, message, machine, stream, epoch, .event, broken.reason, transaction, &group)
         }
       }
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
@@ -280,7 +297,8 @@ package final class Consumer: SessionHandler {
         ready.append(try prepare(event, sink))
       } catch {
         progress.refused += 1
-        try buryEvent(event.raw, message, sink.machine, sink.stream, .event, error.description, transaction, &group)
+        try buryEvent(
+          event.raw, message, sink.machine, sink.stream, epoch, .event, error.description, transaction, &group)
       }
     }
     if !ready.isEmpty {
@@ -292,7 +310,7 @@ package final class Consumer: SessionHandler {
         case .superseded: progress.superseded += 1
         case .refused(let reason, let detail):
           progress.refused += 1
-          try buryEvent(event.raw, message, sink.machine, sink.stream, reason, detail, transaction, &group)
+          try buryEvent(event.raw, message, sink.machine, sink.stream, epoch, reason, detail, transaction, &group)
         }
       }
     }
@@ -347,11 +365,12 @@ package final class Consumer: SessionHandler {
   }
 
   private func buryEvent(
-    _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName,
+    _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName, _ epoch: Epoch?,
     _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws {
     try transaction.bury(
-      DeadLetter(topic: message.topic, machine: machine, stream: stream, reason: reason, detail: detail, raw: raw))
+      DeadLetter(
+        topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))
     group.deadLetters[reason, default: 0] += 1
   }
 
@@ -403,6 +422,8 @@ private struct MessageGroup {
     var stream: StreamName
   }
 
+  /// Dead letters were sent again, and may be among the messages.
+  var awaitsReplays = false
   var machines: [MachineID: Epoch?] = [:]
   var progress: [Origin: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]

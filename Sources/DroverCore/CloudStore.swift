@@ -68,17 +68,20 @@ package struct DeadLetter: Equatable, Sendable {
   package var topic: String
   package var machine: MachineID?
   package var stream: StreamName?
+  /// The epoch of the frame that held it, for one event of a frame.
+  package var epoch: Epoch?
   package var reason: DeadLetterReason
   package var detail: String
   package var raw: ArraySlice<UInt8>
 
   package init(
-    topic: String, machine: MachineID?, stream: StreamName?, reason: DeadLetterReason, detail: String,
-    raw: ArraySlice<UInt8>
+    topic: String, machine: MachineID?, stream: StreamName?, epoch: Epoch? = nil, reason: DeadLetterReason,
+    detail: String, raw: ArraySlice<UInt8>
   ) {
     self.topic = topic
     self.machine = machine
     self.stream = stream
+    self.epoch = epoch
     self.reason = reason
     self.detail = detail
     self.raw = raw
@@ -151,6 +154,8 @@ package protocol CloudTransaction {
   func bury(_ letter: DeadLetter) throws
   /// Whether letters are marked as sent again (`CloudDeadLetterStore`); while none is, no message has to be compared with them.
   func awaitsReplays() throws -> Bool
+  /// The epoch of the marked letter with these bytes on this topic: its event came in a frame, and its version means something there only.
+  func epochOfReplay(topic: String, raw: [UInt8]) throws -> Epoch?
   /// A message was taken that may be a letter's: the letter with these bytes on this topic goes if it still bears the mark.
   func settleReplay(topic: String, raw: [UInt8]) throws
 

@@ -78,10 +78,26 @@ package enum LetterContent: Equatable, Sendable {
   }
 }
 
+/// The dead letters of one store, in figures.
+package struct DeadLetterFigures: Equatable, Sendable {
+  /// How many there are; the same again counts again.
+  package var present: Int
+  /// Letters that went because they were sent again, and because somebody gave them up.
+  package var replayed: Int
+  package var purged: Int
+
+  package init(present: Int = 0, replayed: Int = 0, purged: Int = 0) {
+    self.present = present
+    self.replayed = replayed
+    self.purged = purged
+  }
+}
+
 package protocol DeadLetterStore: AnyObject {
   /// The letters that were seen last come first.
   func letters(_ filter: DeadLetterFilter, limit: Int) throws -> [KeptLetter]
   func count(_ filter: DeadLetterFilter) throws -> Int
+  func figures() throws -> DeadLetterFigures
   /// The highest id given so far, 0 without letters.
   func newest() throws -> Int64
   func content(of id: Int64) throws -> LetterContent?

@@ -46,22 +46,11 @@ enum DeadLetterCounter: String {
   }
 }
 
-/// The dead letters of one store, in figures.
-package struct DeadLetterFigures: Equatable, Sendable {
-  package static let none = DeadLetterFigures()
-
-  /// How many there are; the same again counts again.
-  package private(set) var present = 0
-  /// Letters that went because they were sent again, and because somebody gave them up.
-  package private(set) var replayed = 0
-  package private(set) var purged = 0
-
-  private init() {}
-
+extension DeadLetterFigures {
   init(_ database: Database) throws {
     let hasTable = try database.tableExists("drover_dead_letter")
-    present = try hasTable ? Int.fetchOne(database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter")! : 0
-    replayed = try DeadLetterCounter.replayed.read(database)
-    purged = try DeadLetterCounter.purged.read(database)
+    self.init(
+      present: try hasTable ? Int.fetchOne(database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter")! : 0,
+      replayed: try DeadLetterCounter.replayed.read(database), purged: try DeadLetterCounter.purged.read(database))
   }
 }

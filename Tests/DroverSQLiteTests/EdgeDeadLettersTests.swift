@@ -163,7 +163,7 @@ import Testing
     let app = try AppDatabase(Self.table)
     _ = try app.attach(.table("t"))
     try app.run("DROP TABLE drover_dead_letter; DROP TABLE drover_dead_field")
-    #expect(try EdgeReport.read(path: app.path)?.deadLetters == DeadLetterFigures.none)
+    #expect(try EdgeReport.read(path: app.path)?.deadLetters == DeadLetterFigures())
     let edge = try app.attach(.table("t"))
     try app.run("INSERT INTO t VALUES (1, 'large')")
     #expect(try edge.bury(unsendable(1)))

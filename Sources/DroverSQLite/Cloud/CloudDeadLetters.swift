@@ -72,6 +72,8 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
     }
   }
 
+  package func figures() throws -> DeadLetterFigures { try access("read") { try DeadLetterFigures($0) } }
+
   package func newest() throws -> Int64 {
     try access("read") { try Int64.fetchOne($0, sql: "SELECT ifnull(max(id), 0) FROM drover_dead_letter")! }
   }

@@ -1,5 +1,6 @@
 // What `drover status` and `drover doctor` say of a cloud store, read by another process than the consumer.
 
+package import DroverCore
 private import Foundation
 private import GRDB
 

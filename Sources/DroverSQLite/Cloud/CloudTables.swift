@@ -129,6 +129,8 @@ enum CloudTables {
         sql: """
           -- When it was sent again, until the consumer has had it once more.
           ALTER TABLE drover_dead_letter ADD COLUMN replayed_at INTEGER;
+          -- Of the frame that held it, for one event of a frame.
+          ALTER TABLE drover_dead_letter ADD COLUMN epoch TEXT;
           CREATE INDEX drover_dead_letter_replayed ON drover_dead_letter (topic, bytes) WHERE replayed_at IS NOT NULL;
           """)
     }

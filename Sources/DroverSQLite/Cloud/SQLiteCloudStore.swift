@@ -388,20 +388,23 @@ private struct Transaction: CloudTransaction {
   func bury(_ letter: DeadLetter) throws {
     let kept = letter.raw.prefix(store.limits.deadLetterBytes)
     let digest = CloudDeadLetters.digest(topic: letter.topic, kept: kept)
+    // So that the epoch has its place among the machine's now, and not when the letter is sent again.
+    if let epoch = letter.epoch, let machine = letter.machine { _ = try number(of: epoch, machine: machine) }
     let now = store.now()
     try database.execute(
       sql:
-        "UPDATE drover_dead_letter SET count = count + 1, last_at = ?, replayed_at = NULL WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
-      arguments: [now, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
+        "UPDATE drover_dead_letter SET count = count + 1, last_at = ?, epoch = ifnull(?, epoch), replayed_at = NULL WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
+      arguments: [now, letter.epoch?.text, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
     guard database.changesCount == 0 else { return }
     try database.execute(
       sql: """
-        INSERT INTO drover_dead_letter (topic, machine_id, stream, reason, detail, raw, bytes, digest, count, first_at, last_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+        INSERT INTO drover_dead_letter
+               (topic, machine_id, stream, epoch, reason, detail, raw, bytes, digest, count, first_at, last_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
         """,
       arguments: [
-        letter.topic, letter.machine?.text, letter.stream?.text, letter.reason.rawValue, letter.detail, Data(kept),
-        letter.raw.count, digest, now, now,
+        letter.topic, letter.machine?.text, letter.stream?.text, letter.epoch?.text, letter.reason.rawValue,
+        letter.detail, Data(kept), letter.raw.count, digest, now, now,
       ])
   }
 
@@ -411,22 +414,35 @@ private struct Transaction: CloudTransaction {
     return try any.step() && any.integer(0) != 0
   }
 
+  func epochOfReplay(topic: String, raw: [UInt8]) throws -> Epoch? {
+    guard let id = try replayed(topic, raw).first else { return nil }
+    let epoch = try String.fetchOne(
+      database, sql: "SELECT epoch FROM drover_dead_letter WHERE id = ?", arguments: [id])
+    return try epoch.map { try Epoch($0) }
+  }
+
   func settleReplay(topic: String, raw: [UInt8]) throws {
+    let letters = try replayed(topic, raw)
+    for id in letters {
+      try database.execute(sql: "DELETE FROM drover_dead_letter WHERE id = ?", arguments: [id])
+    }
+    try DeadLetterCounter.replayed.add(letters.count, database)
+  }
+
+  /// The marked letters with these bytes on this topic.
+  private func replayed(_ topic: String, _ raw: [UInt8]) throws -> [Int64] {
     let candidate = try prepared(
       "SELECT id, digest FROM drover_dead_letter WHERE replayed_at IS NOT NULL AND topic = ?1 AND bytes = ?2")
     defer { candidate.reset() }
     candidate.bind(topic, at: 1)
     candidate.bind(Int64(raw.count), at: 2)
     var digest: Int64?
-    var settled: [Int64] = []
+    var found: [Int64] = []
     while try candidate.step() {
       digest = digest ?? CloudDeadLetters.digest(topic: topic, kept: raw[...])
-      if candidate.integer(1) == digest { settled.append(candidate.integer(0)) }
+      if candidate.integer(1) == digest { found.append(candidate.integer(0)) }
     }
-    for id in settled {
-      try database.execute(sql: "DELETE FROM drover_dead_letter WHERE id = ?", arguments: [id])
-    }
-    try DeadLetterCounter.replayed.add(settled.count, database)
+    return found
   }
 
   // MARK: Machines

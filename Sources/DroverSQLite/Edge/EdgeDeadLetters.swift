@@ -100,6 +100,8 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
     }
   }
 
+  package func figures() throws -> DeadLetterFigures { try reading { try DeadLetterFigures($0) } }
+
   package func newest() throws -> Int64 {
     try reading { try Int64.fetchOne($0, sql: "SELECT ifnull(max(id), 0) FROM drover_dead_letter")! }
   }

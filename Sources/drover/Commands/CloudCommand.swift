@@ -34,7 +34,8 @@ struct CloudCommand: AsyncParsableCommand {
           streamsPerMachine: configuration.limits.streamsPerMachine,
           columnsPerTable: configuration.limits.columnsPerTable))
       consumer = Consumer(
-        store: store, limits: .init(messageBytes: configuration.limits.messageBytes), logger: logger,
+        store: store, limits: .init(messageBytes: configuration.limits.messageBytes),
+        user: configuration.connection.credentials?.username, logger: logger,
         wallClock: wallClock)
     } catch {
       throw fail("\(error)")

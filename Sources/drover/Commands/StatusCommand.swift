@@ -97,7 +97,7 @@ struct StatusCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
-    if report.deadLetters != DeadLetterFigures.none { print("dead letters \(report.deadLetters.text)") }
+    if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
     return agent != nil
   }
 

@@ -1,0 +1,213 @@
+// What the dead letters of every cloud store must hold: what a person finds there, what is sent again, and that a letter goes only in the
+// transaction in which the consumer takes its message.
+
+package import DroverCore
+import Synchronization
+import Testing
+
+package struct DeadLetterConformance {
+  /// One claim; its name is the sentence that the test's output shows.
+  package struct Claim: Sendable, CustomTestStringConvertible {
+    package let name: String
+    fileprivate let conditions: CloudStoreConditions
+    fileprivate let check: @Sendable (Scene) throws -> Void
+
+    fileprivate init(_ name: String, keeping bytes: Int = 100, check: @escaping @Sendable (Scene) throws -> Void) {
+      self.name = name
+      var conditions = CloudStoreConditions()
+      conditions.deadLetterBytes = bytes
+      let moment = Mutex<Int64>(1000)
+      conditions.now = {
+        moment.withLock {
+          $0 += 1
+          return $0
+        }
+      }
+      self.conditions = conditions
+      self.check = check
+    }
+
+    package var testDescription: String { name }
+  }
+
+  private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, letters: any CloudDeadLetterStore)
+
+  /// - Parameter makeStore: makes an empty store, and its letters as another process sees them.
+  package init(
+    makeStore: @escaping (CloudStoreConditions) throws -> (store: any CloudStore, letters: any CloudDeadLetterStore)
+  ) {
+    self.makeStore = makeStore
+  }
+
+  package func check(_ claim: Claim) throws {
+    let (store, letters) = try makeStore(claim.conditions)
+    try claim.check(Scene(store: store, letters: letters))
+  }
+
+  /// The consumer's store and the person's, with the words that claims are written in.
+  struct Scene {
+    let store: any CloudStore
+    let letters: any CloudDeadLetterStore
+
+    func bury(
+      _ raw: String, machine: MachineID = .a, stream: String = "f", reason: DeadLetterReason = .event,
+      detail: String = "d"
+    ) throws {
+      try store.transaction { try bury(raw, machine: machine, stream: stream, reason: reason, detail: detail, $0) }
+    }
+
+    private func bury(
+      _ raw: String, machine: MachineID = .a, stream: String = "f", reason: DeadLetterReason, detail: String = "d",
+      _ transaction: any CloudTransaction
+    ) throws {
+      try transaction.bury(
+        DeadLetter(
+          topic: "drover/v1/\(machine)/payload/\(stream)", machine: machine, stream: .named(stream), reason: reason,
+          detail: detail, raw: ArraySlice(raw.utf8)))
+    }
+
+    /// The consumer takes a message again, and perhaps refuses it again.
+    func take(_ message: OutboundMessage, refusing reason: DeadLetterReason? = nil) throws {
+      try store.transaction { transaction in
+        guard try transaction.awaitsReplays() else { return }
+        if let reason { try bury(String(decoding: message.payload, as: UTF8.self), reason: reason, transaction) }
+        try transaction.settleReplay(topic: message.topic, raw: message.payload)
+      }
+    }
+
+    func begin(_ id: Int64) throws -> (OutboundMessage, ReplayTicket) {
+      guard case .publish(let message, let ticket) = try letters.beginReplay(id) else { throw CancellationError() }
+      return (message, ticket)
+    }
+
+    var ids: [Int64] { get throws { try letters.letters(DeadLetterFilter(), limit: 100).map(\.id) } }
+    var figures: DeadLetterFigures { get throws { try letters.figures() } }
+  }
+
+  package static let claims: [Claim] = [
+    Claim("letters are listed by what they are, those that were seen last first") { scene throws in
+      try scene.bury("1")
+      try scene.bury("2", machine: .b, reason: .conflict)
+      try scene.bury("3", stream: "g", detail: "why")
+      try scene.bury("1")
+      #expect(try scene.ids == [1, 3, 2])
+      let letter = try #require(try scene.letters.letters(DeadLetterFilter(id: 3), limit: 1).first)
+      #expect(
+        letter.topic == "drover/v1/MAH001/payload/g" && letter.machine?.text == "MAH001" && letter.stream?.text == "g")
+      #expect(letter.reason == "event" && letter.detail == "why" && letter.bytes == 1 && letter.replayedAt == nil)
+      #expect(try scene.letters.letters(DeadLetterFilter(id: 1), limit: 1).first?.count == 2)
+      #expect(try scene.letters.count(DeadLetterFilter(machine: .a)) == 2)
+      #expect(try scene.letters.count(DeadLetterFilter(stream: .named("f"), reason: .event)) == 1)
+      #expect(try scene.letters.letters(DeadLetterFilter(), limit: 2).map(\.id) == [1, 3])
+      #expect(try scene.letters.content(of: 2) == .message(raw: Array("2".utf8), isCut: false))
+      #expect(try scene.letters.content(of: 9) == nil)
+      #expect(try scene.letters.newest() == 3)
+    },
+    Claim("a letter that was sent again goes with the transaction that takes its message, and not before") {
+      scene throws in
+      try scene.bury("1")
+      try scene.bury("2")
+      let (message, ticket) = try scene.begin(1)
+      #expect(message.topic == "drover/v1/MAH001/payload/f" && message.payload == Array("1".utf8))
+      #expect(!message.isRetained)
+      #expect(try scene.letters.replayState(ticket) == .waiting)
+      // The broker lost it, and something else came.
+      try scene.take(OutboundMessage(topic: message.topic, payload: Array("9".utf8)))
+      try scene.take(OutboundMessage(topic: "drover/v1/MAH002/payload/f", payload: message.payload))
+      // The same bytes as a letter that nobody has sent again.
+      try scene.take(OutboundMessage(topic: message.topic, payload: Array("2".utf8)))
+      #expect(try scene.letters.replayState(ticket) == .waiting)
+      #expect(try scene.ids == [2, 1])
+      // A transaction that is rolled back takes the removal back too.
+      #expect(throws: CancellationError.self) {
+        try scene.store.transaction { transaction in
+          try transaction.settleReplay(topic: message.topic, raw: message.payload)
+          throw CancellationError()
+        }
+      }
+      #expect(try scene.letters.replayState(ticket) == .waiting)
+      try scene.take(message)
+      #expect(try scene.letters.replayState(ticket) == .taken)
+      #expect(try scene.ids == [2])
+      #expect(try scene.store.transaction { try !$0.awaitsReplays() })
+      #expect(try scene.figures.replayed == 1)
+    },
+    Claim("refused for the same reason it is the letter that it was, and may be sent again") { scene throws in
+      try scene.bury("1")
+      let (message, ticket) = try scene.begin(1)
+      try scene.take(message, refusing: .event)
+      guard case .refused(let letter) = try scene.letters.replayState(ticket) else {
+        Issue.record("it was refused again")
+        return
+      }
+      #expect(letter.id == 1 && letter.count == 2 && letter.replayedAt == nil)
+      #expect(try scene.figures.replayed == 0)
+      try scene.take(try scene.begin(1).0)
+      #expect(try scene.ids.isEmpty)
+    },
+    Claim("refused for another reason it is another letter, and the old one goes") { scene throws in
+      try scene.bury("1")
+      let (message, ticket) = try scene.begin(1)
+      try scene.take(message, refusing: .conflict)
+      guard case .refused(let letter) = try scene.letters.replayState(ticket) else {
+        Issue.record("it was refused again")
+        return
+      }
+      #expect(letter.reason == "conflict")
+      #expect(try scene.ids == [letter.id])
+    },
+    Claim("a message that lies there for two reasons goes for both") { scene throws in
+      try scene.bury("1", reason: .schema)
+      try scene.bury("1", reason: .conflict)
+      let (message, ticket) = try scene.begin(1)
+      try scene.take(message)
+      #expect(try scene.letters.replayState(ticket) == .taken)
+      #expect(try scene.ids.isEmpty)
+      #expect(try scene.letters.beginReplay(2) == .missing)
+    },
+    Claim("an event of a frame keeps its epoch, and the epoch its place among the machine's") { scene throws in
+      let sink = Sink.bodies(.snapshot)
+      let (topic, raw) = ("drover/v1/\(MachineID.a)/snapshot/\(StreamName.stock)", Array("1".utf8))
+      try scene.store.transaction {
+        try $0.bury(
+          DeadLetter(
+            topic: topic, machine: .a, stream: .stock, epoch: .one, reason: .schema, detail: "d", raw: raw[...]))
+      }
+      _ = try scene.store.transaction { try $0.merge([.body(5, "1", "\"new\"")], epoch: .two, into: sink) }
+      try scene.store.transaction { #expect(try $0.epochOfReplay(topic: topic, raw: raw) == nil, "it was not sent") }
+      _ = try scene.begin(1)
+      try scene.store.transaction {
+        #expect(try $0.epochOfReplay(topic: topic, raw: raw) == .one)
+        #expect(try $0.epochOfReplay(topic: topic, raw: Array("2".utf8)) == nil)
+        #expect(try $0.merge([.body(9, "1", "\"old\"")], epoch: .one, into: sink) == [.superseded])
+      }
+    },
+    Claim("what the broker did not take is a letter as before") { scene throws in
+      try scene.bury("1")
+      let (_, ticket) = try scene.begin(1)
+      try scene.letters.cancelReplay(ticket)
+      #expect(try scene.store.transaction { try !$0.awaitsReplays() })
+      #expect(try scene.ids == [1])
+    },
+    Claim("a letter that was not kept whole cannot be sent again", keeping: 5) { scene throws in
+      try scene.bury("12345")
+      try scene.bury("1234567")
+      #expect(try scene.letters.beginReplay(2) == .cut(kept: 5, bytes: 7))
+      #expect(try scene.letters.content(of: 2) == .message(raw: Array("12345".utf8), isCut: true))
+      // The beginning of a larger message is another message.
+      let (message, _) = try scene.begin(1)
+      try scene.take(message)
+      #expect(try scene.ids == [2])
+    },
+    Claim("purging removes what is meant and counts it") { scene throws in
+      for raw in ["1", "2", "3"] { try scene.bury(raw) }
+      try scene.bury("4", machine: .b, reason: .conflict)
+      #expect(try scene.letters.purge(DeadLetterFilter(machine: .a, through: 2)) == 2)
+      #expect(try scene.letters.purge(DeadLetterFilter(reason: .conflict)) == 1)
+      #expect(try scene.ids == [3])
+      #expect(try scene.letters.purge(DeadLetterFilter()) == 1)
+      #expect(try scene.figures.purged == 4)
+      #expect(try scene.figures.present == 0)
+    },
+  ]
+}
