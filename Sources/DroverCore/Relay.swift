@@ -81,6 +81,8 @@ package struct Relay: Sendable {
   private var probeAt: Instant?
   private var roundTrip: Duration = .milliseconds(250)
 
+  /// How often a silence was broken by sending a frame again.
+  package private(set) var probes = 0
   package private(set) var outstandingEvents = 0
   package private(set) var outstandingBytes = 0
 
@@ -375,6 +377,7 @@ package struct Relay: Sendable {
       giveBack(oldest, notBefore: nil)
     } while outstandingEvents >= limits.windowEvents || outstandingBytes >= limits.windowBytes
     probeAttempt += 1
+    probes += 1
     armProbe(now: now)
   }
 

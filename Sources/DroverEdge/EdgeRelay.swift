@@ -348,7 +348,7 @@ package final class EdgeRelay: SessionHandler {
     }
     // A few reads a turn, so that PUBACKs and confirmations are heard in between.
     for _ in 0..<4 {
-      switch relay.next(now: clock.now) {
+      switch nextStep() {
       case .wait(let duration): return min(duration ?? .seconds(1), .seconds(1))
       case .backfill:
         relay.didBackfill(hasMore: try store.backfill(limit: limits.relay.readEvents))
@@ -360,6 +360,16 @@ package final class EdgeRelay: SessionHandler {
       }
     }
     return .zero
+  }
+
+  private func nextStep() -> Relay.Step {
+    let probes = relay.probes
+    let step = relay.next(now: clock.now)
+    if relay.probes > probes {
+      logger.info(
+        "no word from the cloud of what the broker took; a frame is sent again to ask. Is the consumer running?")
+    }
+    return step
   }
 
   private func refresh() -> Duration {

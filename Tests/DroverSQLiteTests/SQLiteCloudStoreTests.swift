@@ -103,7 +103,7 @@ import Testing
     #expect { try SQLiteCloudStore(path: "/nowhere/cloud.db") } throws: { "\($0)".contains("/nowhere/cloud.db") }
     let folder = try Folder()
     try Data("this is no database, and long enough to be looked at".utf8).write(to: URL(fileURLWithPath: folder.path))
-    #expect(throws: CloudStoreError.self) { try SQLiteCloudStore(path: folder.path) }
+    #expect { try SQLiteCloudStore(path: folder.path) } throws: { "\($0)".contains("\(folder.path) is damaged") }
   }
 
   @Test func `an error of the database names no row's content`() throws {

@@ -91,7 +91,9 @@ import Testing
     try road.start(.cloud)
     try await road.waitUntilConfirmed(atLeast: 52)
     let messages = try #require(try await road.cloudStatus()).messages
-    #expect(messages["duplicate", default: 0] == 0)
+    // On a machine so slow that the consumer was away for half a minute the agent asks by sending a frame again, and says so.
+    let probes = road.log(of: .edge).matches(of: /a frame is sent again to ask/).count
+    #expect(messages["duplicate", default: 0] <= probes)
     #expect(messages["frame"] == 3)
   }
 
