@@ -4,19 +4,23 @@ import DroverCore
 
 struct ConfirmationSchedule {
   private var waiting: [MachineID: Epoch] = [:]
+  /// The machines that wait, in the order in which they came to wait: none stands back for others that talk more.
+  private var order: [MachineID] = []
   private var last: [MachineID: ContinuousClock.Instant] = [:]
 
   var isEmpty: Bool { waiting.isEmpty }
 
   /// Something of this machine was committed.
-  mutating func touch(_ machine: MachineID, epoch: Epoch) { waiting[machine] = epoch }
+  mutating func touch(_ machine: MachineID, epoch: Epoch) {
+    if waiting.updateValue(epoch, forKey: machine) == nil { order.append(machine) }
+  }
 
   /// A machine whose turn it is, or nil.
   mutating func takeDue(now: ContinuousClock.Instant, interval: Duration) -> (MachineID, Epoch)? {
-    guard let due = waiting.first(where: { isDue($0.key, now, interval) }) else { return nil }
-    waiting[due.key] = nil
-    last[due.key] = now
-    return (due.key, due.value)
+    guard let index = order.firstIndex(where: { isDue($0, now, interval) }) else { return nil }
+    let machine = order.remove(at: index)
+    last[machine] = now
+    return (machine, waiting.removeValue(forKey: machine)!)
   }
 
   /// How long until the next one, nil when none waits.

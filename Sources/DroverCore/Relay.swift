@@ -247,7 +247,8 @@ package struct Relay: Sendable {
     readyAt = nil
     if let known = cloudSession, known != session { suspectAll() }
     cloudSession = session
-    for (index, set) in sets {
+    // In one order, here and below: the smoothed round trip depends on it, and a seed has to repeat it.
+    for (index, set) in sets.sorted(by: { $0.key < $1.key }) {
       var stream = streams[index, default: Stream()]
       let fresh = set.subtracting(stream.confirmed)
       guard !fresh.isEmpty else { continue }
@@ -262,8 +263,8 @@ package struct Relay: Sendable {
         release(publication, now: now)
         return true
       }
-      for (token, publication) in inFlight
-      where publication.stream == index && stream.confirmed.contains(publication.interval) {
+      let answered = inFlight.filter { $0.value.stream == index && stream.confirmed.contains($0.value.interval) }
+      for (token, publication) in answered.sorted(by: { $0.value.order < $1.value.order }) {
         release(publication, now: now)
         inFlight[token] = nil
       }

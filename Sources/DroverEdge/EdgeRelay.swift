@@ -31,7 +31,8 @@ package final class EdgeRelay: SessionHandler {
   private let logger: Logger
   /// Wall clock, microseconds since 1970.
   private let wallClock: () -> Int64
-  private let clock = ContinuousClock()
+  private let clock: Clock
+  private let random: () -> UInt64
 
   private var relay: Relay
   private var publisher: (any Publisher)?
@@ -63,9 +64,15 @@ package final class EdgeRelay: SessionHandler {
   private var isDamaged = false
   private var said = Said()
 
+  /// - Parameters:
+  ///   - wallClock: microseconds since 1970.
+  ///   - clock: the time of all waiting; the one that `turn(now:)` is called with.
+  ///   - random: what questions are named by, and the jitter of retries is drawn from.
   package init(
     machine: MachineID, store: any EdgeStore, limits: Limits, software: String, user: String? = nil,
-    logger: Logger, wallClock: @escaping () -> Int64
+    logger: Logger, wallClock: @escaping () -> Int64,
+    clock: @escaping () -> ContinuousClock.Instant = { ContinuousClock().now },
+    random: @escaping () -> UInt64 = { .random(in: .min ... .max) }
   ) throws {
     self.machine = machine
     self.store = store
@@ -75,15 +82,17 @@ package final class EdgeRelay: SessionHandler {
     mostFrameBytes = limits.frameBytes
     self.logger = logger
     self.wallClock = wallClock
-    relay = try Self.makeRelay(store, limits, now: clock.now)
+    self.clock = Clock(read: clock)
+    self.random = random
+    relay = try Self.makeRelay(store, limits, seed: random(), now: clock())
     makeEncoders()
   }
 
   private static func makeRelay(
-    _ store: any EdgeStore, _ limits: Limits, now: ContinuousClock.Instant
+    _ store: any EdgeStore, _ limits: Limits, seed: UInt64, now: ContinuousClock.Instant
   ) throws(EdgeStoreError) -> Relay {
     Relay(
-      limits: limits.relay, seed: .random(in: .min ... .max), confirmed: try store.confirmed(),
+      limits: limits.relay, seed: seed, confirmed: try store.confirmed(),
       acknowledged: try store.acknowledged(), hasBackfill: store.hasBackfill, now: now)
   }
 
@@ -108,7 +117,7 @@ package final class EdgeRelay: SessionHandler {
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
     askedAt = clock.now
-    ask = .random(in: 1..<1 << 53)
+    ask = Int64(random() >> 11) | 1
     limitFrames(to: info.maximumPacketSize)
     announce(publisher)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
@@ -164,7 +173,7 @@ package final class EdgeRelay: SessionHandler {
   private func askAgain() {
     guard askedAt.map({ $0.advanced(by: .seconds(5)) <= clock.now }) ?? true else { return }
     askedAt = clock.now
-    ask = .random(in: 1..<1 << 53)
+    ask = Int64(random() >> 11) | 1
     announcements.append(status(isOnline: true))
   }
 
@@ -315,7 +324,7 @@ package final class EdgeRelay: SessionHandler {
     try store.startEpoch(because: reason)
     epochIsOver = nil
     settleAt = nil
-    relay = try Self.makeRelay(store, limits, now: clock.now)
+    relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
     makeEncoders()
     guard let publisher else { return }
     announce(publisher)
@@ -418,7 +427,7 @@ package final class EdgeRelay: SessionHandler {
       }
       encoders[entry.stream] = encoder
     }
-    for number in encoders.keys where encoders[number]!.isStarted {
+    for number in encoders.keys.sorted() where encoders[number]!.isStarted {
       guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
       var encoder = encoders[number]!
       encoders[number] = nil
@@ -547,6 +556,12 @@ package final class EdgeRelay: SessionHandler {
   package func sessionWillClose(publisher: any Publisher) {
     _ = try? publisher.publish(status(isOnline: false))
   }
+}
+
+/// The time that goes on whatever the wall clock does.
+private struct Clock {
+  let read: () -> ContinuousClock.Instant
+  var now: ContinuousClock.Instant { read() }
 }
 
 /// Set by whoever watches the database file, taken by the relay at its next turn.

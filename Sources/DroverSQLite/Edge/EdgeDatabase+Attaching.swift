@@ -142,7 +142,7 @@ extension EdgeDatabase {
       try database.execute(sql: "DROP TRIGGER \(quoted(name))")
     }
     var uncaptured: Set<Int> = []
-    for (name, trigger) in wanted where present[name] != trigger.sql {
+    for (name, trigger) in wanted.sorted(by: { $0.key < $1.key }) where present[name] != trigger.sql {
       try database.execute(sql: trigger.sql)
       if present[name] == nil { uncaptured.insert(trigger.stream) }
     }
