@@ -70,6 +70,8 @@ package struct Relay: Sendable {
   private var unread = IntervalSet(CollectionOfOne(Interval(after: 0, through: .max)))
   private var liveAfter: Int64 = 0
   private var hasNews = true
+  /// Something was confirmed or read since holes were looked for.
+  private var mayHaveHoles = false
   private var hasBackfill: Bool
   private var isConnected = false
   private var readyAt: Instant?
@@ -144,7 +146,10 @@ package struct Relay: Sendable {
   ///   - lastSeq: the highest sequence number that existed when it was read.
   package mutating func didRead(_ request: ReadRequest, scannedThrough: Int64, lastSeq: Int64) {
     guard case .fresh(let after, _, _) = request else { return }
-    if scannedThrough > after { unread.remove(Interval(after: after, through: scannedThrough)) }
+    if scannedThrough > after {
+      unread.remove(Interval(after: after, through: scannedThrough))
+      mayHaveHoles = true
+    }
     guard after == liveAfter else { return }
     liveAfter = lastSeq - scannedThrough > limits.liveLag ? lastSeq : scannedThrough
     hasNews = scannedThrough < lastSeq && liveAfter == scannedThrough
@@ -268,13 +273,8 @@ package struct Relay: Sendable {
         release(publication, now: now)
         inFlight[token] = nil
       }
-      // What is missing below something confirmed, and in nobody's hands, will not come by itself: nothing was left in it, or it was
-      // in a message that is gone.
-      var holes = IntervalSet(stream.confirmed.gaps)
-      holes.subtract(unread)
-      holes.subtract(stream.outstanding)
-      stream.again.formUnion(holes)
       streams[index] = stream
+      mayHaveHoles = true
       probeAttempt = 0
       armProbe(now: now)
     }
@@ -297,6 +297,7 @@ package struct Relay: Sendable {
       guard readyAt <= now else { return .wait(now.duration(to: readyAt)) }
       self.readyAt = nil
     }
+    findHoles()
     let wake = findLost(now: now)
     guard outstandingEvents < limits.windowEvents, outstandingBytes < limits.windowBytes else { return .wait(wake) }
     let limit = min(limits.readEvents, limits.windowEvents - outstandingEvents)
@@ -337,6 +338,20 @@ package struct Relay: Sendable {
   package var smoothedRoundTrip: Duration { roundTrip }
 
   // MARK: Loss
+
+  /// What is missing below something confirmed, and in nobody's hands, will not come by itself: nothing was left in it, or it was in a
+  /// message that is gone. It is closed, because the front of what is confirmed stands before it.
+  private mutating func findHoles() {
+    guard mayHaveHoles else { return }
+    mayHaveHoles = false
+    for index in streams.keys {
+      var holes = IntervalSet(streams[index]!.confirmed.gaps)
+      guard !holes.isEmpty else { continue }
+      holes.subtract(unread)
+      holes.subtract(streams[index]!.outstanding)
+      streams[index]!.again.formUnion(holes)
+    }
+  }
 
   /// Frames acknowledged before one that is confirmed, and still not confirmed after a grace period, are lost: the broker delivers
   /// in order. Returns how long to wait for the next such judgement.

@@ -462,6 +462,23 @@ import Testing
     #expect(bench.next() == again(1, 0, 1, limit: 1))
   }
 
+  // The live lane had jumped over a backlog, and its frames were confirmed. When the backlog was read at last, nothing of one stream was
+  // left in it; no frame covered those numbers, and holes were looked for only when something was confirmed. So the stream's front stood
+  // still until its next event: what was confirmed beyond it counted as waiting, and was sent again after a restart.
+  @Test func `a hole that shows only when the backlog is read is closed without waiting for a confirmation`() {
+    var limits = Relay.Limits()
+    limits.liveLag = 10
+    var bench = Bench(limits)
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 5), scannedThrough: 5, lastSeq: 100)
+    bench.puback(bench.publish(1, 0, 5))
+    bench.relay.didRead(.fresh(after: 100, through: .max, limit: 5), scannedThrough: 102, lastSeq: 102)
+    bench.puback(bench.publish(1, 100, 102))
+    bench.confirm(1, (0, 5), (100, 102))
+    #expect(bench.next() == .read(.fresh(after: 5, through: 102, limit: 1000)))
+    bench.relay.didRead(.fresh(after: 5, through: 102, limit: 1000), scannedThrough: 102, lastSeq: 102)
+    #expect(bench.next() == again(1, 5, 100))
+  }
+
   @Test func `a hole below something confirmed is read again, once`() {
     var bench = Bench()
     bench.scanned(through: 9)
