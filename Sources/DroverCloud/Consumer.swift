@@ -68,7 +68,7 @@ package final class Consumer: SessionHandler {
         }
         return try transaction.machines()
       }
-      for (machine, epoch) in machines { confirmations.touch(machine, epoch: epoch) }
+      for (machine, epoch) in machines.sorted(by: { $0.key < $1.key }) { confirmations.touch(machine, epoch: epoch) }
     } catch {
       logger.error("open the session: \(error); confirmations wait for the next message")
     }
@@ -112,7 +112,7 @@ package final class Consumer: SessionHandler {
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
     }
-    for (machine, epoch) in group.machines {
+    for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
     requests.merge(group.requests) { _, new in new }
@@ -128,7 +128,7 @@ package final class Consumer: SessionHandler {
     beat()
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
-    for (topic, payload) in requests {
+    for (topic, payload) in requests.sorted(by: { $0.key.text < $1.key.text }) {
       guard let token = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload)) else { continue }
       published[token] = topic
     }
@@ -380,14 +380,15 @@ package final class Consumer: SessionHandler {
     for (machine, status) in group.statuses {
       logger.info("\(machine) is \(status.isOnline ? "online" : "offline")")
     }
-    for (reason, count) in group.deadLetters {
+    for (reason, count) in group.deadLetters.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
       warnRarely(
         "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
     }
     if let waiting = group.outcomes[.waiting] {
       warnRarely("schema", "\(waiting) frames wait for the schema of their stream; it was asked for")
     }
-    for (origin, progress) in group.progress {
+    guard logger.logLevel <= .debug else { return }
+    for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       logger.debug(
         "\(origin.stream) of \(origin.machine): \(progress.applied) applied, \(progress.superseded) superseded, \(progress.refused) refused"
       )
@@ -417,9 +418,11 @@ extension DecodedFrame {
 
 /// What one transaction brings together, and what follows after its commit.
 private struct MessageGroup {
-  struct Origin: Hashable {
+  struct Origin: Hashable, Comparable {
     var machine: MachineID
     var stream: StreamName
+
+    static func < (a: Self, b: Self) -> Bool { (a.machine, a.stream) < (b.machine, b.stream) }
   }
 
   /// Dead letters were sent again, and may be among the messages.

@@ -546,6 +546,9 @@ package final class EdgeRelay: SessionHandler {
     for stream in store.streams { encoders[stream.number] = FrameEncoder(epoch: store.epoch, stream: stream) }
   }
 
+  /// What is unconfirmed outside of the edge's disk.
+  package var outstanding: (events: Int, bytes: Int) { (relay.outstandingEvents, relay.outstandingBytes) }
+
   // MARK: Stopping
 
   package func isDrained() -> Bool {
