@@ -1,6 +1,6 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test format lint clean
+.PHONY: help demo test simulate format lint clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -12,6 +12,10 @@ test: ## install what is missing, build, run all tests
 	scripts/install-packages
 	swift build --build-tests
 	swift test --skip-build
+
+simulate: ## many runs of the simulation, docs/simulation.md (SEEDS=100000, FIRST=1, OPTIONS="--fault drop=500")
+	swift build -c release --product drover-simulate
+	.build/release/drover-simulate --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(OPTIONS)
 
 format: ## rewrite the Swift code in the house's format
 	swift format --in-place --recursive Sources Tests Package.swift

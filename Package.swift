@@ -75,6 +75,17 @@ let package = Package(
     .testTarget(name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting"], swiftSettings: house),
     .testTarget(
       name: "DroverSQLiteTests", dependencies: ["DroverSQLite", "DroverTesting"] + grdb, swiftSettings: house),
+
+    // Everything but the network under one seed: docs/simulation.md.
+    .target(
+      name: "DroverSimulation",
+      dependencies: ["DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "CSQLite", logging],
+      path: "Tests/Simulation", swiftSettings: house),
+    .executableTarget(
+      name: "drover-simulate",
+      dependencies: ["DroverSimulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Tests/Simulate", swiftSettings: house),
+    .testTarget(name: "SimulationTests", dependencies: ["DroverSimulation"], swiftSettings: house),
     .testTarget(
       name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting"], swiftSettings: house),
     .testTarget(

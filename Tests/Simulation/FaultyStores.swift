@@ -1,0 +1,156 @@
+// The real stores behind a thin layer that fails by chance, and that kills the process before or after a commit.
+
+import DroverCore
+
+/// A process that a fault has killed: nothing that it does from then on has an effect.
+final class Life {
+  private(set) var isOver = false
+  private let onEnd: () -> Void
+
+  init(onEnd: @escaping () -> Void) { self.onEnd = onEnd }
+
+  func end() {
+    isOver = true
+    onEnd()
+  }
+}
+
+struct Killed: Error, CustomStringConvertible {
+  var description: String { "killed" }
+}
+
+final class FaultyEdgeStore: EdgeStore {
+  private let store: any EdgeStore
+  private let chance: Chance
+  private let life: Life
+  private let mistake: Mistake?
+  /// Asked before anything is forgotten.
+  private let willSettle: (Settlement) -> Void
+
+  init(
+    _ store: any EdgeStore, chance: Chance, life: Life, mistake: Mistake?, willSettle: @escaping (Settlement) -> Void
+  ) {
+    self.store = store
+    self.chance = chance
+    self.life = life
+    self.mistake = mistake
+    self.willSettle = willSettle
+  }
+
+  var epoch: Epoch { store.epoch }
+  var streams: [EdgeStream] { store.streams }
+  var hasBackfill: Bool { store.hasBackfill }
+
+  func hasChanged() throws(EdgeStoreError) -> Bool {
+    try mayFail()
+    return try store.hasChanged()
+  }
+
+  func refresh() throws(EdgeStoreError) -> Bool {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.refresh() }
+  }
+
+  func confirmed() throws(EdgeStoreError) -> [Int: Int64] {
+    try mayFail()
+    return try store.confirmed()
+  }
+
+  func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool {
+    try mayFail()
+    return try store.contradicts(received)
+  }
+
+  func startEpoch(because reason: String) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.startEpoch(because: reason) }
+  }
+
+  func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet] {
+    try mayFail()
+    return try store.acknowledged()
+  }
+
+  func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead {
+    try mayFail()
+    return try store.read(request, maximumBytes: maximumBytes)
+  }
+
+  func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.backfill(limit: limit) }
+  }
+
+  func settle(_ settlement: Settlement) throws(EdgeStoreError) {
+    try mayFail()
+    var settlement = settlement
+    if mistake == .forgetOnPuback {
+      for (stream, set) in settlement.synced {
+        settlement.confirmed[stream, default: IntervalSet()].formUnion(set)
+      }
+    }
+    willSettle(settlement)
+    let settled = settlement
+    try writing { () throws(EdgeStoreError) in try store.settle(settled) }
+  }
+
+  private func mayFail() throws(EdgeStoreError) {
+    if life.isOver { throw .failed("killed") }
+    if chance.happens(.appLock) { throw .busy }
+  }
+
+  private func writing<Result>(_ body: () throws(EdgeStoreError) -> Result) throws(EdgeStoreError) -> Result {
+    if chance.happens(.edgeDiskFull) { throw .failed("database or disk is full") }
+    if chance.happens(.edgeCrashBeforeCommit) {
+      life.end()
+      throw .failed("killed")
+    }
+    let result = try body()
+    if chance.happens(.edgeCrashAfterCommit) {
+      life.end()
+      throw .failed("killed")
+    }
+    return result
+  }
+}
+
+final class FaultyCloudStore: CloudStore {
+  private let store: any CloudStore
+  private let chance: Chance
+  private let life: Life
+  private let mistake: Mistake?
+  private let didCommit: () -> Void
+
+  init(_ store: any CloudStore, chance: Chance, life: Life, mistake: Mistake?, didCommit: @escaping () -> Void) {
+    self.store = store
+    self.chance = chance
+    self.life = life
+    self.mistake = mistake
+    self.didCommit = didCommit
+  }
+
+  func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
+    if life.isOver { throw Killed() }
+    var result: Result?
+    do {
+      result = try store.transaction { transaction in
+        result = try body(transaction)
+        if chance.happens(.cloudDiskFull) { throw EdgeStoreError.failed("database or disk is full") }
+        if chance.happens(.consumerCrashBeforeCommit) {
+          life.end()
+          throw Killed()
+        }
+        return result!
+      }
+    } catch {
+      guard mistake == .confirmBeforeCommit, !life.isOver, let result else { throw error }
+      return result
+    }
+    didCommit()
+    if chance.happens(.consumerCrashAfterCommit) {
+      life.end()
+      throw Killed()
+    }
+    return result!
+  }
+}

@@ -1,0 +1,330 @@
+// What must hold while everything fails, and what must have come of it in the end. It is asked of the files alone: the edges' outboxes
+// and the cloud's tables, read by connections of its own.
+
+import DroverCore
+import DroverEdge
+
+/// A broken promise: which one, and how it shows.
+package struct Violation: Error, Equatable, CustomStringConvertible {
+  package let invariant: String
+  package let detail: String
+  package var description: String { "\(invariant): \(detail)" }
+}
+
+final class Invariants {
+  private struct Key: Hashable {
+    var machine: String
+    var stream: String
+    var id: String
+  }
+
+  /// A later epoch wins over an earlier one; within an epoch versions count.
+  private struct Version: Comparable, CustomStringConvertible {
+    var epoch: Int64
+    var number: Int64
+    static func < (a: Self, b: Self) -> Bool { (a.epoch, a.number) < (b.epoch, b.number) }
+    var description: String { "\(epoch)/\(number)" }
+  }
+
+  private struct Origin: Hashable {
+    var machine: String
+    var epoch: String
+    var stream: String
+  }
+
+  /// What the cloud held after its last commit.
+  private struct Cloud {
+    var received: [Origin: IntervalSet] = [:]
+    var epochs: [String: Int64] = [:]
+    /// Rows of snapshots with their version.
+    var rows: [Key: (version: Version, row: String)] = [:]
+    var tombstones: [Key: Version] = [:]
+    var facts: [Key: String] = [:]
+  }
+
+  private let path: String
+  private let machines: () -> [SimulatedMachine]
+  /// Judge only what is left in the end: how a mistake would look to somebody who cannot see into the system.
+  private let onlyTheEnd: Bool
+  private var reader: PlainDatabase?
+  private var cloud = Cloud()
+  private var backup: Cloud?
+  /// What was committed at any time, also in a cloud that was put back since.
+  private var everReceived: [Origin: IntervalSet] = [:]
+  /// The first that was broken.
+  private(set) var violation: Violation?
+
+  init(path: String, onlyTheEnd: Bool, machines: @escaping () -> [SimulatedMachine]) {
+    self.path = path
+    self.onlyTheEnd = onlyTheEnd
+    self.machines = machines
+  }
+
+  func fail(_ invariant: String, _ detail: String) {
+    if violation == nil { violation = Violation(invariant: invariant, detail: detail) }
+  }
+
+  // MARK: While it runs
+
+  /// After every commit of the cloud's.
+  func didCommit() {
+    guard !onlyTheEnd, violation == nil else { return }
+    do {
+      let before = cloud
+      cloud = try reading(Self.state)
+      for (origin, set) in cloud.received { everReceived[origin, default: IntervalSet()].formUnion(set) }
+      nothingGoesBack(before)
+      try coverageIsTrue()
+    } catch {
+      fail("the simulation itself", "\(error)")
+    }
+  }
+
+  private func nothingGoesBack(_ before: Cloud) {
+    for (origin, set) in before.received where !set.subtracting(cloud.received[origin] ?? IntervalSet()).isEmpty {
+      fail(
+        "what is received stays received",
+        "\(origin.stream) of \(origin.machine) had \(set) and has \(cloud.received[origin] ?? IntervalSet())")
+    }
+    for (key, old) in before.rows {
+      if let new = cloud.rows[key] {
+        if new.version < old.version {
+          fail("versions never go back", "\(key.stream) \(key.id) of \(key.machine): \(old.version) to \(new.version)")
+        } else if new.version == old.version, new.row != old.row {
+          fail(
+            "a row changes only with a newer version",
+            "\(key.stream) \(key.id) of \(key.machine): \(old.row) to \(new.row)")
+        }
+      } else if cloud.tombstones[key].map({ $0 <= old.version }) ?? true {
+        fail("a row goes only by a newer delete", "\(key.stream) \(key.id) of \(key.machine)")
+      }
+    }
+    for (key, old) in before.tombstones {
+      if let new = cloud.tombstones[key] ?? cloud.rows[key]?.version, new < old {
+        fail("versions never go back", "\(key.stream) \(key.id) of \(key.machine): deleted at \(old), now \(new)")
+      }
+    }
+    for (key, old) in before.facts where cloud.facts[key] != old {
+      fail(
+        "a fact never changes",
+        "\(key.stream) \(key.id) of \(key.machine): \(old) to \(cloud.facts[key] ?? "nothing")")
+    }
+  }
+
+  /// Whatever still lies in an outbox and is covered in the cloud has had its effect there.
+  private func coverageIsTrue() throws {
+    for machine in machines() {
+      guard !machine.isAmbiguous, let epoch = machine.epoch, let number = cloud.epochs[epoch] else { continue }
+      for entry in try machine.outbox() {
+        let origin = Origin(machine: machine.id.text, epoch: epoch, stream: entry.stream)
+        guard cloud.received[origin]?.contains(entry.seq) ?? false else { continue }
+        let key = Key(machine: machine.id.text, stream: entry.stream, id: entry.key)
+        let version = Version(epoch: number, number: entry.version)
+        let isApplied =
+          if entry.stream == "stock" {
+            try cloud.rows[key].map { $0.version >= version }
+              ?? (cloud.tombstones[key].map { $0 >= version } ?? !machine.hasStock(key: entry.key))
+          } else {
+            cloud.facts[key] != nil
+          }
+        if !isApplied {
+          fail(
+            "coverage is true",
+            "the cloud covers seq \(entry.seq) of \(entry.stream) of \(machine.id), key \(entry.key), and has not applied it")
+        }
+      }
+    }
+  }
+
+  /// Before an edge forgets.
+  func willForget(_ machine: SimulatedMachine, _ settlement: Settlement) {
+    guard !onlyTheEnd, violation == nil, settlement.confirmed.values.contains(where: { !$0.isEmpty }) else { return }
+    guard let entries = try? machine.outbox(), let epoch = machine.epoch else { return }
+    for entry in entries {
+      guard let number = ["stock", "reading", "note"].firstIndex(of: entry.stream),
+        settlement.confirmed[number + 1]?.contains(entry.seq) ?? false
+      else { continue }
+      let origin = Origin(machine: machine.id.text, epoch: epoch, stream: entry.stream)
+      if !(everReceived[origin]?.contains(entry.seq) ?? false) {
+        fail(
+          "an edge forgets only what the cloud has committed",
+          "seq \(entry.seq) of \(entry.stream) of \(machine.id), key \(entry.key)")
+      }
+    }
+  }
+
+  /// After every turn of an agent.
+  func windowHolds(_ machine: SimulatedMachine, leftBefore: Int) {
+    guard !onlyTheEnd, let window = machine.window else { return }
+    let limits = window.limits
+    if window.events > max(limits.relay.windowEvents, leftBefore) {
+      fail("the window holds", "\(machine.id): \(window.events) events, and \(limits.relay.windowEvents) are allowed")
+    }
+    // A read begins while there is room; what it brought is sent.
+    let read = limits.readBytes * 4 + limits.relay.readEvents * 1000
+    if window.bytes > limits.relay.windowBytes + read {
+      fail("the window holds", "\(machine.id): \(window.bytes) bytes, and \(limits.relay.windowBytes) are allowed")
+    }
+  }
+
+  // MARK: In the end
+
+  func end() {
+    guard violation == nil else { return }
+    do {
+      let letters = try reading(Self.deadLetters)
+      for letter in letters where letter.reason != "conflict" || !["reading", "note"].contains(letter.stream) {
+        fail(
+          "dead letters are what could not be applied",
+          "\(letter.stream) of \(letter.machine), reason \(letter.reason): \(letter.detail)")
+      }
+      for machine in machines() {
+        try snapshotsAreEqual(machine)
+        try factsAreThere(machine, letters)
+        let waiting = try machine.waitingCount()
+        if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
+        let unflagged = try machine.unflaggedCount()
+        if unflagged > 0 { fail("the app's flag says what is so", "\(machine.id): \(unflagged) rows of stock are not flagged") }
+        let kept = try machine.keptCount()
+        if kept > 0 { fail("the outbox is empty in the end", "\(machine.id): \(kept) values of deleted facts are left") }
+      }
+    } catch {
+      fail("the simulation itself", "\(error)")
+    }
+  }
+
+  private func snapshotsAreEqual(_ machine: SimulatedMachine) throws {
+    let columns = try machine.stockColumns()
+    let edge = try machine.stock(columns: columns)
+    let cloud = try reading { database -> [String: String] in
+      guard try Self.tables(database).contains("stock") else { return [:] }
+      var result: [String: String] = [:]
+      try database.rows("SELECT id, \(quotedRow(columns)) FROM stock WHERE machine_id = '\(machine.id)'") {
+        result[$0.text(0)] = $0.text(1)
+      }
+      return result
+    }
+    for id in Set(edge.keys).union(cloud.keys).sorted() where edge[id] != cloud[id] {
+      // What existed only in the future that a backup took away stays, until drift is checked.
+      if edge[id] == nil, machine.hasGoneBack, try isLeftOver(machine, id) { continue }
+      fail(
+        "the snapshot is equal in the end",
+        "stock \(id) of \(machine.id) is \(edge[id] ?? "gone") and in the cloud \(cloud[id] ?? "gone")")
+    }
+  }
+
+  /// Whether the row's epoch is over.
+  private func isLeftOver(_ machine: SimulatedMachine, _ id: String) throws -> Bool {
+    try reading {
+      try $0.integer(
+        """
+        SELECT 1 FROM stock WHERE machine_id = '\(machine.id)' AND id = \(id)
+           AND drover_epoch < (SELECT number FROM drover_epoch WHERE epoch = '\(machine.epoch ?? "")')
+        """) != nil
+    }
+  }
+
+  private func factsAreThere(_ machine: SimulatedMachine, _ letters: [DeadLetterLine]) throws {
+    for (stream, facts) in machine.facts.streams.sorted(by: { $0.key < $1.key }) {
+      let cloud = try reading {
+        try Self.tables($0).contains(stream) ? try Self.facts($0, stream: stream) : [:]
+      }
+      for (id, fact) in facts.sorted(by: { $0.key < $1.key }) {
+        let row = cloud[Key(machine: machine.id.text, stream: stream, id: id)]
+        let present = row.flatMap { row in fact.contents.first { $0.value == row }?.key }
+        if let row, present == nil {
+          fail("every fact is there with its content", "\(stream) \(id) of \(machine.id) is \(row), which it never was")
+        }
+        for token in fact.required.sorted() where token != present {
+          let isDead = letters.contains {
+            $0.machine == machine.id.text && $0.stream == stream && $0.raw.contains("\"\(token)\"")
+          }
+          if !isDead {
+            fail(
+              "every fact is there or among the dead letters",
+              "\(stream) \(id) of \(machine.id), \(fact.contents[token]!), is nowhere; the cloud has \(row ?? "nothing")")
+          }
+        }
+      }
+      let strangers = cloud.keys.filter { $0.machine == machine.id.text && facts[$0.id] == nil }
+      if !strangers.isEmpty { fail("nothing is invented", "\(stream) of \(machine.id): \(strangers.map(\.id).sorted())") }
+    }
+  }
+
+  // MARK: Backups
+
+  func didBackUpCloud() { backup = cloud }
+
+  func willRestoreCloud() {
+    reader = nil
+    if let backup { cloud = backup }
+  }
+
+  // MARK: Reading the cloud
+
+  private func reading<Result>(_ body: (PlainDatabase) throws -> Result) throws -> Result {
+    let database = try reader ?? PlainDatabase(path: path, readOnly: true)
+    reader = database
+    return try body(database)
+  }
+
+  private static func tables(_ database: PlainDatabase) throws -> Set<String> {
+    var tables: Set<String> = []
+    try database.rows("SELECT name FROM sqlite_master WHERE type = 'table'") { tables.insert($0.text(0)) }
+    return tables
+  }
+
+  private static func state(_ database: PlainDatabase) throws -> Cloud {
+    var cloud = Cloud()
+    try database.rows("SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received") { row in
+      cloud.received[Origin(machine: row.text(0), epoch: row.text(1), stream: row.text(2)), default: IntervalSet()]
+        .insert(Interval(after: row.integer(3), through: row.integer(4)))
+    }
+    try database.rows("SELECT epoch, number FROM drover_epoch") { cloud.epochs[$0.text(0)] = $0.integer(1) }
+    let tables = try tables(database)
+    for (stream, columns) in [("stock", ["name", "level", "code"]), ("gauge", ["body"])]
+    where tables.contains(stream) {
+      let id = stream == "stock" ? "id" : "local_id"
+      try database.rows("SELECT machine_id, \(id), drover_epoch, drover_version, \(quotedRow(columns)) FROM \(stream)") { row in
+        cloud.rows[Key(machine: row.text(0), stream: stream, id: row.text(1))] = (
+          Version(epoch: row.integer(2), number: row.integer(3)), row.text(4)
+        )
+      }
+    }
+    try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone") { row in
+      cloud.tombstones[Key(machine: row.text(0), stream: row.text(1), id: row.text(2))] = Version(
+        epoch: row.integer(3), number: row.integer(4))
+    }
+    for stream in ["reading", "note", "pulse"] where tables.contains(stream) {
+      try cloud.facts.merge(facts(database, stream: stream)) { $1 }
+    }
+    return cloud
+  }
+
+  private static func facts(_ database: PlainDatabase, stream: String) throws -> [Key: String] {
+    let (id, content) = stream == "reading" ? ("id", quotedRow(["id", "token", "value"])) : ("local_id", "body")
+    var facts: [Key: String] = [:]
+    try database.rows("SELECT machine_id, \(id), \(content) FROM \(stream)") { row in
+      facts[Key(machine: row.text(0), stream: stream, id: row.text(1))] = row.text(2)
+    }
+    return facts
+  }
+
+  private struct DeadLetterLine {
+    var machine: String
+    var stream: String
+    var reason: String
+    var detail: String
+    var raw: String
+  }
+
+  private static func deadLetters(_ database: PlainDatabase) throws -> [DeadLetterLine] {
+    var letters: [DeadLetterLine] = []
+    try database.rows("SELECT machine_id, stream, reason, detail, CAST(raw AS TEXT) FROM drover_dead_letter") { row in
+      letters.append(
+        DeadLetterLine(
+          machine: row.text(0), stream: row.text(1), reason: row.text(2), detail: row.text(3), raw: row.text(4)))
+    }
+    return letters
+  }
+}

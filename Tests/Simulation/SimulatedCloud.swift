@@ -1,0 +1,118 @@
+// The cloud: one database file, and consumers that serve it one after the other.
+
+import DroverCloud
+import DroverCore
+import DroverSQLite
+import Foundation
+
+final class SimulatedCloud {
+  let path: String
+  private let time: VirtualTime
+  private let chance: Chance
+  private let trace: Trace
+  private let mistake: Mistake?
+  private let didCommit: () -> Void
+  private let clients: [SimulatedClient]
+  private var serving = 0
+  private var life: Life?
+  private var consumer: Consumer?
+  /// What its wall clock is ahead of the true time, in microseconds.
+  private var clockOffset: Int64 = 0
+
+  init(
+    folder: String, broker: SimulatedBroker, time: VirtualTime, chance: Chance, trace: Trace,
+    mistake: Mistake?, didCommit: @escaping () -> Void
+  ) {
+    path = "\(folder)/cloud.db"
+    self.time = time
+    self.chance = chance
+    self.trace = trace
+    self.mistake = mistake
+    self.didCommit = didCommit
+    clients = ["drover-cloud", "drover-cloud-2"].map {
+      SimulatedClient(id: $0, broker: broker, subscriptions: [.init(filter: Topic.everything, noLocal: true)])
+    }
+  }
+
+  var client: SimulatedClient { clients[serving] }
+  var isRunning: Bool { consumer != nil }
+  private var wall: Int64 { time.wall + clockOffset }
+
+  func start() {
+    let life = Life { [unowned self] in client.link?.isDead = true }
+    do {
+      let database = try SQLiteCloudStore(path: path, now: { [unowned self] in wall })
+      let store = FaultyCloudStore(database, chance: chance, life: life, mistake: mistake, didCommit: didCommit)
+      let consumer = Consumer(
+        store: store, limits: .init(), logger: trace.logger("cloud"), wallClock: { [unowned self] in wall })
+      self.life = life
+      self.consumer = consumer
+      client.run(consumer)
+      trace("cloud: \(client.id) starts")
+    } catch {
+      trace("cloud: does not start: \(error)")
+    }
+  }
+
+  @discardableResult func turn() -> Duration {
+    defer { reap() }
+    return client.turn(now: time.now)
+  }
+
+  @discardableResult func hear(atMost count: Int) -> Bool {
+    defer { reap() }
+    return client.hear(atMost: count)
+  }
+
+  func connect() {
+    client.connect()
+    reap()
+  }
+
+  func kill() {
+    trace("cloud: is killed")
+    client.kill()
+    consumer = nil
+    life = nil
+  }
+
+  func stop() {
+    guard let consumer else { return }
+    for _ in 0..<3 where !consumer.isDrained() { client.turn(now: time.now) }
+    client.leave()
+    trace("cloud: stops")
+    self.consumer = nil
+    life = nil
+  }
+
+  /// The other client ID takes over.
+  func move() {
+    stop()
+    serving = 1 - serving
+  }
+
+  func stepClock() {
+    let year: Int64 = 365 * 86_400 * 1_000_000
+    clockOffset = [0, year, -year, year * 10, -time.wall][chance.below(5, for: .cloudClockStep)]
+    trace("cloud: its clock says \(Timestamp.text(microseconds: wall))")
+  }
+
+  private func reap() { if life?.isOver ?? false { kill() } }
+
+  // MARK: Backups
+
+  func makeBackup() throws {
+    for suffix in ["", "-wal"] { try FileManager.default.removeItemIfThere(atPath: path + ".backup" + suffix) }
+    for suffix in ["", "-wal"] where FileManager.default.fileExists(atPath: path + suffix) {
+      try FileManager.default.copyItem(atPath: path + suffix, toPath: path + ".backup" + suffix)
+    }
+  }
+
+  func restoreBackup() throws {
+    for suffix in ["", "-wal", "-shm"] { try FileManager.default.removeItemIfThere(atPath: path + suffix) }
+    for suffix in ["", "-wal"] where FileManager.default.fileExists(atPath: path + ".backup" + suffix) {
+      try FileManager.default.copyItem(atPath: path + ".backup" + suffix, toPath: path + suffix)
+    }
+    trace("cloud: its database is put back to a copy")
+  }
+}

@@ -1,0 +1,320 @@
+// One edge host: the app's database as a file, the app that writes to it, and the agent that is killed and started again.
+
+import DroverCore
+import DroverEdge
+import DroverSQLite
+import Foundation
+
+final class SimulatedMachine {
+  let id: MachineID
+  let client: SimulatedClient
+  /// What the app has committed.
+  var facts = Facts()
+
+  private let path: String
+  private let time: VirtualTime
+  private let sqliteClock: SQLiteClock
+  private let chance: Chance
+  private let trace: Trace
+  private let mistake: Mistake?
+  private let willForget: (SimulatedMachine, Settlement) -> Void
+  private var app: PlainDatabase
+  private var life: Life?
+  private var relay: EdgeRelay?
+  private var limits = EdgeRelay.Limits()
+  private var starts: UInt64 = 0
+  /// What its wall clock is ahead of the true time, in microseconds.
+  private var clockOffset: Int64 = 0
+  private var backup: Facts?
+  /// The epoch of the copy that its database was put back to, until another one begins: its numbers mean other events to the cloud.
+  private var wentBackIn: String?
+  var hasGoneBack: Bool { wentBackIn != nil }
+  private(set) var frames = 0
+
+  /// Whatever a clock does, nothing is too old for a cloud that was put back.
+  private static let retention = Retention(bytes: 1 << 30, age: .seconds(1 << 33))
+
+  static func declarations() throws -> [StreamDeclaration] {
+    [
+      StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "stock", syncedColumn: "synced"),
+      StreamDeclaration(name: try StreamName("reading"), kind: .payload, table: "reading"),
+      StreamDeclaration(name: try StreamName("note"), kind: .payload, table: nil),
+    ]
+  }
+
+  init(
+    id: MachineID, folder: String, broker: SimulatedBroker, time: VirtualTime, sqliteClock: SQLiteClock, chance: Chance,
+    trace: Trace, mistake: Mistake?, willForget: @escaping (SimulatedMachine, Settlement) -> Void
+  ) throws {
+    self.id = id
+    self.time = time
+    self.sqliteClock = sqliteClock
+    self.chance = chance
+    self.trace = trace
+    self.mistake = mistake
+    self.willForget = willForget
+    path = "\(folder)/\(id).db"
+    app = try PlainDatabase(path: path)
+    client = SimulatedClient(
+      id: "drover-edge-\(id)", broker: broker,
+      subscriptions: [
+        .init(filter: Topic.confirmFilter(for: id)), .init(filter: Topic.commandFilter(for: id)),
+      ], will: EdgeRelay.lastWill(machine: id))
+    try app.execute(
+      """
+      PRAGMA journal_mode = \(chance.random.pick(["wal", "delete", "truncate"]));
+      PRAGMA synchronous = \(chance.random.pick(["off", "normal"]));
+      CREATE TABLE stock (id INTEGER PRIMARY KEY, name TEXT, level REAL, code TEXT UNIQUE, synced INTEGER);
+      CREATE TABLE reading (id INTEGER PRIMARY KEY, token TEXT, value);
+      """)
+    client.onPublish = { [unowned self] message in
+      guard case .events? = try? Topic(parsing: message.topic) else { return }
+      frames += 1
+    }
+  }
+
+  /// Microseconds since 1970 on the machine's own clock.
+  var wall: Int64 { time.wall + clockOffset }
+
+  // MARK: The app
+
+  /// One transaction of the app's.
+  func write(to workload: inout Workload) throws {
+    sqliteClock.set(wall)
+    let isAttached = starts > 0
+    var after = facts
+    var said: [String] = []
+    func say(_ text: @autoclosure () -> String) { if trace.isOn { said.append(text()) } }
+    try app.execute("BEGIN IMMEDIATE")
+    for _ in 0..<workload.count() {
+      do {
+        let statement = try workload.statement(app, &after, isAttached: isAttached)
+        say(statement.description)
+      } catch let error as PlainError where error.isConstraint {
+        say("refused")
+      }
+    }
+    if workload.rollsBack() {
+      say("ROLLBACK")
+      try app.execute("ROLLBACK")
+    } else {
+      try app.execute("COMMIT")
+      facts = after
+    }
+    trace("\(id): app: \(said.joined(separator: "; "))")
+    if chance.random.percent(50) { relay?.hint.set() }
+  }
+
+  func migrate() throws {
+    sqliteClock.set(wall)
+    let count = try stockColumns().count
+    guard count < 8 else { return }
+    try app.execute("ALTER TABLE stock ADD COLUMN extra\(count) INTEGER DEFAULT \(count)")
+    trace("\(id): app: adds the column extra\(count)")
+  }
+
+  func stepClock() {
+    let year: Int64 = 365 * 86_400 * 1_000_000
+    clockOffset =
+      switch chance.below(4, for: .edgeClockStep) {
+      case 0: -time.wall + Int64(chance.below(1_000_000, for: .edgeClockStep))
+      case 1: year * Int64(1 + chance.below(20, for: .edgeClockStep))
+      case 2: -year * Int64(1 + chance.below(20, for: .edgeClockStep))
+      default: 0
+      }
+    trace("\(id): its clock says \(Timestamp.text(microseconds: wall))")
+  }
+
+  // MARK: The agent
+
+  var isRunning: Bool { relay != nil && !isKilled }
+  /// A fault has ended the process, and the simulation has to take it away.
+  var isKilled: Bool { life?.isOver ?? false }
+
+  func start() {
+    sqliteClock.set(wall)
+    starts += 1
+    if starts == 1 || chance.random.percent(30) { configure() }
+    let life = Life { [unowned self] in client.link?.isDead = true }
+    let label = "\(id)"
+    do {
+      let database = try EdgeDatabase(path: path, declarations: Self.declarations(), retention: Self.retention) { [trace] in
+        trace("\(label): \($0)")
+      }
+      let store = FaultyEdgeStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in willForget(self, $0) }
+      let relay = try EdgeRelay(
+        machine: id, store: store, limits: limits, software: "simulation", logger: trace.logger(label),
+        wallClock: { [unowned self] in wall }, clock: { [time] in time.now }, random: { [chance] in chance.random.next() })
+      self.life = life
+      self.relay = relay
+      client.run(relay)
+      trace("\(id): starts")
+    } catch {
+      trace("\(id): does not start: \(error)")
+    }
+  }
+
+  /// An operator may change the limits between two runs.
+  private func configure() {
+    limits.relay.windowEvents = .random(in: 1...40, using: &chance.random)
+    limits.relay.windowBytes = .random(in: 200...8000, using: &chance.random)
+    limits.relay.readEvents = .random(in: 1...20, using: &chance.random)
+    limits.relay.liveLag = .random(in: 3...60, using: &chance.random)
+    limits.frameEvents = .random(in: 1...8, using: &chance.random)
+    limits.frameBytes = .random(in: 100...2000, using: &chance.random)
+    limits.readBytes = .random(in: 200...4000, using: &chance.random)
+  }
+
+  @discardableResult func turn() -> Duration {
+    sqliteClock.set(wall)
+    defer { reap() }
+    return client.turn(now: time.now)
+  }
+
+  @discardableResult func hear(atMost count: Int) -> Bool {
+    sqliteClock.set(wall)
+    defer { reap() }
+    return client.hear(atMost: count)
+  }
+
+  func connect() {
+    sqliteClock.set(wall)
+    client.connect()
+    reap()
+  }
+
+  func kill() {
+    trace("\(id): is killed")
+    client.kill()
+    relay = nil
+    life = nil
+  }
+
+  /// SIGTERM, and what SessionLoop does then.
+  func stop() {
+    guard let relay else { return }
+    sqliteClock.set(wall)
+    for _ in 0..<3 where !relay.isDrained() { client.turn(now: time.now) }
+    client.leave()
+    trace("\(id): stops")
+    self.relay = nil
+    life = nil
+  }
+
+  private func reap() { if isKilled { kill() } }
+
+  // MARK: Backups
+
+  func makeBackup() throws {
+    for suffix in ["", "-wal", "-drover.state"] {
+      try FileManager.default.removeItemIfThere(atPath: path + ".backup" + suffix)
+      guard FileManager.default.fileExists(atPath: path + suffix) else { continue }
+      try FileManager.default.copyItem(atPath: path + suffix, toPath: path + ".backup" + suffix)
+    }
+    backup = starts > 0 ? facts : nil
+  }
+
+  func restoreBackup() throws {
+    guard let backup else { return }
+    if relay != nil { kill() }
+    app = try PlainDatabase(path: ":memory:")
+    // The database alone, its whole folder, or without the file that remembers.
+    let remembers = chance.below(3, for: .edgeRollback)
+    for suffix in ["", "-wal", "-shm"] + (remembers > 0 ? ["-drover.state"] : []) {
+      try FileManager.default.removeItemIfThere(atPath: path + suffix)
+    }
+    for suffix in ["", "-wal"] + (remembers == 1 ? ["-drover.state"] : [])
+    where FileManager.default.fileExists(atPath: path + ".backup" + suffix) {
+      try FileManager.default.copyItem(atPath: path + ".backup" + suffix, toPath: path + suffix)
+    }
+    app = try PlainDatabase(path: path)
+    facts.goBack(to: backup)
+    wentBackIn = epoch
+    trace(
+      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])")
+  }
+
+  // MARK: What the invariants ask
+
+  struct Entry {
+    var seq: Int64
+    var stream: String
+    var version: Int64
+    var key: String
+  }
+
+  /// The outbox as it is now, whoever has read it.
+  func outbox() throws -> [Entry] {
+    guard starts > 0 else { return [] }
+    var entries: [Entry] = []
+    try app.rows(
+      """
+      SELECT outbox.seq, stream.name, outbox.version, CAST(outbox.key AS TEXT)
+        FROM drover_outbox AS outbox JOIN drover_stream AS stream ON stream.number = outbox.stream ORDER BY outbox.seq
+      """
+    ) { entries.append(Entry(seq: $0.integer(0), stream: $0.text(1), version: $0.integer(2), key: $0.text(3))) }
+    return entries
+  }
+
+  /// Entries that are not confirmed, and tables whose rows are still brought.
+  func waitingCount() throws -> Int64 {
+    guard starts > 0 else { return 1 }
+    return try app.integer(
+      """
+      SELECT (SELECT count(*) FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
+               WHERE entry.seq > stream.confirmed_through)
+           + (SELECT count(*) FROM drover_stream WHERE backfill = 'running')
+      """)!
+  }
+
+  /// What waits and why, for a person.
+  func waitingText() -> String {
+    var lines: [String] = []
+    try? app.rows(
+      """
+      SELECT stream.name, stream.confirmed_through, group_concat(entry.seq || ' ' || entry.op || iif(entry.synced, ' synced', ''), ', ')
+        FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
+       WHERE entry.seq > stream.confirmed_through GROUP BY 1
+      """
+    ) { lines.append("\($0.text(0)), confirmed through \($0.text(1)): \($0.text(2))") }
+    try? app.rows("SELECT name FROM drover_stream WHERE backfill = 'running'") { lines.append("\($0.text(0)) is brought") }
+    let window = window.map { "\($0.events) events in the window" } ?? "it does not run"
+    return "\(id): \(lines.isEmpty ? "nothing" : lines.joined(separator: "; ")); \(window)"
+  }
+
+  /// Whether sequence numbers may mean something else to the cloud, which nobody has noticed yet.
+  var isAmbiguous: Bool { wentBackIn != nil && wentBackIn == epoch }
+
+  var epoch: String? { try? app.text("SELECT value FROM drover_meta WHERE name = 'epoch'") }
+
+  func stockColumns() throws -> [String] {
+    var columns: [String] = []
+    try app.rows("SELECT name FROM pragma_table_info('stock')") { columns.append($0.text(0)) }
+    return columns
+  }
+
+  /// The rows of `stock`, each as one text, by key.
+  func stock(columns: [String]) throws -> [String: String] {
+    var result: [String: String] = [:]
+    try app.rows("SELECT id, \(quotedRow(columns)) FROM stock") { result[$0.text(0)] = $0.text(1) }
+    return result
+  }
+
+  func hasStock(key: String) throws -> Bool { try app.integer("SELECT 1 FROM stock WHERE id = \(key)") != nil }
+
+  func keptCount() throws -> Int64 { try app.integer("SELECT count(*) FROM drover_kept")! }
+
+  /// Rows whose flag does not say what is so: all has arrived.
+  func unflaggedCount() throws -> Int64 { try app.integer("SELECT count(*) FROM stock WHERE synced IS NOT 1")! }
+
+  /// How much is unconfirmed outside of the machine's disk, and how much may be.
+  var window: (events: Int, bytes: Int, limits: EdgeRelay.Limits)? {
+    relay.map { ($0.outstanding.events, $0.outstanding.bytes, limits) }
+  }
+}
+
+extension FileManager {
+  func removeItemIfThere(atPath path: String) throws {
+    if fileExists(atPath: path) { try removeItem(atPath: path) }
+  }
+}

@@ -1,0 +1,211 @@
+// What the app does: short transactions over few keys, so that rows change while they are on their way, take each other's place, go and
+// come back. What it commits of facts is written down beside it.
+
+import DroverCore
+
+/// The facts that an app has committed, by stream and ID.
+struct Facts {
+  struct Fact {
+    /// Every content it ever had: the token that is in it, and the row as one text.
+    var contents: [String: String] = [:]
+    /// Tokens of contents that must arrive or lie among the dead letters. A content that was changed before it was sent need not.
+    var required: Set<String> = []
+    /// The content that stands in the table, nil after a delete.
+    var current: String?
+    /// Contents from before Drover: they are no events until they are brought.
+    var old: Set<String> = []
+  }
+
+  private(set) var streams: [String: [String: Fact]] = ["reading": [:], "note": [:]]
+  private var tokens = 0
+
+  mutating func token() -> String {
+    tokens += 1
+    return "t\(tokens)."
+  }
+
+  mutating func insert(_ stream: String, id: String, token: String, row: String, isOld: Bool = false) {
+    var fact = streams[stream]![id] ?? Fact()
+    fact.contents[token] = row
+    fact.required.insert(token)
+    fact.current = token
+    if isOld { fact.old.insert(token) }
+    streams[stream]![id] = fact
+  }
+
+  mutating func update(_ stream: String, id: String, token: String, row: String, isOld: Bool) {
+    if let before = streams[stream]![id]?.current { streams[stream]![id]!.required.remove(before) }
+    insert(stream, id: id, token: token, row: row, isOld: isOld)
+  }
+
+  /// - Parameter isBringing: rows from before Drover may still have to be brought; a deleted one never will be.
+  mutating func delete(_ stream: String, id: String, isBringing: Bool) {
+    guard var fact = streams[stream]![id] else { return }
+    if let token = fact.current, isBringing, fact.old.contains(token) { fact.required.remove(token) }
+    fact.current = nil
+    streams[stream]![id] = fact
+  }
+
+  /// A backup took the place of the database: what came after it may have arrived or not, and is asked of nobody.
+  mutating func goBack(to backup: Facts) {
+    for (stream, facts) in streams {
+      for id in facts.keys {
+        streams[stream]![id]!.required = backup.streams[stream]![id]?.required ?? []
+        streams[stream]![id]!.current = backup.streams[stream]![id]?.current
+      }
+    }
+  }
+
+  /// The cloud was put back, and edges send again what is in their tables and what they retain: a fact that its table no longer holds
+  /// is asked of nobody.
+  mutating func forgetDeleted() {
+    for (id, fact) in streams["reading"]! {
+      streams["reading"]![id]!.required = fact.required.filter { $0 == fact.current }
+    }
+  }
+
+  var count: Int { streams.values.reduce(0) { $0 + $1.count } }
+}
+
+/// One statement of the app's.
+struct AppStatement: CustomStringConvertible {
+  var sql: String
+  var values: [Value] = []
+
+  init(_ sql: String, _ values: Value...) {
+    self.sql = sql
+    self.values = values
+  }
+
+  /// With the values in the places of the question marks.
+  var description: String {
+    let parts = sql.split(separator: "?", omittingEmptySubsequences: false)
+    return zip(parts, values.map(\.literal) + [""]).map { $0 + $1 }.joined()
+  }
+}
+
+extension Value {
+  fileprivate var literal: String {
+    switch self {
+    case .null: "NULL"
+    case .integer(let integer): "\(integer)"
+    case .real(let real): "\(real)"
+    case .text(let bytes): "'\(String(decoding: bytes, as: UTF8.self))'"
+    case .blob(let bytes): "x'\(bytes.map { String($0, radix: 16) }.joined())'"
+    }
+  }
+}
+
+struct Workload {
+  var random: Seeded
+
+  /// How many statements the transaction has.
+  mutating func count() -> Int { random.percent(3) ? 30 : 1 + random.below(4) }
+  mutating func rollsBack() -> Bool { random.percent(8) }
+
+  /// Runs one statement, writes down what it means for the facts, and returns it for the trace.
+  mutating func statement(_ database: PlainDatabase, _ facts: inout Facts, isAttached: Bool) throws -> AppStatement {
+    switch random.below(10) {
+    case 0..<6: return try run(stock(), database)
+    case 6..<8: return try reading(database, &facts, isAttached)
+    default: return isAttached ? try note(database, &facts) : try run(stock(), database)
+    }
+  }
+
+  private func run(_ statement: AppStatement, _ database: PlainDatabase) throws -> AppStatement {
+    try database.execute(statement.sql, statement.values)
+    return statement
+  }
+
+  private mutating func stock() -> AppStatement {
+    let id = Value.integer(Int64(random.below(8)))
+    let insert = "INTO stock (id, name, level, code, synced) VALUES (?, ?, ?, ?, 0)"
+    switch random.below(12) {
+    case 0, 1: return AppStatement("INSERT OR IGNORE \(insert)", id, text(), number(), code())
+    case 2: return AppStatement("INSERT OR REPLACE \(insert)", id, text(), number(), code())
+    case 3:
+      return AppStatement(
+        "INSERT \(insert) ON CONFLICT DO UPDATE SET level = excluded.level, synced = 0", id, text(), number(), code())
+    case 4: return AppStatement("UPDATE OR REPLACE stock SET code = ?, synced = 0 WHERE id = ?", code(), id)
+    case 5, 6: return AppStatement("DELETE FROM stock WHERE id = ?", id)
+    case 7, 8:
+      let other = Value.integer(Int64(random.below(8)))
+      return AppStatement("UPDATE OR IGNORE stock SET id = ?, synced = 0 WHERE id = ?", other, id)
+    case 9: return AppStatement("UPDATE stock SET name = ?, synced = 0", text())
+    default: return AppStatement("UPDATE stock SET level = ?, synced = 0 WHERE id = ?", number(), id)
+    }
+  }
+
+  private mutating func reading(
+    _ database: PlainDatabase, _ facts: inout Facts, _ isAttached: Bool
+  ) throws -> AppStatement {
+    let count = facts.streams["reading"]!.count
+    let content = value()
+    let token = facts.token()
+    var id = count + 1
+    if count > 0, random.percent(30) {
+      id = 1 + random.below(count)
+      let isThere = facts.streams["reading"]![String(id)]?.current != nil
+      switch random.below(3) {
+      case 0:
+        let isBringing = try !isAttached || isBringing(database)
+        let said = try run(AppStatement("DELETE FROM reading WHERE id = ?", .integer(Int64(id))), database)
+        facts.delete("reading", id: String(id), isBringing: isBringing)
+        return said
+      case 1 where isThere:
+        let said = try run(
+          AppStatement(
+            "UPDATE reading SET token = ?, value = ? WHERE id = ?", .text(token), content, .integer(Int64(id))),
+          database)
+        let row = try row(id, database)
+        facts.update("reading", id: String(id), token: token, row: row, isOld: !isAttached)
+        return said
+      default: break
+      }
+    }
+    let said = try run(
+      AppStatement("INSERT INTO reading VALUES (?, ?, ?)", .integer(Int64(id)), .text(token), content), database)
+    facts.insert("reading", id: String(id), token: token, row: try row(id, database), isOld: !isAttached)
+    return said
+  }
+
+  private func isBringing(_ database: PlainDatabase) throws -> Bool {
+    try database.integer("SELECT 1 FROM drover_stream WHERE name = 'reading' AND backfill = 'running'") != nil
+  }
+
+  private func row(_ id: Int, _ database: PlainDatabase) throws -> String {
+    try database.text("SELECT \(quotedRow(["id", "token", "value"])) FROM reading WHERE id = \(id)")!
+  }
+
+  private mutating func note(_ database: PlainDatabase, _ facts: inout Facts) throws -> AppStatement {
+    let count = facts.streams["note"]!.count
+    let isRepeated = count > 0 && random.percent(15)
+    let id = "n\(isRepeated ? 1 + random.below(count) : count + 1)"
+    // The same again, or another content under the same ID.
+    let old = facts.streams["note"]![id]?.current
+    let token = random.percent(50) ? old ?? facts.token() : facts.token()
+    let body = "{\"token\": \"\(token)\", \"text\": \"é \\\"\"}"
+    let said = try run(
+      AppStatement(
+        "INSERT INTO drover_intake (stream, local_id, body) VALUES ('note', ?, ?)", .text(id), .text(body)), database)
+    facts.insert("note", id: id, token: token, row: body)
+    return said
+  }
+
+  private mutating func text() -> Value {
+    random.pick([.text("milk"), .text("pen"), .text(""), .null, .text("it's"), .text("Käse\u{1F9C0}")])
+  }
+
+  private mutating func code() -> Value { random.pick([.null, .text("x"), .text("X"), .text("y"), .text("z")]) }
+
+  private mutating func number() -> Value {
+    random.pick([.real(0.1), .real(-0.0), .real(1e308), .real(.infinity), .integer(3), .null, .real(.leastNonzeroMagnitude)])
+  }
+
+  private mutating func value() -> Value {
+    random.pick([
+      .null, .integer(1), .real(-1.5), .blob([0, 255]), .integer(.max), .text("007"), .real(.infinity), .blob([]),
+      .text([255, 0]),
+    ])
+  }
+}
