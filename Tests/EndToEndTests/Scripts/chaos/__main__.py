@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Kills Drover's processes while apps write, and compares at the end: nothing lost, nothing twice.
+
+Real processes on loopback, in a temporary folder: a mosquitto, the consumer, machines with an agent and two apps each, and a proxy
+before the broker that cuts, stalls and refuses. The last line of the output is the report as JSON. Exit status 1 on any violation;
+then the folder stays.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from run import Run  # noqa: E402
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[4]
+
+
+def drover():
+    """The executable that DROVER names, or a fresh one."""
+    named = os.environ.get("DROVER")
+    if named:
+        return os.path.abspath(named)
+    build = ["swift", "build", "-c", "release", "--product", "drover", "--package-path", str(REPOSITORY)]
+    subprocess.run(build, check=True, stdout=sys.stderr)
+    folder = subprocess.run([*build, "--show-bin-path"], check=True, capture_output=True, text=True).stdout.strip()
+    return f"{folder}/drover"
+
+
+def line(report):
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report["by_kind"].items())
+    recovery = (
+        f"recovery median {report['recovery_median_s']} s, max {report['recovery_max_s']} s of {report['recoveries']}"
+        if report["recoveries"] else "no recovery was seen")
+    return (
+        f"chaos: seed {report['seed']}: {report['kills']} kills ({kinds}), {report['events']} events, {report['lost']} lost, "
+        f"{report['doubled']} doubled, {report['refused']} refused, {recovery}, {report['seconds']} s: "
+        + (f"{len(report['violations'])} VIOLATIONS" if report["violations"] else "no violation"))
+
+
+def interrupted(number, frame):
+    # Once: the processes are being ended, and that is soon done.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="SIGKILLs of agents, broker and consumer (default 100)")
+    parser.add_argument("--seed", type=int, help="plans the same blows again; drawn and printed when it is not given")
+    parser.add_argument("--machines", type=int, default=2)
+    parser.add_argument("--patience", type=float, default=150, help="seconds until everything has to be confirmed at the end")
+    parser.add_argument("--restore-cloud", action="store_true", help="put the consumer's database back to older copies")
+    parser.add_argument("--restore-edge", action="store_true", help="put machines' databases back to older copies")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the databases and logs in any case")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1_000_000)
+    executable = drover()
+    template = (REPOSITORY / "broker" / "loopback.conf").read_text()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, interrupted)
+    folder = tempfile.mkdtemp(prefix="drover-chaos.")
+    isClean = False
+    try:
+        print(f"chaos: seed {options.seed}, {options.kills} kills, folder {folder}", flush=True)
+        report = Run(options, folder, executable, template).whole()
+        isClean = not report["violations"]
+        for violation in report["violations"]:
+            print(f"violation: {violation}")
+        print(line(report))
+        print(json.dumps(report), flush=True)
+    finally:
+        if isClean and not options.keep:
+            shutil.rmtree(folder)
+        else:
+            print(f"chaos: seed {options.seed}; the databases and logs stay in {folder}", file=sys.stderr)
+    return 0 if isClean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Looking into the databases from outside, without changing how they are found: read-only, and closed again at once.
+
+A reader that stays, or one that may write, would do the recovery after a kill that is Drover's to do.
+"""
+
+import contextlib
+import os
+import sqlite3
+
+
+@contextlib.contextmanager
+def looking_into(path, timeout=5):
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=timeout, isolation_level=None)
+    try:
+        connection.execute("BEGIN")  # one moment
+        yield connection
+    finally:
+        connection.close()
+
+
+def copy(path, to):
+    """A backup as people take it, while others write."""
+    source, target = sqlite3.connect(path, timeout=10), sqlite3.connect(to)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+        target.close()
+
+
+def put_back(copy, path):
+    """The file as it was; what belonged to the present one goes."""
+    for ending in ("-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path + ending)
+    os.replace(copy, path)
+
+
+def faults(path):
+    """What PRAGMA integrity_check has to say; nothing when all is well."""
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+        lines = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    return [] if lines == ["ok"] else lines

@@ -1,0 +1,145 @@
+"""One machine: the app's database, the app's processes, the agent, its line to the broker, and what is known of the facts that
+it committed."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+
+from databases import copy, looking_into, put_back
+from processes import Process, die_with_parent
+
+STREAMS = """
+  - table: stock
+    kind: snapshot
+    synced_column: synced
+  - table: sale
+    kind: payload
+  - name: reading
+    kind: payload
+  - name: emitted
+    kind: payload
+"""
+FACTS = ("sale", "reading", "emitted")
+
+
+class Emission:
+    """A run of `drover emit`. Until it has said how many events it took, none of them is promised."""
+
+    def __init__(self, process, lines):
+        self.process = process
+        self.lines = lines
+        self.isCertain = False
+
+
+class Machine:
+    def __init__(self, name, folder, drover, proxy, journal, seed):
+        self.name = name
+        self.folder = folder
+        self.drover = drover
+        self.proxy = proxy
+        self.seed = seed
+        self.database = f"{folder}/app.db"
+        self.config = f"{folder}/edge.yaml"
+        self.incarnations = 0
+        self.emissions = []
+        #: Facts that an older copy of the database knows nothing of: they may have reached the cloud, and need not.
+        self.forgotten = {stream: {} for stream in FACTS}
+        self.copy = None
+        os.mkdir(folder)
+        with open(self.config, "w") as file:
+            file.write(
+                f"machine: {name}\ndatabase: ./app.db\nbroker: mqtt://127.0.0.1:{proxy.port}\nkeep_alive: 5s\nstreams:{STREAMS}")
+        self.agent = Process(f"agent of {name}", [drover, "edge", "--config", self.config], f"{folder}/edge.log")
+        self.apps = [Process(f"app {number} of {name}", [], f"{folder}/app.log") for number in (1, 2)]
+        subprocess.run(self.app_arguments("--prepare", journal), check=True)
+
+    def app_arguments(self, *more):
+        self.incarnations += 1
+        return [
+            sys.executable, os.path.join(os.path.dirname(__file__), "app.py"), self.database,
+            "--seed", str(self.seed * 1_000_003 + self.incarnations), "--incarnation", f"{self.name}.{self.incarnations}", *more]
+
+    def start_app(self, app):
+        app.arguments = self.app_arguments()
+        app.start()
+
+    @property
+    def processes(self):
+        return [self.agent, *self.apps]
+
+    @property
+    def isAttached(self):
+        try:
+            with looking_into(self.database) as database:
+                return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'drover_intake'").fetchone())
+        except sqlite3.OperationalError:
+            return False
+
+    # drover emit
+
+    def emit(self, count):
+        lines, run = {}, len(self.emissions)
+        path = f"{self.folder}/emit-{run}.jsonl"
+        with open(path, "w") as file:
+            for number in range(count):
+                token = f"{self.name}.e{run}-{number}"
+                body = json.dumps({"token": token, "kelvin": number / 7})
+                lines[token] = body
+                file.write(body + "\n")
+        arguments = [self.drover, "emit", "--config", self.config, "--stream", "emitted", "--id-field", "token", path]
+        process = Process(f"emit {run} of {self.name}", arguments, f"{self.folder}/emit-{run}.log")
+        process.start()
+        process.isWanted = False  # it ends by itself
+        self.emissions.append(Emission(process, lines))
+
+    def tend_emissions(self):
+        for emission in self.emissions:
+            if not emission.isCertain and not emission.process.isRunning and emission.process.child.returncode == 0:
+                emission.isCertain = True
+
+    # What was committed
+
+    def ledger(self):
+        """By stream: {token: content} of what has to arrive, the same of what may, and pairs of which one has to."""
+        certain, maybe, rivals = {stream: {} for stream in FACTS}, {stream: dict(of) for stream, of in self.forgotten.items()}, {}
+        with looking_into(self.database, 30) as database:
+            for token, stream, content, rival in database.execute("SELECT * FROM ledger_fact"):
+                certain[stream][token] = content
+                if rival:
+                    rivals[token] = rival
+        for emission in self.emissions:
+            (certain if emission.isCertain else maybe)["emitted"].update(emission.lines)
+        for stream in FACTS:
+            for token in certain[stream]:
+                maybe[stream].pop(token, None)
+        return certain, maybe, rivals
+
+    def events(self):
+        with looking_into(self.database, 30) as database:
+            changes, facts = database.execute("SELECT changes, facts FROM ledger_count").fetchone()
+        return changes + facts + sum(len(emission.lines) for emission in self.emissions if emission.isCertain)
+
+    # Backups
+
+    def take_copy(self):
+        self.copy = f"{self.folder}/copy.db"
+        copy(self.database, self.copy)
+        for emission in self.emissions:
+            emission.isInCopy = emission.isCertain
+
+    def put_back(self):
+        """Everything on the machine stands still. What is younger than the copy is no longer promised."""
+        certain, _, rivals = self.ledger()
+        put_back(self.copy, self.database)
+        self.copy = None
+        for emission in self.emissions:
+            if not getattr(emission, "isInCopy", False):
+                emission.isCertain = False
+                emission.process.child = None
+        kept, _, _ = self.ledger()
+        for stream in FACTS:
+            for token, content in certain[stream].items():
+                if token not in kept[stream]:
+                    self.forgotten[stream][token] = content
