@@ -232,6 +232,34 @@ import Testing
     try edge.acknowledgeAll()
     #expect(try app.lines("SELECT * FROM stock") == ["1, 1, 1"])
   }
+
+  // The kill loop started the agent while the app was busy: it attached, and ended with "the database is locked by another program",
+  // because its second transaction waited for 50 ms only.
+  @Test(arguments: ["wal", "delete"])
+  func `an agent starts though the app is writing nearly all the time`(mode: String) throws {
+    let app = try AppDatabase(stock, journalMode: mode)
+    let path = app.path
+    let isDone = Mutex(false)
+    let writing = Background {
+      let connection = try AppDatabase.connect(path)
+      try connection.inDatabase { try $0.execute(sql: "PRAGMA busy_timeout = 10000") }
+      while !isDone.withLock({ $0 }) {
+        try connection.inDatabase { database in
+          try database.execute(sql: "BEGIN EXCLUSIVE; INSERT INTO stock (level) VALUES (1)")
+          Thread.sleep(forTimeInterval: 0.1)  // what it does meanwhile
+          try database.execute(sql: "COMMIT")
+        }
+        Thread.sleep(forTimeInterval: 0.005)
+      }
+    }
+    for _ in 0..<5 {
+      let edge = try EdgeDatabase(path: path, declarations: [.table("stock", synced: "synced")])
+      _ = try edge.acknowledged()
+      _ = try edge.confirmed()
+    }
+    isDone.withLock { $0 = true }
+    try writing.wait()
+  }
 }
 
 /// An agent on a thread of its own that works in a loop until it is told to stop.
