@@ -22,7 +22,8 @@ TABLES = """
       id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount, weight REAL, picture BLOB, synced INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE sale (
       till TEXT, number INTEGER, token TEXT NOT NULL, price REAL, note, PRIMARY KEY (till, number));
-    CREATE TABLE ledger_stock (id INTEGER PRIMARY KEY, content TEXT NOT NULL);
+    -- What a key holds, NULL when it is gone, and the number of its last change.
+    CREATE TABLE ledger_stock (id INTEGER PRIMARY KEY, content TEXT, change INTEGER NOT NULL);
     -- rival: another fact was given the same ID on purpose; one of the two has to become a dead letter.
     CREATE TABLE ledger_fact (
       token TEXT PRIMARY KEY, stream TEXT NOT NULL, content TEXT NOT NULL, rival TEXT) WITHOUT ROWID;
@@ -113,11 +114,9 @@ class App:
         touched = self.chance.choices(changes, [5, 12, 3, 3, 0.4])[0]()
         for key in touched:
             row = self.connection.execute("SELECT id, name, amount, weight, picture FROM stock WHERE id = ?", (key,)).fetchone()
-            if row:
-                self.connection.execute("INSERT OR REPLACE INTO ledger_stock VALUES (?, ?)", (key, exact(row)))
-            else:
-                self.connection.execute("DELETE FROM ledger_stock WHERE id = ?", (key,))
-        self.connection.execute("UPDATE ledger_count SET changes = changes + ?", (len(touched),))
+            self.connection.execute("UPDATE ledger_count SET changes = changes + 1")
+            self.connection.execute(
+                "INSERT OR REPLACE INTO ledger_stock SELECT ?, ?, changes FROM ledger_count", (key, exact(row) if row else None))
 
     # Facts: sales in a table, readings through the intake
 
@@ -161,9 +160,9 @@ class App:
             kind()
         self.connection.execute("ROLLBACK" if self.chance.random() < 0.03 else "COMMIT")
 
-    def run(self, pause):
+    def run(self, pause, keepsFacts):
         signal.signal(signal.SIGTERM, self.end)
-        kinds = [(self.change_stock, 8), (self.sell, 6), (self.read, 4), (self.tidy, 0.5)]
+        kinds = [(self.change_stock, 8), (self.sell, 6), (self.read, 4), (self.tidy, 0 if keepsFacts else 0.5)]
         while not self.isEnding:
             self.transaction(kinds)
             time.sleep(self.chance.expovariate(1 / pause))
@@ -184,6 +183,7 @@ def main():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--incarnation", required=True, help="what its tokens begin with; never the same twice")
     parser.add_argument("--pause", type=float, default=0.02, help="mean seconds between transactions")
+    parser.add_argument("--keep-facts", action="store_true", help="delete no sales")
     parser.add_argument("--prepare", metavar="JOURNAL", help="make the database in this journal mode, and end")
     arguments = parser.parse_args()
     # An app of its time waits for a lock, but not for ever: a write that fails after this is Drover's fault.
@@ -193,7 +193,7 @@ def main():
         connection.execute(f"PRAGMA journal_mode = {arguments.prepare}")
         app.prepare(100)
     else:
-        app.run(arguments.pause)
+        app.run(arguments.pause, arguments.keep_facts)
     connection.close()
 
 

@@ -9,8 +9,8 @@ import sqlite3
 
 
 @contextlib.contextmanager
-def looking_into(path, timeout=5):
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=timeout, isolation_level=None)
+def looking_into(path, timeout=5, mode="ro"):
+    connection = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, timeout=timeout, isolation_level=None)
     try:
         connection.execute("BEGIN")  # one moment
         yield connection

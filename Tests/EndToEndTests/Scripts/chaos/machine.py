@@ -1,8 +1,10 @@
 """One machine: the app's database, the app's processes, the agent, its line to the broker, and what is known of the facts that
 it committed."""
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -31,21 +33,34 @@ class Emission:
         self.process = process
         self.lines = lines
         self.isCertain = False
+        #: The machine went back to a time before it, or in the middle of it: none of it is promised any more.
+        self.isUndone = False
+        self.isInCopy = False
+
+    def tend(self):
+        if not self.isUndone and not self.process.isRunning and self.process.child.returncode == 0:
+            self.isCertain = True
 
 
 class Machine:
-    def __init__(self, name, folder, drover, proxy, journal, seed):
+    def __init__(self, name, folder, drover, proxy, journal, seed, keepsFacts):
         self.name = name
         self.folder = folder
         self.drover = drover
         self.proxy = proxy
         self.seed = seed
+        #: A fact that the app has deleted cannot be sent again to a cloud that was put back.
+        self.keepsFacts = keepsFacts
         self.database = f"{folder}/app.db"
+        #: Drover's own file beside it.
+        self.memory = f"{self.database}-drover.state"
         self.config = f"{folder}/edge.yaml"
         self.incarnations = 0
         self.emissions = []
         #: Facts that an older copy of the database knows nothing of: they may have reached the cloud, and need not.
         self.forgotten = {stream: {} for stream in FACTS}
+        #: Rows of stock likewise, with the number of the last change that is still known: nobody tells the cloud that they are gone.
+        self.forgotten_stock = {}
         self.copy = None
         os.mkdir(folder)
         with open(self.config, "w") as file:
@@ -62,7 +77,7 @@ class Machine:
             "--seed", str(self.seed * 1_000_003 + self.incarnations), "--incarnation", f"{self.name}.{self.incarnations}", *more]
 
     def start_app(self, app):
-        app.arguments = self.app_arguments()
+        app.arguments = self.app_arguments(*(["--keep-facts"] if self.keepsFacts else []))
         app.start()
 
     @property
@@ -96,15 +111,14 @@ class Machine:
 
     def tend_emissions(self):
         for emission in self.emissions:
-            if not emission.isCertain and not emission.process.isRunning and emission.process.child.returncode == 0:
-                emission.isCertain = True
+            emission.tend()
 
     # What was committed
 
-    def ledger(self):
+    def ledger(self, mode="ro"):
         """By stream: {token: content} of what has to arrive, the same of what may, and pairs of which one has to."""
         certain, maybe, rivals = {stream: {} for stream in FACTS}, {stream: dict(of) for stream, of in self.forgotten.items()}, {}
-        with looking_into(self.database, 30) as database:
+        with looking_into(self.database, 30, mode) as database:
             for token, stream, content, rival in database.execute("SELECT * FROM ledger_fact"):
                 certain[stream][token] = content
                 if rival:
@@ -116,6 +130,10 @@ class Machine:
                 maybe[stream].pop(token, None)
         return certain, maybe, rivals
 
+    def stock_changes(self):
+        with looking_into(self.database, 30) as database:
+            return dict(database.execute("SELECT id, change FROM ledger_stock"))
+
     def events(self):
         with looking_into(self.database, 30) as database:
             changes, facts = database.execute("SELECT changes, facts FROM ledger_count").fetchone()
@@ -124,20 +142,31 @@ class Machine:
     # Backups
 
     def take_copy(self):
+        # First what remembers the outbox, so that it is not ahead of the copy.
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy(self.memory, f"{self.folder}/copy.state")
         self.copy = f"{self.folder}/copy.db"
         copy(self.database, self.copy)
         for emission in self.emissions:
             emission.isInCopy = emission.isCertain
 
-    def put_back(self):
+    def put_back(self, withMemory):
         """Everything on the machine stands still. What is younger than the copy is no longer promised."""
-        certain, _, rivals = self.ledger()
+        # Killed in the middle of a commit it may need a recovery before it can be read; and nobody else is there to do it.
+        certain, _, _ = self.ledger(mode="rw")
+        changes = self.stock_changes()
         put_back(self.copy, self.database)
+        now = self.stock_changes()
+        last = max(now.values(), default=0)
+        self.forgotten_stock |= {key: last for key in changes if changes[key] != now.get(key)}
         self.copy = None
+        with contextlib.suppress(FileNotFoundError):
+            if withMemory:
+                os.replace(f"{self.folder}/copy.state", self.memory)
         for emission in self.emissions:
-            if not getattr(emission, "isInCopy", False):
+            if not emission.isInCopy:
                 emission.isCertain = False
-                emission.process.child = None
+                emission.isUndone = True
         kept, _, _ = self.ledger()
         for stream in FACTS:
             for token, content in certain[stream].items():

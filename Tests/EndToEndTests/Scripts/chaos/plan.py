@@ -31,6 +31,8 @@ class Round:
     restoresCloud: bool
     copiesEdge: int
     restoresEdge: int
+    #: Drover's file beside the machine's database goes back with it, as with a snapshot of a whole disk.
+    restoresMemory: bool
     #: Wait for recovery before the next round; otherwise the next blow may fall into it.
     isCalm: bool
 
@@ -73,13 +75,13 @@ def draw(chance, machines, restores_cloud, restores_edge):
         (chance.randrange(machines + 1), chance.choice(FAULTS), min(chance.expovariate(1 / 0.8), 7.0))
         for _ in range(chance.choices([0, 1, 2, 4], [60, 25, 10, 5])[0])]
     round = Round(
-        pause=min(chance.expovariate(1 / 0.3), 2.0), victims=victims, faults=faults,
+        pause=min(chance.expovariate(1 / 0.25), 1.5), victims=victims, faults=faults,
         wipes=chance.random() < 0.15, hasSmallQueue=chance.random() < 0.15,
         emit=(chance.randrange(machines), chance.choice([1, 40, 1500])) if chance.random() < 0.12 else None,
         copiesCloud=chance.random() < 0.15, restoresCloud=chance.random() < 0.25,
-        copiesEdge=chance.randrange(machines) if chance.random() < 0.15 else None,
-        restoresEdge=chance.randrange(machines) if chance.random() < 0.10 else None,
-        isCalm=chance.random() < 0.35)
+        copiesEdge=chance.randrange(machines) if chance.random() < 0.3 else None,
+        restoresEdge=chance.randrange(machines) if chance.random() < 0.15 else None, restoresMemory=chance.random() < 0.4,
+        isCalm=chance.random() < 0.3)
     if not restores_cloud:
         round.copiesCloud = round.restoresCloud = False
     if not restores_edge:

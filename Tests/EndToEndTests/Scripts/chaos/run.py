@@ -41,7 +41,7 @@ class Run:
         # The older journal mode and the newer one, so that both are killed.
         self.machines = [
             Machine(f"M{number}", f"{folder}/m{number}", drover, self.proxies[number],
-                    "WAL" if (options.seed + number) % 2 else "DELETE", options.seed)
+                    "WAL" if (options.seed + number) % 2 else "DELETE", options.seed, options.restore_cloud)
             for number in range(1, options.machines + 1)]
         self.drover = drover
         self.watch = Watch(self.machines, self.database)
@@ -157,6 +157,7 @@ class Run:
         if round.emit:
             machine, count = round.emit
             self.machines[machine].emit(count)
+            self.counts["emit_runs"] += 1
 
         victims = [(victim, process) for victim in round.victims for process in self.processes_of(victim)]
         for victim, process in victims:
@@ -168,7 +169,7 @@ class Run:
         for kind in {victim.kind for victim in round.victims}:
             self.while_dead(kind, round)
         if round.restoresEdge is not None:
-            self.restore_edge(self.machines[round.restoresEdge])
+            self.restore_edge(self.machines[round.restoresEdge], round.restoresMemory)
         began = time.monotonic()
         for victim, process in sorted(victims, key=lambda pair: pair[0].pause):
             self.sleep(max(0.0, victim.pause - (time.monotonic() - began)))
@@ -214,7 +215,7 @@ class Run:
                 self.watch.forget()
             self.counts["cloud_restored"] += 1
 
-    def restore_edge(self, machine):
+    def restore_edge(self, machine, withMemory):
         if not machine.copy:
             return
         self.say(f"{machine.name} is put back to its copy")
@@ -224,7 +225,7 @@ class Run:
             process.end(signal.SIGKILL)
         machine.tend_emissions()
         with self.watch.lock:
-            machine.put_back()
+            machine.put_back(withMemory)
         self.counts["edge_restored"] += 1
         for process in dead:
             machine.start_app(process) if process in machine.apps else process.start()
@@ -250,11 +251,11 @@ class Run:
             lambda: all(self.is_confirmed(machine) for machine in self.machines), self.options.patience, "everything was confirmed")
         self.counts["settled_ms"] = int((time.monotonic() - stopped) * 1000)
         self.await_(lambda: self.watch.isRecovered, 2, None)
-        verdict = Verdict(self.machines, self.database, self.options.restore_edge)
+        verdict = self.judge()
         # What a restored cloud lacks the edges learn from its next confirmation, and are "confirmed" until then.
-        while (self.options.restore_cloud or self.options.restore_edge) and verdict.violations and time.monotonic() < deadline:
+        while self.goesBack and verdict.violations and time.monotonic() < deadline:
             self.sleep(1)
-            verdict = Verdict(self.machines, self.database, self.options.restore_edge)
+            verdict = self.judge()
         self.watch.stop()
         if not isConfirmed:
             for machine in self.machines:
@@ -264,6 +265,13 @@ class Run:
             if process is not self.broker and process.child.returncode:
                 self.fallen(process)
         return verdict
+
+    @property
+    def goesBack(self):
+        return self.counts["cloud_restored"] + self.counts["edge_restored"] > 0
+
+    def judge(self):
+        return Verdict(self.machines, self.database, self.goesBack)
 
     def status(self, machine):
         return subprocess.run(
@@ -301,6 +309,7 @@ class Run:
             "lost": verdict.lost,
             "doubled": verdict.doubled,
             "refused": verdict.refused,
+            "drifted": verdict.drifted,
             "recoveries": len(recoveries),
             "recovery_median_s": round(statistics.median(recoveries), 2) if recoveries else None,
             "recovery_max_s": round(max(recoveries), 2) if recoveries else None,

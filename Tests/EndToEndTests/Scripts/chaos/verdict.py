@@ -7,9 +7,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 
 from app import exact
-from databases import faults, looking_into
+from databases import copy, faults, looking_into
 from machine import FACTS
 
 COMPARE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "compare.py")
@@ -23,12 +24,13 @@ ROWS = {
 class Verdict:
     """`lost` and `doubled` count facts and rows; `violations` says everything that must not be."""
 
-    def __init__(self, machines, cloud, mayHaveEpochs=False):
+    def __init__(self, machines, cloud, wentBack):
         self.machines = machines
         self.cloud = cloud
-        self.mayHaveEpochs = mayHaveEpochs
+        #: A database was put back, so a new epoch had to begin, in which old dead letters may come again.
+        self.wentBack = wentBack
         self.violations = []
-        self.lost = self.doubled = self.refused = self.facts = 0
+        self.lost = self.doubled = self.refused = self.facts = self.drifted = 0
         self.read_cloud()
         for machine in machines:
             self.judge_facts(machine)
@@ -83,13 +85,13 @@ class Verdict:
             self.facts += len(certain[stream])
 
             missing = [token for token in certain[stream] if token not in times and token not in letters]
-            doubled = [token for token in times if times[token] + letters.get(token, 0) > 1]
-            doubled += [token for token in letters if token not in times and letters[token] > 1]
+            buried = {} if self.wentBack else letters
+            doubled = [token for token in times.keys() | buried.keys() if times[token] + buried.get(token, 0) > 1]
             altered = [
                 token for token, content in rows if content != certain[stream].get(token, maybe[stream].get(token, content))]
             foreign = [token for token in times if token not in certain[stream] and token not in maybe[stream]]
             unfair = [token for token in letters if token not in rivals and token not in maybe[stream]]
-            unfair += [token for token in letters if rivals.get(token) in letters]
+            unfair += [token for token in letters if token in rivals and token not in times and rivals[token] not in times]
             self.lost += len(missing)
             self.doubled += len(doubled)
             for tokens, what in [
@@ -109,27 +111,45 @@ class Verdict:
     def judge_stock(self, machine):
         with looking_into(machine.database, 30) as database:
             rows = {row[0]: exact(row) for row in database.execute("SELECT id, name, amount, weight, picture FROM stock")}
-            ledger = dict(database.execute("SELECT id, content FROM ledger_stock"))
+            ledger = dict(database.execute("SELECT id, content FROM ledger_stock WHERE content IS NOT NULL"))
         if rows != ledger:
             wrong = {key for key in rows.keys() | ledger.keys() if rows.get(key) != ledger.get(key)}
             self.add(f"stock of {machine.name}: the app's own rows are not what the app wrote: {sorted(wrong)[:5]}")
-        compared = subprocess.run(
-            [sys.executable, COMPARE, machine.database, self.cloud, machine.name, "--tables", "stock",
-             "--ignore-column", "stock.synced=1"], capture_output=True, text=True)
+        with tempfile.NamedTemporaryFile() as file:
+            cloud = self.without_leftovers(machine, rows.keys(), file.name) if machine.forgotten_stock else self.cloud
+            compared = subprocess.run(
+                [sys.executable, COMPARE, machine.database, cloud, machine.name, "--tables", "stock",
+                 "--ignore-column", "stock.synced=1"], capture_output=True, text=True)
         if compared.returncode:
             output = compared.stdout + compared.stderr
             self.lost += output.count("missing in the cloud")
             self.add(f"stock of {machine.name}: {output.strip()}")
 
+    def without_leftovers(self, machine, keys, path):
+        """A copy of the cloud without the rows that the machine had, and knows nothing of since its database was put back: that is drift,
+        which is counted and is no loss."""
+        copy(self.cloud, path)
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            changes = machine.stock_changes()
+            for key, last in machine.forgotten_stock.items():
+                if key in keys or changes.get(key, 0) > last:
+                    continue
+                deleted = database.execute("DELETE FROM stock WHERE machine_id = ? AND id = ?", (machine.name, key))
+                self.drifted += deleted.rowcount
+            database.commit()
+        return path
+
     # Nothing that is over is kept
 
     def judge_bookkeeping(self, machine):
         with looking_into(machine.database, 30) as database:
-            for table in ("drover_outbox", "drover_kept"):
-                count = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                if count:
-                    self.add(f"{machine.name}: {count} rows are left in {table}")
-        if self.epochs[machine.name] > 1 and not self.mayHaveEpochs:
+            waiting = database.execute(
+                "SELECT count(*) FROM drover_outbox AS entry JOIN drover_stream ON number = entry.stream WHERE seq > confirmed_through"
+            ).fetchone()[0]
+            kept = database.execute("SELECT count(*) FROM drover_kept").fetchone()[0]
+            if waiting or kept:
+                self.add(f"{machine.name}: {waiting} unconfirmed rows are left in drover_outbox, {kept} in drover_kept")
+        if self.epochs[machine.name] > 1 and not self.wentBack:
             self.add(f"{machine.name}: {self.epochs[machine.name]} epochs, and no database was put back")
 
 

@@ -8,6 +8,10 @@ import time
 from databases import looking_into
 
 
+#: Before any epoch and version.
+NEVER = [0, 0]
+
+
 class Watch:
     """A thread that looks every tenth of a second at every machine's outbox and, a little more seldom, at the cloud."""
 
@@ -63,9 +67,13 @@ class Watch:
             return
         for machine in self.machines:
             with looking_into(machine.database, 1) as database:
+                # What is confirmed may stay for a while, for a cloud that loses it.
                 oldest, newest, last = database.execute(
-                    "SELECT (SELECT min(seq) FROM drover_outbox), (SELECT max(seq) FROM drover_outbox), seq FROM drover_clock"
-                ).fetchone()
+                    """
+                    SELECT (SELECT min(entry.seq) FROM drover_outbox AS entry JOIN drover_stream AS stream ON number = entry.stream
+                             WHERE entry.seq > stream.confirmed_through),
+                           (SELECT max(seq) FROM drover_outbox), seq FROM drover_clock
+                    """).fetchone()
             for mark in self.marks:
                 if mark.get(machine.name, "gone") is None:
                     mark[machine.name] = max(newest or 0, last)
@@ -80,16 +88,17 @@ class Watch:
     def look_at_cloud(self):
         with looking_into(self.cloud, 2) as database:
             fronts = {}
-            for machine, epoch, stream, after, through in database.execute("SELECT * FROM drover_received"):
+            for machine, epoch, stream, after, through in database.execute(
+                    "SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received"):
                 fronts.setdefault((machine, epoch, stream), []).append((after, through))
             versions = {}
             known = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            queries = ["SELECT machine_id, local_id, version FROM drover_tombstone WHERE stream = 'stock'"]
+            queries = ["SELECT machine_id, local_id, epoch, version FROM drover_tombstone WHERE stream = 'stock'"]
             if "stock" in known:
-                queries.append("SELECT machine_id, CAST(id AS TEXT), drover_version FROM stock")
+                queries.append("SELECT machine_id, CAST(id AS TEXT), drover_epoch, drover_version FROM stock")
             for query in queries:
-                for machine, key, version in database.execute(query):
-                    versions[machine, key] = max(version, versions.get((machine, key), 0))
+                for machine, key, *version in database.execute(query):
+                    versions[machine, key] = max(version, versions.get((machine, key), NEVER))
         self.samples += 1
         for origin, intervals in self.fronts.items():
             now = fronts.get(origin, [])
@@ -98,7 +107,7 @@ class Watch:
                     self.violations.append(
                         f"the cloud forgot that it has received {after} to {through} of {'/'.join(origin)}; it has {now[:5]}")
         for key, version in self.versions.items():
-            if versions.get(key, 0) < version:
+            if versions.get(key, NEVER) < version:
                 self.violations.append(f"stock {key} went back from version {version} to {versions.get(key, 'nothing')}")
         self.fronts, self.versions = fronts, versions
 
