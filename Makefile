@@ -1,6 +1,6 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test simulate format lint clean
+.PHONY: help demo test chaos simulate format lint clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -12,6 +12,9 @@ test: ## install what is missing, build, run all tests
 	scripts/install-packages
 	swift build --build-tests
 	swift test --skip-build
+
+chaos: ## kill every process again and again while apps write, and compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge')
+	@scripts/chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 simulate: ## many runs of the simulation, docs/simulation.md (SEEDS=100000, FIRST=1, OPTIONS="--fault drop=500")
 	swift build -c release --product drover-simulate

@@ -1,0 +1,32 @@
+// The kill loop in short: `make chaos` runs it for hours.
+
+import DroverTesting
+import Foundation
+import Testing
+
+@Suite struct ChaosTests {
+  /// The last line of the script's output.
+  private struct Report: Decodable {
+    var seed: Int
+    var kills: Int
+    var events: Int
+    var lost: Int
+    var doubled: Int
+    var violations: [String]
+  }
+
+  @Test func `nothing is lost and nothing is there twice when agents, broker and consumer are killed 30 times`()
+    async throws
+  {
+    // Drawn anew each time, and printed with whatever goes wrong: `scripts/chaos --kills 30 --seed …` plans the same blows again.
+    let seed = Int.random(in: 0..<1_000_000)
+    let outcome = try await Road.run(
+      "\(Road.repository)/scripts/chaos", ["--kills", "30", "--seed", "\(seed)"], environment: ["DROVER": Road.drover])
+    #expect(outcome.status == 0, "seed \(seed): \(outcome.output)\n\(outcome.errors)")
+    let line = try #require(outcome.output.split(separator: "\n").last)
+    let report = try JSONDecoder().decode(Report.self, from: Data(line.utf8))
+    #expect(report.kills >= 30)
+    #expect(report.events > 1000, "the apps hardly wrote anything, so this says nothing")
+    #expect(report.lost == 0 && report.doubled == 0 && report.violations.isEmpty, "seed \(seed)")
+  }
+}
