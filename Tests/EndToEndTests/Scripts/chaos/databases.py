@@ -38,6 +38,9 @@ def put_back(copy, path):
 
 def faults(path):
     """What PRAGMA integrity_check has to say; nothing when all is well."""
-    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
-        lines = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+            lines = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        lines = [str(error)]
     return [] if lines == ["ok"] else lines
