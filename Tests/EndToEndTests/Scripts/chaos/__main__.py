@@ -47,13 +47,6 @@ def line(report):
         + (f"{len(report['violations'])} VIOLATIONS" if report["violations"] else "no violation"))
 
 
-def interrupted(number, frame):
-    # Once: the processes are being ended, and that is soon done.
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
-    sys.exit(128 + number)
-
-
 def main():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="SIGKILLs of agents, broker and consumer (default 100)")
@@ -67,15 +60,17 @@ def main():
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
     executable = drover()
+    # Looked at wherever the run waits: an exception out of a signal handler may come where Python swallows it.
+    interruption = []
     template = (REPOSITORY / "broker" / "loopback.conf").read_text()
 
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, interrupted)
+        signal.signal(name, lambda number, frame: interruption.append(number))
     folder = tempfile.mkdtemp(prefix="drover-chaos.")
     isClean = False
     try:
         print(f"chaos: seed {options.seed}, {options.kills} kills, folder {folder}", flush=True)
-        report = Run(options, folder, executable, template).whole()
+        report = Run(options, folder, executable, template, interruption).whole()
         isClean = not report["violations"]
         for violation in report["violations"]:
             print(f"violation: {violation}")

@@ -35,6 +35,10 @@ class Proxy:
         self.flowing.set()
         self.loop.run_until_complete(asyncio.start_server(self.serve, sock=self.listener))
         self.loop.run_forever()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                self.loop.run_until_complete(task)
 
     def close(self):
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -23,9 +23,10 @@ COPIES = 3
 
 
 class Run:
-    def __init__(self, options, folder, drover, template):
+    def __init__(self, options, folder, drover, template, interruption):
         self.options = options
         self.folder = folder
+        self.interruption = interruption
         self.counts = collections.Counter()
         self.violations = []
         self.slowest_ending = 0.0
@@ -100,6 +101,8 @@ class Run:
     def sleep(self, seconds):
         until = time.monotonic() + seconds
         while True:
+            if self.interruption:
+                raise SystemExit(128 + self.interruption[0])
             self.tend()
             rest = until - time.monotonic()
             if rest <= 0:
