@@ -60,6 +60,8 @@ package final class EdgeRelay: SessionHandler {
   private var isChecked = false
   /// Why a new epoch has to begin, as soon as the store can.
   private var epochIsOver: String?
+  /// The new epoch stands in the store, and the relay does not know yet.
+  private var hasBegunEpoch = false
   private var isStopping = false
   private var isDamaged = false
   private var said = Said()
@@ -321,10 +323,13 @@ package final class EdgeRelay: SessionHandler {
 
   /// The relay forgets what it knew: in the new epoch nothing is sent and nothing is confirmed yet.
   private func startEpoch(because reason: String) throws(EdgeStoreError) {
-    try store.startEpoch(because: reason)
+    // Once begun, an epoch is not begun again because a lock of the app's is in the way of what follows.
+    if !hasBegunEpoch { try store.startEpoch(because: reason) }
+    hasBegunEpoch = true
+    relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
+    hasBegunEpoch = false
     epochIsOver = nil
     settleAt = nil
-    relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
     makeEncoders()
     guard let publisher else { return }
     announce(publisher)

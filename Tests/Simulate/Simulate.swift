@@ -14,11 +14,14 @@ struct Simulate: ParsableCommand {
   @Option(help: "How many seeds.") var seeds = 1000
   @Option(help: "The first of them.") var first: UInt64 = 1
   @Option(help: "How many steps each run has.") var steps = Plan.usualSteps
-  @Option(help: "A fault and its rate in a thousand occasions, instead of what the seed draws: cloudRollback=20. May come often.")
+  @Option(
+    help:
+      "A fault and its rate in a thousand occasions, instead of what the seed draws: cloudRollback=20. May come often.")
   var fault: [String] = []
   @Flag(help: "No faults but those of --fault.") var quiet = false
   @Flag(help: "Judge only what is left in the end.") var onlyTheEnd = false
-  @Option(help: "A mistake to be found: \(Mistake.allCases.map(\.rawValue).joined(separator: ", ")).") var mistake: String?
+  @Option(help: "A mistake to be found: \(Mistake.allCases.map(\.rawValue).joined(separator: ", ")).") var mistake:
+    String?
   @Flag(help: "Print what happens; for one seed.") var trace = false
   @Option(help: "How many runs to spend on making a violation small.") var shrink = 400
   @Option(help: "Stop after so many violations.") var most = 10

@@ -81,6 +81,11 @@ final class FaultyEdgeStore: EdgeStore {
     return try writing { () throws(EdgeStoreError) in try store.backfill(limit: limit) }
   }
 
+  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.bury(event) }
+  }
+
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try mayFail()
     var settlement = settlement

@@ -130,7 +130,8 @@ final class Invariants {
         if !isApplied {
           fail(
             "coverage is true",
-            "the cloud covers seq \(entry.seq) of \(entry.stream) of \(machine.id), key \(entry.key), and has not applied it")
+            "the cloud covers seq \(entry.seq) of \(entry.stream) of \(machine.id), key \(entry.key), and has not applied it"
+          )
         }
       }
     }
@@ -184,9 +185,13 @@ final class Invariants {
         let waiting = try machine.waitingCount()
         if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
         let unflagged = try machine.unflaggedCount()
-        if unflagged > 0 { fail("the app's flag says what is so", "\(machine.id): \(unflagged) rows of stock are not flagged") }
+        if unflagged > 0 {
+          fail("the app's flag says what is so", "\(machine.id): \(unflagged) rows of stock are not flagged")
+        }
         let kept = try machine.keptCount()
-        if kept > 0 { fail("the outbox is empty in the end", "\(machine.id): \(kept) values of deleted facts are left") }
+        if kept > 0 {
+          fail("the outbox is empty in the end", "\(machine.id): \(kept) values of deleted facts are left")
+        }
       }
     } catch {
       fail("the simulation itself", "\(error)")
@@ -242,12 +247,15 @@ final class Invariants {
           if !isDead {
             fail(
               "every fact is there or among the dead letters",
-              "\(stream) \(id) of \(machine.id), \(fact.contents[token]!), is nowhere; the cloud has \(row ?? "nothing")")
+              "\(stream) \(id) of \(machine.id), \(fact.contents[token]!), is nowhere; the cloud has \(row ?? "nothing")"
+            )
           }
         }
       }
       let strangers = cloud.keys.filter { $0.machine == machine.id.text && facts[$0.id] == nil }
-      if !strangers.isEmpty { fail("nothing is invented", "\(stream) of \(machine.id): \(strangers.map(\.id).sorted())") }
+      if !strangers.isEmpty {
+        fail("nothing is invented", "\(stream) of \(machine.id): \(strangers.map(\.id).sorted())")
+      }
     }
   }
 
@@ -285,7 +293,8 @@ final class Invariants {
     for (stream, columns) in [("stock", ["name", "level", "code"]), ("gauge", ["body"])]
     where tables.contains(stream) {
       let id = stream == "stock" ? "id" : "local_id"
-      try database.rows("SELECT machine_id, \(id), drover_epoch, drover_version, \(quotedRow(columns)) FROM \(stream)") { row in
+      try database.rows("SELECT machine_id, \(id), drover_epoch, drover_version, \(quotedRow(columns)) FROM \(stream)")
+      { row in
         cloud.rows[Key(machine: row.text(0), stream: stream, id: row.text(1))] = (
           Version(epoch: row.integer(2), number: row.integer(3)), row.text(4)
         )

@@ -138,13 +138,17 @@ final class SimulatedMachine {
     let life = Life { [unowned self] in client.link?.isDead = true }
     let label = "\(id)"
     do {
-      let database = try EdgeDatabase(path: path, declarations: Self.declarations(), retention: Self.retention) { [trace] in
+      let database = try EdgeDatabase(path: path, declarations: Self.declarations(), retention: Self.retention) {
+        [trace] in
         trace("\(label): \($0)")
       }
-      let store = FaultyEdgeStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in willForget(self, $0) }
+      let store = FaultyEdgeStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in
+        willForget(self, $0)
+      }
       let relay = try EdgeRelay(
         machine: id, store: store, limits: limits, software: "simulation", logger: trace.logger(label),
-        wallClock: { [unowned self] in wall }, clock: { [time] in time.now }, random: { [chance] in chance.random.next() })
+        wallClock: { [unowned self] in wall }, clock: { [time] in time.now },
+        random: { [chance] in chance.random.next() })
       self.life = life
       self.relay = relay
       client.run(relay)
@@ -231,7 +235,8 @@ final class SimulatedMachine {
     facts.goBack(to: backup)
     wentBackIn = epoch
     trace(
-      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])")
+      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])"
+    )
   }
 
   // MARK: What the invariants ask
@@ -277,7 +282,9 @@ final class SimulatedMachine {
        WHERE entry.seq > stream.confirmed_through GROUP BY 1
       """
     ) { lines.append("\($0.text(0)), confirmed through \($0.text(1)): \($0.text(2))") }
-    try? app.rows("SELECT name FROM drover_stream WHERE backfill = 'running'") { lines.append("\($0.text(0)) is brought") }
+    try? app.rows("SELECT name FROM drover_stream WHERE backfill = 'running'") {
+      lines.append("\($0.text(0)) is brought")
+    }
     let window = window.map { "\($0.events) events in the window" } ?? "it does not run"
     return "\(id): \(lines.isEmpty ? "nothing" : lines.joined(separator: "; ")); \(window)"
   }

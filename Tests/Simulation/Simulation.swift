@@ -116,7 +116,9 @@ package final class Simulation {
     }
     if let violation = invariants.violation { trace("VIOLATION: \(violation)") }
     var counts: [Fault: Int] = [:]
-    for fault in Fault.allCases where chance.counts[fault.rawValue] > 0 { counts[fault] = chance.counts[fault.rawValue] }
+    for fault in Fault.allCases where chance.counts[fault.rawValue] > 0 {
+      counts[fault] = chance.counts[fault.rawValue]
+    }
     return Outcome(
       violation: invariants.violation, step: failedStep, trace: trace.lines, faults: counts,
       frames: machines.reduce(0) { $0 + $1.frames }, lasted: time.elapsed)

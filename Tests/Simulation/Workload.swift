@@ -199,7 +199,9 @@ struct Workload {
   private mutating func code() -> Value { random.pick([.null, .text("x"), .text("X"), .text("y"), .text("z")]) }
 
   private mutating func number() -> Value {
-    random.pick([.real(0.1), .real(-0.0), .real(1e308), .real(.infinity), .integer(3), .null, .real(.leastNonzeroMagnitude)])
+    random.pick([
+      .real(0.1), .real(-0.0), .real(1e308), .real(.infinity), .integer(3), .null, .real(.leastNonzeroMagnitude),
+    ])
   }
 
   private mutating func value() -> Value {
