@@ -184,6 +184,19 @@ package struct DeadLetterConformance {
       let old = try scene.store.transaction { try $0.merge([.body(9, "1", "\"old\"")], epoch: .one, into: sink) }
       #expect(old == [.superseded])
     },
+    // An event of two megabytes that conflicted was cut, covered and confirmed: nobody had it any more.
+    Claim("an event of a frame is kept whole, whatever the limit for letters", keeping: 5) { scene throws in
+      try scene.store.transaction {
+        try $0.bury(
+          DeadLetter(
+            topic: "t", machine: .a, stream: .stock, epoch: .one, reason: .conflict, detail: "d",
+            raw: ArraySlice("1234567".utf8)))
+      }
+      #expect(try scene.letters.content(of: 1) == .message(raw: Array("1234567".utf8), isCut: false))
+      let (message, ticket) = try scene.begin(1)
+      try scene.take(message)
+      #expect(try scene.letters.replayState(ticket) == .taken)
+    },
     Claim("what the broker did not take is a letter as before") { scene throws in
       try scene.bury("1")
       let (_, ticket) = try scene.begin(1)

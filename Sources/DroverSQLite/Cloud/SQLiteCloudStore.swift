@@ -13,7 +13,7 @@ package final class SQLiteCloudStore: CloudStore {
   package struct Limits: Sendable {
     package var streamsPerMachine: Int
     package var columnsPerTable: Int
-    /// A dead letter's raw bytes are cut beyond this.
+    /// A dead letter's raw bytes are cut beyond this, unless it is an event of a frame.
     package var deadLetterBytes: Int
 
     package init(streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20) {
@@ -386,7 +386,8 @@ private struct Transaction: CloudTransaction {
   // MARK: Dead letters
 
   func bury(_ letter: DeadLetter) throws {
-    let kept = letter.raw.prefix(store.limits.deadLetterBytes)
+    // The machine forgets an event of a frame with the confirmation: this is its last place, and `limits.message_bytes` bounds it.
+    let kept = letter.epoch == nil ? letter.raw.prefix(store.limits.deadLetterBytes) : letter.raw
     let digest = CloudDeadLetters.digest(topic: letter.topic, kept: kept)
     // So that the epoch has its place among the machine's now, and not when the letter is sent again.
     if let epoch = letter.epoch, let machine = letter.machine { _ = try number(of: epoch, machine: machine) }
