@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct CommandTests {
+@Suite(.serialized) struct CommandTests {
   static let streams = "  - name: temperature\n    kind: payload\n"
 
   @Test(arguments: ["edge", "cloud", "emit", "status", "doctor", "detach"])

@@ -8,7 +8,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct DeadLetterTests {
+@Suite(.serialized) struct DeadLetterTests {
   private static let stock = """
       - table: stock
         kind: snapshot

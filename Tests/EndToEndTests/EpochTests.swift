@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct EpochTests {
+@Suite(.serialized) struct EpochTests {
   private static let streams = """
       - table: pen
         kind: snapshot

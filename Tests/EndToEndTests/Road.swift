@@ -196,8 +196,14 @@ final class Road: Sendable {
     while ContinuousClock.now < deadline {
       if try await isSo() { return }
     }
+    let cloud = try await Self.drover("status", "--config", cloudFile, "--json")
     Issue.record(
-      "never happened: \(what)\nedge:\n\(log(of: .edge).suffix(3000))\ncloud:\n\(log(of: .cloud).suffix(3000))",
+      """
+      never happened: \(what)
+      edge: \(log(of: .edge).suffix(3000))
+      cloud: \(log(of: .cloud).suffix(3000))
+      \(cloud.output.suffix(2000)) \(cloud.errors)
+      """,
       sourceLocation: sourceLocation)
     throw CancellationError()
   }

@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct RoadTests {
+@Suite(.serialized) struct RoadTests {
   static let stock = """
       - table: local_stock_snapshots
         kind: snapshot

