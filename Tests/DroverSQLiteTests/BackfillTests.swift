@@ -44,13 +44,15 @@ import Testing
     #expect(try !app.attach([.table("t")], settled: false).hasBackfill)
   }
 
-  @Test func `a row that waits already is not entered twice`() throws {
+  // A row whose entry was on its way when a column was added was passed over, because it waited already. What arrived was the row under
+  // the old schema, and the new column stayed empty in the cloud.
+  @Test func `a row that waits already is entered anew, once, because the entry may be on its way`() throws {
     let app = try AppDatabase(
       "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
     let edge = try app.attach([.table("t")], settled: false)
     try app.run("UPDATE t SET a = 'changed' WHERE id = 2; DELETE FROM t WHERE id = 3")
     try edge.bringAll()
-    #expect(try edge.waiting() == ["put 2: 2, 'changed'", "delete 3", "put 1: 1, 'a'"])
+    #expect(try edge.waiting() == ["delete 3", "put 1: 1, 'a'", "put 2: 2, 'changed'"])
   }
 
   @Test func `rows that come and go while the backfill runs end as they are`() throws {
@@ -105,7 +107,7 @@ import Testing
       "CREATE TABLE t (k TEXT PRIMARY KEY, a); INSERT INTO t VALUES (NULL, 1), ('x', 2), (NULL, 3), ('y', 4)")
     let edge = try app.attach([.table("t")], settled: false)
     try edge.bringAll(1)
-    #expect(try edge.everything().entries.map(\.key) == [[.null], [.text("x")], [.text("y")]])
+    #expect(try edge.everything().entries.map(\.key) == [[.text("x")], [.null], [.text("y")]])
   }
 
   @Test func `several streams are brought one after the other`() throws {
@@ -134,6 +136,6 @@ import Testing
     #expect(edge.hasBackfill)
     try app.run("COMMIT")
     try edge.bringAll(1)
-    #expect(try edge.waiting() == ["put 1: 1", "put 4: 4", "put 2: 2", "put 3: 3"])
+    #expect(try edge.waiting() == ["put 1: 1", "put 2: 2", "put 3: 3", "put 4: 4"])
   }
 }

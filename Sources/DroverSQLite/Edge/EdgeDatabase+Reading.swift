@@ -142,7 +142,8 @@ extension EdgeDatabase {
     }
   }
 
-  /// Enters the next rows in the table's own order; rows that wait in the outbox already are passed over. False at the table's end.
+  /// Enters the next rows in the table's own order. An older entry of a row is superseded, as by a trigger: it may be on its way with
+  /// what the row was under another schema. False at the table's end.
   private func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
     // Any rowid table can be walked by its rowid, also where its key holds NULL.
     let order = table.rowidName.map { [$0] } ?? table.keyExpressions
@@ -172,9 +173,13 @@ extension EdgeDatabase {
     let insert = try prepared(
       """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-      SELECT ?1, \(stream), 'put', ?2, \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", "))
-       WHERE NOT EXISTS (SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL
-                            AND \(keys.enumerated().map { "\($1) IS ?\($0 + 3)" }.joined(separator: " AND ")))
+      VALUES (?1, \(stream), 'put', ?2, \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", ")))
+      """, database)
+    let supersede = try prepared(
+      """
+      DELETE FROM drover_outbox WHERE seq < ?1 AND stream = \(stream) AND body IS NULL
+         AND \(keys.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND "))
+         AND seq NOT IN (SELECT seq FROM drover_kept)
       """, database)
     var count = 0
     while try rows.step() {
@@ -182,11 +187,16 @@ extension EdgeDatabase {
       cursor = order.indices.map { rows.value(Int32($0)) }
       insert.bind(seq, at: 1)
       insert.bind(version, at: 2)
-      for index in keys.indices { insert.bind(rows.value(Int32(order.count + index)), at: Int32(index + 3)) }
-      if try insert.run() > 0 {
-        seq += 1
-        version += 1
+      supersede.bind(seq, at: 1)
+      for index in keys.indices {
+        let key = rows.value(Int32(order.count + index))
+        insert.bind(key, at: Int32(index + 3))
+        supersede.bind(key, at: Int32(index + 2))
       }
+      try insert.run()
+      try supersede.run()
+      seq += 1
+      version += 1
     }
     guard count > 0 else { return false }
     let remember = try prepared(
