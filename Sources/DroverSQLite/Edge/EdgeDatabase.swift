@@ -231,6 +231,7 @@ package final class EdgeDatabase: EdgeStore {
   /// Takes confirmed entries out of the outbox. What could not be brought again from a table stays for a while, as `synced`.
   private func forget(_ interval: Interval, _ stream: Int, _ database: Database) throws -> Int {
     let isIntake = streams.first { $0.number == stream }?.table == nil
+    if let table = tables[stream] { try callDeletes(table, interval, stream, database) }
     let retained = isIntake ? "stream = ?" : "stream = ? AND op = 'delete'"
     let kept = try bind(
       "UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND \(retained)", interval, stream, database
@@ -256,6 +257,24 @@ package final class EdgeDatabase: EdgeStore {
         "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ? AND op <> 'delete'", interval, stream,
         database
       ).run()
+  }
+
+  /// A row that a REPLACE displaced was entered as one that might stay. It is gone: no table will bring it again, so its entry is
+  /// retained as the delete that it was.
+  private func callDeletes(_ table: CapturedTable, _ interval: Interval, _ stream: Int, _ database: Database) throws {
+    guard !table.uniques.isEmpty, table.schema.kind != .payload else { return }
+    let isSame = table.keyExpressions.enumerated().map { index, column in
+      // First by the column's own collation, which an index knows, then by bytes.
+      let key = "drover_outbox.\(Bookkeeping.keyColumn(index))"
+      return "app.\(column) IS \(key) AND app.\(column) IS \(key) COLLATE BINARY"
+    }
+    try bind(
+      """
+      UPDATE drover_outbox SET op = 'delete'
+       WHERE seq > ? AND seq <= ? AND stream = ? AND op = 'put'
+         AND NOT EXISTS (SELECT 1 FROM \(quoted(table.name)) AS app WHERE \(isSame.joined(separator: " AND ")))
+      """, interval, stream, database
+    ).run()
   }
 
   /// Sets the app's own flag on the rows whose newest entry the broker has acknowledged just now. A row that has changed since has
