@@ -211,8 +211,14 @@ package final class Consumer: SessionHandler {
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
-      try transaction.setStatus(status, machine: machine)
-      group.statuses.append((machine, status))
+      var current = status
+      if let epoch = status.epoch, try !transaction.isLatest(epoch, machine: machine) {
+        // Nothing is confirmed in an epoch that is over, so there is no answer either: the machine asks until it has another.
+        group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
+        current.epoch = nil
+      }
+      try transaction.setStatus(current, machine: machine)
+      group.statuses.append((machine, current))
       return .document
     case .confirm, .command, .reply: return .ignored
     }
@@ -252,7 +258,8 @@ package final class Consumer: SessionHandler {
       if let schema, schema.kind != kind {
         return try bury(message, topic, .topic, "the stream's schema says \(schema.kind.rawValue)", transaction, &group)
       }
-      group.machines[machine] = epoch
+      let isLatest = try transaction.isLatest(epoch, machine: machine)
+      if isLatest { group.machines[machine] = epoch }
       let origin = ReceivedCache.Origin(machine: machine, epoch: epoch, stream: stream)
       var known = try received.of(origin) {
         try transaction.received(machine: machine, epoch: epoch, stream: stream)
@@ -262,6 +269,13 @@ package final class Consumer: SessionHandler {
         // frame may count as received; in an epoch of their own they will be.
         group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
         return .waiting
+      }
+      if !isLatest {
+        // Either the frame has lain in a broker since before the machine's latest epoch, or the machine was put back to an epoch that is
+        // over, together with what remembers it. Facts are taken all the same, and nothing counts as received: in the second case rows of
+        // the later epoch have won, and the machine has to send all of them in a newer one. In the first it ignores the command.
+        group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
+        known = Received()
       }
       guard !known.set.contains(frame.header.interval) else { return .duplicate }
       var events: [Event] = []
@@ -278,6 +292,7 @@ package final class Consumer: SessionHandler {
       }
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
+      guard isLatest else { return .waiting }
       known.set.insert(frame.header.interval)
       received.update(origin, known)
       return .frame
@@ -385,7 +400,7 @@ package final class Consumer: SessionHandler {
         "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
     }
     if let waiting = group.outcomes[.waiting] {
-      warnRarely("schema", "\(waiting) frames wait for the schema of their stream; it was asked for")
+      warnRarely("waiting", "\(waiting) frames wait for the schema of their stream, or for a new epoch; it was asked for")
     }
     guard logger.logLevel <= .debug else { return }
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {

@@ -159,6 +159,9 @@ package protocol CloudTransaction {
   /// A message was taken that may be a letter's: the letter with these bytes on this topic goes if it still bears the mark.
   func settleReplay(topic: String, raw: [UInt8]) throws
 
+  /// Whether no other epoch of the machine was heard of later. One that was not heard of before is the latest from now on.
+  func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool
+
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws
   /// Notes that events of a machine came, in an epoch where they were frames.

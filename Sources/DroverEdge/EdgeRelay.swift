@@ -53,6 +53,9 @@ package final class EdgeRelay: SessionHandler {
   /// Names this connection's birth message; a confirmation that answers it is fresh.
   private var ask: Int64 = 0
   private var askedAt: ContinuousClock.Instant?
+  private var isAnswered = false
+  private static let firstAskDelay = Duration.seconds(30)
+  private var askDelay = firstAskDelay
   private var clockOffset: Int64?
   private static let clockTolerance: Int64 = 60_000_000
   /// The newest confirmation that was not acted on yet.
@@ -118,8 +121,8 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
-    askedAt = clock.now
-    ask = Int64(random() >> 11) | 1
+    askDelay = Self.firstAskDelay
+    newQuestion()
     limitFrames(to: info.maximumPacketSize)
     announce(publisher)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
@@ -174,8 +177,22 @@ package final class EdgeRelay: SessionHandler {
 
   private func askAgain() {
     guard askedAt.map({ $0.advanced(by: .seconds(5)) <= clock.now }) ?? true else { return }
+    newQuestion()
+    announcements.append(status(isOnline: true))
+  }
+
+  private func newQuestion() {
     askedAt = clock.now
     ask = Int64(random() >> 11) | 1
+    isAnswered = false
+  }
+
+  /// A birth message or its answer may be lost in a queue. Without them the cloud believes what it last heard, and an outbox or a cloud
+  /// that went back is not found out: so the question is put again, ever more rarely.
+  private func insistOnAnswer(now: ContinuousClock.Instant) {
+    guard publisher != nil, !isStopping, !isAnswered, let askedAt, askedAt.advanced(by: askDelay) <= now else { return }
+    askDelay = min(askDelay * 2, .seconds(600))
+    newQuestion()
     announcements.append(status(isOnline: true))
   }
 
@@ -194,7 +211,10 @@ package final class EdgeRelay: SessionHandler {
       isChecked = true
     }
     self.confirmation = nil
-    if confirmation.answer == ask { measureClock(confirmation) }
+    if confirmation.answer == ask {
+      isAnswered = true
+      measureClock(confirmation)
+    }
     let sets = received.mapValues(\.set)
     if relay.cloudWentBack(sets) {
       if confirmation.answer == ask {
@@ -297,6 +317,7 @@ package final class EdgeRelay: SessionHandler {
     do {
       try takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
+      insistOnAnswer(now: now)
       try look(now: now)
       try bury()
       var wait = try work(now: now)
@@ -332,6 +353,8 @@ package final class EdgeRelay: SessionHandler {
     settleAt = nil
     makeEncoders()
     guard let publisher else { return }
+    askDelay = Self.firstAskDelay
+    newQuestion()
     announce(publisher)
     relay.connected(sessionPresent: true, patience: .zero, now: clock.now)
   }

@@ -342,6 +342,15 @@ private struct Transaction: CloudTransaction {
   }
 
   /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
+  func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool {
+    let number = try number(of: epoch, machine: machine)
+    let later = try prepared("SELECT 1 FROM drover_epoch WHERE machine_id = ?1 AND number > ?2")
+    defer { later.reset() }
+    later.bind(machine.text, at: 1)
+    later.bind(number, at: 2)
+    return try !later.step()
+  }
+
   private func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
     guard let epoch else {
       return try Int64.fetchOne(
