@@ -18,6 +18,8 @@ struct Facts {
 
   private(set) var streams: [String: [String: Fact]] = ["reading": [:], "note": [:]]
   private var tokens = 0
+  /// The cloud was put back once: what is deleted from its table cannot be sent again.
+  private var cloudWentBack = false
 
   mutating func token() -> String {
     tokens += 1
@@ -41,7 +43,7 @@ struct Facts {
   /// - Parameter isBringing: rows from before Drover may still have to be brought; a deleted one never will be.
   mutating func delete(_ stream: String, id: String, isBringing: Bool) {
     guard var fact = streams[stream]![id] else { return }
-    if let token = fact.current, isBringing, fact.old.contains(token) { fact.required.remove(token) }
+    if let token = fact.current, cloudWentBack || isBringing && fact.old.contains(token) { fact.required.remove(token) }
     fact.current = nil
     streams[stream]![id] = fact
   }
@@ -59,6 +61,7 @@ struct Facts {
   /// The cloud was put back, and edges send again what is in their tables and what they retain: a fact that its table no longer holds
   /// is asked of nobody.
   mutating func forgetDeleted() {
+    cloudWentBack = true
     for (id, fact) in streams["reading"]! {
       streams["reading"]![id]!.required = fact.required.filter { $0 == fact.current }
     }
