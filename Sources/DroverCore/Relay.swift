@@ -247,6 +247,16 @@ package struct Relay: Sendable {
     streams.contains { index, stream in !stream.confirmed.subtracting(sets[index] ?? IntervalSet()).isEmpty }
   }
 
+  /// Of what the cloud has received, what it had not confirmed before.
+  package func news(in received: [Int: Received]) -> [Int: Received] {
+    var news: [Int: Received] = [:]
+    for (index, received) in received {
+      let fresh = received.set.subtracting(streams[index]?.confirmed ?? IntervalSet())
+      if !fresh.isEmpty { news[index] = Received(set: fresh, version: received.version) }
+    }
+    return news
+  }
+
   /// The cloud has committed. `sets` holds the streams that this machine knows, by number.
   package mutating func confirmed(_ sets: [Int: IntervalSet], session: String, now: Instant) {
     readyAt = nil

@@ -196,20 +196,19 @@ package final class EdgeRelay: SessionHandler {
     announcements.append(status(isOnline: true))
   }
 
-  /// Acts on the newest confirmation. The first of a connection is held against the outbox before anything is forgotten for it.
+  /// Acts on the newest confirmation, which is held against the outbox before anything is forgotten for it.
   private func takeConfirmation(now: ContinuousClock.Instant) throws(EdgeStoreError) {
     guard let confirmation, confirmation.epoch == store.epoch else { return }
     var received: [Int: Received] = [:]
     for stream in store.streams { received[stream.number] = confirmation.streams[stream.name] }
-    if !isChecked {
-      guard try !store.contradicts(received) else {
-        self.confirmation = nil
-        epochIsOver =
-          "the cloud has received other events under the same numbers: the database was put back to an earlier state"
-        return
-      }
-      isChecked = true
+    // All of the first, and of later ones what is new: frames of a future that a restored backup took away may still arrive.
+    guard try !store.contradicts(isChecked ? relay.news(in: received) : received) else {
+      self.confirmation = nil
+      epochIsOver =
+        "the cloud has received other events under the same numbers: the database was put back to an earlier state"
+      return
     }
+    isChecked = true
     self.confirmation = nil
     if confirmation.answer == ask {
       isAnswered = true
