@@ -400,7 +400,8 @@ package final class Consumer: SessionHandler {
         "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
     }
     if let waiting = group.outcomes[.waiting] {
-      warnRarely("waiting", "\(waiting) frames wait for the schema of their stream, or for a new epoch; it was asked for")
+      warnRarely(
+        "waiting", "\(waiting) frames wait for the schema of their stream, or for a new epoch; it was asked for")
     }
     guard logger.logLevel <= .debug else { return }
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {

@@ -105,8 +105,9 @@ package protocol EdgeStore: AnyObject {
   func refresh() throws(EdgeStoreError) -> Bool
   /// Per stream up to where everything of this epoch is confirmed.
   func confirmed() throws(EdgeStoreError) -> [Int: Int64]
-  /// Whether the cloud has received numbers of this epoch that were never given here, or that stand for other events: versions rise with
-  /// numbers, so none under a received number can be above all that were received.
+  /// Whether the cloud has received numbers or versions of this epoch that were never given here, or numbers that stand for other events:
+  /// versions rise with numbers, so none under a received number can be above all that were received, and none after the last below.
+  /// - Parameter received: all, or a part with the last of each stream.
   func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool
   /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again.
   /// - Parameter reason: for the operator; completes "because …".

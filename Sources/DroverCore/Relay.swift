@@ -247,12 +247,14 @@ package struct Relay: Sendable {
     streams.contains { index, stream in !stream.confirmed.subtracting(sets[index] ?? IntervalSet()).isEmpty }
   }
 
-  /// Of what the cloud has received, what it had not confirmed before.
+  /// Of what the cloud has received, what it had not confirmed before, and the last.
   package func news(in received: [Int: Received]) -> [Int: Received] {
     var news: [Int: Received] = [:]
     for (index, received) in received {
-      let fresh = received.set.subtracting(streams[index]?.confirmed ?? IntervalSet())
-      if !fresh.isEmpty { news[index] = Received(set: fresh, version: received.version) }
+      var fresh = received.set.subtracting(streams[index]?.confirmed ?? IntervalSet())
+      guard !fresh.isEmpty, let last = received.set.last else { continue }
+      fresh.insert(Interval(after: last - 1, through: last))
+      news[index] = Received(set: fresh, version: received.version)
     }
     return news
   }

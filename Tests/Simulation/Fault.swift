@@ -70,8 +70,7 @@ package enum Fault: Int, CaseIterable, Sendable {
     case .edgeStop, .consumerStop, .consumerMoves, .sessionLost, .brokerEmpty, .brokerOlder, .cloudClockStep: 15
     case .migration: 5
     case .fullQueue, .noReasons: 1000
-    // Not drawn yet: docs/simulation.md.
-    case .edgeRollback, .cloudRollback: 0
+    case .edgeRollback, .cloudRollback: 10
     }
   }
 }
@@ -113,6 +112,6 @@ extension Fault {
 package enum Mistake: String, CaseIterable, Sendable {
   /// The edge forgets with the broker's PUBACK.
   case forgetOnPuback = "forget-on-puback"
-  /// The cloud takes a transaction for committed that was not.
+  /// The cloud says that it has what is lost with a failed commit.
   case confirmBeforeCommit = "confirm-before-commit"
 }

@@ -137,10 +137,18 @@ final class FaultyCloudStore: CloudStore {
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     if life.isOver { throw Killed() }
     var result: Result?
+    var covered: [MachineID: (Epoch, [StreamName: Received])] = [:]
     do {
       result = try store.transaction { transaction in
         result = try body(transaction)
-        if chance.happens(.cloudDiskFull) { throw EdgeStoreError.failed("database or disk is full") }
+        if chance.happens(.cloudDiskFull) {
+          if mistake == .confirmBeforeCommit {
+            for (machine, epoch) in try transaction.machines() {
+              covered[machine] = (epoch, try transaction.receivedStreams(machine: machine, epoch: epoch))
+            }
+          }
+          throw EdgeStoreError.failed("database or disk is full")
+        }
         if chance.happens(.consumerCrashBeforeCommit) {
           life.end()
           throw Killed()
@@ -149,6 +157,14 @@ final class FaultyCloudStore: CloudStore {
       }
     } catch {
       guard mistake == .confirmBeforeCommit, !life.isOver, let result else { throw error }
+      try store.transaction { transaction in
+        for (machine, (epoch, streams)) in covered {
+          for (stream, received) in streams {
+            try transaction.setReceived(received, machine: machine, epoch: epoch, stream: stream)
+          }
+        }
+      }
+      didCommit()
       return result
     }
     didCommit()

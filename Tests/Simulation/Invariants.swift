@@ -187,7 +187,9 @@ final class Invariants {
         let isOnline = try reading {
           try $0.integer("SELECT online FROM drover_machine WHERE machine_id = '\(machine.id)'")
         }
-        if isOnline != 1 { fail("the status that is shown is true", "\(machine.id) is online, and not so in the cloud") }
+        if isOnline != 1 {
+          fail("the status that is shown is true", "\(machine.id) is online, and not so in the cloud")
+        }
         let unflagged = try machine.unflaggedCount()
         if unflagged > 0 {
           fail("the app's flag says what is so", "\(machine.id): \(unflagged) rows of stock are not flagged")

@@ -222,7 +222,9 @@ final class SimulatedBroker {
           trace("broker: the queue of \(name) is full, \(message.topic) is dropped")
           break
         }
-        let place = chance.happens(.reorder) ? chance.below(count + 1, for: .reorder) : count
+        // Frames may come in any order from a cluster; what is retained keeps its own, or its last would not be the newest.
+        let isShuffled = !outbound.isRetained && chance.happens(.reorder)
+        let place = isShuffled ? chance.below(count + 1, for: .reorder) : count
         state.sessions[name]!.queue.insert(message, at: place)
       }
     }

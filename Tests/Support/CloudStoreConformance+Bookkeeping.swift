@@ -99,6 +99,20 @@ extension CloudStoreConformance {
         #expect(try scene.store.transaction { try $0.received(machine: .a, epoch: .one, stream: .stock) }.set == set)
       }
     },
+    // A machine that was put back with its memory went on in an epoch that was over, and its rows lost against those of the later one.
+    Claim("the latest epoch is the one that was heard of last, not the one that was heard last") { scene throws in
+      func isLatest(_ epoch: Epoch, _ machine: MachineID) throws -> Bool {
+        try scene.store.transaction { try $0.isLatest(epoch, machine: machine) }
+      }
+      #expect(try isLatest(.one, .a))
+      #expect(try isLatest(.one, .a))
+      #expect(try isLatest(.two, .a))
+      #expect(try !isLatest(.one, .a))
+      try scene.store.transaction { try $0.heard(machine: .a, epoch: .one) }
+      #expect(try !isLatest(.one, .a))
+      #expect(try isLatest(.two, .a))
+      #expect(try isLatest(.one, .b), "epochs are each machine's own")
+    },
     Claim("a machine is known with the epoch it was heard in last") { scene throws in
       func machines() throws -> [MachineID: Epoch] { try scene.store.transaction { try $0.machines() } }
       try scene.store.transaction { try $0.heard(machine: .a, epoch: nil) }

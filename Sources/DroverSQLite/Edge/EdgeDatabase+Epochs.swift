@@ -42,10 +42,25 @@ extension EdgeDatabase {
 
   package func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool {
     try access { database in
-      let last = try Int64.fetchOne(
-        database, sql: "SELECT max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)) FROM drover_clock")!
+      let newest = try prepared(
+        """
+        SELECT max(clock.seq, ifnull(newest.seq, 0)), max(clock.version, ifnull(newest.version, 0))
+          FROM drover_clock AS clock
+          LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
+        """, database)
+      defer { newest.reset() }
+      guard try newest.step() else { return false }
+      let (lastSeq, lastVersion) = (newest.integer(0), newest.integer(1))
+      newest.reset()
       for (stream, received) in received {
-        guard (received.set.last ?? 0) <= last else { return true }
+        guard let lastReceived = received.set.last else { continue }
+        // Neither the number nor the version was given here yet; the clock may have gone back with the database.
+        guard lastReceived <= lastSeq, received.version <= lastVersion else { return true }
+        // What was given after the last that was received has a higher version; the first of it has the lowest.
+        let next = try prepared("SELECT version FROM drover_outbox WHERE seq > ? ORDER BY seq LIMIT 1", database)
+        defer { next.reset() }
+        next.bind(lastReceived, at: 1)
+        if try next.step(), next.integer(0) <= received.version { return true }
         for interval in received.set.intervals {
           let other = try prepared(
             "SELECT 1 FROM drover_outbox WHERE seq > ?1 AND seq <= ?2 AND stream = ?3 AND version > ?4 LIMIT 1",
