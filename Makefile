@@ -5,7 +5,7 @@
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECONDS=30, DEMO_CSV=file)
+demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECONDS=30, 0 until Ctrl-C; DEMO_CSV=file)
 	@scripts/demo
 
 test: ## install what is missing, build, run all tests
