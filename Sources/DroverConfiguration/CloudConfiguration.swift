@@ -33,22 +33,37 @@ package struct CloudConfiguration: Equatable, Sendable {
     }
   }
 
+  /// How the replica is compared with its sources without anybody asking.
+  package struct Check: Equatable, Sendable {
+    package let every: Duration
+    /// Whether rows that differ are sent again.
+    package let repairs: Bool
+
+    package init(every: Duration, repairs: Bool) {
+      self.every = every
+      self.repairs = repairs
+    }
+  }
+
   package let connection: BrokerConnection
   package let store: Store
   package let logLevel: LogLevel
   package let batch: Batch
   package let limits: Limits
+  /// nil: only when somebody asks.
+  package let check: Check?
 
   package init(
     connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
-    limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000)
+    limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000), check: Check? = nil
   ) {
     self.connection = connection
     self.store = store
     self.logLevel = logLevel
     self.batch = batch
     self.limits = limits
+    self.check = check
   }
 
   /// Reads the file at `path`; relative paths in it are relative to its folder.
@@ -76,9 +91,18 @@ extension CloudConfiguration {
     let store = file.required("store", .store(in: file.folder), example: "sqlite:./cloud.db")
     let logLevel = LogLevel(reading: file)
     let (batch, limits) = Self.bounds(reading: file)
+    let check = Self.check(reading: file)
 
     guard let connection, let store else { return nil }
-    self.init(connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits)
+    self.init(connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, check: check)
+  }
+
+  private static func check(reading file: Section) -> Check? {
+    let keys = file.section("check")
+    let every = keys.optional("every", .seconds(.seconds(5) ... .seconds(31_536_000)))
+    let repairs = keys.optional("repair", .yesOrNo, default: false)
+    if every == nil, keys.isGiven("repair") { keys.report("needs check.every beside it", at: "repair") }
+    return every.map { Check(every: $0, repairs: repairs) }
   }
 
   /// `batch` and `limits`. A transaction that does not hold the largest message could never apply it.

@@ -55,6 +55,19 @@ package struct OutboxRead: Equatable, Sendable {
   }
 }
 
+/// What a row is at this moment.
+package struct RowStanding: Equatable, Sendable {
+  /// The digest of its values; nil when there is no such row.
+  package var digest: UInt64?
+  /// The outbox holds an event of it that is not confirmed.
+  package var isWaiting: Bool
+
+  package init(digest: UInt64?, isWaiting: Bool) {
+    self.digest = digest
+    self.isWaiting = isWaiting
+  }
+}
+
 /// An event that the broker will never take.
 package struct UnsendableEvent: Equatable, Sendable {
   package var stream: Int
@@ -122,6 +135,17 @@ package protocol EdgeStore: AnyObject {
   /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
   /// its key has taken its place.
   func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
+  /// Shows up to `limit` rows of a captured table, in an order of the store's own.
+  /// - Parameters:
+  ///   - cursor: what the call before returned; empty at the beginning.
+  ///   - see: a row's key, and the digest of the values that would be sent.
+  /// - Returns: where to go on, or nil at the end.
+  func survey(stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void)
+    throws(EdgeStoreError) -> [Value]?
+  /// What rows of a captured table are, all at one moment.
+  func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding]
+  /// Puts rows into the outbox as if they had changed; one that is gone goes as a delete, but for a fact, which is left out.
+  func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError)
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

@@ -19,6 +19,9 @@ package enum Topic: Hashable, Sendable {
   /// Everything that Drover says and hears.
   package static let everything = "drover/v1/#"
 
+  /// The answers of all machines.
+  package static let replyFilter = "\(prefix)+/reply/+"
+
   package static func confirmFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/confirm" }
   package static func commandFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/command/+" }
 

@@ -46,6 +46,8 @@ package final class EdgeRelay: SessionHandler {
   /// What is still to be said once on this connection.
   private var announcements: [OutboundMessage] = []
   private var announced: [PublishToken: String] = [:]
+  /// Questions from the cloud about what the tables hold.
+  private var checks: CheckResponder
   private var settleAt: ContinuousClock.Instant?
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
@@ -81,6 +83,7 @@ package final class EdgeRelay: SessionHandler {
   ) throws {
     self.machine = machine
     self.store = store
+    checks = CheckResponder(machine: machine)
     self.limits = limits
     self.software = software
     self.user = user
@@ -133,6 +136,7 @@ package final class EdgeRelay: SessionHandler {
     isChecked = false
     clockOffset = nil
     announced = [:]
+    checks.disconnected()
     relay.disconnected()
   }
 
@@ -152,6 +156,12 @@ package final class EdgeRelay: SessionHandler {
         // It may have lain in the broker since an epoch that is over anyway.
         guard message.payload.elementsEqual(store.epoch.text.utf8) else { continue }
         epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
+      case .command(_, name: "check"):
+        do throws(WireError) {
+          checks.ask(try CheckRequest(document: message.payload))
+        } catch {
+          logger.warning("read \(message.topic): \(error)")
+        }
       case .command(_, let name): logger.warning("command \(name): this version of the agent does not know it")
       default: continue
       }
@@ -233,6 +243,7 @@ package final class EdgeRelay: SessionHandler {
       logger.warning("announce on \(topic): \(advice(on: reason, topic: topic))")
       return
     }
+    if checks.acknowledged(token) { return }
     guard let publication = relay.acknowledged(token, reason: reason, now: clock.now) else { return }
     guard reason != .success else {
       sizes[publication.stream]?.accepted()
@@ -382,10 +393,11 @@ package final class EdgeRelay: SessionHandler {
       }
       announcements.removeFirst()
     }
+    if checks.isBusy, try checks.turn(store, publisher) { relay.news() }
     // A few reads a turn, so that PUBACKs and confirmations are heard in between.
     for _ in 0..<4 {
       switch nextStep() {
-      case .wait(let duration): return min(duration ?? .seconds(1), .seconds(1))
+      case .wait(let duration): return checks.isBusy ? .zero : min(duration ?? .seconds(1), .seconds(1))
       case .backfill:
         relay.didBackfill(hasMore: try store.backfill(limit: limits.relay.readEvents))
       case .read(let request):

@@ -94,6 +94,22 @@ final class Statement {
     }
   }
 
+  /// Adds a value to a digest without copying it.
+  func digest(_ column: Int32, into digest: inout Digest) {
+    switch sqlite3_column_type(handle, column) {
+    case SQLITE_INTEGER: digest.combine(sqlite3_column_int64(handle, column))
+    case SQLITE_FLOAT: digest.combine(sqlite3_column_double(handle, column))
+    case SQLITE_TEXT:
+      let start = UnsafeRawPointer(sqlite3_column_text(handle, column))
+      digest.combine(text: UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column))))
+    case SQLITE_BLOB:
+      let start = sqlite3_column_blob(handle, column)
+      digest.combine(
+        blob: UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column))))
+    default: digest.combineNull()
+    }
+  }
+
   private func bytes(_ start: UnsafeRawPointer?, _ column: Int32) -> ArraySlice<UInt8> {
     // The length is asked for after the pointer: https://www.sqlite.org/c3ref/column_blob.html
     ArraySlice(

@@ -123,7 +123,7 @@ extension MachineStatus {
 }
 
 extension JSONDocument.Members {
-  fileprivate func requireVersion1() throws(WireError) {
+  func requireVersion1() throws(WireError) {
     guard try integer("v") == 1 else { throw WireError("\"v\" is not 1") }
   }
 }

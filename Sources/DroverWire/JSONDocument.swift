@@ -155,6 +155,30 @@ package final class JSONDocument {
       return text(value)
     }
 
+    package var isNull: Bool { value == nil }
+
+    package func integer() throws(WireError) -> Int64 {
+      guard json_object_get_type(value) == json_type_int else {
+        throw WireError("\"\(name)\" holds something else than integers")
+      }
+      return try exact(value, name)
+    }
+
+    package func bool() throws(WireError) -> Bool {
+      guard json_object_get_type(value) == json_type_boolean else {
+        throw WireError("\"\(name)\" holds something else than true or false")
+      }
+      return json_object_get_boolean(value) != 0
+    }
+
+    /// The elements of an array of exactly so many.
+    package func elements(_ count: Int) throws(WireError) -> [Element] {
+      guard json_object_get_type(value) == json_type_array, json_object_array_length(value) == count else {
+        throw WireError("\"\(name)\" holds something else than arrays of \(count)")
+      }
+      return (0..<count).map { Element(value: json_object_array_get_idx(value, $0), owner: owner, name: name) }
+    }
+
     /// An array of exactly two integers.
     package func pair() throws(WireError) -> (Int64, Int64) {
       guard json_object_get_type(value) == json_type_array, json_object_array_length(value) == 2 else {

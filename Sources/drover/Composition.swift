@@ -94,11 +94,15 @@ final class FatalEnd: Sendable {
 }
 
 /// Runs a session until SIGTERM or SIGINT, which drain it; a second signal ends the process at once.
-func serve(_ session: MosquittoSession, handler: sending any SessionHandler, logger: Logger) async throws {
+/// - Parameter others: what runs beside it, and ends with it.
+func serve(
+  _ session: MosquittoSession, handler: sending any SessionHandler, others: [any Service] = [], logger: Logger
+) async throws {
   let service = SessionService(session: session, handler: handler)
   let group = ServiceGroup(
     configuration: .init(
-      services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+      services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)]
+        + others.map { .init(service: $0) },
       gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger)))
   try await group.run()
 }

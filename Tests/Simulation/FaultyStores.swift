@@ -86,6 +86,23 @@ final class FaultyEdgeStore: EdgeStore {
     return try writing { () throws(EdgeStoreError) in try store.bury(event) }
   }
 
+  func survey(
+    stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
+  ) throws(EdgeStoreError) -> [Value]? {
+    try mayFail()
+    return try store.survey(stream: stream, after: cursor, limit: limit, see)
+  }
+
+  func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] {
+    try mayFail()
+    return try store.standing(of: keys, stream: stream)
+  }
+
+  func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.enter(keys, stream: stream) }
+  }
+
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try mayFail()
     var settlement = settlement

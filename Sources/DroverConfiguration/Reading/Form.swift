@@ -99,6 +99,10 @@ extension Form where Value: CaseIterable & RawRepresentable<String> {
   }
 }
 
+extension Form where Value == Bool {
+  static var yesOrNo: Form { Form("true or false") { $0 == "true" ? true : $0 == "false" ? false : nil } }
+}
+
 extension Form where Value == MachineID {
   static var machine: Form { named("a machine's name") { text throws(InvalidName) in try MachineID(text) } }
 }

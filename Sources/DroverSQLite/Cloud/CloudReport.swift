@@ -15,6 +15,17 @@ package struct CloudReport: Sendable {
     package var lag: Int64
     /// When the newest event was committed here, microseconds since 1970.
     package var appliedAt: Int64
+    /// The last comparison with the source.
+    package var check: Check?
+  }
+
+  package struct Check: Sendable {
+    /// Microseconds since 1970.
+    package var at: Int64
+    /// Rows that differed at its end.
+    package var drift: Int
+    /// Why it could not be made.
+    package var failure: String?
   }
 
   package struct Machine: Sendable {
@@ -73,8 +84,17 @@ package struct CloudReport: Sendable {
       let appliedAt: Int64 = row["applied_at"]
       return Stream(
         name: name, rows: rows, applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
-        lag: max(0, appliedAt - (row["version"] as Int64)), appliedAt: appliedAt)
+        lag: max(0, appliedAt - (row["version"] as Int64)), appliedAt: appliedAt,
+        check: try check(of: name, machine: machine, database))
     }
+  }
+
+  private static func check(of stream: String, machine: String, _ database: Database) throws -> Check? {
+    guard try database.tableExists("drover_check") else { return nil }
+    return try Row.fetchOne(
+      database, sql: "SELECT checked_at, drift, failure FROM drover_check WHERE machine_id = ? AND stream = ?",
+      arguments: [machine, stream]
+    ).map { Check(at: $0["checked_at"], drift: $0["drift"], failure: $0["failure"]) }
   }
 
   /// The machine is the first column of every sink table's key.

@@ -134,6 +134,26 @@ enum CloudTables {
           CREATE INDEX drover_dead_letter_replayed ON drover_dead_letter (topic, bytes) WHERE replayed_at IS NOT NULL;
           """)
     }
+    migrator.registerMigration("3 comparisons") { database in
+      try database.execute(
+        sql: """
+          -- What the last comparison of a machine's stream with its source found.
+          CREATE TABLE drover_check (
+            machine_id    TEXT NOT NULL,
+            stream        TEXT NOT NULL,
+            checked_at    INTEGER NOT NULL,
+            rows_at_edge  INTEGER NOT NULL,
+            rows_in_cloud INTEGER NOT NULL,
+            -- Rows that still differ, and rows that differed and were sent again.
+            drift         INTEGER NOT NULL,
+            repaired      INTEGER NOT NULL,
+            in_flight     INTEGER NOT NULL,
+            -- Why it could not be finished.
+            failure       TEXT,
+            PRIMARY KEY (machine_id, stream)
+          ) WITHOUT ROWID;
+          """)
+    }
     return migrator
   }
 }

@@ -184,23 +184,7 @@ private struct Transaction: CloudTransaction {
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema? {
     let key = SQLiteCloudStore.SchemaKey(machine: machine, stream: stream, id: id)
     if let schema = store.cache.schemas[key] { return schema }
-    guard
-      let kindName = try String.fetchOne(
-        database, sql: "SELECT kind FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
-        arguments: [machine.text, stream.text, id.text]),
-      let kind = Kind(rawValue: kindName)
-    else { return nil }
-    let rows = try Row.fetchAll(
-      database,
-      sql: """
-        SELECT position, name, declared_type, key_position FROM drover_schema_column
-         WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
-        """,
-      arguments: [machine.text, stream.text, id.text])
-    let parts = rows.compactMap { row in (row["key_position"] as Int?).map { ($0, row["position"] as Int) } }
-    let schema = try StreamSchema(
-      kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
-      key: parts.sorted { $0.0 < $1.0 }.map(\.1))
+    guard let schema = try StreamSchema.read(id, machine: machine, stream: stream, database) else { return nil }
     store.cache.schemas[key] = schema
     return schema
   }
@@ -535,5 +519,30 @@ private struct Transaction: CloudTransaction {
   func setSession(_ name: String) throws {
     try database.execute(
       sql: "INSERT OR REPLACE INTO drover_meta (name, value) VALUES ('session', ?)", arguments: [name])
+  }
+}
+
+extension StreamSchema {
+  /// The schema that a machine's stream was described with, or nil.
+  static func read(
+    _ id: SchemaID, machine: MachineID, stream: StreamName, _ database: Database
+  ) throws -> StreamSchema? {
+    guard
+      let kindName = try String.fetchOne(
+        database, sql: "SELECT kind FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
+        arguments: [machine.text, stream.text, id.text]),
+      let kind = Kind(rawValue: kindName)
+    else { return nil }
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT position, name, declared_type, key_position FROM drover_schema_column
+         WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
+        """,
+      arguments: [machine.text, stream.text, id.text])
+    let parts = rows.compactMap { row in (row["key_position"] as Int?).map { ($0, row["position"] as Int) } }
+    return try StreamSchema(
+      kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
+      key: parts.sorted { $0.0 < $1.0 }.map(\.1))
   }
 }

@@ -50,7 +50,10 @@ struct CloudCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
     consumer.beat = { lock.beat("consumer") }
-    try await serve(session, handler: consumer, logger: logger)
+    let checks = configuration.check.map {
+      RegularCheck(configuration: configuration, check: $0, path: path, logger: logger)
+    }
+    try await serve(session, handler: consumer, others: checks.map { [$0] } ?? [], logger: logger)
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
   }

@@ -123,6 +123,7 @@ struct StatusCommand: AsyncParsableCommand {
                   ("applied", .integer(Int64(stream.applied))), ("superseded", .integer(Int64(stream.superseded))),
                   ("refused", .integer(Int64(stream.refused))), ("lag_seconds", .real(seconds(stream.lag))),
                   ("last_applied_seconds", .real(seconds(now - stream.appliedAt))),
+                  ("check", stream.check.map { check($0, now: now) } ?? .null),
                 ])
               })
           ),
@@ -143,14 +144,16 @@ struct StatusCommand: AsyncParsableCommand {
     print("consumer     \(worker(consumer, path) as String)")
     if let letters = report?.deadLetters { print("dead letters \(letters.text)") }
     var table = TextTable(
-      columns: ["machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters"],
+      columns: [
+        "machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters", "compared",
+      ],
       numeric: [2, 3, 5, 6, 7, 8])
     for machine in machines {
       let state = machine.isOnline.map { $0 ? "online" : "offline" } ?? "-"
       let clock = machine.clockOffset.map { ($0 < 0 ? "-" : "+") + age(abs($0)) } ?? "-"
       if machine.streams.isEmpty {
         table.add([
-          machine.name, state, age(now - machine.lastHeard), clock, "-", "0", "-", "0", "\(machine.deadLetters)",
+          machine.name, state, age(now - machine.lastHeard), clock, "-", "0", "-", "0", "\(machine.deadLetters)", "-",
         ])
       }
       for (index, stream) in machine.streams.enumerated() {
@@ -158,11 +161,24 @@ struct StatusCommand: AsyncParsableCommand {
           index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "",
           index == 0 ? clock : "", stream.name,
           "\(stream.rows)", age(stream.lag), "\(stream.superseded)", "\(stream.refused)",
+          stream.check.map { check($0, now: now) } ?? "-",
         ])
       }
     }
     print(table.text)
     return consumer != nil
+  }
+
+  private func check(_ check: CloudReport.Check, now: Int64) -> JSON {
+    .object([
+      ("seconds_ago", .real(seconds(now - check.at))), ("drift", .integer(Int64(check.drift))),
+      ("failure", check.failure.map { .string($0) } ?? .null),
+    ])
+  }
+
+  private func check(_ check: CloudReport.Check, now: Int64) -> String {
+    let result = check.failure.map { "not compared: \($0)" } ?? (check.drift == 0 ? "equal" : "\(check.drift) differ")
+    return "\(result), \(age(now - check.at)) ago"
   }
 
   private func seconds(_ microseconds: Int64) -> Double { Double(max(0, microseconds)) / 1_000_000 }

@@ -1,0 +1,183 @@
+// Compares a machine's stream with its source, and has sent again what differs. First the fingerprints of a table's parts; then, in the
+// parts that differ, the digests of rows; then each row that differs, exactly. What is merely on its way is no drift.
+
+package import DroverCore
+package import DroverWire
+
+/// The way to the machines: a question over `command/check`, its answer over `reply/<id>`.
+package protocol MachineQuestions {
+  /// - Parameter take: called with each message of the answer, in their order.
+  /// - Throws: `CheckFailure` when there is no answer.
+  func ask(
+    _ question: CheckQuestion, of stream: ReplicatedStream, _ take: (CheckAnswer) throws -> Void
+  ) async throws
+}
+
+/// Why a stream could not be compared.
+package struct CheckFailure: Error, CustomStringConvertible, Sendable {
+  package let description: String
+  package init(_ description: String) { self.description = description }
+}
+
+package typealias CheckQuestion = CheckRequest.Question
+package typealias CheckAnswer = CheckReply.Content
+
+package struct DriftCheck {
+  /// Rows that are looked at exactly in one question.
+  private static let rowsPerQuestion = 200
+  /// How often a row that was on its way is looked at again, and how long before the first time; the pause doubles.
+  private static let attempts = 8
+  private static let firstPause = Duration.milliseconds(200)
+
+  private let replica: any Replica
+  private let machines: any MachineQuestions
+  private let pause: (Duration) async throws -> Void
+
+  package init(
+    replica: any Replica, machines: any MachineQuestions,
+    pause: @escaping (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
+  ) {
+    self.replica = replica
+    self.machines = machines
+    self.pause = pause
+  }
+
+  /// - Throws: `CheckFailure` when the machine does not answer, or an error of the replica's.
+  package func run(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
+    var finding = DriftFinding()
+    var rows = 0
+    try replica.survey(stream) { _, _ in rows += 1 }
+    let bits = Parts.bits(rows: rows)
+    let differing = try await differingParts(stream, bits: bits, &finding)
+    guard !differing.isEmpty else { return finding }
+    var suspects = try await differingRows(stream, bits: bits, parts: differing)
+    var drifting = try await settled(stream, &suspects)
+    finding.inFlight = suspects.count
+    for row in drifting { finding.count(row, kind: stream.schema.kind) }
+    drifting.removeAll { $0.isConflict(stream.schema.kind) }
+    guard isRepairing, !drifting.isEmpty else { return finding }
+    var again = drifting.map(\.id)
+    for ids in again.pieces(of: Self.rowsPerQuestion) { try await sendAgain(ids, stream) }
+    let left = try await settled(stream, &again)
+    finding.repaired = drifting.count - left.count - again.count
+    return finding
+  }
+
+  // MARK: Narrowing down
+
+  private func differingParts(
+    _ stream: ReplicatedStream, bits: Int, _ finding: inout DriftFinding
+  ) async throws -> Set<Int> {
+    var atEdge: Parts?
+    try await machines.ask(.parts(bits: bits), of: stream) { answer in
+      guard case .parts(let parts) = answer, parts.bits == bits else { throw CheckFailure.unexpected }
+      atEdge = parts
+    }
+    guard let atEdge else { throw CheckFailure.unexpected }
+    var inCloud = Parts(bits: bits)
+    try replica.survey(stream) { key, digest in
+      inCloud.add(id: Digest.of(localID: LocalIDCodec.text(key: key, schema: stream.schema)), row: digest)
+    }
+    finding.rowsAtEdge = atEdge.rows
+    finding.rowsInCloud = inCloud.rows
+    return inCloud.differing(from: atEdge)
+  }
+
+  /// The local IDs of rows that seem to differ.
+  private func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>) async throws -> [String] {
+    var inCloud: [String: UInt64] = [:]
+    try replica.survey(stream) { key, digest in
+      let id = LocalIDCodec.text(key: key, schema: stream.schema)
+      if parts.contains(Parts.part(of: Digest.of(localID: id), bits: bits)) { inCloud[id] = digest }
+    }
+    var suspects: [String] = []
+    try await machines.ask(.rows(bits: bits, parts: parts.sorted()), of: stream) { answer in
+      guard case .rows(let rows) = answer else { throw CheckFailure.unexpected }
+      for row in rows where inCloud.removeValue(forKey: row.id) != row.digest { suspects.append(row.id) }
+    }
+    return suspects + inCloud.keys.sorted()
+  }
+
+  // MARK: Looking exactly
+
+  /// One row that differs although nothing of it is on its way.
+  fileprivate struct Drifting {
+    var id: String
+    var isAtEdge: Bool
+    var isInCloud: Bool
+
+    func isConflict(_ kind: Kind) -> Bool { kind == .payload && isAtEdge && isInCloud }
+  }
+
+  /// Looks at rows until each is either equal, or differs with nothing of it on its way.
+  /// - Parameter suspects: left in it are those that have not come to rest.
+  private func settled(_ stream: ReplicatedStream, _ suspects: inout [String]) async throws -> [Drifting] {
+    var drifting: [Drifting] = []
+    var wait = Self.firstPause
+    for attempt in 0..<Self.attempts where !suspects.isEmpty {
+      if attempt > 0 {
+        try await pause(wait)
+        wait *= 2
+      }
+      var moving: [String] = []
+      for ids in suspects.pieces(of: Self.rowsPerQuestion) { try await look(ids, stream, &drifting, &moving) }
+      suspects = moving
+    }
+    return drifting
+  }
+
+  /// A row of the cloud's that is the same before the question and after its answer, while the edge holds nothing unconfirmed of it, has
+  /// seen every event of its row: so a difference is drift.
+  private func look(
+    _ ids: [String], _ stream: ReplicatedStream, _ drifting: inout [Drifting], _ moving: inout [String]
+  ) async throws {
+    let keys = try ids.map { try LocalIDCodec.key($0, schema: stream.schema) }
+    let before = try replica.rows(stream, keys: keys)
+    var standings: [RowStanding] = []
+    try await machines.ask(.standing(ids), of: stream) { answer in
+      guard case .standing(let list) = answer, list.map(\.id) == ids else { throw CheckFailure.unexpected }
+      standings = list.map(\.standing)
+    }
+    let after = try replica.rows(stream, keys: keys)
+    for (index, id) in ids.enumerated() {
+      let (atEdge, inCloud) = (standings[index], after[index])
+      if atEdge.isWaiting || before[index] != inCloud {
+        moving.append(id)
+      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil {
+        // A fact that the edge no longer has is none too many in the cloud.
+        drifting.append(Drifting(id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil))
+      }
+    }
+  }
+
+  private func sendAgain(_ ids: [String], _ stream: ReplicatedStream) async throws {
+    try await machines.ask(.sendAgain(ids), of: stream) { answer in
+      guard case .entered = answer else { throw CheckFailure.unexpected }
+    }
+  }
+}
+
+extension CheckFailure {
+  fileprivate static let unexpected = CheckFailure(
+    "the answer is not one to the question; is the agent of another version?")
+}
+
+extension DriftFinding {
+  fileprivate mutating func count(_ row: DriftCheck.Drifting, kind: Kind) {
+    if row.isConflict(kind) {
+      conflicts += 1
+    } else if !row.isInCloud {
+      missing += 1
+    } else if !row.isAtEdge {
+      extra += 1
+    } else {
+      different += 1
+    }
+  }
+}
+
+extension Array {
+  fileprivate func pieces(of size: Int) -> [[Element]] {
+    stride(from: 0, to: count, by: size).map { Array(self[$0..<Swift.min($0 + size, count)]) }
+  }
+}

@@ -1,0 +1,68 @@
+// The seam through which the replica is compared with its sources, beside the consumer and on a connection of its own. DroverSQLite
+// implements it.
+
+/// One row of a sink table as a comparison sees it.
+package struct ReplicaRow: Equatable, Sendable {
+  /// The digest of the source's columns.
+  package var digest: UInt64
+  /// The epoch's number and the version that the row came with; whatever is applied changes them.
+  package var epoch: Int64
+  package var version: Int64
+
+  package init(digest: UInt64, epoch: Int64, version: Int64) {
+    self.digest = digest
+    self.epoch = epoch
+    self.version = version
+  }
+}
+
+/// A machine's stream that has a table on both sides.
+package struct ReplicatedStream: Equatable, Sendable {
+  package var machine: MachineID
+  package var stream: StreamName
+  /// The one that the machine described last.
+  package var schema: StreamSchema
+  /// Whether the machine is connected, as far as the store has heard.
+  package var isOnline: Bool
+
+  package init(machine: MachineID, stream: StreamName, schema: StreamSchema, isOnline: Bool) {
+    self.machine = machine
+    self.stream = stream
+    self.schema = schema
+    self.isOnline = isOnline
+  }
+}
+
+/// What a check found; also the last result that `drover status` shows.
+package struct DriftFinding: Equatable, Sendable {
+  package var rowsAtEdge = 0
+  package var rowsInCloud = 0
+  /// Rows that the cloud lacks, has too many, or has with other values.
+  package var missing = 0
+  package var extra = 0
+  package var different = 0
+  /// Rows that changed while they were looked at: no drift.
+  package var inFlight = 0
+  /// Of the rows that differ: those that are equal now because they were sent again.
+  package var repaired = 0
+  /// Facts with other values in the cloud: they are never overwritten.
+  package var conflicts = 0
+
+  package init() {}
+
+  /// How many rows still differ.
+  package var drift: Int { missing + extra + different + conflicts - repaired }
+}
+
+package protocol Replica: AnyObject {
+  /// Every stream that can be compared.
+  func streams() throws -> [ReplicatedStream]
+  /// Shows every row of a machine's stream, as of one moment.
+  /// - Parameter see: the key's values, and the digest of the row.
+  func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws
+  /// The rows with these keys, in their order; nil where there is none.
+  func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?]
+  /// Keeps the result for `drover status`.
+  /// - Parameter failure: why the check could not be made or finished.
+  func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws
+}

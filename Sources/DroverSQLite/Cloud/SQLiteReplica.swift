@@ -1,0 +1,105 @@
+// The replica as a comparison reads it: beside the consumer, on a connection of its own, which holds up nobody in WAL mode.
+
+package import DroverCore
+import GRDB
+
+package final class SQLiteReplica: Replica {
+  private let queue: DatabaseQueue
+  private let now: () -> Int64
+
+  /// - Throws: `CloudStoreError`.
+  package init(path: String, now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws {
+    self.now = now
+    var configuration = Configuration()
+    configuration.busyMode = .timeout(10)
+    configuration.label = "drover replica"
+    do {
+      queue = try DatabaseQueue(path: path, configuration: configuration)
+      try CloudTables.migrator.migrate(queue)
+    } catch let error as DatabaseError {
+      throw CloudStoreError(description: "open \(path): \(error.explanation)")
+    }
+  }
+
+  package func streams() throws -> [ReplicatedStream] {
+    try queue.read { database in
+      let rows = try Row.fetchAll(
+        database,
+        sql: """
+          SELECT schema.machine_id, schema.stream, schema.schema_id, max(schema.described), machine.online
+            FROM drover_schema AS schema
+            JOIN drover_sink AS sink ON sink.stream = schema.stream AND sink.form = 'table'
+            JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+           GROUP BY schema.machine_id, schema.stream ORDER BY schema.machine_id, schema.stream
+          """)
+      return try rows.compactMap { row in
+        let machine = try MachineID(row["machine_id"])
+        let stream = try StreamName(row["stream"])
+        let schema = try StreamSchema.read(
+          SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
+        return schema.map {
+          ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: row["online"] == 1)
+        }
+      }
+    }
+  }
+
+  package func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {
+    try queue.read { database in
+      let schema = stream.schema
+      let statement = try Statement(
+        database,
+        "SELECT \(columns(schema)) FROM \(quoted(stream.stream.text)) WHERE \(schema.machineColumn) = ?1")
+      statement.bind(stream.machine.text, at: 1)
+      while try statement.step() {
+        try see(schema.key.map { statement.value(Int32($0)) }, digest(statement, schema))
+      }
+    }
+  }
+
+  package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
+    try queue.read { database in
+      let schema = stream.schema
+      let isKey = schema.key.enumerated().map { "\(quoted(schema.columns[$1].name)) IS ?\($0 + 2)" }
+      let statement = try Statement(
+        database,
+        """
+        SELECT \(columns(schema)), drover_epoch, drover_version FROM \(quoted(stream.stream.text))
+         WHERE \(schema.machineColumn) = ?1 AND \(isKey.joined(separator: " AND "))
+        """)
+      statement.bind(stream.machine.text, at: 1)
+      let count = Int32(schema.columns.count)
+      return try keys.map { key in
+        for (index, value) in key.enumerated() { statement.bind(value, at: Int32(index + 2)) }
+        defer { statement.reset() }
+        guard try statement.step() else { return nil }
+        return ReplicaRow(
+          digest: digest(statement, schema), epoch: statement.integer(count), version: statement.integer(count + 1))
+      }
+    }
+  }
+
+  package func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {
+    try queue.write { database in
+      try database.execute(
+        sql: """
+          INSERT OR REPLACE INTO drover_check (machine_id, stream, checked_at, rows_at_edge, rows_in_cloud, drift, repaired, in_flight, failure)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          stream.machine.text, stream.stream.text, now(), finding.rowsAtEdge, finding.rowsInCloud, finding.drift,
+          finding.repaired, finding.inFlight, failure,
+        ])
+    }
+  }
+
+  private func columns(_ schema: StreamSchema) -> String {
+    schema.columns.map { quoted($0.name) }.joined(separator: ", ")
+  }
+
+  private func digest(_ statement: Statement, _ schema: StreamSchema) -> UInt64 {
+    var digest = Digest()
+    for index in schema.columns.indices { statement.digest(Int32(index), into: &digest) }
+    return digest.state
+  }
+}

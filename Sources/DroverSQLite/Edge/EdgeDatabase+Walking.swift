@@ -1,0 +1,213 @@
+// Walking through a captured table in pieces: to bring rows that were there before Drover, to compare all of them with the cloud's, to
+// send some again. Between two pieces the app goes on; no lock is held.
+
+package import DroverCore
+import GRDB
+
+extension EdgeDatabase {
+  // MARK: Backfill
+
+  package func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
+    try access { database in
+      try database.inTransaction(.immediate) {
+        try checkSchema(database)
+        guard
+          let number = try Int.fetchOne(
+            database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
+        else { return .commit }
+        if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) {
+          return .commit
+        }
+        try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [number])
+        try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [number])
+        return .commit
+      }
+      hasBackfill =
+        try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+      return hasBackfill
+    }
+  }
+
+  /// Enters the next rows in the table's own order. False at the table's end.
+  private func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
+    var cursor: [Value] = []
+    let parts = try prepared("SELECT value FROM drover_backfill WHERE stream = ? ORDER BY part", database)
+    parts.bind(Int64(stream), at: 1)
+    while try parts.step() { cursor.append(parts.value(0)) }
+    parts.reset()
+
+    let order = table.walkingOrder.count
+    let rows = try walk(table, reading: table.keyExpressions, after: cursor, limit: limit, database)
+    defer { rows.reset() }
+    var entrance = try Entrance(self, table, stream: stream, database)
+    var count = 0
+    while try rows.step() {
+      count += 1
+      cursor = (0..<order).map { rows.value(Int32($0)) }
+      try entrance.enter(table.schema.key.indices.map { rows.value(Int32(order + $0)) })
+    }
+    guard count > 0 else { return false }
+    let remember = try prepared(
+      "INSERT OR REPLACE INTO drover_backfill (stream, part, value) VALUES (?, ?, ?)", database)
+    for (part, value) in cursor.enumerated() {
+      remember.bind(Int64(stream), at: 1)
+      remember.bind(Int64(part), at: 2)
+      remember.bind(value, at: 3)
+      try remember.run()
+    }
+    return true
+  }
+
+  // MARK: Comparing
+
+  package func survey(
+    stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
+  ) throws(EdgeStoreError) -> [Value]? {
+    try access { database in
+      guard let table = tables[stream] else {
+        throw EdgeStoreError.failed("compare: the table is not there")
+      }
+      var last: [Value]?
+      try database.inTransaction(.deferred) {
+        try checkSchema(database)
+        let order = table.walkingOrder.count
+        let rows = try walk(table, reading: table.expressions, after: cursor, limit: limit, database)
+        defer { rows.reset() }
+        var count = 0
+        while try rows.step() {
+          count += 1
+          var digest = Digest()
+          for index in table.schema.columns.indices {
+            // In the cloud a row is there because it was synced, so the flag says so there.
+            if index == table.syncedIndex {
+              digest.combine(.integer(1))
+            } else {
+              rows.digest(Int32(order + index), into: &digest)
+            }
+          }
+          see(table.schema.key.map { rows.value(Int32(order + $0)) }, digest.state)
+          if count == limit { last = (0..<order).map { rows.value(Int32($0)) } }
+        }
+        return .commit
+      }
+      return last
+    }
+  }
+
+  package func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] {
+    try access { database in
+      guard let table = tables[stream] else {
+        throw EdgeStoreError.failed("compare: the table is not there")
+      }
+      var standings: [RowStanding] = []
+      try database.inTransaction(.deferred) {
+        try checkSchema(database)
+        let columns = table.schema.key.indices.map(Bookkeeping.keyColumn)
+        let waiting = try prepared(
+          """
+          SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL
+             AND seq > (SELECT confirmed_through FROM drover_stream WHERE number = \(stream))
+             AND \(columns.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")) LIMIT 1
+          """, database)
+        for key in keys {
+          let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
+          var digest: UInt64?
+          if case .row(let values) = try row(of: entry, table, database) { digest = Digest.of(values) }
+          for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
+          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step()))
+          waiting.reset()
+        }
+        return .commit
+      }
+      return standings
+    }
+  }
+
+  package func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) {
+    try access { database in
+      try database.inTransaction(.immediate) {
+        try checkSchema(database)
+        guard let table = tables[stream] else {
+          throw EdgeStoreError.failed("send again: the table is not there")
+        }
+        var entrance = try Entrance(self, table, stream: stream, database)
+        for key in keys {
+          if table.schema.kind == .payload {
+            let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
+            guard try row(of: entry, table, database) != .none else { continue }
+          }
+          try entrance.enter(key)
+        }
+        return .commit
+      }
+    }
+  }
+
+  // MARK: Pieces
+
+  /// The next rows of a table: first the columns that it is walked by, then what is to be read.
+  private func walk(
+    _ table: CapturedTable, reading expressions: [String], after cursor: [Value], limit: Int, _ database: Database
+  ) throws -> Statement {
+    let order = table.walkingOrder
+    let list = order.joined(separator: ", ")
+    let beyond =
+      cursor.isEmpty ? "" : "WHERE (\(list)) > (\(order.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))"
+    let rows = try prepared(
+      """
+      SELECT \((order + expressions).joined(separator: ", ")) FROM \(quoted(table.name)) \(beyond)
+       ORDER BY \(list) LIMIT \(limit)
+      """, database)
+    for (index, value) in cursor.enumerated() { rows.bind(value, at: Int32(index + 1)) }
+    return rows
+  }
+}
+
+extension CapturedTable {
+  /// Any rowid table can be walked by its rowid, also where its key holds NULL.
+  fileprivate var walkingOrder: [String] { rowidName.map { [$0] } ?? keyExpressions }
+}
+
+/// Enters rows into the outbox within one transaction. An older entry of a row is superseded, as by a trigger: it may be on its way with
+/// what the row was under another schema.
+private struct Entrance {
+  private let insert: Statement
+  private let supersede: Statement
+  private var seq: Int64
+  private var version: Int64
+
+  init(_ edge: EdgeDatabase, _ table: CapturedTable, stream: Int, _ database: Database) throws {
+    let next = try edge.prepared("SELECT seq, version FROM drover_next", database)
+    defer { next.reset() }
+    guard try next.step() else {
+      throw EdgeStoreError.failed("enter rows: drover_clock is empty; detach and attach again")
+    }
+    (seq, version) = (next.integer(0), next.integer(1))
+    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    insert = try edge.prepared(
+      """
+      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
+      VALUES (?1, \(stream), 'put', ?2, \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", ")))
+      """, database)
+    supersede = try edge.prepared(
+      """
+      DELETE FROM drover_outbox WHERE seq < ?1 AND stream = \(stream) AND body IS NULL
+         AND \(keys.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND "))
+         AND seq NOT IN (SELECT seq FROM drover_kept)
+      """, database)
+  }
+
+  mutating func enter(_ key: [Value]) throws {
+    insert.bind(seq, at: 1)
+    insert.bind(version, at: 2)
+    supersede.bind(seq, at: 1)
+    for (index, value) in key.enumerated() {
+      insert.bind(value, at: Int32(index + 3))
+      supersede.bind(value, at: Int32(index + 2))
+    }
+    try insert.run()
+    try supersede.run()
+    seq += 1
+    version += 1
+  }
+}

@@ -1,0 +1,219 @@
+// What goes over `command/check` and `reply/<id>` when a stream is compared with its source. docs/protocol.md shows each.
+
+package import DroverCore
+
+/// What an agent is asked about one stream.
+package struct CheckRequest: Equatable, Sendable {
+  package enum Question: Equatable, Sendable {
+    /// The fingerprints of the table's 2^`bits` parts.
+    case parts(bits: Int)
+    /// The digest of every row in these parts.
+    case rows(bits: Int, parts: [Int])
+    /// What these rows are now.
+    case standing([String])
+    /// Send these rows again.
+    case sendAgain([String])
+  }
+
+  /// Names the reply's topic.
+  package var id: String
+  package var stream: StreamName
+  /// Under which schema the asker compares; digests under another one would all differ.
+  package var schema: SchemaID
+  package var question: Question
+
+  package init(id: String, stream: StreamName, schema: SchemaID, question: Question) {
+    self.id = id
+    self.stream = stream
+    self.schema = schema
+    self.question = question
+  }
+}
+
+/// The answer, or a part of one.
+package struct CheckReply: Equatable, Sendable {
+  package enum Content: Equatable, Sendable {
+    case parts(Parts)
+    /// Local IDs with their digests.
+    case rows([Row])
+    case standing([Standing])
+    /// So many rows are in the outbox.
+    case entered(Int)
+    /// Why there is no answer.
+    case failure(String)
+  }
+
+  package struct Row: Equatable, Sendable {
+    package var id: String
+    package var digest: UInt64
+
+    package init(id: String, digest: UInt64) {
+      self.id = id
+      self.digest = digest
+    }
+  }
+
+  package struct Standing: Equatable, Sendable {
+    package var id: String
+    package var standing: RowStanding
+
+    package init(id: String, standing: RowStanding) {
+      self.id = id
+      self.standing = standing
+    }
+  }
+
+  package var content: Content
+  /// Counts from 0.
+  package var number: Int
+  /// Another message of the same answer follows.
+  package var hasMore: Bool
+
+  package init(_ content: Content, number: Int = 0, hasMore: Bool = false) {
+    self.content = content
+    self.number = number
+    self.hasMore = hasMore
+  }
+}
+
+extension CheckRequest {
+  package var document: [UInt8] {
+    var members: [(String, JSON)] = [
+      ("v", 1), ("id", .string(id)), ("stream", .string(stream.text)), ("schema", .string(schema.text)),
+    ]
+    switch question {
+    case .parts(let bits): members += [("ask", "parts"), ("bits", .integer(Int64(bits)))]
+    case .rows(let bits, let parts):
+      members += [
+        ("ask", "rows"), ("bits", .integer(Int64(bits))), ("parts", .array(parts.map { .integer(Int64($0)) })),
+      ]
+    case .standing(let ids): members += [("ask", "standing"), ("ids", .array(ids.map { .string($0) }))]
+    case .sendAgain(let ids): members += [("ask", "send_again"), ("ids", .array(ids.map { .string($0) }))]
+    }
+    return Array(JSON.object(members).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let members = try JSONDocument(parsing: document).members
+    try members.requireVersion1()
+    func bits() throws(WireError) -> Int {
+      let bits = Int(try members.integer("bits"))
+      guard (0...Parts.mostBits).contains(bits) else { throw WireError("\"bits\" is not from 0 to \(Parts.mostBits)") }
+      return bits
+    }
+    func ids() throws(WireError) -> [String] {
+      var ids: [String] = []
+      for element in try members.array("ids") { ids.append(try element.string()) }
+      return ids
+    }
+    let question: Question
+    switch try members.string("ask") {
+    case "parts": question = .parts(bits: try bits())
+    case "rows":
+      var parts: [Int] = []
+      for element in try members.array("parts") { parts.append(Int(try element.integer())) }
+      question = .rows(bits: try bits(), parts: parts)
+    case "standing": question = .standing(try ids())
+    case "send_again": question = .sendAgain(try ids())
+    default: throw WireError("\"ask\" is parts, rows, standing or send_again")
+    }
+    let name = try members.string("stream")
+    let id = try members.string("id")
+    guard (1...64).contains(id.utf8.count),
+      id.utf8.allSatisfy({ (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) })
+    else { throw WireError("\"id\" is not 1 to 64 lower-case letters and digits") }
+    do {
+      self.init(
+        id: id, stream: try StreamName(name), schema: SchemaID(text: try members.string("schema")), question: question)
+    } catch let error as WireError {
+      throw error
+    } catch let error as InvalidName {
+      throw WireError(error.message)
+    } catch {
+      throw WireError("\(error)")
+    }
+  }
+}
+
+extension CheckReply {
+  package var document: [UInt8] {
+    var members: [(String, JSON)] = [("v", 1), ("number", .integer(Int64(number))), ("more", .bool(hasMore))]
+    switch content {
+    case .parts(let parts):
+      members += [
+        ("bits", .integer(Int64(parts.bits))),
+        (
+          "parts",
+          .array(
+            parts.fingerprints.sorted { $0.key < $1.key }.map { part, fingerprint in
+              .array([.integer(Int64(part)), .integer(Int64(fingerprint.rows)), .string(hexadecimal(fingerprint.sum))])
+            })
+        ),
+      ]
+    case .rows(let rows):
+      members.append(("rows", .array(rows.map { .array([.string($0.id), .string(hexadecimal($0.digest))]) })))
+    case .standing(let standings):
+      members.append(
+        (
+          "standing",
+          .array(
+            standings.map {
+              .array([
+                .string($0.id), $0.standing.digest.map { .string(hexadecimal($0)) } ?? .null,
+                .bool($0.standing.isWaiting),
+              ])
+            })
+        ))
+    case .entered(let count): members.append(("entered", .integer(Int64(count))))
+    case .failure(let reason): members.append(("error", .string(reason)))
+    }
+    return Array(JSON.object(members).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let members = try JSONDocument(parsing: document).members
+    try members.requireVersion1()
+    let content: Content
+    if members.has("error") {
+      content = .failure(try members.string("error"))
+    } else if members.has("entered") {
+      content = .entered(Int(try members.integer("entered")))
+    } else if members.has("standing") {
+      var standings: [Standing] = []
+      for element in try members.array("standing") {
+        let parts = try element.elements(3)
+        standings.append(
+          Standing(
+            id: try parts[0].string(),
+            standing: RowStanding(
+              digest: parts[1].isNull ? nil : try digest(parts[1]), isWaiting: try parts[2].bool())))
+      }
+      content = .standing(standings)
+    } else if members.has("rows") {
+      var rows: [Row] = []
+      for element in try members.array("rows") {
+        let parts = try element.elements(2)
+        rows.append(Row(id: try parts[0].string(), digest: try digest(parts[1])))
+      }
+      content = .rows(rows)
+    } else {
+      var fingerprints: [Int: Fingerprint] = [:]
+      for element in try members.array("parts") {
+        let parts = try element.elements(3)
+        fingerprints[Int(try parts[0].integer())] = Fingerprint(
+          rows: Int(try parts[1].integer()), sum: try digest(parts[2]))
+      }
+      content = .parts(Parts(bits: Int(try members.integer("bits")), fingerprints: fingerprints))
+    }
+    self.init(content, number: Int(try members.integer("number")), hasMore: try members.bool("more"))
+  }
+}
+
+private func hexadecimal(_ digest: UInt64) -> String { String(digest, radix: 16) }
+
+private func digest(_ element: JSONDocument.Element) throws(WireError) -> UInt64 {
+  guard let digest = UInt64(try element.string(), radix: 16) else {
+    throw WireError("a digest is not 1 to 16 hexadecimal digits")
+  }
+  return digest
+}

@@ -1,0 +1,171 @@
+// Questions to machines over a connection of their own: the command line's, or the consumer's for its regular comparisons.
+
+import DroverCloud
+import DroverConfiguration
+import DroverCore
+import DroverMQTT
+import DroverWire
+import Foundation
+import Synchronization
+
+final class MachineChannel: MachineQuestions, Sendable {
+  /// How long the next message of an answer may take: the agent may be walking through a large table.
+  private static let patience = Duration.seconds(60)
+
+  private let session: MosquittoSession
+  private let remarks = Remarks()
+  private let broker: String
+  private let state = Mutex(State())
+
+  fileprivate struct State {
+    var outgoing: [(id: String, message: OutboundMessage)] = []
+    var waiting: [String: Waiting] = [:]
+    var isStopped = false
+  }
+
+  fileprivate struct Waiting {
+    var answers: AsyncThrowingStream<CheckReply, any Error>.Continuation
+    var deadline: ContinuousClock.Instant
+  }
+
+  /// - Parameter name: makes the client ID differ from those of the consumer and other askers.
+  init(_ connection: BrokerConnection, name: String) {
+    broker = "\(connection.broker)"
+    var options = MQTTOptions(connection)
+    options.clientID = "\(options.clientID)-\(name)-\(getpid())"
+    options.sessionExpiry = .zero
+    options.drainTimeout = .seconds(1)
+    options.subscriptions = [Subscription(filter: Topic.replyFilter)]
+    session = MosquittoSession(options: options, logger: remarks.logger)
+  }
+
+  /// Runs the connection until `stop`.
+  func run() async { await session.run(handler: ChannelHandler(self)) }
+
+  func stop() {
+    state.withLock { state in
+      state.isStopped = true
+      for waiting in state.waiting.values { waiting.answers.finish(throwing: CancellationError()) }
+      state.waiting = [:]
+    }
+    session.stop()
+  }
+
+  func ask(
+    _ question: CheckQuestion, of stream: ReplicatedStream, _ take: (CheckAnswer) throws -> Void
+  ) async throws {
+    let id = Epoch(random: .random(in: .min ... .max)).text
+    let request = CheckRequest(id: id, stream: stream.stream, schema: stream.schema.id, question: question)
+    let (answers, continuation) = AsyncThrowingStream.makeStream(of: CheckReply.self)
+    let message = OutboundMessage(
+      topic: Topic.command(stream.machine, name: "check").text, payload: request.document,
+      contentType: "application/json")
+    try state.withLock { state in
+      guard !state.isStopped else { throw CancellationError() }
+      state.waiting[id] = Waiting(answers: continuation, deadline: .now.advanced(by: Self.patience))
+      state.outgoing.append((id, message))
+    }
+    session.wake()
+    var expected = 0
+    for try await reply in answers {
+      guard reply.number == expected else {
+        finish(id, throwing: CheckFailure("a part of the answer is missing; check again"))
+        continue
+      }
+      if case .failure(let reason) = reply.content { throw CheckFailure(reason) }
+      try take(reply.content)
+      expected += 1
+    }
+  }
+
+  fileprivate func finish(_ id: String, throwing error: (any Error)? = nil) {
+    state.withLock { $0.waiting.removeValue(forKey: id) }?.answers.finish(throwing: error)
+  }
+
+  fileprivate func takeOutgoing() -> [(id: String, message: OutboundMessage)] {
+    state.withLock { state in
+      defer { state.outgoing = [] }
+      return state.outgoing
+    }
+  }
+
+  fileprivate func heard(_ reply: CheckReply, id: String) {
+    state.withLock { state in
+      guard let waiting = state.waiting[id] else { return }
+      waiting.answers.yield(reply)
+      if reply.hasMore {
+        state.waiting[id]!.deadline = .now.advanced(by: Self.patience)
+      } else {
+        waiting.answers.finish()
+        state.waiting[id] = nil
+      }
+    }
+  }
+
+  /// Gives up on machines that say nothing.
+  fileprivate func giveUp(now: ContinuousClock.Instant, isConnected: Bool) {
+    let late = state.withLock { $0.waiting.filter { $0.value.deadline <= now }.map(\.key) }
+    for id in late {
+      finish(
+        id,
+        throwing: CheckFailure(
+          isConnected
+            ? "the machine has not answered within \(Self.patience.components.seconds) s"
+            : remarks.last ?? "\(broker) does not answer"))
+    }
+  }
+}
+
+private final class ChannelHandler: SessionHandler {
+  private let channel: MachineChannel
+  private var publisher: (any Publisher)?
+  private var asked: [PublishToken: String] = [:]
+
+  init(_ channel: MachineChannel) { self.channel = channel }
+
+  func sessionOpened(_ info: SessionInfo, publisher: any Publisher) { self.publisher = publisher }
+
+  func received(_ messages: [InboundMessage]) {
+    for message in messages {
+      guard case .reply(_, let id)? = try? Topic(parsing: message.topic) else { continue }
+      do throws(WireError) {
+        channel.heard(try CheckReply(document: message.payload), id: id)
+      } catch {
+        channel.finish(id, throwing: CheckFailure("read the answer: \(error)"))
+      }
+    }
+  }
+
+  func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
+    guard let id = asked.removeValue(forKey: token), reason != .success else { return }
+    channel.finish(
+      id,
+      throwing: CheckFailure(
+        reason == .noMatchingSubscribers
+          ? "its agent is not connected to the broker" : "the broker answered \(reason) to the question"))
+  }
+
+  func sessionClosed(reason: String) {
+    publisher = nil
+    for id in asked.values {
+      channel.finish(id, throwing: CheckFailure("the connection to the broker broke; check again"))
+    }
+    asked = [:]
+  }
+
+  func turn(now: ContinuousClock.Instant) -> Duration {
+    channel.giveUp(now: now, isConnected: publisher != nil)
+    guard let publisher else { return .milliseconds(200) }
+    for (id, message) in channel.takeOutgoing() {
+      do throws(PublishError) {
+        asked[try publisher.publish(message)] = id
+      } catch {
+        channel.finish(id, throwing: CheckFailure("send the question: \(error)"))
+      }
+    }
+    return .seconds(1)
+  }
+
+  func isDrained() -> Bool { true }
+  func sessionWillClose(publisher: any Publisher) {}
+}

@@ -1,0 +1,58 @@
+// The consumer's own comparisons, at the interval that the configuration sets.
+
+import DroverCloud
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import Logging
+import ServiceLifecycle
+
+struct RegularCheck: Service {
+  let configuration: CloudConfiguration
+  let check: CloudConfiguration.Check
+  /// Of the SQLite store.
+  let path: String
+  let logger: Logger
+
+  func run() async throws {
+    let channel = MachineChannel(configuration.connection, name: "check")
+    async let connection: Void = channel.run()
+    await withGracefulShutdownHandler {
+      while !Task.isShuttingDownGracefully {
+        do {
+          try await cancelWhenGracefulShutdown { try await Task.sleep(for: check.every) }
+          await compare(channel)
+        } catch {
+          break
+        }
+      }
+    } onGracefulShutdown: {
+      channel.stop()
+    }
+    channel.stop()
+    await connection
+  }
+
+  private func compare(_ channel: MachineChannel) async {
+    do {
+      let replica = try SQLiteReplica(path: path)
+      let streams = try replica.streams().filter(\.isOnline)
+      let results = await CheckRound(replica: replica, machines: channel, isRepairing: check.repairs).run(streams)
+      for result in results { report(result) }
+    } catch {
+      logger.warning("compare with the machines: \(error); tried again in \(check.every)")
+    }
+  }
+
+  private func report(_ result: CheckRound.Result) {
+    let subject = "compare \(result.stream.stream) of \(result.stream.machine)"
+    if let failure = result.failure { return logger.warning("\(subject): \(failure)") }
+    if result.finding.repaired > 0 {
+      logger.notice("\(subject): \(result.finding.repaired) rows differed and were sent again")
+    }
+    if result.finding.drift > 0 {
+      logger.warning(
+        "\(subject): \(result.finding.drift) rows differ; `drover check --repair` has them sent again")
+    }
+  }
+}
