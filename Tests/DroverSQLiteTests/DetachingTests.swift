@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import Foundation
 import GRDB
 import Testing
 
@@ -48,6 +49,19 @@ import Testing
     #expect(try EdgeDatabase.detach(path: app.path) == 0)
     #expect(try app.lines(Self.catalogue) == before)
     #expect(try EdgeReport.read(path: app.path) == nil)
+  }
+
+  @Test func `what an agent left half written when it was killed is taken up by the next, and by detach`() throws {
+    // Each note used to be written under a name of its own first, and every kill in between left one file more in the app's folder.
+    let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    let unfinished = app.path + "-drover.state.new"
+    try Data("3f9".utf8).write(to: URL(fileURLWithPath: unfinished))
+    _ = try app.attach(.table("t"))
+    #expect(!FileManager.default.fileExists(atPath: unfinished))
+    try Data("3f9".utf8).write(to: URL(fileURLWithPath: unfinished))
+    _ = try EdgeDatabase.detach(path: app.path)
+    let names = try FileManager.default.contentsOfDirectory(atPath: app.folder)
+    #expect(!names.contains { $0.contains("drover") })
   }
 
   @Test func `detaching a file that is not there makes none`() throws {
