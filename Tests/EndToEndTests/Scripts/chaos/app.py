@@ -185,13 +185,14 @@ def main():
     parser.add_argument("--pause", type=float, default=0.02, help="mean seconds between transactions")
     parser.add_argument("--keep-facts", action="store_true", help="delete no sales")
     parser.add_argument("--prepare", metavar="JOURNAL", help="make the database in this journal mode, and end")
+    parser.add_argument("--rows", type=int, default=100, help="transactions that --prepare makes (default 100)")
     arguments = parser.parse_args()
     # An app of its time waits for a lock, but not for ever: a write that fails after this is Drover's fault.
     connection = sqlite3.connect(arguments.database, timeout=20, isolation_level=None)
     app = App(connection, random.Random(arguments.seed), arguments.incarnation)
     if arguments.prepare:
         connection.execute(f"PRAGMA journal_mode = {arguments.prepare}")
-        app.prepare(100)
+        app.prepare(arguments.rows)
     else:
         app.run(arguments.pause, arguments.keep_facts)
     connection.close()

@@ -43,7 +43,7 @@ class Emission:
 
 
 class Machine:
-    def __init__(self, name, folder, drover, proxy, journal, seed, keepsFacts):
+    def __init__(self, name, folder, drover, proxy, journal, seed, keepsFacts, rows=100):
         self.name = name
         self.folder = folder
         self.drover = drover
@@ -68,7 +68,7 @@ class Machine:
                 f"machine: {name}\ndatabase: ./app.db\nbroker: mqtt://127.0.0.1:{proxy.port}\nkeep_alive: 5s\nstreams:{STREAMS}")
         self.agent = Process(f"agent of {name}", [drover, "edge", "--config", self.config], f"{folder}/edge.log")
         self.apps = [Process(f"app {number} of {name}", [], f"{folder}/app.log") for number in (1, 2)]
-        subprocess.run(self.app_arguments("--prepare", journal), check=True)
+        subprocess.run(self.app_arguments("--prepare", journal, "--rows", str(rows)), check=True)
 
     def app_arguments(self, *more):
         self.incarnations += 1
@@ -94,7 +94,7 @@ class Machine:
 
     # drover emit
 
-    def emit(self, count):
+    def emit(self, count, environment={}):
         lines, run = {}, len(self.emissions)
         path = f"{self.folder}/emit-{run}.jsonl"
         with open(path, "w") as file:
@@ -105,6 +105,7 @@ class Machine:
                 file.write(body + "\n")
         arguments = [self.drover, "emit", "--config", self.config, "--stream", "emitted", "--id-field", "token", path]
         process = Process(f"emit {run} of {self.name}", arguments, f"{self.folder}/emit-{run}.log")
+        process.environment = environment
         process.start()
         process.isWanted = False  # it ends by itself
         self.emissions.append(Emission(process, lines))

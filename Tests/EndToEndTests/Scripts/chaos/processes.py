@@ -27,6 +27,8 @@ class Process:
         self.name = name
         self.arguments = arguments
         self.log = log
+        #: Variables besides those of the driver.
+        self.environment = {}
         self.child = None
         #: It was started and nobody has told it to end.
         self.isWanted = False
@@ -35,7 +37,8 @@ class Process:
         with open(self.log, "ab") as log:
             # A session of its own: Ctrl-C reaches the driver only.
             self.child = subprocess.Popen(
-                self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent)
+                self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent,
+                env=os.environ | self.environment)
         self.isWanted = True
 
     @property
