@@ -79,7 +79,7 @@ package final class SQLiteCloudStore: CloudStore {
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description:
-          "open \(path): \(error.explanation); `store:` names a SQLite file in a folder that can be written to")
+          "open \(path): \(error.explanation)\(error.diskAdvice == nil ? "; `store:` names a SQLite file" : "")")
     }
   }
 
@@ -106,7 +106,7 @@ package final class SQLiteCloudStore: CloudStore {
       if error.saysDamaged {
         throw StoreDamaged(description: Damage.describe(error, path: queue.path, database: queue))
       }
-      throw CloudStoreError(description: "write to the store: \(error.explanation)")
+      throw CloudStoreError(description: "write to \(queue.path): \(error.explanation)")
     }
   }
 }

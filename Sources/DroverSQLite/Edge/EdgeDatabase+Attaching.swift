@@ -191,23 +191,31 @@ extension EdgeDatabase {
   package static func detach(path: String) throws -> Int {
     let queue = try open(path, create: false)
     defer { try? queue.close() }
-    defer { OutboxMemory.remove(database: path) }
-    return try queue.inDatabase { database in
-      var waiting = 0
-      try database.inTransaction(.immediate) {
-        if try database.tableExists("drover_outbox") {
-          waiting =
-            try Int.fetchOne(
-              database,
-              sql: """
-                SELECT count(*) FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
-                 WHERE entry.seq > stream.confirmed_through
-                """) ?? 0
-        }
-        for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
-        return .commit
-      }
+    do {
+      let waiting = try queue.inDatabase(removeEverything)
+      // Only now: while the outbox is there, an agent without its memory would begin a new epoch and send everything again.
+      OutboxMemory.remove(database: path)
       return waiting
+    } catch let error as DatabaseError {
+      throw EdgeStoreError.failed("detach \(path): \(error.explanation); then detach again")
     }
+  }
+
+  private static func removeEverything(_ database: Database) throws -> Int {
+    var waiting = 0
+    try database.inTransaction(.immediate) {
+      if try database.tableExists("drover_outbox") {
+        waiting =
+          try Int.fetchOne(
+            database,
+            sql: """
+              SELECT count(*) FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
+               WHERE entry.seq > stream.confirmed_through
+              """) ?? 0
+      }
+      for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
+      return .commit
+    }
+    return waiting
   }
 }

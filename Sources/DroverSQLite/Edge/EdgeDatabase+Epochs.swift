@@ -116,8 +116,15 @@ extension EdgeDatabase {
       try flush()
       let generation = try queue.inDatabase { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
       try OutboxMemory(epoch: epoch.text, generation: generation).write(database: path)
+      unnoted = nil
     } catch {
-      warn("note the outbox's generation beside \(path): \(error); a restored backup might not be noticed")
+      // It is tried again with every settlement, ten times a second at most: a full disk needs no flood of lines.
+      let reason = "\(error)"
+      guard reason != unnoted else { return }
+      unnoted = reason
+      warn(
+        "note the outbox's generation beside \(path): \(reason); it is tried again, and until then a restored backup might not be noticed"
+      )
     }
   }
 

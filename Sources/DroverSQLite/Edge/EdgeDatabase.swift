@@ -46,6 +46,8 @@ package final class EdgeDatabase: EdgeStore {
   private var durableSeq: Int64 = -1
   private var dataVersion: Int64 = -1
   private var isAtWork = false
+  /// Why the last note beside the database could not be written, so that it is said once.
+  var unnoted: String?
 
   /// Opens the database and attaches: makes Drover's tables and triggers where they are missing.
   /// - Parameters:
@@ -344,7 +346,7 @@ package final class EdgeDatabase: EdgeStore {
     } catch let error as DatabaseError where error.saysDamaged {
       throw .damaged(Damage.describe(error, path: path, database: queue))
     } catch let error as DatabaseError {
-      throw .failed(error.explanation)
+      throw .failed("\(path): \(error.explanation)")
     } catch {
       throw .failed("\(error)")
     }
@@ -352,6 +354,19 @@ package final class EdgeDatabase: EdgeStore {
 }
 
 extension DatabaseError {
-  /// The cause in SQLite's words with its code, without the values of any statement.
-  var explanation: String { "\(message ?? "unknown error") (SQLite code \(extendedResultCode.rawValue))" }
+  /// The cause in SQLite's words with its code, without the values of any statement, and what to do where it is the disk's.
+  var explanation: String {
+    let cause = "\(message ?? "unknown error") (SQLite code \(extendedResultCode.rawValue))"
+    return diskAdvice.map { "\(cause); \($0)" } ?? cause
+  }
+
+  /// nil when it is not the disk that refuses.
+  var diskAdvice: String? {
+    switch resultCode {
+    case .SQLITE_FULL: "make space on its disk"
+    case .SQLITE_IOERR: "its disk is full or fails: look at `df` and at the kernel's log (`dmesg`)"
+    case .SQLITE_CANTOPEN: "its folder has to be writable, with space and inodes left"
+    default: nil
+    }
+  }
 }
