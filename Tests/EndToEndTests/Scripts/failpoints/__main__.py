@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "chaos")]
 
+from disk import SmallDisk, whyNot  # noqa: E402
 from shim import DEATHS, ERRORS, compiled  # noqa: E402
 from trial import PROGRAMS, Trial  # noqa: E402
 
@@ -60,6 +61,11 @@ def tried(setting, series, number):
     return result
 
 
+def tried_on_small_disk(setting, series):
+    folder = f"{setting.folder}/{series}".replace(" ", "-")
+    return SmallDisk(setting, folder, series.program, series.journal).whole()
+
+
 class Loop:
     def __init__(self, setting, workers):
         self.setting = setting
@@ -80,6 +86,9 @@ class Loop:
         results += [future.result() for future in running]
         return results
 
+    def small_disks(self, series):
+        return [self.pool.submit(tried_on_small_disk, self.setting, series).result()]
+
     def spread(self, series, count, chance):
         """So many points at even distances, from an offset that is drawn."""
         calls = self.pool.submit(tried, self.setting, series, 0).result().calls
@@ -87,6 +96,13 @@ class Loop:
         offset = chance.randint(1, distance)
         numbers = range(offset, calls + 1, distance)
         return [future.result() for future in [self.pool.submit(tried, self.setting, series, number) for number in numbers]]
+
+
+def series_makes_sense(program, journal, kind):
+    """The consumer's database is its own, whatever the app's journal mode is; and only those two send what they flushed."""
+    if program == "consumer" and journal == "DELETE":
+        return False
+    return kind != "unflushed" or program in ("agent", "consumer")
 
 
 def tell(series, results, seconds):
@@ -114,8 +130,16 @@ def main():
     parser.add_argument("--only", type=int, help="this point alone, and keep its folder")
     parser.add_argument("--spread", type=int, metavar="COUNT", help="not all points, but about so many of each series")
     parser.add_argument("--seed", type=int, help="which ones those are; drawn and printed when it is not given")
+    parser.add_argument("--small-disk", action="store_true", help="instead: disks of 2 MB that are really full; needs root")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
+    if options.small_disk and not os.environ.get("FAILPOINTS_MAY_MOUNT"):
+        if reason := whyNot():
+            print(json.dumps({"skipped": reason}))
+            return 0
+        os.execvpe("unshare", ["unshare", "-m", sys.executable, *sys.argv], os.environ | {"FAILPOINTS_MAY_MOUNT": "1"})
+    if options.small_disk:
+        options.program, options.kind = ["agent", "consumer"], ["full"]
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
 
     folder = tempfile.mkdtemp(prefix="drover-failpoints.")
@@ -129,9 +153,11 @@ def main():
     for series in [
             Series(program, journal, kind) for program in options.program or PROGRAMS
             for kind in options.kind or DEATHS + ERRORS for journal in options.journal or ["WAL", "DELETE"]
-            if not (program == "consumer" and journal == "DELETE" and not options.journal)]:
+            if series_makes_sense(program, journal, kind)]:
         began = time.monotonic()
-        if options.only is not None:
+        if options.small_disk:
+            results = loop.small_disks(series)
+        elif options.only is not None:
             results = [tried(setting, series, options.only)]
             print(results[0])
         elif options.spread:

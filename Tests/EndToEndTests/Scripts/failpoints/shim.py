@@ -11,7 +11,7 @@ SOURCE = pathlib.Path(__file__).with_name("failpoint.c")
 #: The program dies.
 DEATHS = ("kill", "tear")
 #: A call fails.
-ERRORS = ("full", "broken")
+ERRORS = ("full", "broken", "unflushed")
 
 
 def compiled(folder):

@@ -54,18 +54,22 @@ class Trial:
         self.result = Result(number)
         self.chance = random.Random(number)
         self.filled = None
-        os.makedirs(f"{folder}/cloud")
+        for disk in ("edge", "cloud"):
+            os.makedirs(f"{folder}/{disk}", exist_ok=True)
         self.line = types.SimpleNamespace(target=None)
         self.broker = Broker(folder, setting.template, [self.line])
         self.broker.start()
         self.machine = Machine(
-            "M1", f"{folder}/edge", setting.drover, types.SimpleNamespace(port=self.line.target), journal, 7, False, rows=6)
+            "M1", f"{folder}/edge/M1", setting.drover, types.SimpleNamespace(port=self.line.target), journal, 7, False, rows=6)
         with open(f"{folder}/cloud/cloud.yaml", "w") as file:
             file.write(f"broker: mqtt://127.0.0.1:{self.line.target}\nstore: sqlite:./cloud.db\nkeep_alive: 5s\n")
         self.cloud = f"{folder}/cloud/cloud.db"
         self.consumer = Process(
-            "consumer", [setting.drover, "cloud", "--config", f"{folder}/cloud/cloud.yaml"], f"{folder}/cloud/cloud.log")
-        self.point = FailPoint(setting.library, f"{folder}/{'cloud' if program == 'consumer' else 'edge'}", kind, number)
+            "consumer", [setting.drover, "cloud", "--config", f"{folder}/cloud/cloud.yaml"], f"{folder}/cloud.log")
+        self.point = FailPoint(
+            setting.library, f"{folder}/cloud" if program == "consumer" else self.machine.folder, kind, number)
+        #: Facts that were committed while nothing could be flushed.
+        self.unflushed = set()
         self.connection = None
         self.wasAttached = False
 
@@ -84,6 +88,7 @@ class Trial:
         self.result.failures = len(self.point.failures)
         self.result.failure = self.point.failures[0] if self.point.failures else None
         self.result.calls = self.point.calls
+        self.result.said = self.word()
         return self.result
 
     @property
@@ -161,6 +166,7 @@ class Trial:
         agent = self.machine.agent
         self.end(agent)
         self.run_detach(self.point.environment)
+        isDetached = not self.machine.isAttached
         for line in faults(self.machine.database):
             self.violation(f"integrity_check after detach: {line}")
         if self.number % 2:
@@ -170,7 +176,8 @@ class Trial:
             self.write()
             self.await_(self.isConfirmed, "everything was confirmed after an interrupted detach")
             self.end(agent)
-            self.judge(wentBack=True)
+            # After a detach that failed the outbox is what it was, and its epoch goes on.
+            self.judge(wentBack=isDetached)
         self.close_app()
         self.point.make_space()
         process = self.run_detach({})
@@ -222,18 +229,35 @@ class Trial:
         failures = len(self.point.failures)
         if failures and self.filled is None:
             self.filled = time.monotonic()
-            if self.point.kind not in DEATHS:
+            if self.point.kind not in DEATHS and self.program != "detach":
+                before = self.facts_at_edge()
                 self.write()
+                self.unflushed = self.facts_at_edge() - before
         if failures and (failures >= FULL_CALLS or time.monotonic() - self.filled > FULL_SECONDS):
+            self.look_for_unflushed()
             self.point.make_space()
         for process in (self.machine.agent, self.consumer):
             if process.fell:
                 self.point.make_space()
+                self.unflushed = set()
                 self.note_end(process)
                 process.environment = {}
                 if self.number % 4 < 2:
                     self.write()
                 process.start()
+
+    def facts_at_edge(self):
+        with looking_into(self.machine.database, 20, "rw") as database:
+            return {row[0] for row in database.execute("SELECT token FROM ledger_fact")}
+
+    def look_for_unflushed(self):
+        """What the agent could not flush has no business in the cloud; asked once, before flushing works again."""
+        if self.point.kind == "unflushed" and self.program == "agent" and self.unflushed:
+            with contextlib.suppress(sqlite3.OperationalError), looking_into(self.cloud) as database:
+                arrived = {row[0] for row in database.execute("SELECT token FROM sale")} & self.unflushed
+                if arrived:
+                    self.violation(f"{len(arrived)} facts were sent before they were flushed: {sorted(arrived)[:3]}")
+        self.unflushed = set()
 
     def note_end(self, process):
         """It may have died by its fail point, or have given up with a reason; nothing else."""
@@ -286,11 +310,10 @@ class Trial:
         for name in os.listdir(self.machine.folder):
             if name.startswith("app.db") and name.removeprefix("app.db") not in BESIDE or name.startswith("."):
                 self.violation(f"{name} is left beside the database")
-        self.result.said = self.word()
 
     def word(self):
         """The first line in which the program says that something failed."""
-        log = {"agent": f"{self.machine.folder}/edge.log", "consumer": f"{self.folder}/cloud/cloud.log",
+        log = {"agent": self.machine.agent.log, "consumer": f"{self.folder}/cloud.log",
                "emit": f"{self.machine.folder}/emit-0.log"}.get(self.program, f"{self.machine.folder}/detach.log")
         with contextlib.suppress(FileNotFoundError), open(log) as file:
             for line in file:
