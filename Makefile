@@ -1,9 +1,9 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test chaos simulate format lint clean
+.PHONY: help demo test chaos failpoints simulate format lint clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECONDS=30, 0 until Ctrl-C; DEMO_CSV=file)
 	@scripts/demo
@@ -15,6 +15,10 @@ test: ## install what is missing, build, run all tests
 
 chaos: ## kill every process again and again while apps write, and compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge')
 	@scripts/chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+failpoints: ## every single change of the disk goes wrong once, with a verdict after each (FAILPOINTS='--program agent --kind full')
+	@scripts/failpoints $(FAILPOINTS)
+	@scripts/failpoints --small-disk
 
 simulate: ## many runs of the simulation, docs/simulation.md (SEEDS=100000, FIRST=1, OPTIONS="--fault drop=500")
 	swift build -c release --product drover-simulate

@@ -13,27 +13,16 @@ import pathlib
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from executable import drover  # noqa: E402
 from run import Run  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[4]
-
-
-def drover():
-    """The executable that DROVER names, or a fresh one."""
-    named = os.environ.get("DROVER")
-    if named:
-        return os.path.abspath(named)
-    build = ["swift", "build", "-c", "release", "--product", "drover", "--package-path", str(REPOSITORY)]
-    subprocess.run(build, check=True, stdout=sys.stderr)
-    folder = subprocess.run([*build, "--show-bin-path"], check=True, capture_output=True, text=True).stdout.strip()
-    return f"{folder}/drover"
 
 
 def line(report):

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the 1st, 2nd, 3rd … change of the disk go wrong, until a run survives; and looks each time that nothing is lost or there twice.
+"""Makes the 1st, 2nd, 3rd … change of the disk go wrong, until a run survives; each time nothing may be lost or there twice.
 
 As SQLite tests itself (https://www.sqlite.org/testing.html, anomaly testing). A trial is a fresh world: broker, consumer, agent, an
 app with a ledger of its own. failpoint.c is put before one of Drover's programs. The last line of the output is the report as JSON.
+Exit status 1 on any violation; then the folders of those trials stay.
 """
 
 import argparse
 import collections
-import concurrent.futures
-import dataclasses
 import json
 import os
 import pathlib
@@ -22,155 +21,84 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "chaos")]
 
-from disk import SmallDisk, whyNot  # noqa: E402
+from disk import reason_against, with_mounts  # noqa: E402
+from executable import REPOSITORY, drover  # noqa: E402
+from series import Loop, Series, Setting  # noqa: E402
 from shim import DEATHS, ERRORS, compiled  # noqa: E402
-from trial import PROGRAMS, Trial  # noqa: E402
-
-REPOSITORY = HERE.parents[3]
-#: Timing moves a few calls, so one run that survives is not yet the end.
-SURVIVALS = 3
+from trial import PROGRAMS  # noqa: E402
 
 
-@dataclasses.dataclass
-class Setting:
-    drover: str
-    library: str
-    template: str
-    folder: str
-    keep: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Series:
-    """One program, one kind of failure, and the journal mode of the app's database."""
-
-    program: str
-    journal: str
-    kind: str
-
-    def __str__(self):
-        return f"{self.program} {self.kind} {self.journal.lower()}"
-
-
-def tried(setting, series, number):
-    """One trial, in a process of its own."""
-    folder = f"{setting.folder}/{series}-{number}".replace(" ", "-")
-    result = Trial(setting, folder, series.program, series.journal, series.kind, number).whole()
-    if not result.violations and not setting.keep:
-        shutil.rmtree(folder)
-    return result
-
-
-def tried_on_small_disk(setting, series):
-    folder = f"{setting.folder}/{series}".replace(" ", "-")
-    return SmallDisk(setting, folder, series.program, series.journal).whole()
-
-
-class Loop:
-    def __init__(self, setting, workers):
-        self.setting = setting
-        self.pool = concurrent.futures.ProcessPoolExecutor(workers)
-        self.workers = workers
-
-    def whole(self, series, first):
-        """All points from the first one on, until runs survive."""
-        results, survivals, number, running = [], 0, first, set()
-        while survivals < SURVIVALS:
-            while len(running) < self.workers:
-                running.add(self.pool.submit(tried, self.setting, series, number))
-                number += 1
-            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
-                results.append(future.result())
-                survivals += results[-1].failure is None
-        results += [future.result() for future in running]
-        return results
-
-    def small_disks(self, series):
-        return [self.pool.submit(tried_on_small_disk, self.setting, series).result()]
-
-    def spread(self, series, count, chance):
-        """So many points at even distances, from an offset that is drawn."""
-        calls = self.pool.submit(tried, self.setting, series, 0).result().calls
-        distance = max(1, calls // count)
-        offset = chance.randint(1, distance)
-        numbers = range(offset, calls + 1, distance)
-        return [future.result() for future in [self.pool.submit(tried, self.setting, series, number) for number in numbers]]
-
-
-def series_makes_sense(program, journal, kind):
-    """The consumer's database is its own, whatever the app's journal mode is; and only those two send what they flushed."""
-    if program == "consumer" and journal == "DELETE":
-        return False
-    return kind != "unflushed" or program in ("agent", "consumer")
-
-
-def tell(series, results, seconds):
+def told(series, results, seconds):
+    """One line for a series, and one for each violation."""
     struck = [result for result in results if result.failure]
-    silent = collections.Counter(f"{result.failure[0]} {result.failure[1]}" for result in struck if not result.said)
+    violations = [(result, text) for result in sorted(results, key=lambda result: result.number) for text in result.violations]
+    for result, text in violations:
+        print(f"violation: {series} {result.number} {result.failure}: {text}")
     summary = {
         "series": str(series), "points": len(struck), "survived": len(results) - len(struck),
-        "ended": sum(result.ended is not None for result in struck), "violations": 0, "seconds": round(seconds)}
+        "ended": sum(result.ended is not None for result in struck), "violations": len(violations), "seconds": round(seconds)}
     if series.kind in ERRORS:
-        summary["silent"] = dict(silent)
-    for result in sorted(results, key=lambda result: result.number):
-        for violation in result.violations:
-            summary["violations"] += 1
-            print(f"violation: {series} {result.number} {result.failure}: {violation}")
+        # What SQLite keeps to itself, because it does it again at the next opportunity.
+        summary["silent"] = dict(collections.Counter(" ".join(result.failure) for result in struck if not result.said))
     print(f"failpoints: {summary}", flush=True)
     return summary
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(prog="failpoints", description=__doc__.splitlines()[0])
     parser.add_argument("--program", choices=PROGRAMS, action="append", help="only this one; may be given several times")
-    parser.add_argument("--kind", choices=DEATHS + ERRORS, action="append", help="only this kind of failure; may be given several times")
+    parser.add_argument("--kind", choices=DEATHS + ERRORS, action="append", help="only this one; may be given several times")
     parser.add_argument("--journal", choices=["WAL", "DELETE"], action="append", help="only this journal mode of the app's database")
-    parser.add_argument("--first", type=int, default=1, help="begin with this point (default 1)")
-    parser.add_argument("--only", type=int, help="this point alone, and keep its folder")
+    parser.add_argument("--only", type=int, metavar="POINT", help="this point alone, and keep its folder")
     parser.add_argument("--spread", type=int, metavar="COUNT", help="not all points, but about so many of each series")
-    parser.add_argument("--seed", type=int, help="which ones those are; drawn and printed when it is not given")
-    parser.add_argument("--small-disk", action="store_true", help="instead: disks of 2 MB that are really full; needs root")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--small-disk", action="store_true", help="instead: small disks that are really full; needs root")
+    parser.add_argument("--seed", type=int, help="what --spread begins with; drawn and printed when it is not given")
+    parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1), help="trials at a time; they mostly wait")
     options = parser.parse_args()
-    if options.small_disk and not os.environ.get("FAILPOINTS_MAY_MOUNT"):
-        if reason := whyNot():
-            print(json.dumps({"skipped": reason}))
-            return 0
-        os.execvpe("unshare", ["unshare", "-m", sys.executable, *sys.argv], os.environ | {"FAILPOINTS_MAY_MOUNT": "1"})
     if options.small_disk:
         options.program, options.kind = ["agent", "consumer"], ["full"]
-    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1_000_000)
+    return options
 
+
+def main():
+    options = arguments()
+    if options.small_disk:
+        if reason := reason_against():
+            print(json.dumps({"skipped": reason}))
+            return 0
+        with_mounts()
+    executable = drover()
     folder = tempfile.mkdtemp(prefix="drover-failpoints.")
-    setting = Setting(
-        os.path.abspath(os.environ["DROVER"]), compiled(folder), (REPOSITORY / "broker" / "loopback.conf").read_text(), folder,
-        options.only is not None)
-    loop = Loop(setting, options.workers)
-    chance = random.Random(seed)
-    print(f"failpoints: seed {seed}, folder {folder}", flush=True)
+    print(f"failpoints: seed {options.seed}, folder {folder}", flush=True)
+    template = (REPOSITORY / "broker" / "loopback.conf").read_text()
+    loop = Loop(Setting(executable, compiled(folder), template, folder, options.only is not None), options.workers)
+    chance = random.Random(options.seed)
     summaries = []
-    for series in [
+    for series in (
             Series(program, journal, kind) for program in options.program or PROGRAMS
-            for kind in options.kind or DEATHS + ERRORS for journal in options.journal or ["WAL", "DELETE"]
-            if series_makes_sense(program, journal, kind)]:
+            for kind in options.kind or DEATHS + ERRORS for journal in options.journal or ["WAL", "DELETE"]):
+        if not series.makesSense:
+            continue
         began = time.monotonic()
         if options.small_disk:
-            results = loop.small_disks(series)
+            results = loop.small_disk(series)
         elif options.only is not None:
-            results = [tried(setting, series, options.only)]
-            print(results[0])
+            results = loop.one(series, options.only)
         elif options.spread:
             results = loop.spread(series, options.spread, chance)
         else:
-            results = loop.whole(series, options.first)
-        summaries.append(tell(series, results, time.monotonic() - began))
+            results = loop.whole(series)
+        summaries.append(told(series, results, time.monotonic() - began))
+    loop.end()
     violations = sum(summary["violations"] for summary in summaries)
-    if not violations and options.only is None:
-        shutil.rmtree(folder)
-    else:
+    if violations or options.only is not None:
         print(f"failpoints: the databases and logs stay in {folder}", file=sys.stderr)
-    print(json.dumps({"seed": seed, "points": sum(summary["points"] for summary in summaries), "violations": violations}))
+    else:
+        shutil.rmtree(folder)
+    print(json.dumps(
+        {"seed": options.seed, "points": sum(summary["points"] for summary in summaries), "violations": violations, "skipped": None}))
     return 1 if violations else 0
 
 
