@@ -39,7 +39,7 @@ import Testing
     try await expectSound(["--spread", "1", "--kind", "full", "--kind", "broken"], points: 10)
   }
 
-  @Test func `what cannot be flushed is neither sent nor confirmed`() async throws {
+  @Test func `what cannot be flushed is not sent, and nothing of it is lost`() async throws {
     try await expectSound(["--spread", "2", "--kind", "unflushed"], points: 4)
   }
 
