@@ -30,7 +30,7 @@ import Testing
   @Test func `a program that dies before or in the middle of any change of the disk loses nothing and doubles nothing`()
     async throws
   {
-    try await expectSound(["--spread", "2", "--kind", "kill", "--kind", "tear"], points: 20)
+    try await expectSound(["--spread", "1", "--kind", "kill", "--kind", "tear"], points: 10)
   }
 
   @Test func `on a full or broken disk a program goes on or ends with a reason, and nothing is lost or doubled`()
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test func `what cannot be flushed is not sent, and nothing of it is lost`() async throws {
-    try await expectSound(["--spread", "2", "--kind", "unflushed"], points: 4)
+    try await expectSound(["--spread", "1", "--kind", "unflushed"], points: 2)
   }
 
   /// The same trial that the script makes before it begins: root alone is not enough in some containers.

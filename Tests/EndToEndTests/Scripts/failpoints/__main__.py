@@ -36,7 +36,7 @@ def told(series, results, seconds):
         print(f"violation: {series} {result.number} {result.failure}: {text}")
     summary = {
         "series": str(series), "points": len(struck), "survived": len(results) - len(struck),
-        "ended": sum(result.ended is not None for result in struck), "violations": len(violations), "seconds": round(seconds)}
+        "ended": sum(result.ended is not None for result in struck), "violations": len(violations), "after_s": round(seconds)}
     if series.kind in ERRORS:
         # What SQLite keeps to itself, because it does it again at the next opportunity.
         summary["silent"] = dict(collections.Counter(" ".join(result.failure) for result in struck if not result.said))
@@ -75,22 +75,19 @@ def main():
     template = (REPOSITORY / "broker" / "loopback.conf").read_text()
     loop = Loop(Setting(executable, compiled(folder), template, folder, options.only is not None), options.workers)
     chance = random.Random(options.seed)
-    summaries = []
-    for series in (
-            Series(program, journal, kind) for program in options.program or PROGRAMS
-            for kind in options.kind or DEATHS + ERRORS for journal in options.journal or ["WAL", "DELETE"]):
-        if not series.makesSense:
-            continue
-        began = time.monotonic()
-        if options.small_disk:
-            results = loop.small_disk(series)
-        elif options.only is not None:
-            results = loop.one(series, options.only)
-        elif options.spread:
-            results = loop.spread(series, options.spread, chance)
-        else:
-            results = loop.whole(series)
-        summaries.append(told(series, results, time.monotonic() - began))
+    all_series = [
+        series for program in options.program or PROGRAMS for kind in options.kind or DEATHS + ERRORS
+        for journal in options.journal or ["WAL", "DELETE"] if (series := Series(program, journal, kind)).makesSense]
+    if options.small_disk:
+        outcomes = loop.small_disk(all_series)
+    elif options.only is not None:
+        outcomes = loop.one(all_series, options.only)
+    elif options.spread:
+        outcomes = loop.spread(all_series, options.spread, chance)
+    else:
+        outcomes = loop.whole(all_series)
+    began = time.monotonic()
+    summaries = [told(series, results, time.monotonic() - began) for series, results in outcomes]
     loop.end()
     violations = sum(summary["violations"] for summary in summaries)
     if violations or options.only is not None:

@@ -58,7 +58,11 @@ class Loop:
         self.workers = workers
         self.pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=die_with_parent)
 
-    def whole(self, series):
+    def whole(self, all_series):
+        for series in all_series:
+            yield series, self.until_it_survives(series)
+
+    def until_it_survives(self, series):
         """The first point, the second one and so on, until runs survive."""
         results, survivals, number, running = [], 0, 1, set()
         while survivals < SURVIVALS:
@@ -71,18 +75,25 @@ class Loop:
                 survivals += results[-1].failure is None
         return results + [future.result() for future in running]
 
-    def spread(self, series, count, chance):
-        """So many points at even distances, from an offset that is drawn."""
-        calls = self.pool.submit(tried, self.setting, series, 0).result().calls or 1
-        distance = max(1, calls // count)
-        numbers = range(chance.randint(1, distance), calls + 1, distance)
-        return [future.result() for future in [self.pool.submit(tried, self.setting, series, number) for number in numbers]]
+    def spread(self, all_series, count, chance):
+        """For each series so many points at even distances, from an offset that is drawn; all series at once, for trials mostly wait."""
+        counting = [(series, self.pool.submit(tried, self.setting, series, 0)) for series in all_series]
+        running = []
+        for series, future in counting:
+            calls = future.result().calls or 1
+            distance = max(1, calls // count)
+            numbers = range(chance.randint(1, distance), calls + 1, distance)
+            running.append((series, [self.pool.submit(tried, self.setting, series, number) for number in numbers]))
+        for series, futures in running:
+            yield series, [future.result() for future in futures]
 
-    def one(self, series, number):
-        return [tried(self.setting, series, number)]
+    def one(self, all_series, number):
+        for series in all_series:
+            yield series, [tried(self.setting, series, number)]
 
     def end(self):
         self.pool.shutdown()
 
-    def small_disk(self, series):
-        return [self.pool.submit(tried_on_small_disk, self.setting, series).result()]
+    def small_disk(self, all_series):
+        for series in all_series:
+            yield series, [self.pool.submit(tried_on_small_disk, self.setting, series).result()]
