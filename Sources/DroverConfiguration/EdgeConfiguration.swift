@@ -15,6 +15,33 @@ package struct EdgeConfiguration: Equatable, Sendable {
     }
   }
 
+  /// How much that is confirmed stays in the outbox, for a cloud that loses it.
+  package struct Retention: Equatable, Sendable {
+    package let age: Duration
+    /// Of each stream.
+    package let bytes: Int
+
+    package init(age: Duration, bytes: Int) {
+      self.age = age
+      self.bytes = bytes
+    }
+  }
+
+  /// What the outbox may take.
+  package struct Outbox: Equatable, Sendable {
+    package let quota: OutboxQuota
+    package let retention: Retention
+
+    package init(quota: OutboxQuota, retention: Retention) {
+      self.quota = quota
+      self.retention = retention
+    }
+
+    package static let standard = Outbox(
+      quota: OutboxQuota(maxBytes: 1 << 30, minFreeBytes: 64 << 20, minFreeInodes: 1000),
+      retention: Retention(age: .seconds(86_400), bytes: 64 << 20))
+  }
+
   package let machine: MachineID
   /// The resolved path of the machine's SQLite database.
   package let database: String
@@ -24,13 +51,14 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let window: Limit
   /// What one MQTT message may carry.
   package let frame: Limit
+  package let outbox: Outbox
   /// At least one.
   package let streams: [StreamConfiguration]
 
   package init(
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
     window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
-    streams: [StreamConfiguration]
+    outbox: Outbox = .standard, streams: [StreamConfiguration]
   ) {
     self.machine = machine
     self.database = database
@@ -38,6 +66,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     self.logLevel = logLevel
     self.window = window
     self.frame = frame
+    self.outbox = outbox
     self.streams = streams
   }
 
@@ -67,12 +96,27 @@ extension EdgeConfiguration {
     let connection = BrokerConnection(reading: file, defaultClientID: "drover-edge-\(machine?.text ?? "")")
     let logLevel = LogLevel(reading: file)
     let (window, frame) = Self.limits(reading: file)
+    let outbox = Self.outbox(reading: file)
     let streams = StreamConfiguration.list(reading: file)
 
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      streams: streams)
+      outbox: outbox, streams: streams)
+  }
+
+  private static func outbox(reading file: Section) -> Outbox {
+    let keys = file.section("outbox")
+    let quota = OutboxQuota(
+      maxBytes: Int64(keys.optional("max_bytes", .size(1 << 20...1 << 44), default: 1 << 30)),
+      minFreeBytes: Int64(keys.optional("min_free_bytes", .size(0...1 << 44), default: 64 << 20)),
+      minFreeInodes: Int64(keys.optional("min_free_inodes", .integer(0...1_000_000_000), default: 1000)))
+    let retained = keys.section("retention")
+    return Outbox(
+      quota: quota,
+      retention: Retention(
+        age: retained.optional("age", .seconds(.zero ... .seconds(3650 * 86_400)), default: .seconds(86_400)),
+        bytes: retained.optional("bytes", .size(0...1 << 40), default: 64 << 20)))
   }
 
   /// `window` and `frame`. A window that does not hold one frame could never send it.

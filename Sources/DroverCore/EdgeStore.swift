@@ -146,6 +146,9 @@ package protocol EdgeStore: AnyObject {
   func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding]
   /// Puts rows into the outbox as if they had changed; one that is gone goes as a delete, but for a fact, which is left out.
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError)
+  /// Holds what the outbox takes, and what its disk has left, against the operator's limits; says what is reached, and closes and opens
+  /// the intake. What it costs does not grow with the outbox.
+  func watchSpace() throws(EdgeStoreError)
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

@@ -49,6 +49,7 @@ package final class EdgeRelay: SessionHandler {
   /// Questions from the cloud about what the tables hold.
   private var checks: CheckResponder
   private var settleAt: ContinuousClock.Instant?
+  private var spaceAt: ContinuousClock.Instant?
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -329,6 +330,7 @@ package final class EdgeRelay: SessionHandler {
       if let epochIsOver { try startEpoch(because: epochIsOver) }
       insistOnAnswer(now: now)
       try look(now: now)
+      try watchSpace(now: now)
       try bury()
       var wait = try work(now: now)
       try settle(now: clock.now)
@@ -377,6 +379,13 @@ package final class EdgeRelay: SessionHandler {
     } else if let delay = lookAgain {
       lookAgain = delay < .milliseconds(50) ? delay * 2 : nil
     }
+  }
+
+  /// Once a second: the app and others fill the disk without a word.
+  private func watchSpace(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    if let spaceAt, spaceAt > now { return }
+    try store.watchSpace()
+    spaceAt = now.advanced(by: .seconds(1))
   }
 
   private func work(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {

@@ -14,6 +14,9 @@ import Testing
       logLevel: .info,
       window: .init(events: 20_000, bytes: 16_777_216),
       frame: .init(events: 100, bytes: 65_536),
+      outbox: .init(
+        quota: OutboxQuota(maxBytes: 1_073_741_824, minFreeBytes: 67_108_864, minFreeInodes: 1000),
+        retention: .init(age: .seconds(86_400), bytes: 67_108_864)),
       streams: [
         StreamConfiguration(name: try StreamName("stock"), kind: .snapshot, table: .init(name: "stock"))
       ])
@@ -33,6 +36,7 @@ import Testing
       log_level: debug
       window: {events: 500, bytes: 1MiB}
       frame: {events: 50, bytes: 2kB}
+      outbox: {max_bytes: 2MiB, min_free_bytes: 0, min_free_inodes: 7, retention: {age: 2h, bytes: 3MB}}
       streams:
         - table: local_stock_snapshots
           kind: snapshot
@@ -56,6 +60,9 @@ import Testing
         logLevel: .debug,
         window: .init(events: 500, bytes: 1 << 20),
         frame: .init(events: 50, bytes: 2000),
+        outbox: .init(
+          quota: OutboxQuota(maxBytes: 2 << 20, minFreeBytes: 0, minFreeInodes: 7),
+          retention: .init(age: .seconds(7200), bytes: 3_000_000)),
         streams: [
           StreamConfiguration(
             name: try StreamName("stock"), kind: .snapshot,
@@ -101,7 +108,11 @@ import Testing
     #expect(problems(try edge(leastEdge + "client_id: ~")).first?.hasSuffix("found nothing") == true)
   }
 
-  @Test(arguments: ["window: {events: 0}", "frame: {events: 10001}", "frame: {bytes: 1023}", "frame: {bytes: 65MiB}"])
+  @Test(arguments: [
+    "window: {events: 0}", "frame: {events: 10001}", "frame: {bytes: 1023}", "frame: {bytes: 65MiB}",
+    "outbox: {max_bytes: 1023KiB}",
+    "outbox: {min_free_inodes: -1}", "outbox: {retention: {age: 1}}",
+  ])
   func `a bound that makes no sense is an error`(line: String) {
     let found = problems(try edge(leastEdge + line))
     #expect(found.count == 1)

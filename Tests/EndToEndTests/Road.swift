@@ -17,20 +17,24 @@ final class Road: Sendable {
 
   var edgeFile: String { folder.file("edge.yaml") }
   var cloudFile: String { folder.file("cloud.yaml") }
-  var app: String { folder.file("app.db") }
+  let app: String
   var cloud: String { folder.file("cloud.db") }
 
   /// - Parameters:
   ///   - streams: the list under `streams:` of the edge's configuration.
+  ///   - database: the app's database, where it is not in the folder.
   ///   - port: where the agent finds the broker, when that is not the broker itself.
-  init(broker: MosquittoBroker? = nil, streams: String, port: Int? = nil, edge: String = "", cloud: String = "") throws
-  {
+  init(
+    broker: MosquittoBroker? = nil, streams: String, port: Int? = nil, edge: String = "", cloud: String = "",
+    database: String? = nil
+  ) throws {
     self.broker = try broker ?? MosquittoBroker(isPersistent: true)
     folder = try TemporaryFolder()
+    app = database ?? folder.file("app.db")
     try folder.write(
       """
       machine: \(Self.machine)
-      database: ./app.db
+      database: \(app)
       broker: mqtt://127.0.0.1:\(port ?? self.broker.port)
       \(edge)
       streams:

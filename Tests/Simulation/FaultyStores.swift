@@ -103,6 +103,8 @@ final class FaultyEdgeStore: EdgeStore {
     try writing { () throws(EdgeStoreError) in try store.enter(keys, stream: stream) }
   }
 
+  func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
+
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try mayFail()
     var settlement = settlement

@@ -2,6 +2,7 @@
 // removed by `detach`. Only SQL that old SQLite libraries know stands in what the app's own connections run (no UPSERT,
 // no window functions), because the app may bring its own library.
 
+import DroverCore
 import GRDB
 
 enum Bookkeeping {
@@ -71,37 +72,84 @@ enum Bookkeeping {
       value,
       PRIMARY KEY (seq, field)
     ) WITHOUT ROWID;
+    """
 
-    -- The next seq and version. Neither is ever given twice: the newest entry of the outbox holds the highest of both, and what
-    -- forgets entries writes them into drover_clock first. julianday() counts milliseconds; versions are microseconds.
+  /// SQLite's wall clock, microseconds since 1970; julianday() counts milliseconds.
+  static let wallClock = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+
+  /// Views and triggers of Drover's own, in an order in which they can be made. Attaching makes those anew that are not so.
+  static func views(_ quota: OutboxQuota) -> [(type: String, name: String, sql: String)] {
+    [
+      ("view", "drover_next", next), ("view", "drover_intake", intake),
+      ("trigger", "drover_intake_insert", insert(quota)),
+    ]
+  }
+
+  /// The next seq and version. Neither is ever given twice: the newest entry of the outbox holds the highest of both, and what forgets
+  /// entries writes them into drover_clock first.
+  private static let next = """
     CREATE VIEW drover_next AS
       SELECT max(ifnull(newest.seq, 0), clock.seq) + 1 AS seq,
              max(max(ifnull(newest.version, 0), clock.version) + 1,
-                 CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000 + clock.offset_us) AS version
+                 \(wallClock) + clock.offset_us) AS version
         FROM drover_clock AS clock
-        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest;
+        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
+    """
 
+  private static let intake = """
     CREATE VIEW drover_intake AS
       SELECT stream.name AS stream, outbox.key AS local_id, outbox.body AS body
         FROM drover_outbox AS outbox JOIN drover_stream AS stream ON stream.number = outbox.stream
-       WHERE outbox.body IS NOT NULL AND outbox.seq > stream.confirmed_through;
-
-    CREATE TRIGGER drover_intake_insert INSTEAD OF INSERT ON drover_intake BEGIN
-      SELECT RAISE(ABORT, 'drover_intake: no such stream; name one that the edge configuration lists without a table')
-       WHERE NOT EXISTS (SELECT 1 FROM drover_stream WHERE name = NEW.stream AND table_name IS NULL);
-      SELECT RAISE(ABORT, 'drover_intake: body is not JSON text')
-       WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body)
-             -- json_valid() looks no further than a NUL.
-             OR instr(NEW.body, char(0));
-      INSERT INTO drover_outbox (seq, stream, op, version, key, body)
-        SELECT next.seq, stream.number, 'put', next.version,
-               ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
-                      printf('%012x', next.version / 1000) || lower(hex(randomblob(10)))),
-               CAST(NEW.body AS TEXT)
-          FROM drover_next AS next, drover_stream AS stream
-         WHERE stream.name = NEW.stream;
-    END;
+       WHERE outbox.body IS NOT NULL AND outbox.seq > stream.confirmed_through
     """
+
+  /// What an app is told at a limit. A trigger knows only what stood there when it was made, so the measure is the limit itself;
+  /// `drover emit` and `drover status` tell the present one.
+  private static func refusal(_ limit: OutboxLimit, _ quota: OutboxQuota) -> String {
+    let cause =
+      switch limit {
+      case .maxBytes: "the outbox takes outbox.max_bytes, \(byteText(quota.maxBytes ?? 0)), or more"
+      case .minFreeBytes:
+        "less than outbox.min_free_bytes, \(byteText(quota.minFreeBytes)), was free on its disk a moment ago"
+      case .minFreeInodes:
+        "fewer than outbox.min_free_inodes, \(quota.minFreeInodes), were free on its disk a moment ago"
+      }
+    return literal("\(refusalPrefix)the event is not taken: \(cause); \(limit.advice), and see drover status")
+  }
+
+  /// How a refusal for want of room begins, other than one for what the event is.
+  static let refusalPrefix = "drover: "
+
+  private static func insert(_ quota: OutboxQuota) -> String {
+    let isFresh = SpaceKeeper.isFresh
+    let isFull =
+      "ifnull(body_bytes + length(CAST(NEW.body AS BLOB)) + (entries + 1) * \(SpaceKeeper.bytesOfEntry) >= max_bytes, 0)"
+    return """
+      CREATE TRIGGER drover_intake_insert INSTEAD OF INSERT ON drover_intake BEGIN
+        SELECT RAISE(ABORT, \(refusal(.maxBytes, quota))) FROM drover_space WHERE is_full;
+        SELECT RAISE(ABORT, \(refusal(.minFreeBytes, quota))) FROM drover_space WHERE low_bytes AND \(isFresh);
+        SELECT RAISE(ABORT, \(refusal(.minFreeInodes, quota))) FROM drover_space WHERE low_inodes AND \(isFresh);
+        SELECT RAISE(ABORT, 'drover_intake: no such stream; name one that the edge configuration lists without a table')
+         WHERE NOT EXISTS (SELECT 1 FROM drover_stream WHERE name = NEW.stream AND table_name IS NULL);
+        SELECT RAISE(ABORT, 'drover_intake: body is not JSON text')
+         WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body)
+               -- json_valid() looks no further than a NUL.
+               OR instr(NEW.body, char(0));
+        INSERT INTO drover_outbox (seq, stream, op, version, key, body)
+          SELECT next.seq, stream.number, 'put', next.version,
+                 ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
+                        printf('%012x', next.version / 1000) || lower(hex(randomblob(10)))),
+                 CAST(NEW.body AS TEXT)
+            FROM drover_next AS next, drover_stream AS stream
+           WHERE stream.name = NEW.stream;
+        -- The event that reaches the limit is the last one.
+        UPDATE drover_space
+           SET body_bytes = body_bytes + length(CAST(NEW.body AS BLOB)) + \(SpaceKeeper.bytesOfEntry),
+               is_full = \(isFull), closings = closings + \(isFull),
+               closed_at = CASE WHEN \(isFull) THEN \(wallClock) ELSE closed_at END;
+      END
+      """
+  }
 
   /// In a query of sqlite_master: the triggers that CapturedTable makes, which are named after the stream's number and speak of the outbox.
   static let isCapture = "name GLOB 'drover_[0-9]*_*' AND sql LIKE '%drover_outbox%'"
@@ -120,7 +168,7 @@ enum Bookkeeping {
       sql: """
         SELECT type, name FROM sqlite_master
          WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
-                        'drover_kept', 'drover_dead_letter', 'drover_dead_field', 'drover_next', 'drover_intake', 'drover_intake_insert')
+                        'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_next', 'drover_intake', 'drover_intake_insert')
             OR type = 'trigger' AND \(isCapture)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name
         """

@@ -173,7 +173,7 @@ struct CapturedTable: Equatable {
       return [
         make("insert", "AFTER INSERT", [entry(stream, "put", "NEW")]),
         make("update", update, changed),
-        make("keep", "BEFORE DELETE", [keep(stream)]),
+        make("keep", "BEFORE DELETE", keep(stream)),
       ] + (slipsThrough ? [make("rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)", changed)] : [])
     }
     let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
@@ -247,15 +247,26 @@ struct CapturedTable: Equatable {
 
   /// A fact that is deleted before it was sent is kept for its entry. The unary plus takes each column's affinity away: without it
   /// SQLite gives all rows of the compound the affinity of the first, and the text '007' becomes the number 7.
-  private func keep(_ stream: Int) -> String {
+  private func keep(_ stream: Int) -> [String] {
     let values = zip(schema.columns, expressions)
       .map { "SELECT \(literal($0.name)) AS field, +OLD.\($1) AS value" }.joined(separator: " UNION ALL ")
-    return """
+    let waiting = """
+      SELECT seq FROM drover_outbox WHERE \(match(stream, "OLD"))
+                     AND seq NOT IN (SELECT seq FROM drover_kept)
+      """
+    return [
+      """
+      UPDATE drover_space
+           SET body_bytes = body_bytes + (SELECT count(*) FROM (\(waiting)))
+             * (SELECT sum(ifnull(length(CAST(kept.value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)) FROM (\(values)) AS kept)
+         WHERE EXISTS (\(waiting))
+      """,
+      """
       INSERT INTO drover_kept (seq, field, value)
           SELECT waiting.seq, kept.field, kept.value
-            FROM (SELECT seq FROM drover_outbox WHERE \(match(stream, "OLD"))
-                     AND seq NOT IN (SELECT seq FROM drover_kept)) AS waiting,
+            FROM (\(waiting)) AS waiting,
                  (\(values)) AS kept
-      """
+      """,
+    ]
   }
 }

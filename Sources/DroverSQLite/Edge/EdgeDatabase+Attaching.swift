@@ -33,6 +33,8 @@ extension EdgeDatabase {
             arguments: [Bookkeeping.format, epoch.text])
         }
         try checkFormat(database)
+        try SpaceKeeper.makeTable(database)
+        try putViews(database)
         attached = try attachStreams(database)
         try EdgeDeadLetters.makeTables(database)
         return .commit
@@ -49,6 +51,17 @@ extension EdgeDatabase {
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       hasBackfill =
         try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+    }
+  }
+
+  /// Makes views and triggers of Drover's own that are missing, or that another version or configuration has made.
+  private func putViews(_ database: Database) throws {
+    for view in Bookkeeping.views(quota) {
+      let present = try String.fetchOne(
+        database, sql: "SELECT sql FROM sqlite_master WHERE type = ? AND name = ?", arguments: [view.type, view.name])
+      guard present != view.sql else { continue }
+      try database.execute(sql: "DROP \(view.type.uppercased()) IF EXISTS \(view.name)")
+      try database.execute(sql: view.sql)
     }
   }
 

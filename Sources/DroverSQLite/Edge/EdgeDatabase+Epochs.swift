@@ -128,8 +128,10 @@ extension EdgeDatabase {
     }
   }
 
-  /// Lets go of retained events beyond the bounds, oldest first.
+  /// Lets go of retained events beyond the bounds, oldest first; all of them where the outbox has no room left for what is only retained.
+  /// Nothing that is not confirmed is ever among them.
   func prune(_ stream: Int, _ database: Database) throws {
+    let most = keeper.isScarce ? 0 : retention.bytes
     guard
       let row = try Row.fetchOne(
         database,
@@ -142,13 +144,22 @@ extension EdgeDatabase {
     let oldest = Int64(row["oldest"] as Double)
     var last: Int64 = 0
     let retained = try prepared(
-      "SELECT seq, version, ifnull(length(body), \(Retention.bytesOfDelete)) FROM drover_outbox WHERE seq <= ?1 AND stream = ?2 ORDER BY seq",
+      """
+      SELECT seq, version, ifnull(length(body), \(Retention.bytesOfDelete)), length(CAST(body AS BLOB))
+        FROM drover_outbox WHERE seq <= ?1 AND stream = ?2 ORDER BY seq
+      """,
       database)
     defer { retained.reset() }
     retained.bind(through, at: 1)
     retained.bind(Int64(stream), at: 2)
-    while try retained.step(), bytes > self.retention.bytes || retained.integer(1) < oldest {
+    var (bodyBytes, entries): (Int64, Int) = (0, 0)
+    while try retained.step(), bytes > most || retained.integer(1) < oldest {
       bytes -= Int(retained.integer(2))
+      if retained.value(3) == .null {
+        entries += 1
+      } else {
+        bodyBytes += retained.integer(3) + SpaceKeeper.bytesOfEntry
+      }
       last = retained.integer(0)
     }
     retained.reset()
@@ -157,6 +168,7 @@ extension EdgeDatabase {
     delete.bind(last, at: 1)
     delete.bind(Int64(stream), at: 2)
     try delete.run()
+    try SpaceKeeper.note(bodyBytes: -bodyBytes, entries: -entries, database)
     try database.execute(
       sql: "UPDATE drover_stream SET retained_bytes = ? WHERE number = ?", arguments: [max(0, bytes), stream])
   }

@@ -42,6 +42,8 @@ package final class EdgeDatabase: EdgeStore {
   var statements: [String: Statement] = [:]
   let path: String
   let retention: Retention
+  let quota: OutboxQuota
+  var keeper: SpaceKeeper
   private let durability: Durability
   private var durableSeq: Int64 = -1
   private var dataVersion: Int64 = -1
@@ -53,28 +55,34 @@ package final class EdgeDatabase: EdgeStore {
   /// - Parameters:
   ///   - path: the app's database. It has to exist where a stream is captured from a table, and is made where none is.
   ///   - retention: how much that is confirmed stays for a cloud that loses it.
+  ///   - quota: what the outbox may take.
   ///   - warn: told what an operator should know.
+  ///   - free: what is left on the filesystem of a path.
   /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
   package convenience init(
     path: String, declarations: [StreamDeclaration], retention: Retention = Retention(),
-    warn: @escaping (String) -> Void = { _ in }
+    quota: OutboxQuota = OutboxQuota(), warn: @escaping (String) -> Void = { _ in },
+    free: @escaping (String) -> FreeSpace? = FreeSpace.of
   ) throws {
-    try self.init(attaching: path, declarations: declarations, retention: retention, warn: warn)
+    try self.init(attaching: path, declarations, retention, quota, free, warn)
     try recall()
   }
 
   /// Attaches, for a program that is not the agent.
-  package static func prepare(path: String, declarations: [StreamDeclaration]) throws {
-    _ = try EdgeDatabase(attaching: path, declarations: declarations, retention: Retention(), warn: { _ in })
+  package static func prepare(path: String, declarations: [StreamDeclaration], quota: OutboxQuota) throws {
+    _ = try EdgeDatabase(attaching: path, declarations, Retention(), quota, FreeSpace.of, { _ in })
   }
 
   private init(
-    attaching path: String, declarations: [StreamDeclaration], retention: Retention, warn: @escaping (String) -> Void
+    attaching path: String, _ declarations: [StreamDeclaration], _ retention: Retention, _ quota: OutboxQuota,
+    _ free: @escaping (String) -> FreeSpace?, _ warn: @escaping (String) -> Void
   ) throws {
     self.path = path
     self.declarations = declarations
     self.retention = retention
+    self.quota = quota
     self.warn = warn
+    keeper = SpaceKeeper(path: path, quota: quota, free: free)
     queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })
     durability = try Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
@@ -227,7 +235,7 @@ package final class EdgeDatabase: EdgeStore {
       try statement.run()
       try prune(stream, database)
     }
-    try prepared("DELETE FROM drover_kept WHERE seq NOT IN (SELECT seq FROM drover_outbox)", database).run()
+    try SpaceKeeper.dropLooseRows(database)
   }
 
   /// Takes confirmed entries out of the outbox. What could not be brought again from a table stays for a while, as `synced`.
@@ -254,11 +262,12 @@ package final class EdgeDatabase: EdgeStore {
         sql: "UPDATE drover_stream SET retained_bytes = retained_bytes + ? WHERE number = ?",
         arguments: [kept * Retention.bytesOfDelete, stream])
     }
-    return try kept
-      + bind(
-        "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ? AND op <> 'delete'", interval, stream,
-        database
-      ).run()
+    let gone = try bind(
+      "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ? AND op <> 'delete'", interval, stream,
+      database
+    ).run()
+    if gone > 0 { try SpaceKeeper.note(bodyBytes: 0, entries: -gone, database) }
+    return kept + gone
   }
 
   /// A row that a REPLACE displaced was entered as one that might stay. It is gone: no table will bring it again, so its entry is

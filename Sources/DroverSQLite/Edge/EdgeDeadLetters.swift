@@ -185,6 +185,8 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
             INSERT INTO drover_kept (seq, field, value)
             SELECT (SELECT max(seq) FROM drover_outbox), field, value FROM drover_dead_field WHERE letter = ?
             """, arguments: [id])
+        let seq = try Int64.fetchOne(database, sql: "SELECT max(seq) FROM drover_outbox")!
+        try SpaceKeeper.note(bodyBytes: try SpaceKeeper.bodyBytes(of: seq, database), database)
       }
       try database.execute(sql: "DELETE FROM drover_dead_letter WHERE id = ?", arguments: [id])
       try Self.dropLooseFields(database)
@@ -303,11 +305,14 @@ extension EdgeDatabase {
 
   private func remove(_ event: UnsendableEvent, _ database: Database) throws -> Bool {
     try Self.rememberNewest(database)
+    try SpaceKeeper.note(bodyBytes: -(try SpaceKeeper.bodyBytes(of: event.seq, database)), database)
     let remove = try prepared("DELETE FROM drover_outbox WHERE seq = ? AND stream = ?", database)
     remove.bind(event.seq, at: 1)
     remove.bind(Int64(event.stream), at: 2)
     try remove.run()
-    try prepared("DELETE FROM drover_kept WHERE seq NOT IN (SELECT seq FROM drover_outbox)", database).run()
+    let forget = try prepared("DELETE FROM drover_kept WHERE seq = ?", database)
+    forget.bind(event.seq, at: 1)
+    try forget.run()
     return true
   }
 }

@@ -21,7 +21,21 @@ package struct EdgeReport: Sendable {
     package var isBackfilling: Bool
   }
 
+  /// What the outbox takes, and what was refused for want of room.
+  package struct Space: Sendable {
+    /// Bytes of everything in the outbox, counted now, and what is left for the database.
+    package var measure: OutboxSpace
+    /// The limits for which the intake is closed.
+    package var closed: [OutboxLimit]
+    /// Events that `drover emit` was refused.
+    package var refused: Int
+    /// How often the intake closed, and when last; microseconds since 1970.
+    package var closings: Int
+    package var closedAt: Int64?
+  }
+
   package var epoch: String
+  package var space: Space
   package var streams: [Stream]
   package var journalMode: String
   package var deadLetters: DeadLetterFigures
@@ -51,6 +65,7 @@ package struct EdgeReport: Sendable {
         }
         return EdgeReport(
           epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",
+          space: try Space(database, path: path),
           streams: streams,
           journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
           deadLetters: try DeadLetterFigures(database))
@@ -62,6 +77,20 @@ package struct EdgeReport: Sendable {
     } catch {
       throw .failed("read \(path): \(error)")
     }
+  }
+}
+
+extension EdgeReport.Space {
+  fileprivate init(_ database: Database, path: String) throws {
+    let captured = try Int64.fetchOne(database, sql: "SELECT count(*) FROM drover_outbox WHERE body IS NULL")!
+    let row = try database.tableExists("drover_space") ? Row.fetchOne(database, sql: SpaceKeeper.closedLimits) : nil
+    let free = FreeSpace.of(path)
+    self.init(
+      measure: OutboxSpace(
+        used: (row?["body_bytes"] ?? 0) + captured * SpaceKeeper.bytesOfEntry, freeBytes: free?.bytes,
+        freeInodes: free?.inodes),
+      closed: OutboxLimit.allCases.filter { row?[$0.rawValue] == 1 }, refused: row?["refused"] ?? 0,
+      closings: row?["closings"] ?? 0, closedAt: row?["closed_at"])
   }
 }
 

@@ -122,6 +122,14 @@ struct DoctorCommand: AsyncParsableCommand {
           "if the app allows it, PRAGMA journal_mode = WAL lets Drover read while the app writes; Drover does not change it"
         ))
     }
+    let quota = configuration.outbox.quota
+    for limit in OutboxLimit.allCases where report.space.measure.pressure(on: limit, of: quota) >= 0.8 {
+      let measure = report.space.measure.text(limit, of: quota)
+      findings.append(
+        report.space.closed.contains(limit)
+          ? .bad("outbox", "\(measure); emit and drover_intake are refused", limit.advice)
+          : .doubtful("outbox", "\(measure); at the limit emit and drover_intake are refused", limit.advice))
+    }
     findings += letters(report.deadLetters)
     let waiting = report.streams.reduce(0) { $0 + $1.pending + $1.synced }
     let oldest = report.streams.compactMap(\.oldestUnconfirmed).min()

@@ -27,9 +27,11 @@ struct EdgeCommand: AsyncParsableCommand {
     let handler: EdgeRelay
     do {
       lock = try AgentLock(database: configuration.database)
-      let store = try EdgeDatabase(path: configuration.database, declarations: configuration.declarations) {
-        logger.warning("\($0)")
-      }
+      let retention = configuration.outbox.retention
+      let store = try EdgeDatabase(
+        path: configuration.database, declarations: configuration.declarations,
+        retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota
+      ) { logger.warning("\($0)") }
       var limits = EdgeRelay.Limits()
       limits.relay.windowEvents = configuration.window.events
       limits.relay.windowBytes = configuration.window.bytes

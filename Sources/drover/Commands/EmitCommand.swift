@@ -50,8 +50,10 @@ struct EmitCommand: AsyncParsableCommand {
     let intake: Intake
     do {
       // So that a stream that was just added to the configuration is known.
-      try EdgeDatabase.prepare(path: configuration.database, declarations: configuration.declarations)
-      intake = try Intake(path: configuration.database, stream: declared.name)
+      try EdgeDatabase.prepare(
+        path: configuration.database, declarations: configuration.declarations,
+        quota: configuration.outbox.quota)
+      intake = try Intake(path: configuration.database, stream: declared.name, quota: configuration.outbox.quota)
     } catch {
       throw fail("\(error)")
     }

@@ -75,6 +75,7 @@ struct StatusCommand: AsyncParsableCommand {
           ("database", .string(configuration.database)),
           ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
           ("agent", worker(agent, configuration.database)),
+          ("outbox", report.map { document($0.space, configuration.outbox.quota) } ?? .null),
           ("streams", .array(streams)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
           ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
           ("dead_letters_purged", .integer(Int64(report?.deadLetters.purged ?? 0))),
@@ -97,8 +98,43 @@ struct StatusCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
+    for line in lines(report.space, configuration.outbox.quota) { print(line) }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
     return agent != nil
+  }
+
+  private func document(_ space: EdgeReport.Space, _ quota: OutboxQuota) -> JSON {
+    .object([
+      ("bytes", .integer(space.measure.used)), ("max_bytes", quota.maxBytes.map { .integer($0) } ?? .null),
+      ("free_bytes", space.measure.freeBytes.map { .integer($0) } ?? .null),
+      ("free_inodes", space.measure.freeInodes.map { .integer($0) } ?? .null),
+      ("closed_by", .array(space.closed.map { .string("outbox.\($0.rawValue)") })),
+      ("scarce", .array(scarce(space, quota).map { .string("outbox.\($0.rawValue)") })),
+      ("refused", .integer(Int64(space.refused))), ("closings", .integer(Int64(space.closings))),
+      ("closed_at", space.closedAt.map { .string(Timestamp.text(microseconds: $0)) } ?? .null),
+    ])
+  }
+
+  /// The limits of which four fifths are reached.
+  private func scarce(_ space: EdgeReport.Space, _ quota: OutboxQuota) -> [OutboxLimit] {
+    OutboxLimit.allCases.filter { space.measure.pressure(on: $0, of: quota) >= 0.8 }
+  }
+
+  private func lines(_ space: EdgeReport.Space, _ quota: OutboxQuota) -> [String] {
+    var lines = ["outbox  \(byteText(space.measure.used)) of \(quota.maxBytes.map(byteText) ?? "any size")"]
+    for limit in OutboxLimit.allCases {
+      let measure = space.measure.text(limit, of: quota)
+      if space.closed.contains(limit) {
+        lines.append("  emit and drover_intake are refused: \(measure); \(limit.advice)")
+      } else if scarce(space, quota).contains(limit) {
+        lines.append("  room becomes scarce: \(measure); \(limit.advice)")
+      }
+    }
+    if space.closings > 0 {
+      let last = space.closedAt.map { ", last \(Timestamp.text(microseconds: $0))" } ?? ""
+      lines.append("  the intake closed \(space.closings) times\(last); emit was refused \(space.refused) events")
+    }
+    return lines
   }
 
   private func cloud(_ configuration: CloudConfiguration, _ path: String) throws -> Bool {
