@@ -152,7 +152,8 @@ package final class Consumer: SessionHandler {
   private func confirm(_ machine: MachineID, _ epoch: Epoch, _ publisher: any Publisher) throws {
     let sets = try store.transaction { try $0.receivedStreams(machine: machine, epoch: epoch) }
     let confirmation = Confirmation(
-      epoch: epoch, session: sessionName, at: wallClock(), streams: sets, answer: questions[machine])
+      epoch: epoch, session: sessionName, at: wallClock(), streams: sets, answer: questions[machine],
+      maxMessageBytes: limits.messageBytes)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
@@ -185,6 +186,13 @@ package final class Consumer: SessionHandler {
     // An empty retained message takes the one before it away; there is nothing to apply.
     if message.payload.isEmpty, message.isRetained { return .ignored }
     guard message.payload.count <= limits.messageBytes else {
+      if case .events(let machine, _, _) = topic, let epoch = FrameDecoder.epoch(ofBeginning: message.payload) {
+        // The agent still has it, and hears with the confirmation how much one message may hold: it comes again in parts, or stays there as a
+        // dead letter of the edge.
+        if try transaction.isLatest(epoch, machine: machine) { group.machines[machine] = epoch }
+        group.oversize[machine] = message.payload.count
+        return .waiting
+      }
       return try bury(
         message, topic, .tooLarge, "\(message.payload.count) bytes, and limits.message_bytes is \(limits.messageBytes)",
         transaction, &group)
@@ -399,7 +407,13 @@ package final class Consumer: SessionHandler {
       warnRarely(
         "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
     }
-    if let waiting = group.outcomes[.waiting] {
+    for (machine, bytes) in group.oversize.sorted(by: { $0.key < $1.key }) {
+      warnRarely(
+        "oversize \(machine)",
+        "a frame of \(machine) has \(bytes) bytes, and limits.message_bytes is \(limits.messageBytes); the machine is told to divide it"
+      )
+    }
+    if let waiting = group.outcomes[.waiting], group.oversize.isEmpty {
       warnRarely(
         "waiting", "\(waiting) frames wait for the schema of their stream, or for a new epoch; it was asked for")
     }
@@ -450,6 +464,8 @@ private struct MessageGroup {
   /// Commands to machines, and what stands in them.
   var requests: [Topic: [UInt8]] = [:]
   var outcomes: [MessageOutcome: Int] = [:]
+  /// Machines with a frame that is larger than a message may be, and its bytes.
+  var oversize: [MachineID: Int] = [:]
 
   mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {
     var sum = self.progress[Origin(machine: machine, stream: stream), default: StreamProgress()]

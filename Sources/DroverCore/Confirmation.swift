@@ -9,10 +9,14 @@ package struct Confirmation: Equatable, Sendable {
   /// The machine's question (`MachineStatus.ask`) that this answers: then it is what the store holds now, and no message that lay
   /// in a broker for a while.
   package var answer: Int64?
+  /// The largest message that the consumer takes, in bytes; nil where it does not say.
+  package var maxMessageBytes: Int?
 
   package init(
-    epoch: Epoch, session: String, at: Int64, streams: [StreamName: Received], answer: Int64? = nil
+    epoch: Epoch, session: String, at: Int64, streams: [StreamName: Received], answer: Int64? = nil,
+    maxMessageBytes: Int? = nil
   ) {
+    self.maxMessageBytes = maxMessageBytes
     self.answer = answer
     self.epoch = epoch
     self.session = session

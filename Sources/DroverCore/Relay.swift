@@ -247,6 +247,9 @@ package struct Relay: Sendable {
     streams.contains { index, stream in !stream.confirmed.subtracting(sets[index] ?? IntervalSet()).isEmpty }
   }
 
+  /// Frames that the broker has may come to nothing: what is acknowledged and not confirmed is read and sent again.
+  package mutating func doubt() { suspectAll() }
+
   /// Of what the cloud has received, what it had not confirmed before, and the last.
   package func news(in received: [Int: Received]) -> [Int: Received] {
     var news: [Int: Received] = [:]

@@ -41,6 +41,9 @@ package final class EdgeRelay: SessionHandler {
   private var sizes: [Int: FrameSize] = [:]
   private var mostFrameBytes: Int
   private var maximumPacketSize: Int?
+  /// The largest message that the consumer takes, as it said last.
+  private var cloudLimit: Int?
+  private var largestSent = 0
   /// Events that are to become dead letters before anything else is read.
   private var unsendable: [UnsendableEvent] = []
   /// What is still to be said once on this connection.
@@ -127,7 +130,8 @@ package final class EdgeRelay: SessionHandler {
     self.publisher = publisher
     askDelay = Self.firstAskDelay
     newQuestion()
-    limitFrames(to: info.maximumPacketSize)
+    maximumPacketSize = info.maximumPacketSize
+    limitFrames()
     announce(publisher)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
@@ -221,6 +225,7 @@ package final class EdgeRelay: SessionHandler {
     }
     isChecked = true
     self.confirmation = nil
+    heedLimit(confirmation.maxMessageBytes)
     if confirmation.answer == ask {
       isAnswered = true
       measureClock(confirmation)
@@ -277,10 +282,20 @@ package final class EdgeRelay: SessionHandler {
 
   // MARK: What is too large
 
-  /// A frame is full when it has reached half of what the broker takes: its last event may be a large one.
-  private func limitFrames(to maximumPacketSize: Int?) {
-    self.maximumPacketSize = maximumPacketSize
-    let most = min(limits.frameBytes, maximumPacketSize.map { max(1, $0 / 2) } ?? .max)
+  private func heedLimit(_ limit: Int?) {
+    guard limit != cloudLimit else { return }
+    cloudLimit = limit
+    limitFrames()
+    guard let limit, largestSent > limit else { return }
+    // The consumer has put it aside, and will not confirm it.
+    largestSent = 0
+    relay.doubt()
+  }
+
+  /// A frame is full when it has reached half of what broker and consumer take: its last event may be a large one.
+  private func limitFrames() {
+    let least = min(maximumPacketSize ?? .max, cloudLimit ?? .max)
+    let most = min(limits.frameBytes, max(1, least / 2))
     guard most != mostFrameBytes else { return }
     mostFrameBytes = most
     sizes = [:]
@@ -290,11 +305,16 @@ package final class EdgeRelay: SessionHandler {
   private func tooLarge(_ stream: Int, _ topic: String, events: Int, bytes: Int, onlySeq: Int64?) {
     sizes[stream, default: FrameSize(events: limits.frameEvents, bytes: mostFrameBytes)]
       .refused(events: events, bytes: bytes)
-    let limit = maximumPacketSize.map { " (at most \($0) bytes a packet)" } ?? ""
+    let taker =
+      if let cloudLimit, bytes > cloudLimit {
+        "the consumer takes (its limits.message_bytes is \(cloudLimit))"
+      } else {
+        "the broker takes" + (maximumPacketSize.map { " (at most \($0) bytes a packet)" } ?? "")
+      }
     guard let onlySeq else {
       said.rarely("too large \(stream)") {
         logger.info(
-          "publish \(events) events on \(topic): the frame of \(bytes) bytes is larger than the broker takes\(limit); they are sent in smaller frames\($0)"
+          "publish \(events) events on \(topic): the frame of \(bytes) bytes is larger than \(taker); they are sent in smaller frames\($0)"
         )
       }
       return
@@ -302,11 +322,11 @@ package final class EdgeRelay: SessionHandler {
     unsendable.append(
       UnsendableEvent(
         stream: stream, seq: onlySeq, reason: .tooLarge,
-        detail: "a frame of \(bytes) bytes with this event alone is larger than the broker takes\(limit)", bytes: bytes)
+        detail: "a frame of \(bytes) bytes with this event alone is larger than \(taker)", bytes: bytes)
     )
     said.rarely("unsendable \(stream)") {
       logger.error(
-        "publish event \(onlySeq) on \(topic): alone it makes a frame of \(bytes) bytes, and that is larger than the broker takes\(limit); it is a dead letter now, see `drover dead list`\($0)"
+        "publish event \(onlySeq) on \(topic): alone it makes a frame of \(bytes) bytes, and that is larger than \(taker); it is a dead letter now, see `drover dead list`\($0)"
       )
     }
   }
@@ -519,6 +539,8 @@ package final class EdgeRelay: SessionHandler {
     let topic = Topic.events(machine, stream.kind, stream.name).text
     let frame = encoder.finish(covering: interval)
     do throws(PublishError) {
+      if let cloudLimit, frame.count > cloudLimit, events > 0 { throw .tooLarge }
+      largestSent = max(largestSent, frame.count)
       let token = try publisher.publish(
         OutboundMessage(topic: topic, payload: frame, contentType: "application/json"))
       relay.published(

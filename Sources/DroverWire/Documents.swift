@@ -54,6 +54,7 @@ extension Confirmation {
       ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at)),
     ]
     if let answer { members.append(("answer", .integer(answer))) }
+    if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
     members.append(("streams", .object(streams)))
     return Array(JSON.object(members).text().utf8)
   }
@@ -82,7 +83,8 @@ extension Confirmation {
       self.init(
         epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
         at: try members.integer("at_us"), streams: streams,
-        answer: members.has("answer") ? try members.integer("answer") : nil)
+        answer: members.has("answer") ? try members.integer("answer") : nil,
+        maxMessageBytes: members.has("max_message_bytes") ? Int(max(1, try members.integer("max_message_bytes"))) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {

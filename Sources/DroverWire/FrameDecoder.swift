@@ -79,6 +79,15 @@ package enum FrameDecoder {
     return .frame(DecodedFrame(header: header, events: events))
   }
 
+  /// The epoch of a frame by its beginning, as FrameEncoder writes it; nil for what is no such frame. For messages that are too large to
+  /// be read.
+  package static func epoch(ofBeginning payload: [UInt8]) -> Epoch? {
+    let head = Array(FrameEncoder.head.utf8)
+    guard payload.starts(with: head) else { return nil }
+    let digits = payload.dropFirst(head.count).prefix(33).prefix { $0 != UInt8(ascii: "\"") }
+    return try? Epoch(String(decoding: digits, as: UTF8.self))
+  }
+
   /// The row that a bare event's body describes, where the stream has a table.
   package static func row(_ body: ArraySlice<UInt8>, schema: StreamSchema) throws(WireError) -> [Value] {
     var scanner = JSONScanner(body)

@@ -17,9 +17,12 @@ package struct FrameEncoder {
   package private(set) var isStarted = false
   private var appended: Int64 = 0
 
+  /// How every frame begins, up to its epoch.
+  static let head = "{\"v\":1,\"epoch\":\""
+
   package init(epoch: Epoch, stream: EdgeStream) {
     self.stream = stream
-    head = Array("{\"v\":1,\"epoch\":\"\(epoch)\",\"after\":".utf8)
+    head = Array("\(Self.head)\(epoch)\",\"after\":".utf8)
     columnNames = (stream.schema?.columns ?? []).map { column in
       var bytes: [UInt8] = []
       JSONWriter.write(column.name, into: &bytes)

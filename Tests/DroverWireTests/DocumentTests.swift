@@ -63,7 +63,8 @@ import Testing
     }
     let confirmation = Confirmation(
       epoch: Samples.epoch, session: random.text(), at: max(random.integer(), .min + 1), streams: streams,
-      answer: random.percent(50) ? nil : .random(in: 0...(1 << 53), using: &random))
+      answer: random.percent(50) ? nil : .random(in: 0...(1 << 53), using: &random),
+      maxMessageBytes: random.percent(50) ? nil : .random(in: 1...(1 << 30), using: &random))
     #expect(
       try Confirmation(document: confirmation.document) == confirmation, "seed \(seed): \(text(confirmation.document))")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(confirmation.document)) }

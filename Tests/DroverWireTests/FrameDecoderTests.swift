@@ -7,6 +7,19 @@ import Testing
 @Suite struct FrameDecoderTests {
   private let schema = Samples.schema([("id", "INTEGER"), ("name", "TEXT"), ("weight", "REAL")])
 
+  @Test func `a frame that is too large to be read shows its epoch all the same`() throws {
+    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    encoder.cover(1)
+    let frame = encoder.finish(covering: Interval(after: 0, through: 1))
+    #expect(FrameDecoder.epoch(ofBeginning: frame) == Samples.epoch)
+    #expect(FrameDecoder.epoch(ofBeginning: Array(frame.prefix(40))) == Samples.epoch)
+    for other in [
+      "", "{\"id\":\"7\"}", "{\"v\":1,\"epoch\":\"XYZ\",", "{\"v\":1,\"epoch\":\"\(String(repeating: "a", count: 99))",
+    ] {
+      #expect(FrameDecoder.epoch(ofBeginning: Array(other.utf8)) == nil, "\(other)")
+    }
+  }
+
   private func decode(_ text: String, _ schema: StreamSchema? = nil) throws -> DecodedMessage {
     try FrameDecoder.decode(Array(text.utf8)) { id in schema.flatMap { $0.id == id ? $0 : nil } }
   }
