@@ -100,7 +100,7 @@ package final class Consumer: SessionHandler {
           let outcome = try take(message, transaction, &group)
           group.outcomes[outcome, default: 0] += 1
           // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-          if group.awaitsReplays, outcome != .waiting {
+          if group.awaitsReplays, outcome != .waiting, outcome != .held {
             try transaction.settleReplay(topic: message.topic, raw: message.payload)
           }
         }
@@ -257,7 +257,7 @@ package final class Consumer: SessionHandler {
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       let epoch =
         group.awaitsReplays ? try transaction.epochOfReplay(topic: message.topic, raw: message.payload) : nil
-      try merge([event], of: message, epoch: epoch, into: sink, transaction, &group)
+      guard try merge([event], of: message, epoch: epoch, into: sink, transaction, &group) else { return .held }
       if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
       return .bare
     case .frame(let frame):
@@ -286,6 +286,7 @@ package final class Consumer: SessionHandler {
         known = Received()
       }
       guard !known.set.contains(frame.header.interval) else { return .duplicate }
+      var isWhole = true
       var events: [Event] = []
       events.reserveCapacity(frame.events.count)
       for result in frame.events {
@@ -295,11 +296,14 @@ package final class Consumer: SessionHandler {
           if !known.set.contains(event.seq!) { events.append(event) }
         case .failure(let broken):
           known.version = max(known.version, broken.version ?? 0)
-          try buryEvent(broken.raw, message, machine, stream, epoch, .event, broken.reason, transaction, &group)
+          let isKept = try buryEvent(
+            broken.raw, message, machine, stream, epoch, .event, broken.reason, transaction, &group)
+          isWhole = isWhole && isKept
         }
       }
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
-      try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
+      let isMerged = try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
+      guard isWhole, isMerged else { return .held }
       guard isLatest else { return .waiting }
       known.set.insert(frame.header.interval)
       received.update(origin, known)
@@ -307,11 +311,13 @@ package final class Consumer: SessionHandler {
     }
   }
 
-  /// Merges events and buries what cannot be merged.
+  /// Merges events and buries what cannot be merged. False when there was no room for one of these: the others are applied, and will be the
+  /// same when the frame comes again.
   private func merge(
     _ events: [Event], of message: InboundMessage, epoch: Epoch?, into sink: Sink, _ transaction: any CloudTransaction,
     _ group: inout MessageGroup
-  ) throws {
+  ) throws -> Bool {
+    var isWhole = true
     var progress = StreamProgress()
     var ready: [SinkEvent] = []
     ready.reserveCapacity(events.count)
@@ -320,8 +326,9 @@ package final class Consumer: SessionHandler {
         ready.append(try prepare(event, sink))
       } catch {
         progress.refused += 1
-        try buryEvent(
+        let isKept = try buryEvent(
           event.raw, message, sink.machine, sink.stream, epoch, .event, error.description, transaction, &group)
+        isWhole = isWhole && isKept
       }
     }
     if !ready.isEmpty {
@@ -333,11 +340,14 @@ package final class Consumer: SessionHandler {
         case .superseded: progress.superseded += 1
         case .refused(let reason, let detail):
           progress.refused += 1
-          try buryEvent(event.raw, message, sink.machine, sink.stream, epoch, reason, detail, transaction, &group)
+          let isKept = try buryEvent(
+            event.raw, message, sink.machine, sink.stream, epoch, reason, detail, transaction, &group)
+          isWhole = isWhole && isKept
         }
       }
     }
     group.note(progress, machine: sink.machine, stream: sink.stream)
+    return isWhole
   }
 
   private func prepare(_ event: Event, _ sink: Sink) throws(WireError) -> SinkEvent {
@@ -379,22 +389,24 @@ package final class Consumer: SessionHandler {
     case .events(_, _, let name), .schema(_, let name): stream = name
     default: break
     }
-    try transaction.bury(
+    let burial = try transaction.bury(
       DeadLetter(
         topic: message.topic, machine: topic?.machine, stream: stream, reason: reason, detail: detail,
         raw: message.payload[...]))
-    group.deadLetters[reason, default: 0] += 1
+    group.note(burial, reason, machine: topic?.machine)
     return .deadLetter
   }
 
+  /// False when there is no room for it, and the edge has to keep it.
   private func buryEvent(
     _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName, _ epoch: Epoch?,
     _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
-  ) throws {
-    try transaction.bury(
+  ) throws -> Bool {
+    let burial = try transaction.bury(
       DeadLetter(
         topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))
-    group.deadLetters[reason, default: 0] += 1
+    group.note(burial, reason, machine: machine)
+    return burial != .full
   }
 
   // MARK: Telling
@@ -406,6 +418,18 @@ package final class Consumer: SessionHandler {
     for (reason, count) in group.deadLetters.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
       warnRarely(
         "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
+    }
+    if group.dropped > 0 {
+      warnRarely(
+        "dropped",
+        "\(group.dropped) dead letters were dropped for want of room, none an agent's event; `drover status` has the record, dead_letters.max_count and max_bytes the bound"
+      )
+    }
+    for machine in group.full.sorted() {
+      warnRarely(
+        "full \(machine)",
+        "there is no room for a dead letter of \(machine), so its frame stays at the edge, which sends it again; replay or purge dead letters, or raise dead_letters.max_count and max_bytes"
+      )
     }
     for (machine, bytes) in group.oversize.sorted(by: { $0.key < $1.key }) {
       warnRarely(
@@ -464,8 +488,19 @@ private struct MessageGroup {
   /// Commands to machines, and what stands in them.
   var requests: [Topic: [UInt8]] = [:]
   var outcomes: [MessageOutcome: Int] = [:]
+  /// Dead letters for which there was no room: how many are gone, and machines that have to keep theirs.
+  var dropped = 0
+  var full: Set<MachineID> = []
   /// Machines with a frame that is larger than a message may be, and its bytes.
   var oversize: [MachineID: Int] = [:]
+
+  mutating func note(_ burial: Burial, _ reason: DeadLetterReason, machine: MachineID?) {
+    switch burial {
+    case .kept: deadLetters[reason, default: 0] += 1
+    case .dropped: dropped += 1
+    case .full: if let machine { full.insert(machine) }
+    }
+  }
 
   mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {
     var sum = self.progress[Origin(machine: machine, stream: stream), default: StreamProgress()]

@@ -1,5 +1,7 @@
 // The cloud consumer's configuration file, read from top to bottom as docs/configuration.md lists it.
 
+package import DroverCore
+
 /// What a consumer in the cloud needs to know.
 package struct CloudConfiguration: Equatable, Sendable {
   /// Where the replica is kept.
@@ -52,12 +54,15 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let limits: Limits
   /// nil: only when somebody asks.
   package let check: Check?
+  package let deadLetters: DeadLetterBounds
 
   package init(
     connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
-    limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000), check: Check? = nil
+    limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
+    deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil
   ) {
+    self.deadLetters = deadLetters
     self.connection = connection
     self.store = store
     self.logLevel = logLevel
@@ -92,9 +97,20 @@ extension CloudConfiguration {
     let logLevel = LogLevel(reading: file)
     let (batch, limits) = Self.bounds(reading: file)
     let check = Self.check(reading: file)
+    let letterKeys = file.section("dead_letters")
+    let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
+    // A machine's letters take half of the room, and the largest message has to find a place there.
+    let least = 2 * limits.messageBytes + 1 << 20
+    if deadLetters.maxBytes < least {
+      letterKeys.report(
+        "expected at least \(sizeText(least)), so that half of it holds a message: limits.message_bytes is \(sizeText(limits.messageBytes))",
+        at: "max_bytes")
+    }
 
     guard let connection, let store else { return nil }
-    self.init(connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, check: check)
+    self.init(
+      connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
+      check: check)
   }
 
   private static func check(reading file: Section) -> Check? {

@@ -52,13 +52,16 @@ package struct EdgeConfiguration: Equatable, Sendable {
   /// What one MQTT message may carry.
   package let frame: Limit
   package let outbox: Outbox
+  package let deadLetters: DeadLetterBounds
   /// At least one.
   package let streams: [StreamConfiguration]
 
   package init(
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
     window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
-    outbox: Outbox = .standard, streams: [StreamConfiguration]
+    outbox: Outbox = .standard,
+    deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
+    streams: [StreamConfiguration]
   ) {
     self.machine = machine
     self.database = database
@@ -67,6 +70,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     self.window = window
     self.frame = frame
     self.outbox = outbox
+    self.deadLetters = deadLetters
     self.streams = streams
   }
 
@@ -97,12 +101,13 @@ extension EdgeConfiguration {
     let logLevel = LogLevel(reading: file)
     let (window, frame) = Self.limits(reading: file)
     let outbox = Self.outbox(reading: file)
+    let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
     let streams = StreamConfiguration.list(reading: file)
 
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      outbox: outbox, streams: streams)
+      outbox: outbox, deadLetters: deadLetters, streams: streams)
   }
 
   private static func outbox(reading file: Section) -> Outbox {

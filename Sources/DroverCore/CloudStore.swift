@@ -88,6 +88,15 @@ package struct DeadLetter: Equatable, Sendable {
   }
 }
 
+/// What became of a dead letter that was to be kept.
+package enum Burial: Equatable, Sendable {
+  case kept
+  /// There is no room, and it is no agent's event: it is counted and on record, and gone.
+  case dropped
+  /// There is no room, and it is an agent's event: its number must not be covered, so that it stays at the edge.
+  case full
+}
+
 /// What became of one message; every message that a transaction takes has one.
 package enum MessageOutcome: String, Hashable, Sendable {
   /// A frame whose events were merged, or became dead letters one by one.
@@ -98,6 +107,8 @@ package enum MessageOutcome: String, Hashable, Sendable {
   case duplicate
   /// A frame whose schema is not known; the edge sends it again.
   case waiting
+  /// A frame with an event that could not be applied, and with no room left among the dead letters; the edge keeps it and sends it again.
+  case held
   /// A schema or a status.
   case document
   /// The message as a whole is a dead letter.
@@ -150,8 +161,10 @@ package protocol CloudTransaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
   /// Adds to the account of what became of messages.
   func count(_ outcomes: [MessageOutcome: Int]) throws
-  /// Keeps a dead letter; the same bytes on the same topic again only raise its count, and take the mark of a replay away.
-  func bury(_ letter: DeadLetter) throws
+  /// Keeps a dead letter; the same bytes on the same topic again only raise its count, and take the mark of a replay away. At a bound what is
+  /// no agent's event makes room, the oldest of the machine that has most of it first; events of agents are never given up.
+  @discardableResult
+  func bury(_ letter: DeadLetter) throws -> Burial
   /// Whether letters are marked as sent again (`CloudDeadLetterStore`); while none is, no message has to be compared with them.
   func awaitsReplays() throws -> Bool
   /// The epoch of the marked letter with these bytes on this topic: its event came in a frame, and its version means something there only.

@@ -22,6 +22,17 @@ package struct DeadLetterFilter: Equatable, Sendable {
   }
 }
 
+/// How many dead letters a store keeps. At a bound nothing of an agent's is given up: it stays where it is.
+package struct DeadLetterBounds: Equatable, Sendable {
+  package var maxCount: Int
+  package var maxBytes: Int
+
+  package init(maxCount: Int = .max, maxBytes: Int = .max) {
+    self.maxCount = maxCount
+    self.maxBytes = maxBytes
+  }
+}
+
 /// A dead letter as it lies in a store, without what it carries.
 package struct KeptLetter: Equatable, Sendable {
   package var id: Int64
@@ -85,8 +96,11 @@ package struct DeadLetterFigures: Equatable, Sendable {
   /// Letters that went because they were sent again, and because somebody gave them up.
   package var replayed: Int
   package var purged: Int
+  /// Letters that were no agent's events and went, or never came in, for want of room.
+  package var dropped: Int
 
-  package init(present: Int = 0, replayed: Int = 0, purged: Int = 0) {
+  package init(present: Int = 0, replayed: Int = 0, purged: Int = 0, dropped: Int = 0) {
+    self.dropped = dropped
     self.present = present
     self.replayed = replayed
     self.purged = purged

@@ -91,6 +91,8 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   case busy
   /// The tables are not what they were when the streams were last looked at: call `refresh`.
   case schemaChanged
+  /// The edge's dead letters are at their bound, and the event stays in the outbox; the text says what to do.
+  case noRoom(String)
   /// The file is damaged. Nothing may be written to it any more; the text says what was found and what to do.
   case damaged(String)
   /// Anything else; the text names operation, subject, cause and what to do.
@@ -100,6 +102,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
     switch self {
     case .busy: "the database is locked by another program"
     case .schemaChanged: "the database's schema has changed"
+    case .noRoom(let text): text
     case .damaged(let text): text
     case .failed(let text): text
     }
@@ -133,7 +136,7 @@ package protocol EdgeStore: AnyObject {
   /// Puts up to `limit` rows that were there before Drover into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool
   /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
-  /// its key has taken its place.
+  /// its key has taken its place. Throws `noRoom` at the operator's bound for dead letters.
   func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
   /// Shows up to `limit` rows of a captured table, in an order of the store's own.
   /// - Parameters:

@@ -18,6 +18,8 @@ package final class EdgeRelay: SessionHandler {
     package var settleInterval: Duration = .milliseconds(100)
     /// How long to wait after connecting for the retained confirmation.
     package var patience: Duration = .milliseconds(500)
+    /// How long a stream waits whose event has no room among the dead letters.
+    package var roomDelay: Duration = .seconds(10)
 
     package init() {}
   }
@@ -333,7 +335,15 @@ package final class EdgeRelay: SessionHandler {
 
   private func bury() throws(EdgeStoreError) {
     while let event = unsendable.first {
-      _ = try store.bury(event)
+      do throws(EdgeStoreError) {
+        _ = try store.bury(event)
+      } catch .noRoom(let reason) {
+        // It may be neither lost nor set aside, so its stream waits until there is room.
+        relay.held(
+          stream: event.stream, interval: Interval(after: event.seq - 1, through: event.seq),
+          until: clock.now.advanced(by: limits.roomDelay))
+        said.rarely("no room \(event.stream)") { logger.error("\(reason); its stream waits meanwhile\($0)") }
+      }
       unsendable.removeFirst()
     }
   }

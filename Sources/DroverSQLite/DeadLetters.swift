@@ -32,6 +32,7 @@ struct DeadLetterCondition {
 enum DeadLetterCounter: String {
   case purged = "dead_letters_purged"
   case replayed = "dead_letters_replayed"
+  case dropped = "dead_letters_dropped"
 
   func add(_ count: Int, _ database: Database) throws {
     guard count > 0 else { return }
@@ -51,6 +52,7 @@ extension DeadLetterFigures {
     let hasTable = try database.tableExists("drover_dead_letter")
     self.init(
       present: try hasTable ? Int.fetchOne(database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter")! : 0,
-      replayed: try DeadLetterCounter.replayed.read(database), purged: try DeadLetterCounter.purged.read(database))
+      replayed: try DeadLetterCounter.replayed.read(database), purged: try DeadLetterCounter.purged.read(database),
+      dropped: try DeadLetterCounter.dropped.read(database))
   }
 }

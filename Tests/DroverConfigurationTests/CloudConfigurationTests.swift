@@ -1,4 +1,5 @@
 import DroverConfiguration
+import DroverCore
 import Testing
 
 @Suite struct CloudConfigurationTests {
@@ -10,7 +11,8 @@ import Testing
       store: .sqlite(path: "/etc/drover/cloud.db"),
       logLevel: .info,
       batch: .init(messages: 1000, bytes: 4_194_304),
-      limits: .init(messageBytes: 4_194_304, streamsPerMachine: 200, columnsPerTable: 1000))
+      limits: .init(messageBytes: 4_194_304, streamsPerMachine: 200, columnsPerTable: 1000),
+      deadLetters: DeadLetterBounds(maxCount: 100_000, maxBytes: 1_073_741_824))
     #expect(try cloud(leastCloud) == expected)
   }
 
@@ -23,12 +25,24 @@ import Testing
       log_level: critical
       batch: {messages: 7, bytes: 3MiB}
       limits: {message_bytes: 2MB, streams_per_machine: 5, columns_per_table: 6}
+      dead_letters: {max_count: 7, max_bytes: 8MiB}
       """)
     #expect(configuration.store == .sqlite(path: "/var/lib/drover/c.db"))
     #expect(configuration.connection.clientID == "two")
     #expect(configuration.logLevel == .critical)
+    #expect(configuration.deadLetters == DeadLetterBounds(maxCount: 7, maxBytes: 8 << 20))
     #expect(configuration.batch == .init(messages: 7, bytes: 3 << 20))
     #expect(configuration.limits == .init(messageBytes: 2_000_000, streamsPerMachine: 5, columnsPerTable: 6))
+  }
+
+  @Test func `half of the room for dead letters holds a message`() {
+    #expect(
+      problems(try cloud(leastCloud + "dead_letters: {max_bytes: 8MiB}")) == [
+        """
+        cloud.yaml:3:16: dead_letters.max_bytes: expected at least 9MiB, so that half of it holds a message: \
+        limits.message_bytes is 4MiB
+        """
+      ])
   }
 
   @Test(arguments: ["postgresql://u:hunter2@h/db", "postgres://h/db"])

@@ -17,6 +17,7 @@ import Testing
       outbox: .init(
         quota: OutboxQuota(maxBytes: 1_073_741_824, minFreeBytes: 67_108_864, minFreeInodes: 1000),
         retention: .init(age: .seconds(86_400), bytes: 67_108_864)),
+      deadLetters: DeadLetterBounds(maxCount: 10_000, maxBytes: 268_435_456),
       streams: [
         StreamConfiguration(name: try StreamName("stock"), kind: .snapshot, table: .init(name: "stock"))
       ])
@@ -36,6 +37,7 @@ import Testing
       log_level: debug
       window: {events: 500, bytes: 1MiB}
       frame: {events: 50, bytes: 2kB}
+      dead_letters: {max_count: 8, max_bytes: 9MiB}
       outbox: {max_bytes: 2MiB, min_free_bytes: 0, min_free_inodes: 7, retention: {age: 2h, bytes: 3MB}}
       streams:
         - table: local_stock_snapshots
@@ -63,6 +65,7 @@ import Testing
         outbox: .init(
           quota: OutboxQuota(maxBytes: 2 << 20, minFreeBytes: 0, minFreeInodes: 7),
           retention: .init(age: .seconds(7200), bytes: 3_000_000)),
+        deadLetters: DeadLetterBounds(maxCount: 8, maxBytes: 9 << 20),
         streams: [
           StreamConfiguration(
             name: try StreamName("stock"), kind: .snapshot,

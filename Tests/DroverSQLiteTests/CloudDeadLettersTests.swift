@@ -10,7 +10,8 @@ import Testing
     let suite = DeadLetterConformance { conditions in
       let path = folder.file("cloud.db")
       let store = try SQLiteCloudStore(
-        path: path, limits: .init(deadLetterBytes: conditions.deadLetterBytes), now: conditions.now)
+        path: path, limits: .init(deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters),
+        now: conditions.now)
       return (store, try CloudDeadLetters(path: path, now: conditions.now))
     }
     try suite.check(claim)

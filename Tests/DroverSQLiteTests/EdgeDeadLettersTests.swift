@@ -37,6 +37,32 @@ import Testing
     #expect(try EdgeReport.read(path: app.path)?.deadLetters.present == 1)
   }
 
+  @Test(arguments: [DeadLetterBounds(maxCount: 2), DeadLetterBounds(maxBytes: 10_000)])
+  func `at the bound an event stays in the outbox, and goes when there is room`(bounds: DeadLetterBounds) throws {
+    let app = try AppDatabase()
+    let edge = try EdgeDatabase(path: app.path, declarations: [.fed("f")], letters: bounds)
+    try app.run(
+      "INSERT INTO drover_intake (stream, local_id, body) VALUES ('f', 'a', '1'), ('f', 'b', '2'), ('f', 'c', '3')")
+    for seq in 1...2 as ClosedRange<Int64> { #expect(try edge.bury(unsendable(seq))) }
+    #expect {
+      _ = try edge.bury(unsendable(3))
+    } throws: {
+      if case EdgeStoreError.noRoom(let text) = $0 { text.contains("dead_letters.max_count") } else { false }
+    }
+    #expect(try edge.waiting() == ["event 'c': 3"])
+    #expect(try letters(app).purge(DeadLetterFilter(id: 1)) == 1)
+    #expect(try edge.bury(unsendable(3)))
+  }
+
+  @Test func `a row that has a letter needs no room for the same again`() throws {
+    let app = try AppDatabase(Self.table)
+    let edge = try EdgeDatabase(path: app.path, declarations: [.table("t")], letters: DeadLetterBounds(maxCount: 1))
+    for value in ["large", "larger"] {
+      try app.run("INSERT OR REPLACE INTO t VALUES (1, '\(value)')")
+      #expect(try edge.bury(unsendable(try edge.everything().lastSeq)))
+    }
+  }
+
   @Test func `an entry that a newer one has replaced is not buried`() throws {
     let app = try AppDatabase(Self.table)
     let edge = try app.attach(.table("t"))

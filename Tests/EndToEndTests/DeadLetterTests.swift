@@ -56,6 +56,34 @@ import Testing
 
   // MARK: The edge
 
+  @Test func `at the bound for dead letters of the edge an event stays in the outbox, and other streams go on`()
+    async throws
+  {
+    let road = try Road(
+      streams: Self.stock, edge: "dead_letters: {max_count: 2}", cloud: "limits: {message_bytes: 3000}")
+    try await road.python(Self.makeStock)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 199)
+    try await road.python(
+      """
+      for size in (5000, 5001, 10):
+        db.execute("INSERT INTO drover_intake (stream, body) VALUES ('temperature', ?)", (json.dumps("x" * size),))
+      """)
+    try await road.wait(for: "the agent says that there is no room") {
+      road.log(of: .edge).contains("dead_letters.max_count is 2")
+    }
+    try await road.python("db.execute(\"UPDATE stock SET note = 'new' WHERE id = 1\")")
+    try await road.wait(for: "the stock goes on") { try await road.status()?.streams.first?.confirmed ?? 0 >= 200 }
+    #expect(try await letters(road.edgeFile).total == 2)
+    #expect(try await road.status()?.streams.last.map { $0.pending + $0.synced } ?? 0 > 0)
+    let purge = try await Road.drover("dead", "purge", "--config", road.edgeFile, "--stream", "stock", "--yes")
+    #expect(purge.status == 0, "\(purge.errors)")
+    try await road.waitUntilConfirmed(atLeast: 201)
+    #expect(try await letters(road.edgeFile).total == 2)
+    #expect(try await road.inCloud("SELECT count(*) FROM temperature") == "[[1]]")
+  }
+
   @Test(arguments: ["max_packet_size 3000", "message_size_limit 3000"])
   func `a frame that is too large comes in parts, and an event that is too large alone becomes a dead letter`(
     limit: String
@@ -164,6 +192,48 @@ import Testing
   }
 
   // MARK: The cloud
+
+  @Test func `at the bound for dead letters an agent's event stays at the edge, and garbage goes with a record`()
+    async throws
+  {
+    let road = try Road(streams: Self.stock, cloud: "dead_letters: {max_count: 2}")
+    try await road.python(Self.makeStock)
+    try road.start(.cloud)
+    try await road.wait(for: "the consumer is connected") { road.log(of: .cloud).contains("connected") }
+    for id in ["p1", "p2"] {
+      try publish("{\"id\":\"\(id)\",\"body\":{\"c\":1}}", on: "MAH001/payload/temperature", road)
+    }
+    for number in 0..<5 { try publish("garbage \(number)", on: "MAH002/payload/temperature", road) }
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 200)
+    try await road.python(
+      """
+      for id in ('p0', 'p1', 'p2', 'p3'):
+        db.execute("INSERT INTO drover_intake (stream, local_id, body) VALUES ('temperature', ?, '{}')", (id,))
+      """)
+    try await road.wait(for: "the consumer says that there is no room") {
+      road.log(of: .cloud).contains("there is no room for a dead letter of MAH001, so its frame stays at the edge")
+    }
+    // What can be applied is applied; nothing of the frame is confirmed.
+    try await road.wait(for: "the others are applied") {
+      try await road.inCloud("SELECT count(*) FROM temperature WHERE local_id IN ('p0', 'p3')") == "[[2]]"
+    }
+    let temperature = try #require(try await road.status()?.streams.last)
+    #expect(temperature.confirmed == 0 && temperature.pending + temperature.synced == 4)
+    let kept = try await letters(road.cloudFile)
+    #expect(kept.letters.filter { $0.machine == Road.machine }.count == 1 && kept.total == 2)
+    let shown = try await Road.drover("status", "--config", road.cloudFile)
+    #expect(shown.output.contains("dropped for want of room: 4 of MAH002 temperature, reason unparsable"))
+    #expect(shown.output.contains("room for dead letters becomes scarce: 2 of 2"))
+
+    try road.folder.write(
+      try String(contentsOfFile: road.cloudFile, encoding: .utf8).replacing("max_count: 2", with: "max_count: 10"),
+      to: "cloud.yaml")
+    try road.restart(.cloud, SIGTERM)
+    try await road.waitUntilConfirmed(atLeast: 204)
+    #expect(
+      try await letters(road.cloudFile, "--machine", Road.machine).letters.map(\.reason) == ["conflict", "conflict"])
+  }
 
   @Test
   func

@@ -9,6 +9,7 @@ package struct CloudStoreConditions: Sendable {
   package var streamsPerMachine = 200
   package var columnsPerTable = 1000
   package var deadLetterBytes = 1 << 20
+  package var deadLetters = DeadLetterBounds()
   /// Wall clock, microseconds since 1970.
   package var now: @Sendable () -> Int64 = { 1_795_000_000_000_000 }
 

@@ -12,10 +12,14 @@ package struct DeadLetterConformance {
     fileprivate let conditions: CloudStoreConditions
     fileprivate let check: @Sendable (Scene) throws -> Void
 
-    fileprivate init(_ name: String, keeping bytes: Int = 100, check: @escaping @Sendable (Scene) throws -> Void) {
+    fileprivate init(
+      _ name: String, keeping bytes: Int = 100, bounds: DeadLetterBounds = DeadLetterBounds(),
+      check: @escaping @Sendable (Scene) throws -> Void
+    ) {
       self.name = name
       var conditions = CloudStoreConditions()
       conditions.deadLetterBytes = bytes
+      conditions.deadLetters = bounds
       let moment = Mutex<Int64>(1000)
       conditions.now = {
         moment.withLock {
@@ -64,6 +68,35 @@ package struct DeadLetterConformance {
         DeadLetter(
           topic: "drover/v1/\(machine)/payload/\(stream)", machine: machine, stream: .named(stream), reason: reason,
           detail: detail, raw: ArraySlice(raw.utf8)))
+    }
+
+    /// One event of an agent's frame.
+    func buryEvent(_ raw: String, machine: MachineID = .a) throws -> Burial {
+      try store.transaction {
+        try $0.bury(
+          DeadLetter(
+            topic: "drover/v1/\(machine)/payload/f", machine: machine, stream: .named("f"), epoch: .one, reason: .event,
+            detail: "d", raw: ArraySlice(raw.utf8)))
+      }
+    }
+
+    /// A message that no agent has.
+    func buryGarbage(_ raw: String, machine: MachineID? = .a) throws -> Burial {
+      try store.transaction {
+        try $0.bury(
+          DeadLetter(
+            topic: "t", machine: machine, stream: nil, reason: .unparsable, detail: "d", raw: ArraySlice(raw.utf8)))
+      }
+    }
+
+    /// What the letters carry, in the order in which they came.
+    var texts: [String] {
+      get throws {
+        try ids.sorted().compactMap {
+          guard case .message(let raw, _) = try letters.content(of: $0) else { return nil }
+          return String(decoding: raw, as: UTF8.self)
+        }
+      }
     }
 
     /// The consumer takes a message again, and perhaps refuses it again.
@@ -169,7 +202,7 @@ package struct DeadLetterConformance {
       let sink = Sink.bodies(.snapshot)
       let (topic, raw) = ("drover/v1/\(MachineID.a)/snapshot/\(StreamName.stock)", Array("1".utf8))
       try scene.store.transaction {
-        try $0.bury(
+        _ = try $0.bury(
           DeadLetter(
             topic: topic, machine: .a, stream: .stock, epoch: .one, reason: .schema, detail: "d", raw: raw[...]))
       }
@@ -187,7 +220,7 @@ package struct DeadLetterConformance {
     // An event of two megabytes that conflicted was cut, covered and confirmed: nobody had it any more.
     Claim("an event of a frame is kept whole, whatever the limit for letters", keeping: 5) { scene throws in
       try scene.store.transaction {
-        try $0.bury(
+        _ = try $0.bury(
           DeadLetter(
             topic: "t", machine: .a, stream: .stock, epoch: .one, reason: .conflict, detail: "d",
             raw: ArraySlice("1234567".utf8)))
@@ -213,6 +246,73 @@ package struct DeadLetterConformance {
       let (message, _) = try scene.begin(1)
       try scene.take(message)
       #expect(try scene.ids == [2])
+    },
+    Claim("at the bound the oldest garbage goes, and is counted", bounds: DeadLetterBounds(maxCount: 4)) {
+      scene throws in
+      for raw in ["1", "2"] { #expect(try scene.buryGarbage(raw) == .kept) }
+      for raw in ["3", "4"] { #expect(try scene.buryGarbage(raw, machine: .b) == .kept) }
+      // Seen again it is the youngest.
+      #expect(try scene.buryGarbage("1") == .kept)
+      #expect(try scene.buryGarbage("5") == .kept)
+      #expect(try scene.texts == ["1", "3", "4", "5"])
+      #expect(try scene.figures.dropped == 1)
+    },
+    Claim("a flood of one machine's garbage pushes out no other's", bounds: DeadLetterBounds(maxCount: 8)) {
+      scene throws in
+      #expect(try scene.buryGarbage("b", machine: .b) == .kept)
+      #expect(try scene.buryEvent("e", machine: .b) == .kept)
+      #expect(try scene.buryGarbage("none", machine: nil) == .kept)
+      for number in 0..<100 { #expect(try scene.buryGarbage("\(number)") == .kept) }
+      for number in 100..<200 { #expect(try scene.buryGarbage("\(number)", machine: nil) == .kept) }
+      #expect(Set(try scene.texts).isSuperset(of: ["b", "e", "99", "199"]))
+      #expect(try scene.ids.count == 8)
+      #expect(try scene.figures.dropped == 203 - 8)
+    },
+    Claim(
+      "an agent's event is never pushed out: at the bound it has no place, and garbage gives way to it",
+      bounds: DeadLetterBounds(maxCount: 4)
+    ) { scene throws in
+      #expect(try scene.buryEvent("1") == .kept)
+      #expect(try scene.buryGarbage("2") == .kept)
+      #expect(try scene.buryEvent("3") == .kept)
+      #expect(try scene.texts == ["1", "3"])
+      // One machine has half of the room.
+      #expect(try scene.buryEvent("4") == .full)
+      #expect(try scene.buryGarbage("5") == .dropped)
+      #expect(try scene.buryGarbage("6", machine: .b) == .kept)
+      for raw in ["7", "8"] { #expect(try scene.buryEvent(raw, machine: .b) == .kept) }
+      #expect(try scene.buryEvent("9", machine: .b) == .full)
+      #expect(try scene.buryGarbage("10", machine: nil) == .dropped)
+      #expect(try scene.texts == ["1", "3", "7", "8"])
+      // The same again needs no room.
+      #expect(try scene.buryEvent("1") == .kept)
+      #expect(try scene.figures.dropped == 4)
+      // Whatever takes letters away makes room.
+      #expect(try scene.letters.purge(DeadLetterFilter(id: try scene.ids.min()!)) == 1)
+      #expect(try scene.buryEvent("4") == .kept)
+      #expect(try scene.texts == ["3", "7", "8", "4"])
+    },
+    Claim("bytes have a bound too", keeping: 10_000, bounds: DeadLetterBounds(maxBytes: 10_000)) { scene throws in
+      let large = String(repeating: "x", count: 2000)
+      #expect(try scene.buryGarbage(large + "1") == .kept)
+      #expect(try scene.buryGarbage(large + "2") == .kept)
+      #expect(try scene.buryGarbage(large + "3") == .kept)
+      #expect(try scene.texts.map { $0.last } == ["2", "3"])
+      #expect(try scene.buryEvent(String(repeating: "y", count: 4000)) == .kept)
+      #expect(try scene.texts.map { $0.last } == ["y"])
+      #expect(try scene.buryEvent(large) == .full)
+      #expect(
+        try scene.buryEvent(String(repeating: "z", count: 6000), machine: .b) == .full, "no machine has so much room")
+      #expect(try scene.ids.count == 1)
+    },
+    Claim("a letter that is on its way again is not pushed out", bounds: DeadLetterBounds(maxCount: 4)) {
+      scene throws in
+      try scene.bury("1")
+      let (message, ticket) = try scene.begin(1)
+      for raw in ["2", "3", "4"] { #expect(try scene.buryGarbage(raw) == .kept) }
+      #expect(try scene.texts == ["1", "4"])
+      try scene.take(message)
+      #expect(try scene.letters.replayState(ticket) == .taken)
     },
     Claim("purging removes what is meant and counts it") { scene throws in
       for raw in ["1", "2", "3"] { try scene.bury(raw) }

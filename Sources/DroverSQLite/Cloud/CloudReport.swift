@@ -38,7 +38,23 @@ package struct CloudReport: Sendable {
     package var deadLetters: Int
   }
 
+  /// What was dropped for want of room; without a machine where too many were named.
+  package struct Dropped: Sendable {
+    package var machine: String
+    package var stream: String
+    package var reason: String
+    package var letters: Int
+    package var bytes: Int
+    /// Microseconds since 1970.
+    package var lastAt: Int64
+  }
+
   package var machines: [Machine]
+  /// The most first.
+  package var dropped: [Dropped]
+  /// What the dead letters take, in bytes, and how many rows they are.
+  package var letterBytes: Int
+  package var letterRows: Int
   /// All dead letters, those that belong to no machine too.
   package var deadLetters: DeadLetterFigures
   /// What became of every message, by `MessageOutcome`'s names.
@@ -63,8 +79,12 @@ package struct CloudReport: Sendable {
             name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
             streams: try streams(of: name, database), deadLetters: try deadLetters(of: name, database))
         }
+        let use = try Row.fetchOne(
+          database, sql: "SELECT ifnull(sum(letters), 0) AS rows, ifnull(sum(bytes), 0) AS bytes FROM drover_dead_total"
+        )!
         return CloudReport(
-          machines: machines, deadLetters: try DeadLetterFigures(database),
+          machines: machines, dropped: try dropped(database), letterBytes: use["bytes"], letterRows: use["rows"],
+          deadLetters: try DeadLetterFigures(database),
           messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
             .map { ($0["outcome"], $0["count"]) })
       }
@@ -72,6 +92,16 @@ package struct CloudReport: Sendable {
       throw CloudStoreError(description: "read \(path): \(error.explanation)")
     } catch {
       throw CloudStoreError(description: "read \(path): \(error)")
+    }
+  }
+
+  private static func dropped(_ database: Database) throws -> [Dropped] {
+    try Row.fetchAll(
+      database, sql: "SELECT * FROM drover_dead_dropped ORDER BY letters DESC, machine_id, stream, reason"
+    ).map {
+      Dropped(
+        machine: $0["machine_id"], stream: $0["stream"], reason: $0["reason"], letters: $0["letters"],
+        bytes: $0["bytes"], lastAt: $0["last_at"])
     }
   }
 

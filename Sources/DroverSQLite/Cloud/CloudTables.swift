@@ -134,7 +134,8 @@ enum CloudTables {
           CREATE INDEX drover_dead_letter_replayed ON drover_dead_letter (topic, bytes) WHERE replayed_at IS NOT NULL;
           """)
     }
-    migrator.registerMigration("3 comparisons") { database in
+    migrator.registerMigration("3 bounds of dead letters") { try $0.execute(sql: DeadLetterRoom.migration) }
+    migrator.registerMigration("4 comparisons") { database in
       try database.execute(
         sql: """
           -- What the last comparison of a machine's stream with its source found.

@@ -15,8 +15,14 @@ package final class SQLiteCloudStore: CloudStore {
     package var columnsPerTable: Int
     /// A dead letter's raw bytes are cut beyond this, unless it is an event of a frame.
     package var deadLetterBytes: Int
+    /// What all dead letters may take; one machine's take half of it at most.
+    package var deadLetters: DeadLetterBounds
 
-    package init(streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20) {
+    package init(
+      streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20,
+      deadLetters: DeadLetterBounds = DeadLetterBounds()
+    ) {
+      self.deadLetters = deadLetters
       self.streamsPerMachine = streamsPerMachine
       self.columnsPerTable = columnsPerTable
       self.deadLetterBytes = deadLetterBytes
@@ -378,7 +384,7 @@ private struct Transaction: CloudTransaction {
 
   // MARK: Dead letters
 
-  func bury(_ letter: DeadLetter) throws {
+  func bury(_ letter: DeadLetter) throws -> Burial {
     // The machine forgets an event of a frame with the confirmation: this is its last place, and `limits.message_bytes` bounds it.
     let kept = letter.epoch == nil ? letter.raw.prefix(store.limits.deadLetterBytes) : letter.raw
     let digest = CloudDeadLetters.digest(topic: letter.topic, kept: kept)
@@ -389,7 +395,15 @@ private struct Transaction: CloudTransaction {
       sql:
         "UPDATE drover_dead_letter SET count = count + 1, last_at = ?, epoch = ifnull(?, epoch), replayed_at = NULL WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
       arguments: [now, letter.epoch?.text, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
-    guard database.changesCount == 0 else { return }
+    guard database.changesCount == 0 else { return .kept }
+    let room = DeadLetterRoom(database: database, bounds: store.limits.deadLetters)
+    guard try room.make(for: letter, kept: kept.count, now: now) else {
+      guard letter.epoch == nil else { return .full }
+      try room.record(
+        machine: letter.machine?.text ?? "", stream: letter.stream?.text ?? "", reason: letter.reason.rawValue,
+        count: 1, bytes: letter.raw.count, now: now)
+      return .dropped
+    }
     try database.execute(
       sql: """
         INSERT INTO drover_dead_letter
@@ -400,6 +414,7 @@ private struct Transaction: CloudTransaction {
         letter.topic, letter.machine?.text, letter.stream?.text, letter.epoch?.text, letter.reason.rawValue,
         letter.detail, Data(kept), letter.raw.count, digest, now, now,
       ])
+    return .kept
   }
 
   func awaitsReplays() throws -> Bool {

@@ -43,6 +43,7 @@ package final class EdgeDatabase: EdgeStore {
   let path: String
   let retention: Retention
   let quota: OutboxQuota
+  let letterBounds: DeadLetterBounds
   var keeper: SpaceKeeper
   private let durability: Durability
   private var durableSeq: Int64 = -1
@@ -56,31 +57,34 @@ package final class EdgeDatabase: EdgeStore {
   ///   - path: the app's database. It has to exist where a stream is captured from a table, and is made where none is.
   ///   - retention: how much that is confirmed stays for a cloud that loses it.
   ///   - quota: what the outbox may take.
+  ///   - letters: how many dead letters are kept.
   ///   - warn: told what an operator should know.
   ///   - free: what is left on the filesystem of a path.
   /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
   package convenience init(
     path: String, declarations: [StreamDeclaration], retention: Retention = Retention(),
-    quota: OutboxQuota = OutboxQuota(), warn: @escaping (String) -> Void = { _ in },
+    quota: OutboxQuota = OutboxQuota(), letters: DeadLetterBounds = DeadLetterBounds(),
+    warn: @escaping (String) -> Void = { _ in },
     free: @escaping (String) -> FreeSpace? = FreeSpace.of
   ) throws {
-    try self.init(attaching: path, declarations, retention, quota, free, warn)
+    try self.init(attaching: path, declarations, retention, quota, letters, free, warn)
     try recall()
   }
 
   /// Attaches, for a program that is not the agent.
   package static func prepare(path: String, declarations: [StreamDeclaration], quota: OutboxQuota) throws {
-    _ = try EdgeDatabase(attaching: path, declarations, Retention(), quota, FreeSpace.of, { _ in })
+    _ = try EdgeDatabase(attaching: path, declarations, Retention(), quota, DeadLetterBounds(), FreeSpace.of, { _ in })
   }
 
   private init(
     attaching path: String, _ declarations: [StreamDeclaration], _ retention: Retention, _ quota: OutboxQuota,
-    _ free: @escaping (String) -> FreeSpace?, _ warn: @escaping (String) -> Void
+    _ letters: DeadLetterBounds, _ free: @escaping (String) -> FreeSpace?, _ warn: @escaping (String) -> Void
   ) throws {
     self.path = path
     self.declarations = declarations
     self.retention = retention
     self.quota = quota
+    letterBounds = letters
     self.warn = warn
     keeper = SpaceKeeper(path: path, quota: quota, free: free)
     queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })

@@ -262,6 +262,7 @@ extension EdgeDatabase {
       bind(event, to: again)
       if try again.run() > 0 { return try remove(event, database) }
     }
+    try requireRoom(for: event, database)
     let list = keys.joined(separator: ", ")
     let insert = try prepared(
       """
@@ -274,6 +275,17 @@ extension EdgeDatabase {
       try keepRow(of: event, letter: database.lastInsertedRowID, table, database)
     }
     return try remove(event, database)
+  }
+
+  /// Letters are counted each time: they are few, and so are the moments.
+  private func requireRoom(for event: UnsendableEvent, _ database: Database) throws {
+    let use = try Row.fetchOne(
+      database, sql: "SELECT count(*) AS letters, ifnull(sum(bytes), 0) AS bytes FROM drover_dead_letter")!
+    let (letters, bytes): (Int, Int) = (use["letters"], use["bytes"])
+    guard letters >= letterBounds.maxCount || bytes + event.bytes > letterBounds.maxBytes else { return }
+    throw EdgeStoreError.noRoom(
+      "set event \(event.seq) aside: \(letters) dead letters take \(byteText(Int64(bytes))), and dead_letters.max_count is \(letterBounds.maxCount), max_bytes \(byteText(Int64(letterBounds.maxBytes))); replay or purge some, or raise the bound"
+    )
   }
 
   private func bind(_ event: UnsendableEvent, to statement: Statement) {

@@ -32,7 +32,7 @@ struct CloudCommand: AsyncParsableCommand {
         path: path,
         limits: .init(
           streamsPerMachine: configuration.limits.streamsPerMachine,
-          columnsPerTable: configuration.limits.columnsPerTable))
+          columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters))
       consumer = Consumer(
         store: store, limits: .init(messageBytes: configuration.limits.messageBytes),
         user: configuration.connection.credentials?.username, logger: logger,

@@ -63,7 +63,13 @@ struct DoctorCommand: AsyncParsableCommand {
     var findings: [Finding] = []
     if FileManager.default.fileExists(atPath: path) {
       findings += integrity(path, missing: "")
-      if let report = try? CloudReport.read(path: path) { findings += letters(report.deadLetters) }
+      if let report = try? CloudReport.read(path: path) {
+        findings += letters(report.deadLetters)
+        if let warning = report.scarcity(configuration.deadLetters) {
+          findings.append(
+            .doubtful("letters", warning, "at the bound frames with events that cannot be applied stay at the edge"))
+        }
+      }
     } else {
       findings.append(.doubtful("store", "\(path) is not there yet", "`drover cloud` makes it when it starts"))
     }

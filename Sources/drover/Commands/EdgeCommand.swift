@@ -30,7 +30,8 @@ struct EdgeCommand: AsyncParsableCommand {
       let retention = configuration.outbox.retention
       let store = try EdgeDatabase(
         path: configuration.database, declarations: configuration.declarations,
-        retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota
+        retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota,
+        letters: configuration.deadLetters
       ) { logger.warning("\($0)") }
       var limits = EdgeRelay.Limits()
       limits.relay.windowEvents = configuration.window.events

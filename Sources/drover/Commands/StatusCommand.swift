@@ -172,13 +172,25 @@ struct StatusCommand: AsyncParsableCommand {
           ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
           ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
           ("dead_letters_purged", .integer(Int64(report?.deadLetters.purged ?? 0))),
+          ("dead_letters_dropped", .integer(Int64(report?.deadLetters.dropped ?? 0))),
+          ("dead_letters_bytes", .integer(Int64(report?.letterBytes ?? 0))),
+          ("dropped", .array((report?.dropped ?? []).map(\.document))),
           ("messages", .object((report?.messages ?? []).map { ($0.outcome, .integer(Int64($0.count))) })),
         ]).text(pretty: true))
       return consumer != nil
     }
     print("store        \(path)")
     print("consumer     \(worker(consumer, path) as String)")
-    if let letters = report?.deadLetters { print("dead letters \(letters.text)") }
+    if let report {
+      print("dead letters \(report.deadLetters.text), \(byteText(Int64(report.letterBytes)))")
+      if let warning = report.scarcity(configuration.deadLetters) { print("             \(warning)") }
+      for dropped in report.dropped.prefix(10) {
+        let origin = dropped.machine.isEmpty ? "others" : "\(dropped.machine) \(dropped.stream)"
+        print(
+          "             dropped for want of room: \(dropped.letters) of \(printable(origin)), reason \(dropped.reason), last \(Timestamp.text(microseconds: dropped.lastAt))"
+        )
+      }
+    }
     var table = TextTable(
       columns: [
         "machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters", "compared",
@@ -230,6 +242,27 @@ struct StatusCommand: AsyncParsableCommand {
   }
 }
 
+extension CloudReport {
+  /// A sentence when four fifths of the room for dead letters are taken.
+  func scarcity(_ bounds: DeadLetterBounds) -> String? {
+    guard letterRows >= bounds.maxCount / 5 * 4 || letterBytes >= bounds.maxBytes / 5 * 4 else { return nil }
+    return
+      "room for dead letters becomes scarce: \(letterRows) of \(bounds.maxCount), \(byteText(Int64(letterBytes))) of \(byteText(Int64(bounds.maxBytes))); replay or purge some"
+  }
+}
+
+extension CloudReport.Dropped {
+  fileprivate var document: JSON {
+    .object([
+      ("machine", .string(machine)), ("stream", .string(stream)), ("reason", .string(reason)),
+      ("letters", .integer(Int64(letters))), ("bytes", .integer(Int64(bytes))),
+      ("last_at", .string(Timestamp.text(microseconds: lastAt))),
+    ])
+  }
+}
+
 extension DeadLetterFigures {
-  fileprivate var text: String { "\(present) (\(replayed) replayed, \(purged) purged)" }
+  fileprivate var text: String {
+    "\(present) (\(replayed) replayed, \(purged) purged\(dropped > 0 ? ", \(dropped) dropped" : ""))"
+  }
 }

@@ -1,0 +1,181 @@
+// Room for one more dead letter in the cloud. What a machine has in its outbox no more, or will have no more when its frame is covered, is
+// never pushed out: where there is no room for it, its frame is not covered and stays at the edge. Everything else, garbage and bare
+// events, makes room, the oldest of whoever has most of it first, and a record of it stays.
+//
+// What the letters take is kept by triggers of the store's own, so that no way of removing one is forgotten.
+
+import DroverCore
+import GRDB
+
+struct DeadLetterRoom {
+  /// What a letter takes besides its texts and bytes: the row and its places in the indexes.
+  private static let bytesOfLetter = 300
+  /// Records of what was dropped; beyond, one for each reason.
+  static let mostRecords = 1000
+
+  let database: Database
+  let bounds: DeadLetterBounds
+
+  private struct Use {
+    var letters: Int
+    var bytes: Int
+  }
+
+  // MARK: The tables
+
+  private static func size(_ row: String) -> String {
+    "length(\(row).raw) + length(CAST(\(row).topic AS BLOB)) + length(CAST(\(row).detail AS BLOB)) + \(bytesOfLetter)"
+  }
+
+  private static func add(_ row: String) -> String {
+    """
+    INSERT INTO drover_dead_use (machine_id, is_event, letters, bytes)
+      VALUES (ifnull(\(row).machine_id, ''), \(row).epoch IS NOT NULL, 1, \(size(row)))
+      ON CONFLICT (machine_id, is_event) DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
+      UPDATE drover_dead_total SET letters = letters + 1, bytes = bytes + \(size(row)) WHERE is_event = (\(row).epoch IS NOT NULL);
+    """
+  }
+
+  private static func take(_ row: String) -> String {
+    """
+    UPDATE drover_dead_use SET letters = letters - 1, bytes = bytes - (\(size(row)))
+       WHERE machine_id = ifnull(\(row).machine_id, '') AND is_event = (\(row).epoch IS NOT NULL);
+      DELETE FROM drover_dead_use
+       WHERE machine_id = ifnull(\(row).machine_id, '') AND is_event = (\(row).epoch IS NOT NULL) AND letters = 0;
+      UPDATE drover_dead_total SET letters = letters - 1, bytes = bytes - (\(size(row))) WHERE is_event = (\(row).epoch IS NOT NULL);
+    """
+  }
+
+  static let migration = """
+    -- What the letters take, by the machine that they are of, '' for none. is_event: events of agents' frames.
+    CREATE TABLE drover_dead_use (
+      machine_id TEXT NOT NULL,
+      is_event   INTEGER NOT NULL CHECK (is_event IN (0, 1)),
+      letters    INTEGER NOT NULL,
+      bytes      INTEGER NOT NULL,
+      PRIMARY KEY (machine_id, is_event)
+    ) WITHOUT ROWID;
+    CREATE INDEX drover_dead_use_letters ON drover_dead_use (is_event, letters);
+    CREATE INDEX drover_dead_use_bytes ON drover_dead_use (is_event, bytes);
+    CREATE TABLE drover_dead_total (
+      is_event INTEGER PRIMARY KEY CHECK (is_event IN (0, 1)),
+      letters  INTEGER NOT NULL,
+      bytes    INTEGER NOT NULL
+    );
+    INSERT INTO drover_dead_use (machine_id, is_event, letters, bytes)
+    SELECT ifnull(machine_id, ''), epoch IS NOT NULL, count(*), sum(\(size("letter")))
+      FROM drover_dead_letter AS letter GROUP BY 1, 2;
+    INSERT INTO drover_dead_total (is_event, letters, bytes)
+    SELECT value, ifnull(sum(letters), 0), ifnull(sum(bytes), 0)
+      FROM (SELECT 0 AS value UNION ALL SELECT 1) LEFT JOIN drover_dead_use ON is_event = value GROUP BY value;
+
+    CREATE TRIGGER drover_dead_letter_comes AFTER INSERT ON drover_dead_letter BEGIN
+      \(add("NEW"))
+    END;
+    CREATE TRIGGER drover_dead_letter_goes AFTER DELETE ON drover_dead_letter BEGIN
+      \(take("OLD"))
+    END;
+    CREATE TRIGGER drover_dead_letter_becomes AFTER UPDATE OF epoch ON drover_dead_letter
+      WHEN (OLD.epoch IS NULL) <> (NEW.epoch IS NULL) BEGIN
+      \(take("OLD"))
+      \(add("NEW"))
+    END;
+    CREATE INDEX drover_dead_letter_garbage ON drover_dead_letter (machine_id, last_at) WHERE epoch IS NULL;
+
+    -- What was dropped for want of room.
+    CREATE TABLE drover_dead_dropped (
+      machine_id TEXT NOT NULL,
+      stream     TEXT NOT NULL,
+      reason     TEXT NOT NULL,
+      letters    INTEGER NOT NULL,
+      bytes      INTEGER NOT NULL,
+      first_at   INTEGER NOT NULL,
+      last_at    INTEGER NOT NULL,
+      PRIMARY KEY (machine_id, stream, reason)
+    ) WITHOUT ROWID;
+    """
+
+  // MARK: Making room
+
+  /// Whether a letter with so many bytes of its own has room now, perhaps because others went.
+  func make(for letter: DeadLetter, kept: Int, now: Int64) throws -> Bool {
+    let size = kept + letter.topic.utf8.count + letter.detail.utf8.count + Self.bytesOfLetter
+    let machine = letter.machine?.text ?? ""
+    // Nothing pushes out the events of agents, so they alone must leave room, theirs and everybody's.
+    guard fits(try use(of: machine, events: true), size, share: 2), fits(try total(events: true), size) else {
+      return false
+    }
+    while true {
+      let own = sum(try use(of: machine, events: true), try use(of: machine, events: false))
+      guard fits(own, size, share: 2) else {
+        guard try evict(from: machine, now: now) else { return false }
+        continue
+      }
+      let all = sum(try total(events: true), try total(events: false))
+      guard !fits(all, size) else { return true }
+      let column = all.letters + 1 > bounds.maxCount ? "letters" : "bytes"
+      guard
+        let most = try String.fetchOne(
+          database, sql: "SELECT machine_id FROM drover_dead_use WHERE is_event = 0 ORDER BY \(column) DESC LIMIT 1"),
+        try evict(from: most, now: now)
+      else { return false }
+    }
+  }
+
+  /// A machine's letters take at most half of the room, so that one that has gone mad leaves the others theirs.
+  private func fits(_ use: Use, _ size: Int, share: Int = 1) -> Bool {
+    use.letters < max(1, bounds.maxCount / share) && use.bytes + size <= bounds.maxBytes / share
+  }
+
+  private func sum(_ a: Use, _ b: Use) -> Use { Use(letters: a.letters + b.letters, bytes: a.bytes + b.bytes) }
+
+  private func use(of machine: String, events: Bool) throws -> Use {
+    let row = try Row.fetchOne(
+      database.cachedStatement(sql: "SELECT letters, bytes FROM drover_dead_use WHERE machine_id = ? AND is_event = ?"),
+      arguments: [machine, events])
+    return row.map { Use(letters: $0["letters"], bytes: $0["bytes"]) } ?? Use(letters: 0, bytes: 0)
+  }
+
+  private func total(events: Bool) throws -> Use {
+    let row = try Row.fetchOne(
+      database.cachedStatement(sql: "SELECT letters, bytes FROM drover_dead_total WHERE is_event = ?"),
+      arguments: [events])!
+    return Use(letters: row["letters"], bytes: row["bytes"])
+  }
+
+  /// Drops a machine's oldest letter that is no agent's event. One that was sent again is on its way, and stays.
+  private func evict(from machine: String, now: Int64) throws -> Bool {
+    let oldest = try Row.fetchOne(
+      database.cachedStatement(
+        sql: """
+          SELECT id, stream, reason, count, bytes FROM drover_dead_letter
+           WHERE epoch IS NULL AND machine_id IS ? AND replayed_at IS NULL ORDER BY last_at, id LIMIT 1
+          """), arguments: [machine.isEmpty ? nil : machine])
+    guard let oldest else { return false }
+    try record(
+      machine: machine, stream: oldest["stream"] ?? "", reason: oldest["reason"], count: oldest["count"],
+      bytes: oldest["bytes"], now: now)
+    try database.cachedStatement(sql: "DELETE FROM drover_dead_letter WHERE id = ?").execute(
+      arguments: [oldest["id"] as Int64])
+    return true
+  }
+
+  /// Writes down that a letter was dropped, or not even taken.
+  func record(machine: String, stream: String, reason: String, count: Int, bytes: Int, now: Int64) throws {
+    let isKnown = try Bool.fetchOne(
+      database.cachedStatement(
+        sql: """
+          SELECT EXISTS (SELECT 1 FROM drover_dead_dropped WHERE machine_id = ?1 AND stream = ?2 AND reason = ?3)
+              OR (SELECT count(*) FROM drover_dead_dropped) < \(Self.mostRecords)
+          """), arguments: [machine, stream, reason])!
+    try database.cachedStatement(
+      sql: """
+        INSERT INTO drover_dead_dropped (machine_id, stream, reason, letters, bytes, first_at, last_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+        ON CONFLICT (machine_id, stream, reason) DO UPDATE
+           SET letters = letters + excluded.letters, bytes = bytes + excluded.bytes, last_at = excluded.last_at
+        """
+    ).execute(arguments: [isKnown ? machine : "", isKnown ? stream : "", reason, count, bytes, now])
+    try DeadLetterCounter.dropped.add(count, database)
+  }
+}
