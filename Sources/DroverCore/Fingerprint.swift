@@ -1,6 +1,6 @@
 // How two sides find out whether they hold the same rows without sending them: a digest for each row, and the sum of digests for each of
 // many parts of a table. A row's part follows from its local ID, so that no side's order, collation or database decides it
-// (docs/decisions/0009-parts-by-hash.md).
+// (docs/decisions/0010-parts-by-hash.md).
 
 /// A 64-bit digest of values, the same on every machine. It finds accidents, and guards against nobody.
 ///
