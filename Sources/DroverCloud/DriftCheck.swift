@@ -4,12 +4,12 @@
 package import DroverCore
 package import DroverWire
 
-/// The way to the machines: a question over `command/check`, its answer over `reply/<id>`.
+/// The way to the machines: a question over `command/stream`, its answer over `reply/<id>`.
 package protocol MachineQuestions {
   /// - Parameter take: called with each message of the answer, in their order.
   /// - Throws: `CheckFailure` when there is no answer.
   func ask(
-    _ question: CheckQuestion, of stream: ReplicatedStream, _ take: (CheckAnswer) throws -> Void
+    _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws
 }
 
@@ -19,8 +19,8 @@ package struct CheckFailure: Error, CustomStringConvertible, Sendable {
   package init(_ description: String) { self.description = description }
 }
 
-package typealias CheckQuestion = CheckRequest.Question
-package typealias CheckAnswer = CheckReply.Content
+package typealias StreamQuestion = StreamRequest.Question
+package typealias StreamAnswer = StreamReply.Content
 
 package struct DriftCheck {
   /// Rows that are looked at exactly in one question.

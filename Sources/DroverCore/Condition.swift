@@ -1,6 +1,6 @@
 // A condition on the columns of one row, as a value: `complete_when` and row filters. It travels as text in a small grammar of its own
 // and never as SQL to be run: each store writes its own SQL from the value, with quoted names and literals.
-// docs/decisions/0008-conditions-are-values.md.
+// docs/decisions/0011-conditions-are-values.md.
 
 package indirect enum Condition: Hashable, Sendable {
   case comparison(Operand, Comparison, Operand)

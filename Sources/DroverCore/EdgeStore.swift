@@ -114,6 +114,8 @@ package protocol EdgeStore: AnyObject {
   var streams: [EdgeStream] { get }
   /// Rows that were there before Drover still wait to enter the outbox.
   var hasBackfill: Bool { get }
+  /// How many of them may be looked at in a second; nil: as many as the window allows.
+  var backfillRate: Int? { get }
 
   /// Whether another connection has committed since the last call.
   func hasChanged() throws(EdgeStoreError) -> Bool
@@ -133,8 +135,12 @@ package protocol EdgeStore: AnyObject {
   /// Reads entries and their rows in one read transaction; stops early after about `maximumBytes` of values. What it returns survives a
   /// power loss.
   func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead
-  /// Puts up to `limit` rows that were there before Drover into the outbox; true when more are left.
+  /// Looks at up to `limit` rows that are to be brought, and puts them into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool
+  /// Has a table's rows brought once more. The same order again goes on where it is; another one while rows are brought brings all.
+  func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress
+  /// How far the last order of a stream has come; nil when there was none.
+  func resyncProgress(stream: Int) throws(EdgeStoreError) -> ResyncProgress?
   /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
   /// its key has taken its place. Throws `noRoom` at the operator's bound for dead letters.
   func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool

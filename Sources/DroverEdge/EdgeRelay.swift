@@ -52,7 +52,9 @@ package final class EdgeRelay: SessionHandler {
   private var announcements: [OutboundMessage] = []
   private var announced: [PublishToken: String] = [:]
   /// Questions from the cloud about what the tables hold.
-  private var checks: CheckResponder
+  private var responder: StreamResponder
+  /// Rows that are brought at a rate wait until then.
+  private var backfillAt: ContinuousClock.Instant?
   private var settleAt: ContinuousClock.Instant?
   private var spaceAt: ContinuousClock.Instant?
   private var retryAt: ContinuousClock.Instant?
@@ -89,7 +91,7 @@ package final class EdgeRelay: SessionHandler {
   ) throws {
     self.machine = machine
     self.store = store
-    checks = CheckResponder(machine: machine)
+    responder = StreamResponder(machine: machine)
     self.limits = limits
     self.software = software
     self.user = user
@@ -143,7 +145,7 @@ package final class EdgeRelay: SessionHandler {
     isChecked = false
     clockOffset = nil
     announced = [:]
-    checks.disconnected()
+    responder.disconnected()
     relay.disconnected()
   }
 
@@ -163,9 +165,9 @@ package final class EdgeRelay: SessionHandler {
         // It may have lain in the broker since an epoch that is over anyway.
         guard message.payload.elementsEqual(store.epoch.text.utf8) else { continue }
         epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
-      case .command(_, name: "check"):
+      case .command(_, name: "stream"):
         do throws(WireError) {
-          checks.ask(try CheckRequest(document: message.payload))
+          responder.ask(try StreamRequest(document: message.payload))
         } catch {
           logger.warning("read \(message.topic): \(error)")
         }
@@ -251,7 +253,7 @@ package final class EdgeRelay: SessionHandler {
       logger.warning("announce on \(topic): \(advice(on: reason, topic: topic))")
       return
     }
-    if checks.acknowledged(token) { return }
+    if responder.acknowledged(token) { return }
     guard let publication = relay.acknowledged(token, reason: reason, now: clock.now) else { return }
     guard reason != .success else {
       sizes[publication.stream]?.accepted()
@@ -405,6 +407,7 @@ package final class EdgeRelay: SessionHandler {
     if hint.take() { lookAgain = .microseconds(100) }
     if try store.hasChanged() {
       relay.news()
+      if store.hasBackfill { relay.backfillNeeded() }
       lookAgain = nil
     } else if let delay = lookAgain {
       lookAgain = delay < .milliseconds(50) ? delay * 2 : nil
@@ -432,13 +435,19 @@ package final class EdgeRelay: SessionHandler {
       }
       announcements.removeFirst()
     }
-    if checks.isBusy, try checks.turn(store, publisher) { relay.news() }
+    if responder.isBusy, try responder.turn(store, publisher) {
+      relay.news()
+      if store.hasBackfill { relay.backfillNeeded() }
+    }
     // A few reads a turn, so that PUBACKs and confirmations are heard in between.
     for _ in 0..<4 {
       switch nextStep() {
-      case .wait(let duration): return checks.isBusy ? .zero : min(duration ?? .seconds(1), .seconds(1))
+      case .wait(let duration): return responder.isBusy ? .zero : min(duration ?? .seconds(1), .seconds(1))
       case .backfill:
-        relay.didBackfill(hasMore: try store.backfill(limit: limits.relay.readEvents))
+        if let backfillAt, clock.now < backfillAt {
+          return responder.isBusy ? .zero : min(clock.now.duration(to: backfillAt), .seconds(1))
+        }
+        try backfill()
       case .read(let request):
         let read = try store.read(request, maximumBytes: limits.readBytes)
         relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
@@ -447,6 +456,17 @@ package final class EdgeRelay: SessionHandler {
       }
     }
     return .zero
+  }
+
+  private func backfill() throws(EdgeStoreError) {
+    guard let rate = store.backfillRate else {
+      backfillAt = nil
+      return relay.didBackfill(hasMore: try store.backfill(limit: limits.relay.readEvents))
+    }
+    // In pieces of a quarter of a second.
+    let piece = min(max(1, rate / 4), limits.relay.readEvents)
+    relay.didBackfill(hasMore: try store.backfill(limit: piece))
+    backfillAt = clock.now.advanced(by: .seconds(1) * piece / rate)
   }
 
   private func nextStep() -> Relay.Step {

@@ -40,6 +40,7 @@ final class FaultyEdgeStore: EdgeStore {
   var epoch: Epoch { store.epoch }
   var streams: [EdgeStream] { store.streams }
   var hasBackfill: Bool { store.hasBackfill }
+  var backfillRate: Int? { store.backfillRate }
 
   func hasChanged() throws(EdgeStoreError) -> Bool {
     try mayFail()
@@ -84,6 +85,16 @@ final class FaultyEdgeStore: EdgeStore {
   func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
     try mayFail()
     return try writing { () throws(EdgeStoreError) in try store.bury(event) }
+  }
+
+  func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.resync(order, stream: stream) }
+  }
+
+  func resyncProgress(stream: Int) throws(EdgeStoreError) -> ResyncProgress? {
+    try mayFail()
+    return try store.resyncProgress(stream: stream)
   }
 
   func survey(

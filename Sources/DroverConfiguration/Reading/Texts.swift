@@ -11,8 +11,8 @@ func wholeNumber(_ text: some StringProtocol) -> Int? {
 
 private let millisecondsOfUnit = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
 
-/// The duration that e.g. `250ms`, `30s`, `5m`, `2h` and `7d` mean.
-func duration(of text: String) -> Duration? {
+/// The duration that e.g. `250ms`, `30s`, `5m`, `2h` and `7d` mean; nil for anything else.
+package func duration(of text: String) -> Duration? {
   let (count, unit) = numberAndUnit(text)
   guard let count, let (_, factor) = millisecondsOfUnit.first(where: { $0.0 == unit }) else { return nil }
   let (milliseconds, overflow) = count.multipliedReportingOverflow(by: factor)

@@ -34,6 +34,7 @@ extension EdgeDatabase {
         }
         try checkFormat(database)
         try SpaceKeeper.makeTable(database)
+        try database.execute(sql: Self.resyncTable)
         try putViews(database)
         attached = try attachStreams(database)
         try EdgeDeadLetters.makeTables(database)
@@ -49,8 +50,7 @@ extension EdgeDatabase {
       keyColumns = attached.keyColumns
       statements = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
-      hasBackfill =
-        try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+      try lookForBackfill(database)
     }
   }
 
@@ -176,6 +176,8 @@ extension EdgeDatabase {
 
   private func startBackfill(_ stream: Int, _ database: Database) throws {
     try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [stream])
+    // All of them, also where a part was ordered.
+    try database.execute(sql: "DELETE FROM drover_resync WHERE stream = ?", arguments: [stream])
     try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE number = ?", arguments: [stream])
   }
 

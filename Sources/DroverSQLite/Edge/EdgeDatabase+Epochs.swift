@@ -28,12 +28,12 @@ extension EdgeDatabase {
         try database.execute(sql: "UPDATE drover_outbox SET synced = 0")
         try database.execute(sql: "UPDATE drover_stream SET confirmed_through = 0, retained_bytes = 0")
         try database.execute(sql: "DELETE FROM drover_backfill")
+        try database.execute(sql: "DELETE FROM drover_resync")
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")
         try raiseGeneration(database)
         return .commit
       }
-      hasBackfill = try Bool.fetchOne(
-        database, sql: "SELECT EXISTS (SELECT 1 FROM drover_stream WHERE backfill = 'running')")!
+      try lookForBackfill(database)
     }
     epoch = next
     remember()

@@ -11,10 +11,8 @@ extension EdgeDatabase {
     try access { database in
       try database.inTransaction(.immediate) {
         try checkSchema(database)
-        guard
-          let number = try Int.fetchOne(
-            database, sql: "SELECT number FROM drover_stream WHERE backfill = 'running' ORDER BY number LIMIT 1")
-        else { return .commit }
+        try lookForBackfill(database)
+        guard let number = backfilling else { return .commit }
         if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) {
           return .commit
         }
@@ -22,13 +20,12 @@ extension EdgeDatabase {
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [number])
         return .commit
       }
-      hasBackfill =
-        try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_stream WHERE backfill = 'running'") != 0
+      try lookForBackfill(database)
       return hasBackfill
     }
   }
 
-  /// Enters the next rows in the table's own order. False at the table's end.
+  /// Looks at the next rows in the table's own order and enters those that are wanted. False at the table's end.
   private func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
     var cursor: [Value] = []
     let parts = try prepared("SELECT value FROM drover_backfill WHERE stream = ? ORDER BY part", database)
@@ -36,17 +33,24 @@ extension EdgeDatabase {
     while try parts.step() { cursor.append(parts.value(0)) }
     parts.reset()
 
+    let wanted =
+      try String.fetchOne(database, sql: "SELECT wanted FROM drover_resync WHERE stream = ?", arguments: [stream])
+      ?? "1"
     let order = table.walkingOrder.count
-    let rows = try walk(table, reading: table.keyExpressions, after: cursor, limit: limit, database)
+    let keys = table.schema.key.count
+    let rows = try walk(table, reading: table.keyExpressions + [wanted], after: cursor, limit: limit, database)
     defer { rows.reset() }
     var entrance = try Entrance(self, table, stream: stream, database)
-    var count = 0
+    var (looked, entered) = (0, 0)
     while try rows.step() {
-      count += 1
+      looked += 1
       cursor = (0..<order).map { rows.value(Int32($0)) }
-      try entrance.enter(table.schema.key.indices.map { rows.value(Int32(order + $0)) })
+      guard rows.integer(Int32(order + keys)) != 0 else { continue }
+      entered += 1
+      try entrance.enter((0..<keys).map { rows.value(Int32(order + $0)) })
     }
-    guard count > 0 else { return false }
+    guard looked > 0 else { return false }
+    try noteResync(stream: stream, looked: looked, entered: entered, database)
     let remember = try prepared(
       "INSERT OR REPLACE INTO drover_backfill (stream, part, value) VALUES (?, ?, ?)", database)
     for (part, value) in cursor.enumerated() {

@@ -34,7 +34,10 @@ package final class EdgeDatabase: EdgeStore {
 
   package internal(set) var epoch: Epoch
   package internal(set) var streams: [EdgeStream] = []
-  package internal(set) var hasBackfill = false
+  /// The stream whose rows are brought now, and how many of them a second at most.
+  var backfilling: Int?
+  package internal(set) var backfillRate: Int?
+  package var hasBackfill: Bool { backfilling != nil }
 
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns
@@ -72,8 +75,11 @@ package final class EdgeDatabase: EdgeStore {
   }
 
   /// Attaches, for a program that is not the agent.
-  package static func prepare(path: String, declarations: [StreamDeclaration], quota: OutboxQuota) throws {
-    _ = try EdgeDatabase(attaching: path, declarations, Retention(), quota, DeadLetterBounds(), FreeSpace.of, { _ in })
+  @discardableResult
+  package static func prepare(
+    path: String, declarations: [StreamDeclaration], quota: OutboxQuota
+  ) throws -> EdgeDatabase {
+    try EdgeDatabase(attaching: path, declarations, Retention(), quota, DeadLetterBounds(), FreeSpace.of, { _ in })
   }
 
   private init(
@@ -145,8 +151,11 @@ package final class EdgeDatabase: EdgeStore {
       defer { statement.reset() }
       guard try statement.step() else { return false }
       let version = statement.integer(0)
-      defer { dataVersion = version }
-      return version != dataVersion
+      guard version != dataVersion else { return false }
+      // Another process may have ordered rows to be brought.
+      try lookForBackfill(database)
+      dataVersion = version
+      return true
     }
   }
 

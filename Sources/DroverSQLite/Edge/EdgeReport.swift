@@ -19,6 +19,8 @@ package struct EdgeReport: Sendable {
     package var oldestUnconfirmed: Int64?
     /// Rows that were there before Drover are still entering the outbox.
     package var isBackfilling: Bool
+    /// How far the last order to bring rows once more has come.
+    package var resync: ResyncProgress?
   }
 
   /// What the outbox takes, and what was refused for want of room.
@@ -50,7 +52,7 @@ package struct EdgeReport: Sendable {
         let streams = try Row.fetchAll(
           database,
           sql: """
-            SELECT stream.name, stream.kind, stream.table_name, stream.confirmed, stream.backfill,
+            SELECT stream.number, stream.name, stream.kind, stream.table_name, stream.confirmed, stream.backfill,
                    ifnull(sum(entry.synced = 0), 0) AS pending, ifnull(sum(entry.synced), 0) AS synced,
                    min(entry.version) AS oldest
               FROM drover_stream AS stream
@@ -61,7 +63,8 @@ package struct EdgeReport: Sendable {
           Stream(
             name: row["name"], kind: row["kind"], table: row["table_name"], pending: row["pending"],
             synced: row["synced"],
-            confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running")
+            confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running",
+            resync: try ResyncProgress.read(stream: row["number"], database))
         }
         return EdgeReport(
           epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",

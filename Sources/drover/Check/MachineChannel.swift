@@ -24,7 +24,7 @@ final class MachineChannel: MachineQuestions, Sendable {
   }
 
   fileprivate struct Waiting {
-    var answers: AsyncThrowingStream<CheckReply, any Error>.Continuation
+    var answers: AsyncThrowingStream<StreamReply, any Error>.Continuation
     var deadline: ContinuousClock.Instant
   }
 
@@ -52,13 +52,13 @@ final class MachineChannel: MachineQuestions, Sendable {
   }
 
   func ask(
-    _ question: CheckQuestion, of stream: ReplicatedStream, _ take: (CheckAnswer) throws -> Void
+    _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws {
     let id = Epoch(random: .random(in: .min ... .max)).text
-    let request = CheckRequest(id: id, stream: stream.stream, schema: stream.schema.id, question: question)
-    let (answers, continuation) = AsyncThrowingStream.makeStream(of: CheckReply.self)
+    let request = StreamRequest(id: id, stream: stream.stream, schema: stream.schema.id, question: question)
+    let (answers, continuation) = AsyncThrowingStream.makeStream(of: StreamReply.self)
     let message = OutboundMessage(
-      topic: Topic.command(stream.machine, name: "check").text, payload: request.document,
+      topic: Topic.command(stream.machine, name: "stream").text, payload: request.document,
       contentType: "application/json")
     try state.withLock { state in
       guard !state.isStopped else { throw CancellationError() }
@@ -89,7 +89,7 @@ final class MachineChannel: MachineQuestions, Sendable {
     }
   }
 
-  fileprivate func heard(_ reply: CheckReply, id: String) {
+  fileprivate func heard(_ reply: StreamReply, id: String) {
     state.withLock { state in
       guard let waiting = state.waiting[id] else { return }
       waiting.answers.yield(reply)
@@ -129,7 +129,7 @@ private final class ChannelHandler: SessionHandler {
     for message in messages {
       guard case .reply(_, let id)? = try? Topic(parsing: message.topic) else { continue }
       do throws(WireError) {
-        channel.heard(try CheckReply(document: message.payload), id: id)
+        channel.heard(try StreamReply(document: message.payload), id: id)
       } catch {
         channel.finish(id, throwing: CheckFailure("read the answer: \(error)"))
       }

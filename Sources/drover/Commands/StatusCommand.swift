@@ -67,6 +67,7 @@ struct StatusCommand: AsyncParsableCommand {
           ("confirmed", .integer(Int64(stream.confirmed))),
           ("oldest_unconfirmed_seconds", stream.oldestUnconfirmed.map { .real(seconds(now - $0)) } ?? .null),
           ("backfilling", .bool(stream.isBackfilling)),
+          ("resync", stream.resync.map { resync($0) } ?? .null),
         ])
       }
       print(
@@ -93,7 +94,7 @@ struct StatusCommand: AsyncParsableCommand {
     for stream in report.streams {
       table.add([
         stream.name, stream.kind, "\(stream.pending)", "\(stream.synced)",
-        "\(stream.confirmed)\(stream.isBackfilling ? " (older rows follow)" : "")",
+        "\(stream.confirmed)\(olderRows(stream))",
         stream.oldestUnconfirmed.map { age(now - $0) } ?? "-",
       ])
     }
@@ -135,6 +136,19 @@ struct StatusCommand: AsyncParsableCommand {
       lines.append("  the intake closed \(space.closings) times\(last); emit was refused \(space.refused) events")
     }
     return lines
+  }
+
+  private func olderRows(_ stream: EdgeReport.Stream) -> String {
+    guard stream.isBackfilling else { return "" }
+    return stream.resync.map { " (\($0.looked) of \($0.total) rows looked at once more)" } ?? " (older rows follow)"
+  }
+
+  private func resync(_ progress: ResyncProgress) -> JSON {
+    .object([
+      ("total", .integer(Int64(progress.total))), ("looked", .integer(Int64(progress.looked))),
+      ("brought", .integer(Int64(progress.entered))), ("rate", progress.rate.map { .real($0) } ?? .null),
+      ("seconds_left", progress.secondsLeft.map { .real($0) } ?? .null), ("done", .bool(progress.isDone)),
+    ])
   }
 
   private func cloud(_ configuration: CloudConfiguration, _ path: String) throws -> Bool {

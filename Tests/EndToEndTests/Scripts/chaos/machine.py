@@ -65,7 +65,9 @@ class Machine:
         os.mkdir(folder)
         with open(self.config, "w") as file:
             file.write(
-                f"machine: {name}\ndatabase: ./app.db\nbroker: mqtt://127.0.0.1:{proxy.port}\nkeep_alive: 5s\nstreams:{STREAMS}")
+                f"machine: {name}\ndatabase: ./app.db\nbroker: mqtt://127.0.0.1:{proxy.port}\nkeep_alive: 5s\n"
+                # A small disk that fills up is a fault of its own here, and no reason to refuse before it is full.
+                f"outbox: {{min_free_bytes: 0, min_free_inodes: 0}}\nstreams:{STREAMS}")
         self.agent = Process(f"agent of {name}", [drover, "edge", "--config", self.config], f"{folder}/edge.log")
         self.apps = [Process(f"app {number} of {name}", [], f"{folder}/app.log") for number in (1, 2)]
         subprocess.run(self.app_arguments("--prepare", journal, "--rows", str(rows)), check=True)

@@ -1,9 +1,9 @@
-// What goes over `command/check` and `reply/<id>` when a stream is compared with its source. docs/protocol.md shows each.
+// Questions to an agent about one stream, and orders, over `command/stream`; and the answers over `reply/<id>`. docs/protocol.md shows each.
 
 package import DroverCore
 
 /// What an agent is asked about one stream.
-package struct CheckRequest: Equatable, Sendable {
+package struct StreamRequest: Equatable, Sendable {
   package enum Question: Equatable, Sendable {
     /// The fingerprints of the table's 2^`bits` parts.
     case parts(bits: Int)
@@ -13,6 +13,10 @@ package struct CheckRequest: Equatable, Sendable {
     case standing([String])
     /// Send these rows again.
     case sendAgain([String])
+    /// Bring the table's rows once more.
+    case resync(ResyncOrder)
+    /// How far the last order has come.
+    case progress
   }
 
   /// Names the reply's topic.
@@ -31,7 +35,7 @@ package struct CheckRequest: Equatable, Sendable {
 }
 
 /// The answer, or a part of one.
-package struct CheckReply: Equatable, Sendable {
+package struct StreamReply: Equatable, Sendable {
   package enum Content: Equatable, Sendable {
     case parts(Parts)
     /// Local IDs with their digests.
@@ -39,6 +43,7 @@ package struct CheckReply: Equatable, Sendable {
     case standing([Standing])
     /// So many rows are in the outbox.
     case entered(Int)
+    case progress(ResyncProgress)
     /// Why there is no answer.
     case failure(String)
   }
@@ -76,7 +81,7 @@ package struct CheckReply: Equatable, Sendable {
   }
 }
 
-extension CheckRequest {
+extension StreamRequest {
   package var document: [UInt8] {
     var members: [(String, JSON)] = [
       ("v", 1), ("id", .string(id)), ("stream", .string(stream.text)), ("schema", .string(schema.text)),
@@ -89,6 +94,8 @@ extension CheckRequest {
       ]
     case .standing(let ids): members += [("ask", "standing"), ("ids", .array(ids.map { .string($0) }))]
     case .sendAgain(let ids): members += [("ask", "send_again"), ("ids", .array(ids.map { .string($0) }))]
+    case .resync(let order): members += [("ask", "resync")] + order.members
+    case .progress: members.append(("ask", "progress"))
     }
     return Array(JSON.object(members).text().utf8)
   }
@@ -115,7 +122,9 @@ extension CheckRequest {
       question = .rows(bits: try bits(), parts: parts)
     case "standing": question = .standing(try ids())
     case "send_again": question = .sendAgain(try ids())
-    default: throw WireError("\"ask\" is parts, rows, standing or send_again")
+    case "resync": question = .resync(try ResyncOrder(members))
+    case "progress": question = .progress
+    default: throw WireError("\"ask\" is parts, rows, standing, send_again, resync or progress")
     }
     let name = try members.string("stream")
     let id = try members.string("id")
@@ -135,7 +144,7 @@ extension CheckRequest {
   }
 }
 
-extension CheckReply {
+extension StreamReply {
   package var document: [UInt8] {
     var members: [(String, JSON)] = [("v", 1), ("number", .integer(Int64(number))), ("more", .bool(hasMore))]
     switch content {
@@ -165,6 +174,12 @@ extension CheckReply {
             })
         ))
     case .entered(let count): members.append(("entered", .integer(Int64(count))))
+    case .progress(let progress):
+      members += [
+        ("total", .integer(Int64(progress.total))), ("looked", .integer(Int64(progress.looked))),
+        ("brought", .integer(Int64(progress.entered))), ("elapsed_us", .integer(progress.elapsed)),
+        ("done", .bool(progress.isDone)),
+      ]
     case .failure(let reason): members.append(("error", .string(reason)))
     }
     return Array(JSON.object(members).text().utf8)
@@ -178,6 +193,12 @@ extension CheckReply {
       content = .failure(try members.string("error"))
     } else if members.has("entered") {
       content = .entered(Int(try members.integer("entered")))
+    } else if members.has("total") {
+      content = .progress(
+        ResyncProgress(
+          total: Int(try members.integer("total")), looked: Int(try members.integer("looked")),
+          entered: Int(try members.integer("brought")), elapsed: try members.integer("elapsed_us"),
+          isDone: try members.bool("done")))
     } else if members.has("standing") {
       var standings: [Standing] = []
       for element in try members.array("standing") {
@@ -206,6 +227,32 @@ extension CheckReply {
       content = .parts(Parts(bits: Int(try members.integer("bits")), fingerprints: fingerprints))
     }
     self.init(content, number: Int(try members.integer("number")), hasMore: try members.bool("more"))
+  }
+}
+
+extension ResyncOrder {
+  fileprivate var members: [(String, JSON)] {
+    var members: [(String, JSON)] = []
+    if let condition { members.append(("where", .string(condition.text))) }
+    if let since { members += [("since_us", .integer(since.moment)), ("time_column", .string(since.column))] }
+    if let rate { members.append(("rate", .integer(Int64(rate)))) }
+    return members
+  }
+
+  fileprivate init(_ members: JSONDocument.Members) throws(WireError) {
+    self.init()
+    if members.has("where") {
+      let text = try members.string("where")
+      do { condition = try Condition(parsing: text) } catch { throw WireError("\"where\": \(error)") }
+    }
+    if members.has("since_us") {
+      since = Since(column: try members.string("time_column"), moment: try members.integer("since_us"))
+    }
+    if members.has("rate") {
+      let given = try members.integer("rate")
+      guard (1...1_000_000_000).contains(given) else { throw WireError("\"rate\" is not from 1 to 1000000000") }
+      rate = Int(given)
+    }
   }
 }
 

@@ -1,10 +1,10 @@
-// Answers the cloud's questions about what the tables hold. A large table is walked in pieces, one in each turn of the relay, so that
+// Answers the cloud's questions about what the tables hold, and takes its orders. A large table is walked in pieces, one in each turn of the relay, so that
 // events go on in between; a long answer goes in several messages, and few of them are on their way at a time.
 
 import DroverCore
 import DroverWire
 
-struct CheckResponder {
+struct StreamResponder {
   /// Rows that one turn looks at: a few milliseconds.
   static let rowsPerTurn = 2000
   /// Rows whose digests one message carries.
@@ -15,7 +15,7 @@ struct CheckResponder {
   static let mostWaiting = 16
 
   private let machine: MachineID
-  private var waiting: [CheckRequest] = []
+  private var waiting: [StreamRequest] = []
   private var walk: Walk?
   private var outbox: [OutboundMessage] = []
   private var inFlight: Set<PublishToken> = []
@@ -24,23 +24,23 @@ struct CheckResponder {
 
   /// A question that is answered by looking at a whole table.
   private struct Walk {
-    let request: CheckRequest
+    let request: StreamRequest
     let stream: EdgeStream
     var cursor: [Value] = []
     var parts: Parts
     /// nil: only fingerprints are asked for.
     let wanted: Set<Int>?
-    var rows: [CheckReply.Row] = []
+    var rows: [StreamReply.Row] = []
     var messages = 0
   }
 
   /// Whether there is something to be done now.
   var isBusy: Bool { (!outbox.isEmpty || walk != nil || !waiting.isEmpty) && inFlight.count < Self.window }
 
-  mutating func ask(_ request: CheckRequest) {
+  mutating func ask(_ request: StreamRequest) {
     guard waiting.count < Self.mostWaiting else {
       return answer(
-        request, CheckReply(.failure("the agent has \(waiting.count) questions to answer; ask again later")))
+        request, StreamReply(.failure("the agent has \(waiting.count) questions to answer; ask again later")))
     }
     waiting.append(request)
   }
@@ -49,7 +49,7 @@ struct CheckResponder {
   mutating func acknowledged(_ token: PublishToken) -> Bool { inFlight.remove(token) != nil }
 
   /// Nobody waits for what was asked over another connection.
-  mutating func disconnected() { self = CheckResponder(machine: machine) }
+  mutating func disconnected() { self = StreamResponder(machine: machine) }
 
   /// Does one piece of work. Returns whether it has put rows into the outbox.
   mutating func turn(_ store: any EdgeStore, _ publisher: any Publisher) throws(EdgeStoreError) -> Bool {
@@ -66,19 +66,22 @@ struct CheckResponder {
     guard let request = waiting.first else { return false }
     try begin(request, store)
     waiting.removeFirst()
-    if case .sendAgain = request.question { return true }
-    return false
+    switch request.question {
+    case .sendAgain, .resync: return true
+    default: return false
+    }
   }
 
-  private mutating func begin(_ request: CheckRequest, _ store: any EdgeStore) throws(EdgeStoreError) {
+  private mutating func begin(_ request: StreamRequest, _ store: any EdgeStore) throws(EdgeStoreError) {
     guard let stream = store.streams.first(where: { $0.name == request.stream }), stream.table != nil else {
-      return answer(request, CheckReply(.failure("no table is captured as stream \(request.stream)")))
+      return answer(request, StreamReply(.failure("no table is captured as stream \(request.stream)")))
     }
     guard let schema = stream.schema else {
-      return answer(request, CheckReply(.failure("the table of stream \(request.stream) is not there")))
+      return answer(request, StreamReply(.failure("the table of stream \(request.stream) is not there")))
     }
-    guard schema.id == request.schema else {
-      return answer(request, CheckReply(.failure("the table has another schema than the cloud knows; ask again later")))
+    guard schema.id == request.schema || request.question.isAboutAnySchema else {
+      return answer(
+        request, StreamReply(.failure("the table has another schema than the cloud knows; ask again later")))
     }
     switch request.question {
     case .parts(let bits): walk = Walk(request: request, stream: stream, parts: Parts(bits: bits), wanted: nil)
@@ -89,21 +92,32 @@ struct CheckResponder {
       let standings = try store.standing(of: keys, stream: stream.number)
       answer(
         request,
-        CheckReply(.standing(zip(ids, standings).map { CheckReply.Standing(id: $0.0, standing: $0.1) })))
+        StreamReply(.standing(zip(ids, standings).map { StreamReply.Standing(id: $0.0, standing: $0.1) })))
     case .sendAgain(let ids):
       guard let keys = keys(ids, schema, request) else { return }
       try store.enter(keys, stream: stream.number)
-      answer(request, CheckReply(.entered(keys.count)))
+      answer(request, StreamReply(.entered(keys.count)))
+    case .resync(let order):
+      do throws(EdgeStoreError) {
+        answer(request, StreamReply(.progress(try store.resync(order, stream: stream.number))))
+      } catch .failed(let reason) {
+        answer(request, StreamReply(.failure(reason)))
+      }
+    case .progress:
+      guard let progress = try store.resyncProgress(stream: stream.number) else {
+        return answer(request, StreamReply(.failure("nothing was ordered")))
+      }
+      answer(request, StreamReply(.progress(progress)))
     }
   }
 
-  private mutating func keys(_ ids: [String], _ schema: StreamSchema, _ request: CheckRequest) -> [[Value]]? {
+  private mutating func keys(_ ids: [String], _ schema: StreamSchema, _ request: StreamRequest) -> [[Value]]? {
     do throws(WireError) {
       var keys: [[Value]] = []
       for id in ids { keys.append(try LocalIDCodec.key(id, schema: schema)) }
       return keys
     } catch {
-      answer(request, CheckReply(.failure("read an id: \(error)")))
+      answer(request, StreamReply(.failure("read an id: \(error)")))
       return nil
     }
   }
@@ -120,14 +134,14 @@ struct CheckResponder {
       let idDigest = Digest.of(localID: id)
       guard let wanted else { return parts.add(id: idDigest, row: digest) }
       guard wanted.contains(Parts.part(of: idDigest, bits: parts.bits)) else { return }
-      rows.append(CheckReply.Row(id: id, digest: digest))
+      rows.append(StreamReply.Row(id: id, digest: digest))
     }
     walk.parts = parts
     walk.rows = rows
     while wanted != nil, walk.rows.count >= Self.rowsPerMessage {
       answer(
         walk.request,
-        CheckReply(.rows(Array(walk.rows.prefix(Self.rowsPerMessage))), number: walk.messages, hasMore: true))
+        StreamReply(.rows(Array(walk.rows.prefix(Self.rowsPerMessage))), number: walk.messages, hasMore: true))
       walk.rows.removeFirst(Self.rowsPerMessage)
       walk.messages += 1
     }
@@ -137,14 +151,25 @@ struct CheckResponder {
       return
     }
     answer(
-      walk.request, wanted == nil ? CheckReply(.parts(walk.parts)) : CheckReply(.rows(walk.rows), number: walk.messages)
+      walk.request,
+      wanted == nil ? StreamReply(.parts(walk.parts)) : StreamReply(.rows(walk.rows), number: walk.messages)
     )
     self.walk = nil
   }
 
-  private mutating func answer(_ request: CheckRequest, _ reply: CheckReply) {
+  private mutating func answer(_ request: StreamRequest, _ reply: StreamReply) {
     outbox.append(
       OutboundMessage(
         topic: Topic.reply(machine, id: request.id).text, payload: reply.document, contentType: "application/json"))
+  }
+}
+
+extension StreamRequest.Question {
+  /// Whether digests, which depend on the schema, have no part in it.
+  fileprivate var isAboutAnySchema: Bool {
+    switch self {
+    case .parts, .rows, .standing: false
+    case .sendAgain, .resync, .progress: true
+    }
   }
 }
