@@ -85,7 +85,10 @@ let package = Package(
       name: "drover-simulate",
       dependencies: ["DroverSimulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Tests/Simulate", swiftSettings: house),
-    .testTarget(name: "SimulationTests", dependencies: ["DroverSimulation"], swiftSettings: house),
+    .testTarget(
+      name: "SimulationTests",
+      dependencies: ["DroverSimulation", "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverTesting", logging],
+      swiftSettings: house),
     .testTarget(
       name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting"], swiftSettings: house),
     .testTarget(

@@ -419,6 +419,13 @@ package final class Consumer: SessionHandler {
       warnRarely(
         "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
     }
+    let farthest = wallClock() + HybridClock.tolerance
+    for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) where progress.version > farthest {
+      warnRarely(
+        "ahead \(origin.machine)",
+        "versions of \(origin.stream) of \(origin.machine) are ahead of the clock here, the newest is of \(Timestamp.text(microseconds: progress.version)): the clock there was set wrong, or the one here is; order is kept"
+      )
+    }
     if group.dropped > 0 {
       warnRarely(
         "dropped",

@@ -40,6 +40,14 @@ package struct OutboxEntry: Equatable, Sendable {
   }
 }
 
+/// What was found out about this machine's wall clock.
+package enum ClockNews: Equatable, Sendable {
+  /// The machine's clock less the cloud's, in microseconds.
+  case measured(ahead: Int64)
+  /// Somebody has set it, by so many microseconds, since it was looked at last.
+  case stepped(by: Int64)
+}
+
 /// What one read transaction found.
 package struct OutboxRead: Equatable, Sendable {
   package var entries: [OutboxEntry]
@@ -158,6 +166,8 @@ package protocol EdgeStore: AnyObject {
   /// Holds what the outbox takes, and what its disk has left, against the operator's limits; says what is reached, and closes and opens
   /// the intake. What it costs does not grow with the outbox.
   func watchSpace() throws(EdgeStoreError)
+  /// Takes note of the clock, so that versions can be compared with others'; says when they are beyond `HybridClock.tolerance`.
+  func note(_ clock: ClockNews) throws(EdgeStoreError)
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

@@ -6,15 +6,31 @@ package struct HybridClock: Equatable, Sendable {
   /// Versions stay exact in a JSON number and in a double: below 2^53.
   package static let limit: Int64 = 1 << 53
 
+  /// No clock is believed beyond this: 2100-01-01, in microseconds since 1970. From there on versions rise by one, and there are more
+  /// of them below the limit than a machine can ever give.
+  package static let farthest: Int64 = 4_102_444_800_000_000
+  /// How far versions may be from the cloud's clock before somebody is told, in microseconds: a day.
+  package static let tolerance: Int64 = 86_400_000_000
+
+  /// What a machine adds to its wall clock for versions that can be compared, in microseconds.
+  ///
+  /// A clock that is ahead is set right by all of it: should somebody set the clock meanwhile, versions rise by one until the time comes. One
+  /// that is behind is set right by a day at most: should somebody set it, everything until the next measure is that far in the future, and
+  /// a version never comes back from there.
+  /// - Parameter offset: the machine's clock less the cloud's, as it was measured.
+  package static func correction(ofClockAheadBy offset: Int64) -> Int64 {
+    offset >= -tolerance ? -offset : 0
+  }
+
   /// The highest version given or seen, in microseconds.
   package private(set) var last: Int64
 
   package init(last: Int64 = 0) { self.last = last }
 
-  /// The next version: `max(last + 1, now)`.
+  /// The next version: `max(last + 1, now)`, where a clock beyond `farthest` counts as there.
   /// - Parameter now: wall clock in microseconds since 1970.
   package mutating func next(now: Int64) -> Int64 {
-    last = min(max(last + 1, now), Self.limit - 1)
+    last = min(max(last + 1, min(now, Self.farthest)), Self.limit - 1)
     return last
   }
 

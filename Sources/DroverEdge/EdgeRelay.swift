@@ -67,7 +67,12 @@ package final class EdgeRelay: SessionHandler {
   private static let firstAskDelay = Duration.seconds(30)
   private var askDelay = firstAskDelay
   private var clockOffset: Int64?
+  /// What the store has not been told of the clock yet.
+  private var clockNews: ClockNews?
+  /// Both clocks as they were in the last turn.
+  private var lastClocks: (wall: Int64, instant: ContinuousClock.Instant)?
   private static let clockTolerance: Int64 = 60_000_000
+  private static let stepTolerance: Int64 = 2_000_000
   /// The newest confirmation that was not acted on yet.
   private var confirmation: Confirmation?
   private var isChecked = false
@@ -186,12 +191,38 @@ package final class EdgeRelay: SessionHandler {
     // An answer that took its time tells no more than that.
     guard roundTrip < 5_000_000 else { return }
     clockOffset = offset
+    clockNews = .measured(ahead: offset)
     announcements.append(status(isOnline: true))
     if abs(offset) > Self.clockTolerance {
       logger.warning(
         "clock: this machine is \(abs(offset) / 1_000_000) s \(offset > 0 ? "ahead of" : "behind") the cloud; set it, for people read its times"
       )
     }
+  }
+
+  /// A wall clock that runs away from the one that nobody can set has been set. Versions are put right at once, and the cloud is asked.
+  private func watchClock() {
+    let (wall, instant) = (wallClock(), clock.now)
+    defer { lastClocks = (wall, instant) }
+    guard let lastClocks else { return }
+    let step = wall - lastClocks.wall - Int64(lastClocks.instant.duration(to: instant) / .microseconds(1))
+    guard abs(step) > Self.stepTolerance else { return }
+    said.rarely("step") {
+      logger.warning(
+        "clock: it was set \(step > 0 ? "forward" : "back") by \(abs(step) / 1_000_000) s; order and delivery do not depend on it\($0)"
+      )
+    }
+    // A measure that the store has not seen yet was of the clock before.
+    if case .measured(let ahead) = clockNews {
+      clockNews = .measured(ahead: ahead + step)
+    } else if case .stepped(let before) = clockNews {
+      clockNews = .stepped(by: before + step)
+    } else {
+      clockNews = .stepped(by: step)
+    }
+    clockOffset = nil
+    isAnswered = false
+    if publisher != nil { askAgain() }
   }
 
   private func askAgain() {
@@ -358,14 +389,15 @@ package final class EdgeRelay: SessionHandler {
     if let retryAt, retryAt > now { return now.duration(to: retryAt) }
     retryAt = nil
     do {
+      watchClock()
       try takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
       insistOnAnswer(now: now)
       try look(now: now)
-      try watchSpace(now: now)
       try bury()
       var wait = try work(now: now)
       try settle(now: clock.now)
+      try lookAround(now: now)
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
       if let lookAgain { wait = min(wait, lookAgain) }
       return wait
@@ -414,11 +446,25 @@ package final class EdgeRelay: SessionHandler {
     }
   }
 
-  /// Once a second: the app and others fill the disk without a word.
-  private func watchSpace(now: ContinuousClock.Instant) throws(EdgeStoreError) {
-    if let spaceAt, spaceAt > now { return }
-    try store.watchSpace()
-    spaceAt = now.advanced(by: .seconds(1))
+  /// What the store is to know of clock and disk; the disk once a second, for the app and others fill it without a word. A disk that is
+  /// full must not keep events from being sent, which is what empties it.
+  private func lookAround(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    do throws(EdgeStoreError) {
+      if let news = clockNews {
+        try store.note(news)
+        clockNews = nil
+      }
+      if spaceAt.map({ $0 <= now }) ?? true {
+        spaceAt = now.advanced(by: .seconds(1))
+        try store.watchSpace()
+      }
+    } catch {
+      switch error {
+      case .busy: spaceAt = nil
+      case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
+      case .schemaChanged, .damaged: throw error
+      }
+    }
   }
 
   private func work(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {

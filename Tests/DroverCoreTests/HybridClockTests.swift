@@ -27,6 +27,12 @@ import Testing
     #expect(clock.next(now: 0) == 1_795_170_600_123_002)
   }
 
+  @Test func `a clock that is ahead is set right whatever it is, one that is behind by a day at most`() {
+    let day = HybridClock.tolerance
+    #expect([0, 5, day, 80 * 365 * day].map(HybridClock.correction) == [0, -5, -day, -80 * 365 * day])
+    #expect([-5, -day, -day - 1, -56 * 365 * day].map(HybridClock.correction) == [5, day, 0, 0])
+  }
+
   @Test func `an older version of somebody else changes nothing`() {
     var clock = HybridClock(last: 100)
     clock.observe(99)
@@ -40,7 +46,9 @@ import Testing
     var clock = HybridClock()
     let highest = HybridClock.limit - 1
     #expect(HybridClock.limit == 1 << 53)
-    #expect(clock.next(now: .max) == highest)
+    #expect(Timestamp.text(microseconds: HybridClock.farthest) == "2100-01-01T00:00:00.000Z")
+    #expect(clock.next(now: .max) == HybridClock.farthest)
+    #expect(clock.next(now: .max) == HybridClock.farthest + 1)
     clock.observe(.max)
     #expect(clock.last == highest)
     #expect(clock.next(now: 7) == highest)

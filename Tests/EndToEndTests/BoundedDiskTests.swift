@@ -113,6 +113,14 @@ struct BoundedDiskTests {
     try await road.python("db.execute('INSERT INTO stock VALUES (1, 2.5)')")
     try await road.waitUntilConfirmed(atLeast: 2)
 
+    // To the last byte.
+    _ = try await Road.run("sh", ["-c", "cat /dev/zero > \(small.path)/more"])
+    let full = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", input: "{\"a\":1}\n")
+    #expect(full.status == 1)
+    try FileManager.default.removeItem(atPath: small.path + "/more")
+    #expect(road.isRunning(.edge))
+
     try FileManager.default.removeItem(atPath: small.path + "/log")
     try await road.wait(for: "the intake is open") { try await outbox(road).closed_by.isEmpty }
     try await road.python("db.execute(\"INSERT INTO drover_intake (stream, body) VALUES ('temperature', '2')\")")

@@ -96,6 +96,29 @@ import Testing
     try await expectEqual(road, readings: 40)
   }
 
+  @Test
+  func
+    `versions of a clock that was eighty years ahead are bounded and reported on both sides, and all arrives in order`()
+    async throws
+  {
+    let road = try await makeRoad()
+    try await road.python("db.execute('UPDATE drover_clock SET offset_us = 80 * 365 * 86400000000')")
+    try await write(road, "future", 10...30)
+    try await road.python("db.execute('UPDATE drover_clock SET offset_us = 0')")
+    try await write(road, "now", 10...40)
+    try await expectEqual(road, readings: 20 + 21 + 31)
+    #expect(
+      try await road.inCloud("SELECT max(drover_version) BETWEEN 4102444800000000 AND 4102444801000000 FROM pen")
+        == "[[1]]")
+    #expect(road.log(of: .cloud).contains("of MAH001 are ahead of the clock here, the newest is of 2100-01-01"))
+    try road.restart(.edge, SIGTERM)
+    try await road.wait(for: "the agent says so") { road.log(of: .edge).contains("days ahead of the cloud") }
+    let edge = try await Road.drover("status", "--config", road.edgeFile)
+    #expect(edge.output.contains("ahead of the cloud's clock: this machine's was there once"))
+    let cloud = try await Road.drover("status", "--config", road.cloudFile)
+    #expect(cloud.output.contains(" d ahead"))
+  }
+
   @Test func `a cloud database restored from a backup gets again what it lacks`() async throws {
     let road = try await makeRoad()
     try await copy(road.cloud, to: road.folder.file("backup.db"), road)

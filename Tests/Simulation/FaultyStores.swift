@@ -116,6 +116,11 @@ final class FaultyEdgeStore: EdgeStore {
 
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
 
+  func note(_ clock: ClockNews) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.note(clock) }
+  }
+
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try mayFail()
     var settlement = settlement

@@ -13,6 +13,8 @@ package struct CloudReport: Sendable {
     package var refused: Int
     /// How long the newest event took from the edge's commit to the cloud's, in microseconds.
     package var lag: Int64
+    /// How far its version is ahead of the cloud's clock, in microseconds, where that is beyond the tolerance.
+    package var ahead: Int64?
     /// When the newest event was committed here, microseconds since 1970.
     package var appliedAt: Int64
     /// The last comparison with the source.
@@ -111,10 +113,11 @@ package struct CloudReport: Sendable {
     ).map { row in
       let name: String = row["stream"]
       let rows = try countRows(of: name, machine: machine, database)
-      let appliedAt: Int64 = row["applied_at"]
+      let (appliedAt, version): (Int64, Int64) = (row["applied_at"], row["version"])
       return Stream(
         name: name, rows: rows, applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
-        lag: max(0, appliedAt - (row["version"] as Int64)), appliedAt: appliedAt,
+        lag: max(0, appliedAt - version),
+        ahead: version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil, appliedAt: appliedAt,
         check: try check(of: name, machine: machine, database))
     }
   }

@@ -91,7 +91,7 @@ enum Bookkeeping {
     CREATE VIEW drover_next AS
       SELECT max(ifnull(newest.seq, 0), clock.seq) + 1 AS seq,
              max(max(ifnull(newest.version, 0), clock.version) + 1,
-                 \(wallClock) + clock.offset_us) AS version
+                 min(\(wallClock) + clock.offset_us, \(HybridClock.farthest))) AS version
         FROM drover_clock AS clock
         LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
     """

@@ -38,6 +38,10 @@ package struct EdgeReport: Sendable {
 
   package var epoch: String
   package var space: Space
+  /// This machine's clock less the cloud's as it was measured last, in microseconds.
+  package var clockAhead: Int64?
+  /// How far the newest version is ahead of the cloud's clock, in microseconds, where that is beyond the tolerance.
+  package var versionsAhead: Int64?
   package var streams: [Stream]
   package var journalMode: String
   package var deadLetters: DeadLetterFigures
@@ -66,9 +70,12 @@ package struct EdgeReport: Sendable {
             confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running",
             resync: try ResyncProgress.read(stream: row["number"], database))
         }
+        let clockAhead = try Int64.fetchOne(
+          database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [EdgeDatabase.clockAhead])
         return EdgeReport(
           epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",
-          space: try Space(database, path: path),
+          space: try Space(database, path: path), clockAhead: clockAhead,
+          versionsAhead: try EdgeDatabase.versionsAhead(database, clockAhead: clockAhead ?? 0),
           streams: streams,
           journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
           deadLetters: try DeadLetterFigures(database))

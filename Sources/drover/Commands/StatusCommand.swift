@@ -76,6 +76,8 @@ struct StatusCommand: AsyncParsableCommand {
           ("database", .string(configuration.database)),
           ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
           ("agent", worker(agent, configuration.database)),
+          ("clock_offset_seconds", report?.clockAhead.map { .real(Double($0) / 1_000_000) } ?? .null),
+          ("versions_ahead_seconds", report?.versionsAhead.map { .real(seconds($0)) } ?? .null),
           ("outbox", report.map { document($0.space, configuration.outbox.quota) } ?? .null),
           ("streams", .array(streams)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
           ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
@@ -99,6 +101,12 @@ struct StatusCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
+    if let ahead = report.clockAhead, abs(ahead) >= 1_000_000 {
+      print("clock   \(age(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
+    }
+    if let ahead = report.versionsAhead {
+      print("  versions are \(age(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
+    }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
     return agent != nil
@@ -172,6 +180,7 @@ struct StatusCommand: AsyncParsableCommand {
                   ("name", .string(stream.name)), ("rows", .integer(Int64(stream.rows))),
                   ("applied", .integer(Int64(stream.applied))), ("superseded", .integer(Int64(stream.superseded))),
                   ("refused", .integer(Int64(stream.refused))), ("lag_seconds", .real(seconds(stream.lag))),
+                  ("versions_ahead_seconds", stream.ahead.map { .real(seconds($0)) } ?? .null),
                   ("last_applied_seconds", .real(seconds(now - stream.appliedAt))),
                   ("check", stream.check.map { check($0, now: now) } ?? .null),
                 ])
@@ -222,8 +231,8 @@ struct StatusCommand: AsyncParsableCommand {
         table.add([
           index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "",
           index == 0 ? clock : "", stream.name,
-          "\(stream.rows)", age(stream.lag), "\(stream.superseded)", "\(stream.refused)",
-          stream.check.map { check($0, now: now) } ?? "-",
+          "\(stream.rows)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag), "\(stream.superseded)",
+          "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
         ])
       }
     }
