@@ -11,10 +11,13 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let name: String
     /// The app's own column that is set when the broker has the row; nil without one.
     package let syncedColumn: String?
+    /// When a batch is complete and never changes again; nil where none ever is.
+    package let completeWhen: Condition?
 
-    package init(name: String, syncedColumn: String? = nil) {
+    package init(name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil) {
       self.name = name
       self.syncedColumn = syncedColumn
+      self.completeWhen = completeWhen
     }
   }
 
@@ -44,16 +47,22 @@ extension StreamConfiguration {
     let table = stream.optional("table", .table)
     let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")
     let syncedColumn = stream.optional("synced_column", .text("a column's name", maximumBytes: 128))
+    let completeWhen = stream.optional("complete_when", .condition)
     let name = stream.optional("name", .streamName)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
     }
+    if stream.isGiven("complete_when"), !stream.isGiven("table") || kind != nil && kind != .batch {
+      stream.report("only a stream of kind batch with a `table` can be complete", at: "complete_when")
+    }
     if !stream.isGiven("name"), !stream.isGiven("table") {
       stream.report("a stream has a `table` to be captured or a `name` to be fed by; add for example `table: sales`")
     }
     guard let kind, let name = name ?? Self.name(of: table, stream) else { return nil }
-    self.init(name: name, kind: kind, table: table.map { Table(name: $0, syncedColumn: syncedColumn) })
+    self.init(
+      name: name, kind: kind,
+      table: table.map { Table(name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen) })
   }
 
   /// The stream's name where only the table's is given.

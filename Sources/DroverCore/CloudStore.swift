@@ -59,6 +59,8 @@ package enum DeadLetterReason: String, CaseIterable, Sendable {
   case event
   /// The same ID with another content, in a stream of immutable facts.
   case conflict
+  /// A change of a batch that is complete.
+  case frozen
   case schema
   case store
 }

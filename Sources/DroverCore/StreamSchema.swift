@@ -40,13 +40,17 @@ package struct StreamSchema: Hashable, Sendable {
   package let columns: [Column]
   /// Positions in `columns` of the local key, in the key's own order; never empty.
   package let key: [Int]
+  /// When a row is complete and never changes again; nil where no row ever is. Of a batch alone.
+  package let completeWhen: Condition?
   package let id: SchemaID
 
   /// The column that stands for SQLite's rowid where a table has no primary key of its own.
   package static let rowidColumn = "drover_rowid"
 
-  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names.
-  package init(kind: Kind, columns: [Column], key: [Int]) throws(InvalidName) {
+  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names; or when its condition does not fit.
+  package init(
+    kind: Kind, columns: [Column], key: [Int], completeWhen: Condition? = nil
+  ) throws(InvalidName) {
     guard !columns.isEmpty else { throw InvalidName(message: "a table has at least one column") }
     guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains) else {
       throw InvalidName(message: "the key names one or more of the columns, each once")
@@ -62,9 +66,13 @@ package struct StreamSchema: Hashable, Sendable {
       }
       guard seen.insert(lower).inserted else { throw InvalidName(message: "two columns are named \(column.name)") }
     }
+    guard completeWhen == nil || kind == .batch else {
+      throw InvalidName(message: "only a batch can be complete, and this is a \(kind.rawValue)")
+    }
     self.kind = kind
     self.columns = columns
     self.key = key
+    self.completeWhen = try completeWhen?.resolved(among: columns)
     var hash = FNV1a()
     hash.combine(kind.rawValue)
     for column in columns {
@@ -72,6 +80,10 @@ package struct StreamSchema: Hashable, Sendable {
       hash.combine(column.declaredType)
     }
     for index in key { hash.combine(columns[index].name) }
+    if let completeWhen = self.completeWhen {
+      hash.combine("drover_complete_when")  // no column has such a name
+      hash.combine(completeWhen.text)
+    }
     self.id = SchemaID(text: hash.hexadecimal)
   }
 

@@ -4,12 +4,13 @@ package import DroverCore
 
 extension StreamSchema {
   package var document: [UInt8] {
-    Array(
-      JSON.object([
-        ("v", 1), ("schema", .string(id.text)), ("kind", .string(kind.rawValue)),
-        ("key", .array(key.map { .string(columns[$0].name) })),
-        ("columns", .array(columns.map { .object([("name", .string($0.name)), ("type", .string($0.declaredType))]) })),
-      ]).text().utf8)
+    var members: [(String, JSON)] = [
+      ("v", 1), ("schema", .string(id.text)), ("kind", .string(kind.rawValue)),
+      ("key", .array(key.map { .string(columns[$0].name) })),
+      ("columns", .array(columns.map { .object([("name", .string($0.name)), ("type", .string($0.declaredType))]) })),
+    ]
+    if let completeWhen { members.append(("complete_when", .string(completeWhen.text))) }
+    return Array(JSON.object(members).text().utf8)
   }
 
   package init(document: [UInt8]) throws(WireError) {
@@ -31,9 +32,23 @@ extension StreamSchema {
       }
       key.append(index)
     }
-    do { try self.init(kind: kind, columns: columns, key: key) } catch { throw WireError(error.message) }
+    let completeWhen = try Condition(member: "complete_when", of: members)
+    do {
+      try self.init(kind: kind, columns: columns, key: key, completeWhen: completeWhen)
+    } catch {
+      throw WireError(error.message)
+    }
     // The id is computed, not believed: two sides that disagree would otherwise mistake rows.
     guard try members.string("schema") == id.text else { throw WireError("\"schema\" is not the id of this content") }
+  }
+}
+
+extension Condition {
+  /// A condition that may be there.
+  fileprivate init?(member: String, of members: JSONDocument.Members) throws(WireError) {
+    guard members.has(member) else { return nil }
+    let text = try members.string(member)
+    do { try self.init(parsing: text) } catch { throw WireError("\"\(member)\": \(error)") }
   }
 }
 

@@ -54,7 +54,9 @@ extension ConfigurationOption {
 extension EdgeConfiguration {
   var declarations: [StreamDeclaration] {
     streams.map {
-      StreamDeclaration(name: $0.name, kind: $0.kind, table: $0.table?.name, syncedColumn: $0.table?.syncedColumn)
+      StreamDeclaration(
+        name: $0.name, kind: $0.kind, table: $0.table?.name, syncedColumn: $0.table?.syncedColumn,
+        completeWhen: $0.table?.completeWhen)
     }
   }
 }

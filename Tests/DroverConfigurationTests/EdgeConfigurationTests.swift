@@ -46,7 +46,7 @@ import Testing
           name: stock
         - name: temperature
           kind: payload
-        - {table: cattle, kind: batch}
+        - {table: cattle, kind: batch, complete_when: "closed IS NOT NULL"}
       """
     let files = ["secrets": "hunter2\n", "ca.pem": "", "client.pem": "", "client.key": ""]
     try withFolder(files) { folder in
@@ -71,7 +71,9 @@ import Testing
             name: try StreamName("stock"), kind: .snapshot,
             table: .init(name: "local_stock_snapshots", syncedColumn: "synced")),
           StreamConfiguration(name: try StreamName("temperature"), kind: .payload),
-          StreamConfiguration(name: try StreamName("cattle"), kind: .batch, table: .init(name: "cattle")),
+          StreamConfiguration(
+            name: try StreamName("cattle"), kind: .batch,
+            table: .init(name: "cattle", completeWhen: try Condition(parsing: "closed IS NOT NULL"))),
         ])
       #expect(try edge(yaml, in: folder) == expected)
     }

@@ -42,6 +42,23 @@ import Testing
       ])
   }
 
+  @Test func `a condition that is none is found in its place`() {
+    #expect(
+      problemsOfStreams("  - table: orders\n    kind: batch\n    complete_when: \"status == 1\"") == [
+        """
+        edge.yaml:7:5: streams[0].complete_when: expected a column or a value at character 9; found "="
+        """
+      ])
+  }
+
+  @Test(arguments: ["{name: t, kind: batch", "{table: t, kind: snapshot", "{table: t, kind: payload"])
+  func `only a batch with a table can be complete`(stream: String) {
+    #expect(
+      problemsOfStreams("  - \(stream), complete_when: done = 1}").map { $0.suffix(64) } == [
+        "complete_when: only a stream of kind batch with a `table` can be complete".suffix(64)
+      ])
+  }
+
   @Test(arguments: ["drover_outbox", "Sqlite_master", "SQLITE_x"])
   func `tables of SQLite and of Drover are refused`(table: String) {
     let found = problemsOfStreams("  - {table: \(table), name: t, kind: payload}")

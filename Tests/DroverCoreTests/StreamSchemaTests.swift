@@ -56,6 +56,21 @@ import Testing
     #expect(Set(schemas).count == schemas.count)
   }
 
+  @Test func `when a batch is complete is part of its schema's identity`() throws {
+    func schema(_ condition: String?, kind: Kind = .batch) throws -> StreamSchema {
+      try StreamSchema(
+        kind: kind, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "Done", declaredType: "")],
+        key: [0], completeWhen: condition.map { try Condition(parsing: $0) })
+    }
+    let schemas = try [nil, "done = 1", "done = 2", "done = '1'", "NOT done = 1"].map { try schema($0) }
+    #expect(Set(schemas.map(\.id)).count == schemas.count)
+    #expect(try schema("done=1").id == schema("(\"DONE\" = +1)").id)
+    // Written down, as above.
+    #expect(try schema("done = 1").id.text == "575d379bc850f5ca")
+    #expect { try schema("ready = 1") } throws: { "\($0)".contains("no column ready") }
+    #expect(throws: InvalidName.self) { try schema("done = 1", kind: .snapshot) }
+  }
+
   @Test func `no sink table without columns, key or distinct names`() {
     #expect(throws: InvalidName.self) { try schema(.snapshot, [], key: [0]) }
     #expect(throws: InvalidName.self) { try schema(key: []) }

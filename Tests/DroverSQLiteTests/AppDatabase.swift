@@ -79,6 +79,13 @@ extension StreamDeclaration {
     StreamDeclaration(name: try StreamName(name), kind: kind, table: name, syncedColumn: synced)
   }
 
+  /// A batch that may be complete.
+  static func batch(_ name: String, completeWhen: String? = nil) throws -> StreamDeclaration {
+    StreamDeclaration(
+      name: try StreamName(name), kind: .batch, table: name,
+      completeWhen: try completeWhen.map { try Condition(parsing: $0) })
+  }
+
   static func fed(_ name: String, kind: Kind = .payload) throws -> StreamDeclaration {
     StreamDeclaration(name: try StreamName(name), kind: kind, table: nil)
   }

@@ -38,6 +38,20 @@ import Testing
     #expect(try edge.waiting() == ["put 1: 1, 'a', 7", "put 2: 2, 'b', 7", "put 3: 3, 'c', 7"])
   }
 
+  @Test func `when a batch is complete is part of its schema, and a column that is not there is named when attaching`()
+    throws
+  {
+    let app = try AppDatabase(table + "; INSERT INTO t VALUES (1, 'a')")
+    let before = try app.attach(.batch("t")).streams[0].schema
+    let edge = try app.attach([.batch("t", completeWhen: "A = 'done'")], settled: false)
+    #expect(edge.streams[0].schema?.completeWhen?.text == #""a" = 'done'"#)
+    #expect(edge.streams[0].schema?.id != before?.id)
+    #expect(edge.hasBackfill)
+    #expect { try app.attach([.batch("t", completeWhen: "b = 1")]) } throws: {
+      "\($0)".contains("t: there is no column b")
+    }
+  }
+
   @Test func `a change that is none of the stream's is no other schema`() throws {
     let app = try AppDatabase(table + "; INSERT INTO t VALUES (1, 'a')")
     let edge = try app.attach(.table("t"))

@@ -14,7 +14,7 @@ import Testing
 
   @Test(arguments: UInt64(0)..<100) func `a schema comes out as it went in`(seed: UInt64) throws {
     var random = Seeded(seed)
-    let schema = random.schema()
+    let schema = random.schema(kind: seed % 2 == 0 ? .batch : nil)
     #expect(try StreamSchema(document: schema.document) == schema, "seed \(seed)")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(schema.document)) }
   }
@@ -45,6 +45,21 @@ import Testing
     let whole = text(Samples.schema([("a", "INTEGER"), ("b", "")], kind: .batch).document)
     #expect(whole.contains(part))
     #expect(throws: WireError.self) { try StreamSchema(document: bytes(whole.replacing(part, with: damaged))) }
+  }
+
+  @Test func `when a batch is complete travels with its schema`() throws {
+    let schema = Samples.schema([("a", "INTEGER"), ("b", "")], kind: .batch, completeWhen: "b = 'x'")
+    let whole = text(schema.document)
+    #expect(whole.hasSuffix(#","complete_when":"\"b\" = 'x'"}"#))
+    #expect(try StreamSchema(document: schema.document).completeWhen == Condition(parsing: "b = 'x'"))
+    for damaged in [#""c\" = 'x'"#, #""b\" = 'y'"#, #""b\" ="#, #""b\" = 'x' OR load_extension('x')"#] {
+      #expect(throws: WireError.self) {
+        try StreamSchema(document: bytes(whole.replacing(#""b\" = 'x'"#, with: damaged)))
+      }
+    }
+    #expect(throws: WireError.self) {
+      try StreamSchema(document: bytes(whole.replacing(#""\"b\" = 'x'""#, with: "1")))
+    }
   }
 
   // MARK: Confirmation

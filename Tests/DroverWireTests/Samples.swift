@@ -59,7 +59,9 @@ extension Seeded {
       }
       let key = Array(columns.indices.shuffled(using: &self).prefix(Int.random(in: 1...columns.count, using: &self)))
       if let schema = try? StreamSchema(
-        kind: kind ?? Kind.allCases.randomElement(using: &self)!, columns: columns, key: key)
+        kind: kind ?? Kind.allCases.randomElement(using: &self)!, columns: columns, key: key,
+        completeWhen: kind == .batch && percent(50)
+          ? .comparison(.column(columns[0].name), .same, .literal(.integer(1))) : nil)
       {
         return schema
       }
@@ -106,8 +108,12 @@ enum Samples {
       schema: schema)
   }
 
-  static func schema(_ columns: [(String, String)], key: [Int] = [0], kind: Kind = .snapshot) -> StreamSchema {
-    try! StreamSchema(kind: kind, columns: columns.map { Column(name: $0.0, declaredType: $0.1) }, key: key)
+  static func schema(
+    _ columns: [(String, String)], key: [Int] = [0], kind: Kind = .snapshot, completeWhen: String? = nil
+  ) -> StreamSchema {
+    try! StreamSchema(
+      kind: kind, columns: columns.map { Column(name: $0.0, declaredType: $0.1) }, key: key,
+      completeWhen: completeWhen.map { try! Condition(parsing: $0) })
   }
 
   static func bytes(_ value: Value) -> [UInt8] {

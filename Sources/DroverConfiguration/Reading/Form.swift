@@ -111,6 +111,18 @@ extension Form where Value == StreamName {
   static var streamName: Form { named("a stream's name") { text throws(InvalidName) in try StreamName(text) } }
 }
 
+extension Form where Value == Condition {
+  static var condition: Form {
+    Form("a condition") { text throws(Refusal) in
+      do throws(ConditionError) {
+        return try Condition(parsing: text)
+      } catch {
+        throw Refusal("expected \(error.expected) at character \(error.position); found \(quoted(error.found))")
+      }
+    }
+  }
+}
+
 extension Form {
   /// A name whose type knows its rule.
   private static func named(_ expected: String, _ make: @escaping (String) throws(InvalidName) -> Value) -> Form {

@@ -37,7 +37,9 @@ package final class SQLiteCloudStore: CloudStore {
   fileprivate var cache = Cache()
 
   fileprivate struct Cache {
+    /// For each sink as its events describe it, under the schema that was described last.
     var sinks: [Sink: SinkTable] = [:]
+    var latest: [Origin: StreamSchema?] = [:]
     var forms: [StreamName: SinkForm] = [:]
     var schemas: [SchemaKey: StreamSchema] = [:]
     var tombstones: [Origin: Bool] = [:]
@@ -196,11 +198,15 @@ private struct Transaction: CloudTransaction {
   }
 
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
+    let origin = SQLiteCloudStore.Origin(machine: machine, stream: stream)
+    if let schema = store.cache.latest[origin] { return schema }
     let id = try String.fetchOne(
       database,
       sql: "SELECT schema_id FROM drover_schema WHERE machine_id = ? AND stream = ? ORDER BY described DESC LIMIT 1",
       arguments: [machine.text, stream.text])
-    return try id.flatMap { try schema(SchemaID(text: $0), machine: machine, stream: stream) }
+    let schema = try id.flatMap { try self.schema(SchemaID(text: $0), machine: machine, stream: stream) }
+    store.cache.latest[origin] = .some(schema)
+    return schema
   }
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
@@ -223,12 +229,17 @@ private struct Transaction: CloudTransaction {
     try database.execute(
       sql: """
         -- The one that was described last is the latest, also when the clock stands still or goes back.
-        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, described)
-        SELECT ?1, ?2, ?3, ?4, max(?5, 1 + ifnull((SELECT max(described) FROM drover_schema WHERE machine_id = ?1 AND stream = ?2), 0))
+        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, described)
+        SELECT ?1, ?2, ?3, ?4, ?6, max(?5, 1 + ifnull((SELECT max(described) FROM drover_schema WHERE machine_id = ?1 AND stream = ?2), 0))
          WHERE true
         ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
         """,
-      arguments: [machine.text, stream.text, schema.id.text, schema.kind.rawValue, store.now()])
+      arguments: [
+        machine.text, stream.text, schema.id.text, schema.kind.rawValue, store.now(), schema.completeWhen?.text,
+      ])
+    // Also events of an older schema go by the newest condition.
+    store.cache.latest[SQLiteCloudStore.Origin(machine: machine, stream: stream)] = nil
+    store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream || $0.key.machine != machine }
     return nil
   }
 
@@ -320,7 +331,8 @@ private struct Transaction: CloudTransaction {
       if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
-      table = try SinkTable(database, sink: sink)
+      let latest = try latestSchema(machine: sink.machine, stream: sink.stream)
+      table = try SinkTable(database, sink: sink, completeWhen: (latest ?? sink.schema)?.completeWhen)
       store.cache.sinks[sink] = table
     }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
@@ -543,11 +555,13 @@ extension StreamSchema {
     _ id: SchemaID, machine: MachineID, stream: StreamName, _ database: Database
   ) throws -> StreamSchema? {
     guard
-      let kindName = try String.fetchOne(
-        database, sql: "SELECT kind FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
+      let described = try Row.fetchOne(
+        database,
+        sql: "SELECT kind, complete_when FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
         arguments: [machine.text, stream.text, id.text]),
-      let kind = Kind(rawValue: kindName)
+      let kind = Kind(rawValue: described["kind"])
     else { return nil }
+    let completeWhen: String? = described["complete_when"]
     let rows = try Row.fetchAll(
       database,
       sql: """
@@ -558,6 +572,7 @@ extension StreamSchema {
     let parts = rows.compactMap { row in (row["key_position"] as Int?).map { ($0, row["position"] as Int) } }
     return try StreamSchema(
       kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
-      key: parts.sorted { $0.0 < $1.0 }.map(\.1))
+      key: parts.sorted { $0.0 < $1.0 }.map(\.1),
+      completeWhen: try completeWhen.map { try Condition(parsing: $0) })
   }
 }

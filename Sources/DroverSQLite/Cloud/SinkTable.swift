@@ -11,6 +11,7 @@ final class SinkTable {
   private let upsert: Statement
   private let remove: Statement
   private let newest: Statement
+  private let freezes: Bool
   private let current: Statement?
   private let looksTheSame: Statement?
   private let buryTombstone: Statement
@@ -18,8 +19,10 @@ final class SinkTable {
   private let dropTombstone: Statement
 
   /// Compiles the statements for a table that is there.
-  init(_ database: Database, sink: Sink) throws {
+  /// - Parameter completeWhen: a row that it holds of is never changed again.
+  init(_ database: Database, sink: Sink, completeWhen: Condition?) throws {
     self.sink = sink
+    freezes = completeWhen != nil
     let table = quoted(sink.stream.text)
     let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
     let keyColumns = sink.schema.map { schema in schema.key.map { quoted(schema.columns[$0].name) } } ?? ["local_id"]
@@ -35,12 +38,21 @@ final class SinkTable {
       """
     let whereKey =
       "\(machine) = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
-    if sink.kind == .payload {
-      upsert = try Statement(database, insert + " NOTHING")
+    /// Whether the stored row may still change, as SQL.
+    func isOpen(_ row: String) -> String {
+      completeWhen.map { " AND NOT coalesce(\($0.text { "\(row).\(quoted($0))" }), 0)" } ?? ""
+    }
+    if sink.kind == .payload || freezes {
       let list = columns.joined(separator: ", ")
       current = try Statement(database, "SELECT \(list) FROM \(table) WHERE \(whereKey)")
       let values = columns.indices.map { "?\(keyColumns.count + 2 + $0)" }.joined(separator: ", ")
       looksTheSame = try Statement(database, "SELECT (\(list)) IS (\(values)) FROM \(table) WHERE \(whereKey)")
+    } else {
+      current = nil
+      looksTheSame = nil
+    }
+    if sink.kind == .payload {
+      upsert = try Statement(database, insert + " NOTHING")
     } else {
       let changes = (columns.filter { !keyColumns.contains($0) } + ["drover_epoch", "drover_version"])
         .map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
@@ -48,13 +60,11 @@ final class SinkTable {
         database,
         insert + """
            UPDATE SET \(changes)
-           WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
+           WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)\(isOpen("stored"))
           """)
-      current = nil
-      looksTheSame = nil
     }
     newest = try Statement(database, "SELECT drover_epoch, drover_version FROM \(table) WHERE \(whereKey)")
-    remove = try Statement(database, "DELETE FROM \(table) WHERE \(whereKey)")
+    remove = try Statement(database, "DELETE FROM \(table) AS stored WHERE \(whereKey)\(isOpen("stored"))")
     buryTombstone = try Statement(
       database,
       """
@@ -99,23 +109,41 @@ final class SinkTable {
       return .applied
     }
     bind(event, epoch: epoch)
-    return try upsert.run() > 0 ? .applied : .superseded
+    if try upsert.run() > 0 { return .applied }
+    guard freezes, let version = try stored(event), version < (epoch, event.version) else { return .superseded }
+    // A newer event that the row did not take: it is complete.
+    return try isStored(event) ? .superseded : frozen(event)
+  }
+
+  private func frozen(_ event: SinkEvent) -> MergeOutcome {
+    .refused(.frozen, detail: "\(event.localID.prefix(64)) is complete, and this would change it")
+  }
+
+  /// The epoch and version of the row that is there.
+  private func stored(_ event: SinkEvent) throws -> (Int64, Int64)? {
+    bindKey(newest, event)
+    defer { newest.reset() }
+    return try newest.step() ? (newest.integer(0), newest.integer(1)) : nil
   }
 
   private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
     bind(event, epoch: epoch)
     if try upsert.run() > 0 { return .applied }
+    return try isStored(event)
+      ? .superseded : .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+  }
+
+  /// Whether the row that is there says what the event says.
+  private func isStored(_ event: SinkEvent) throws -> Bool {
     bindKey(current!, event)
     defer { current!.reset() }
-    guard try current!.step() else { return .refused(.store, detail: "the row is there and is not found") }
+    guard try current!.step() else { return false }
     let stored = columns.indices.map { current!.value(Int32($0)) }
-    let same =
-      switch event.content {
-      case .row(let values): try stored == values || isTheSame(event, values, as: stored)
-      case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
-      case .none: false
-      }
-    return same ? .superseded : .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+    return switch event.content {
+    case .row(let values): try stored == values || isTheSame(event, values, as: stored)
+    case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
+    case .none: false
+    }
   }
 
   /// Whether the values differ only in what the columns' types made of them, as 5 became 5.0: compared with a column, a value takes its
@@ -131,14 +159,11 @@ final class SinkTable {
   }
 
   private func delete(_ event: SinkEvent, epoch: Int64, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
-    bindKey(newest, event)
-    let present = try newest.step()
-    let version = (newest.integer(0), newest.integer(1))
-    newest.reset()
-    if present, version >= (epoch, event.version) { return .superseded }
-    if present {
+    let version = try stored(event)
+    if let version {
+      if version >= (epoch, event.version) { return .superseded }
       bindKey(remove, event)
-      try remove.run()
+      guard try remove.run() > 0 else { return frozen(event) }
     }
     bindTombstoneKey(buryTombstone, event)
     buryTombstone.bind(epoch, at: 4)
@@ -147,7 +172,7 @@ final class SinkTable {
     buryTombstone.bind(now, at: 7)
     hasTombstones = true
     let buried = try buryTombstone.run() > 0
-    return present || buried ? .applied : .superseded
+    return version != nil || buried ? .applied : .superseded
   }
 
   // MARK: Binding

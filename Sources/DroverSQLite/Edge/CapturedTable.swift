@@ -30,8 +30,10 @@ struct CapturedTable: Equatable {
     let collation: String
   }
 
-  /// Reads a table. Returns nil when there is none of that name.
-  static func inspect(_ database: Database, table: String, kind: Kind, syncedColumn: String?) throws -> CapturedTable? {
+  /// Reads the table of a stream. Returns nil when there is none of that name, or the stream has none.
+  static func inspect(_ database: Database, _ declaration: StreamDeclaration) throws -> CapturedTable? {
+    guard let table = declaration.table else { return nil }
+    let syncedColumn = declaration.syncedColumn
     guard
       let entry = try Row.fetchOne(
         database,
@@ -96,7 +98,8 @@ struct CapturedTable: Equatable {
     let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)
     do throws(InvalidName) {
       let schema = try StreamSchema(
-        kind: kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index))
+        kind: declaration.kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index),
+        completeWhen: declaration.completeWhen)
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: expressions, hasRowid: hasRowid,
         rowidName: rowidName, syncedColumn: syncedColumn, uniques: uniques, blindIndexes: blindIndexes)

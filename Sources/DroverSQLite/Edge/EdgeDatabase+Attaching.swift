@@ -90,9 +90,7 @@ extension EdgeDatabase {
       let number = try number(of: declaration, database)
       var schema: StreamSchema?
       if let tableName = declaration.table {
-        if let table = try CapturedTable.inspect(
-          database, table: tableName, kind: declaration.kind, syncedColumn: declaration.syncedColumn)
-        {
+        if let table = try CapturedTable.inspect(database, declaration) {
           schema = table.schema
           captured[number] = table
           try widenKey(table.schema.key.count, database)

@@ -13,12 +13,17 @@ package struct StreamDeclaration: Equatable, Sendable {
   /// The table it is captured from; nil for a stream fed by `emit` and the intake.
   package var table: String?
   package var syncedColumn: String?
+  /// When a batch is complete.
+  package var completeWhen: Condition?
 
-  package init(name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil) {
+  package init(
+    name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil
+  ) {
     self.name = name
     self.kind = kind
     self.table = table
     self.syncedColumn = syncedColumn
+    self.completeWhen = completeWhen
   }
 }
 

@@ -130,8 +130,7 @@ package enum DatabaseCheck {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
       return try queue.read { database in
         do {
-          let found = try CapturedTable.inspect(
-            database, table: table, kind: declaration.kind, syncedColumn: declaration.syncedColumn)
+          let found = try CapturedTable.inspect(database, declaration)
           return found == nil ? "there is no table \(table)" : nil
         } catch let refusal as CaptureRefusal {
           return refusal.description

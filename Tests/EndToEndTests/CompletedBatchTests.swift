@@ -1,0 +1,53 @@
+// The mixing plant's promise with real processes: an order that is complete in the cloud stays what it is, and who tried to change it is listed.
+
+import DroverTesting
+import Foundation
+import Testing
+
+@Suite(.serialized) struct CompletedBatchTests {
+  private static let orders = """
+      - table: mo_batch
+        kind: batch
+        complete_when: "status_manufacturing = 1"
+    """
+
+  private struct Letters: Decodable {
+    var total: Int
+  }
+
+  private func frozen(_ road: Road) async throws -> Int {
+    let outcome = try await Road.drover("dead", "list", "--config", road.cloudFile, "--reason", "frozen", "--json")
+    return try JSONDecoder().decode(Letters.self, from: Data(outcome.output.utf8)).total
+  }
+
+  @Test func `a complete order stays as it is in the cloud, whatever the machine says, and refused changes are listed`()
+    async throws
+  {
+    let road = try Road(streams: Self.orders)
+    try await road.python(
+      """
+      db.execute("CREATE TABLE mo_batch (batch_no INTEGER PRIMARY KEY, used REAL, status_manufacturing INTEGER)")
+      db.execute("INSERT INTO mo_batch VALUES (1, 0, 0), (2, 0, 0)")
+      """)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 2)
+    try await road.python("db.execute('UPDATE mo_batch SET used = 2.5, status_manufacturing = 1 WHERE batch_no = 1')")
+    try await road.waitUntilConfirmed(atLeast: 3)
+    try await road.python("db.execute('UPDATE mo_batch SET used = used + 1')")
+    try await road.waitUntilConfirmed(atLeast: 5)
+    let rows = "SELECT batch_no, used, status_manufacturing FROM mo_batch ORDER BY 1"
+    #expect(try await road.inCloud(rows) == "[[1, 2.5, 1], [2, 1.0, 0]]")
+    #expect(try await frozen(road) == 1)
+
+    // Sent again it is refused again, and stays.
+    let replay = try await Road.drover("dead", "replay", "--config", road.cloudFile, "--reason", "frozen")
+    #expect((replay.output + replay.errors).contains("refused again"), "\(replay)")
+    #expect(try await frozen(road) == 1)
+
+    try await road.python("db.execute('DELETE FROM mo_batch')")
+    try await road.waitUntilConfirmed(atLeast: 7)
+    #expect(try await road.inCloud(rows) == "[[1, 2.5, 1]]")
+    #expect(try await frozen(road) == 2)
+  }
+}
