@@ -74,7 +74,9 @@ let package = Package(
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire"], swiftSettings: house),
     .testTarget(name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting"], swiftSettings: house),
     .testTarget(
-      name: "DroverSQLiteTests", dependencies: ["DroverSQLite", "DroverTesting"] + grdb, swiftSettings: house),
+      name: "DroverSQLiteTests",
+      dependencies: ["DroverSQLite", "DroverWire", "DroverCloud", "DroverTesting", logging] + grdb,
+      swiftSettings: house),
 
     // Everything but the network under one seed: docs/simulation.md.
     .target(

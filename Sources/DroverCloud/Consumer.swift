@@ -360,10 +360,30 @@ package final class Consumer: SessionHandler {
         throw WireError("the id is not the key that the body holds")
       }
     }
+    let lines = try lines(of: event, content, key: key, sink.schema)
     let version = event.version ?? clock.next(now: wallClock())
     return SinkEvent(
-      seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, raw: event.raw
-    )
+      seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, lines: lines,
+      raw: event.raw)
+  }
+
+  /// The rows that come with a header's. A delete has none: with the header its lines go.
+  private func lines(
+    of event: Event, _ content: Content, key: [Value], _ schema: StreamSchema?
+  ) throws(WireError) -> [[[Value]]] {
+    guard let schema, !schema.lines.isEmpty else {
+      guard event.lines == .none else { throw WireError("the event has lines, and its stream has no tables of lines") }
+      return []
+    }
+    let lines: [[[Value]]]
+    switch (content, event.lines) {
+    case (.none, _): return []
+    case (_, .none): throw WireError("the event puts a header without its lines (\"with\")")
+    case (_, .rows(let rows)): lines = rows
+    case (_, .json(let with)): lines = try FrameDecoder.lines(with, schema: schema)
+    }
+    if let fault = schema.fault(in: lines, key: key) { throw WireError(fault) }
+    return lines
   }
 
   private func finish(_ group: inout MessageGroup, _ transaction: any CloudTransaction) throws {

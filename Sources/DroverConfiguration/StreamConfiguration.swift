@@ -13,8 +13,13 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let syncedColumn: String?
     /// When a batch is complete and never changes again; nil where none ever is.
     package let completeWhen: Condition?
+    /// The tables whose rows travel with this one's.
+    package let with: [LinesConfiguration]
 
-    package init(name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil) {
+    package init(
+      name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = []
+    ) {
+      self.with = with
       self.name = name
       self.syncedColumn = syncedColumn
       self.completeWhen = completeWhen
@@ -48,21 +53,26 @@ extension StreamConfiguration {
     let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")
     let syncedColumn = stream.optional("synced_column", .text("a column's name", maximumBytes: 128))
     let completeWhen = stream.optional("complete_when", .condition)
+    let with = LinesConfiguration.list(reading: stream)
     let name = stream.optional("name", .streamName)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
     }
-    if stream.isGiven("complete_when"), !stream.isGiven("table") || kind != nil && kind != .batch {
+    let isBatch = stream.isGiven("table") && (kind == nil || kind == .batch)
+    if stream.isGiven("complete_when"), !isBatch {
       stream.report("only a stream of kind batch with a `table` can be complete", at: "complete_when")
+    }
+    if stream.isGiven("with"), !isBatch {
+      stream.report("only a stream of kind batch with a `table` has lines", at: "with")
     }
     if !stream.isGiven("name"), !stream.isGiven("table") {
       stream.report("a stream has a `table` to be captured or a `name` to be fed by; add for example `table: sales`")
     }
-    guard let kind, let name = name ?? Self.name(of: table, stream) else { return nil }
+    guard let kind, let with, let name = name ?? Self.name(of: table, stream) else { return nil }
     self.init(
       name: name, kind: kind,
-      table: table.map { Table(name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen) })
+      table: table.map { Table(name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with) })
   }
 
   /// The stream's name where only the table's is given.
@@ -94,6 +104,24 @@ extension StreamConfiguration {
       if let table { tables[table] = tables[table] ?? keys.path }
       names[name] = names[name] ?? keys.path
     }
+    reportSharedLines(streams, tables, names)
+  }
+
+  /// Reports each table of lines that is a stream's, or other lines', or bears the name of one in the cloud.
+  private static func reportSharedLines(
+    _ streams: [(keys: Section, stream: StreamConfiguration?)], _ tables: [String: String], _ names: [String: String]
+  ) {
+    var lines: [String: String] = [:]
+    for case (let keys, let stream?) in streams {
+      for table in stream.table?.with.map(\.table.text) ?? [] {
+        if let owner = tables[folded(table)] ?? names[folded(table)] {
+          keys.report("\(quoted(table)) travels as \(owner) already, and cannot be its lines too", at: "with")
+        } else if let owner = lines[folded(table)] {
+          keys.report("\(quoted(table)) travels with \(owner) already", at: "with")
+        }
+        lines[folded(table)] = lines[folded(table)] ?? keys.path
+      }
+    }
   }
 
   /// SQLite ignores the case of ASCII letters and of no others (https://www.sqlite.org/datatype3.html, NOCASE).
@@ -104,7 +132,7 @@ extension StreamConfiguration {
 
 extension Form where Value == String {
   /// A table that is the app's: neither SQLite's own nor Drover's.
-  fileprivate static var table: Form {
+  static var table: Form {
     Form("a table's name of 1 to 128 bytes without control characters") { text throws(Refusal) in
       guard isPlain(text), text.utf8.count <= 128 else { return nil }
       let lower = text.lowercased()

@@ -10,12 +10,16 @@ package struct SinkEvent: Equatable, Sendable {
   /// The key's values for a stream with a table; empty without.
   package var key: [Value]
   package var content: Content
+  /// For each of the schema's tables of lines its rows; empty without such tables, and for a delete.
+  package var lines: [[[Value]]]
   /// The event's own text, should it have to become a dead letter.
   package var raw: ArraySlice<UInt8>
 
   package init(
-    seq: Int64?, localID: String, version: Int64, at: String?, key: [Value], content: Content, raw: ArraySlice<UInt8>
+    seq: Int64?, localID: String, version: Int64, at: String?, key: [Value], content: Content,
+    lines: [[[Value]]] = [], raw: ArraySlice<UInt8>
   ) {
+    self.lines = lines
     self.raw = raw
     self.seq = seq
     self.localID = localID
@@ -155,11 +159,12 @@ package protocol CloudTransaction {
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?
   /// The schema that a machine's stream was described with last, or nil.
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema?
-  /// Makes or widens the sink table. Returns why that cannot be, or nil.
+  /// Makes or widens the sink table, and those of its lines. Returns why that cannot be, or nil.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
 
   /// Merges events in their order; one outcome each. An epoch that was heard of later wins over an earlier one, whatever the versions
   /// say: after a restored backup the clock may be anywhere. Without an epoch the machine's latest counts.
+  /// A header and its lines are merged as one: where the header takes effect, its lines in the cloud become those of the event.
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
   /// Adds to the account of what became of messages.
   func count(_ outcomes: [MessageOutcome: Int]) throws

@@ -30,8 +30,13 @@ package struct OutboxEntry: Equatable, Sendable {
   package var key: [Value]
   /// `.none` when the row is gone: a delete.
   package var content: Content
+  /// For each of the schema's tables of lines its rows, read with the row; empty without such tables, and for a delete.
+  package var lines: [[[Value]]]
 
-  package init(seq: Int64, stream: Int, version: Int64, key: [Value], content: Content) {
+  package init(
+    seq: Int64, stream: Int, version: Int64, key: [Value], content: Content, lines: [[[Value]]] = []
+  ) {
+    self.lines = lines
     self.seq = seq
     self.stream = stream
     self.version = version

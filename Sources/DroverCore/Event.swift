@@ -10,6 +10,15 @@ package enum Content: Equatable, Sendable {
   case json(ArraySlice<UInt8>)
 }
 
+/// The rows that travel with a row: a unit's lines.
+package enum Lines: Equatable, Sendable {
+  case none
+  /// For each of the schema's tables of lines its rows.
+  case rows([[[Value]]])
+  /// Of a bare event, whose schema is not known where it is read: JSON text.
+  case json(ArraySlice<UInt8>)
+}
+
 /// One change of one stream, as the cloud reads it from a frame.
 package struct Event: Equatable, Sendable {
   /// The outbox's counter; nil for a bare event of a third-party client.
@@ -22,13 +31,15 @@ package struct Event: Equatable, Sendable {
   /// When it happened, as the sender wrote it; nil if it did not.
   package var at: String?
   package var content: Content
+  package var lines: Lines
   /// The event's own text.
   package var raw: ArraySlice<UInt8>
 
   package init(
     seq: Int64?, localID: String, operation: Operation, version: Int64?, at: String? = nil, content: Content,
-    raw: ArraySlice<UInt8> = []
+    lines: Lines = .none, raw: ArraySlice<UInt8> = []
   ) {
+    self.lines = lines
     self.raw = raw
     self.seq = seq
     self.localID = localID

@@ -42,14 +42,16 @@ package struct StreamSchema: Hashable, Sendable {
   package let key: [Int]
   /// When a row is complete and never changes again; nil where no row ever is. Of a batch alone.
   package let completeWhen: Condition?
+  /// The child tables whose rows travel with a row of this one. Of a batch alone.
+  package let lines: [LineSchema]
   package let id: SchemaID
 
   /// The column that stands for SQLite's rowid where a table has no primary key of its own.
   package static let rowidColumn = "drover_rowid"
 
-  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names; or when its condition does not fit.
+  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names; or when its condition or lines do not fit.
   package init(
-    kind: Kind, columns: [Column], key: [Int], completeWhen: Condition? = nil
+    kind: Kind, columns: [Column], key: [Int], completeWhen: Condition? = nil, lines: [LineSchema] = []
   ) throws(InvalidName) {
     guard !columns.isEmpty else { throw InvalidName(message: "a table has at least one column") }
     guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains) else {
@@ -69,6 +71,16 @@ package struct StreamSchema: Hashable, Sendable {
     guard completeWhen == nil || kind == .batch else {
       throw InvalidName(message: "only a batch can be complete, and this is a \(kind.rawValue)")
     }
+    guard lines.isEmpty || kind == .batch else {
+      throw InvalidName(message: "only a batch has lines, and this is a \(kind.rawValue)")
+    }
+    guard lines.allSatisfy({ $0.references.count == key.count }) else {
+      throw InvalidName(message: "lines refer to the whole key of their header")
+    }
+    guard Set(lines.map { $0.table.text.lowercased() }).count == lines.count else {
+      throw InvalidName(message: "two tables of lines have the same name")
+    }
+    self.lines = lines
     self.kind = kind
     self.columns = columns
     self.key = key
@@ -83,6 +95,12 @@ package struct StreamSchema: Hashable, Sendable {
     if let completeWhen = self.completeWhen {
       hash.combine("drover_complete_when")  // no column has such a name
       hash.combine(completeWhen.text)
+    }
+    for line in lines {
+      hash.combine("drover_with")
+      hash.combine(line.table.text)
+      hash.combine(line.rows.id.text)
+      for index in line.references { hash.combine(line.rows.columns[index].name) }
     }
     self.id = SchemaID(text: hash.hexadecimal)
   }

@@ -6,11 +6,27 @@ extension StreamSchema {
   package var document: [UInt8] {
     var members: [(String, JSON)] = [
       ("v", 1), ("schema", .string(id.text)), ("kind", .string(kind.rawValue)),
+    ]
+    members += rowMembers
+    if let completeWhen { members.append(("complete_when", .string(completeWhen.text))) }
+    if !lines.isEmpty { members.append(("with", .array(lines.map(json)))) }
+    return Array(JSON.object(members).text().utf8)
+  }
+
+  /// Key and columns.
+  private var rowMembers: [(String, JSON)] {
+    [
       ("key", .array(key.map { .string(columns[$0].name) })),
       ("columns", .array(columns.map { .object([("name", .string($0.name)), ("type", .string($0.declaredType))]) })),
     ]
-    if let completeWhen { members.append(("complete_when", .string(completeWhen.text))) }
-    return Array(JSON.object(members).text().utf8)
+  }
+
+  private func json(_ line: LineSchema) -> JSON {
+    let references = zip(line.references, key).map { part, header in
+      (line.rows.columns[part].name, JSON.string(columns[header].name))
+    }
+    return .object(
+      [("table", .string(line.table.text))] + line.rows.rowMembers + [("references", .object(references))])
   }
 
   package init(document: [UInt8]) throws(WireError) {
@@ -19,27 +35,47 @@ extension StreamSchema {
     try members.requireVersion1()
     let kindName = try members.string("kind")
     guard let kind = Kind(rawValue: kindName) else { throw WireError("\"kind\" is snapshot, payload or batch") }
-    var columns: [Column] = []
-    for element in try members.array("columns") {
-      let column = try element.members()
-      columns.append(Column(name: try column.string("name"), declaredType: try column.string("type")))
-    }
-    var key: [Int] = []
-    for element in try members.array("key") {
-      let name = try element.string()
-      guard let index = columns.firstIndex(where: { $0.name == name }) else {
-        throw WireError("the key names a column that is not there")
-      }
-      key.append(index)
-    }
+    let (columns, key) = try members.columnsAndKey()
     let completeWhen = try Condition(member: "complete_when", of: members)
+    var lines: [LineSchema] = []
+    if members.has("with") {
+      for element in try members.array("with") {
+        lines.append(try LineSchema(members: try element.members(), headerKey: key.map { columns[$0].name }))
+      }
+    }
     do {
-      try self.init(kind: kind, columns: columns, key: key, completeWhen: completeWhen)
+      try self.init(kind: kind, columns: columns, key: key, completeWhen: completeWhen, lines: lines)
     } catch {
       throw WireError(error.message)
     }
     // The id is computed, not believed: two sides that disagree would otherwise mistake rows.
     guard try members.string("schema") == id.text else { throw WireError("\"schema\" is not the id of this content") }
+  }
+}
+
+extension LineSchema {
+  fileprivate init(members: JSONDocument.Members, headerKey: [String]) throws(WireError) {
+    let (columns, key) = try members.columnsAndKey()
+    let named = try members.object("references")
+    var references: [Int: Int] = [:]
+    for name in named.names {
+      let header = try named.string(name)
+      guard let part = headerKey.firstIndex(of: header), let column = columns.firstIndex(where: { $0.name == name })
+      else { throw WireError("\"references\" names a column that is not there, or not in the header's key") }
+      references[part] = column
+    }
+    guard references.count == headerKey.count, named.names.count == headerKey.count else {
+      throw WireError("\"references\" does not name each part of the header's key once")
+    }
+    do {
+      try self.init(
+        table: StreamName(try members.string("table")), columns: columns, key: key,
+        references: headerKey.indices.map { references[$0]! })
+    } catch let error as WireError {
+      throw error
+    } catch {
+      throw WireError("\(error)")
+    }
   }
 }
 
@@ -140,6 +176,23 @@ extension MachineStatus {
 }
 
 extension JSONDocument.Members {
+  fileprivate func columnsAndKey() throws(WireError) -> (columns: [Column], key: [Int]) {
+    var columns: [Column] = []
+    for element in try array("columns") {
+      let column = try element.members()
+      columns.append(Column(name: try column.string("name"), declaredType: try column.string("type")))
+    }
+    var key: [Int] = []
+    for element in try array("key") {
+      let name = try element.string()
+      guard let index = columns.firstIndex(where: { $0.name == name }) else {
+        throw WireError("the key names a column that is not there")
+      }
+      key.append(index)
+    }
+    return (columns, key)
+  }
+
   func requireVersion1() throws(WireError) {
     guard try integer("v") == 1 else { throw WireError("\"v\" is not 1") }
   }

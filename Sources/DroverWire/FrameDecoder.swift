@@ -72,7 +72,7 @@ package enum FrameDecoder {
     }
     try scanner.expectEnd()
     if let lookupError { throw lookupError }
-    guard fields.v != nil else { return .bare(try bare.event(needsSeq: false, raw: payload[...])) }
+    guard fields.v != nil else { return .bare(try bare.event(raw: payload[...])) }
     let header = try fields.header()
     if missingSchema { return .unknownSchema(header) }
     guard let events else { throw WireError("the frame has no \"events\"") }
@@ -94,6 +94,12 @@ package enum FrameDecoder {
     return try RowDecoder(schema).read(&scanner)
   }
 
+  /// The lines that a bare event brings, for each of the schema's tables.
+  package static func lines(_ with: ArraySlice<UInt8>, schema: StreamSchema) throws(WireError) -> [[[Value]]] {
+    var scanner = JSONScanner(with)
+    return try RowDecoder(schema).readLines(&scanner)
+  }
+
   /// Whether a body can stand in a frame as it is. What cannot (nested beyond all reason, say) travels as a string.
   package static func isJSON(_ body: ArraySlice<UInt8>) -> Bool {
     var scanner = JSONScanner(body)
@@ -111,7 +117,10 @@ package enum FrameDecoder {
       try scanner.readObject { (name, scanner) throws(WireError) in
         try fields.read(String(decoding: name, as: UTF8.self), &scanner, row: row)
       }
-      let event = try fields.event(needsSeq: true, raw: scanner.slice(from: start))
+      let event = try fields.event(raw: scanner.slice(from: start))
+      guard event.seq != nil, event.version != nil else { throw WireError("the event has no \"seq\" and \"version\"") }
+      try row?.checkLines(of: event)
+      if case .json = event.lines { throw WireError("the event has lines, and its stream has no table") }
       guard header.interval.contains(event.seq!) else {
         throw WireError("seq \(event.seq!) is not in the frame's interval \(header.interval)")
       }
@@ -152,6 +161,7 @@ private struct EventFields {
   var version: Int64?
   var at: String?
   var content: Content = .none
+  var lines: Lines = .none
 
   /// Longest local ID, in bytes.
   static let maximumIDBytes = 1 << 16
@@ -176,23 +186,25 @@ private struct EventFields {
     case "at": at = String(decoding: try scanner.readString(), as: UTF8.self)
     case "body":
       if let row { content = .row(try row.read(&scanner)) } else { content = .json(try scanner.readRaw()) }
+    case "with":
+      if let row { lines = .rows(try row.readLines(&scanner)) } else { lines = .json(try scanner.readRaw()) }
     default: throw scanner.fault("unknown member \"\(name.prefix(64))\"")
     }
   }
 
-  func event(needsSeq: Bool, raw: ArraySlice<UInt8>) throws(WireError) -> Event {
+  func event(raw: ArraySlice<UInt8>) throws(WireError) -> Event {
     guard let id, !id.isEmpty else { throw WireError("the event has no \"id\"") }
     guard id.utf8.count <= Self.maximumIDBytes else {
       throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes")
     }
-    if needsSeq, seq == nil || version == nil { throw WireError("the event has no \"seq\" and \"version\"") }
     switch (operation, content) {
     case (.put, .none): throw WireError("the event puts, and has no \"body\"")
     case (.delete, .row), (.delete, .json): throw WireError("the event deletes, and has a \"body\"")
     default: break
     }
+    guard operation == .put || lines == .none else { throw WireError("the event deletes, and has lines") }
     return Event(
-      seq: seq, localID: id, operation: operation, version: version, at: at, content: content, raw: raw)
+      seq: seq, localID: id, operation: operation, version: version, at: at, content: content, lines: lines, raw: raw)
   }
 }
 
@@ -200,10 +212,33 @@ private struct EventFields {
 private struct RowDecoder {
   private let schema: StreamSchema
   private let names: [[UInt8]]
+  private let lines: [(table: [UInt8], row: RowDecoder)]
 
   init(_ schema: StreamSchema) {
     self.schema = schema
     names = schema.columns.map { Array($0.name.utf8) }
+    lines = schema.lines.map { (Array($0.table.text.utf8), RowDecoder($0.rows)) }
+  }
+
+  /// A put of a header has the lines of each table, if only to say that there are none: what is not said must not delete.
+  func checkLines(of event: Event) throws(WireError) {
+    guard !lines.isEmpty, event.operation == .put, event.lines == .none else { return }
+    throw WireError("the event puts a header without its lines (\"with\")")
+  }
+
+  /// The rows of each table of lines, in the schema's order.
+  func readLines(_ scanner: inout JSONScanner) throws(WireError) -> [[[Value]]] {
+    var tables = [[[Value]]?](repeating: nil, count: lines.count)
+    try scanner.readObject { (name, scanner) throws(WireError) in
+      guard let index = lines.firstIndex(where: { name.elementsEqual($0.table) }), tables[index] == nil else {
+        throw scanner.fault("\"with\" has a member that is no table of lines of schema \(schema.id), or has it twice")
+      }
+      var rows: [[Value]] = []
+      try scanner.readArray { (scanner) throws(WireError) in rows.append(try lines[index].row.read(&scanner)) }
+      tables[index] = rows
+    }
+    guard let missing = tables.firstIndex(of: nil) else { return tables.map { $0! } }
+    throw scanner.fault("\"with\" lacks the lines of \(schema.lines[missing].table)")
   }
 
   func read(_ scanner: inout JSONScanner) throws(WireError) -> [Value] {

@@ -7,6 +7,8 @@ package struct FrameEncoder {
   private let head: [UInt8]
   /// `"name":` for each column, ready to be copied.
   private let columnNames: [[UInt8]]
+  /// The same for each table of lines, and `"table":[` before them.
+  private let lines: [(head: [UInt8], columnNames: [[UInt8]])]
   private var events: [UInt8] = []
 
   /// How many events the frame holds so far.
@@ -23,9 +25,16 @@ package struct FrameEncoder {
   package init(epoch: Epoch, stream: EdgeStream) {
     self.stream = stream
     head = Array("\(Self.head)\(epoch)\",\"after\":".utf8)
-    columnNames = (stream.schema?.columns ?? []).map { column in
+    columnNames = Self.names(stream.schema?.columns.map(\.name) ?? [])
+    lines = (stream.schema?.lines ?? []).map { line in
+      (Self.names([line.table.text])[0] + "[".utf8, Self.names(line.rows.columns.map(\.name)))
+    }
+  }
+
+  private static func names(_ names: [String]) -> [[UInt8]] {
+    names.map { name in
       var bytes: [UInt8] = []
-      JSONWriter.write(column.name, into: &bytes)
+      JSONWriter.write(name, into: &bytes)
       bytes.append(UInt8(ascii: ":"))
       return bytes
     }
@@ -65,13 +74,33 @@ package struct FrameEncoder {
       events += ",\"body\":".utf8
       if FrameDecoder.isJSON(body) { events += body } else { JSONWriter.write(.text(body), into: &events) }
     case .row(let values):
-      events += ",\"body\":{".utf8
-      for (index, value) in values.enumerated() {
-        if index > 0 { events.append(UInt8(ascii: ",")) }
-        events += columnNames[index]
-        JSONWriter.write(value, into: &events)
+      events += ",\"body\":".utf8
+      write(values, columnNames)
+      if !lines.isEmpty { write(entry.lines) }
+    }
+    events.append(UInt8(ascii: "}"))
+  }
+
+  private mutating func write(_ row: [Value], _ names: [[UInt8]]) {
+    events.append(UInt8(ascii: "{"))
+    for (index, value) in row.enumerated() {
+      if index > 0 { events.append(UInt8(ascii: ",")) }
+      events += names[index]
+      JSONWriter.write(value, into: &events)
+    }
+    events.append(UInt8(ascii: "}"))
+  }
+
+  private mutating func write(_ rows: [[[Value]]]) {
+    events += ",\"with\":{".utf8
+    for (index, line) in lines.enumerated() {
+      if index > 0 { events.append(UInt8(ascii: ",")) }
+      events += line.head
+      for (number, row) in rows[index].enumerated() {
+        if number > 0 { events.append(UInt8(ascii: ",")) }
+        write(row, line.columnNames)
       }
-      events.append(UInt8(ascii: "}"))
+      events.append(UInt8(ascii: "]"))
     }
     events.append(UInt8(ascii: "}"))
   }

@@ -56,7 +56,11 @@ extension EdgeConfiguration {
     streams.map {
       StreamDeclaration(
         name: $0.name, kind: $0.kind, table: $0.table?.name, syncedColumn: $0.table?.syncedColumn,
-        completeWhen: $0.table?.completeWhen)
+        completeWhen: $0.table?.completeWhen,
+        with: ($0.table?.with ?? []).map { lines in
+          LinesDeclaration(
+            table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
+        })
     }
   }
 }

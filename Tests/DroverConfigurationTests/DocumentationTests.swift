@@ -32,7 +32,7 @@ import Testing
     let rows = page.split(separator: "\n").filter { $0.hasPrefix("| `") }
     let listed = Set(rows.map { row in String(row.dropFirst(3).prefix { $0 != "`" }) })
     let reader = ConfigurationReader(file: "", folder: "/", environment: [:])
-    _ = EdgeConfiguration(reading: try reader.document("streams: [{}]"))
+    _ = EdgeConfiguration(reading: try reader.document("streams: [{with: [{}]}]"))
     _ = CloudConfiguration(reading: try reader.document("{}"))
     #expect(listed == reader.knownKeys)
   }

@@ -1,4 +1,5 @@
 import DroverConfiguration
+import DroverCore
 import Testing
 
 @Suite struct StreamConfigurationTests {
@@ -57,6 +58,63 @@ import Testing
       problemsOfStreams("  - \(stream), complete_when: done = 1}").map { $0.suffix(64) } == [
         "complete_when: only a stream of kind batch with a `table` can be complete".suffix(64)
       ])
+  }
+
+  @Test func `a batch travels with its lines`() throws {
+    let configuration = try edge(
+      """
+      machine: M
+      database: a.db
+      broker: mqtt://b
+      streams:
+        - table: receipts
+          kind: batch
+          with:
+            - {table: sales, references: {receipt_id: id, "shop no": shop}}
+            - table: payments
+      """)
+    #expect(
+      configuration.streams[0].table?.with == [
+        LinesConfiguration(
+          table: try StreamName("sales"),
+          references: [.init(column: "receipt_id", header: "id"), .init(column: "shop no", header: "shop")]),
+        LinesConfiguration(table: try StreamName("payments")),
+      ])
+  }
+
+  @Test(arguments: [
+    ("{table: t, kind: snapshot, with: [{table: l}]}", "with: only a stream of kind batch with a `table` has lines"),
+    ("{table: t, kind: batch, with: [{}]}", "with[0].table: missing; add for example `table: sales`"),
+    ("{table: t, kind: batch, with: []}", "found an empty list"),
+    ("{table: t, kind: batch, with: [{table: drover_x}]}", "are not captured; found \"drover_x\""),
+    ("{table: t, kind: batch, with: [{table: a/b}]}", "in the cloud the table bears the same name"),
+    (
+      "{table: t, kind: batch, with: [{table: l, references: id}]}", "references: expected keys with values; found text"
+    ),
+    (
+      "{table: t, kind: batch, with: [{table: l, references: {}}]}",
+      "references: expected keys with values; found keys with values"
+    ),
+    ("{table: t, kind: batch, with: [{table: l, refers: {a: b}}]}", "unknown key `refers`"),
+    ("{table: t, kind: batch, with: [{table: T}]}", "\"T\" travels as streams[0] already, and cannot be its lines too"),
+    ("{table: t, kind: batch, with: [{table: l}, {table: L}]}", "\"L\" travels with streams[0] already"),
+    ("{table: t, name: l, kind: batch, with: [{table: l}]}", "\"l\" travels as streams[0] already"),
+  ])
+  func `lines that cannot be are found in their place`(stream: String, problem: String) {
+    let found = problemsOfStreams("  - " + stream)
+    #expect(found.count == 1 && found[0].contains(problem), "\(found)")
+  }
+
+  @Test func `a table of lines is no other stream's, nor its lines`() {
+    #expect(
+      problemsOfStreams("  - {table: t, kind: batch, with: [{table: l}]}\n  - {table: l, kind: snapshot}") == [
+        "edge.yaml:5:29: streams[0].with: \"l\" travels as streams[1] already, and cannot be its lines too"
+      ])
+    #expect(
+      problemsOfStreams(
+        "  - {table: t, kind: batch, with: [{table: l}]}\n  - {table: u, kind: batch, with: [{table: l}]}") == [
+          "edge.yaml:6:29: streams[1].with: \"l\" travels with streams[0] already"
+        ])
   }
 
   @Test(arguments: ["drover_outbox", "Sqlite_master", "SQLITE_x"])

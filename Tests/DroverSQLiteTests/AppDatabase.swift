@@ -80,14 +80,24 @@ extension StreamDeclaration {
   }
 
   /// A batch that may be complete.
-  static func batch(_ name: String, completeWhen: String? = nil) throws -> StreamDeclaration {
+  static func batch(
+    _ name: String, completeWhen: String? = nil, with: LinesDeclaration...
+  ) throws -> StreamDeclaration {
     StreamDeclaration(
       name: try StreamName(name), kind: .batch, table: name,
-      completeWhen: try completeWhen.map { try Condition(parsing: $0) })
+      completeWhen: try completeWhen.map { try Condition(parsing: $0) }, with: with)
   }
 
   static func fed(_ name: String, kind: Kind = .payload) throws -> StreamDeclaration {
     StreamDeclaration(name: try StreamName(name), kind: kind, table: nil)
+  }
+}
+
+extension LinesDeclaration {
+  /// - Parameter references: `column: header's column`.
+  static func lines(_ table: String, _ references: KeyValuePairs<String, String> = [:]) throws -> LinesDeclaration {
+    LinesDeclaration(
+      table: try StreamName(table), references: references.map { Reference(column: $0.key, header: $0.value) })
   }
 }
 
@@ -149,7 +159,8 @@ func line(_ value: Value) -> String {
 func line(_ entry: OutboxEntry) -> String {
   switch entry.content {
   case .none: "delete \(line(entry.key))"
-  case .row(let values): "put \(line(entry.key)): \(line(values))"
+  case .row(let values):
+    (["put \(line(entry.key)): \(line(values))"] + entry.lines.joined().map { "[\(line($0))]" }).joined(separator: " ")
   case .json(let body): "event \(line(entry.key)): \(String(decoding: body, as: UTF8.self))"
   }
 }

@@ -14,7 +14,7 @@ import Testing
 
   @Test(arguments: UInt64(0)..<100) func `a schema comes out as it went in`(seed: UInt64) throws {
     var random = Seeded(seed)
-    let schema = random.schema(kind: seed % 2 == 0 ? .batch : nil)
+    let schema = seed % 2 == 0 ? random.unitSchema() : random.schema(kind: seed % 4 == 1 ? .batch : nil)
     #expect(try StreamSchema(document: schema.document) == schema, "seed \(seed)")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(schema.document)) }
   }
@@ -45,6 +45,29 @@ import Testing
     let whole = text(Samples.schema([("a", "INTEGER"), ("b", "")], kind: .batch).document)
     #expect(whole.contains(part))
     #expect(throws: WireError.self) { try StreamSchema(document: bytes(whole.replacing(part, with: damaged))) }
+  }
+
+  @Test func `the tables of lines travel with their header's schema`() throws {
+    let lines = try LineSchema(
+      table: StreamName("sales"), columns: ["no", "receipt_id"].map { Column(name: $0, declaredType: "INT") }, key: [0],
+      references: [1])
+    let schema = try StreamSchema(
+      kind: .batch, columns: [Column(name: "id", declaredType: "INT")], key: [0], lines: [lines])
+    let whole = text(schema.document)
+    let with =
+      #""with":[{"table":"sales","key":["no"],"columns":[{"name":"no","type":"INT"},{"name":"receipt_id","type":"INT"}],"references":{"receipt_id":"id"}}]"#
+    #expect(whole.hasSuffix(",\(with)}"))
+    for (part, damaged) in [
+      (#"{"receipt_id":"id"}"#, #"{"receipt_id":"no"}"#), (#"{"receipt_id":"id"}"#, #"{"item":"id"}"#),
+      (#"{"receipt_id":"id"}"#, "{}"), (#"{"receipt_id":"id"}"#, #"{"receipt_id":"id","no":"id"}"#),
+      (#""sales""#, #""drover_sales""#), (#""sales""#, #""others""#), (#"["no"]"#, "[]"),
+      (#""references""#, #""reference""#), ("batch", "snapshot"),
+    ] {
+      #expect(whole.contains(part))
+      #expect(throws: WireError.self, "\(damaged)") {
+        try StreamSchema(document: bytes(whole.replacing(part, with: damaged)))
+      }
+    }
   }
 
   @Test func `when a batch is complete travels with its schema`() throws {

@@ -94,6 +94,42 @@ import Testing
     #expect(frame.good[1].localID == "8" && frame.good[1].at == "now" && frame.good[0].at == nil)
   }
 
+  @Test(arguments: [
+    (#""body":{"id":7},"with":{"sales":[{"no":1,"receipt_id":7}],"payments":[]}"#, nil),
+    (#""with":{"payments":[{"sum":5,"receipt":7}],"sales":[]},"body":{"id":7}"#, nil),
+    (#""body":{"id":7}"#, "without its lines"), (#""body":{"id":7},"with":{}"#, "lacks the lines of sales"),
+    (#""body":{"id":7},"with":{"sales":[]}"#, "lacks the lines of payments"),
+    (#""body":{"id":7},"with":{"sales":[],"payments":[],"taxes":[]}"#, "no table of lines"),
+    (#""body":{"id":7},"with":{"sales":[],"payments":[],"sales":[]}"#, "twice"),
+    (#""body":{"id":7},"with":{"sales":[{"num":1}],"payments":[]}"#, "no column"),
+    (#""body":{"id":7},"with":{"sales":[1],"payments":[]}"#, "expected"),
+    (#""op":"delete","with":{"sales":[],"payments":[]}"#, "deletes, and has lines"), (#""op":"delete""#, nil),
+  ])
+  func `a header comes with the lines of each table, or not at all`(members: String, fault: String?) throws {
+    let header = [Column(name: "id", declaredType: "INTEGER")]
+    func lines(_ table: String, _ columns: [String], _ reference: Int) throws -> LineSchema {
+      try LineSchema(
+        table: StreamName(table), columns: columns.map { Column(name: $0, declaredType: "INTEGER") }, key: [0],
+        references: [reference])
+    }
+    let schema = try StreamSchema(
+      kind: .batch, columns: header, key: [0],
+      lines: [lines("sales", ["no", "receipt_id"], 1), lines("payments", ["sum", "receipt"], 1)])
+    let text =
+      #"{"v":1,"epoch":"3f9c2a","after":0,"through":9,"schema":"\#(schema.id)","events":[{"seq":1,"id":"7","version":1,\#(members)}]}"#
+    let frame = try #require(try decode(text, schema).frame)
+    guard let fault else {
+      #expect(frame.broken.isEmpty, "\(frame.broken)")
+      return
+    }
+    #expect(frame.broken.count == 1 && frame.broken[0].reason.contains(fault), "\(frame.broken)")
+  }
+
+  @Test func `lines without a table break their event`() throws {
+    let frame = try frame(#"{"seq":1,"id":"a","version":1,"body":1,"with":{}}"#)
+    #expect(frame.broken.count == 1)
+  }
+
   @Test func `an event's raw text is its own and no more`() throws {
     let event = #"{"seq":1,"id":"a","version":1,"body":1}"#
     #expect(try frame("  \(event)  ").good.map { String(decoding: $0.raw, as: UTF8.self) } == [event])

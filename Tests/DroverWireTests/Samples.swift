@@ -50,6 +50,25 @@ extension Seeded {
     }
   }
 
+  /// A batch with one or two tables of lines.
+  mutating func unitSchema() -> StreamSchema {
+    while true {
+      let header = schema(kind: .batch)
+      let lines = (0..<Int.random(in: 1...2, using: &self)).compactMap { number -> LineSchema? in
+        let columns = schema().columns
+        return try? LineSchema(
+          table: StreamName("lines \"\(number)"), columns: columns, key: [columns.count - 1],
+          references: Array(columns.indices.shuffled(using: &self).prefix(header.key.count)))
+      }
+      if !lines.isEmpty,
+        let unit = try? StreamSchema(
+          kind: .batch, columns: header.columns, key: header.key, completeWhen: header.completeWhen, lines: lines)
+      {
+        return unit
+      }
+    }
+  }
+
   mutating func schema(kind: Kind? = nil) -> StreamSchema {
     while true {
       let columns = (0..<Int.random(in: 1...6, using: &self)).map { _ in

@@ -75,7 +75,8 @@ package struct CloudStoreConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims = merging + completing + payloads + schemas + hostile + values + bookkeeping + transactions
+  package static let claims =
+    merging + completing + units + payloads + schemas + hostile + values + bookkeeping + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

@@ -84,11 +84,12 @@ final class Section {
     return reader.open(Section(mapping, path: path, reader: reader))
   }
 
-  /// The sections of a list that must be there and have at least one; empty after a problem.
-  func sections(_ key: String, example: String) -> [Section] {
+  /// The sections of a list that has at least one; empty after a problem, and without the key where it need not be there.
+  func sections(_ key: String, example: String, isRequired: Bool = true) -> [Section] {
     learn(key)
     let path = pathOf(key)
     guard let entry = entries[key] else {
+      guard isRequired else { return [] }
       reader.report("missing; add for example `\(key): \(example)`", key: path, at: placeOfMissing)
       return []
     }
@@ -106,6 +107,25 @@ final class Section {
       }
       return reader.open(Section(mapping, path: "\(path)[\(index)]", reader: reader))
     }
+  }
+
+  /// Any keys with their values under a key, in their order; empty without the key, nil after a problem.
+  func texts(_ key: String, _ form: Form<String>) -> [(key: String, value: String)]? {
+    learn(key)
+    guard let entry = entries[key] else { return [] }
+    let path = pathOf(key)
+    guard case .mapping(let mapping) = entry.value, !mapping.isEmpty else {
+      reader.report("expected keys with values; found \(entry.value.typeName)", key: path, at: entry.mark)
+      return nil
+    }
+    var texts: [(key: String, value: String)] = []
+    for (name, value) in mapping {
+      guard case .scalar(let word) = name, let text = read(Entry(mark: name.mark, value: name), form, at: path),
+        let value = read(Entry(mark: word.mark, value: value), form, at: "\(path).\(escaped(text))")
+      else { continue }
+      texts.append((text, value))
+    }
+    return texts.count == mapping.count ? texts : nil
   }
 
   /// A key that people will try and that must not be used.

@@ -19,6 +19,8 @@ package struct CloudReport: Sendable {
     package var appliedAt: Int64
     /// The last comparison with the source.
     package var check: Check?
+    /// The tables whose rows travel with the stream's, and how many there are.
+    package var lines: [Lines]
   }
 
   package struct Check: Sendable {
@@ -28,6 +30,11 @@ package struct CloudReport: Sendable {
     package var drift: Int
     /// Why it could not be made.
     package var failure: String?
+  }
+
+  package struct Lines: Sendable {
+    package var table: String
+    package var rows: Int
   }
 
   package struct Machine: Sendable {
@@ -118,7 +125,8 @@ package struct CloudReport: Sendable {
         name: name, rows: rows, applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
         lag: max(0, appliedAt - version),
         ahead: version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil, appliedAt: appliedAt,
-        check: try check(of: name, machine: machine, database))
+        check: try check(of: name, machine: machine, database),
+        lines: try lines(of: name, machine: machine, database))
     }
   }
 
@@ -128,6 +136,15 @@ package struct CloudReport: Sendable {
       database, sql: "SELECT checked_at, drift, failure FROM drover_check WHERE machine_id = ? AND stream = ?",
       arguments: [machine, stream]
     ).map { Check(at: $0["checked_at"], drift: $0["drift"], failure: $0["failure"]) }
+  }
+
+  private static func lines(of stream: String, machine: String, _ database: Database) throws -> [Lines] {
+    // A store that no consumer of this version has opened yet has no lines.
+    guard try database.columns(in: "drover_sink").contains(where: { $0.name == "header" }) else { return [] }
+    return try String.fetchAll(
+      database, sql: "SELECT stream FROM drover_sink WHERE lower(header) = lower(?) ORDER BY stream",
+      arguments: [stream]
+    ).map { Lines(table: $0, rows: try countRows(of: $0, machine: machine, database)) }
   }
 
   /// The machine is the first column of every sink table's key.

@@ -159,6 +159,29 @@ enum CloudTables {
       // The condition's own text, which is parsed again and never run as it stands.
       try database.execute(sql: "ALTER TABLE drover_schema ADD COLUMN complete_when TEXT")
     }
+    migrator.registerMigration("4 lines of batches") { database in
+      try database.execute(
+        sql: """
+          -- The stream whose lines the table holds; NULL for a stream's own table.
+          ALTER TABLE drover_sink ADD COLUMN header TEXT;
+
+          -- Columns of the tables whose rows travel with a schema's header.
+          CREATE TABLE drover_schema_line (
+            machine_id    TEXT NOT NULL,
+            stream        TEXT NOT NULL,
+            schema_id     TEXT NOT NULL,
+            number        INTEGER NOT NULL,
+            table_name    TEXT NOT NULL,
+            position      INTEGER NOT NULL,
+            name          TEXT NOT NULL,
+            declared_type TEXT NOT NULL,
+            key_position  INTEGER,
+            -- Which part of the header's key it names, from 0; NULL when it names none.
+            header_part   INTEGER,
+            PRIMARY KEY (machine_id, stream, schema_id, number, position)
+          ) WITHOUT ROWID;
+          """)
+    }
     return migrator
   }
 }

@@ -53,6 +53,13 @@ package final class SQLiteCloudStore: CloudStore {
   fileprivate struct SinkForm: Equatable {
     var kind: Kind
     var isTable: Bool
+    /// The stream whose lines the table holds, in lower case; nil for a stream's own table.
+    var header: String?
+
+    var words: String {
+      if let header { return "for the lines of \(header)" }
+      return "of kind \(kind.rawValue) \(isTable ? "with the columns of a table" : "with a body")"
+    }
   }
   fileprivate struct SchemaKey: Hashable {
     var machine: MachineID
@@ -225,6 +232,20 @@ private struct Transaction: CloudTransaction {
             schema.key.firstIndex(of: position),
           ])
       }
+      for (number, line) in schema.lines.enumerated() {
+        for (position, column) in line.rows.columns.enumerated() {
+          try database.execute(
+            sql: """
+              INSERT INTO drover_schema_line
+                     (machine_id, stream, schema_id, number, table_name, position, name, declared_type, key_position, header_part)
+              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+              """,
+            arguments: [
+              machine.text, stream.text, schema.id.text, number, line.table.text, position, column.name,
+              column.declaredType, line.rows.key.firstIndex(of: position), line.references.firstIndex(of: position),
+            ])
+        }
+      }
     }
     try database.execute(
       sql: """
@@ -243,8 +264,33 @@ private struct Transaction: CloudTransaction {
     return nil
   }
 
-  /// Makes the sink table, or adds what it lacks. Returns why that cannot be.
+  /// Makes the sink table and those of its lines, or adds what they lack. Returns why that cannot be; then nothing has changed.
   private func shapeSink(stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID) throws -> String? {
+    guard let schema, !schema.lines.isEmpty else {
+      return try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
+    }
+    guard schema.lines.count < store.limits.streamsPerMachine else {
+      return
+        "it has \(schema.lines.count) tables of lines, and limits.streams_per_machine is \(store.limits.streamsPerMachine)"
+    }
+    var reason: String?
+    try database.inSavepoint {
+      reason = try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
+      for line in schema.lines where reason == nil {
+        reason = try shapeTable(stream: line.table, kind: kind, schema: line.rows, machine: machine, header: stream)
+          .map { "its lines \(line.table): \($0)" }
+        if reason == nil { try database.execute(sql: LineTable.indexCreation(line)) }
+      }
+      return reason == nil ? .commit : .rollback
+    }
+    if reason != nil { store.cache = SQLiteCloudStore.Cache() }
+    return reason
+  }
+
+  /// - Parameter header: the stream whose lines the table holds; nil for a stream's own table.
+  private func shapeTable(
+    stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
+  ) throws -> String? {
     let mostColumns = min(store.limits.columnsPerTable, SinkTable.maximumColumns)
     if let columns = schema?.columns.count, columns > mostColumns {
       return "it has \(columns) columns, and limits.columns_per_table is \(mostColumns)"
@@ -252,13 +298,14 @@ private struct Transaction: CloudTransaction {
     if let parts = schema?.key.count, parts > SinkTable.maximumKeyColumns {
       return "its key has \(parts) columns, and a sink table's has at most \(SinkTable.maximumKeyColumns)"
     }
-    let wanted = SQLiteCloudStore.SinkForm(kind: kind, isTable: schema != nil)
+    let wanted = SQLiteCloudStore.SinkForm(kind: kind, isTable: schema != nil, header: header?.text.lowercased())
     guard let form = try form(of: stream) else {
       let known = try Int.fetchOne(
         database,
         sql: """
           SELECT count(*) FROM (SELECT stream FROM drover_progress WHERE machine_id = ?1
-                                UNION SELECT stream FROM drover_schema WHERE machine_id = ?1)
+                                UNION SELECT stream FROM drover_schema WHERE machine_id = ?1
+                                UNION SELECT table_name FROM drover_schema_line WHERE machine_id = ?1)
           """,
         arguments: [machine.text])!
       guard known < store.limits.streamsPerMachine else {
@@ -272,14 +319,13 @@ private struct Transaction: CloudTransaction {
       }
       try database.execute(sql: SinkTable.creation(stream: stream, schema: schema))
       try database.execute(
-        sql: "INSERT INTO drover_sink (stream, kind, form) VALUES (?, ?, ?)",
-        arguments: [stream.text, kind.rawValue, schema == nil ? "body" : "table"])
+        sql: "INSERT INTO drover_sink (stream, kind, form, header) VALUES (?, ?, ?, ?)",
+        arguments: [stream.text, kind.rawValue, schema == nil ? "body" : "table", header?.text])
       store.cache.forms[stream] = wanted
       return nil
     }
     guard form == wanted else {
-      return
-        "the sink table \(stream) is of kind \(form.kind.rawValue) \(form.isTable ? "with the columns of a table" : "with a body"), and this is of kind \(kind.rawValue) \(schema == nil ? "with a body" : "with the columns of a table")"
+      return "the sink table \(stream) is \(form.words), and this is \(wanted.words)"
     }
     guard let schema else { return nil }
     // GRDB's own look at a table remembers what a rollback has taken back, and quotes no quotes; and a stream may be named
@@ -312,11 +358,12 @@ private struct Transaction: CloudTransaction {
     // SQLite's table names ignore case, so two streams that differ in case alone would share a table.
     guard
       let row = try Row.fetchOne(
-        database, sql: "SELECT stream, kind, form FROM drover_sink WHERE lower(stream) = lower(?)",
+        database, sql: "SELECT stream, kind, form, header FROM drover_sink WHERE lower(stream) = lower(?)",
         arguments: [stream.text]),
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
-    let form = SQLiteCloudStore.SinkForm(kind: kind, isTable: row["form"] == "table")
+    let form = SQLiteCloudStore.SinkForm(
+      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?)?.lowercased())
     store.cache.forms[stream] = form
     return form
   }
@@ -332,7 +379,7 @@ private struct Transaction: CloudTransaction {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       let latest = try latestSchema(machine: sink.machine, stream: sink.stream)
-      table = try SinkTable(database, sink: sink, completeWhen: (latest ?? sink.schema)?.completeWhen)
+      table = try SinkTable(database, sink: sink, latest: latest ?? sink.schema)
       store.cache.sinks[sink] = table
     }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
@@ -573,6 +620,29 @@ extension StreamSchema {
     return try StreamSchema(
       kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
       key: parts.sorted { $0.0 < $1.0 }.map(\.1),
-      completeWhen: try completeWhen.map { try Condition(parsing: $0) })
+      completeWhen: try completeWhen.map { try Condition(parsing: $0) },
+      lines: try lines(id, machine: machine, stream: stream, database))
+  }
+
+  private static func lines(
+    _ id: SchemaID, machine: MachineID, stream: StreamName, _ database: Database
+  ) throws -> [LineSchema] {
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT number, table_name, position, name, declared_type, key_position, header_part FROM drover_schema_line
+         WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY number, position
+        """, arguments: [machine.text, stream.text, id.text])
+    let tables = Dictionary(grouping: rows) { $0["number"] as Int }.sorted { $0.key < $1.key }.map(\.value)
+    return try tables.map { rows in
+      func positions(_ column: String) -> [Int] {
+        rows.compactMap { row in (row[column] as Int?).map { ($0, row["position"] as Int) } }
+          .sorted { $0.0 < $1.0 }.map(\.1)
+      }
+      return try LineSchema(
+        table: StreamName(rows[0]["table_name"]),
+        columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
+        key: positions("key_position"), references: positions("header_part"))
+    }
   }
 }

@@ -17,11 +17,17 @@ final class SinkTable {
   private let buryTombstone: Statement
   private let findTombstone: Statement
   private let dropTombstone: Statement
+  /// The tables of the lines that the sink's events bring.
+  private let lines: [LineTable]
+  /// The same with those that the newest schema knows: of a header that is deleted no lines stay.
+  private let allLines: [LineTable]
+  private let savepoint: (begin: Statement, release: Statement, rollBack: Statement)?
 
   /// Compiles the statements for a table that is there.
-  /// - Parameter completeWhen: a row that it holds of is never changed again.
-  init(_ database: Database, sink: Sink, completeWhen: Condition?) throws {
+  /// - Parameter latest: the schema that was described last, whose condition counts: a row that it holds of is never changed again.
+  init(_ database: Database, sink: Sink, latest: StreamSchema?) throws {
     self.sink = sink
+    let completeWhen = latest?.completeWhen
     freezes = completeWhen != nil
     let table = quoted(sink.stream.text)
     let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
@@ -77,6 +83,19 @@ final class SinkTable {
       database, "SELECT epoch, version FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
     dropTombstone = try Statement(
       database, "DELETE FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
+    func lineTables(_ schemas: [LineSchema]) throws -> [LineTable] {
+      try schemas.map { try LineTable(database, schema: $0, header: sink, completeWhen: completeWhen) }
+    }
+    let own = sink.schema?.lines ?? []
+    lines = try lineTables(own)
+    allLines = try lines + lineTables((latest?.lines ?? []).filter { line in !own.contains { $0.table == line.table } })
+    savepoint =
+      lines.isEmpty
+      ? nil
+      : (
+        try Statement(database, "SAVEPOINT drover_unit"), try Statement(database, "RELEASE drover_unit"),
+        try Statement(database, "ROLLBACK TO drover_unit")
+      )
   }
 
   // MARK: Merging
@@ -91,11 +110,41 @@ final class SinkTable {
         return .refused(.event, detail: "a delete, in a stream of facts")
       case (.payload, _): return try insertOnce(event, epoch: epoch)
       case (_, .none): return try delete(event, epoch: epoch, now: now, hasTombstones: &hasTombstones)
-      default: return try put(event, epoch: epoch, hasTombstones: hasTombstones)
+      default: return try putUnit(event, epoch: epoch, hasTombstones: hasTombstones)
       }
     } catch let error as DatabaseError where Self.isAboutTheEvent(error) {
       return .refused(.store, detail: error.explanation)
     }
+  }
+
+  /// A header and its lines, all or nothing: what the database refuses of a line is refused of the whole.
+  private func putUnit(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
+    guard let savepoint else { return try put(event, epoch: epoch, hasTombstones: hasTombstones) }
+    try savepoint.begin.run()
+    var outcome: MergeOutcome?
+    defer {
+      if outcome != .applied { _ = try? savepoint.rollBack.run() }
+      _ = try? savepoint.release.run()
+    }
+    outcome = try put(event, epoch: epoch, hasTombstones: hasTombstones)
+    guard outcome == .applied else { return outcome! }
+    for (table, rows) in zip(lines, event.lines) {
+      if try table.frozenElsewhere(rows, header: event.key, epoch: epoch, version: event.version) {
+        outcome = .refused(
+          .frozen, detail: "a line of \(event.localID.prefix(64)) in \(table.schema.table) belongs to what is complete")
+        return outcome!
+      }
+    }
+    outcome = nil
+    for (table, rows) in zip(lines, event.lines) {
+      try table.replace(rows, header: event.key, epoch: epoch, version: event.version)
+    }
+    outcome = .applied
+    return .applied
+  }
+
+  private func linesAreStored(_ event: SinkEvent) throws -> Bool {
+    try zip(lines, event.lines).allSatisfy { try $0.holds($1, header: event.key) }
   }
 
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
@@ -112,7 +161,7 @@ final class SinkTable {
     if try upsert.run() > 0 { return .applied }
     guard freezes, let version = try stored(event), version < (epoch, event.version) else { return .superseded }
     // A newer event that the row did not take: it is complete.
-    return try isStored(event) ? .superseded : frozen(event)
+    return try isStored(event) && linesAreStored(event) ? .superseded : frozen(event)
   }
 
   private func frozen(_ event: SinkEvent) -> MergeOutcome {
@@ -171,6 +220,7 @@ final class SinkTable {
     buryTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
     buryTombstone.bind(now, at: 7)
     hasTombstones = true
+    for table in allLines { try table.remove(header: event.key, olderThan: epoch, event.version) }
     let buried = try buryTombstone.run() > 0
     return version != nil || buried ? .applied : .superseded
   }

@@ -11,7 +11,7 @@ package struct CaptureRefusal: Error, Equatable, CustomStringConvertible {
 /// One table of the app, as the triggers and the reader need it.
 struct CapturedTable: Equatable {
   let name: String
-  let schema: StreamSchema
+  private(set) var schema: StreamSchema
   /// Positions in the schema's columns that can be written to; generated columns cannot.
   let writable: [Int]
   /// SQL that reads each column of the schema in a SELECT on the table.
@@ -24,16 +24,53 @@ struct CapturedTable: Equatable {
   let uniques: [[UniquePart]]
   /// Names of unique indexes that are partial or hold expressions: what a REPLACE removes through them is not seen.
   let blindIndexes: [String]
+  /// Tables whose rows travel with this one's.
+  var lines: [CapturedLines] = []
 
   struct UniquePart: Equatable {
-    let column: String
+    /// What reads the column.
+    let expression: String
     let collation: String
   }
 
-  /// Reads the table of a stream. Returns nil when there is none of that name, or the stream has none.
-  static func inspect(_ database: Database, _ declaration: StreamDeclaration) throws -> CapturedTable? {
-    guard let table = declaration.table else { return nil }
-    let syncedColumn = declaration.syncedColumn
+  /// What there is of a stream's table.
+  enum Found {
+    case table(CapturedTable)
+    /// A table is not there (yet): the stream's own, or one of its lines. Of the others, what is there.
+    case missing(String, header: CapturedTable?)
+  }
+
+  /// Reads the table of a stream and those of its lines. Returns nil when the stream has none.
+  static func inspect(_ database: Database, _ declaration: StreamDeclaration) throws -> Found? {
+    guard let name = declaration.table else { return nil }
+    guard
+      var table = try read(
+        database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
+        completeWhen: declaration.completeWhen)
+    else { return .missing(name, header: nil) }
+    var missing: String?
+    for lines in declaration.with {
+      if let lines = try CapturedLines.inspect(database, lines, header: table) {
+        table.lines.append(lines)
+      } else {
+        missing = lines.table.text
+      }
+    }
+    guard !table.lines.isEmpty else { return missing.map { .missing($0, header: table) } ?? .table(table) }
+    do throws(InvalidName) {
+      table.schema = try StreamSchema(
+        kind: declaration.kind, columns: table.schema.columns, key: table.schema.key,
+        completeWhen: declaration.completeWhen, lines: table.lines.map(\.schema))
+    } catch {
+      throw CaptureRefusal(description: "\(table.name): \(error.message)")
+    }
+    return missing.map { .missing($0, header: table) } ?? .table(table)
+  }
+
+  /// Reads one table. Returns nil when there is none of that name.
+  static func read(
+    _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil
+  ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
         database,
@@ -98,8 +135,8 @@ struct CapturedTable: Equatable {
     let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)
     do throws(InvalidName) {
       let schema = try StreamSchema(
-        kind: declaration.kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index),
-        completeWhen: declaration.completeWhen)
+        kind: kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index),
+        completeWhen: completeWhen)
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: expressions, hasRowid: hasRowid,
         rowidName: rowidName, syncedColumn: syncedColumn, uniques: uniques, blindIndexes: blindIndexes)
@@ -124,7 +161,7 @@ struct CapturedTable: Equatable {
         blind.append(name)
         continue
       }
-      let parts = columns.map { UniquePart(column: $0["name"], collation: $0["coll"]) }
+      let parts = columns.map { UniquePart(expression: quoted($0["name"]), collation: $0["coll"]) }
       // A row that takes the place of one with the very same key needs no second look.
       if index["origin"] == "pk", parts.allSatisfy({ $0.collation == "BINARY" }) { continue }
       uniques.append(parts)
@@ -146,7 +183,13 @@ struct CapturedTable: Equatable {
 
   // MARK: Triggers
 
-  /// Name and SQL of each trigger of the stream with this number.
+  /// Name and SQL of each trigger of the stream with this number, those on its tables of lines included.
+  func allTriggers(stream: Int) -> [(name: String, sql: String)] {
+    triggers(stream: stream)
+      + lines.enumerated().flatMap { $1.triggers(stream: stream, number: $0 + 1, header: self) }
+  }
+
+  /// Name and SQL of each trigger on the stream's own table.
   ///
   /// A trigger writes which row changed, and nothing else; the row is read when it is sent. An older entry of the same key is
   /// superseded and goes, also when it is on its way: the newer entry speaks for both.
@@ -189,7 +232,7 @@ struct CapturedTable: Equatable {
       make("delete", "AFTER DELETE", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
     ]
       + uniques.enumerated().flatMap { index, parts in
-        let others = "FROM \(table) AS displaced WHERE \(sameParts(parts))"
+        let others = "FROM \(table) AS displaced WHERE \(Self.sameParts(parts))"
         let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(
           separator: " OR ")
         return [
@@ -208,11 +251,19 @@ struct CapturedTable: Equatable {
   /// (https://www.sqlite.org/lang_conflict.html), so the row that is about to be displaced is entered beforehand. Where it stays
   /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
   private func displace(_ stream: Int, _ others: String) -> [String] {
+    enter(stream, as: "displaced", from: others)
+  }
+
+  /// Statements that enter a row of this table as changed; an older entry of it is superseded.
+  /// - Parameters:
+  ///   - alias: this table's name in `others`.
+  ///   - others: a FROM clause with its WHERE that gives one row.
+  func enter(_ stream: Int, as alias: String, from others: String) -> [String] {
     let keys = schema.key.indices.map(Bookkeeping.keyColumn)
     return [
       """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), 'put', next.version, \(keyExpressions.map { "displaced.\($0)" }.joined(separator: ", "))
+          SELECT next.seq, \(stream), 'put', next.version, \(keyExpressions.map { "\(alias).\($0)" }.joined(separator: ", "))
             FROM drover_next AS next, \(others.dropFirst(5))
       """,
       """
@@ -224,8 +275,9 @@ struct CapturedTable: Equatable {
     ]
   }
 
-  private func sameParts(_ parts: [UniquePart]) -> String {
-    parts.map { "displaced.\(quoted($0.column)) = NEW.\(quoted($0.column)) COLLATE \(quoted($0.collation))" }
+  /// Whether the row about to be written stands in the way of another one, `displaced`, by a unique constraint.
+  static func sameParts(_ parts: [UniquePart]) -> String {
+    parts.map { "displaced.\($0.expression) = NEW.\($0.expression) COLLATE \(quoted($0.collation))" }
       .joined(separator: " AND ")
   }
 

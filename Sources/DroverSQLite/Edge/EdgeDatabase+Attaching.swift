@@ -44,6 +44,7 @@ extension EdgeDatabase {
       guard let attached else { return }
       warnOfTablesWithoutKey(attached.tables)
       warnOfBlindIndexes(attached.tables)
+      warnOfSlowLines(attached.tables)
       epoch = attached.epoch
       streams = attached.streams
       tables = attached.tables
@@ -89,15 +90,20 @@ extension EdgeDatabase {
     for declaration in declarations {
       let number = try number(of: declaration, database)
       var schema: StreamSchema?
-      if let tableName = declaration.table {
-        if let table = try CapturedTable.inspect(database, declaration) {
-          schema = table.schema
-          captured[number] = table
-          try widenKey(table.schema.key.count, database)
-          for trigger in table.triggers(stream: number) { wanted[trigger.name] = (number, trigger.sql) }
-        } else {
-          warn("capture \(declaration.name): there is no table \(tableName) yet; the stream waits for it")
-        }
+      switch try CapturedTable.inspect(database, declaration) {
+      case .table(let table)?:
+        schema = table.schema
+        captured[number] = table
+        try want(table)
+      case .missing(let name, let header)?:
+        warn("capture \(declaration.name): there is no table \(name) yet; the stream waits for it")
+        // What is there goes on being captured, so that no delete is missed meanwhile.
+        if let header { try want(header) }
+      case nil: break
+      }
+      func want(_ table: CapturedTable) throws {
+        try widenKey(table.schema.key.count, database)
+        for trigger in table.allTriggers(stream: number) { wanted[trigger.name] = (number, trigger.sql) }
       }
       attached.append(
         EdgeStream(
@@ -194,6 +200,17 @@ extension EdgeDatabase {
       warn(
         "capture \(table.name): rows that a REPLACE removes through \(table.blindIndexes.joined(separator: ", ")), a unique index with a condition or an expression, are seen only with PRAGMA recursive_triggers = ON"
       )
+    }
+  }
+
+  private func warnOfSlowLines(_ captured: [Int: CapturedTable]) {
+    for (number, table) in captured where tables[number]?.lines != table.lines {
+      for lines in table.lines where !lines.isIndexed {
+        let column = lines.schema.rows.columns[lines.schema.references[0]].name
+        warn(
+          "capture \(table.name): each of its events reads the whole table \(lines.table.name); make an index on \(lines.table.name).\(column)"
+        )
+      }
     }
   }
 

@@ -67,6 +67,10 @@ extension EdgeDatabase {
         } else if let table = tables[number] {
           entry.key = table.schema.key.indices.map { entries.value(Int32(4 + $0)) }
           entry.content = try row(of: entry, table, database)
+          if !table.lines.isEmpty, entry.content != .none {
+            entry.lines = try table.lines.map { try readLines($0, header: entry.key, database) }
+            bytes += entry.lines.joined().reduce(0) { $0 + Content.row($1).size }
+          }
         }
         bytes += entry.content.size
         result.entries.append(entry)
@@ -102,6 +106,20 @@ extension EdgeDatabase {
       return .row(values)
     }
     return .none
+  }
+
+  /// The lines of the header with this key, value for value: one that names it in another case or type is none of its lines in the
+  /// cloud either.
+  private func readLines(_ lines: CapturedLines, header key: [Value], _ database: Database) throws -> [[Value]] {
+    let select = try prepared(lines.select, database)
+    defer { select.reset() }
+    for (index, value) in key.enumerated() { select.bind(value, at: Int32(index + 1)) }
+    var rows: [[Value]] = []
+    while try select.step() {
+      let row = lines.schema.rows.columns.indices.map { select.value(Int32($0)) }
+      if lines.schema.header(of: row) == key { rows.append(row) }
+    }
+    return rows
   }
 
   private func keptRow(seq: Int64, _ table: CapturedTable, _ database: Database) throws -> [Value]? {

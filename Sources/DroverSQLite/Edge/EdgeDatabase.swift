@@ -15,15 +15,42 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var syncedColumn: String?
   /// When a batch is complete.
   package var completeWhen: Condition?
+  /// The tables of a batch's lines.
+  package var with: [LinesDeclaration]
 
   package init(
-    name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil
+    name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
+    with: [LinesDeclaration] = []
   ) {
+    self.with = with
     self.name = name
     self.kind = kind
     self.table = table
     self.syncedColumn = syncedColumn
     self.completeWhen = completeWhen
+  }
+}
+
+/// A child table whose rows travel with their header.
+package struct LinesDeclaration: Equatable, Sendable {
+  package struct Reference: Equatable, Sendable {
+    package var column: String
+    /// The header's column that it names.
+    package var header: String
+
+    package init(column: String, header: String) {
+      self.column = column
+      self.header = header
+    }
+  }
+
+  package var table: StreamName
+  /// Empty where the table declares one foreign key to the header's.
+  package var references: [Reference]
+
+  package init(table: StreamName, references: [Reference] = []) {
+    self.table = table
+    self.references = references
   }
 }
 

@@ -125,13 +125,12 @@ package enum DatabaseCheck {
   /// Why a declared stream cannot be captured from this database, or nil.
   /// - Throws: `EdgeStoreError`.
   package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> String? {
-    guard let table = declaration.table else { return nil }
     do {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
       return try queue.read { database in
         do {
-          let found = try CapturedTable.inspect(database, declaration)
-          return found == nil ? "there is no table \(table)" : nil
+          guard case .missing(let table, _) = try CapturedTable.inspect(database, declaration) else { return nil }
+          return "there is no table \(table)"
         } catch let refusal as CaptureRefusal {
           return refusal.description
         }
@@ -139,7 +138,7 @@ package enum DatabaseCheck {
     } catch let error as EdgeStoreError {
       throw error
     } catch {
-      throw .failed("look at \(table): \(error)")
+      throw .failed("look at \(declaration.name): \(error)")
     }
   }
 }

@@ -63,6 +63,7 @@ struct StatusCommand: AsyncParsableCommand {
         JSON.object([
           ("name", .string(stream.name)), ("kind", .string(stream.kind)),
           ("table", stream.table.map { .string($0) } ?? .null),
+          ("with", .array(configuration.lines(of: stream.name).map { .string($0) })),
           ("pending", .integer(Int64(stream.pending))), ("synced", .integer(Int64(stream.synced))),
           ("confirmed", .integer(Int64(stream.confirmed))),
           ("oldest_unconfirmed_seconds", stream.oldestUnconfirmed.map { .real(seconds(now - $0)) } ?? .null),
@@ -94,8 +95,10 @@ struct StatusCommand: AsyncParsableCommand {
     var table = TextTable(
       columns: ["stream", "kind", "pending", "synced", "confirmed", "oldest unconfirmed"], numeric: [2, 3, 4, 5])
     for stream in report.streams {
+      let lines = configuration.lines(of: stream.name)
       table.add([
-        stream.name, stream.kind, "\(stream.pending)", "\(stream.synced)",
+        stream.name, lines.isEmpty ? stream.kind : "\(stream.kind) with \(lines.joined(separator: ", "))",
+        "\(stream.pending)", "\(stream.synced)",
         "\(stream.confirmed)\(olderRows(stream))",
         stream.oldestUnconfirmed.map { age(now - $0) } ?? "-",
       ])
@@ -183,6 +186,10 @@ struct StatusCommand: AsyncParsableCommand {
                   ("versions_ahead_seconds", stream.ahead.map { .real(seconds($0)) } ?? .null),
                   ("last_applied_seconds", .real(seconds(now - stream.appliedAt))),
                   ("check", stream.check.map { check($0, now: now) } ?? .null),
+                  (
+                    "with",
+                    .object(stream.lines.map { ($0.table, .integer(Int64($0.rows))) })
+                  ),
                 ])
               })
           ),
@@ -234,6 +241,7 @@ struct StatusCommand: AsyncParsableCommand {
           "\(stream.rows)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag), "\(stream.superseded)",
           "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
         ])
+        for lines in stream.lines { table.add(["", "", "", "", "  with \(lines.table)", "\(lines.rows)", "", "", ""]) }
       }
     }
     print(table.text)
@@ -281,6 +289,13 @@ extension CloudReport.Dropped {
       ("letters", .integer(Int64(letters))), ("bytes", .integer(Int64(bytes))),
       ("last_at", .string(Timestamp.text(microseconds: lastAt))),
     ])
+  }
+}
+
+extension EdgeConfiguration {
+  /// The tables whose rows travel with a stream's.
+  fileprivate func lines(of stream: String) -> [String] {
+    streams.first { $0.name.text == stream }?.table?.with.map(\.table.text) ?? []
   }
 }
 

@@ -1,0 +1,142 @@
+// A child table whose rows travel with their header: what it looks like, how a header's lines are read, and the triggers by which a change
+// of a line becomes an event of its header. The line itself is never an event.
+
+import DroverCore
+import GRDB
+
+struct CapturedLines: Equatable {
+  let table: CapturedTable
+  let schema: LineSchema
+  /// Whether SQLite finds a header's lines without reading the whole table.
+  let isIndexed: Bool
+
+  /// Reads a child table. Returns nil when there is none of that name.
+  /// - Parameter header: the header's table, without its lines.
+  static func inspect(
+    _ database: Database, _ declaration: LinesDeclaration, header: CapturedTable
+  ) throws -> CapturedLines? {
+    guard let table = try CapturedTable.read(database, declaration.table.text, kind: .batch) else { return nil }
+    let references = try references(database, declaration, table, header)
+    let columns = references.map { table.schema.columns[$0].name.lowercased() }
+    let firstIndexed = try String.fetchAll(
+      database,
+      sql: """
+        SELECT lower(part.name) FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part
+         WHERE part.seqno = 0 AND part.name IS NOT NULL AND NOT list.partial
+        """, arguments: [table.name])
+    do throws(InvalidName) {
+      return CapturedLines(
+        table: table,
+        schema: try LineSchema(
+          table: declaration.table, columns: table.schema.columns, key: table.schema.key, references: references),
+        isIndexed: columns.contains(where: firstIndexed.contains) || table.schema.key == references)
+    } catch {
+      throw CaptureRefusal(description: "\(table.name): \(error.message)")
+    }
+  }
+
+  /// For each part of the header's key the position of the column that refers to it: as declared, or by the one foreign key.
+  private static func references(
+    _ database: Database, _ declaration: LinesDeclaration, _ table: CapturedTable, _ header: CapturedTable
+  ) throws -> [Int] {
+    let headerKey = header.schema.key.map { header.schema.columns[$0].name }
+    guard headerKey != [StreamSchema.rowidColumn] else {
+      throw CaptureRefusal(description: "\(header.name) has no primary key that lines could refer to; give it one")
+    }
+    var pairs = declaration.references.map { ($0.column, $0.header) }
+    if pairs.isEmpty {
+      let parts = try Row.fetchAll(
+        database,
+        sql: """
+          SELECT id, seq, "from", "to" FROM pragma_foreign_key_list(?) WHERE lower("table") = lower(?) ORDER BY id, seq
+          """, arguments: [table.name, header.name])
+      guard Set(parts.map { $0["id"] as Int }).count == 1 else {
+        throw CaptureRefusal(
+          description:
+            "\(table.name) declares \(parts.isEmpty ? "no foreign key" : "several foreign keys") to \(header.name); say which column names it, for example `references: {\(header.name)_id: \(headerKey[0])}`"
+        )
+      }
+      pairs = parts.map { part in
+        let position: Int = part["seq"]
+        return (part["from"], part["to"] ?? (headerKey.indices.contains(position) ? headerKey[position] : ""))
+      }
+    }
+    let positions = try headerKey.map { key in
+      guard let (column, _) = pairs.first(where: { $0.1.lowercased() == key.lowercased() }) else {
+        throw CaptureRefusal(
+          description:
+            "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
+      }
+      guard let index = table.schema.columns.firstIndex(where: { $0.name.lowercased() == column.lowercased() }) else {
+        throw CaptureRefusal(description: "\(table.name) has no column \(column), which `references` names")
+      }
+      return index
+    }
+    guard pairs.count == positions.count else {
+      throw CaptureRefusal(
+        description:
+          "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
+    }
+    return positions
+  }
+
+  /// The lines of the header whose key is bound, in their own order.
+  var select: String {
+    let isOfHeader = schema.references.enumerated().map { "\(table.expressions[$1]) = ?\($0 + 1)" }
+    return """
+      SELECT \(table.expressions.joined(separator: ", ")) FROM \(quoted(table.name))
+       WHERE \(isOfHeader.joined(separator: " AND ")) ORDER BY \(table.keyExpressions.joined(separator: ", "))
+      """
+  }
+
+  // MARK: Triggers
+
+  /// Name and SQL of each trigger by which a change of a line enters its header, which is entered as changed and read when it is sent.
+  /// A line whose header is not there enters nothing: the header's own triggers enter it when it comes, and have when it went.
+  /// - Parameters:
+  ///   - stream: the header's.
+  ///   - number: tells the stream's tables of lines apart.
+  func triggers(stream: Int, number: Int, header: CapturedTable) -> [(name: String, sql: String)] {
+    func make(_ event: String, _ timing: String, _ when: String, _ statements: [String]) -> (name: String, sql: String)
+    {
+      let name = "drover_\(stream)_with\(number)_\(event)"
+      let body = statements.map { "  \($0);\n" }.joined()
+      return (name, "CREATE TRIGGER \(name) \(timing) ON \(quoted(table.name)) WHEN \(when) BEGIN\n\(body)END")
+    }
+    /// The header that a line names, as the end of a SELECT; the header's own column comes first, whose collation and type count.
+    func headers(of line: String, _ others: String = "") -> String {
+      let names = zip(header.keyExpressions, schema.references).map {
+        "header.\($0) = \(line).\(table.expressions[$1])"
+      }
+      return "FROM \(others)\(quoted(header.name)) AS header WHERE \(names.joined(separator: " AND "))"
+    }
+    func enter(_ event: String, _ timing: String, _ headers: String, when: String = "") -> (name: String, sql: String) {
+      make(event, timing, "\(when)EXISTS (SELECT 1 \(headers))", header.enter(stream, as: "header", from: headers))
+    }
+    let moved = schema.references.map {
+      "OLD.\(table.expressions[$0]) IS NOT NEW.\(table.expressions[$0]) COLLATE BINARY"
+    }
+    var triggers = [
+      enter("insert", "AFTER INSERT", headers(of: "NEW")),
+      enter("update", "AFTER UPDATE", headers(of: "NEW")),
+      enter("move", "AFTER UPDATE", headers(of: "OLD"), when: "(\(moved.joined(separator: " OR "))) AND "),
+      enter("delete", "AFTER DELETE", headers(of: "OLD")),
+    ]
+    // A REPLACE takes lines away from their headers without firing their DELETE triggers, through the key too; and what an UPSERT's
+    // trigger says of the old row may be wrong. So the header of whatever stands in the way is entered beforehand.
+    let key = table.schema.key.map {
+      CapturedTable.UniquePart(expression: table.expressions[$0], collation: "BINARY")
+    }
+    let notItself = table.keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }
+      .joined(separator: " OR ")
+    for (index, parts) in ([key] + table.uniques).enumerated() {
+      let others =
+        headers(of: "displaced", "\(quoted(table.name)) AS displaced, ") + " AND \(CapturedTable.sameParts(parts))"
+      triggers += [
+        enter("displace\(index)_insert", "BEFORE INSERT", others),
+        enter("displace\(index)_update", "BEFORE UPDATE", "\(others) AND (\(notItself))"),
+      ]
+    }
+    return triggers
+  }
+}
