@@ -159,7 +159,7 @@ enum CloudTables {
       // The condition's own text, which is parsed again and never run as it stands.
       try database.execute(sql: "ALTER TABLE drover_schema ADD COLUMN complete_when TEXT")
     }
-    migrator.registerMigration("4 lines of batches") { database in
+    migrator.registerMigration("6 lines of batches") { database in
       try database.execute(
         sql: """
           -- The stream whose lines the table holds; NULL for a stream's own table.
