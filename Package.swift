@@ -29,6 +29,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
@@ -46,7 +47,10 @@ let package = Package(
     .systemLibrary(name: "CTimex"),
     .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC"], swiftSettings: house),
     .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", logging], swiftSettings: house),
-    .target(name: "DroverSQLite", dependencies: ["DroverCore", "CSQLite"] + grdb, swiftSettings: house),
+    .target(
+      name: "DroverSQLite",
+      dependencies: ["DroverCore", "CSQLite", .product(name: "Crypto", package: "swift-crypto")] + grdb,
+      swiftSettings: house),
 
     // The services: they import no adapter.
     .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),

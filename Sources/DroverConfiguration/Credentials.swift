@@ -94,15 +94,13 @@ extension Credentials {
   }
 
   private static func firstLine(of path: String, _ credentials: Section) -> String? {
-    let text: String
-    do {
-      text = try readText(path, maximumBytes: 1 << 20)
+    let line: String
+    do throws(UnreadableFile) {
+      line = try DroverConfiguration.firstLine(of: path)
     } catch {
       credentials.report("cannot read the file that it names: \(error.reason)", at: "password_file")
       return nil
     }
-    // A carriage return and a line feed are one `Character`, so a file from Windows ends its line here too.
-    let line = String(text.prefix { $0 != "\n" && $0 != "\r\n" })
     guard isPassword(line) else {
       credentials.report(
         "the first line of the file that it names must hold the password, 1 to \(maximumBytes) bytes",
@@ -115,19 +113,5 @@ extension Credentials {
   /// libmosquitto takes a C string, so a NUL would cut it.
   private static func isPassword(_ text: String) -> Bool {
     (1...maximumBytes).contains(text.utf8.count) && !text.utf8.contains(0)
-  }
-}
-
-extension Form where Value == String {
-  /// The name of an environment variable; what was found is not shown.
-  fileprivate static var variable: Form {
-    Form("the name of an environment variable", hides: { _ in true }) { text in
-      text.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) == nil ? nil : text
-    }
-  }
-
-  /// A path that is not shown.
-  fileprivate static func secretPath(in folder: String) -> Form {
-    Form("a path", hides: { _ in true }) { text in isPlain(text) ? resolve(text, in: folder) : nil }
   }
 }

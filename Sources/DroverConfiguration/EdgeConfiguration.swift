@@ -53,6 +53,8 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let frame: Limit
   package let outbox: Outbox
   package let deadLetters: DeadLetterBounds
+  /// The secret for columns that travel as a hash; nil where none does.
+  package let hashKey: HashKey?
   /// At least one.
   package let streams: [StreamConfiguration]
 
@@ -61,8 +63,9 @@ package struct EdgeConfiguration: Equatable, Sendable {
     window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
     outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
-    streams: [StreamConfiguration]
+    hashKey: HashKey? = nil, streams: [StreamConfiguration]
   ) {
+    self.hashKey = hashKey
     self.machine = machine
     self.database = database
     self.connection = connection
@@ -102,12 +105,15 @@ extension EdgeConfiguration {
     let (window, frame) = Self.limits(reading: file)
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
-    let streams = StreamConfiguration.list(reading: file)
+    let hashKey = HashKey(reading: file)
+    // A key that could not be read has been reported already.
+    let streams = StreamConfiguration.list(
+      reading: file, hasHashKey: file.isGiven("hash_key_file") || file.isGiven("hash_key_env"))
 
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      outbox: outbox, deadLetters: deadLetters, streams: streams)
+      outbox: outbox, deadLetters: deadLetters, hashKey: hashKey, streams: streams)
   }
 
   private static func outbox(reading file: Section) -> Outbox {

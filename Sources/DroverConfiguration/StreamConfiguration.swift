@@ -15,10 +15,14 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let completeWhen: Condition?
     /// The tables whose rows travel with this one's.
     package let with: [LinesConfiguration]
+    /// What of it leaves the machine.
+    package let selection: SelectionConfiguration
 
     package init(
-      name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = []
+      name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = [],
+      selection: SelectionConfiguration = SelectionConfiguration()
     ) {
+      self.selection = selection
       self.with = with
       self.name = name
       self.syncedColumn = syncedColumn
@@ -40,20 +44,21 @@ package struct StreamConfiguration: Equatable, Sendable {
 
 extension StreamConfiguration {
   /// Reads `streams`. Nil after a problem.
-  static func list(reading file: Section) -> [StreamConfiguration]? {
+  static func list(reading file: Section, hasHashKey: Bool) -> [StreamConfiguration]? {
     let sections = file.sections("streams", example: "[{table: local_stock_snapshots, kind: snapshot}]")
-    let streams = sections.map { StreamConfiguration(reading: $0) }
+    let streams = sections.map { StreamConfiguration(reading: $0, hasHashKey: hasHashKey) }
     reportTwins(Array(zip(sections, streams)))
     let complete = streams.compactMap(\.self)
     return sections.isEmpty || complete.count < streams.count ? nil : complete
   }
 
-  private init?(reading stream: Section) {
+  private init?(reading stream: Section, hasHashKey: Bool) {
     let table = stream.optional("table", .table)
     let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")
     let syncedColumn = stream.optional("synced_column", .text("a column's name", maximumBytes: 128))
     let completeWhen = stream.optional("complete_when", .condition)
     let with = LinesConfiguration.list(reading: stream)
+    let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
     let name = stream.optional("name", .streamName)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
@@ -72,7 +77,9 @@ extension StreamConfiguration {
     guard let kind, let with, let name = name ?? Self.name(of: table, stream) else { return nil }
     self.init(
       name: name, kind: kind,
-      table: table.map { Table(name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with) })
+      table: table.map {
+        Table(name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection)
+      })
   }
 
   /// The stream's name where only the table's is given.

@@ -11,8 +11,13 @@ package struct EdgeStream: Equatable, Sendable {
   package var table: String?
   /// The table's columns; nil without a table, or while the table is not there.
   package var schema: StreamSchema?
+  /// Some of the table's rows do not travel.
+  package var isFiltered: Bool
 
-  package init(number: Int, name: StreamName, kind: Kind, table: String?, schema: StreamSchema?) {
+  package init(
+    number: Int, name: StreamName, kind: Kind, table: String?, schema: StreamSchema?, isFiltered: Bool = false
+  ) {
+    self.isFiltered = isFiltered
     self.number = number
     self.name = name
     self.kind = kind
@@ -28,7 +33,7 @@ package struct OutboxEntry: Equatable, Sendable {
   package var version: Int64
   /// The key's values, in the key's order; for a stream without a table one text, the local ID.
   package var key: [Value]
-  /// `.none` when the row is gone: a delete.
+  /// `.none` when the row is gone, or does not travel: a delete.
   package var content: Content
   /// For each of the schema's tables of lines its rows, read with the row; empty without such tables, and for a delete.
   package var lines: [[[Value]]]

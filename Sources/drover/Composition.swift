@@ -60,8 +60,16 @@ extension EdgeConfiguration {
         with: ($0.table?.with ?? []).map { lines in
           LinesDeclaration(
             table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
-        })
+        }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection())
     }
+  }
+}
+
+extension Selection {
+  fileprivate init(_ selection: SelectionConfiguration, hashKey: HashKey?) {
+    self.init(
+      include: selection.include, exclude: selection.exclude, filter: selection.filter, hashed: selection.hashed,
+      hashKey: hashKey)
   }
 }
 

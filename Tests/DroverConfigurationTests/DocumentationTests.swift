@@ -17,7 +17,7 @@ import Testing
       String($0.prefix(through: $0.range(of: "\n```")!.lowerBound))
     }
     #expect(examples.count == 4)
-    let files = ["password": "x", "ca.pem": "", "client.pem": "", "client.key": ""]
+    let files = ["password": "x", "ca.pem": "", "client.pem": "", "client.key": "", "hash_key": "0123456789abcdef"]
     for example in examples {
       try withFolder(files) { folder in
         let found = problems(

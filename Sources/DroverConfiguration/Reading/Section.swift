@@ -109,6 +109,20 @@ final class Section {
     }
   }
 
+  /// The texts of a list that has at least one; empty without the key, and after a problem.
+  func list(_ key: String, _ form: Form<String>) -> [String] {
+    learn(key)
+    guard let entry = entries[key] else { return [] }
+    guard case .sequence(let items) = entry.value, !items.isEmpty else {
+      let found = entry.value.sequence == nil ? entry.value.typeName : "an empty list"
+      reader.report("expected a list with at least one entry; found \(found)", key: pathOf(key), at: entry.mark)
+      return []
+    }
+    return items.enumerated().compactMap { index, item in
+      read(Entry(mark: item.mark, value: item), form, at: "\(pathOf(key))[\(index)]")
+    }
+  }
+
   /// Any keys with their values under a key, in their order; empty without the key, nil after a problem.
   func texts(_ key: String, _ form: Form<String>) -> [(key: String, value: String)]? {
     learn(key)

@@ -12,8 +12,8 @@ package struct CaptureRefusal: Error, Equatable, CustomStringConvertible {
 struct CapturedTable: Equatable {
   let name: String
   private(set) var schema: StreamSchema
-  /// Positions in the schema's columns that can be written to; generated columns cannot.
-  let writable: [Int]
+  /// Names of the table's columns that can be written to, those that do not travel too; generated columns cannot.
+  let writable: [String]
   /// SQL that reads each column of the schema in a SELECT on the table.
   let expressions: [String]
   let hasRowid: Bool
@@ -24,6 +24,12 @@ struct CapturedTable: Equatable {
   let uniques: [[UniquePart]]
   /// Names of unique indexes that are partial or hold expressions: what a REPLACE removes through them is not seen.
   let blindIndexes: [String]
+  /// The app's condition for rows that travel, as SQL on this table; nil: all do.
+  private(set) var filter: String?
+  /// The same on the row that a trigger calls OLD.
+  private var oldFilter: String?
+  /// Columns that travel as a hash, by their positions in the schema's.
+  private(set) var hashes: [Int: ValueHash] = [:]
   /// Tables whose rows travel with this one's.
   var lines: [CapturedLines] = []
 
@@ -46,7 +52,7 @@ struct CapturedTable: Equatable {
     guard
       var table = try read(
         database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
-        completeWhen: declaration.completeWhen)
+        completeWhen: declaration.completeWhen, selection: declaration.selection)
     else { return .missing(name, header: nil) }
     var missing: String?
     for lines in declaration.with {
@@ -69,7 +75,8 @@ struct CapturedTable: Equatable {
 
   /// Reads one table. Returns nil when there is none of that name.
   static func read(
-    _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil
+    _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil,
+    selection: Selection = Selection()
   ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
@@ -93,7 +100,7 @@ struct CapturedTable: Equatable {
 
     var columns: [DroverCore.Column] = []
     var expressions: [String] = []
-    var writable: [Int] = []
+    var writable: [String] = []
     var key: [(position: Int, index: Int)] = []
     for row in rows {
       let columnName: String = row["name"]
@@ -103,7 +110,7 @@ struct CapturedTable: Equatable {
       columns.append(
         DroverCore.Column(name: columnName, declaredType: isStrict && type.uppercased() == "ANY" ? "" : type))
       expressions.append(quoted(columnName))
-      if (row["hidden"] as Int) == 0 { writable.append(columns.count - 1) }
+      if (row["hidden"] as Int) == 0 { writable.append(columnName) }
       if (row["pk"] as Int) > 0 { key.append((row["pk"], columns.count - 1)) }
     }
     let names = Set(columns.map { $0.name.lowercased() })
@@ -115,15 +122,15 @@ struct CapturedTable: Equatable {
       }
       columns.insert(DroverCore.Column(name: StreamSchema.rowidColumn, declaredType: "INTEGER"), at: 0)
       expressions.insert(rowidName, at: 0)
-      writable = writable.map { $0 + 1 }
       key = [(1, 0)]
     }
-    if let syncedColumn, !names.contains(syncedColumn.lowercased()) {
-      throw CaptureRefusal(
-        description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
-    }
-    if let flag = columns.firstIndex(where: { $0.name.lowercased() == syncedColumn?.lowercased() }) {
-      guard writable.contains(flag) else {
+    let flag = columns.firstIndex { $0.name.lowercased() == syncedColumn?.lowercased() }
+    if let syncedColumn {
+      guard let flag else {
+        throw CaptureRefusal(
+          description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
+      }
+      guard writable.contains(columns[flag].name) else {
         throw CaptureRefusal(
           description: "\(name).\(columns[flag].name) is a generated column, and cannot be set as synced_column")
       }
@@ -132,14 +139,25 @@ struct CapturedTable: Equatable {
           description: "\(name).\(columns[flag].name) is part of its key, and cannot be its synced_column")
       }
     }
+    let keyPositions = key.sorted { $0.position < $1.position }.map(\.index)
     let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)
     do throws(InvalidName) {
+      let chosen = try selection.choose(from: columns, key: keyPositions, completeWhen: completeWhen)
       let schema = try StreamSchema(
-        kind: kind, columns: columns, key: key.sorted { $0.position < $1.position }.map(\.index),
+        kind: kind, columns: chosen.map(\.column),
+        key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
         completeWhen: completeWhen)
+      let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
-        name: name, schema: schema, writable: writable, expressions: expressions, hasRowid: hasRowid,
-        rowidName: rowidName, syncedColumn: syncedColumn, uniques: uniques, blindIndexes: blindIndexes)
+        name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },
+        hasRowid: hasRowid, rowidName: rowidName, syncedColumn: flag.map { columns[$0].name }, uniques: uniques,
+        blindIndexes: blindIndexes,
+        filter: filter.map { "coalesce(\($0.text { "\(quoted(name)).\(quoted($0))" }), 0)" },
+        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" },
+        hashes: selection.hashKey.map { key in
+          Dictionary(
+            uniqueKeysWithValues: chosen.indices.filter { chosen[$0].isHashed }.map { ($0, ValueHash(key)) })
+        } ?? [:])
     } catch {
       throw CaptureRefusal(description: "\(name): \(error.message)")
     }
@@ -171,13 +189,13 @@ struct CapturedTable: Equatable {
 
   var keyExpressions: [String] { schema.key.map { expressions[$0] } }
 
-  /// Position of the app's own flag in the schema's columns.
+  /// Position of the app's own flag in the schema's columns; nil without one, or where it does not travel.
   var syncedIndex: Int? {
     syncedColumn.flatMap { flag in schema.columns.firstIndex { $0.name.lowercased() == flag.lowercased() } }
   }
 
   var selectRow: String {
-    "SELECT \(expressions.joined(separator: ", ")) FROM \(quoted(name)) WHERE "
+    "SELECT \((expressions + (filter.map { [$0] } ?? [])).joined(separator: ", ")) FROM \(quoted(name)) WHERE "
       + keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
   }
 
@@ -204,13 +222,13 @@ struct CapturedTable: Equatable {
       return (name, "CREATE TRIGGER \(name) \(timing) ON \(table)\(when) BEGIN\n\(body)END")
     }
     // The app's own writes of its flag are no events; nor could Drover's be, whose connection fires no triggers.
-    let watched = writable.filter { $0 != syncedIndex }.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
-    let update = syncedIndex == nil ? "AFTER UPDATE" : "AFTER UPDATE OF \(watched)"
+    let watched = writable.filter { $0 != syncedColumn }.map(quoted).joined(separator: ", ")
+    let update = syncedColumn == nil ? "AFTER UPDATE" : "AFTER UPDATE OF \(watched)"
     // Compared by bytes: a change of case is another key to the cloud, whatever the column's collation says.
     let rekeyed = keyExpressions.map { "OLD.\($0) IS NOT NEW.\($0) COLLATE BINARY" }.joined(separator: " OR ")
 
     // `UPDATE OF` goes by the names in the statement, and `SET rowid = …` names none of the columns.
-    let slipsThrough = hasRowid && syncedIndex != nil
+    let slipsThrough = hasRowid && syncedColumn != nil
 
     if schema.kind == .payload {
       let changed = [
@@ -314,13 +332,13 @@ struct CapturedTable: Equatable {
       UPDATE drover_space
            SET body_bytes = body_bytes + (SELECT count(*) FROM (\(waiting)))
              * (SELECT sum(ifnull(length(CAST(kept.value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)) FROM (\(values)) AS kept)
-         WHERE EXISTS (\(waiting))
+         WHERE EXISTS (\(waiting))\(oldFilter.map { " AND (\($0))" } ?? "")
       """,
       """
       INSERT INTO drover_kept (seq, field, value)
           SELECT waiting.seq, kept.field, kept.value
             FROM (\(waiting)) AS waiting,
-                 (\(values)) AS kept
+                 (\(values)) AS kept\(oldFilter.map { " WHERE \($0)" } ?? "")
       """,
     ]
   }

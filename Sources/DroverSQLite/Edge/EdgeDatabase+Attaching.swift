@@ -107,10 +107,13 @@ extension EdgeDatabase {
       }
       attached.append(
         EdgeStream(
-          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema))
+          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema,
+          isFiltered: declaration.selection.filter != nil))
     }
     try putTriggers(wanted, database)
-    for stream in attached { try noteSchema(stream, database) }
+    for (stream, declaration) in zip(attached, declarations) {
+      try noteSchema(stream, declaration.selection.fingerprint, database)
+    }
     return Attached(
       epoch: try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? ""),
       streams: attached, tables: captured,
@@ -167,9 +170,9 @@ extension EdgeDatabase {
     for stream in uncaptured { try startBackfill(stream, database) }
   }
 
-  /// Another schema means that every row reads differently from what the cloud has: the rows are brought once more.
-  private func noteSchema(_ stream: EdgeStream, _ database: Database) throws {
-    guard let id = stream.schema?.id.text else { return }
+  /// Another schema, or another selection of rows and hashes, means that every row reads differently from what the cloud has: the rows are brought once more.
+  private func noteSchema(_ stream: EdgeStream, _ selection: String, _ database: Database) throws {
+    guard let id = stream.schema.map({ $0.id.text + selection }) else { return }
     let known = try String.fetchOne(
       database, sql: "SELECT schema_id FROM drover_stream WHERE number = ?", arguments: [stream.number])
     guard known != id else { return }

@@ -92,20 +92,28 @@ extension EdgeDatabase {
     guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
   }
 
-  func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
-    if table.schema.kind == .payload, let kept = try keptRow(seq: entry.seq, table, database) { return .row(kept) }
+  private func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
+    guard var values = try storedRow(of: entry, table, database) else { return .none }
+    for (index, hash) in table.hashes { values[index] = hash.hashed(values[index]) }
+    // In the cloud a row is there because it was synced, so the flag says so there.
+    if let flag = table.syncedIndex { values[flag] = .integer(1) }
+    return .row(values)
+  }
+
+  /// The row as it stands in the app's table, or was kept from it; nil where it is gone or does not travel.
+  func storedRow(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> [Value]? {
+    if table.schema.kind == .payload, let kept = try keptRow(seq: entry.seq, table, database) { return kept }
     let select = try prepared(table.selectRow, database)
     defer { select.reset() }
     for (index, value) in entry.key.enumerated() { select.bind(value, at: Int32(index + 1)) }
     while try select.step() {
-      var values = table.schema.columns.indices.map { select.value(Int32($0)) }
+      let values = table.schema.columns.indices.map { select.value(Int32($0)) }
       // A collation may find a row of another key; that one has an entry of its own.
       guard table.schema.keyValues(of: values) == entry.key else { continue }
-      // In the cloud a row is there because it was synced, so the flag says so there.
-      if let flag = table.syncedIndex { values[flag] = .integer(1) }
-      return .row(values)
+      guard table.filter == nil || select.integer(Int32(values.count)) != 0 else { return nil }
+      return values
     }
-    return .none
+    return nil
   }
 
   /// The lines of the header with this key, value for value: one that names it in another case or type is none of its lines in the

@@ -17,11 +17,14 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var completeWhen: Condition?
   /// The tables of a batch's lines.
   package var with: [LinesDeclaration]
+  /// What of the table leaves the machine.
+  package var selection: Selection
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    with: [LinesDeclaration] = []
+    with: [LinesDeclaration] = [], selection: Selection = Selection()
   ) {
+    self.selection = selection
     self.with = with
     self.name = name
     self.kind = kind
@@ -336,7 +339,7 @@ package final class EdgeDatabase: EdgeStore {
   /// Sets the app's own flag on the rows whose newest entry the broker has acknowledged just now. A row that has changed since has
   /// another entry, and stays as the app left it.
   private func flag(_ stream: Int, _ interval: Interval, _ database: Database) throws {
-    guard let table = tables[stream], let flag = table.syncedIndex else { return }
+    guard let table = tables[stream], let flag = table.syncedColumn else { return }
     let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
     let entries = try bind(
       """
@@ -344,11 +347,12 @@ package final class EdgeDatabase: EdgeStore {
        WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0 AND op = 'put'
       """, interval, stream, database)
     defer { entries.reset() }
-    let column = quoted(table.schema.columns[flag].name)
+    let column = quoted(flag)
     // OR ABORT: a constraint of the app's may say ON CONFLICT REPLACE, which would delete a row, or ROLLBACK.
     let update = try prepared(
       "UPDATE OR ABORT \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
-        + table.keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND "), database)
+        + table.keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+        + (table.filter.map { " AND \($0)" } ?? ""), database)
     var refusal: DatabaseError?
     while try entries.step() {
       for index in keys.indices { update.bind(entries.value(Int32(index)), at: Int32(index + 1)) }
@@ -360,7 +364,7 @@ package final class EdgeDatabase: EdgeStore {
     }
     if let refusal {
       warn(
-        "set \(table.name).\(table.syncedColumn ?? ""): the app's own constraint refuses the value 1 (\(refusal.explanation)); the events travel all the same"
+        "set \(table.name).\(flag): the app's own constraint refuses the value 1 (\(refusal.explanation)); the events travel all the same"
       )
     }
   }
