@@ -3,6 +3,7 @@
 import ArgumentParser
 import DroverSimulation
 import Foundation
+import Synchronization
 
 @main
 struct Simulate: ParsableCommand {
@@ -26,40 +27,73 @@ struct Simulate: ParsableCommand {
   @Option(help: "How many runs to spend on making a violation small.") var shrink = 400
   @Option(help: "Stop after so many violations.") var most = 10
 
+  @Option(help: "How many threads run seeds; one for each processor when it is not given.") var jobs: Int?
+
   func run() throws {
     let start = ContinuousClock().now
+    let tally = Mutex(Tally(next: first))
+    DispatchQueue.concurrentPerform(iterations: trace ? 1 : jobs ?? ProcessInfo.processInfo.activeProcessorCount) { _ in
+      while let seed = tally.withLock({ $0.take(before: first + UInt64(seeds), most: most) }) {
+        do {
+          try run(seed, tally, start)
+        } catch {
+          tally.withLock { $0.error = error }
+        }
+      }
+    }
+    let total = tally.withLock { $0 }
+    if let error = total.error { throw error }
+    print(
+      "\(total.done) seeds from \(first), \(rate(total.done, start)) a second, \(total.frames) frames, \(total.found) violations"
+    )
+    for (invariant, seeds) in total.violations.sorted(by: { $0.key < $1.key }) {
+      print("  \(invariant): \(seeds.sorted().map(String.init).joined(separator: ", "))")
+    }
+    print(
+      "faults: "
+        + Fault.allCases.compactMap { fault in total.counts[fault].map { "\(fault) \($0)" } }.joined(separator: ", "))
+    if total.found > 0 { throw ExitCode.failure }
+  }
+
+  /// What the seeds came to, of all threads.
+  private struct Tally {
+    var next: UInt64
     var violations: [String: [UInt64]] = [:]
     var found = 0
     var done = 0
     var frames = 0
     var counts: [Fault: Int] = [:]
-    let last = first + UInt64(seeds)
-    var next = first
-    while next < last, found < most {
-      let seed = next
-      next += 1
-      let plan = try plan(seed: seed)
-      let outcome = try Simulation.run(plan, isTracing: trace)
-      done += 1
-      frames += outcome.frames
-      counts.merge(outcome.faults, uniquingKeysWith: +)
-      if trace { print(outcome.trace.joined(separator: "\n")) }
+    var error: (any Error)?
+
+    mutating func take(before last: UInt64, most: Int) -> UInt64? {
+      guard next < last, found < most, error == nil else { return nil }
+      defer { next += 1 }
+      return next
+    }
+  }
+
+  private func run(_ seed: UInt64, _ tally: borrowing Mutex<Tally>, _ start: ContinuousClock.Instant) throws {
+    let plan = try plan(seed: seed)
+    let outcome = try Simulation.run(plan, isTracing: trace)
+    let done = tally.withLock { tally in
+      tally.done += 1
+      tally.frames += outcome.frames
+      tally.counts.merge(outcome.faults, uniquingKeysWith: +)
       if let violation = outcome.violation {
-        found += 1
-        violations[violation.invariant, default: []].append(seed)
-        print("seed \(seed): \(violation)")
-        if shrink > 0 { print(try Shrinking.report(of: plan, atMost: shrink)) }
+        tally.found += 1
+        tally.violations[violation.invariant, default: []].append(seed)
       }
-      if done % 1000 == 0 { print("\(done) seeds, \(rate(done, start)) a second, \(found) violations") }
+      return tally.done
     }
-    print("\(done) seeds from \(first), \(rate(done, start)) a second, \(frames) frames, \(found) violations")
-    for (invariant, seeds) in violations.sorted(by: { $0.key < $1.key }) {
-      print("  \(invariant): \(seeds.map(String.init).joined(separator: ", "))")
+    if trace { print(outcome.trace.joined(separator: "\n")) }
+    if let violation = outcome.violation {
+      let small = shrink > 0 ? "\n" + (try Shrinking.report(of: plan, atMost: shrink)) : ""
+      print("seed \(seed): \(violation)\(small)")
+      fflush(nil)
     }
-    print(
-      "faults: "
-        + Fault.allCases.compactMap { fault in counts[fault].map { "\(fault) \($0)" } }.joined(separator: ", "))
-    if found > 0 { throw ExitCode.failure }
+    guard done % 1000 == 0 else { return }
+    print("\(done) seeds, \(rate(done, start)) a second")
+    fflush(nil)
   }
 
   private func plan(seed: UInt64) throws -> Plan {

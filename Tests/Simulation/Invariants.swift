@@ -48,6 +48,7 @@ final class Invariants {
   private let onlyTheEnd: Bool
   private var reader: PlainDatabase?
   private var cloud = Cloud()
+  private var dataVersion: Int64?
   private var backup: Cloud?
   /// What was committed at any time, also in a cloud that was put back since.
   private var everReceived: [Origin: IntervalSet] = [:]
@@ -70,6 +71,10 @@ final class Invariants {
   func didCommit() {
     guard !onlyTheEnd, violation == nil else { return }
     do {
+      // Most transactions only ask.
+      let version = try reading { try $0.integer("PRAGMA data_version") }
+      guard version != dataVersion else { return }
+      dataVersion = version
       let before = cloud
       cloud = try reading(Self.state)
       for (origin, set) in cloud.received { everReceived[origin, default: IntervalSet()].formUnion(set) }
@@ -271,6 +276,7 @@ final class Invariants {
 
   func willRestoreCloud() {
     reader = nil
+    dataVersion = nil
     if let backup { cloud = backup }
   }
 

@@ -314,6 +314,9 @@ final class SimulatedMachine {
   /// Rows whose flag does not say what is so: all has arrived.
   func unflaggedCount() throws -> Int64 { try app.integer("SELECT count(*) FROM stock WHERE synced IS NOT 1")! }
 
+  /// Whether a frame waits to be sent again: a hole may stay open behind an outbox that is empty.
+  var hasIntervalsAgain: Bool { relay?.hasIntervalsAgain ?? false }
+
   /// How much is unconfirmed outside of the machine's disk, and how much may be.
   var window: (events: Int, bytes: Int, limits: EdgeRelay.Limits)? {
     relay.map { ($0.outstanding.events, $0.outstanding.bytes, limits) }

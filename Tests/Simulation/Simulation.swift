@@ -269,7 +269,10 @@ package final class Simulation {
   }
 
   private var isAtRest: Bool {
-    broker.isQuiet && machines.allSatisfy { $0.window?.events == 0 && (try? $0.waitingCount()) == 0 }
+    broker.isQuiet
+      && machines.allSatisfy {
+        $0.window?.events == 0 && !$0.hasIntervalsAgain && (try? $0.waitingCount()) == 0
+      }
   }
 
   /// What has arrived is not sent again, however long one waits.
