@@ -114,4 +114,9 @@ package enum Mistake: String, CaseIterable, Sendable {
   case forgetOnPuback = "forget-on-puback"
   /// The cloud says that it has what is lost with a failed commit.
   case confirmBeforeCommit = "confirm-before-commit"
+  /// The cloud compares versions with >= where > is meant: of two events with one version the later one wins.
+  case equalVersionWins = "equal-version-wins"
+
+  /// Whether it shows in what is left in the end. Which of two events with one version came first is not written down anywhere.
+  package var showsInTheEnd: Bool { self != .equalVersionWins }
 }

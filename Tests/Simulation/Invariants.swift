@@ -50,6 +50,7 @@ final class Invariants {
   private var cloud = Cloud()
   private var dataVersion: Int64?
   private var backup: Cloud?
+  private var cloudHasGoneBack = false
   /// What was committed at any time, also in a cloud that was put back since.
   private var everReceived: [Origin: IntervalSet] = [:]
   /// The first that was broken.
@@ -105,7 +106,12 @@ final class Invariants {
       }
     }
     for (key, old) in before.tombstones {
-      if let new = cloud.tombstones[key] ?? cloud.rows[key]?.version, new < old {
+      if let row = cloud.rows[key], row.version <= old {
+        fail(
+          "a deleted row comes back only with a newer version",
+          "\(key.stream) \(key.id) of \(key.machine): deleted at \(old), there at \(row.version)")
+      }
+      if let new = cloud.tombstones[key], new < old {
         fail("versions never go back", "\(key.stream) \(key.id) of \(key.machine): deleted at \(old), now \(new)")
       }
     }
@@ -187,6 +193,10 @@ final class Invariants {
       for machine in machines() {
         try snapshotsAreEqual(machine)
         try factsAreThere(machine, letters)
+        // After a kill, what the cloud has heard last may be what nobody remembers: then an epoch for nothing is allowed.
+        if machine.starts == 1, !machine.hasGoneBack, !cloudHasGoneBack, machine.epoch != machine.firstEpoch {
+          fail("an epoch begins only for a reason", "\(machine.id), whose agent ran all the while")
+        }
         let waiting = try machine.waitingCount()
         if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
         let isOnline = try reading {
@@ -277,6 +287,7 @@ final class Invariants {
   func willRestoreCloud() {
     reader = nil
     dataVersion = nil
+    cloudHasGoneBack = true
     if let backup { cloud = backup }
   }
 

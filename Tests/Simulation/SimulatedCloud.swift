@@ -42,7 +42,10 @@ final class SimulatedCloud {
     let life = Life { [unowned self] in client.link?.isDead = true }
     do {
       let database = try SQLiteCloudStore(path: path, now: { [unowned self] in wall })
-      let store = FaultyCloudStore(database, chance: chance, life: life, mistake: mistake, didCommit: didCommit)
+      let store = FaultyCloudStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in
+        if mistake == .equalVersionWins { makeEqualVersionsWin() }
+        didCommit()
+      }
       let consumer = Consumer(
         store: store, limits: .init(), logger: trace.logger("cloud"), wallClock: { [unowned self] in wall })
       self.life = life
@@ -95,6 +98,20 @@ final class SimulatedCloud {
     let year: Int64 = 365 * 86_400 * 1_000_000
     clockOffset = [0, year, -year, year * 10, -time.wall][chance.below(5, for: .cloudClockStep)]
     trace("cloud: its clock says \(Timestamp.text(microseconds: wall))")
+  }
+
+  /// The store's own statement says `>`. A row that has the version of the event takes itself away before it, as if it said `>=`.
+  private func makeEqualVersionsWin() {
+    guard let database = try? PlainDatabase(path: path) else { return }
+    for (stream, id) in [("stock", "id"), ("gauge", "local_id")] {
+      try? database.execute(
+        """
+        CREATE TRIGGER IF NOT EXISTS \(stream)_mistake BEFORE INSERT ON \(stream) BEGIN
+          DELETE FROM \(stream) WHERE machine_id = NEW.machine_id AND \(id) = NEW.\(id)
+             AND (drover_epoch, drover_version) = (NEW.drover_epoch, NEW.drover_version);
+        END
+        """)
+    }
   }
 
   private func reap() { if life?.isOver ?? false { kill() } }

@@ -22,7 +22,9 @@ final class SimulatedMachine {
   private var life: Life?
   private var relay: EdgeRelay?
   private var limits = EdgeRelay.Limits()
-  private var starts: UInt64 = 0
+  private(set) var starts: UInt64 = 0
+  /// In which epoch its first agent began.
+  private(set) var firstEpoch: String?
   /// What its wall clock is ahead of the true time, in microseconds.
   private var clockOffset: Int64 = 0
   private var backup: Facts?
@@ -151,6 +153,7 @@ final class SimulatedMachine {
         random: { [chance] in chance.random.next() })
       self.life = life
       self.relay = relay
+      if starts == 1 { firstEpoch = database.epoch.text }
       client.run(relay)
       trace("\(id): starts")
     } catch {

@@ -217,7 +217,8 @@ package final class Simulation {
     gauges += 1
     let id = chance.random.below(3)
     let version = VirtualTime.beginning + Int64(gauges + chance.random.below(5) - 3) / 2
-    let body = "{\"id\":\"\(id)\",\"version\":\(version),\"body\":{\"n\":\(gauges)}}"
+    let content = gauges.isMultiple(of: 5) ? "\"op\":\"delete\"" : "\"body\":{\"n\":\(gauges)}"
+    let body = "{\"id\":\"\(id)\",\"version\":\(version),\(content)}"
     broker.distribute(
       OutboundMessage(topic: "drover/v1/GAUGE/snapshot/gauge", payload: Array(body.utf8)), from: "gauge")
     let pulse = "{\"id\":\"p\(gauges)\",\"body\":\(gauges)}"

@@ -183,8 +183,8 @@ private struct Transaction: CloudTransaction {
   func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: Received] {
     var streams: [StreamName: Received] = [:]
     let rows = try Row.fetchAll(
-      database,
-      sql: "SELECT stream, after_seq, through_seq, version FROM drover_received WHERE machine_id = ? AND epoch = ?",
+      database.cachedStatement(
+        sql: "SELECT stream, after_seq, through_seq, version FROM drover_received WHERE machine_id = ? AND epoch = ?"),
       arguments: [machine.text, epoch.text])
     for row in rows {
       let name = try StreamName(row["stream"])

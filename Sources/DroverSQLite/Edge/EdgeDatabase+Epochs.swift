@@ -114,7 +114,9 @@ extension EdgeDatabase {
   func remember() {
     do {
       try flush()
-      let generation = try queue.inDatabase { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
+      let generation = try queue.inDatabase {
+        try Int64.fetchOne($0.cachedStatement(sql: "SELECT generation FROM drover_clock"))!
+      }
       try OutboxMemory(epoch: epoch.text, generation: generation).write(database: path)
       unnoted = nil
     } catch {
@@ -134,10 +136,10 @@ extension EdgeDatabase {
     let most = keeper.isScarce ? 0 : retention.bytes
     guard
       let row = try Row.fetchOne(
-        database,
-        sql: """
-          SELECT confirmed_through, retained_bytes, (SELECT version FROM drover_next) - ? AS oldest FROM drover_stream WHERE number = ?
-          """, arguments: [retention.age / .microseconds(1), stream])
+        database.cachedStatement(
+          sql: """
+            SELECT confirmed_through, retained_bytes, (SELECT version FROM drover_next) - ? AS oldest FROM drover_stream WHERE number = ?
+            """), arguments: [retention.age / .microseconds(1), stream])
     else { return }
     let through: Int64 = row["confirmed_through"]
     var bytes: Int = row["retained_bytes"]
