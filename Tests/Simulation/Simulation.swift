@@ -183,7 +183,11 @@ package final class Simulation {
     if chance.happens(.consumerStop), cloud.isRunning { cloud.stop() }
     if chance.happens(.consumerMoves) { cloud.move() }
     if chance.happens(.cloudClockStep) { cloud.stepClock() }
-    if chance.happens(.edgeRollback) { try machine.restoreBackup() }
+    if chance.happens(.edgeRollback) {
+      try machine.restoreBackup()
+      // Whoever puts a database back needs longer than a tick of a clock.
+      time.advance(by: .seconds(60))
+    }
     if chance.happens(.cloudRollback), FileManager.default.fileExists(atPath: cloud.path + ".backup") {
       if cloud.isRunning { cloud.kill() }
       invariants.willRestoreCloud()
