@@ -10,11 +10,9 @@ package struct Digest: Sendable {
 
   package init() {}
 
-  package static func of(_ row: some Swift.Sequence<Value>) -> UInt64 {
-    var digest = Digest()
-    for value in row { digest.combine(value) }
-    return digest.state
-  }
+  package init(of row: some Swift.Sequence<Value>) { for value in row { combine(value) } }
+
+  package static func of(_ row: some Swift.Sequence<Value>) -> UInt64 { Digest(of: row).state }
 
   package static func of(localID: String) -> UInt64 {
     var digest = Digest()
@@ -44,6 +42,14 @@ package struct Digest: Sendable {
   package mutating func combine(_ real: Double) {
     mix(3)
     mix(real.bitPattern)
+  }
+
+  /// The rows of one child table, in whatever order.
+  package mutating func combine(lines: [[Value]]) {
+    var sum: UInt64 = 0
+    for line in lines { sum &+= Digest.of(line) }
+    combine(Int64(lines.count))
+    combine(Int64(bitPattern: sum))
   }
 
   package mutating func combine(text bytes: UnsafeRawBufferPointer) { combine(bytes, type: 4) }

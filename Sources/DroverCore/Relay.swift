@@ -304,6 +304,9 @@ package struct Relay: Sendable {
   /// A table appeared whose rows have to be brought.
   package mutating func backfillNeeded() { hasBackfill = true }
 
+  /// Whether something is to be read again, be it only to close a hole.
+  package var hasIntervalsAgain: Bool { streams.values.contains { !$0.again.isEmpty } }
+
   // MARK: What to do
 
   package mutating func next(now: Instant) -> Step {

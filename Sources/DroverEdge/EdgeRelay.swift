@@ -698,6 +698,9 @@ package final class EdgeRelay: SessionHandler {
   /// What is unconfirmed outside of the edge's disk.
   package var outstanding: (events: Int, bytes: Int) { (relay.outstandingEvents, relay.outstandingBytes) }
 
+  /// Whether something is to be sent again, be it only an empty frame.
+  package var hasIntervalsAgain: Bool { relay.hasIntervalsAgain }
+
   // MARK: Stopping
 
   package func isDrained() -> Bool {

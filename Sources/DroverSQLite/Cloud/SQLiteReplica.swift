@@ -51,8 +51,10 @@ package final class SQLiteReplica: Replica {
         database,
         "SELECT \(columns(schema)) FROM \(quoted(stream.stream.text)) WHERE \(schema.machineColumn) = ?1")
       statement.bind(stream.machine.text, at: 1)
+      let lines = try Lines(stream, database)
       while try statement.step() {
-        try see(schema.key.map { statement.value(Int32($0)) }, digest(statement, schema))
+        let key = schema.key.map { statement.value(Int32($0)) }
+        try see(key, digest(statement, key: key, schema, lines))
       }
     }
   }
@@ -68,13 +70,15 @@ package final class SQLiteReplica: Replica {
          WHERE \(schema.machineColumn) = ?1 AND \(isKey.joined(separator: " AND "))
         """)
       statement.bind(stream.machine.text, at: 1)
+      let lines = try Lines(stream, database)
       let count = Int32(schema.columns.count)
       return try keys.map { key in
         for (index, value) in key.enumerated() { statement.bind(value, at: Int32(index + 2)) }
         defer { statement.reset() }
         guard try statement.step() else { return nil }
         return ReplicaRow(
-          digest: digest(statement, schema), epoch: statement.integer(count), version: statement.integer(count + 1))
+          digest: try digest(statement, key: key, schema, lines), epoch: statement.integer(count),
+          version: statement.integer(count + 1))
       }
     }
   }
@@ -97,9 +101,43 @@ package final class SQLiteReplica: Replica {
     schema.columns.map { quoted($0.name) }.joined(separator: ", ")
   }
 
-  private func digest(_ statement: Statement, _ schema: StreamSchema) -> UInt64 {
+  private func digest(_ statement: Statement, key: [Value], _ schema: StreamSchema, _ lines: Lines) throws -> UInt64 {
     var digest = Digest()
     for index in schema.columns.indices { statement.digest(Int32(index), into: &digest) }
+    try lines.combine(header: key, into: &digest)
     return digest.state
+  }
+}
+
+/// The lines that travel with a stream's headers.
+private struct Lines {
+  private let tables: [(schema: LineSchema, select: Statement)]
+
+  init(_ stream: ReplicatedStream, _ database: Database) throws {
+    tables = try stream.schema.lines.map { lines in
+      let columns = lines.rows.columns.map { quoted($0.name) }
+      let ofHeader = lines.references.enumerated().map { "\(columns[$1]) IS ?\($0 + 2)" }
+      let select = try Statement(
+        database,
+        """
+        SELECT \(columns.joined(separator: ", ")) FROM \(quoted(lines.table.text))
+         WHERE \(lines.rows.machineColumn) = ?1 AND \(ofHeader.joined(separator: " AND "))
+        """)
+      select.bind(stream.machine.text, at: 1)
+      return (lines, select)
+    }
+  }
+
+  func combine(header key: [Value], into digest: inout Digest) throws {
+    for (schema, select) in tables {
+      for (index, value) in key.enumerated() { select.bind(value, at: Int32(index + 2)) }
+      defer { select.reset() }
+      var rows: [[Value]] = []
+      while try select.step() {
+        let row = schema.rows.columns.indices.map { select.value(Int32($0)) }
+        if schema.header(of: row) == key { rows.append(row) }
+      }
+      digest.combine(lines: rows)
+    }
   }
 }

@@ -92,7 +92,7 @@ extension EdgeDatabase {
     guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
   }
 
-  private func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
+  func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
     guard var values = try storedRow(of: entry, table, database) else { return .none }
     for (index, hash) in table.hashes { values[index] = hash.hashed(values[index]) }
     // In the cloud a row is there because it was synced, so the flag says so there.
@@ -118,7 +118,7 @@ extension EdgeDatabase {
 
   /// The lines of the header with this key, value for value: one that names it in another case or type is none of its lines in the
   /// cloud either.
-  private func readLines(_ lines: CapturedLines, header key: [Value], _ database: Database) throws -> [[Value]] {
+  func readLines(_ lines: CapturedLines, header key: [Value], _ database: Database) throws -> [[Value]] {
     let select = try prepared(lines.select, database)
     defer { select.reset() }
     for (index, value) in key.enumerated() { select.bind(value, at: Int32(index + 1)) }

@@ -75,27 +75,49 @@ extension EdgeDatabase {
       try database.inTransaction(.deferred) {
         try checkSchema(database)
         let order = table.walkingOrder.count
-        let rows = try walk(table, reading: table.expressions, after: cursor, limit: limit, database)
+        let filter = table.filter.map { [$0] } ?? []
+        let rows = try walk(table, reading: table.expressions + filter, after: cursor, limit: limit, database)
         defer { rows.reset() }
         var count = 0
         while try rows.step() {
           count += 1
-          var digest = Digest()
-          for index in table.schema.columns.indices {
-            // In the cloud a row is there because it was synced, so the flag says so there.
-            if index == table.syncedIndex {
-              digest.combine(.integer(1))
-            } else {
-              rows.digest(Int32(order + index), into: &digest)
-            }
-          }
-          see(table.schema.key.map { rows.value(Int32(order + $0)) }, digest.state)
           if count == limit { last = (0..<order).map { rows.value(Int32($0)) } }
+          guard filter.isEmpty || rows.integer(Int32(order + table.schema.columns.count)) != 0 else { continue }
+          let key = table.schema.key.map { rows.value(Int32(order + $0)) }
+          see(key, try digest(rows, from: Int32(order), key: key, table, database))
         }
         return .commit
       }
       return last
     }
+  }
+
+  /// The digest of what would be sent of the row that a statement stands on.
+  /// - Parameter first: the position of the schema's first column.
+  private func digest(
+    _ row: Statement, from first: Int32, key: [Value], _ table: CapturedTable, _ database: Database
+  ) throws -> UInt64 {
+    var digest = Digest()
+    for index in table.schema.columns.indices {
+      if index == table.syncedIndex {
+        // In the cloud a row is there because it was synced, so the flag says so there.
+        digest.combine(.integer(1))
+      } else if let hash = table.hashes[index] {
+        digest.combine(hash.hashed(row.value(first + Int32(index))))
+      } else {
+        row.digest(first + Int32(index), into: &digest)
+      }
+    }
+    return try lineDigest(digest, key: key, table, database)
+  }
+
+  /// Adds the lines of a header.
+  private func lineDigest(
+    _ digest: Digest, key: [Value], _ table: CapturedTable, _ database: Database
+  ) throws -> UInt64 {
+    var digest = digest
+    for lines in table.lines { digest.combine(lines: try readLines(lines, header: key, database)) }
+    return digest.state
   }
 
   package func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] {
@@ -116,7 +138,9 @@ extension EdgeDatabase {
         for key in keys {
           let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
           var digest: UInt64?
-          if case .row(let values) = try row(of: entry, table, database) { digest = Digest.of(values) }
+          if case .row(let values) = try row(of: entry, table, database) {
+            digest = try lineDigest(Digest(of: values), key: key, table, database)
+          }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
           standings.append(RowStanding(digest: digest, isWaiting: try waiting.step()))
           waiting.reset()

@@ -241,7 +241,9 @@ struct StatusCommand: AsyncParsableCommand {
           "\(stream.rows)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag), "\(stream.superseded)",
           "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
         ])
-        for lines in stream.lines { table.add(["", "", "", "", "  with \(lines.table)", "\(lines.rows)", "", "", ""]) }
+        for lines in stream.lines {
+          table.add(["", "", "", "", "  with \(lines.table)", "\(lines.rows)", "", "", "", ""])
+        }
       }
     }
     print(table.text)
