@@ -55,12 +55,14 @@ package struct CloudConfiguration: Equatable, Sendable {
   /// nil: only when somebody asks.
   package let check: Check?
   package let deadLetters: DeadLetterBounds
+  package let backup: BackupPlan
 
   package init(
     connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
-    deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil
+    deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
+    backup: BackupPlan
   ) {
     self.deadLetters = deadLetters
     self.connection = connection
@@ -69,6 +71,7 @@ package struct CloudConfiguration: Equatable, Sendable {
     self.batch = batch
     self.limits = limits
     self.check = check
+    self.backup = backup
   }
 
   /// Reads the file at `path`; relative paths in it are relative to its folder.
@@ -97,6 +100,7 @@ extension CloudConfiguration {
     let logLevel = LogLevel(reading: file)
     let (batch, limits) = Self.bounds(reading: file)
     let check = Self.check(reading: file)
+    let backup = BackupPlan(reading: file.section("backup"))
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -110,7 +114,7 @@ extension CloudConfiguration {
     guard let connection, let store else { return nil }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
-      check: check)
+      check: check, backup: backup)
   }
 
   private static func check(reading file: Section) -> Check? {

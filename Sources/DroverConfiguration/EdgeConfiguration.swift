@@ -55,6 +55,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let deadLetters: DeadLetterBounds
   /// The secret for columns that travel as a hash; nil where none does.
   package let hashKey: HashKey?
+  package let backup: BackupPlan
   /// At least one.
   package let streams: [StreamConfiguration]
 
@@ -63,7 +64,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
     outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
-    hashKey: HashKey? = nil, streams: [StreamConfiguration]
+    backup: BackupPlan, hashKey: HashKey? = nil, streams: [StreamConfiguration]
   ) {
     self.hashKey = hashKey
     self.machine = machine
@@ -74,6 +75,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     self.frame = frame
     self.outbox = outbox
     self.deadLetters = deadLetters
+    self.backup = backup
     self.streams = streams
   }
 
@@ -105,6 +107,7 @@ extension EdgeConfiguration {
     let (window, frame) = Self.limits(reading: file)
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
+    let backup = BackupPlan(reading: file.section("backup"))
     let hashKey = HashKey(reading: file)
     // A key that could not be read has been reported already.
     let streams = StreamConfiguration.list(
@@ -113,7 +116,7 @@ extension EdgeConfiguration {
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      outbox: outbox, deadLetters: deadLetters, hashKey: hashKey, streams: streams)
+      outbox: outbox, deadLetters: deadLetters, backup: backup, hashKey: hashKey, streams: streams)
   }
 
   private static func outbox(reading file: Section) -> Outbox {

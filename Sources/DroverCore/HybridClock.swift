@@ -93,4 +93,9 @@ package enum Timestamp {
     write(microseconds: microseconds, into: &bytes)
     return String(decoding: bytes, as: UTF8.self)
   }
+
+  /// To the second and without what stands between, for names of files and tables: `20261121T013000Z`.
+  package static func name(microseconds: Int64) -> String {
+    text(microseconds: microseconds).prefix(19).filter { $0 != "-" && $0 != ":" } + "Z"
+  }
 }

@@ -12,7 +12,8 @@ import Testing
       logLevel: .info,
       batch: .init(messages: 1000, bytes: 4_194_304),
       limits: .init(messageBytes: 4_194_304, streamsPerMachine: 200, columnsPerTable: 1000),
-      deadLetters: DeadLetterBounds(maxCount: 100_000, maxBytes: 1_073_741_824))
+      deadLetters: DeadLetterBounds(maxCount: 100_000, maxBytes: 1_073_741_824),
+      backup: BackupPlan(every: nil, folder: "/etc/drover/backups", keep: 7))
     #expect(try cloud(leastCloud) == expected)
   }
 
@@ -26,11 +27,13 @@ import Testing
       batch: {messages: 7, bytes: 3MiB}
       limits: {message_bytes: 2MB, streams_per_machine: 5, columns_per_table: 6}
       dead_letters: {max_count: 7, max_bytes: 8MiB}
+      backup: {every: 1d, folder: /var/backups, keep: 14}
       """)
     #expect(configuration.store == .sqlite(path: "/var/lib/drover/c.db"))
     #expect(configuration.connection.clientID == "two")
     #expect(configuration.logLevel == .critical)
     #expect(configuration.deadLetters == DeadLetterBounds(maxCount: 7, maxBytes: 8 << 20))
+    #expect(configuration.backup == BackupPlan(every: .seconds(86_400), folder: "/var/backups", keep: 14))
     #expect(configuration.batch == .init(messages: 7, bytes: 3 << 20))
     #expect(configuration.limits == .init(messageBytes: 2_000_000, streamsPerMachine: 5, columnsPerTable: 6))
   }

@@ -18,6 +18,7 @@ import Testing
         quota: OutboxQuota(maxBytes: 1_073_741_824, minFreeBytes: 67_108_864, minFreeInodes: 1000),
         retention: .init(age: .seconds(86_400), bytes: 67_108_864)),
       deadLetters: DeadLetterBounds(maxCount: 10_000, maxBytes: 268_435_456),
+      backup: BackupPlan(every: nil, folder: "/etc/drover/backups", keep: 7),
       streams: [
         StreamConfiguration(name: try StreamName("stock"), kind: .snapshot, table: .init(name: "stock"))
       ])
@@ -38,6 +39,7 @@ import Testing
       window: {events: 500, bytes: 1MiB}
       frame: {events: 50, bytes: 2kB}
       dead_letters: {max_count: 8, max_bytes: 9MiB}
+      backup: {every: 1h, folder: ./copies, keep: 3}
       outbox: {max_bytes: 2MiB, min_free_bytes: 0, min_free_inodes: 7, retention: {age: 2h, bytes: 3MB}}
       streams:
         - table: local_stock_snapshots
@@ -66,6 +68,7 @@ import Testing
           quota: OutboxQuota(maxBytes: 2 << 20, minFreeBytes: 0, minFreeInodes: 7),
           retention: .init(age: .seconds(7200), bytes: 3_000_000)),
         deadLetters: DeadLetterBounds(maxCount: 8, maxBytes: 9 << 20),
+        backup: BackupPlan(every: .seconds(3600), folder: folder + "/copies", keep: 3),
         streams: [
           StreamConfiguration(
             name: try StreamName("stock"), kind: .snapshot,

@@ -2,8 +2,7 @@
 // and notes it here afterwards: a database that is behind this file was restored from a backup or rolled back, whatever the app has
 // written since. Losing the file, or the last note, costs a new epoch and events that are sent again, never an event.
 
-import Foundation
-import Glibc
+private import Foundation
 
 struct OutboxMemory: Equatable {
   var epoch: String
@@ -19,26 +18,11 @@ struct OutboxMemory: Equatable {
     return OutboxMemory(epoch: String(words[0]), generation: generation)
   }
 
-  /// Whole or not at all, by renaming. What is renamed always has the same name, so that an agent that is killed in between leaves one
-  /// file, and the next one takes it; Foundation's atomic writing leaves another one each time.
   func write(database: String) throws(EdgeFileError) {
-    let unfinished = Self.unfinishedPath(for: database)
-    let descriptor = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw EdgeFileError("open", unfinished, errno) }
-    defer { close(descriptor) }
-    let text = Array("\(epoch) \(generation)\n".utf8)
-    let count = Glibc.write(descriptor, text, text.count)
-    guard count == text.count else { throw EdgeFileError("write", unfinished, count < 0 ? errno : ENOSPC) }
-    guard fsync(descriptor) == 0 else { throw EdgeFileError("flush", unfinished, errno) }
-    guard rename(unfinished, Self.path(for: database)) == 0 else {
-      throw EdgeFileError("rename", unfinished, errno)
-    }
+    try WholeFile.write("\(epoch) \(generation)\n", to: Self.path(for: database))
   }
 
   static func remove(database: String) {
-    unlink(unfinishedPath(for: database))
-    unlink(path(for: database))
+    WholeFile.remove(path(for: database))
   }
-
-  private static func unfinishedPath(for database: String) -> String { path(for: database) + ".new" }
 }

@@ -5,6 +5,7 @@ import DroverCore
 import DroverMQTT
 import DroverSQLite
 import Logging
+import ServiceLifecycle
 
 struct CloudCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -53,7 +54,10 @@ struct CloudCommand: AsyncParsableCommand {
     let checks = configuration.check.map {
       RegularCheck(configuration: configuration, check: $0, path: path, logger: logger)
     }
-    try await serve(session, handler: consumer, others: checks.map { [$0] } ?? [], logger: logger)
+    let backups = RegularBackup(
+      database: path, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
+    let others: [(any Service)?] = [checks, backups]
+    try await serve(session, handler: consumer, others: others.compactMap(\.self), logger: logger)
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
   }

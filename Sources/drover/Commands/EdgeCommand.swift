@@ -66,7 +66,9 @@ struct EdgeCommand: AsyncParsableCommand {
     if watcher == nil {
       logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second")
     }
-    try await serve(session, handler: handler, logger: logger)
+    let backups = RegularBackup(
+      database: configuration.database, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
+    try await serve(session, handler: handler, others: backups.map { [$0] } ?? [], logger: logger)
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime((watcher, lock)) { logger.info("edge agent \(configuration.machine): stopped") }
   }

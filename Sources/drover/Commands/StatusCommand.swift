@@ -79,6 +79,7 @@ struct StatusCommand: AsyncParsableCommand {
           ("agent", worker(agent, configuration.database)),
           ("clock_offset_seconds", report?.clockAhead.map { .real(Double($0) / 1_000_000) } ?? .null),
           ("versions_ahead_seconds", report?.versionsAhead.map { .real(seconds($0)) } ?? .null),
+          ("backup", BackupStanding(configuration.database, configuration.backup).document),
           ("outbox", report.map { document($0.space, configuration.outbox.quota) } ?? .null),
           ("streams", .array(streams)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
           ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
@@ -88,6 +89,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
     print("machine \(configuration.machine)  \(configuration.database)")
     print("agent   \(worker(agent, configuration.database) as String)")
+    for line in BackupStanding(configuration.database, configuration.backup).lines { print("backup  \(line)") }
     guard let report else {
       print("The database is not attached yet; `drover edge` does that when it starts.")
       return agent != nil
@@ -199,6 +201,7 @@ struct StatusCommand: AsyncParsableCommand {
         JSON.object([
           ("side", "cloud"), ("store", .string(path)),
           ("consumer", worker(consumer, path)),
+          ("backup", BackupStanding(path, configuration.backup).document),
           ("machines", .array(list)), ("dead_letters", .integer(Int64(report?.deadLetters.present ?? 0))),
           ("dead_letters_replayed", .integer(Int64(report?.deadLetters.replayed ?? 0))),
           ("dead_letters_purged", .integer(Int64(report?.deadLetters.purged ?? 0))),
@@ -211,6 +214,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
     print("store        \(path)")
     print("consumer     \(worker(consumer, path) as String)")
+    for line in BackupStanding(path, configuration.backup).lines { print("backup       \(line)") }
     if let report {
       print("dead letters \(report.deadLetters.text), \(byteText(Int64(report.letterBytes)))")
       if let warning = report.scarcity(configuration.deadLetters) { print("             \(warning)") }

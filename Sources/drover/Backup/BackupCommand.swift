@@ -1,0 +1,58 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import Foundation
+
+struct BackupCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "backup",
+    abstract: "Makes a backup of the app's database or of the cloud's store, while they are in use.",
+    discussion: """
+      Examples:
+        drover backup --config edge.yaml
+        drover backup --config cloud.yaml --to /mnt/usb
+
+      It goes to `backup.folder` of the configuration under a name with the time (UTC), after SQLite's integrity check, and of older ones
+      `backup.keep` stay. With --to nothing is removed. The agent and the consumer make backups by themselves with `backup.every`;
+      `drover status` shows the last one.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Option(help: ArgumentHelp("Another folder than the configuration's.", valueName: "folder"))
+  var to: String?
+
+  func run() async throws {
+    let database: String
+    let plan: BackupPlan
+    switch try options.any() {
+    case .edge(let configuration): (database, plan) = (configuration.database, configuration.backup)
+    case .cloud(let configuration):
+      guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+      (database, plan) = (path, configuration.backup)
+    }
+    let backup = DatabaseBackup(database: database, folder: to ?? plan.folder)
+    do {
+      let made = try backup.makeAndNote(database, keep: to == nil ? plan.keep : nil)
+      print("\(made.path): \(byteText(made.bytes)), checked")
+    } catch {
+      throw fail("\(error)")
+    }
+  }
+}
+
+extension DatabaseBackup {
+  /// Makes a backup, removes old ones beyond `keep` unless it is nil, and writes down what became of it for `drover status`.
+  func makeAndNote(_ database: String, keep: Int?) throws -> BackupFile {
+    do {
+      let made = try make(now: wallClock())
+      try BackupRecord.note(made, database: database)
+      if let keep { try prune(keep: keep, newest: made) }
+      return made
+    } catch {
+      // Who stops the agent in the middle of a backup has not made it fail.
+      if !isCancelled { try? BackupRecord.note(.init(at: wallClock(), reason: "\(error)"), database: database) }
+      throw error
+    }
+  }
+}
