@@ -38,7 +38,7 @@ package final class SQLiteReplica: Replica {
         let schema = try StreamSchema.read(
           SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
         return schema.map {
-          ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: row["online"] == 1)
+          ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: row["online"] as Int? == 1)
         }
       }
     }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import DroverCore
-import Foundation
 
 struct DeadPurgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -29,7 +28,10 @@ struct DeadPurgeCommand: AsyncParsableCommand {
         print("no dead letters\(which.description)")
         return
       }
-      guard try yes || confirm(count) else {
+      let what = "\(letters(count))\(which.description)"
+      guard
+        try yes || confirm("Give up \(what) for good?", "purge: \(what) would be given up for good")
+      else {
         print("nothing was purged")
         return
       }
@@ -39,17 +41,6 @@ struct DeadPurgeCommand: AsyncParsableCommand {
     } catch {
       throw fail("purge: \(error)")
     }
-  }
-
-  private func confirm(_ count: Int) throws -> Bool {
-    guard isatty(STDIN_FILENO) != 0 else {
-      throw fail(
-        "purge: \(letters(count))\(which.description) would be given up for good; there is no terminal to ask at, so add --yes to do it",
-        ExitCode.validationFailure)
-    }
-    print("Give up \(letters(count))\(which.description) for good? [y/N] ", terminator: "")
-    fflush(nil)
-    return ["y", "yes"].contains(readLine()?.trimmingCharacters(in: .whitespaces).lowercased())
   }
 }
 
