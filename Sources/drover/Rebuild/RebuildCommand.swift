@@ -1,0 +1,64 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+
+struct RebuildCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rebuild",
+    abstract: "Replaces a lost or damaged cloud store by an empty one, which the machines fill again.",
+    discussion: """
+      Examples:
+        drover rebuild --config cloud.yaml
+        drover rebuild --config cloud.yaml --yes --wait
+
+      The consumer has to be stopped. The old file is moved aside under a name with the time, and never deleted; its dead letters are carried
+      over as far as it can be read. Then start the consumer: the machines hear that the cloud has nothing of theirs any more, and send it all again.
+      A backup of the store, if there is one, may be the shorter way: put it back, and only what it lacks is sent.
+      With --wait the command goes on until the tables of every machine that the old store knew are equal to the machine's own.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Flag(help: "Do not ask.")
+  var yes = false
+  @Flag(help: "Follow the machines until they have filled the new store.")
+  var wait = false
+
+  func run() async throws {
+    let configuration = try options.cloud()
+    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+    guard let rebuild = try replace(path) else {
+      print("nothing was changed")
+      return
+    }
+    print("the old store is \(rebuild.aside)")
+    if let unread = rebuild.unread { print("not all of it could be read: \(unread)") }
+    print("\(letters(rebuild.letters)) carried over, \(rebuild.machines.count) machines known")
+    say("start the consumer (`drover cloud`): each machine sends everything again when it is connected")
+    guard wait else { return }
+    guard !rebuild.machines.isEmpty else {
+      throw fail("rebuild: the old store names no machines to wait for; `drover status` shows those that come")
+    }
+    do {
+      try await RebuildProgress(configuration: configuration, path: path, machines: rebuild.machines).follow()
+    } catch {
+      throw fail("rebuild: \(error)")
+    }
+  }
+
+  /// nil when somebody said no.
+  private func replace(_ path: String) throws -> StoreRebuild? {
+    do {
+      let lock = try AgentLock(database: path)
+      let consequence = "\(path) would be moved aside, and all machines would send everything again"
+      guard try yes || confirm("Move \(path) aside and have all machines send everything again?", consequence) else {
+        return nil
+      }
+      return try withExtendedLifetime(lock) { try StoreRebuild.run(path: path, now: wallClock()) }
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      throw fail("\(error)")
+    }
+  }
+}
