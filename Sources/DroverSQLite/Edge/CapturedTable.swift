@@ -318,11 +318,22 @@ struct CapturedTable: Equatable {
     "DELETE FROM drover_outbox WHERE \(match(stream, row)) AND seq < (SELECT max(seq) FROM drover_outbox)"
   }
 
-  /// A fact that is deleted before it was sent is kept for its entry. The unary plus takes each column's affinity away: without it
-  /// SQLite gives all rows of the compound the affinity of the first, and the text '007' becomes the number 7.
+  /// A fact that is deleted before it was sent is kept for its entry.
+  ///
+  /// SQLite refuses to drop a column that a trigger names and does not find any more. So columns are named without their table, where a
+  /// name that the row does not have is looked for around it, and found to be NULL. A VALUES clause, because a compound SELECT has at most
+  /// 500 parts (https://www.sqlite.org/lang_select.html#the_values_clause). What a CASE gives has no affinity: '007' stays a text.
   private func keep(_ stream: Int) -> [String] {
-    let values = zip(schema.columns, expressions)
-      .map { "SELECT \(literal($0.name)) AS field, +OLD.\($1) AS value" }.joined(separator: " UNION ALL ")
+    let names = schema.columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
+    let cases = expressions.enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
+    let nothing = schema.columns.filter { $0.name != StreamSchema.rowidColumn }
+      .map { "NULL AS \(quoted($0.name))" }.joined(separator: ", ")
+    // A key may be NULL in several rows.
+    let identity = rowidName.map { [$0] } ?? keyExpressions
+    let isRow = identity.map { "drover_row.\($0) IS OLD.\($0)" }.joined(separator: " AND ")
+    let value =
+      "(SELECT CASE drover_field.column1 \(cases) END FROM \(quoted(name)) AS drover_row WHERE \(isRow))"
+    let fields = "(SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field"
     let waiting = """
       SELECT seq FROM drover_outbox WHERE \(match(stream, "OLD"))
                      AND seq NOT IN (SELECT seq FROM drover_kept)
@@ -331,14 +342,13 @@ struct CapturedTable: Equatable {
       """
       UPDATE drover_space
            SET body_bytes = body_bytes + (SELECT count(*) FROM (\(waiting)))
-             * (SELECT sum(ifnull(length(CAST(kept.value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)) FROM (\(values)) AS kept)
+             * (SELECT sum(ifnull(length(CAST(\(value) AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)) FROM \(fields))
          WHERE EXISTS (\(waiting))\(oldFilter.map { " AND (\($0))" } ?? "")
       """,
       """
       INSERT INTO drover_kept (seq, field, value)
-          SELECT waiting.seq, kept.field, kept.value
-            FROM (\(waiting)) AS waiting,
-                 (\(values)) AS kept\(oldFilter.map { " WHERE \($0)" } ?? "")
+          SELECT waiting.seq, drover_field.column2, \(value)
+            FROM (\(waiting)) AS waiting, \(fields)\(oldFilter.map { " WHERE \($0)" } ?? "")
       """,
     ]
   }
