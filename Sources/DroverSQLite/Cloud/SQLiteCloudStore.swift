@@ -346,6 +346,7 @@ private struct Transaction: CloudTransaction {
       return
         "the sink table would have \(names.count - 3 + new.count) columns, and limits.columns_per_table is \(mostColumns)"
     }
+    try SinkWidening(database, stream: stream).run(for: schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }

@@ -1,0 +1,72 @@
+// A sink column holds what a source declares as one type, until a source declares another. The affinity of a column changes what is stored
+// in it (https://www.sqlite.org/datatype3.html, section 3): '5' from a text column becomes 5 in a column of integers, and 5.0 too. So a column
+// that values of another affinity come to is made one without any, which keeps whatever comes. The rows stay as they are, bit for bit.
+
+import DroverCore
+import GRDB
+
+struct SinkWidening {
+  private let database: Database
+  private let table: String
+
+  init(_ database: Database, stream: StreamName) {
+    self.database = database
+    table = stream.text
+  }
+
+  /// Makes the table anew if a column of it would change a value of the schema's. SQLite cannot alter a column's type.
+  func run(for schema: StreamSchema) throws {
+    let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
+    var columns: [DroverCore.Column] = rows.map { .init(name: $0["name"], declaredType: $0["type"]) }
+    var isWidened = false
+    for column in schema.columns {
+      guard let index = columns.firstIndex(where: { $0.name.lowercased() == column.name.lowercased() }),
+        !columns[index].keeps(column)
+      else { continue }
+      columns[index] = DroverCore.Column(name: columns[index].name, declaredType: "")
+      isWidened = true
+    }
+    guard isWidened else { return }
+    let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
+    try remake(zip(columns, rows).map { SinkTable.definition($0) + ($1["notnull"] == 1 ? " NOT NULL" : "") }, key)
+  }
+
+  /// Copied there and back instead of renamed: what somebody's views say of the table stays true.
+  private func remake(_ definitions: [String], _ key: [String]) throws {
+    let others = try String.fetchAll(
+      database,
+      sql: """
+        SELECT sql FROM main.sqlite_master
+         WHERE lower(tbl_name) = lower(?) AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY type, name
+        """, arguments: [table])
+    func creation(_ name: String) -> String {
+      """
+      CREATE TABLE main.\(name) (
+        \(definitions.joined(separator: ",\n  ")),
+        PRIMARY KEY (\(key.map(quoted).joined(separator: ", ")))
+      ) WITHOUT ROWID
+      """
+    }
+    let copy = "drover_widened"
+    try database.execute(sql: creation(copy))
+    try database.execute(sql: "INSERT INTO main.\(copy) SELECT * FROM main.\(quoted(table))")
+    try database.execute(sql: "DROP TABLE main.\(quoted(table))")
+    try database.execute(sql: creation(quoted(table)))
+    try database.execute(sql: "INSERT INTO main.\(quoted(table)) SELECT * FROM main.\(copy)")
+    try database.execute(sql: "DROP TABLE main.\(copy)")
+    // Indexes of whoever looks things up here, and triggers, which the copying was no reason for.
+    for sql in others { try database.execute(sql: sql) }
+  }
+}
+
+extension DroverCore.Column {
+  /// Whether a column like this stores every value of the other as it is.
+  fileprivate func keeps(_ other: DroverCore.Column) -> Bool {
+    switch (affinity, other.affinity) {
+    case (.blob, _), (.text, .text), (.real, .real): true
+    // They differ in CAST alone.
+    case (.integer, .integer), (.integer, .numeric), (.numeric, .integer), (.numeric, .numeric): true
+    default: false
+    }
+  }
+}

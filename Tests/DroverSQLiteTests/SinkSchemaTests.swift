@@ -1,0 +1,105 @@
+import DroverCore
+import DroverSQLite
+import DroverTesting
+import GRDB
+import Testing
+
+/// The cloud's tables follow what machines say of theirs.
+@Suite struct SinkSchemaTests {
+  private let machine = try! MachineID("MAH001")
+  private let stream = try! StreamName("stock")
+
+  private func schema(_ columns: (String, String)..., kind: Kind = .snapshot) throws -> StreamSchema {
+    try StreamSchema(
+      kind: kind,
+      columns: [Column(name: "id", declaredType: "INTEGER")] + columns.map { Column(name: $0.0, declaredType: $0.1) },
+      key: [0])
+  }
+
+  @discardableResult
+  private func merge(_ store: SQLiteCloudStore, _ schema: StreamSchema, _ version: Int64, _ rows: [Value]...) throws
+    -> [MergeOutcome]
+  {
+    try store.transaction { transaction throws in
+      #expect(try transaction.adopt(schema, machine: machine, stream: stream) == nil)
+      let events = rows.map { row in
+        SinkEvent(
+          seq: nil, localID: "\(row[0])", version: version, at: nil, key: [row[0]], content: .row(row), raw: [])
+      }
+      return try transaction.merge(
+        events, epoch: Epoch(random: 1),
+        into: Sink(machine: machine, stream: stream, kind: schema.kind, schema: schema))
+    }
+  }
+
+  private func store(_ app: AppDatabase) throws -> SQLiteCloudStore { try SQLiteCloudStore(path: app.path) }
+
+  private static let types = ["INTEGER", "REAL", "NUMERIC", "TEXT", "", "BLOB", "VARCHAR(10)", "DECIMAL(10,5)"]
+  /// Values as a column of each affinity holds them.
+  private static func values(_ type: String) -> [Value] {
+    switch Column(name: "a", declaredType: type).affinity {
+    case .integer, .numeric: [5, .integer(.max), 2.5, "x", .blob([0x35]), .null]
+    case .real: [.real(5), 2.5, "x", .blob([0x35]), .null]
+    case .text: ["5", "5.0", "007", "x", .text([0xff]), .blob([0x35]), .null]
+    case .blob: ["5", 5, .real(5), .real(-0.0), .blob([0x35]), .null]
+    }
+  }
+
+  @Test(arguments: types, types)
+  func `a column whose type changes keeps the old values and the new, each as it is`(old: String, new: String) throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    let before = Self.values(old).enumerated().map { [.integer(Int64($0)), $1] as [Value] }
+    let after = Self.values(new).enumerated().map { [.integer(Int64(100 + $0)), $1] as [Value] }
+    for (version, row) in before.enumerated() { try merge(store, schema(("a", old)), Int64(version + 1), row) }
+    for (version, row) in after.enumerated() { try merge(store, schema(("a", new)), Int64(version + 100), row) }
+    // One from before the change comes late, and another that an older version must not overwrite.
+    try merge(store, schema(("a", old)), 50, [.integer(50), before[0][1]])
+    try merge(store, schema(("a", old)), 50, [.integer(100), before[0][1]])
+    let rows = try app.connection.inDatabase { try rawRows($0, "SELECT id, a FROM stock ORDER BY id") }
+    #expect(rows.map { "\($0)" } == (before + [[.integer(50), before[0][1]]] + after).map { "\($0)" })
+  }
+
+  @Test func `a widened table keeps its indexes, triggers, views and key`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    try merge(store, schema(("a", "INT"), ("b", "TEXT")), 1, [1, 5, "x"], [2, 6, "y"])
+    try app.run(
+      """
+      CREATE INDEX mine ON stock (a); CREATE TABLE log (id); CREATE VIEW seen AS SELECT a, b FROM stock;
+      CREATE TRIGGER watch AFTER UPDATE ON stock BEGIN INSERT INTO log VALUES (NEW.id); END
+      """)
+    try merge(store, schema(("a", "TEXT"), ("b", "TEXT"), ("c", "INT")), 2, [1, "5", "x", 7])
+    #expect(try app.lines("SELECT id, a, b, c FROM stock ORDER BY id") == ["1, '5', 'x', 7", "2, 6, 'y', NULL"])
+    #expect(try app.lines("SELECT * FROM seen ORDER BY b") == ["'5', 'x'", "6, 'y'"])
+    #expect(try app.lines("SELECT id FROM log") == ["1"])
+    #expect(try app.lines("SELECT name FROM pragma_index_list('stock') WHERE origin = 'c'") == ["'mine'"])
+    #expect(try app.lines("PRAGMA integrity_check") == ["'ok'"])
+    #expect(
+      try app.lines("SELECT name, type, \"notnull\", pk FROM pragma_table_info('stock')") == [
+        "'machine_id', 'TEXT', 1, 1", "'id', 'INTEGER', 1, 2", "'a', '', 0, 0", "'b', 'TEXT', 0, 0",
+        "'drover_epoch', 'INTEGER', 1, 0", "'drover_version', 'INTEGER', 1, 0", "'c', 'INT', 0, 0",
+      ])
+  }
+
+  @Test func `a column that was dropped stays, and goes on when it comes back`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    try merge(store, schema(("a", "INT"), ("b", "INT")), 1, [1, 5, 6], [2, 5, 6])
+    try merge(store, schema(("a", "INT")), 2, [1, 7], [3, 7])
+    #expect(try app.lines("SELECT id, a, b FROM stock ORDER BY id") == ["1, 7, 6", "2, 5, 6", "3, 7, NULL"])
+    try merge(store, schema(("a", "INT"), ("b", "TEXT")), 3, [1, 8, "9"])
+    #expect(try app.lines("SELECT id, a, b FROM stock ORDER BY id") == ["1, 8, '9'", "2, 5, 6", "3, 7, NULL"])
+  }
+
+  @Test func `the types of a key widen too`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    try merge(store, schema(("a", "")), 1, [1, "integer"])
+    let text = try StreamSchema(
+      kind: .snapshot, columns: [Column(name: "id", declaredType: "TEXT"), Column(name: "a", declaredType: "")],
+      key: [0])
+    try merge(store, text, 2, ["1", "text"])
+    #expect(try app.lines("SELECT typeof(id), a FROM stock ORDER BY a") == ["'integer', 'integer'", "'text', 'text'"])
+  }
+}
