@@ -209,7 +209,7 @@ package final class Consumer: SessionHandler {
       }
       guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return .document }
       logger.warning(
-        "describe \(stream) of \(machine): \(reason); the stream waits at the edge until the sink table and the source agree"
+        "describe \(stream) of \(machine): \(reason); the stream waits at the edge, see `drover schema list`"
       )
       return try bury(message, topic, .schema, reason, transaction, &group)
     case .status(let machine):
@@ -248,7 +248,12 @@ package final class Consumer: SessionHandler {
     case .unknownSchema(let header):
       // No dead letter: the frame is not covered, so the edge sends it again once it has described the stream.
       group.machines[machine] = header.epoch
-      group.requests[.command(machine, name: "schema")] = []
+      if let id = header.schema, try transaction.isWaiting(id, machine: machine, stream: stream) {
+        // It is known and cannot be followed. The machine's other streams need the room that this one takes on the way.
+        group.hold(stream, of: machine)
+      } else {
+        group.requests[.command(machine, name: "schema")] = []
+      }
       return .waiting
     case .bare(var event):
       // A dead letter that is sent again still bears the number that it had in its frame; outside it means nothing.
@@ -520,6 +525,16 @@ private struct MessageGroup {
   var full: Set<MachineID> = []
   /// Machines with a frame that is larger than a message may be, and its bytes.
   var oversize: [MachineID: Int] = [:]
+
+  /// Tells a machine to wait with streams; their names stand one in a line.
+  mutating func hold(_ stream: StreamName, of machine: MachineID) {
+    let topic = Topic.command(machine, name: "hold")
+    let names = requests[topic, default: []]
+    guard !names.split(separator: UInt8(ascii: "\n")).contains(where: { $0.elementsEqual(stream.text.utf8) }) else {
+      return
+    }
+    requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
+  }
 
   mutating func note(_ burial: Burial, _ reason: DeadLetterReason, machine: MachineID?) {
     switch burial {

@@ -161,6 +161,11 @@ package protocol CloudTransaction {
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema?
   /// Makes or widens the sink table, and those of its lines. Returns why that cannot be, or nil.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
+  /// Whether this schema was described last and could not be adopted, so that asking for it again is of no use.
+  func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool
+  /// Adopts the schema of a machine's stream that could not be adopted: the sink table is put aside with its rows, and made anew. Returns
+  /// what it is called now, or nil when nothing waits.
+  func accept(machine: MachineID, stream: StreamName) throws -> String?
 
   /// Merges events in their order; one outcome each. An epoch that was heard of later wins over an earlier one, whatever the versions
   /// say: after a restored backup the clock may be anywhere. Without an epoch the machine's latest counts.

@@ -206,6 +206,15 @@ package struct Relay: Sendable {
     if let until { streams[stream]!.againAt = until }
   }
 
+  /// The cloud took frames of this stream from the broker and cannot apply them now: they are no longer on their way, and nothing of the
+  /// stream is sent before `until`.
+  package mutating func hold(stream: Int, until: Instant) {
+    guard let awaiting = streams[stream]?.awaiting else { return }
+    streams[stream]!.awaiting = []
+    for publication in awaiting { giveBack(publication, notBefore: nil) }
+    streams[stream]!.againAt = until
+  }
+
   /// Returns the publication that the PUBACK answers, nil when it was none of the relay's.
   @discardableResult
   package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication?

@@ -170,6 +170,7 @@ package final class EdgeRelay: SessionHandler {
         // It may have lain in the broker since an epoch that is over anyway.
         guard message.payload.elementsEqual(store.epoch.text.utf8) else { continue }
         epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
+      case .command(_, name: "hold"): hold(message.payload)
       case .command(_, name: "stream"):
         do throws(WireError) {
           responder.ask(try StreamRequest(document: message.payload))
@@ -178,6 +179,19 @@ package final class EdgeRelay: SessionHandler {
         }
       case .command(_, let name): logger.warning("command \(name): this version of the agent does not know it")
       default: continue
+      }
+    }
+  }
+
+  /// The cloud cannot take these streams now: their frames give the window free, and are tried again after a while.
+  private func hold(_ names: [UInt8]) {
+    for name in names.split(separator: UInt8(ascii: "\n")) {
+      guard let stream = store.streams.first(where: { name.elementsEqual($0.name.text.utf8) }) else { continue }
+      relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.roomDelay))
+      said.rarely("hold \(stream.name)") {
+        logger.warning(
+          "send \(stream.name): the cloud cannot follow what its table has become, so it waits; `drover schema list` in the cloud says why\($0)"
+        )
       }
     }
   }

@@ -18,7 +18,8 @@ struct Drover: AsyncParsableCommand {
     version: version,
     subcommands: [
       EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, DoctorCommand.self, DeadCommand.self,
-      CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self, DetachCommand.self,
+      CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
+      SchemaCommand.self, DetachCommand.self,
     ])
 }
 

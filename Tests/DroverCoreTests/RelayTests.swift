@@ -631,6 +631,30 @@ import Testing
   }
 
   // The order of a Dictionary changes from process to process: a seed that had found a bug could not find it again.
+  @Test func `a stream that the cloud cannot take gives the window free, and comes again later`() {
+    var limits = Relay.Limits()
+    limits.windowEvents = 10
+    var bench = Bench(limits)
+    bench.scanned(through: 20)
+    bench.puback(bench.publish(1, 0, 10))
+    guard case .wait = bench.next() else {
+      Issue.record("the window is full")
+      return
+    }
+    bench.relay.hold(stream: 1, until: bench.now.advanced(by: .seconds(10)))
+    #expect(bench.relay.outstandingEvents == 0)
+    bench.relay.held(stream: 2, interval: Interval(after: 10, through: 20))
+    #expect(bench.next() == again(2, 10, 20, limit: 10))
+    bench.confirm(2, (10, 20))
+    bench.pass(.seconds(9))
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+    bench.pass(.seconds(1))
+    #expect(bench.next() == again(1, 0, 10, limit: 10))
+    // It may have been taken meanwhile.
+    bench.confirm(1, (0, 10))
+    #expect(bench.relay.takeSettlement().confirmed[1] == set((0, 10)))
+  }
+
   @Test func `of several streams to be sent again, the first comes first`() {
     var bench = Bench()
     bench.scanned(through: 100)

@@ -182,6 +182,7 @@ enum CloudTables {
           ) WITHOUT ROWID;
           """)
     }
+    migrator.registerMigration("7 waiting schemas") { try $0.execute(sql: WaitingSchemas.migration) }
     return migrator
   }
 }

@@ -35,6 +35,7 @@ package final class SQLiteCloudStore: CloudStore {
   fileprivate let now: () -> Int64
   /// What is known of the database without asking; forgotten when a transaction fails.
   fileprivate var cache = Cache()
+  private var dataVersion: Int64 = -1
 
   fileprivate struct Cache {
     /// For each sink as its events describe it, under the schema that was described last.
@@ -103,6 +104,8 @@ package final class SQLiteCloudStore: CloudStore {
     try? queue.close()
   }
 
+  fileprivate func forgetAll() { cache = Cache() }
+
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
@@ -110,13 +113,17 @@ package final class SQLiteCloudStore: CloudStore {
       return try queue.inDatabase { database in
         var result: Result?
         try database.inTransaction(.immediate) {
+          // Another program has committed: it may have made tables anew (`accept`).
+          let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+          if version != dataVersion { forgetAll() }
+          dataVersion = version
           result = try body(Transaction(store: self, database: database))
           return .commit
         }
         return result!
       }
     } catch {
-      cache = Cache()
+      forgetAll()
       guard let error = error as? DatabaseError else { throw error }
       if error.saysDamaged {
         throw StoreDamaged(description: Damage.describe(error, path: queue.path, database: queue))
@@ -219,6 +226,11 @@ private struct Transaction: CloudTransaction {
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
       if let reason = try shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine) {
+        // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
+        if try form(of: stream) != nil, fitsLimits(schema) {
+          try WaitingSchemas(database: database).note(
+            schema, machine: machine, stream: stream, reason: reason, now: store.now())
+        }
         return reason
       }
       for (position, column) in schema.columns.enumerated() {
@@ -261,7 +273,30 @@ private struct Transaction: CloudTransaction {
     // Also events of an older schema go by the newest condition.
     store.cache.latest[SQLiteCloudStore.Origin(machine: machine, stream: stream)] = nil
     store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream || $0.key.machine != machine }
+    try WaitingSchemas(database: database).forget(machine: machine, stream: stream)
     return nil
+  }
+
+  private var mostColumns: Int { min(store.limits.columnsPerTable, SinkTable.maximumColumns) }
+
+  private func fitsLimits(_ schema: StreamSchema) -> Bool {
+    schema.columns.count <= mostColumns && schema.key.count <= SinkTable.maximumKeyColumns
+  }
+
+  func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
+    try WaitingSchemas(database: database).isWaiting(id, machine: machine, stream: stream)
+  }
+
+  func accept(machine: MachineID, stream: StreamName) throws -> String? {
+    let waiting = WaitingSchemas(database: database)
+    guard let schema = try waiting.schema(machine: machine, stream: stream) else { return nil }
+    let (aside, known) = try waiting.clear(stream: stream, now: store.now())
+    store.forgetAll()
+    // The waiting one first, so that the table is made for it. Of the others those that fit go on, and the rest waits.
+    for (machine, schema) in [(machine, schema)] + known.filter({ $0.0 != machine }) {
+      _ = try adopt(schema, machine: machine, stream: stream)
+    }
+    return aside
   }
 
   /// Makes the sink table and those of its lines, or adds what they lack. Returns why that cannot be; then nothing has changed.
@@ -291,7 +326,6 @@ private struct Transaction: CloudTransaction {
   private func shapeTable(
     stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
   ) throws -> String? {
-    let mostColumns = min(store.limits.columnsPerTable, SinkTable.maximumColumns)
     if let columns = schema?.columns.count, columns > mostColumns {
       return "it has \(columns) columns, and limits.columns_per_table is \(mostColumns)"
     }
@@ -617,11 +651,8 @@ extension StreamSchema {
          WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
         """,
       arguments: [machine.text, stream.text, id.text])
-    let parts = rows.compactMap { row in (row["key_position"] as Int?).map { ($0, row["position"] as Int) } }
     return try StreamSchema(
-      kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
-      key: parts.sorted { $0.0 < $1.0 }.map(\.1),
-      completeWhen: try completeWhen.map { try Condition(parsing: $0) },
+      kind: kind, rows: rows, completeWhen: try completeWhen.map { try Condition(parsing: $0) },
       lines: try lines(id, machine: machine, stream: stream, database))
   }
 

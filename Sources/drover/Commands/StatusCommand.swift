@@ -166,7 +166,13 @@ struct StatusCommand: AsyncParsableCommand {
 
   private func cloud(_ configuration: CloudConfiguration, _ path: String) throws -> Bool {
     let report: CloudReport?
-    do { report = try CloudReport.read(path: path) } catch { throw fail("status: \(error)") }
+    let waiting: [WaitingSchema]
+    do {
+      report = try CloudReport.read(path: path)
+      waiting = try WaitingSchema.read(path: path)
+    } catch {
+      throw fail("status: \(error)")
+    }
     let consumer = AgentLock.holder(database: path)
     let now = wallClock()
     let machines = report?.machines ?? []
@@ -208,6 +214,7 @@ struct StatusCommand: AsyncParsableCommand {
           ("dead_letters_dropped", .integer(Int64(report?.deadLetters.dropped ?? 0))),
           ("dead_letters_bytes", .integer(Int64(report?.letterBytes ?? 0))),
           ("dropped", .array((report?.dropped ?? []).map(\.document))),
+          ("waiting_schemas", .array(waiting.map(\.document))),
           ("messages", .object((report?.messages ?? []).map { ($0.outcome, .integer(Int64($0.count))) })),
         ]).text(pretty: true))
       return consumer != nil
@@ -251,6 +258,11 @@ struct StatusCommand: AsyncParsableCommand {
       }
     }
     print(table.text)
+    for schema in waiting {
+      print(
+        "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); `drover schema accept` makes the table anew"
+      )
+    }
     return consumer != nil
   }
 

@@ -1,0 +1,98 @@
+// `drover schema`: tables of machines that have become something else than the cloud's, and what to do with them.
+
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import DroverWire
+
+struct SchemaCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "schema",
+    abstract: "Lists and accepts schemas that the cloud's tables cannot follow.",
+    discussion: """
+      Examples:
+        drover schema list --config cloud.yaml
+        drover schema accept --config cloud.yaml --machine MAH001 --stream stock
+
+      New columns, dropped columns and other types are followed without a word. Another key or kind is not: the stream waits at the machine,
+      and everything else goes on.
+      """,
+    subcommands: [SchemaListCommand.self, SchemaAcceptCommand.self])
+}
+
+struct SchemaListCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list", abstract: "Shows the schemas that wait, and what is different.")
+
+  @OptionGroup var options: ConfigurationOption
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() async throws {
+    guard case .sqlite(let path) = try options.cloud().store else { throw Exit.configuration }
+    let waiting: [WaitingSchema]
+    do { waiting = try WaitingSchema.read(path: path) } catch { throw fail("schema: \(error)") }
+    if json { return print(JSON.array(waiting.map(\.document)).text(pretty: true)) }
+    guard !waiting.isEmpty else { return print("no schema waits") }
+    var table = TextTable(columns: ["machine", "stream", "since", "why it waits"], numeric: [])
+    for schema in waiting {
+      table.add([
+        schema.machine.text, schema.stream.text, Timestamp.text(microseconds: schema.since),
+        printable(schema.difference),
+      ])
+    }
+    print(table.text)
+  }
+}
+
+struct SchemaAcceptCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "accept", abstract: "Makes the cloud's table anew for a schema that waits.",
+    discussion: """
+      The table that is there keeps its rows under a name with the time. What waits at the machine arrives within seconds, and with it all rows of
+      its table. The consumer may be running.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Option(help: "Whose schema.")
+  var machine: MachineID
+  @Option(help: "Of which stream.")
+  var stream: StreamName
+
+  func run() async throws {
+    guard case .sqlite(let path) = try options.cloud().store else { throw Exit.configuration }
+    do {
+      // Read first: opening the store would make one.
+      let waits = try WaitingSchema.read(path: path).contains { $0.machine == machine && $0.stream == stream }
+      guard waits,
+        let aside = try SQLiteCloudStore(path: path).transaction({ try $0.accept(machine: machine, stream: stream) })
+      else {
+        throw fail("schema: none of \(stream) of \(machine) waits; `drover schema list` shows those that do")
+      }
+      print("\(stream) is made anew as \(machine) has it; its rows until now are in \(aside)")
+      print("`drover check --stream \(stream) --repair` has other machines' rows sent again, once they are connected")
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      throw fail("schema: \(error)")
+    }
+  }
+}
+
+extension WaitingSchema {
+  var difference: String {
+    var parts = [reason]
+    if !added.isEmpty { parts.append("new: \(added.joined(separator: ", "))") }
+    if !missing.isEmpty { parts.append("no longer there: \(missing.joined(separator: ", "))") }
+    return parts.joined(separator: "; ")
+  }
+
+  var document: JSON {
+    .object([
+      ("machine", .string(machine.text)), ("stream", .string(stream.text)), ("reason", .string(reason)),
+      ("since", .string(Timestamp.text(microseconds: since))), ("added", .array(added.map { .string($0) })),
+      ("missing", .array(missing.map { .string($0) })),
+    ])
+  }
+}
