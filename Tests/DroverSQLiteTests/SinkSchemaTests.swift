@@ -102,4 +102,42 @@ import Testing
     try merge(store, text, 2, ["1", "text"])
     #expect(try app.lines("SELECT typeof(id), a FROM stock ORDER BY a") == ["'integer', 'integer'", "'text', 'text'"])
   }
+
+  // Every row came again with the new column's default, and met the stored row without it: a conflict for each.
+  @Test func `a fact from before a new column gets its value once, and is overwritten by nothing else`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    let old = try schema(("a", "INT"), kind: .payload)
+    let new = try schema(("b", "TEXT"), ("a", "INT"), kind: .payload)
+    try merge(store, old, 1, [1, 5], [2, 6])
+    #expect(try merge(store, new, 2, [1, "x", 5], [3, .null, 7]) == [.applied, .applied])
+    #expect(try app.lines("SELECT id, a, b FROM stock ORDER BY id") == ["1, 5, 'x'", "2, 6, NULL", "3, 7, NULL"])
+    // Again the same; another value of the new column; another value of the old one; a NULL that was a value.
+    #expect(
+      try merge(store, new, 3, [1, "x", 5], [1, "y", 5], [2, "x", 9], [3, "z", 7]).map {
+        if case .refused(.conflict, _) = $0 { "conflict" } else { "\($0)" }
+      } == ["superseded", "conflict", "conflict", "conflict"])
+    // Events of before the change.
+    #expect(
+      try merge(store, old, 1, [1, 5], [3, 7], [4, 8], [3, 0]).map {
+        if case .refused(.conflict, _) = $0 { "conflict" } else { "\($0)" }
+      } == ["superseded", "superseded", "applied", "conflict"])
+    #expect(try merge(store, new, 4, [4, "late", 8]) == [.applied])
+    #expect(
+      try app.lines("SELECT id, a, b FROM stock ORDER BY id") == [
+        "1, 5, 'x'", "2, 6, NULL", "3, 7, NULL", "4, 8, 'late'",
+      ]
+    )
+  }
+
+  @Test func `a fact that comes late under a schema with a column more gets that value too`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    let old = try schema(("a", "INT"), ("b", "INT"), kind: .payload)
+    let new = try schema(("a", "INT"), kind: .payload)
+    try merge(store, old, 1, [1, 5, 6])
+    #expect(try merge(store, new, 2, [1, 5], [2, 7]) == [.superseded, .applied])
+    #expect(try merge(store, old, 1, [2, 7, 8], [1, 5, 6]) == [.applied, .superseded])
+    #expect(try app.lines("SELECT id, a, b FROM stock ORDER BY id") == ["1, 5, 6", "2, 7, 8"])
+  }
 }

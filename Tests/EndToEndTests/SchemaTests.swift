@@ -99,4 +99,31 @@ import Testing
     #expect(try await road.inCloud("SELECT count(*) FROM drover_dead_letter") == "[[0]]")
     #expect(try await Road.drover("check", "--config", road.cloudFile).status == 0)
   }
+
+  @Test func `facts get the values of a column that was added, and none of them is a conflict`() async throws {
+    let road = try Road(streams: "  - table: sale\n    kind: payload")
+    try await road.python(
+      """
+      db.execute("CREATE TABLE sale (id INTEGER PRIMARY KEY, amount INT)")
+      db.executemany("INSERT INTO sale VALUES (?, ?)", [(n, n) for n in range(300)])
+      """)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 300)
+    try await road.python(
+      """
+      db.execute("ALTER TABLE sale ADD COLUMN currency TEXT DEFAULT 'EUR'")
+      db.execute("INSERT INTO sale VALUES (1000, 5, NULL)")
+      """)
+    try await road.wait(for: "the values") {
+      // The column comes first.
+      let column = try await road.inCloud("SELECT name FROM pragma_table_info('sale') WHERE name = 'currency'")
+      guard column != "[]" else { return false }
+      return try await road.inCloud("SELECT count(*) FROM sale WHERE currency = 'EUR'") == "[[300]]"
+    }
+    try await road.waitUntilConfirmed(atLeast: 601)
+    try await Road.script("compare.py", [road.app, road.cloud, Road.machine])
+    #expect(try await road.inCloud("SELECT count(*) FROM drover_dead_letter") == "[[0]]")
+    #expect(try await Road.drover("check", "--config", road.cloudFile).status == 0)
+  }
 }

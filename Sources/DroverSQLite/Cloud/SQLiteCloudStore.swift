@@ -376,9 +376,13 @@ private struct Transaction: CloudTransaction {
     let names = Set(present.map(\.name))
     let new = schema.columns.filter { !names.contains($0.name.lowercased()) }
     // Besides the source's columns there are the machine, the epoch and the version.
-    guard names.count - 3 + new.count <= mostColumns else {
-      return
-        "the sink table would have \(names.count - 3 + new.count) columns, and limits.columns_per_table is \(mostColumns)"
+    let isMarked = names.contains(SinkTable.schemaColumn)
+    let count = names.count - (isMarked ? 4 : 3) + new.count
+    guard count <= mostColumns else {
+      return "the sink table would have \(count) columns, and limits.columns_per_table is \(mostColumns)"
+    }
+    if kind == .payload, !isMarked, !new.isEmpty || schema.columns.count < names.count - 3 {
+      try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.schemaColumn) TEXT")
     }
     try SinkWidening(database, stream: stream).run(for: schema)
     for column in new {

@@ -14,6 +14,7 @@ final class SinkTable {
   private let freezes: Bool
   private let current: Statement?
   private let looksTheSame: Statement?
+  private let facts: FactColumns?
   private let buryTombstone: Statement
   private let findTombstone: Statement
   private let dropTombstone: Statement
@@ -35,7 +36,8 @@ final class SinkTable {
     self.columns = columns
 
     let machine = sink.schema?.machineColumn ?? "machine_id"
-    let all = [machine] + columns + ["drover_epoch", "drover_version"]
+    facts = try sink.schema.flatMap { sink.kind == .payload ? try FactColumns(database, sink: sink, schema: $0) : nil }
+    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (facts == nil ? [] : [Self.schemaColumn])
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
       INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
@@ -178,16 +180,30 @@ final class SinkTable {
   private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
     bind(event, epoch: epoch)
     if try upsert.run() > 0 { return .applied }
-    return try isStored(event)
-      ? .superseded : .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+    if try isStored(event) { return .superseded }
+    if try isFilled(event, epoch: epoch) { return .applied }
+    return .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+  }
+
+  /// Whether the event says what the fact that is there says, and the columns that its row's schema had not; they are written then.
+  private func isFilled(_ event: SinkEvent, epoch: Int64) throws -> Bool {
+    guard let facts, case .row(let values) = event.content, let stored = try storedRow(event),
+      let filled = try facts.fill(stored, with: values, event),
+      try filled == values || isTheSame(event, values, as: filled)
+    else { return false }
+    try facts.write(filled, event, epoch: epoch)
+    return true
+  }
+
+  private func storedRow(_ event: SinkEvent) throws -> [Value]? {
+    bindKey(current!, event)
+    defer { current!.reset() }
+    return try current!.step() ? columns.indices.map { current!.value(Int32($0)) } : nil
   }
 
   /// Whether the row that is there says what the event says.
   private func isStored(_ event: SinkEvent) throws -> Bool {
-    bindKey(current!, event)
-    defer { current!.reset() }
-    guard try current!.step() else { return false }
-    let stored = columns.indices.map { current!.value(Int32($0)) }
+    guard let stored = try storedRow(event) else { return false }
     return switch event.content {
     case .row(let values): try stored == values || isTheSame(event, values, as: stored)
     case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
@@ -240,6 +256,7 @@ final class SinkTable {
     }
     upsert.bind(epoch, at: Int32(columns.count + 2))
     upsert.bind(event.version, at: Int32(columns.count + 3))
+    if facts != nil { upsert.bind(sink.schema!.id.text, at: Int32(columns.count + 4)) }
   }
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {
@@ -299,7 +316,9 @@ final class SinkTable {
 
   /// SQLite's own limit is 2000, the bookkeeping included; past 1000 parts a key's comparison is an expression too deep for it
   /// (https://www.sqlite.org/limits.html), and a hundred is more than any table has.
-  static let maximumColumns = 1997
+  static let maximumColumns = 1996
+  /// In a table of facts whose schema has changed: the schema that a row was written under.
+  static let schemaColumn = "drover_schema"
   static let maximumKeyColumns = 100
 
   /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything
