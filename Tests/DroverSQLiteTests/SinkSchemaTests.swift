@@ -140,4 +140,41 @@ import Testing
     #expect(try merge(store, old, 1, [2, 7, 8], [1, 5, 6]) == [.applied, .superseded])
     #expect(try app.lines("SELECT id, a, b FROM stock ORDER BY id") == ["1, 5, 6", "2, 7, 8"])
   }
+
+  // Every row came again as the new type had made it, and was a conflict.
+  @Test func `a fact whose column has another type now is what that type made of it, and nothing else`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    func changes(_ old: String, _ new: String, _ pairs: [(Value, Value)]) throws -> [String] {
+      let (before, after) = (try schema(("a", old), kind: .payload), try schema(("a", new), kind: .payload))
+      try app.run(
+        "DROP TABLE IF EXISTS stock; DELETE FROM drover_sink; DELETE FROM drover_schema; DELETE FROM drover_schema_column"
+      )
+      for (index, pair) in pairs.enumerated() { try merge(store, before, 1, [.integer(Int64(index)), pair.0]) }
+      return try pairs.enumerated().flatMap { index, pair in
+        try merge(store, after, 2, [.integer(Int64(index)), pair.1]).map {
+          if case .refused(.conflict, _) = $0 { "conflict" } else { "\($0)" }
+        }
+      }
+    }
+    #expect(
+      try changes("INT", "TEXT", [(5, "5"), (6, "7"), ("x", "x"), (.null, .null), (.null, "5"), (-1, "-1")])
+        == ["applied", "conflict", "superseded", "superseded", "conflict", "applied"])
+    #expect(try app.lines("SELECT a FROM stock ORDER BY id") == ["'5'", "6", "'x'", "NULL", "NULL", "'-1'"])
+    #expect(
+      try changes("TEXT", "INT", [("007", 7), ("x", 0), ("5.0", 5), ("9", 8)])
+        == ["applied", "conflict", "applied", "conflict"])
+    #expect(
+      try changes("REAL", "TEXT", [(2.5, "2.5"), (.real(5), "5.0"), (.real(5), "5")]) == [
+        "applied", "applied", "conflict",
+      ])
+    #expect(try changes("INT", "REAL", [(5, .real(5)), (6, .real(6.5))]) == ["applied", "conflict"])
+    #expect(try app.lines("SELECT a FROM stock ORDER BY id") == ["5.0", "6"])
+    // An event of before that comes again, as one of the new type's does, takes nothing back.
+    #expect(try merge(store, schema(("a", "INT"), kind: .payload), 1, [0, 5]) == [.superseded])
+    #expect(try merge(store, schema(("a", "REAL"), kind: .payload), 3, [0, .real(5)]) == [.superseded])
+    #expect(try app.lines("SELECT a, drover_version FROM stock ORDER BY id") == ["5.0, 2", "6, 1"])
+    // Without a type nothing was converted.
+    #expect(try changes("", "BLOB", [(5, "5")]) == ["conflict"])
+  }
 }

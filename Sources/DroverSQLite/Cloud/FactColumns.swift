@@ -1,6 +1,8 @@
 // A fact is never overwritten. But when its table gets a column, the source sends its rows once more, each with a value that the stored row
 // could not have: what differs only in columns that the row's own schema did not have is the same fact, and gets their values.
 //
+// The same holds for a column whose type has changed: where the new type makes the new value of the stored one, as '5' of 5, it is the same fact.
+//
 // So a sink table of facts whose schema changes gets a column for the schema that each row was written under. Rows from before have NULL there:
 // they had the columns that stood in the table before that one, and no others.
 
@@ -17,6 +19,9 @@ final class FactColumns {
   private let first: Set<String>
   /// By mark: positions in the schema's columns that a row written under it lacks.
   private var lacking: [String: Set<Int>] = [:]
+  /// By mark: those that had a type with another affinity there.
+  private var retyped: [String: Set<Int>] = [:]
+  private let isConverted: Statement
 
   /// nil for a table that has no marks, because its schema never changed.
   init?(_ database: Database, sink: Sink, schema: StreamSchema) throws {
@@ -30,7 +35,15 @@ final class FactColumns {
     let isRow =
       ([schema.machineColumn] + schema.key.map { quoted(schema.columns[$0].name) })
       .enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
-    marker = try Statement(database, "SELECT \(SinkTable.schemaColumn) FROM \(table) WHERE \(isRow)")
+    marker = try Statement(
+      database, "SELECT \(SinkTable.schemaColumn), drover_epoch, drover_version FROM \(table) WHERE \(isRow)")
+    // An operand takes the affinity of the other one (https://www.sqlite.org/datatype3.html, section 4.2).
+    isConverted = try Statement(
+      database,
+      """
+      SELECT ?1 IS ?2 OR typeof(?2) = 'text' AND CAST(?2 AS TEXT) IS ?1
+             OR typeof(?2) IN ('integer', 'real') AND CAST(?2 AS NUMERIC) IS ?1
+      """)
     let start = schema.key.count + 2
     let changes = schema.columns.indices.filter { !schema.key.contains($0) }
       .map { "\(quoted(schema.columns[$0].name)) = ?\(start + $0)" }
@@ -43,29 +56,56 @@ final class FactColumns {
       """)
   }
 
-  /// The stored row with the values of columns that it lacks. nil when it lacks none.
-  func fill(_ stored: [Value], with values: [Value], _ event: SinkEvent) throws -> [Value]? {
-    bindKey(marker, event)
-    defer { marker.reset() }
-    guard try marker.step() else { return nil }
-    var mark = ""
-    if case .text(let bytes) = marker.value(0) { mark = String(decoding: bytes, as: UTF8.self) }
-    let missing = try lackingColumns(mark).filter { stored[$0] == .null }
-    guard !missing.isEmpty else { return nil }
-    var filled = stored
-    for index in missing { filled[index] = values[index] }
-    return filled
+  /// What a stored row is to an event of the same key.
+  struct Comparison {
+    /// The stored row with the values of columns that it lacks, or has under another type.
+    var filled: [Value]
+    /// What it has to be now, if the event says the same.
+    var expected: [Value]
+    /// The newer one of both.
+    var epoch: Int64
+    var version: Int64
   }
 
-  func write(_ row: [Value], _ event: SinkEvent, epoch: Int64) throws {
+  /// - Parameter epoch: the number of the event's epoch.
+  func compare(_ stored: [Value], with values: [Value], _ event: SinkEvent, epoch: Int64) throws -> Comparison {
+    bindKey(marker, event)
+    defer { marker.reset() }
+    var mark = ""
+    var newest = (epoch, event.version)
+    if try marker.step() {
+      if case .text(let bytes) = marker.value(0) { mark = String(decoding: bytes, as: UTF8.self) }
+      let present = (marker.integer(1), marker.integer(2))
+      if present > newest { newest = present }
+    }
+    let isNewer = newest == (epoch, event.version)
+    var result = Comparison(filled: stored, expected: values, epoch: newest.0, version: newest.1)
+    for index in try lackingColumns(mark) where stored[index] == .null { result.filled[index] = values[index] }
+    for index in try retypedColumns(mark) where stored[index] != values[index] {
+      guard try isConverted(stored[index], to: values[index]) else { continue }
+      // The newer type's value is the one that stays.
+      if isNewer { result.filled[index] = values[index] } else { result.expected[index] = stored[index] }
+    }
+    return result
+  }
+
+  private func isConverted(_ old: Value, to new: Value) throws -> Bool {
+    isConverted.bind(old, at: 1)
+    isConverted.bind(new, at: 2)
+    defer { isConverted.reset() }
+    return try isConverted.step() && isConverted.integer(0) == 1
+  }
+
+  func write(_ comparison: Comparison, _ event: SinkEvent) throws {
+    let row = comparison.filled
     bindKey(update, event)
     let start = schema.key.count + 2
     for (index, value) in row.enumerated() where !schema.key.contains(index) {
       update.bind(value, at: Int32(start + index))
     }
     update.bind(schema.id.text, at: Int32(start + row.count))
-    update.bind(epoch, at: Int32(start + row.count + 1))
-    update.bind(event.version, at: Int32(start + row.count + 2))
+    update.bind(comparison.epoch, at: Int32(start + row.count + 1))
+    update.bind(comparison.version, at: Int32(start + row.count + 2))
     try update.run()
   }
 
@@ -85,6 +125,28 @@ final class FactColumns {
       had.isEmpty ? [] : schema.columns.indices.filter { !had.contains(schema.columns[$0].name.lowercased()) }
     lacking[mark] = Set(missing)
     return lacking[mark]!
+  }
+
+  /// Rows from before the marks may have been written under any schema of the machine's.
+  private func retypedColumns(_ mark: String) throws -> Set<Int> {
+    if let known = retyped[mark] { return known }
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT lower(name) AS name, declared_type FROM drover_schema_column
+         WHERE machine_id = ?1 AND stream = ?2 AND iif(?3 = '', schema_id <> ?4, schema_id = ?3)
+        """, arguments: [sink.machine.text, sink.stream.text, mark, schema.id.text])
+    var changed: Set<Int> = []
+    for (index, column) in schema.columns.enumerated() where !schema.key.contains(index) {
+      let others = rows.filter { $0["name"] == column.name.lowercased() }
+      if others.contains(where: {
+        DroverCore.Column(name: column.name, declaredType: $0["declared_type"]).affinity != column.affinity
+      }) {
+        changed.insert(index)
+      }
+    }
+    retyped[mark] = changed
+    return changed
   }
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {

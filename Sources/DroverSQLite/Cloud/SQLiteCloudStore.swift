@@ -381,7 +381,9 @@ private struct Transaction: CloudTransaction {
     guard count <= mostColumns else {
       return "the sink table would have \(count) columns, and limits.columns_per_table is \(mostColumns)"
     }
-    if kind == .payload, !isMarked, !new.isEmpty || schema.columns.count < names.count - 3 {
+    if kind == .payload, !isMarked,
+      try !new.isEmpty || schema.columns.count < names.count - 3 || hasOther(than: schema.id, machine, stream)
+    {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.schemaColumn) TEXT")
     }
     try SinkWidening(database, stream: stream).run(for: schema)
@@ -390,6 +392,14 @@ private struct Transaction: CloudTransaction {
     }
     store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream }
     return nil
+  }
+
+  /// Whether a machine's stream was described otherwise too.
+  private func hasOther(than id: SchemaID, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql: "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id <> ?)",
+      arguments: [machine.text, stream.text, id.text])!
   }
 
   private func form(of stream: StreamName) throws -> SQLiteCloudStore.SinkForm? {

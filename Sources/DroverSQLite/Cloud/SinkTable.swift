@@ -180,19 +180,19 @@ final class SinkTable {
   private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
     bind(event, epoch: epoch)
     if try upsert.run() > 0 { return .applied }
-    if try isStored(event) { return .superseded }
-    if try isFilled(event, epoch: epoch) { return .applied }
-    return .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+    if let facts, case .row(let values) = event.content, let stored = try storedRow(event), stored != values {
+      let comparison = try facts.compare(stored, with: values, event, epoch: epoch)
+      let (filled, expected) = (comparison.filled, comparison.expected)
+      guard try filled == expected || isTheSame(event, expected, as: filled) else { return conflict(event) }
+      guard filled != stored else { return .superseded }
+      try facts.write(comparison, event)
+      return .applied
+    }
+    return try isStored(event) ? .superseded : conflict(event)
   }
 
-  /// Whether the event says what the fact that is there says, and the columns that its row's schema had not; they are written then.
-  private func isFilled(_ event: SinkEvent, epoch: Int64) throws -> Bool {
-    guard let facts, case .row(let values) = event.content, let stored = try storedRow(event),
-      let filled = try facts.fill(stored, with: values, event),
-      try filled == values || isTheSame(event, values, as: filled)
-    else { return false }
-    try facts.write(filled, event, epoch: epoch)
-    return true
+  private func conflict(_ event: SinkEvent) -> MergeOutcome {
+    .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
   }
 
   private func storedRow(_ event: SinkEvent) throws -> [Value]? {
