@@ -282,6 +282,31 @@ import Testing
     #expect(try #require(try await road.cloudStatus()).dead_letters_replayed == 1)
   }
 
+  // A rowid table may have NULL in its key, and any number of such rows; a table in the cloud, where the key tells rows apart, may not.
+  @Test func `rows with NULL for a key are a dead letter and count as missing until they have a key`() async throws {
+    let road = try Road(streams: "  - table: t\n    kind: snapshot\n")
+    try await road.python(
+      """
+      db.execute("CREATE TABLE t (k TEXT PRIMARY KEY, a)")
+      db.execute("INSERT INTO t VALUES ('before', 0), (NULL, 1), (NULL, 2), ('after', 3)")
+      """)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 3)
+    #expect(try await road.inCloud("SELECT k, a FROM t ORDER BY a") == #"[["before", 0], ["after", 3]]"#)
+    let listed = try await Road.drover("dead", "list", "--config", road.cloudFile)
+    #expect(listed.output.contains("NOT NULL constraint failed: t.k"), "\(listed.output)")
+    let differs = try await Road.drover("check", "--config", road.cloudFile)
+    #expect(differs.status == 1 && differs.output.contains("2 differ"), "\(differs.output)")
+
+    try await road.python("db.execute(\"UPDATE t SET k = 'now' WHERE a = 1\"); db.execute('DELETE FROM t WHERE a = 2')")
+    try await road.wait(for: "the row is there") {
+      try await road.inCloud("SELECT a FROM t WHERE k = 'now'") == "[[1]]"
+    }
+    try await road.waitUntilConfirmed()
+    #expect(try await Road.drover("check", "--config", road.cloudFile).status == 0)
+  }
+
   // Outside its frame the number of a replayed delete means nothing, and its tombstone would wait for that number to be received.
   @Test func `a delete with a number outside a frame leaves a tombstone without one`() async throws {
     let road = try Road(streams: Self.stock)

@@ -187,6 +187,9 @@ struct CapturedTable: Equatable {
     return (uniques, blind)
   }
 
+  /// Whether rows are known by their rowid, for want of a primary key.
+  var isKnownByRowid: Bool { schema.columns[0].name == StreamSchema.rowidColumn }
+
   var keyExpressions: [String] { schema.key.map { expressions[$0] } }
 
   /// Position of the app's own flag in the schema's columns; nil without one, or where it does not travel.
@@ -197,6 +200,19 @@ struct CapturedTable: Equatable {
   var selectRow: String {
     "SELECT \((expressions + (filter.map { [$0] } ?? [])).joined(separator: ", ")) FROM \(quoted(name)) WHERE "
       + keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+  }
+
+  // MARK: Rowids
+
+  /// Name and SQL of the indexes that hold the rowids of this stream's tables in their places.
+  ///
+  /// VACUUM gives the rows of a table that has neither a key nor any index new rowids (`xferOptimization` in SQLite's insert.c), and no
+  /// trigger sees it: the cloud would take one row for another. Any index at all prevents it, so this one holds no row and costs none.
+  func rowidIndexes(stream: Int) -> [(name: String, sql: String)] {
+    ([(self, "")] + lines.enumerated().map { ($1.table, "with\($0 + 1)_") }).filter(\.0.isKnownByRowid).map {
+      let name = "drover_\(stream)_\($1)rowids"
+      return (name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
+    }
   }
 
   // MARK: Triggers

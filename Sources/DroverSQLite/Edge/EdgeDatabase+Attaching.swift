@@ -103,14 +103,16 @@ extension EdgeDatabase {
       }
       func want(_ table: CapturedTable) throws {
         try widenKey(table.schema.key.count, database)
-        for trigger in table.allTriggers(stream: number) { wanted[trigger.name] = (number, trigger.sql) }
+        for made in table.allTriggers(stream: number) + table.rowidIndexes(stream: number) {
+          wanted[made.name] = (number, made.sql)
+        }
       }
       attached.append(
         EdgeStream(
           number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema,
           isFiltered: declaration.selection.filter != nil))
     }
-    try putTriggers(wanted, database)
+    try putCapture(wanted, database)
     for (stream, declaration) in zip(attached, declarations) {
       try noteSchema(stream, declaration.selection.fingerprint, database)
     }
@@ -152,19 +154,20 @@ extension EdgeDatabase {
     try database.execute(sql: Bookkeeping.keyIndex(columns: count))
   }
 
-  private func putTriggers(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
+  private func putCapture(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
     let rows = try Row.fetchAll(
       database,
-      sql: "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND \(Bookkeeping.isCapture)")
+      sql: "SELECT type, name, sql FROM sqlite_master WHERE \(Bookkeeping.isCapture)")
     var present: [String: String] = [:]
-    for row in rows { present[row["name"]] = row["sql"] }
-    for (name, sql) in present where wanted[name]?.sql != sql {
-      try database.execute(sql: "DROP TRIGGER \(quoted(name))")
+    for row in rows {
+      let (type, name, sql): (String, String, String) = (row["type"], row["name"], row["sql"])
+      present[name] = sql
+      if wanted[name]?.sql != sql { try database.execute(sql: "DROP \(type.uppercased()) \(quoted(name))") }
     }
     var uncaptured: Set<Int> = []
-    for (name, trigger) in wanted.sorted(by: { $0.key < $1.key }) where present[name] != trigger.sql {
-      try database.execute(sql: trigger.sql)
-      if present[name] == nil { uncaptured.insert(trigger.stream) }
+    for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name] != made.sql {
+      try database.execute(sql: made.sql)
+      if present[name] == nil { uncaptured.insert(made.stream) }
     }
     // Without its triggers the table may have changed in any way: new here, or dropped and made again. Its rows are brought.
     for stream in uncaptured { try startBackfill(stream, database) }
@@ -190,9 +193,9 @@ extension EdgeDatabase {
 
   private func warnOfTablesWithoutKey(_ captured: [Int: CapturedTable]) {
     for (number, table) in captured
-    where tables[number] != table && table.schema.columns[0].name == StreamSchema.rowidColumn {
+    where tables[number] != table && table.isKnownByRowid {
       warn(
-        "capture \(table.name): it has no primary key, so its rows are known by their rowid, which VACUUM may change; give it one if you can"
+        "capture \(table.name): it has no primary key, so its rows are known by their rowid, which a dump that is read in again may change; give it one if you can"
       )
     }
   }
