@@ -94,7 +94,9 @@ struct WaitingSchemas {
     try database.execute(sql: "PRAGMA legacy_alter_table = ON")
     defer { try? database.execute(sql: "PRAGMA legacy_alter_table = OFF") }
     try database.execute(sql: "ALTER TABLE main.\(quoted(stream.text)) RENAME TO \(quoted(aside))")
-    for table in ["drover_sink", "drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone", "drover_check"] {
+    for table in [
+      "drover_sink", "drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone", "drover_check",
+    ] {
       try database.execute(sql: "DELETE FROM \(table) WHERE lower(stream) = lower(?)", arguments: [stream.text])
     }
     return (aside, known)
