@@ -66,6 +66,7 @@ import Testing
     let check = try await Road.drover("check", "--config", road.cloudFile)
     #expect(check.status == 0, "\(check.output)")
     #expect(try await Road.drover("schema", "list", "--config", road.cloudFile).output == "no schema waits\n")
+    #expect(try await road.inCloud("SELECT count(*) FROM drover_dead_letter") == "[[0]]")
     let again = try await Road.drover(
       "schema", "accept", "--config", road.cloudFile, "--machine", Road.machine, "--stream", "stock")
     #expect(again.status == 1 && again.errors.contains("none of stock of MAH001 waits"))

@@ -296,6 +296,11 @@ private struct Transaction: CloudTransaction {
     for (machine, schema) in [(machine, schema)] + known.filter({ $0.0 != machine }) {
       _ = try adopt(schema, machine: machine, stream: stream)
     }
+    // The description was set apart when it came, and has been taken now.
+    try database.execute(
+      sql: "DELETE FROM drover_dead_letter WHERE topic = ? AND reason = ?",
+      arguments: [Topic.schema(machine, stream).text, DeadLetterReason.schema.rawValue])
+    try DeadLetterCounter.replayed.add(database.changesCount, database)
     return aside
   }
 
