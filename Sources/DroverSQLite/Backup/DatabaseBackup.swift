@@ -124,16 +124,18 @@ package final class DatabaseBackup: Sendable {
     let source = try open(database)
     defer { try? source.close() }
     try source.inDatabase { source in
-      let target = try DatabaseQueue(path: unfinished, configuration: Configuration())
-      defer { try? target.close() }
-      try target.inDatabase { target in
-        // The file is nobody's until it is flushed and renamed, so no step need wait for the disk while it holds a lock.
-        try target.execute(sql: "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
-      }
       let isWAL = try String.fetchOne(source, sql: "PRAGMA journal_mode") == "wal"
       if isWAL { try source.execute(sql: "BEGIN; SELECT 1 FROM sqlite_master") }
       defer { if isWAL { try? source.execute(sql: "COMMIT") } }
       for pages in Self.pagesOfStep {
+        // What a copy that was given up has left behind is no database.
+        removeUnfinished(unfinished)
+        let target = try DatabaseQueue(path: unfinished, configuration: Configuration())
+        defer { try? target.close() }
+        try target.inDatabase { target in
+          // The file is nobody's until it is flushed and renamed, so no step need wait for the disk while it holds a lock.
+          try target.execute(sql: "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        }
         if try copy(source, to: target, pages) { break }
       }
     }
