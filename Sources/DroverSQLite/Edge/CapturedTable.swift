@@ -247,14 +247,26 @@ struct CapturedTable: Equatable {
     let slipsThrough = hasRowid && syncedColumn != nil
 
     if schema.kind == .payload {
-      let changed = [
-        entry(stream, "put", "NEW"), supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)",
-      ]
+      let changed =
+        [entry(stream, "put", "NEW")] + (uniques.isEmpty ? [] : keepNoLonger(stream))
+        + [supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
       return [
         make("insert", "AFTER INSERT", [entry(stream, "put", "NEW")]),
         make("update", update, changed),
-        make("keep", "BEFORE DELETE", keep(stream)),
+        make("keep", "BEFORE DELETE", keep(stream, filter: oldFilter) { "OLD.\($0)" }),
       ] + (slipsThrough ? [make("rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)", changed)] : [])
+        + uniques.enumerated().flatMap { index, parts in
+          // As below; a fact that is displaced before it was sent is kept. A REPLACE of the same key is a change of the fact.
+          zip(["insert", "update"], ["NEW", "OLD"]).map { event, own in
+            let notItself = keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }
+            let others =
+              "FROM \(table) AS displaced WHERE \(Self.sameParts(parts)) AND (\(notItself.joined(separator: " OR ")))"
+            return make(
+              "displace\(index + 1)_\(event)", "BEFORE \(event.uppercased())",
+              when: " WHEN EXISTS (SELECT 1 \(others))",
+              keepDisplaced(stream, others))
+          }
+        }
     }
     let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
     return [
@@ -325,13 +337,40 @@ struct CapturedTable: Equatable {
   }
 
   /// The unary plus takes the column's affinity away, so that the index on the untyped key columns can be used.
-  private func match(_ stream: Int, _ row: String) -> String {
+  private func match(_ stream: Int, _ row: (String) -> String) -> String {
     "stream = \(stream) AND body IS NULL AND "
-      + keyExpressions.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\(row).\($1)" }.joined(separator: " AND ")
+      + keyExpressions.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\(row($1))" }.joined(separator: " AND ")
   }
 
   private func supersede(_ stream: Int, _ row: String) -> String {
-    "DELETE FROM drover_outbox WHERE \(match(stream, row)) AND seq < (SELECT max(seq) FROM drover_outbox)"
+    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)"
+  }
+
+  /// Statements that keep the row that a REPLACE is about to displace.
+  private func keepDisplaced(_ stream: Int, _ others: String) -> [String] {
+    let identity = rowidName.map { [$0] } ?? keyExpressions
+    let isDisplaced = identity.map { "\(quoted(name)).\($0) IS (SELECT displaced.\($0) \(others))" }
+    let travels = filter.map {
+      "EXISTS (SELECT 1 FROM \(quoted(name)) WHERE \(isDisplaced.joined(separator: " AND ")) AND \($0))"
+    }
+    return keep(stream, filter: travels) { "(SELECT displaced.\($0) \(others))" }
+  }
+
+  /// What stood in the way and was kept may stay after all (an UPSERT, OR IGNORE). When it changes, its newest entry before this one, which
+  /// is the living row's own, speaks of the row again.
+  private func keepNoLonger(_ stream: Int) -> [String] {
+    let own = """
+      (SELECT max(seq) FROM drover_outbox WHERE \(match(stream) { "NEW.\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox))
+      """
+    return [
+      """
+      UPDATE drover_space
+           SET body_bytes = body_bytes - (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
+                                            FROM drover_kept WHERE seq = \(own))
+         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))
+      """,
+      "DELETE FROM drover_kept WHERE seq = \(own)",
+    ]
   }
 
   /// A fact that is deleted before it was sent is kept for its entry.
@@ -339,19 +378,22 @@ struct CapturedTable: Equatable {
   /// SQLite refuses to drop a column that a trigger names and does not find any more. So columns are named without their table, where a
   /// name that the row does not have is looked for around it, and found to be NULL. A VALUES clause, because a compound SELECT has at most
   /// 500 parts (https://www.sqlite.org/lang_select.html#the_values_clause). What a CASE gives has no affinity: '007' stays a text.
-  private func keep(_ stream: Int) -> [String] {
+  /// - Parameters:
+  ///   - filter: whether the row travels, as SQL.
+  ///   - old: SQL that reads one of the row's columns.
+  private func keep(_ stream: Int, filter: String?, _ old: (String) -> String) -> [String] {
     let names = schema.columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
     let cases = expressions.enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
     let nothing = schema.columns.filter { $0.name != StreamSchema.rowidColumn }
       .map { "NULL AS \(quoted($0.name))" }.joined(separator: ", ")
     // A key may be NULL in several rows.
     let identity = rowidName.map { [$0] } ?? keyExpressions
-    let isRow = identity.map { "drover_row.\($0) IS OLD.\($0)" }.joined(separator: " AND ")
+    let isRow = identity.map { "drover_row.\($0) IS \(old($0))" }.joined(separator: " AND ")
     let value =
       "(SELECT CASE drover_field.column1 \(cases) END FROM \(quoted(name)) AS drover_row WHERE \(isRow))"
     let fields = "(SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field"
     let waiting = """
-      SELECT seq FROM drover_outbox WHERE \(match(stream, "OLD"))
+      SELECT seq FROM drover_outbox WHERE \(match(stream, old))
                      AND seq NOT IN (SELECT seq FROM drover_kept)
       """
     return [
@@ -359,12 +401,12 @@ struct CapturedTable: Equatable {
       UPDATE drover_space
            SET body_bytes = body_bytes + (SELECT count(*) FROM (\(waiting)))
              * (SELECT sum(ifnull(length(CAST(\(value) AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)) FROM \(fields))
-         WHERE EXISTS (\(waiting))\(oldFilter.map { " AND (\($0))" } ?? "")
+         WHERE EXISTS (\(waiting))\(filter.map { " AND (\($0))" } ?? "")
       """,
       """
       INSERT INTO drover_kept (seq, field, value)
           SELECT waiting.seq, drover_field.column2, \(value)
-            FROM (\(waiting)) AS waiting, \(fields)\(oldFilter.map { " WHERE \($0)" } ?? "")
+            FROM (\(waiting)) AS waiting, \(fields)\(filter.map { " WHERE \($0)" } ?? "")
       """,
     ]
   }
