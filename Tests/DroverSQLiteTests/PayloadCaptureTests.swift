@@ -173,10 +173,11 @@ import Testing
   }
 
   // SQLite refused: the trigger that keeps deleted rows named the column.
-  @Test func `the app may drop, rename and add a column of a table of facts, and what is deleted meanwhile is kept`()
-    throws
-  {
-    let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, price REAL, note TEXT, n INT, last BLOB)")
+  @Test(arguments: ["TEXT", "TEXT UNIQUE"])
+  func `the app may drop, rename and add a column of a table of facts, and what is deleted meanwhile is kept`(
+    note: String
+  ) throws {
+    let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, price REAL, note \(note), n INT, last BLOB)")
     let edge = try app.attach(sale())
     try app.run("INSERT INTO sale VALUES (1, 2, '007', 7, x'00'), (2, 3, 'b', 8, x'01')")
     try app.run("ALTER TABLE sale DROP COLUMN n; DELETE FROM sale WHERE id = 1")
