@@ -93,7 +93,9 @@ let package = Package(
       path: "Tests/Simulate", swiftSettings: house),
     .testTarget(
       name: "SimulationTests",
-      dependencies: ["DroverSimulation", "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverTesting", logging],
+      dependencies: [
+        "DroverSimulation", "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverTesting", logging,
+      ],
       swiftSettings: house),
     .testTarget(
       name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting"], swiftSettings: house),
