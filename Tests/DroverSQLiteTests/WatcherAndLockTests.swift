@@ -74,8 +74,9 @@ import Testing
   // What could not be watched left its inotify instance open, of which a user has 128.
   @Test func `a folder that is not there gives no watcher, and nothing stays open`() throws {
     let before = try openDescriptors("anon_inode:inotify")
-    for _ in 0..<20 { #expect(DatabaseWatcher(path: "/nowhere/app.db") {} == nil) }
-    #expect(try openDescriptors("anon_inode:inotify") == before)
+    for _ in 0..<100 { #expect(DatabaseWatcher(path: "/nowhere/app.db") {} == nil) }
+    // Other tests of this process open and close a few at the same time.
+    #expect(try openDescriptors("anon_inode:inotify") < before + 50)
   }
 }
 

@@ -200,11 +200,13 @@ final class Road: Sendable {
     while ContinuousClock.now < deadline {
       if try await isSo() { return }
     }
+    let edge = try await Self.drover("status", "--config", edgeFile)
     let cloud = try await Self.drover("status", "--config", cloudFile, "--json")
     Issue.record(
       """
       never happened: \(what)
       edge: \(log(of: .edge).suffix(3000))
+      \(edge.output) \(edge.errors)
       cloud: \(log(of: .cloud).suffix(3000))
       \(cloud.output.suffix(2000)) \(cloud.errors)
       """,
