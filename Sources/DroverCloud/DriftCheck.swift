@@ -45,9 +45,7 @@ package struct DriftCheck {
   /// - Throws: `CheckFailure` when the machine does not answer, or an error of the replica's.
   package func run(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
     var finding = DriftFinding()
-    var rows = 0
-    try replica.survey(stream) { _, _ in rows += 1 }
-    let bits = Parts.bits(rows: rows)
+    let bits = Parts.bits(rows: try replica.count(stream))
     let differing = try await differingParts(stream, bits: bits, &finding)
     guard !differing.isEmpty else { return finding }
     var suspects = try await differingRows(stream, bits: bits, parts: differing)

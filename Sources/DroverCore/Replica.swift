@@ -57,6 +57,8 @@ package struct DriftFinding: Equatable, Sendable {
 package protocol Replica: AnyObject {
   /// Every stream that can be compared.
   func streams() throws -> [ReplicatedStream]
+  /// How many rows a machine's stream has.
+  func count(_ stream: ReplicatedStream) throws -> Int
   /// Shows every row of a machine's stream, as of one moment.
   /// - Parameter see: the key's values, and the digest of the row.
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws

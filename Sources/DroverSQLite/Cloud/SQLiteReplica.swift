@@ -44,6 +44,15 @@ package final class SQLiteReplica: Replica {
     }
   }
 
+  package func count(_ stream: ReplicatedStream) throws -> Int {
+    try queue.read { database in
+      try Int.fetchOne(
+        database,
+        sql: "SELECT count(*) FROM \(quoted(stream.stream.text)) WHERE \(stream.schema.machineColumn) = ?",
+        arguments: [stream.machine.text])!
+    }
+  }
+
   package func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {
     try queue.read { database in
       let schema = stream.schema
