@@ -56,6 +56,11 @@ let package = Package(
     .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
     .target(name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
 
+    // Programs on loopback, for the tests and the benchmark.
+    .target(name: "DroverProcesses", swiftSettings: house),
+    .target(
+      name: "DroverBench", dependencies: ["DroverCore", "DroverSQLite", "DroverProcesses"], swiftSettings: house),
+
     // What a person touches.
     .target(
       name: "DroverConfiguration",
@@ -65,21 +70,24 @@ let package = Package(
       name: "drover",
       dependencies: [
         "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
-        "CTimex", logging,
+        "DroverBench", "CTimex", logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: house),
 
-    // Real servers and processes for the tests; never shipped.
-    .target(name: "DroverTesting", dependencies: ["DroverCore"], path: "Tests/Support", swiftSettings: house),
+    // Conformance suites and helpers of the tests; never shipped.
+    .target(
+      name: "DroverTesting", dependencies: ["DroverCore", "DroverProcesses"], path: "Tests/Support",
+      swiftSettings: house),
     .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire"], swiftSettings: house),
-    .testTarget(name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting"], swiftSettings: house),
+    .testTarget(
+      name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting", "DroverProcesses"], swiftSettings: house),
     .testTarget(
       name: "DroverSQLiteTests",
-      dependencies: ["DroverSQLite", "DroverWire", "DroverCloud", "DroverTesting", logging] + grdb,
+      dependencies: ["DroverSQLite", "DroverWire", "DroverCloud", "DroverTesting", "DroverProcesses", logging] + grdb,
       swiftSettings: house),
 
     // Everything but the network under one seed: docs/simulation.md.
@@ -94,15 +102,17 @@ let package = Package(
     .testTarget(
       name: "SimulationTests",
       dependencies: [
-        "DroverSimulation", "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverTesting", logging,
+        "DroverSimulation", "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverTesting",
+        "DroverProcesses", logging,
       ],
       swiftSettings: house),
     .testTarget(
-      name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting"], swiftSettings: house),
+      name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting", "DroverProcesses"],
+      swiftSettings: house),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "DroverTesting", "drover",
+        "DroverTesting", "DroverProcesses", "drover",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

@@ -3,6 +3,7 @@
 
 import DroverCore
 import DroverMQTT
+import DroverProcesses
 import DroverTesting
 import Testing
 

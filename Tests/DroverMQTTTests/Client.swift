@@ -2,6 +2,7 @@
 
 import DroverCore
 import DroverMQTT
+import DroverProcesses
 import DroverTesting
 import Logging
 import Synchronization

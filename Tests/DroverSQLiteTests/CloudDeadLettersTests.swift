@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import DroverProcesses
 import DroverTesting
 import Testing
 

@@ -1,5 +1,6 @@
 // The road with little room: what happens to events, to the app and to the person who asks, when a limit is reached.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -1,5 +1,6 @@
 // What a person types, and what comes back.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -4,6 +4,7 @@
 // Seen with mosquitto 2.0.11: `max_packet_size` is told to a client of MQTT 5, which then sends nothing larger, and ends the connection of
 // one of MQTT 3.1.1; `message_size_limit` answers 0x95 to the first and success to the second.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

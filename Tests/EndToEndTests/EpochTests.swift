@@ -1,6 +1,7 @@
 // Databases that go back: wiped, restored from a backup, together with what remembers them or without. The numbers of the outbox then mean
 // other events, and nothing of the new ones may be taken for what was received before.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

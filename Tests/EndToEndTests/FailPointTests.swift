@@ -1,6 +1,7 @@
 // Fail points in short: some of the calls with which Drover's programs change the disk go wrong, each in a run of its own. `make failpoints`
 // takes them all, one after the other.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -1,6 +1,7 @@
 // The real input that has to pass through: a sensor's year, a shop's database under churn, and a day of garbage. Where the data sets are
 // not at hand (DROVER_DATA names their folder), data of the same shape is made.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -1,5 +1,6 @@
 // The cloud's store is damaged beyond use, and is filled again from the machines.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

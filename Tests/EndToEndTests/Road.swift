@@ -1,6 +1,7 @@
 // The whole road for one test: a real broker, the consumer and the agent as processes, their databases in a temporary folder. Everything
 // ends with the test, also when it fails.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Subprocess

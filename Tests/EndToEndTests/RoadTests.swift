@@ -1,5 +1,6 @@
 // From an app in Python to the cloud's tables, through real processes.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -5,6 +5,7 @@ import DroverCore
 import DroverEdge
 @testable import DroverSimulation
 import DroverSQLite
+import DroverProcesses
 import DroverTesting
 import DroverWire
 import Logging

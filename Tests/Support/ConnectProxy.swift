@@ -1,6 +1,7 @@
 // Stands between a client and a broker and behaves like one that knows no MQTT 5; everything else it passes on. Also a
 // way to cut a connection that both sides think well of.
 
+import DroverProcesses
 import Glibc
 import Synchronization
 

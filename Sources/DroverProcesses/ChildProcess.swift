@@ -1,4 +1,4 @@
-// A program that a test starts, kills without warning and waits for. posix_spawn, because a broker must be killable and
+// A program that a test or the benchmark starts, kills without warning and waits for. posix_spawn, because a broker must be killable and
 // reaped at a chosen moment, from a deinit too; Subprocess ties a child's life to a task's.
 
 import Glibc
@@ -90,8 +90,9 @@ package final class ChildProcess: Sendable {
     }
   }
 
-  /// The program in PATH, or where daemons live.
+  /// The program in PATH, or where daemons live; a path is one.
   private static func find(_ program: String) throws -> String {
+    guard !program.contains("/") else { return program }
     let path = getenv("PATH").map { String(cString: $0) } ?? ""
     let folders = path.split(separator: ":").map(String.init)
     for folder in folders + ["/usr/sbin", "/usr/local/sbin"] {

@@ -1,4 +1,4 @@
-// A real mosquitto for a test: on a free port of 127.0.0.1, in a folder of its own, killed and started again at will,
+// A real mosquitto for a test or the benchmark: on a free port of 127.0.0.1, in a folder of its own, killed and started again at will,
 // and gone when the last reference to it is.
 
 import Glibc
@@ -77,6 +77,9 @@ package final class MosquittoBroker: Sendable {
   /// SIGSTOP: the connections stand, and nobody answers; like a network cable that was pulled. `thaw` ends it.
   package func freeze() { process.withLock { $0?.send(SIGSTOP) } }
   package func thaw() { process.withLock { $0?.send(SIGCONT) } }
+
+  /// nil while it is stopped.
+  package var processID: Int32? { process.withLock { $0?.processID } }
 
   /// What mosquitto wrote into its log so far.
   package var log: String { folder.read("mosquitto.log") }

@@ -1,0 +1,138 @@
+// The benchmark: an edge database of N rows, then the real agent, a real mosquitto and the real consumer as processes, and in the same run a
+// bare loop of upserts of the same rows. docs/performance.md explains the figures.
+
+import DroverCore
+import DroverProcesses
+import DroverSQLite
+import Foundation
+
+package struct Bench {
+  package struct Options: Sendable {
+    package var events = 200_000
+    package var liveSeconds = 10
+    package var idleSeconds = 30
+    /// Rates of the live phase, in commits a second.
+    package var rates = [100, 1000]
+
+    package init() {}
+  }
+
+  private let options: Options
+  private let rig: BenchRig
+  private let progress: (String) -> Void
+
+  /// - Parameters:
+  ///   - drover: the path of the executable to measure.
+  ///   - progress: told what is done now.
+  package init(options: Options, drover: String, progress: @escaping (String) -> Void) throws {
+    self.options = options
+    self.progress = progress
+    rig = try BenchRig(drover: drover)
+  }
+
+  package func run() async throws -> BenchReport {
+    progress("measuring what capture costs a writer")
+    let (single, bulk) = try captureCosts()
+    progress("writing \(options.events) rows while the agent is away")
+    try rig.attach()
+    let rows = 1..<Int64(options.events + 1)
+    try rig.app.insert(rows, into: BenchRig.backlog, perTransaction: 1000)
+    progress("upserting them in a bare loop")
+    let yardstick = try rig.app.upsertAll(of: BenchRig.backlog, into: rig.folder.file("yardstick.db"))
+    progress("draining")
+    var report = try drain()
+    report.captureCost = single
+    report.bulkCaptureCost = bulk
+    report.yardstickPerSecond = Double(options.events) / (yardstick / .seconds(1))
+    var live = LivePhase(rig: rig)
+    for rate in options.rates {
+      progress("live, \(rate) events/s")
+      let sorted = try await live.run(rate: rate, seconds: options.liveSeconds)
+      report.latencies.append(.init(rate: rate, whileDraining: false, sorted: sorted))
+    }
+    progress("idle for \(options.idleSeconds) s")
+    try measureIdle(&report)
+    for (index, rate) in options.rates.enumerated() {
+      progress("live, \(rate) events/s, while \(options.events) drain")
+      rig.endAgent()
+      let first = Int64(options.events * (index + 1) + 1)
+      try rig.app.insert(first..<(first + Int64(options.events)), into: BenchRig.backlog, perTransaction: 1000)
+      try rig.startAgent()
+      let sorted = try await live.run(rate: rate, seconds: options.liveSeconds)
+      report.latencies.append(.init(rate: rate, whileDraining: true, sorted: sorted))
+      let watch = try BenchWatch(path: rig.appFile)
+      try rig.waitForConfirmed(options.events * (index + 2) + Int(live.nextID) - 1, watch)
+    }
+    return report
+  }
+
+  private func drain() throws -> BenchReport {
+    try rig.startConsumer()
+    // Its store is made before it connects; what it needs to connect is not part of the drain.
+    try rig.wait(for: "the consumer") { FileManager.default.fileExists(atPath: rig.cloudFile) }
+    usleep(500_000)
+    let (app, cloud) = (try BenchWatch(path: rig.appFile), try BenchWatch(path: rig.cloudFile))
+    let bytes = try rig.brokerBytes()
+    let before = try usages()
+    let start = ContinuousClock.now
+    try rig.startAgent()
+    try rig.wait(for: "the first event") { try cloud.hasRows(BenchRig.backlog) }
+    let first = start.duration(to: .now)
+    try rig.waitForConfirmed(options.events, app)
+    let all = start.duration(to: .now)
+    let after = try usages()
+    let used = zip(after, before).map { after, before in
+      BenchReport.Usage(cpu: (after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0), memory: after?.peakBytes ?? 0)
+    }
+    return BenchReport(
+      events: options.events, store: "sqlite", drainSeconds: all / .seconds(1), yardstickPerSecond: 0,
+      firstEventSeconds: first / .seconds(1),
+      brokerBytesPerEvent: Double(try rig.brokerBytes() - bytes) / Double(options.events),
+      agent: used[0], consumer: used[1], broker: used[2], captureCost: 0, bulkCaptureCost: 0)
+  }
+
+  /// Of agent, consumer and broker.
+  private func usages() throws -> [ProcessUsage?] {
+    [rig.agent?.processID, rig.consumer?.processID, rig.broker.processID].map { $0.flatMap(ProcessUsage.of) }
+  }
+
+  private func measureIdle(_ report: inout BenchReport) throws {
+    // What the live phase left to confirm and to forget is done first.
+    usleep(2_000_000)
+    let before = try usages()
+    usleep(UInt32(options.idleSeconds) * 1_000_000)
+    let shares = zip(try usages(), before).map { after, before in
+      ((after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0)) / Double(options.idleSeconds) * 100
+    }
+    (report.agent.idle, report.consumer.idle, report.broker.idle) = (shares[0], shares[1], shares[2])
+  }
+
+  /// How much longer a commit takes the app with triggers than without, of one row and for a row among a thousand.
+  private func captureCosts() throws -> (single: Double, bulk: Double) {
+    let (singles, rows) = (5000, 100_000)
+    let folder = try TemporaryFolder()
+    let plain = try BenchApp(path: folder.file("plain.db"))
+    let captured = try BenchApp(path: folder.file("captured.db"))
+    for app in [plain, captured] { try app.create(BenchRig.backlog) }
+    try EdgeDatabase.prepare(
+      path: folder.file("captured.db"),
+      declarations: [
+        StreamDeclaration(name: try! StreamName(BenchRig.backlog), kind: .snapshot, table: BenchRig.backlog)
+      ],
+      quota: OutboxQuota())
+    func ratio(_ ids: Range<Int64>, perTransaction: Int) throws -> Double {
+      let clock = ContinuousClock()
+      // In small pieces by turns, so that noise hits both alike.
+      var (without, with): (Duration, Duration) = (.zero, .zero)
+      let piece = Int64(ids.count / 10)
+      for first in stride(from: ids.lowerBound, to: ids.upperBound, by: Int(piece)) {
+        let part = first..<(first + piece)
+        without += try clock.measure { try plain.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
+        with += try clock.measure { try captured.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
+      }
+      return with / without
+    }
+    let single = try ratio(1..<Int64(singles + 1), perTransaction: 1)
+    return (single, try ratio(Int64(singles + 1)..<Int64(singles + rows + 1), perTransaction: 1000))
+  }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import DroverBench
+import Foundation
+
+struct BenchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measures this machine: how fast a backlog drains, how soon a commit is in the cloud, and what it costs.",
+    discussion: """
+      Example:
+        drover bench --events 1000000
+
+      Runs the agent, a mosquitto of its own and the consumer as processes in a temporary folder on loopback, beside a bare loop of
+      upserts of the same rows. Compare the figures of one run with each other; docs/performance.md explains them.
+      """)
+
+  @Option(help: "How many events wait when the agent starts.")
+  var events = 200_000
+
+  @Option(help: ArgumentHelp("Seconds of each live phase.", valueName: "seconds"))
+  var live = 10
+
+  @Option(help: ArgumentHelp("Seconds of the idle phase.", valueName: "seconds"))
+  var idle = 30
+
+  @Option(help: "The cloud's store: sqlite.")
+  var store = "sqlite"
+
+  @Flag(help: "Print the figures as JSON.")
+  var json = false
+
+  func validate() throws {
+    guard events >= 1000, live > 0, idle > 0 else {
+      throw ValidationError("--events takes at least 1000, --live and --idle at least 1 second")
+    }
+    guard store == "sqlite" else { throw ValidationError("--store takes sqlite") }
+  }
+
+  func run() async throws {
+    var options = Bench.Options()
+    options.events = events
+    options.liveSeconds = live
+    options.idleSeconds = idle
+    do {
+      let drover = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      let report = try await Bench(options: options, drover: drover) { line in
+        FileHandle.standardError.write(Data("\(line) …\n".utf8))
+      }.run()
+      print(json ? try report.json : report.text)
+    } catch {
+      throw fail("bench: \(error)")
+    }
+  }
+}
