@@ -18,20 +18,24 @@ final class BenchRig {
   private(set) var agent: ChildProcess?
   private(set) var consumer: ChildProcess?
 
-  var appFile: String { folder.file("app.db") }
-  var cloudFile: String { folder.file("cloud.db") }
+  /// In folders of their own, as on two hosts: the agent watches its database's.
+  var appFile: String { folder.file("machine/app.db") }
+  var cloudFile: String { folder.file("cloud/cloud.db") }
 
   /// - Parameter drover: the path of the executable.
   init(drover: String) throws {
     self.drover = drover
     folder = try TemporaryFolder()
     broker = try MosquittoBroker { _ in ["allow_anonymous true", "sys_interval 1"] }
-    app = try BenchApp(path: folder.file("app.db"))
+    for side in ["machine", "cloud"] {
+      try FileManager.default.createDirectory(atPath: folder.file(side), withIntermediateDirectories: false)
+    }
+    app = try BenchApp(path: folder.file("machine/app.db"))
     for table in [Self.backlog, Self.live] { try app.create(table) }
     try folder.write(
       """
       machine: \(Self.machine)
-      database: ./app.db
+      database: ./machine/app.db
       broker: mqtt://127.0.0.1:\(broker.port)
       log_level: warning
       streams:
@@ -41,19 +45,22 @@ final class BenchRig {
     try folder.write(
       """
       broker: mqtt://127.0.0.1:\(broker.port)
-      store: sqlite:./cloud.db
+      store: sqlite:./cloud/cloud.db
       log_level: warning
       """, to: "cloud.yaml")
   }
 
-  /// Makes Drover's tables and triggers, so that what the app writes from now on waits in the outbox.
+  /// Lets agent and consumer meet and agree on empty tables, as on a machine that has been in service for a while; then the agent goes away,
+  /// and what the app writes waits in the outbox.
   func attach() throws {
-    try EdgeDatabase.prepare(
-      path: appFile,
-      declarations: [Self.backlog, Self.live].map {
-        StreamDeclaration(name: try! StreamName($0), kind: .snapshot, table: $0)
-      },
-      quota: OutboxQuota())
+    try startConsumer()
+    try startAgent()
+    try app.insert(1..<2, into: Self.live, perTransaction: 1)
+    try wait(for: "the agent") {
+      guard let watch = try? BenchWatch(path: appFile) else { return false }
+      return try watch.isAttached() && watch.confirmed() == 1
+    }
+    endAgent()
   }
 
   func startAgent() throws { agent = try start("edge") }

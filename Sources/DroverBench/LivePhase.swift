@@ -7,8 +7,8 @@ import Foundation
 
 struct LivePhase {
   let rig: BenchRig
-  /// The first ID that is not used yet.
-  var nextID: Int64 = 1
+  /// The first ID that is not used yet; the rig has used one to attach.
+  var nextID: Int64 = 2
 
   /// - Parameters:
   ///   - rate: commits a second.

@@ -332,7 +332,8 @@ package final class Consumer: SessionHandler {
       } catch {
         progress.refused += 1
         let isKept = try buryEvent(
-          event.raw, message, sink.machine, sink.stream, epoch, .event, error.description, transaction, &group)
+          FrameEncoder.text(of: event, schema: sink.schema), message, sink.machine, sink.stream, epoch, .event,
+          error.description, transaction, &group)
         isWhole = isWhole && isKept
       }
     }
@@ -345,8 +346,10 @@ package final class Consumer: SessionHandler {
         case .superseded: progress.superseded += 1
         case .refused(let reason, let detail):
           progress.refused += 1
+          let sent = events.first { $0.seq == event.seq && $0.localID == event.localID }!
           let isKept = try buryEvent(
-            event.raw, message, sink.machine, sink.stream, epoch, reason, detail, transaction, &group)
+            FrameEncoder.text(of: sent, schema: sink.schema), message, sink.machine, sink.stream, epoch, reason, detail,
+            transaction, &group)
           isWhole = isWhole && isKept
         }
       }
@@ -360,9 +363,14 @@ package final class Consumer: SessionHandler {
     var key: [Value] = []
     if let schema = sink.schema {
       if case .json(let body) = content { content = .row(try FrameDecoder.row(body, schema: schema)) }
-      key = try LocalIDCodec.key(event.localID, schema: schema)
-      if case .row(let values) = content, schema.keyValues(of: values) != key {
-        throw WireError("the id is not the key that the body holds")
+      if event.isList, case .row(let values) = content {
+        // Its id is made of the row.
+        key = schema.keyValues(of: values)
+      } else {
+        key = try LocalIDCodec.key(event.localID, schema: schema)
+        if case .row(let values) = content, schema.keyValues(of: values) != key {
+          throw WireError("the id is not the key that the body holds")
+        }
       }
     }
     let lines = try lines(of: event, content, key: key, sink.schema)

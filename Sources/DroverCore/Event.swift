@@ -34,11 +34,14 @@ package struct Event: Equatable, Sendable {
   package var lines: Lines
   /// The event's own text.
   package var raw: ArraySlice<UInt8>
+  /// The text holds the row as a list of values, which says nothing without the frame's schema.
+  package var isList: Bool
 
   package init(
     seq: Int64?, localID: String, operation: Operation, version: Int64?, at: String? = nil, content: Content,
-    lines: Lines = .none, raw: ArraySlice<UInt8> = []
+    lines: Lines = .none, raw: ArraySlice<UInt8> = [], isList: Bool = false
   ) {
+    self.isList = isList
     self.lines = lines
     self.raw = raw
     self.seq = seq

@@ -5,14 +5,16 @@ package struct Column: Hashable, Sendable {
   package let name: String
   /// The declared type as it stands in the source's CREATE TABLE, e.g. `NVARCHAR(160)`; may be empty.
   package let declaredType: String
+  /// SQLite's column affinity. Source: https://www.sqlite.org/datatype3.html, section 3.1.
+  package let affinity: Affinity
 
   package init(name: String, declaredType: String) {
     self.name = name
     self.declaredType = declaredType
+    affinity = Self.affinity(of: declaredType)
   }
 
-  /// SQLite's column affinity. Source: https://www.sqlite.org/datatype3.html, section 3.1.
-  package var affinity: Affinity {
+  private static func affinity(of declaredType: String) -> Affinity {
     // By bytes, and in upper case by ASCII alone, as SQLite compares.
     let type = declaredType.utf8.map { (0x61...0x7a).contains($0) ? $0 - 0x20 : $0 }
     func has(_ word: String) -> Bool {

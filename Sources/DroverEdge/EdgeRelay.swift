@@ -559,34 +559,28 @@ package final class EdgeRelay: SessionHandler {
   /// Sorts what was read by stream and sends it as frames that fill up.
   private func publish(_ read: OutboxRead, _ request: ReadRequest, _ publisher: any Publisher) {
     var blocked: Set<Int> = []
-    for entry in read.entries {
-      guard let stream = store.streams.first(where: { $0.number == entry.stream }),
-        !relay.isConfirmed(stream: entry.stream, seq: entry.seq)
-      else { continue }
-      var encoder = encoders[entry.stream]!
-      encoders[entry.stream] = nil  // so that its buffers are changed in place
-      let isFull =
-        encoder.count >= sizes[entry.stream]?.events ?? limits.frameEvents
-        || encoder.byteCount >= sizes[entry.stream]?.bytes ?? mostFrameBytes
-      if encoder.isStarted,
-        isFull || !relay.canJoin(stream: stream.number, previous: encoder.last, next: entry.seq, request: request)
-      {
-        send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
-      }
-      if stream.kind == .payload, entry.content == .none {
-        // Of a filtered stream it may be a row that does not travel.
-        if !stream.isFiltered {
-          said.rarely("vanished \(stream.name)") {
-            logger.warning(
-              "send \(stream.name): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send\($0)"
-            )
-          }
+    var rest = read.entries[...]
+    while let number = rest.first?.stream {
+      let run = rest.prefix { $0.stream == number }
+      rest = rest.dropFirst(run.count)
+      guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
+      var encoder = encoders[number]!
+      encoders[number] = nil  // so that its buffers are changed in place
+      let most = (events: sizes[number]?.events ?? limits.frameEvents, bytes: sizes[number]?.bytes ?? mostFrameBytes)
+      for entry in run where !relay.isConfirmed(stream: number, seq: entry.seq) {
+        if encoder.isStarted,
+          encoder.count >= most.events || encoder.byteCount >= most.bytes
+            || !relay.canJoin(stream: number, previous: encoder.last, next: entry.seq, request: request)
+        {
+          send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
         }
-        encoder.cover(entry.seq)
-      } else {
-        encoder.append(entry)
+        if stream.kind == .payload, entry.content == .none {
+          coverVanished(entry, stream, &encoder)
+        } else {
+          encoder.append(entry)
+        }
       }
-      encoders[entry.stream] = encoder
+      encoders[number] = encoder
     }
     for number in encoders.keys.sorted() where encoders[number]!.isStarted {
       guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
@@ -602,6 +596,17 @@ package final class EdgeRelay: SessionHandler {
       encoder.cover(interval.after + 1)
       send(&encoder, stream, request, through: interval.through, &blocked, publisher)
       encoders[number] = encoder
+    }
+  }
+
+  /// A fact of which nothing is left to send. Of a filtered stream it may be a row that does not travel.
+  private func coverVanished(_ entry: OutboxEntry, _ stream: EdgeStream, _ encoder: inout FrameEncoder) {
+    encoder.cover(entry.seq)
+    guard !stream.isFiltered else { return }
+    said.rarely("vanished \(stream.name)") {
+      logger.warning(
+        "send \(stream.name): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send\($0)"
+      )
     }
   }
 

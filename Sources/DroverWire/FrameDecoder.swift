@@ -117,6 +117,10 @@ package enum FrameDecoder {
       try scanner.readObject { (name, scanner) throws(WireError) in
         try fields.read(String(decoding: name, as: UTF8.self), &scanner, row: row)
       }
+      if fields.isList, case .row(let values) = fields.content, let row {
+        guard fields.id == nil else { throw scanner.fault("an \"id\" beside a \"row\", which holds the key") }
+        fields.id = row.localID(of: values)
+      }
       let event = try fields.event(raw: scanner.slice(from: start))
       guard event.seq != nil, event.version != nil else { throw WireError("the event has no \"seq\" and \"version\"") }
       try row?.checkLines(of: event)
@@ -162,6 +166,8 @@ private struct EventFields {
   var at: String?
   var content: Content = .none
   var lines: Lines = .none
+  /// The row came as a list of its values.
+  var isList = false
 
   /// Longest local ID, in bytes.
   static let maximumIDBytes = 1 << 16
@@ -184,7 +190,15 @@ private struct EventFields {
       guard (0..<HybridClock.limit).contains(number) else { throw scanner.fault("\"version\" is not below 2^53") }
       version = number
     case "at": at = String(decoding: try scanner.readString(), as: UTF8.self)
+    case "row":
+      guard let row, content == .none else {
+        throw scanner.fault("a \"row\" stands where the frame names a schema, and instead of a \"body\"")
+      }
+      let values = try row.readList(&scanner)
+      content = .row(values)
+      isList = true
     case "body":
+      guard content == .none else { throw scanner.fault("a second \"body\"") }
       if let row { content = .row(try row.read(&scanner)) } else { content = .json(try scanner.readRaw()) }
     case "with":
       if let row { lines = .rows(try row.readLines(&scanner)) } else { lines = .json(try scanner.readRaw()) }
@@ -204,7 +218,8 @@ private struct EventFields {
     }
     guard operation == .put || lines == .none else { throw WireError("the event deletes, and has lines") }
     return Event(
-      seq: seq, localID: id, operation: operation, version: version, at: at, content: content, lines: lines, raw: raw)
+      seq: seq, localID: id, operation: operation, version: version, at: at, content: content, lines: lines, raw: raw,
+      isList: isList)
   }
 }
 
@@ -239,6 +254,19 @@ private struct RowDecoder {
     }
     guard let missing = tables.firstIndex(of: nil) else { return tables.map { $0! } }
     throw scanner.fault("\"with\" lacks the lines of \(schema.lines[missing].table)")
+  }
+
+  func localID(of values: [Value]) -> String { LocalIDCodec.text(key: schema.keyValues(of: values), schema: schema) }
+
+  /// Reads a list of values, one for each column.
+  func readList(_ scanner: inout JSONScanner) throws(WireError) -> [Value] {
+    var values: [Value] = []
+    values.reserveCapacity(names.count)
+    try scanner.readArray { (scanner) throws(WireError) in values.append(try scanner.readValue()) }
+    guard values.count == names.count else {
+      throw scanner.fault("the row has \(values.count) values, and schema \(schema.id) \(names.count) columns")
+    }
+    return values
   }
 
   func read(_ scanner: inout JSONScanner) throws(WireError) -> [Value] {

@@ -1,4 +1,7 @@
 // Builds frames: the edge's events of one stream as one MQTT message that a person can read in `mosquitto_sub`.
+//
+// A few events name everything. Where there are more, a backlog drains, and rows are written as lists of their values in the order of the
+// schema's columns: less than half the bytes (docs/decisions/0017-rows-of-a-backlog-are-lists.md).
 
 package import DroverCore
 
@@ -17,7 +20,9 @@ package struct FrameEncoder {
   package private(set) var first: Int64 = 0
   package private(set) var last: Int64 = 0
   package private(set) var isStarted = false
-  private var appended: Int64 = 0
+  /// The events while they are few, of which each names its columns.
+  private var few: [OutboxEntry] = []
+  private static let mostNamed = 3
 
   /// How every frame begins, up to its epoch.
   static let head = "{\"v\":1,\"epoch\":\""
@@ -41,7 +46,7 @@ package struct FrameEncoder {
   }
 
   /// The event, where there is one alone.
-  package var onlySeq: Int64? { count == 1 ? appended : nil }
+  package var onlySeq: Int64? { count == 1 ? few[0].seq : nil }
 
   /// Bytes of the events so far; the frame is about a hundred more.
   package var byteCount: Int { events.count }
@@ -55,10 +60,38 @@ package struct FrameEncoder {
 
   package mutating func append(_ entry: OutboxEntry) {
     cover(entry.seq)
-    appended = entry.seq
-    if count > 0 { events.append(UInt8(ascii: ",")) }
     count += 1
+    if count <= Self.mostNamed {
+      few.append(entry)
+    } else if count == Self.mostNamed + 1, isTabular {
+      events.removeAll(keepingCapacity: true)
+      for (index, entry) in few.enumerated() {
+        if index > 0 { events.append(UInt8(ascii: ",")) }
+        writeAsList(entry)
+      }
+    }
+    if count > 1 { events.append(UInt8(ascii: ",")) }
+    if isTabular, count > Self.mostNamed { writeAsList(entry) } else { write(entry) }
+  }
 
+  /// Rows that come alone, without lines.
+  private var isTabular: Bool { stream.schema?.lines.isEmpty ?? false }
+
+  private mutating func writeAsList(_ entry: OutboxEntry) {
+    guard case .row(let values) = entry.content else { return write(entry) }
+    events += "\n{\"seq\":".utf8
+    JSONWriter.write(entry.seq, into: &events)
+    events += ",\"version\":".utf8
+    JSONWriter.write(entry.version, into: &events)
+    events += ",\"row\":[".utf8
+    for index in values.indices {
+      if index > 0 { events.append(UInt8(ascii: ",")) }
+      JSONWriter.write(values[index], into: &events)
+    }
+    events += "]}".utf8
+  }
+
+  private mutating func write(_ entry: OutboxEntry) {
     events += "\n{\"seq\":".utf8
     JSONWriter.write(entry.seq, into: &events)
     events += ",\"id\":".utf8
@@ -128,7 +161,36 @@ package struct FrameEncoder {
   package mutating func discard() {
     events.removeAll(keepingCapacity: true)
     count = 0
+    few.removeAll(keepingCapacity: true)
     isStarted = false
+  }
+
+  /// An event of a frame as a text that says all by itself, as a bare event does: for dead letters.
+  package static func text(of event: Event, schema: StreamSchema?) -> ArraySlice<UInt8> {
+    guard event.isList, let schema, case .row(let values) = event.content else { return event.raw }
+    var text = Array("{".utf8)
+    if let seq = event.seq {
+      text += "\"seq\":".utf8
+      JSONWriter.write(seq, into: &text)
+      text.append(UInt8(ascii: ","))
+    }
+    text += "\"id\":".utf8
+    JSONWriter.write(event.localID, into: &text)
+    if let version = event.version {
+      text += ",\"op\":\"put\",\"version\":".utf8
+      JSONWriter.write(version, into: &text)
+      text += ",\"at\":\"".utf8
+      Timestamp.write(microseconds: version, into: &text)
+      text.append(UInt8(ascii: "\""))
+    }
+    text += ",\"body\":{".utf8
+    for (index, name) in names(schema.columns.map(\.name)).enumerated() {
+      if index > 0 { text.append(UInt8(ascii: ",")) }
+      text += name
+      JSONWriter.write(values[index], into: &text)
+    }
+    text += "}}".utf8
+    return text[...]
   }
 
   private func localID(of entry: OutboxEntry) -> String {

@@ -36,7 +36,7 @@ import Testing
       var entries: [OutboxEntry] = []
       var seq = Int64.random(in: 0...(1 << 60), using: &random)
       let after = seq
-      for _ in 0..<Int.random(in: 0...6, using: &random) {
+      for _ in 0..<Int.random(in: 0...8, using: &random) {
         seq += .random(in: 1...5, using: &random)
         let row = schema.columns.map { _ in random.value() }
         entries.append(
@@ -70,11 +70,67 @@ import Testing
         #expect(event.content == entry.content, "seed \(seed)")
         #expect(event.lines == (entry.lines.isEmpty ? .none : .rows(entry.lines)), "seed \(seed)")
         #expect(event.operation == (entry.content == .none ? .delete : .put))
-        #expect(event.at == Timestamp.text(microseconds: entry.version))
+        #expect(event.at == (event.isList ? nil : Timestamp.text(microseconds: entry.version)))
+        #expect(event.isList == (entries.count > 3 && schema.lines.isEmpty && entry.content != .none))
         #expect(try LocalIDCodec.key(event.localID, schema: schema) == entry.key, "seed \(seed)")
         #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(event.raw)) }
+        try expectAlone(event, entry, schema)
       }
     }
+  }
+
+  /// The text that a dead letter keeps of an event says the same without its frame.
+  private func expectAlone(_ event: Event, _ entry: OutboxEntry, _ schema: StreamSchema) throws {
+    let text = FrameEncoder.text(of: event, schema: schema)
+    guard case .bare(let bare) = try FrameDecoder.decode(Array(text), known: { _ in nil }) else {
+      Issue.record("\(String(decoding: text, as: UTF8.self)) is no bare event")
+      return
+    }
+    #expect(bare.version == entry.version && bare.at == Timestamp.text(microseconds: entry.version))
+    #expect(try LocalIDCodec.key(bare.localID, schema: schema) == entry.key)
+    guard case .json(let body) = bare.content else {
+      #expect(bare.content == entry.content)
+      return
+    }
+    #expect(try .row(FrameDecoder.row(body, schema: schema)) == entry.content)
+  }
+
+  @Test func `rows of a frame with many events are lists of values in the order of the columns`() throws {
+    let schema = Samples.schema([("id", "INTEGER"), ("note", "TEXT"), ("level", "REAL")])
+    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    for seq in Int64(1)...3 {
+      encoder.append(entry(seq, key: [.integer(seq)], .row([.integer(seq), .null, .real(2.5)])))
+    }
+    encoder.append(entry(4, key: [.integer(2)], .none, version: 1_795_170_600_124_000))
+    #expect(encoder.onlySeq == nil)
+    let frame = encoder.finish(covering: Interval(after: 0, through: 4))
+    #expect(
+      String(decoding: frame, as: UTF8.self) == """
+        {"v":1,"epoch":"3f9c2a","after":0,"through":4,"schema":"\(schema.id)","events":[
+        {"seq":1,"version":1795170600123001,"row":[1,null,2.5]},
+        {"seq":2,"version":1795170600123002,"row":[2,null,2.5]},
+        {"seq":3,"version":1795170600123003,"row":[3,null,2.5]},
+        {"seq":4,"id":"2","op":"delete","version":1795170600124000,"at":"2026-11-20T10:30:00.124Z"}]}
+        """)
+  }
+
+  @Test(arguments: [
+    #"{"seq":1,"version":5,"row":[1]}"#, #"{"seq":1,"version":5,"row":[1,2,3]}"#,
+    #"{"seq":1,"version":5,"row":{"id":1}}"#,
+    #"{"seq":1,"version":5,"id":"1","row":[1,"a"]}"#, #"{"seq":1,"version":5,"row":[1,"a"],"body":{"id":1}}"#,
+    #"{"seq":1,"version":5,"op":"delete","row":[1,"a"]}"#,
+  ])
+  func `a list of values that does not fit ends only its event`(text: String) throws {
+    let schema = Samples.schema([("id", "INTEGER"), ("note", "TEXT")])
+    let frame = """
+      {"v":1,"epoch":"3f9c2a","after":0,"through":2,"schema":"\(schema.id)","events":[\(text),{"seq":2,"version":6,"row":[2,"b"]}]}
+      """
+    let decoded = try #require(try FrameDecoder.decode(Array(frame.utf8)) { _ in schema }.frame)
+    #expect(decoded.broken.count == 1 && decoded.good.map(\.localID) == ["2"])
+  }
+
+  @Test func `a list of values says nothing where no schema is named`() throws {
+    #expect(throws: WireError.self) { try FrameDecoder.decode(Array(#"{"id":"1","row":[1]}"#.utf8)) { _ in nil } }
   }
 
   @Test func `an empty frame closes a hole`() throws {

@@ -1,5 +1,6 @@
 // Backups of both sides while everything runs, and what is restored from them.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -1,5 +1,6 @@
 // Comparing the cloud with a machine, with real processes on both sides.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

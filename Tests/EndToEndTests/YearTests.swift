@@ -1,6 +1,7 @@
 // A year of a shop's in one test: its database changes month by month, so do its tables, and everything that is between it and the cloud fails
 // or is put back at some time. In the end both sides hold the same.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -126,6 +126,17 @@ package final class BenchWatch {
     queue = try DatabaseQueue(path: path, configuration: configuration)
   }
 
+  /// Whether an agent has attached, and has brought what was there before it.
+  package func isAttached() throws -> Bool {
+    try queue.inDatabase { database in
+      guard
+        try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'drover_stream')")!
+      else { return false }
+      return try Bool.fetchOne(
+        database, sql: "SELECT count(*) > 0 AND sum(backfill = 'running') = 0 FROM drover_stream") ?? false
+    }
+  }
+
   /// How many events the cloud has confirmed to this edge database.
   package func confirmed() throws -> Int {
     try queue.inDatabase {

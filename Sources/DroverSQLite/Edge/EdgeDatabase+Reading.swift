@@ -55,16 +55,22 @@ extension EdgeDatabase {
     result.entries.reserveCapacity(min(limit, 1024))
     var rows = 0
     var bytes = 0
+    // Entries of one stream mostly stand together, so what belongs to it is looked up where it changes.
+    var source: (number: Int, isKnown: Bool, hasTable: Bool, table: CapturedTable?)?
     while try entries.step() {
       let seq = entries.integer(0)
       let number = Int(entries.integer(1))
+      if source?.number != number {
+        let stream = streams.first { $0.number == number }
+        source = (number, stream != nil, stream?.table != nil, tables[number])
+      }
       // A stream that the configuration no longer names stays in the outbox, untouched.
-      if let stream = streams.first(where: { $0.number == number }) {
+      if source!.isKnown {
         var entry = OutboxEntry(seq: seq, stream: number, version: entries.integer(2), key: [], content: .none)
-        if stream.table == nil {
+        if !source!.hasTable {
           entry.key = [entries.value(4)]
           if case .text(let body) = entries.value(3) { entry.content = .json(body) }
-        } else if let table = tables[number] {
+        } else if let table = source!.table {
           entry.key = table.schema.key.indices.map { entries.value(Int32(4 + $0)) }
           entry.content = try row(of: entry, table, database)
           if !table.lines.isEmpty, entry.content != .none {
@@ -103,17 +109,24 @@ extension EdgeDatabase {
   /// The row as it stands in the app's table, or was kept from it; nil where it is gone or does not travel.
   func storedRow(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> [Value]? {
     if table.schema.kind == .payload, let kept = try keptRow(seq: entry.seq, table, database) { return kept }
-    let select = try prepared(table.selectRow, database)
+    let select = try rowStatement(entry.stream, table, database)
     defer { select.reset() }
     for (index, value) in entry.key.enumerated() { select.bind(value, at: Int32(index + 1)) }
     while try select.step() {
       let values = table.schema.columns.indices.map { select.value(Int32($0)) }
       // A collation may find a row of another key; that one has an entry of its own.
-      guard table.schema.keyValues(of: values) == entry.key else { continue }
+      guard zip(table.schema.key, entry.key).allSatisfy({ values[$0] == $1 }) else { continue }
       guard table.filter == nil || select.integer(Int32(values.count)) != 0 else { return nil }
       return values
     }
     return nil
+  }
+
+  private func rowStatement(_ stream: Int, _ table: CapturedTable, _ database: Database) throws -> Statement {
+    if let statement = rowStatements[stream] { return statement }
+    let statement = try Statement(database, table.selectRow)
+    rowStatements[stream] = statement
+    return statement
   }
 
   /// The lines of the header with this key, value for value: one that names it in another case or type is none of its lines in the
