@@ -48,7 +48,7 @@ package struct Relay: Sendable {
     fileprivate var acknowledgedAt: Instant?
   }
 
-  private struct Stream {
+  fileprivate struct Stream {
     var confirmed = IntervalSet()
     var outstanding = IntervalSet()
     var again = IntervalSet()
@@ -155,12 +155,30 @@ package struct Relay: Sendable {
     hasNews = scannedThrough < lastSeq && liveAfter == scannedThrough
   }
 
-  /// Whether an event may stand behind another in one frame: nobody else answers for a number between them.
-  package func canJoin(stream: Int, previous: Int64, next: Int64, request: ReadRequest) -> Bool {
-    switch request {
-    // All of the interval is this read's own.
-    case .again: true
-    case .fresh: (streams[stream]?.taken(below: next) ?? 0) <= previous
+  /// What of a stream was confirmed or is in somebody's hands, as it is now.
+  package func claims(stream: Int) -> Claims { Claims(streams[stream] ?? Stream()) }
+
+  /// Asked for each event that is read, so it is a value of its own.
+  package struct Claims {
+    private let confirmed: IntervalSet
+    private let others: [IntervalSet]
+
+    fileprivate init(_ stream: Relay.Stream) {
+      confirmed = stream.confirmed
+      others = [stream.outstanding, stream.again].filter { !$0.isEmpty }
+    }
+
+    /// Whether the cloud has an event already, though the store could not forget it yet.
+    package func isConfirmed(_ seq: Int64) -> Bool { confirmed.contains(seq) }
+
+    /// Whether an event may stand behind another in one frame: nobody else answers for a number between them.
+    package func canJoin(previous: Int64, next: Int64, request: ReadRequest) -> Bool {
+      switch request {
+      // All of the interval is this read's own.
+      case .again: true
+      case .fresh:
+        confirmed.lastMember(below: next) <= previous && others.allSatisfy { $0.lastMember(below: next) <= previous }
+      }
     }
   }
 
@@ -180,9 +198,6 @@ package struct Relay: Sendable {
     guard let againAt = streams[stream]?.againAt else { return false }
     return againAt > now
   }
-
-  /// Whether the cloud has an event already, though the store could not forget it yet.
-  package func isConfirmed(stream: Int, seq: Int64) -> Bool { streams[stream]?.confirmed.contains(seq) ?? false }
 
   /// A frame was handed to the connection.
   /// - Parameter onlySeq: the event, where the frame has one alone.

@@ -567,10 +567,11 @@ package final class EdgeRelay: SessionHandler {
       var encoder = encoders[number]!
       encoders[number] = nil  // so that its buffers are changed in place
       let most = (events: sizes[number]?.events ?? limits.frameEvents, bytes: sizes[number]?.bytes ?? mostFrameBytes)
-      for entry in run where !relay.isConfirmed(stream: number, seq: entry.seq) {
+      let claims = relay.claims(stream: number)
+      for entry in run where !claims.isConfirmed(entry.seq) {
         if encoder.isStarted,
           encoder.count >= most.events || encoder.byteCount >= most.bytes
-            || !relay.canJoin(stream: number, previous: encoder.last, next: entry.seq, request: request)
+            || !claims.canJoin(previous: encoder.last, next: entry.seq, request: request)
         {
           send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
         }

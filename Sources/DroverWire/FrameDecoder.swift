@@ -30,7 +30,7 @@ package enum FrameDecoder {
   package static func decode(
     _ payload: [UInt8], known: (SchemaID) throws -> StreamSchema?
   ) throws -> DecodedMessage {
-    guard String(validating: payload, as: UTF8.self) != nil else { throw WireError("the message is not UTF-8") }
+    guard (try? UTF8Span(validating: payload.span)) != nil else { throw WireError("the message is not UTF-8") }
     var scanner = JSONScanner(payload[...])
     var fields = Fields()
     var bare = EventFields()
@@ -224,7 +224,7 @@ private struct EventFields {
 }
 
 /// Reads a body's members into the order of the schema's columns.
-private struct RowDecoder {
+private final class RowDecoder {
   private let schema: StreamSchema
   private let names: [[UInt8]]
   private let lines: [(table: [UInt8], row: RowDecoder)]

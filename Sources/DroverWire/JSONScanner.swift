@@ -261,7 +261,13 @@ package struct JSONScanner {
     if index < source.endIndex, source[index] == UInt8(ascii: ".") {
       isReal = true
       index += 1
+      let fraction = index
       try readDigits()
+      if digits + index - fraction <= Self.exactDigits,
+        index == source.endIndex || source[index] | 0x20 != UInt8(ascii: "e")
+      {
+        return .real(decimal(magnitude, fraction: source[fraction..<index], isNegative))
+      }
     }
     if index < source.endIndex, source[index] | 0x20 == UInt8(ascii: "e") {
       isReal = true
@@ -276,6 +282,19 @@ package struct JSONScanner {
       if !isNegative, magnitude <= UInt64(Int64.max) { return .integer(Int64(magnitude)) }
     }
     return .real(Double(String(decoding: source[start..<index], as: UTF8.self))!)
+  }
+
+  /// So many digits are an integer that a double holds as it is, and the power of ten by which it is divided is exact too: then the
+  /// quotient is the nearest double (Clinger, "How to Read Floating Point Numbers Accurately", 1990).
+  private static let exactDigits = 15
+  private static let powersOfTen: [Double] = (0...exactDigits).map { power in
+    (0..<power).reduce(1.0) { product, _ in product * 10 }
+  }
+
+  private func decimal(_ whole: UInt64, fraction: ArraySlice<UInt8>, _ isNegative: Bool) -> Double {
+    let digits = fraction.reduce(whole) { $0 * 10 + UInt64($1 - 0x30) }
+    let magnitude = Double(digits) / Self.powersOfTen[fraction.count]
+    return isNegative ? -magnitude : magnitude
   }
 
   private mutating func readDigits() throws(WireError) {

@@ -352,11 +352,11 @@ struct RelaySimulation {
     var blocked: Set<Int> = []
     var drafts: [Int: Draft] = [:]
     for entry in read.entries {
-      guard !relay.isConfirmed(stream: entry.stream, seq: entry.seq) else { continue }
+      guard !relay.claims(stream: entry.stream).isConfirmed(entry.seq) else { continue }
       var draft = drafts[entry.stream] ?? Draft()
       let isFull = draft.seqs.count >= frameEvents
       if draft.isStarted,
-        isFull || !relay.canJoin(stream: entry.stream, previous: draft.last, next: entry.seq, request: request)
+        isFull || !relay.claims(stream: entry.stream).canJoin(previous: draft.last, next: entry.seq, request: request)
       {
         send(&draft, entry.stream, request, through: draft.last, &blocked)
       }

@@ -219,9 +219,9 @@ import Testing
   @Test func `what is confirmed and not forgotten yet is known, so that it is not sent again`() {
     var bench = Bench()
     bench.confirm(1, (0, 3), (5, 6))
-    #expect([1, 3, 6].allSatisfy { bench.relay.isConfirmed(stream: 1, seq: $0) })
-    #expect([4, 5, 7].allSatisfy { !bench.relay.isConfirmed(stream: 1, seq: $0) })
-    #expect(!bench.relay.isConfirmed(stream: 2, seq: 1))
+    #expect([1, 3, 6].allSatisfy { bench.relay.claims(stream: 1).isConfirmed($0) })
+    #expect([4, 5, 7].allSatisfy { !bench.relay.claims(stream: 1).isConfirmed($0) })
+    #expect(!bench.relay.claims(stream: 2).isConfirmed(1))
   }
 
   @Test func `the same confirmation twice is written down once`() {
@@ -334,7 +334,7 @@ import Testing
     let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
     #expect(bench.next() == .read(request))
     bench.scanned(through: 6)
-    #expect(!bench.relay.canJoin(stream: 1, previous: 2, next: 5, request: request))
+    #expect(!bench.relay.claims(stream: 1).canJoin(previous: 2, next: 5, request: request))
     #expect(bench.relay.coverage(stream: 1, first: 2, last: 2, request: request) == Interval(after: 0, through: 2))
     #expect(bench.relay.coverage(stream: 1, first: 6, last: 6, request: request) == Interval(after: 4, through: 6))
     #expect(bench.relay.coverage(stream: 2, first: 6, last: 6, request: request) == Interval(after: 0, through: 6))
@@ -355,7 +355,7 @@ import Testing
   @Test func `what an earlier run wrote down as confirmed is neither claimed nor sent again`() {
     let now = ContinuousClock().now
     var relay = Relay(limits: .init(), seed: 1, confirmed: [1: 5], acknowledged: [:], hasBackfill: false, now: now)
-    #expect(relay.isConfirmed(stream: 1, seq: 5) && !relay.isConfirmed(stream: 1, seq: 6))
+    #expect(relay.claims(stream: 1).isConfirmed(5) && !relay.claims(stream: 1).isConfirmed(6))
     relay.connected(sessionPresent: true, patience: .zero, now: now)
     let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
     relay.didRead(request, scannedThrough: 9, lastSeq: 9)
@@ -555,15 +555,15 @@ import Testing
     var bench = Bench()
     let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
     bench.scanned(through: 20)
-    #expect(bench.relay.canJoin(stream: 1, previous: 3, next: 8, request: request))
+    #expect(bench.relay.claims(stream: 1).canJoin(previous: 3, next: 8, request: request))
     _ = bench.publish(1, 4, 5)
-    #expect(!bench.relay.canJoin(stream: 1, previous: 3, next: 8, request: request))
-    #expect(bench.relay.canJoin(stream: 1, previous: 5, next: 8, request: request))
-    #expect(bench.relay.canJoin(stream: 2, previous: 3, next: 8, request: request))
+    #expect(!bench.relay.claims(stream: 1).canJoin(previous: 3, next: 8, request: request))
+    #expect(bench.relay.claims(stream: 1).canJoin(previous: 5, next: 8, request: request))
+    #expect(bench.relay.claims(stream: 2).canJoin(previous: 3, next: 8, request: request))
     bench.confirm(1, (6, 7))
-    #expect(!bench.relay.canJoin(stream: 1, previous: 5, next: 8, request: request))
+    #expect(!bench.relay.claims(stream: 1).canJoin(previous: 5, next: 8, request: request))
     bench.relay.held(stream: 1, interval: Interval(after: 8, through: 9))
-    #expect(!bench.relay.canJoin(stream: 1, previous: 8, next: 10, request: request))
+    #expect(!bench.relay.claims(stream: 1).canJoin(previous: 8, next: 10, request: request))
   }
 
   // The numbers between two events of a frame that is sent again are `again` themselves. They counted as somebody else's, and so, with
@@ -578,7 +578,7 @@ import Testing
       return
     }
     #expect(request == .again(stream: 1, interval: Interval(after: 0, through: 9), limit: 1000))
-    #expect(bench.relay.canJoin(stream: 1, previous: 1, next: 5, request: request))
+    #expect(bench.relay.claims(stream: 1).canJoin(previous: 1, next: 5, request: request))
     #expect(bench.relay.coverage(stream: 1, first: 1, last: 5, request: request) == Interval(after: 0, through: 5))
     _ = bench.publish(1, 0, 5)
     #expect(bench.relay.coverage(stream: 1, first: 8, last: 9, request: request) == Interval(after: 5, through: 9))

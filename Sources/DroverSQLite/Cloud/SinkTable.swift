@@ -71,6 +71,8 @@ final class SinkTable {
            WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)\(isOpen("stored"))
           """)
     }
+    // It stays bound.
+    upsert.bind(sink.machine.text, at: 1)
     newest = try Statement(database, "SELECT drover_epoch, drover_version FROM \(table) WHERE \(whereKey)")
     remove = try Statement(database, "DELETE FROM \(table) AS stored WHERE \(whereKey)\(isOpen("stored"))")
     buryTombstone = try Statement(
@@ -244,7 +246,6 @@ final class SinkTable {
   // MARK: Binding
 
   private func bind(_ event: SinkEvent, epoch: Int64) {
-    upsert.bind(sink.machine.text, at: 1)
     switch event.content {
     case .row(let values):
       for (index, value) in values.enumerated() { upsert.bind(value, at: Int32(index + 2)) }

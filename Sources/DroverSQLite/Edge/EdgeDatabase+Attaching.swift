@@ -50,7 +50,7 @@ extension EdgeDatabase {
       tables = attached.tables
       keyColumns = attached.keyColumns
       statements = [:]
-      rowStatements = [:]
+      readers = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       try lookForBackfill(database)
     }

@@ -56,25 +56,23 @@ extension EdgeDatabase {
     var rows = 0
     var bytes = 0
     // Entries of one stream mostly stand together, so what belongs to it is looked up where it changes.
-    var source: (number: Int, isKnown: Bool, hasTable: Bool, table: CapturedTable?)?
+    var current: (number: Int, source: EntrySource)?
     while try entries.step() {
       let seq = entries.integer(0)
       let number = Int(entries.integer(1))
-      if source?.number != number {
-        let stream = streams.first { $0.number == number }
-        source = (number, stream != nil, stream?.table != nil, tables[number])
-      }
-      // A stream that the configuration no longer names stays in the outbox, untouched.
-      if source!.isKnown {
+      if current?.number != number { current = (number, try source(of: number, database)) }
+      if current!.source.isKnown {
         var entry = OutboxEntry(seq: seq, stream: number, version: entries.integer(2), key: [], content: .none)
-        if !source!.hasTable {
+        switch current!.source {
+        case .unknown, .missingTable: break
+        case .intake:
           entry.key = [entries.value(4)]
           if case .text(let body) = entries.value(3) { entry.content = .json(body) }
-        } else if let table = source!.table {
-          entry.key = table.schema.key.indices.map { entries.value(Int32(4 + $0)) }
-          entry.content = try row(of: entry, table, database)
-          if !table.lines.isEmpty, entry.content != .none {
-            entry.lines = try table.lines.map { try readLines($0, header: entry.key, database) }
+        case .table(let reader, let keys, let lines):
+          entry.key = (0..<keys).map { entries.value(4 + $0) }
+          entry.content = try reader.content(of: entry)
+          if !lines.isEmpty, entry.content != .none {
+            entry.lines = try lines.map { try readLines($0, header: entry.key, database) }
             bytes += entry.lines.joined().reduce(0) { $0 + Content.row($1).size }
           }
         }
@@ -98,35 +96,30 @@ extension EdgeDatabase {
     guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
   }
 
-  func row(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> Content {
-    guard var values = try storedRow(of: entry, table, database) else { return .none }
-    for (index, hash) in table.hashes { values[index] = hash.hashed(values[index]) }
-    // In the cloud a row is there because it was synced, so the flag says so there.
-    if let flag = table.syncedIndex { values[flag] = .integer(1) }
-    return .row(values)
+  /// Where what an entry speaks of is read.
+  private enum EntrySource {
+    /// A stream that the configuration no longer names: its entries stay in the outbox, untouched.
+    case unknown
+    case intake
+    case missingTable
+    case table(RowReader, keys: Int32, lines: [CapturedLines])
+
+    var isKnown: Bool { if case .unknown = self { false } else { true } }
   }
 
-  /// The row as it stands in the app's table, or was kept from it; nil where it is gone or does not travel.
-  func storedRow(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws -> [Value]? {
-    if table.schema.kind == .payload, let kept = try keptRow(seq: entry.seq, table, database) { return kept }
-    let select = try rowStatement(entry.stream, table, database)
-    defer { select.reset() }
-    for (index, value) in entry.key.enumerated() { select.bind(value, at: Int32(index + 1)) }
-    while try select.step() {
-      let values = table.schema.columns.indices.map { select.value(Int32($0)) }
-      // A collation may find a row of another key; that one has an entry of its own.
-      guard zip(table.schema.key, entry.key).allSatisfy({ values[$0] == $1 }) else { continue }
-      guard table.filter == nil || select.integer(Int32(values.count)) != 0 else { return nil }
-      return values
-    }
-    return nil
+  private func source(of number: Int, _ database: Database) throws -> EntrySource {
+    guard let stream = streams.first(where: { $0.number == number }) else { return .unknown }
+    guard stream.table != nil else { return .intake }
+    guard let table = tables[number] else { return .missingTable }
+    return .table(
+      try reader(of: number, table, database), keys: Int32(table.schema.key.count), lines: table.lines)
   }
 
-  private func rowStatement(_ stream: Int, _ table: CapturedTable, _ database: Database) throws -> Statement {
-    if let statement = rowStatements[stream] { return statement }
-    let statement = try Statement(database, table.selectRow)
-    rowStatements[stream] = statement
-    return statement
+  func reader(of stream: Int, _ table: CapturedTable, _ database: Database) throws -> RowReader {
+    if let reader = readers[stream] { return reader }
+    let reader = try RowReader(table, database)
+    readers[stream] = reader
+    return reader
   }
 
   /// The lines of the header with this key, value for value: one that names it in another case or type is none of its lines in the
@@ -141,21 +134,6 @@ extension EdgeDatabase {
       if lines.schema.header(of: row) == key { rows.append(row) }
     }
     return rows
-  }
-
-  private func keptRow(seq: Int64, _ table: CapturedTable, _ database: Database) throws -> [Value]? {
-    let kept = try prepared("SELECT field, value FROM drover_kept WHERE seq = ?", database)
-    defer { kept.reset() }
-    kept.bind(seq, at: 1)
-    var values: [Value]?
-    while try kept.step() {
-      guard case .text(let name) = kept.value(0),
-        let index = table.schema.columns.firstIndex(where: { name.elementsEqual($0.name.utf8) })
-      else { continue }
-      if values == nil { values = [Value](repeating: .null, count: table.schema.columns.count) }
-      values![index] = kept.value(1)
-    }
-    return values
   }
 }
 

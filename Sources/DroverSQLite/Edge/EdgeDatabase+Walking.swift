@@ -138,7 +138,7 @@ extension EdgeDatabase {
         for key in keys {
           let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
           var digest: UInt64?
-          if case .row(let values) = try row(of: entry, table, database) {
+          if case .row(let values) = try reader(of: stream, table, database).content(of: entry) {
             digest = try lineDigest(Digest(of: values), key: key, table, database)
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
@@ -162,7 +162,7 @@ extension EdgeDatabase {
         for key in keys {
           if table.schema.kind == .payload {
             let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
-            guard try row(of: entry, table, database) != .none else { continue }
+            guard try reader(of: stream, table, database).content(of: entry) != .none else { continue }
           }
           try entrance.enter(key)
         }

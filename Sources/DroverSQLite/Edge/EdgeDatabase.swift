@@ -78,8 +78,8 @@ package final class EdgeDatabase: EdgeStore {
   var keyColumns = Bookkeeping.initialKeyColumns
   var schemaVersion: Int64 = -1
   var statements: [String: Statement] = [:]
-  /// By stream, what reads a row by its key: the text would have to be made for each row.
-  var rowStatements: [Int: Statement] = [:]
+  /// By stream.
+  var readers: [Int: RowReader] = [:]
   let path: String
   let retention: Retention
   let quota: OutboxQuota
@@ -147,7 +147,7 @@ package final class EdgeDatabase: EdgeStore {
 
   deinit {
     statements = [:]
-    rowStatements = [:]
+    readers = [:]
     try? queue.close()
   }
 

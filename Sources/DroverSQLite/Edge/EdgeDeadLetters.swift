@@ -305,7 +305,7 @@ extension EdgeDatabase {
     let entry = OutboxEntry(
       seq: event.seq, stream: event.stream, version: 0,
       key: table.schema.key.indices.map { select.value(Int32($0)) }, content: .none)
-    guard let values = try storedRow(of: entry, table, database) else { return }
+    guard let values = try reader(of: event.stream, table, database).stored(entry) else { return }
     let insert = try prepared("INSERT INTO drover_dead_field (letter, field, value) VALUES (?, ?, ?)", database)
     for (column, value) in zip(table.schema.columns, values) {
       insert.bind(letter, at: 1)
