@@ -173,8 +173,9 @@ package protocol CloudTransaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
   /// Adds to the account of what became of messages.
   func count(_ outcomes: [MessageOutcome: Int]) throws
-  /// Keeps a dead letter; the same bytes on the same topic again only raise its count, and take the mark of a replay away. At a bound what is
-  /// no agent's event makes room, the oldest of the machine that has most of it first; events of agents are never given up.
+  /// Keeps a dead letter; the same bytes on the same topic again only raise its count, say why it was refused now, and take the mark
+  /// of a replay away. At a bound what is no agent's event makes room, the oldest of the machine that has most of it first; events of agents
+  /// are never given up.
   @discardableResult
   func bury(_ letter: DeadLetter) throws -> Burial
   /// Whether letters are marked as sent again (`CloudDeadLetterStore`); while none is, no message has to be compared with them.

@@ -18,6 +18,22 @@ import Testing
     try suite.check(claim)
   }
 
+  @Test func `a letter takes the room of what it says now`() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
+    let store = try SQLiteCloudStore(path: path)
+    func bury(_ detail: String) throws {
+      let letter = DeadLetter(topic: "t", machine: nil, stream: nil, reason: .event, detail: detail, raw: [1])
+      #expect(try store.transaction { try $0.bury(letter) } == .kept)
+    }
+    try bury("1")
+    let short = try #require(try CloudReport.read(path: path)).letterBytes
+    try bury("12345")
+    #expect(try CloudReport.read(path: path)?.letterBytes == short + 4)
+    #expect(try CloudDeadLetters(path: path).purge(DeadLetterFilter()) == 1)
+    #expect(try CloudReport.read(path: path)?.letterBytes == 0)
+  }
+
   @Test func `without a store there are no letters, and none is made by looking`() throws {
     let folder = try TemporaryFolder()
     #expect(throws: CloudStoreError.self) { try CloudDeadLetters(path: folder.file("cloud.db")) }

@@ -136,6 +136,12 @@ package struct DeadLetterConformance {
       #expect(try scene.letters.content(of: 9) == nil)
       #expect(try scene.letters.newest() == 3)
     },
+    Claim("a letter that is refused again says why it was refused last") { scene throws in
+      try scene.bury("1", detail: "why")
+      try scene.bury("1", detail: "another reason")
+      let letter = try scene.letters.letters(DeadLetterFilter(), limit: 1).first
+      #expect(letter?.detail == "another reason" && letter?.count == 2)
+    },
     Claim("a letter that was sent again goes with the transaction that takes its message, and not before") {
       scene throws in
       try scene.bury("1")

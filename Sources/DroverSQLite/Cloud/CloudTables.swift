@@ -183,6 +183,9 @@ enum CloudTables {
           """)
     }
     migrator.registerMigration("7 waiting schemas") { try $0.execute(sql: WaitingSchemas.migration) }
+    migrator.registerMigration("8 details of dead letters") {
+      try $0.execute(sql: DeadLetterRoom.migrationOfDetails)
+    }
     return migrator
   }
 }

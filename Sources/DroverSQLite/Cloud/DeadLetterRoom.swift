@@ -95,6 +95,16 @@ struct DeadLetterRoom {
     ) WITHOUT ROWID;
     """
 
+  /// A letter that is refused again says why it was refused now.
+  static let migrationOfDetails = """
+    DROP TRIGGER drover_dead_letter_becomes;
+    CREATE TRIGGER drover_dead_letter_becomes AFTER UPDATE OF epoch, detail ON drover_dead_letter
+      WHEN (OLD.epoch IS NULL) <> (NEW.epoch IS NULL) OR OLD.detail <> NEW.detail BEGIN
+      \(take("OLD"))
+      \(add("NEW"))
+    END;
+    """
+
   // MARK: Making room
 
   /// Whether a letter with so many bytes of its own has room now, perhaps because others went.

@@ -506,8 +506,10 @@ private struct Transaction: CloudTransaction {
     let now = store.now()
     try database.execute(
       sql:
-        "UPDATE drover_dead_letter SET count = count + 1, last_at = ?, epoch = ifnull(?, epoch), replayed_at = NULL WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
-      arguments: [now, letter.epoch?.text, digest, letter.topic, letter.reason.rawValue, letter.raw.count])
+        "UPDATE drover_dead_letter SET count = count + 1, last_at = ?, detail = ?, epoch = ifnull(?, epoch), replayed_at = NULL WHERE digest = ? AND topic = ? AND reason = ? AND bytes = ?",
+      arguments: [
+        now, letter.detail, letter.epoch?.text, digest, letter.topic, letter.reason.rawValue, letter.raw.count,
+      ])
     guard database.changesCount == 0 else { return .kept }
     let room = DeadLetterRoom(database: database, bounds: store.limits.deadLetters)
     guard try room.make(for: letter, kept: kept.count, now: now) else {
