@@ -46,14 +46,18 @@ package struct StreamSchema: Hashable, Sendable {
   package let completeWhen: Condition?
   /// The child tables whose rows travel with a row of this one. Of a batch alone.
   package let lines: [LineSchema]
+  /// By what rows of different machines are matched in the cloud; nil where each machine's are its own. Of a snapshot alone.
+  package let naturalKey: NaturalKey?
   package let id: SchemaID
 
   /// The column that stands for SQLite's rowid where a table has no primary key of its own.
   package static let rowidColumn = "drover_rowid"
 
-  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names; or when its condition or lines do not fit.
+  /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names; or when its condition, lines or
+  /// natural key do not fit.
   package init(
-    kind: Kind, columns: [Column], key: [Int], completeWhen: Condition? = nil, lines: [LineSchema] = []
+    kind: Kind, columns: [Column], key: [Int], completeWhen: Condition? = nil, lines: [LineSchema] = [],
+    naturalKey: NaturalKey? = nil
   ) throws(InvalidName) {
     guard !columns.isEmpty else { throw InvalidName(message: "a table has at least one column") }
     guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains) else {
@@ -82,6 +86,10 @@ package struct StreamSchema: Hashable, Sendable {
     guard Set(lines.map { $0.table.text.lowercased() }).count == lines.count else {
       throw InvalidName(message: "two tables of lines have the same name")
     }
+    guard naturalKey == nil || kind == .snapshot else {
+      throw InvalidName(message: "only a snapshot is matched by a natural key, and this is a \(kind.rawValue)")
+    }
+    self.naturalKey = try naturalKey?.resolved(among: columns)
     self.lines = lines
     self.kind = kind
     self.columns = columns
@@ -103,6 +111,12 @@ package struct StreamSchema: Hashable, Sendable {
       hash.combine(line.table.text)
       hash.combine(line.rows.id.text)
       for index in line.references { hash.combine(line.rows.columns[index].name) }
+    }
+    if let naturalKey = self.naturalKey {
+      hash.combine("drover_identity")
+      for column in naturalKey.columns { hash.combine(column) }
+      hash.combine("drover_else")
+      for column in naturalKey.fallback { hash.combine(column) }
     }
     self.id = SchemaID(text: hash.hexadecimal)
   }

@@ -10,6 +10,10 @@ extension StreamSchema {
     members += rowMembers
     if let completeWhen { members.append(("complete_when", .string(completeWhen.text))) }
     if !lines.isEmpty { members.append(("with", .array(lines.map(json)))) }
+    if let naturalKey {
+      members.append(("identity", .array(naturalKey.columns.map { .string($0) })))
+      if !naturalKey.fallback.isEmpty { members.append(("else", .array(naturalKey.fallback.map { .string($0) }))) }
+    }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -44,9 +48,13 @@ extension StreamSchema {
       }
     }
     do {
-      try self.init(kind: kind, columns: columns, key: key, completeWhen: completeWhen, lines: lines)
+      try self.init(
+        kind: kind, columns: columns, key: key, completeWhen: completeWhen, lines: lines,
+        naturalKey: try NaturalKey(of: members))
+    } catch let error as WireError {
+      throw error
     } catch {
-      throw WireError(error.message)
+      throw WireError("\(error)")
     }
     // The id is computed, not believed: two sides that disagree would otherwise mistake rows.
     guard try members.string("schema") == id.text else { throw WireError("\"schema\" is not the id of this content") }
@@ -85,6 +93,22 @@ extension Condition {
     guard members.has(member) else { return nil }
     let text = try members.string(member)
     do { try self.init(parsing: text) } catch { throw WireError("\"\(member)\": \(error)") }
+  }
+}
+
+extension NaturalKey {
+  /// A natural key that may be there.
+  fileprivate init?(of members: JSONDocument.Members) throws {
+    guard members.has("identity") else {
+      guard !members.has("else") else { throw WireError("\"else\" stands without \"identity\"") }
+      return nil
+    }
+    func names(_ member: String) throws(WireError) -> [String] {
+      var names: [String] = []
+      for element in try members.array(member) { names.append(try element.string()) }
+      return names
+    }
+    try self.init(columns: names("identity"), fallback: members.has("else") ? names("else") : [])
   }
 }
 

@@ -71,6 +71,30 @@ import Testing
     #expect(throws: InvalidName.self) { try schema("done = 1", kind: .snapshot) }
   }
 
+  @Test func `by what rows are matched is part of their schema's identity`() throws {
+    func schema(_ identity: [String]?, else others: [String] = [], kind: Kind = .snapshot) throws -> StreamSchema {
+      try StreamSchema(
+        kind: kind, columns: ["id", "Code", "a", "b"].map { Column(name: $0, declaredType: "") }, key: [0],
+        naturalKey: identity.map { try NaturalKey(columns: $0, fallback: others) })
+    }
+    let schemas = try [
+      schema(nil), schema(["code"]), schema(["a"]), schema(["a", "b"]), schema(["b", "a"]), schema(["a"], else: ["b"]),
+      schema(["a"], else: ["b", "Code"]), schema(["a", "b"], else: ["Code"]),
+    ]
+    #expect(Set(schemas.map(\.id)).count == schemas.count)
+    #expect(try schema(["CODE"]) == schema(["Code"]))
+    // Written down, as above.
+    #expect(try schema(["a"], else: ["b"]).id.text == "f709ae3354f21481")
+    #expect { try schema(["c"]) } throws: { "\($0)".contains("no column c, which `identity` names") }
+    #expect { try schema(["a"], else: ["c"]) } throws: { "\($0)".contains("no column c, which `else` names") }
+    for kind in [Kind.payload, .batch] { #expect(throws: InvalidName.self) { try schema(["a"], kind: kind) } }
+    #expect(throws: InvalidName.self) { try schema([]) }
+    #expect(throws: InvalidName.self) { try schema(["a", "A"]) }
+    #expect(throws: InvalidName.self) { try schema(["a"], else: ["b", "B"]) }
+    #expect(throws: InvalidName.self) { try NaturalKey(columns: (0..<33).map { "c\($0)" }) }
+    #expect(throws: InvalidName.self) { try NaturalKey(columns: ["a"], fallback: (0..<33).map { "c\($0)" }) }
+  }
+
   @Test func `no sink table without columns, key or distinct names`() {
     #expect(throws: InvalidName.self) { try schema(.snapshot, [], key: [0]) }
     #expect(throws: InvalidName.self) { try schema(key: []) }

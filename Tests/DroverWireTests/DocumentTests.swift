@@ -85,6 +85,30 @@ import Testing
     }
   }
 
+  @Test func `by what rows are matched travels with their schema`() throws {
+    func schema(_ others: [String]) throws -> StreamSchema {
+      try StreamSchema(
+        kind: .snapshot, columns: ["id", "code", "b/"].map { Column(name: $0, declaredType: "") }, key: [0],
+        naturalKey: NaturalKey(columns: ["code", "id"], fallback: others))
+    }
+    let (one, other) = try (schema([]), schema(["b/"]))
+    #expect(text(one.document).hasSuffix(#","identity":["code","id"]}"#))
+    let whole = text(other.document)
+    #expect(whole.hasSuffix(#","identity":["code","id"],"else":["b/"]}"#))
+    for schema in [one, other] { #expect(try StreamSchema(document: schema.document) == schema) }
+    for (part, damaged) in [
+      (#"["code","id"]"#, #"["code"]"#), (#"["code","id"]"#, #"["id","code"]"#), (#"["code","id"]"#, "[]"),
+      (#"["code","id"]"#, #"["code","code"]"#), (#"["code","id"]"#, #"["code","x"]"#), (#"["code","id"]"#, #""code""#),
+      (#"["code","id"]"#, #"["code",7]"#), (#""identity""#, #""identify""#), (#","else":["b/"]"#, ""),
+      (#"["b/"]"#, #"["b"]"#), (#"["b/"]"#, "null"), (#""snapshot""#, #""batch""#),
+    ] {
+      #expect(whole.contains(part))
+      #expect(throws: WireError.self, "\(damaged)") {
+        try StreamSchema(document: bytes(whole.replacing(part, with: damaged)))
+      }
+    }
+  }
+
   // MARK: Confirmation
 
   @Test(arguments: UInt64(0)..<100) func `a confirmation comes out as it went in`(seed: UInt64) throws {

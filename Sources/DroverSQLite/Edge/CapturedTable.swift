@@ -52,7 +52,7 @@ struct CapturedTable: Equatable {
     guard
       var table = try read(
         database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
-        completeWhen: declaration.completeWhen, selection: declaration.selection)
+        completeWhen: declaration.completeWhen, selection: declaration.selection, naturalKey: declaration.naturalKey)
     else { return .missing(name, header: nil) }
     var missing: String?
     for lines in declaration.with {
@@ -76,7 +76,7 @@ struct CapturedTable: Equatable {
   /// Reads one table. Returns nil when there is none of that name.
   static func read(
     _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    selection: Selection = Selection()
+    selection: Selection = Selection(), naturalKey: NaturalKey? = nil
   ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
@@ -146,7 +146,7 @@ struct CapturedTable: Equatable {
       let schema = try StreamSchema(
         kind: kind, columns: chosen.map(\.column),
         key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
-        completeWhen: completeWhen)
+        completeWhen: completeWhen, naturalKey: naturalKey)
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },

@@ -19,11 +19,14 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var with: [LinesDeclaration]
   /// What of the table leaves the machine.
   package var selection: Selection
+  /// By what the cloud matches its rows with other machines'.
+  package var naturalKey: NaturalKey?
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    with: [LinesDeclaration] = [], selection: Selection = Selection()
+    with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil
   ) {
+    self.naturalKey = naturalKey
     self.selection = selection
     self.with = with
     self.name = name
