@@ -65,6 +65,8 @@ package enum DeadLetterReason: String, CaseIterable, Sendable {
   case conflict
   /// A change of a batch that is complete.
   case frozen
+  /// A row that could be one or another of the things in the cloud, by its natural key.
+  case ambiguous
   case schema
   case store
 }
@@ -159,7 +161,8 @@ package protocol CloudTransaction {
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?
   /// The schema that a machine's stream was described with last, or nil.
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema?
-  /// Makes or widens the sink table, and those of its lines. Returns why that cannot be, or nil.
+  /// Makes or widens the sink table, and those of its lines. A natural key holds for all rows of the table, those of machines that declare
+  /// none too, until no machine declares it any more. Returns why that cannot be, or nil.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
   /// Whether this schema was described last and could not be adopted, so that asking for it again is of no use.
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool
@@ -169,6 +172,8 @@ package protocol CloudTransaction {
 
   /// Merges events in their order; one outcome each. An epoch that was heard of later wins over an earlier one, whatever the versions
   /// say: after a restored backup the clock may be anywhere. Without an epoch the machine's latest counts.
+  /// Of a sink whose rows are matched by natural key this holds for each machine's own rows; the sink table then has one row for each thing, of
+  /// the newest version among them. A put of which it cannot be said which thing it is is refused as `ambiguous`, and has changed nothing.
   /// A header and its lines are merged as one: where the header takes effect, its lines in the cloud become those of the event.
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome]
   /// Adds to the account of what became of messages.

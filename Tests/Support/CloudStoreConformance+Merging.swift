@@ -213,7 +213,7 @@ extension CloudStoreConformance {
 }
 
 /// SplitMix64 (https://prng.di.unimi.it/splitmix64.c).
-private struct Shuffler {
+struct Shuffler {
   var state: UInt64
 
   mutating func next() -> UInt64 {

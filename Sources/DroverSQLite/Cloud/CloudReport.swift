@@ -150,9 +150,10 @@ package struct CloudReport: Sendable {
   /// The machine is the first column of every sink table's key.
   private static func countRows(of stream: String, machine: String, _ database: Database) throws -> Int {
     guard try database.tableExists(stream) else { return 0 }
-    guard let column = try database.firstKeyColumn(of: stream) else { return 0 }
+    let table = try MatchedSink.ownRows(of: StreamName(stream), database)
+    guard let column = try database.firstKeyColumn(of: table) else { return 0 }
     return try Int.fetchOne(
-      database, sql: "SELECT count(*) FROM \(quoted(stream)) WHERE \(quoted(column)) = ?", arguments: [machine])!
+      database, sql: "SELECT count(*) FROM \(quoted(table)) WHERE \(quoted(column)) = ?", arguments: [machine])!
   }
 
   private static func deadLetters(of machine: String, _ database: Database) throws -> Int {

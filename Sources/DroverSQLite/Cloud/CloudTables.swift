@@ -186,6 +186,7 @@ enum CloudTables {
     migrator.registerMigration("8 details of dead letters") {
       try $0.execute(sql: DeadLetterRoom.migrationOfDetails)
     }
+    migrator.registerMigration("9 natural keys") { try $0.execute(sql: MatchedSink.migration) }
     return migrator
   }
 }

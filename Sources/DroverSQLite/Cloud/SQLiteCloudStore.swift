@@ -42,6 +42,8 @@ package final class SQLiteCloudStore: CloudStore {
     var sinks: [Sink: SinkTable] = [:]
     var latest: [Origin: StreamSchema?] = [:]
     var forms: [StreamName: SinkForm] = [:]
+    /// Of streams whose rows are matched, as far as their sinks are known.
+    var naturalKeys: [StreamName: NaturalKeys] = [:]
     var schemas: [SchemaKey: StreamSchema] = [:]
     var tombstones: [Origin: Bool] = [:]
     var epochs: [EpochKey: Int64] = [:]
@@ -225,7 +227,9 @@ private struct Transaction: CloudTransaction {
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine) {
+      if let reason = try MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
+        ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
+      {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
         if try form(of: stream) != nil, fitsLimits(schema) {
           try WaitingSchemas(database: database).note(
@@ -236,12 +240,14 @@ private struct Transaction: CloudTransaction {
       for (position, column) in schema.columns.enumerated() {
         try database.execute(
           sql: """
-            INSERT INTO drover_schema_column (machine_id, stream, schema_id, position, name, declared_type, key_position)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO drover_schema_column
+                   (machine_id, stream, schema_id, position, name, declared_type, key_position, identity_position, else_position)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
           arguments: [
             machine.text, stream.text, schema.id.text, position, column.name, column.declaredType,
-            schema.key.firstIndex(of: position),
+            schema.key.firstIndex(of: position), schema.naturalKey?.columns.firstIndex(of: column.name),
+            schema.naturalKey?.fallback.firstIndex(of: column.name),
           ])
       }
       for (number, line) in schema.lines.enumerated() {
@@ -274,7 +280,13 @@ private struct Transaction: CloudTransaction {
     store.cache.latest[SQLiteCloudStore.Origin(machine: machine, stream: stream)] = nil
     store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream || $0.key.machine != machine }
     try WaitingSchemas(database: database).forget(machine: machine, stream: stream)
+    try settle(schema, machine: machine, stream: stream)
     return nil
+  }
+
+  /// Matches the rows of a stream by natural key, if a machine says so.
+  private func settle(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
+    if try MatchedSink(database: database, stream: stream).settle(schema, machine: machine) { store.forgetAll() }
   }
 
   private var mostColumns: Int { min(store.limits.columnsPerTable, SinkTable.maximumColumns) }
@@ -391,7 +403,7 @@ private struct Transaction: CloudTransaction {
     {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.schemaColumn) TEXT")
     }
-    try SinkWidening(database, stream: stream).run(for: schema)
+    try SinkWidening(database, table: stream.text).run(for: schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }
@@ -432,8 +444,15 @@ private struct Transaction: CloudTransaction {
       if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
-      let latest = try latestSchema(machine: sink.machine, stream: sink.stream)
-      table = try SinkTable(database, sink: sink, latest: latest ?? sink.schema)
+      let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
+      if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
+      let matched = MatchedSink(database: database, stream: sink.stream)
+      let key = try matched.key()
+      store.cache.naturalKeys[sink.stream] = try key.map {
+        try NaturalKeys(database, stream: sink.stream, key: $0)
+      }
+      table = try SinkTable(
+        database, sink: sink, latest: latest, table: key == nil ? sink.stream.text : matched.held)
       store.cache.sinks[sink] = table
     }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
@@ -441,7 +460,10 @@ private struct Transaction: CloudTransaction {
     let now = store.now()
     let number = try number(of: epoch, machine: sink.machine)
     defer { store.cache.tombstones[origin] = hasTombstones }
-    return try events.map { try table.merge($0, epoch: number, now: now, hasTombstones: &hasTombstones) }
+    func merge(_ event: SinkEvent) throws -> MergeOutcome {
+      try table.merge(event, epoch: number, now: now, hasTombstones: &hasTombstones)
+    }
+    return try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, merge) ?? events.map(merge)
   }
 
   /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
@@ -668,7 +690,7 @@ extension StreamSchema {
     let rows = try Row.fetchAll(
       database,
       sql: """
-        SELECT position, name, declared_type, key_position FROM drover_schema_column
+        SELECT position, name, declared_type, key_position, identity_position, else_position FROM drover_schema_column
          WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
         """,
       arguments: [machine.text, stream.text, id.text])

@@ -48,7 +48,7 @@ package final class SQLiteReplica: Replica {
     try queue.read { database in
       try Int.fetchOne(
         database,
-        sql: "SELECT count(*) FROM \(quoted(stream.stream.text)) WHERE \(stream.schema.machineColumn) = ?",
+        sql: "SELECT count(*) FROM \(source(stream, database).table) WHERE \(stream.schema.machineColumn) = ?",
         arguments: [stream.machine.text])!
     }
   }
@@ -56,14 +56,14 @@ package final class SQLiteReplica: Replica {
   package func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {
     try queue.read { database in
       let schema = stream.schema
+      let source = try source(stream, database)
       let statement = try Statement(
-        database,
-        "SELECT \(columns(schema)) FROM \(quoted(stream.stream.text)) WHERE \(schema.machineColumn) = ?1")
+        database, "SELECT \(source.columns) FROM \(source.table) WHERE \(schema.machineColumn) = ?1")
       statement.bind(stream.machine.text, at: 1)
       let lines = try Lines(stream, database)
       while try statement.step() {
         let key = schema.key.map { statement.value(Int32($0)) }
-        try see(key, digest(statement, key: key, schema, lines))
+        try see(key, digest(statement, key: key, source, lines))
       }
     }
   }
@@ -71,11 +71,12 @@ package final class SQLiteReplica: Replica {
   package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
     try queue.read { database in
       let schema = stream.schema
+      let source = try source(stream, database)
       let isKey = schema.key.enumerated().map { "\(quoted(schema.columns[$1].name)) IS ?\($0 + 2)" }
       let statement = try Statement(
         database,
         """
-        SELECT \(columns(schema)), drover_epoch, drover_version FROM \(quoted(stream.stream.text))
+        SELECT \(source.columns) FROM \(source.table)
          WHERE \(schema.machineColumn) = ?1 AND \(isKey.joined(separator: " AND "))
         """)
       statement.bind(stream.machine.text, at: 1)
@@ -86,7 +87,7 @@ package final class SQLiteReplica: Replica {
         defer { statement.reset() }
         guard try statement.step() else { return nil }
         return ReplicaRow(
-          digest: try digest(statement, key: key, schema, lines), epoch: statement.integer(count),
+          digest: try digest(statement, key: key, source, lines), epoch: statement.integer(count),
           version: statement.integer(count + 1))
       }
     }
@@ -106,13 +107,31 @@ package final class SQLiteReplica: Replica {
     }
   }
 
-  private func columns(_ schema: StreamSchema) -> String {
-    schema.columns.map { quoted($0.name) }.joined(separator: ", ")
+  /// Where a machine's own rows are read from.
+  private struct Source {
+    /// A table or a subquery, as it stands after FROM.
+    var table: String
+    /// The source's columns, then epoch and version; of a matched stream at last whether the sink shows the row's thing as it is.
+    var columns: String
+    var count: Int
+    var isMatched: Bool
   }
 
-  private func digest(_ statement: Statement, key: [Value], _ schema: StreamSchema, _ lines: Lines) throws -> UInt64 {
+  private func source(_ stream: ReplicatedStream, _ database: Database) throws -> Source {
+    let matched = MatchedSink(database: database, stream: stream.stream)
+    let isMatched = try matched.key() != nil
+    let names = stream.schema.columns.map { quoted($0.name) } + ["drover_epoch", "drover_version"]
+    return Source(
+      table: isMatched ? try matched.checkedRows() : quoted(stream.stream.text),
+      columns: (names + (isMatched ? ["drover_is_shown"] : [])).joined(separator: ", "),
+      count: stream.schema.columns.count, isMatched: isMatched)
+  }
+
+  private func digest(_ statement: Statement, key: [Value], _ source: Source, _ lines: Lines) throws -> UInt64 {
     var digest = Digest()
-    for index in schema.columns.indices { statement.digest(Int32(index), into: &digest) }
+    for index in 0..<source.count { statement.digest(Int32(index), into: &digest) }
+    // Equal to no row of the machine's, so that it is sent once more and the sink's row with it made anew.
+    if source.isMatched, statement.integer(Int32(source.count + 2)) == 0 { digest.combineNull() }
     try lines.combine(header: key, into: &digest)
     return digest.state
   }

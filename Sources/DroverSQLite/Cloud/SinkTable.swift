@@ -25,12 +25,14 @@ final class SinkTable {
   private let savepoint: (begin: Statement, release: Statement, rollBack: Statement)?
 
   /// Compiles the statements for a table that is there.
-  /// - Parameter latest: the schema that was described last, whose condition counts: a row that it holds of is never changed again.
-  init(_ database: Database, sink: Sink, latest: StreamSchema?) throws {
+  /// - Parameters:
+  ///   - latest: the schema that was described last, whose condition counts: a row that it holds of is never changed again.
+  ///   - table: where the machine's own rows stand.
+  init(_ database: Database, sink: Sink, latest: StreamSchema?, table name: String) throws {
     self.sink = sink
     let completeWhen = latest?.completeWhen
     freezes = completeWhen != nil
-    let table = quoted(sink.stream.text)
+    let table = quoted(name)
     let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
     let keyColumns = sink.schema.map { schema in schema.key.map { quoted(schema.columns[$0].name) } } ?? ["local_id"]
     self.columns = columns
@@ -283,7 +285,7 @@ final class SinkTable {
   }
 
   /// Errors that another event would not meet; everything else says that the store itself cannot go on.
-  private static func isAboutTheEvent(_ error: DatabaseError) -> Bool {
+  static func isAboutTheEvent(_ error: DatabaseError) -> Bool {
     [.SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG, .SQLITE_RANGE].contains(error.resultCode)
   }
 

@@ -9,9 +9,9 @@ struct SinkWidening {
   private let database: Database
   private let table: String
 
-  init(_ database: Database, stream: StreamName) {
+  init(_ database: Database, table: String) {
     self.database = database
-    table = stream.text
+    self.table = table
   }
 
   /// Makes the table anew if a column of it would change a value of the schema's. SQLite cannot alter a column's type.

@@ -27,6 +27,8 @@ struct TableRestore {
   let source: ReplicatedStream
   let table: String
   private let cloud: Database
+  /// Where the machine's own rows stand in it.
+  private let cloudTable: String
   private let target: Database
 
   /// The table as it is or is going to be.
@@ -39,6 +41,7 @@ struct TableRestore {
     self.source = source
     self.table = table
     self.cloud = cloud
+    cloudTable = try MatchedSink.ownRows(of: source.stream, cloud)
     self.target = target
     let taken = try String.fetchOne(
       target, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [table])
@@ -209,7 +212,7 @@ struct TableRestore {
   }
 
   private var fromCloud: String {
-    "FROM \(quoted(source.stream.text)) WHERE \(source.schema.machineColumn) = ?1"
+    "FROM \(quoted(cloudTable)) WHERE \(source.schema.machineColumn) = ?1"
   }
 
   private func eachRow(_ see: ([Value]) throws -> Void) throws {

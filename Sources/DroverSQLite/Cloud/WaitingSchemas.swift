@@ -40,9 +40,11 @@ struct WaitingSchemas {
       arguments: [machine.text, stream.text, schema.id.text, schema.kind.rawValue, reason, now])
     for (position, column) in schema.columns.enumerated() {
       try database.execute(
-        sql: "INSERT INTO drover_schema_waiting_column VALUES (?, ?, ?, ?, ?, ?)",
+        sql: "INSERT INTO drover_schema_waiting_column VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         arguments: [
           machine.text, stream.text, position, column.name, column.declaredType, schema.key.firstIndex(of: position),
+          schema.naturalKey?.columns.firstIndex(of: column.name),
+          schema.naturalKey?.fallback.firstIndex(of: column.name),
         ])
     }
   }
@@ -94,6 +96,7 @@ struct WaitingSchemas {
     try database.execute(sql: "PRAGMA legacy_alter_table = ON")
     defer { try? database.execute(sql: "PRAGMA legacy_alter_table = OFF") }
     try database.execute(sql: "ALTER TABLE main.\(quoted(stream.text)) RENAME TO \(quoted(aside))")
+    try MatchedSink(database: database, stream: stream).putAside(as: aside)
     for table in [
       "drover_sink", "drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone", "drover_check",
     ] {
@@ -109,6 +112,7 @@ extension StreamSchema {
     let parts = rows.enumerated().compactMap { index, row in (row["key_position"] as Int?).map { ($0, index) } }
     try self.init(
       kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
-      key: parts.sorted { $0.0 < $1.0 }.map(\.1), completeWhen: completeWhen, lines: lines)
+      key: parts.sorted { $0.0 < $1.0 }.map(\.1), completeWhen: completeWhen, lines: lines,
+      naturalKey: try NaturalKey(rows: rows))
   }
 }

@@ -1,0 +1,217 @@
+// A sink whose rows are matched by natural key has two tables. `drover_held_…` holds what each machine has, row for row, as any other sink
+// does, and to each row the number of the thing that it is. The table of the stream's own name has one row for each thing, made of the first.
+// Here is how the one becomes the other and back; NaturalKeys.swift says which rows are one thing. docs/decisions/0016 tells why.
+
+import DroverCore
+import GRDB
+
+struct MatchedSink {
+  let database: Database
+  let stream: StreamName
+
+  static let migration = """
+    -- The columns by which the rows of a sink table are matched. Their places from 0; NULL where a column is none of them.
+    CREATE TABLE drover_identity (
+      -- In lower case.
+      stream            TEXT NOT NULL,
+      name              TEXT NOT NULL,
+      identity_position INTEGER,
+      else_position     INTEGER,
+      PRIMARY KEY (stream, name)
+    ) WITHOUT ROWID;
+
+    ALTER TABLE drover_schema_column ADD COLUMN identity_position INTEGER;
+    ALTER TABLE drover_schema_column ADD COLUMN else_position INTEGER;
+    CREATE INDEX drover_schema_identity ON drover_schema_column (stream, machine_id) WHERE identity_position = 0;
+    ALTER TABLE drover_schema_waiting_column ADD COLUMN identity_position INTEGER;
+    ALTER TABLE drover_schema_waiting_column ADD COLUMN else_position INTEGER;
+    """
+
+  /// What each machine has of the stream.
+  var held: String { "drover_held_\(stream.text)" }
+
+  /// The table in which each machine's own rows stand: the sink's, or beside it.
+  static func ownRows(of stream: StreamName, _ database: Database) throws -> String {
+    // A store that no consumer of this version has opened yet matches nothing.
+    guard try database.tableExists("drover_identity") else { return stream.text }
+    let sink = MatchedSink(database: database, stream: stream)
+    return try sink.key() == nil ? stream.text : sink.held
+  }
+
+  /// By what its rows are matched; nil where they are not.
+  func key() throws -> NaturalKey? {
+    try NaturalKey(
+      rows: Row.fetchAll(
+        database, sql: "SELECT * FROM drover_identity WHERE stream = lower(?)", arguments: [stream.text]))
+  }
+
+  /// What the machines hold, as a subquery; `drover_is_shown` is 0 where the sink's row is not what its thing's newest row is. A row of the
+  /// sink that nobody holds is there too.
+  func checkedRows() throws -> String {
+    let columns = try SinkColumns(database, table: stream.text)
+    let machine = columns.key[0]
+    let values = columns.names.filter { !columns.key.contains($0) }
+    func list(_ names: [String], of table: String) -> String {
+      names.map { "\(table).\($0)" }.joined(separator: ", ")
+    }
+    let isMember = columns.key.map { "shown.\($0) = member.\($0)" }.joined(separator: " AND ")
+    return """
+      (SELECT \(list(columns.names, of: "held")), (
+              EXISTS (SELECT 1 FROM \(quoted(held)) AS newer
+                       WHERE newer.drover_thing = held.drover_thing
+                         AND (newer.drover_version > held.drover_version
+                              OR newer.drover_version = held.drover_version AND newer.\(machine) < held.\(machine)))
+              OR EXISTS (SELECT 1 FROM \(quoted(held)) AS member JOIN \(quoted(stream.text)) AS shown ON \(isMember)
+                          WHERE member.drover_thing = held.drover_thing
+                            AND (\(list(values, of: "shown"))) IS (\(list(values, of: "held"))))) AS drover_is_shown
+         FROM \(quoted(held)) AS held
+       UNION ALL
+       SELECT \(list(columns.names, of: "shown")), 1 FROM \(quoted(stream.text)) AS shown
+        WHERE NOT EXISTS (SELECT 1 FROM \(quoted(held)) AS member WHERE \(isMember)))
+      """
+  }
+
+  // MARK: Agreeing
+
+  /// Why a machine's rows cannot be matched as it declares, or nil: a table is matched in one way, and others go on in theirs.
+  func refusal(of schema: StreamSchema, machine: MachineID) throws -> String? {
+    guard let wanted = schema.naturalKey, let key = try key(), key != wanted, try isDeclared(besides: machine) else {
+      return nil
+    }
+    return "its rows are matched by \(wanted.words), and those of the sink table \(stream) by \(key.words)"
+  }
+
+  /// Matches the rows as a machine declares; as before where it declares nothing and another one does. Of a table whose columns have
+  /// changed, what the machines hold follows.
+  /// - Returns: whether tables were made or dropped.
+  func settle(_ schema: StreamSchema, machine: MachineID) throws -> Bool {
+    let key = try key()
+    guard schema.naturalKey != nil || key != nil else { return false }
+    if key != nil { try follow(schema) }
+    guard schema.naturalKey != key else { return false }
+    if schema.naturalKey == nil, try isDeclared(besides: machine) { return false }
+    if key == nil { try makeHeld() }
+    try schema.naturalKey.map(match) ?? dissolve()
+    return true
+  }
+
+  /// Whether another machine's newest schema declares by what its rows are matched.
+  private func isDeclared(besides machine: MachineID) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql: """
+        SELECT EXISTS (
+          SELECT 1 FROM drover_schema_column AS declared
+           WHERE stream = ?1 AND machine_id <> ?2 AND identity_position = 0
+             AND schema_id = (SELECT schema_id FROM drover_schema
+                               WHERE machine_id = declared.machine_id AND stream = ?1 ORDER BY described DESC LIMIT 1))
+        """, arguments: [stream.text, machine.text])!
+  }
+
+  private func follow(_ schema: StreamSchema) throws {
+    try SinkWidening(database, table: held).run(for: schema)
+    let present = Set(try database.catalogue(of: held).map(\.name))
+    for column in schema.columns where !present.contains(column.name.lowercased()) {
+      try database.execute(sql: "ALTER TABLE \(quoted(held)) ADD COLUMN \(SinkTable.definition(column))")
+    }
+  }
+
+  // MARK: Two tables and one
+
+  /// Until now the sink's rows were each machine's own.
+  private func makeHeld() throws {
+    let columns = try SinkColumns(database, table: stream.text)
+    try database.execute(
+      sql: """
+        CREATE TABLE \(quoted(held)) (
+          \(columns.definitions.joined(separator: ",\n  ")),
+          -- The number of the thing that the row is; rows of one thing have the same.
+          drover_thing INTEGER,
+          PRIMARY KEY (\(columns.key.joined(separator: ", ")))
+        ) WITHOUT ROWID
+        """)
+    let names = columns.names.joined(separator: ", ")
+    try database.execute(sql: "INSERT INTO \(quoted(held)) (\(names)) SELECT \(names) FROM \(quoted(stream.text))")
+    try database.execute(sql: "CREATE INDEX \(index("thing")) ON \(quoted(held)) (drover_thing, drover_version)")
+  }
+
+  /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
+  /// already, and no event that could be set apart.
+  private func match(by key: NaturalKey) throws {
+    try forgetKey()
+    for name in Set(key.columns + key.fallback) {
+      try database.execute(
+        sql: "INSERT INTO drover_identity VALUES (lower(?), ?, ?, ?)",
+        arguments: [stream.text, name, key.columns.firstIndex(of: name), key.fallback.firstIndex(of: name)])
+    }
+    for (name, columns) in [("identity", key.columns), ("else", key.fallback)] where !columns.isEmpty {
+      try database.execute(
+        sql: "CREATE INDEX \(index(name)) ON \(quoted(held)) (\(columns.map(quoted).joined(separator: ", ")))")
+    }
+    try database.execute(sql: "DELETE FROM \(quoted(stream.text))")
+    try database.execute(sql: "UPDATE \(quoted(held)) SET drover_thing = NULL WHERE drover_thing IS NOT NULL")
+    try NaturalKeys(database, stream: stream, key: key).placeAll()
+  }
+
+  /// From now on the sink's rows are each machine's own again.
+  private func dissolve() throws {
+    try forgetKey()
+    let names = try SinkColumns(database, table: stream.text).names.joined(separator: ", ")
+    try database.execute(sql: "DELETE FROM \(quoted(stream.text))")
+    try database.execute(
+      sql: "INSERT INTO \(quoted(stream.text)) (\(names)) SELECT \(names) FROM \(quoted(held))")
+    try database.execute(sql: "DROP TABLE \(quoted(held))")
+  }
+
+  private func forgetKey() throws {
+    for name in ["identity", "else"] { try database.execute(sql: "DROP INDEX IF EXISTS \(index(name))") }
+    try database.execute(sql: "DELETE FROM drover_identity WHERE stream = lower(?)", arguments: [stream.text])
+  }
+
+  /// What the machines hold goes aside with the sink, under the name that this has then.
+  func putAside(as aside: String) throws {
+    guard try key() != nil else { return }
+    try forgetKey()
+    try database.execute(sql: "DROP INDEX \(index("thing"))")
+    try database.execute(sql: "ALTER TABLE main.\(quoted(held)) RENAME TO \(quoted("drover_held_\(aside)"))")
+  }
+
+  /// Streams cannot be named drover_…, so the names are free.
+  private func index(_ what: String) -> String { quoted("drover_\(what)_of_\(stream.text)") }
+}
+
+/// The columns of a sink table, quoted, in their order: the machine's, the source's, and Drover's epoch and version.
+struct SinkColumns {
+  let names: [String]
+  let definitions: [String]
+  /// The machine and the local key.
+  let key: [String]
+
+  init(_ database: Database, table: String) throws {
+    let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
+    names = rows.map { quoted($0["name"]) }
+    definitions = rows.map {
+      SinkTable.definition(DroverCore.Column(name: $0["name"], declaredType: $0["type"]))
+        + ($0["notnull"] == 1 ? " NOT NULL" : "")
+    }
+    key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { quoted($0["name"]) }
+  }
+}
+
+extension NaturalKey {
+  /// - Parameter rows: columns as the store keeps them; nil where none of them is named.
+  init?(rows: [Row]) throws {
+    func names(_ position: String) -> [String] {
+      rows.compactMap { row in (row[position] as Int?).map { ($0, row["name"] as String) } }
+        .sorted { $0.0 < $1.0 }.map(\.1)
+    }
+    let columns = names("identity_position")
+    guard !columns.isEmpty else { return nil }
+    try self.init(columns: columns, fallback: names("else_position"))
+  }
+
+  /// As a person reads it.
+  fileprivate var words: String {
+    columns.joined(separator: ", ") + (fallback.isEmpty ? "" : ", else by \(fallback.joined(separator: ", "))")
+  }
+}
