@@ -17,11 +17,14 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let with: [LinesConfiguration]
     /// What of it leaves the machine.
     package let selection: SelectionConfiguration
+    /// By what its rows are matched with other machines' in the cloud; nil where they are the machine's own.
+    package let naturalKey: NaturalKey?
 
     package init(
       name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = [],
-      selection: SelectionConfiguration = SelectionConfiguration()
+      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil
     ) {
+      self.naturalKey = naturalKey
       self.selection = selection
       self.with = with
       self.name = name
@@ -59,6 +62,7 @@ extension StreamConfiguration {
     let completeWhen = stream.optional("complete_when", .condition)
     let with = LinesConfiguration.list(reading: stream)
     let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
+    let naturalKey = NaturalKey(reading: stream, kind: kind)
     let name = stream.optional("name", .streamName)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
@@ -78,7 +82,9 @@ extension StreamConfiguration {
     self.init(
       name: name, kind: kind,
       table: table.map {
-        Table(name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection)
+        Table(
+          name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection,
+          naturalKey: naturalKey)
       })
   }
 

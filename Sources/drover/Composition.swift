@@ -60,7 +60,8 @@ extension EdgeConfiguration {
         with: ($0.table?.with ?? []).map { lines in
           LinesDeclaration(
             table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
-        }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection())
+        }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection(),
+        naturalKey: $0.table?.naturalKey)
     }
   }
 }

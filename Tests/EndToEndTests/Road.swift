@@ -22,11 +22,13 @@ final class Road: Sendable {
   var cloud: String { folder.file("cloud.db") }
 
   /// - Parameters:
+  ///   - machine: the edge's name.
   ///   - streams: the list under `streams:` of the edge's configuration.
   ///   - database: the app's database, where it is not in the folder.
   ///   - port: where the agent finds the broker, when that is not the broker itself.
   init(
-    broker: MosquittoBroker? = nil, streams: String, port: Int? = nil, edge: String = "", cloud: String = "",
+    _ machine: String = Road.machine, broker: MosquittoBroker? = nil, streams: String, port: Int? = nil,
+    edge: String = "", cloud: String = "",
     database: String? = nil
   ) throws {
     self.broker = try broker ?? MosquittoBroker(isPersistent: true)
@@ -34,7 +36,7 @@ final class Road: Sendable {
     app = database ?? folder.file("app.db")
     try folder.write(
       """
-      machine: \(Self.machine)
+      machine: \(machine)
       database: \(app)
       broker: mqtt://127.0.0.1:\(port ?? self.broker.port)
       \(edge)
