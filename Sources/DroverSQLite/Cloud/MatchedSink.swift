@@ -45,6 +45,15 @@ struct MatchedSink {
         database, sql: "SELECT * FROM drover_identity WHERE stream = lower(?)", arguments: [stream.text]))
   }
 
+  /// What matches the rows; nil where they are not matched.
+  /// - Parameter known: what did before, and does where nothing has changed: to compile its statements takes longer than to merge an event.
+  func naturalKeys(or known: NaturalKeys?) throws -> NaturalKeys? {
+    guard let key = try key() else { return nil }
+    let columns = try SinkColumns(database, table: stream.text)
+    if let known, known.key == key, known.columns == columns { return known }
+    return try NaturalKeys(database, stream: stream, key: key, columns: columns)
+  }
+
   /// What the machines hold, as a subquery; `drover_is_shown` is 0 where the sink's row is not what its thing's newest row is. A row of the
   /// sink that nobody holds is there too.
   func checkedRows() throws -> String {
@@ -150,7 +159,7 @@ struct MatchedSink {
     }
     try database.execute(sql: "DELETE FROM \(quoted(stream.text))")
     try database.execute(sql: "UPDATE \(quoted(held)) SET drover_thing = NULL WHERE drover_thing IS NOT NULL")
-    try NaturalKeys(database, stream: stream, key: key).placeAll()
+    try NaturalKeys(database, stream: stream, key: key, columns: SinkColumns(database, table: stream.text)).placeAll()
   }
 
   /// From now on the sink's rows are each machine's own again.
@@ -181,7 +190,7 @@ struct MatchedSink {
 }
 
 /// The columns of a sink table, quoted, in their order: the machine's, the source's, and Drover's epoch and version.
-struct SinkColumns {
+struct SinkColumns: Equatable {
   let names: [String]
   let definitions: [String]
   /// The machine and the local key.

@@ -6,7 +6,8 @@ import DroverCore
 import GRDB
 
 final class NaturalKeys {
-  private let key: NaturalKey
+  let key: NaturalKey
+  let columns: SinkColumns
   private let keyCount: Int
   private let standing: Statement
   private let byIdentity: Statement
@@ -20,11 +21,12 @@ final class NaturalKeys {
   private let savepoint: (begin: Statement, release: Statement, rollBack: Statement)
 
   /// Compiles the statements for tables that are there.
-  init(_ database: Database, stream: StreamName, key: NaturalKey) throws {
+  /// - Parameter columns: the sink's.
+  init(_ database: Database, stream: StreamName, key: NaturalKey, columns: SinkColumns) throws {
     self.key = key
+    self.columns = columns
     let sink = quoted(stream.text)
     let held = quoted(MatchedSink(database: database, stream: stream).held)
-    let columns = try SinkColumns(database, table: stream.text)
     let (machine, local) = (columns.key[0], columns.key.dropFirst())
     keyCount = local.count
     let identity = key.columns.map(quoted)

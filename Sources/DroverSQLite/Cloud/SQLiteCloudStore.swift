@@ -447,12 +447,10 @@ private struct Transaction: CloudTransaction {
       let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
       if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
       let matched = MatchedSink(database: database, stream: sink.stream)
-      let key = try matched.key()
-      store.cache.naturalKeys[sink.stream] = try key.map {
-        try NaturalKeys(database, stream: sink.stream, key: $0)
-      }
+      let keys = try matched.naturalKeys(or: store.cache.naturalKeys[sink.stream])
+      store.cache.naturalKeys[sink.stream] = keys
       table = try SinkTable(
-        database, sink: sink, latest: latest, table: key == nil ? sink.stream.text : matched.held)
+        database, sink: sink, latest: latest, table: keys == nil ? sink.stream.text : matched.held)
       store.cache.sinks[sink] = table
     }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
