@@ -204,6 +204,10 @@ extension CloudStoreConformance {
       #expect(try scene.merge(a, .product(4, 1, "222"), .product(4, 3, "111")) == .notAgain)
       #expect(try scene.merge(a, .delete(6, 4), .delete(6, 2)) == .twice)
       #expect(try scene.products() == ["MAH001/1 111 0 v5"])
+      // A newer put that is refused has not opened the way for an older one.
+      #expect(try scene.merge(a, .product(8, 3, "111")).map(\.refusal) == [.ambiguous])
+      #expect(try scene.merge(a, .product(4, 3, "333"), .product(5, 3, "333")) == .notAgain)
+      #expect(try scene.merge(a, .product(7, 3, "333")) == [.applied])
     },
     Claim("ambiguous: a thing that gets another local key is put and deleted in either order of a group") {
       scene throws in
