@@ -43,9 +43,10 @@ let package = Package(
     // The outside worlds, one adapter each.
     .systemLibrary(name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
     .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CTimex"),
-    .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC"], swiftSettings: house),
+    .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC", "CZlib"], swiftSettings: house),
     .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", logging], swiftSettings: house),
     .target(
       name: "DroverSQLite",

@@ -186,16 +186,8 @@ package final class Consumer: SessionHandler {
     // An empty retained message takes the one before it away; there is nothing to apply.
     if message.payload.isEmpty, message.isRetained { return .ignored }
     guard message.payload.count <= limits.messageBytes else {
-      if case .events(let machine, _, _) = topic, let epoch = FrameDecoder.epoch(ofBeginning: message.payload) {
-        // The agent still has it, and hears with the confirmation how much one message may hold: it comes again in parts, or stays there as a
-        // dead letter of the edge.
-        if try transaction.isLatest(epoch, machine: machine) { group.machines[machine] = epoch }
-        group.oversize[machine] = message.payload.count
-        return .waiting
-      }
-      return try bury(
-        message, topic, .tooLarge, "\(message.payload.count) bytes, and limits.message_bytes is \(limits.messageBytes)",
-        transaction, &group)
+      return try tooLarge(
+        message, topic, bytes: message.payload.count, beginning: message.payload, transaction, &group)
     }
     switch topic {
     case .events(let machine, let kind, let stream):
@@ -232,13 +224,39 @@ package final class Consumer: SessionHandler {
     }
   }
 
+  /// - Parameters:
+  ///   - bytes: how many it has, or at least.
+  ///   - beginning: of its text.
+  private func tooLarge(
+    _ message: InboundMessage, _ topic: Topic, bytes: Int, beginning: [UInt8], _ transaction: any CloudTransaction,
+    _ group: inout MessageGroup
+  ) throws -> MessageOutcome {
+    if case .events(let machine, _, _) = topic, let epoch = FrameDecoder.epoch(ofBeginning: beginning) {
+      // The agent still has it, and hears with the confirmation how much one message may hold: it comes again in parts, or stays there as a
+      // dead letter of the edge.
+      if try transaction.isLatest(epoch, machine: machine) { group.machines[machine] = epoch }
+      group.oversize[machine] = bytes
+      return .waiting
+    }
+    return try bury(
+      message, topic, .tooLarge, "\(bytes) bytes, and limits.message_bytes is \(limits.messageBytes)", transaction,
+      &group)
+  }
+
   private func takeEvents(
     _ message: InboundMessage, _ topic: Topic, _ machine: MachineID, _ kind: Kind, _ stream: StreamName,
     _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     let decoded: DecodedMessage
     do {
-      decoded = try FrameDecoder.decode(message.payload) {
+      let payload: [UInt8]
+      switch try Compression.unpack(message.payload, most: limits.messageBytes) {
+      case .frame(let frame): payload = frame
+      case .tooLarge(let beginning):
+        return try tooLarge(
+          message, topic, bytes: limits.messageBytes + 1, beginning: beginning, transaction, &group)
+      }
+      decoded = try FrameDecoder.decode(payload) {
         try transaction.schema($0, machine: machine, stream: stream)
       }
     } catch let error as WireError {

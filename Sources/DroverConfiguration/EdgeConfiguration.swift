@@ -51,6 +51,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let window: Limit
   /// What one MQTT message may carry.
   package let frame: Limit
+  package let compression: Compression
   package let outbox: Outbox
   package let deadLetters: DeadLetterBounds
   /// The secret for columns that travel as a hash; nil where none does.
@@ -62,7 +63,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package init(
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
     window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
-    outbox: Outbox = .standard,
+    compression: Compression = .none, outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
     backup: BackupPlan, hashKey: HashKey? = nil, streams: [StreamConfiguration]
   ) {
@@ -73,6 +74,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     self.logLevel = logLevel
     self.window = window
     self.frame = frame
+    self.compression = compression
     self.outbox = outbox
     self.deadLetters = deadLetters
     self.backup = backup
@@ -105,6 +107,7 @@ extension EdgeConfiguration {
     let connection = BrokerConnection(reading: file, defaultClientID: "drover-edge-\(machine?.text ?? "")")
     let logLevel = LogLevel(reading: file)
     let (window, frame) = Self.limits(reading: file)
+    let compression = file.optional("compression", .oneOf, default: Compression.none)
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
     let backup = BackupPlan(reading: file.section("backup"))
@@ -116,7 +119,8 @@ extension EdgeConfiguration {
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      outbox: outbox, deadLetters: deadLetters, backup: backup, hashKey: hashKey, streams: streams)
+      compression: compression, outbox: outbox, deadLetters: deadLetters, backup: backup, hashKey: hashKey,
+      streams: streams)
   }
 
   private static func outbox(reading file: Section) -> Outbox {

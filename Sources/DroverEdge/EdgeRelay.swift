@@ -12,6 +12,7 @@ package final class EdgeRelay: SessionHandler {
     /// Most events and bytes of one frame.
     package var frameEvents = 100
     package var frameBytes = 64 << 10
+    package var compression = Compression.none
     /// About how many bytes of rows are in memory at a time.
     package var readBytes = 4 << 20
     /// Marks and forgets gather for so long, so that the app meets few of Drover's write transactions.
@@ -640,12 +641,12 @@ package final class EdgeRelay: SessionHandler {
     do throws(PublishError) {
       if let cloudLimit, frame.count > cloudLimit, events > 0 { throw .tooLarge }
       largestSent = max(largestSent, frame.count)
-      let token = try publisher.publish(
-        OutboundMessage(topic: topic, payload: frame, contentType: "application/json"))
+      let (payload, type) = limits.compression.pack(frame)
+      let token = try publisher.publish(OutboundMessage(topic: topic, payload: payload, contentType: type))
       relay.published(
-        token, stream: stream.number, interval: interval, events: events, bytes: frame.count, onlySeq: onlySeq,
+        token, stream: stream.number, interval: interval, events: events, bytes: payload.count, onlySeq: onlySeq,
         now: clock.now)
-      logger.debug("sent \(stream.name) \(interval): \(events) events in \(frame.count) bytes")
+      logger.debug("sent \(stream.name) \(interval): \(events) events in \(payload.count) bytes")
     } catch {
       let isMended = error == .tooLarge && events > 0
       relay.held(

@@ -13,7 +13,7 @@ import Testing
         clientID: "drover-edge-MAH001", keepAlive: .seconds(30), sessionExpiry: .seconds(604_800)),
       logLevel: .info,
       window: .init(events: 20_000, bytes: 16_777_216),
-      frame: .init(events: 100, bytes: 65_536),
+      frame: .init(events: 100, bytes: 65_536), compression: .none,
       outbox: .init(
         quota: OutboxQuota(maxBytes: 1_073_741_824, minFreeBytes: 67_108_864, minFreeInodes: 1000),
         retention: .init(age: .seconds(86_400), bytes: 67_108_864)),
@@ -38,6 +38,7 @@ import Testing
       log_level: debug
       window: {events: 500, bytes: 1MiB}
       frame: {events: 50, bytes: 2kB}
+      compression: deflate
       dead_letters: {max_count: 8, max_bytes: 9MiB}
       backup: {every: 1h, folder: ./copies, keep: 3}
       outbox: {max_bytes: 2MiB, min_free_bytes: 0, min_free_inodes: 7, retention: {age: 2h, bytes: 3MB}}
@@ -63,7 +64,7 @@ import Testing
           clientID: "seven", keepAlive: .seconds(60), sessionExpiry: .seconds(7200)),
         logLevel: .debug,
         window: .init(events: 500, bytes: 1 << 20),
-        frame: .init(events: 50, bytes: 2000),
+        frame: .init(events: 50, bytes: 2000), compression: .deflate,
         outbox: .init(
           quota: OutboxQuota(maxBytes: 2 << 20, minFreeBytes: 0, minFreeInodes: 7),
           retention: .init(age: .seconds(7200), bytes: 3_000_000)),
@@ -117,7 +118,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "window: {events: 0}", "frame: {events: 10001}", "frame: {bytes: 1023}", "frame: {bytes: 65MiB}",
+    "window: {events: 0}", "frame: {events: 10001}", "frame: {bytes: 1023}",
+    "frame: {bytes: 65MiB}",
     "outbox: {max_bytes: 1023KiB}",
     "outbox: {min_free_inodes: -1}", "outbox: {retention: {age: 1}}",
   ])

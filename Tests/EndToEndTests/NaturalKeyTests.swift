@@ -1,6 +1,7 @@
 // Two shops bring the same products under keys of their own, with real processes: the cloud has one row for each, and what could be several
 // is a dead letter until it can be only one.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing

@@ -135,6 +135,27 @@ import Testing
     #expect(messages["frame"] == 3)
   }
 
+  @Test func `frames for a metered link are packed, and arrive as they were`() async throws {
+    let road = try Road(streams: Self.stock, edge: "compression: deflate")
+    try await road.python(Self.makeStock)
+    try road.start(.cloud)
+    try await road.wait(for: "the consumer") { road.log(of: .cloud).contains("connected") }
+    async let frame = Road.run(
+      "mosquitto_sub",
+      [
+        "-V", "mqttv5", "-p", "\(road.broker.port)", "-t", "drover/v1/+/snapshot/#", "-C", "1", "-W", "60", "-F",
+        "%C %x",
+      ])
+    try await road.wait(for: "the listener") {
+      road.broker.log.contains("mosqsub") || road.broker.log.contains("auto-")
+    }
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 50)
+    #expect(try await frame.output.hasPrefix("application/zlib 78"))
+    #expect(
+      try await road.inCloud("SELECT count(*), count(DISTINCT stock_json) FROM local_stock_snapshots") == "[[50, 50]]")
+  }
+
   @Test func `a broker that speaks only MQTT 3.1.1 serves as well`() async throws {
     let broker = try MosquittoBroker(isPersistent: true)
     let proxy = ConnectProxy(to: broker.port, .refuse)

@@ -38,6 +38,7 @@ struct EdgeCommand: AsyncParsableCommand {
       limits.relay.windowBytes = configuration.window.bytes
       limits.frameEvents = configuration.frame.events
       limits.frameBytes = configuration.frame.bytes
+      limits.compression = configuration.compression
       handler = try EdgeRelay(
         machine: configuration.machine, store: store, limits: limits, software: Drover.version,
         user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
