@@ -1,6 +1,6 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test chaos failpoints simulate format lint clean
+.PHONY: help demo test bench chaos failpoints simulate format lint clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +12,11 @@ test: ## install what is missing, build, run all tests
 	scripts/install-packages
 	swift build --build-tests
 	swift test --skip-build
+
+bench: ## measure this machine with a release build (BENCH='--events 1000000 --compression deflate')
+	scripts/install-packages
+	swift build -c release --static-swift-stdlib --product drover
+	$$(swift build -c release --static-swift-stdlib --product drover --show-bin-path)/drover bench $(BENCH)
 
 chaos: ## kill every process again and again while apps write, and compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge')
 	@scripts/chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)) $(CHAOS)

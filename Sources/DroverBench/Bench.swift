@@ -1,7 +1,7 @@
 // The benchmark: an edge database of N rows, then the real agent, a real mosquitto and the real consumer as processes, and in the same run a
 // bare loop of upserts of the same rows. docs/performance.md explains the figures.
 
-import DroverCore
+package import DroverCore
 import DroverProcesses
 import DroverSQLite
 import Foundation
@@ -13,6 +13,7 @@ package struct Bench {
     package var idleSeconds = 30
     /// Rates of the live phase, in commits a second.
     package var rates = [100, 1000]
+    package var compression = Compression.none
 
     package init() {}
   }
@@ -27,7 +28,7 @@ package struct Bench {
   package init(options: Options, drover: String, progress: @escaping (String) -> Void) throws {
     self.options = options
     self.progress = progress
-    rig = try BenchRig(drover: drover)
+    rig = try BenchRig(drover: drover, compression: options.compression)
   }
 
   package func run() async throws -> BenchReport {
@@ -84,6 +85,7 @@ package struct Bench {
       events: options.events, store: "sqlite", drainSeconds: all / .seconds(1), yardstickPerSecond: 0,
       firstEventSeconds: first / .seconds(1),
       brokerBytesPerEvent: Double(try rig.brokerBytes() - bytes) / Double(options.events),
+      plainBytesPerEvent: try rig.app.plainBytes(of: BenchRig.backlog),
       agent: used[0], consumer: used[1], broker: used[2], captureCost: 0, bulkCaptureCost: 0)
   }
 

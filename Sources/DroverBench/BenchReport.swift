@@ -39,6 +39,8 @@ package struct BenchReport: Codable, Sendable {
   /// Seconds from the agent's start until the first event was in the cloud.
   package var firstEventSeconds: Double
   package var brokerBytesPerEvent: Double
+  /// Of a row as a plain JSON object.
+  package var plainBytesPerEvent: Double
   package var agent, consumer, broker: Usage
   /// A single-row commit of the app with Drover's triggers, as a multiple of one without.
   package var captureCost: Double
@@ -50,7 +52,7 @@ package struct BenchReport: Codable, Sendable {
     var lines = [
       "drain        \(events) events confirmed in \(number(drainSeconds, 2)) s: \(Int(eventsPerSecond)) events/s, \(number(ratio, 2)) of the bare upserts (\(Int(yardstickPerSecond)) rows/s)",
       "first event  in the cloud \(number(firstEventSeconds, 2)) s after the agent's start, with all waiting",
-      "wire         \(number(brokerBytesPerEvent, 1)) bytes an event to the broker, acknowledgements and confirmations included",
+      "wire         \(number(brokerBytesPerEvent, 1)) bytes an event to the broker, acknowledgements and confirmations included: \(number(brokerBytesPerEvent / plainBytesPerEvent, 2)) of the row's plain JSON",
     ]
     for (name, usage) in [("agent", agent), ("consumer", consumer), ("broker", broker)] {
       lines.append(

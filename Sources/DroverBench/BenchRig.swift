@@ -23,7 +23,7 @@ final class BenchRig {
   var cloudFile: String { folder.file("cloud/cloud.db") }
 
   /// - Parameter drover: the path of the executable.
-  init(drover: String) throws {
+  init(drover: String, compression: Compression) throws {
     self.drover = drover
     folder = try TemporaryFolder()
     broker = try MosquittoBroker { _ in ["allow_anonymous true", "sys_interval 1"] }
@@ -38,6 +38,7 @@ final class BenchRig {
       database: ./machine/app.db
       broker: mqtt://127.0.0.1:\(broker.port)
       log_level: warning
+      compression: \(compression.rawValue)
       streams:
         - {table: \(Self.backlog), kind: snapshot}
         - {table: \(Self.live), kind: snapshot}

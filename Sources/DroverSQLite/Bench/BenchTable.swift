@@ -40,6 +40,18 @@ package final class BenchApp {
     }
   }
 
+  /// How many bytes a row has as a plain JSON object, on average.
+  package func plainBytes(of table: String) throws -> Double {
+    let members = BenchRow.names.map { "\(literal($0)), \(quoted($0))" }.joined(separator: ", ")
+    return try queue.read {
+      try Double.fetchOne(
+        $0,
+        sql:
+          "SELECT avg(length(CAST(object AS BLOB))) FROM (SELECT json_object(\(members)) AS object FROM \(quoted(table)) LIMIT 10000)"
+      )!
+    }
+  }
+
   /// The yardstick: nothing but upserts of the table's rows into an empty database, in transactions of 1,000.
   /// - Returns: how long it took.
   package func upsertAll(of table: String, into path: String) throws -> Duration {
@@ -71,7 +83,8 @@ package final class BenchApp {
 
 /// One row of the table.
 enum BenchRow {
-  static let columns: Int32 = 8
+  static let names = ["id", "measured_at", "sensor", "temperature", "humidity", "cycles", "is_alarm", "note"]
+  static let columns = Int32(names.count)
   private static let notes = (0..<100).map {
     "checked by operator \($0), nothing unusual was heard or seen on the line"
   }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DroverBench
+import DroverCore
 import Foundation
 
 struct BenchCommand: AsyncParsableCommand {
@@ -23,6 +24,9 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Seconds of the idle phase.", valueName: "seconds"))
   var idle = 30
 
+  @Option(help: "How the agent's frames travel: none or deflate.")
+  var compression = Compression.none
+
   @Option(help: "The cloud's store: sqlite.")
   var store = "sqlite"
 
@@ -41,6 +45,7 @@ struct BenchCommand: AsyncParsableCommand {
     options.events = events
     options.liveSeconds = live
     options.idleSeconds = idle
+    options.compression = compression
     do {
       let drover = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
       let report = try await Bench(options: options, drover: drover) { line in
@@ -52,3 +57,5 @@ struct BenchCommand: AsyncParsableCommand {
     }
   }
 }
+
+extension Compression: ExpressibleByArgument {}
