@@ -82,8 +82,8 @@ let package = Package(
     .target(
       name: "DroverTesting", dependencies: ["DroverCore", "DroverProcesses"], path: "Tests/Support",
       swiftSettings: house),
-    .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore"], swiftSettings: house),
-    .testTarget(name: "DroverWireTests", dependencies: ["DroverWire"], swiftSettings: house),
+    .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore", "DroverTesting"], swiftSettings: house),
+    .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),
     .testTarget(
       name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting", "DroverProcesses"], swiftSettings: house),
     .testTarget(

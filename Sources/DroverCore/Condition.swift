@@ -56,7 +56,7 @@ package indirect enum Condition: Hashable, Sendable {
   package func resolved(among columns: [Column]) throws(InvalidName) -> Condition {
     func resolve(_ operand: Operand) throws(InvalidName) -> Operand {
       guard case .column(let name) = operand else { return operand }
-      guard let column = columns.first(where: { $0.name.lowercased() == name.lowercased() }) else {
+      guard let column = columns.first(where: { SQLName($0.name) == SQLName(name) }) else {
         throw InvalidName(message: "there is no column \(name), which a condition names")
       }
       return .column(column.name)

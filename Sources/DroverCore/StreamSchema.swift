@@ -63,16 +63,16 @@ package struct StreamSchema: Hashable, Sendable {
     guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains) else {
       throw InvalidName(message: "the key names one or more of the columns, each once")
     }
-    var seen: Set<String> = []
+    var seen: Set<SQLName> = []
     for column in columns {
-      let lower = column.name.lowercased()
+      let name = SQLName(column.name)
       guard !column.name.isEmpty, !column.name.utf8.contains(0) else {
         throw InvalidName(message: "a column has a name without NUL")
       }
-      guard !lower.hasPrefix("drover_") || lower == Self.rowidColumn else {
+      guard !name.text.utf8.starts(with: "drover_".utf8) || name == SQLName(Self.rowidColumn) else {
         throw InvalidName(message: "the column name \(column.name) is reserved for Drover's own bookkeeping")
       }
-      guard seen.insert(lower).inserted else { throw InvalidName(message: "two columns are named \(column.name)") }
+      guard seen.insert(name).inserted else { throw InvalidName(message: "two columns are named \(column.name)") }
     }
     guard completeWhen == nil || kind == .batch else {
       throw InvalidName(message: "only a batch can be complete, and this is a \(kind.rawValue)")
@@ -123,7 +123,7 @@ package struct StreamSchema: Hashable, Sendable {
 
   /// The sink table's column for the machine: `machine_id`, but for a source that has a column of that name itself.
   package var machineColumn: String {
-    columns.contains { $0.name.lowercased() == "machine_id" } ? "drover_machine_id" : "machine_id"
+    columns.contains { SQLName($0.name) == SQLName("machine_id") } ? "drover_machine_id" : "machine_id"
   }
 
   package func keyValues(of row: [Value]) -> [Value] { key.map { row[$0] } }

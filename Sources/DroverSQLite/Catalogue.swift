@@ -1,13 +1,14 @@
 // Questions to SQLite's own catalogue, by PRAGMA statements with quoted names. GRDB's `columns(in:)` and `primaryKey(_:)` do not escape
 // a quote in a table's name and remember what a rollback has taken back; the table-valued functions would be hidden by a table of their name.
 
+import DroverCore
 import GRDB
 
 extension Database {
-  /// A table's columns in order: the name in lower case, and its place in the declared primary key, from 1, or 0.
-  func catalogue(of table: String) throws -> [(name: String, keyPosition: Int)] {
+  /// A table's columns in order: the name, the declared type, and its place in the declared primary key, from 1, or 0.
+  func catalogue(of table: String) throws -> [(name: SQLName, type: String, keyPosition: Int)] {
     try Row.fetchAll(self, sql: "PRAGMA main.table_info(\(quoted(table)))")
-      .map { ((($0["name"] as String).lowercased(), $0["pk"])) }
+      .map { (SQLName($0["name"]), $0["type"], $0["pk"]) }
   }
 
   /// The first column of its declared primary key.

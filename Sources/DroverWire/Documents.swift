@@ -68,7 +68,8 @@ extension LineSchema {
     var references: [Int: Int] = [:]
     for name in named.names {
       let header = try named.string(name)
-      guard let part = headerKey.firstIndex(of: header), let column = columns.firstIndex(where: { $0.name == name })
+      guard let part = headerKey.firstIndex(where: { SQLName($0) == SQLName(header) }),
+        let column = columns.firstIndex(where: { SQLName($0.name) == SQLName(name) })
       else { throw WireError("\"references\" names a column that is not there, or not in the header's key") }
       references[part] = column
     }
@@ -209,7 +210,7 @@ extension JSONDocument.Members {
     var key: [Int] = []
     for element in try array("key") {
       let name = try element.string()
-      guard let index = columns.firstIndex(where: { $0.name == name }) else {
+      guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(name) }) else {
         throw WireError("the key names a column that is not there")
       }
       key.append(index)

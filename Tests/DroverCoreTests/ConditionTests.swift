@@ -2,6 +2,7 @@
 // out of its own text as it went in.
 
 import DroverCore
+import DroverTesting
 import Testing
 
 @Suite struct ConditionTests {

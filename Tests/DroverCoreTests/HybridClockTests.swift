@@ -1,6 +1,7 @@
 // Versions rise whatever the wall clock does, and stay exact in a double.
 
 import DroverCore
+import DroverTesting
 import Testing
 
 @Suite struct HybridClockTests {

@@ -1,6 +1,7 @@
 // The set of intervals against a plain set of numbers: the same questions, the same answers, and always in normal form.
 
 import DroverCore
+import DroverTesting
 import Testing
 
 @Suite struct IntervalSetTests {

@@ -2,6 +2,7 @@
 // in it is the Relay; the agent around it does with the relay what DroverEdge's EdgeRelay does, step by step and in its order.
 
 import DroverCore
+import DroverTesting
 
 struct RelaySimulation {
   struct Faults {

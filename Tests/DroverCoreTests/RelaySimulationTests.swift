@@ -1,6 +1,7 @@
 // The relay through thousands of steps of bad luck. A failure names its seed; the same seed fails again.
 
 import DroverCore
+import DroverTesting
 import Testing
 
 @Suite struct RelaySimulationTests {

@@ -1,6 +1,7 @@
 // The civil calendar against Foundation's.
 
 import DroverCore
+import DroverTesting
 import Foundation
 import Testing
 

@@ -13,8 +13,11 @@ final class AppDatabase {
   let path: String
   let connection: DatabaseQueue
 
-  init(_ schema: String = "", journalMode: String = "delete") throws {
-    folder = FileManager.default.temporaryDirectory.appending(path: "drover-test-\(UUID().uuidString)").path
+  /// - Parameter parent: where the folder is made.
+  init(
+    _ schema: String = "", journalMode: String = "delete", in parent: URL = FileManager.default.temporaryDirectory
+  ) throws {
+    folder = parent.appending(path: "drover-test-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     path = folder + "/app.db"
     connection = try Self.connect(path)

@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import Foundation
 import GRDB
 import Synchronization

@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
@@ -44,7 +45,7 @@ import Testing
     let app = try AppDatabase("CREATE TABLE \(shape.table)")
     try app.run("PRAGMA synchronous = OFF")
     let edge = try app.attach(.table("t", synced: "synced"))
-    var workload = Workload(shape: shape, random: SplitMix(state: UInt64(seed)))
+    var workload = Workload(shape: shape, random: Seeded(UInt64(seed)))
     var replica: [String: (version: Int64, row: String)] = [:]
     for round in 0..<40 {
       for _ in 0..<6 { workload.statement(on: app) }
@@ -73,7 +74,7 @@ import Testing
 
 private struct Workload {
   let shape: ReplicaWorkloadTests.Shape
-  var random: SplitMix
+  var random: Seeded
   var said: [String] = []
   var changes = 0
 
@@ -132,19 +133,4 @@ private struct Workload {
     default: return String(random.below(7) - 1)
     }
   }
-}
-
-/// SplitMix64 (https://prng.di.unimi.it/splitmix64.c): a seed that is printed makes the run again.
-struct SplitMix {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-
-  mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 }

@@ -1,6 +1,7 @@
 import DroverCloud
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import DroverWire
 import Foundation
 import GRDB
@@ -24,7 +25,7 @@ import Testing
   @Test(arguments: 1...12)
   func `headers and lines in the cloud are those of the app, whatever order frames come in`(seed: Int) throws {
     let app = try AppDatabase(Self.tables + "PRAGMA synchronous = OFF")
-    var way = try Way(app, completeWhen: nil, random: SplitMix(state: UInt64(seed)))
+    var way = try Way(app, completeWhen: nil, random: Seeded(UInt64(seed)))
     for _ in 0..<40 { try way.round(app) }
     try way.deliverAll()
     for sql in Self.rows {
@@ -41,9 +42,9 @@ import Testing
     throws
   {
     let app = try AppDatabase(Self.tables + "PRAGMA synchronous = OFF")
-    var way = try Way(app, completeWhen: "closed = 1", random: SplitMix(state: UInt64(seed)))
+    var way = try Way(app, completeWhen: "closed = 1", random: Seeded(UInt64(seed)))
     var closed: [String: [String]] = [:]
-    for _ in 0..<60 {
+    for _ in 0..<160 {
       try way.round(app)
       for id in try way.inCloud("SELECT id FROM receipts WHERE closed = 1") {
         let unit = try way.unit(id)
@@ -62,13 +63,13 @@ private struct Way {
   private let edge: EdgeDatabase
   private let consumer: Consumer
   private let cloud: DatabaseQueue
-  private var random: SplitMix
+  private var random: Seeded
   private var underWay: [InboundMessage] = []
   private var read: Int64 = 0
   var said: [String] = []
   var changes = 0
 
-  init(_ app: AppDatabase, completeWhen: String?, random: SplitMix) throws {
+  init(_ app: AppDatabase, completeWhen: String?, random: Seeded) throws {
     edge = try app.attach([
       .batch(
         "receipts", completeWhen: completeWhen, with: .lines("sales", ["receipt_id": "id"]),

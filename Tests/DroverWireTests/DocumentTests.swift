@@ -2,6 +2,7 @@
 // a confirmation says.
 
 import DroverCore
+import DroverTesting
 import DroverWire
 import Foundation
 import Testing

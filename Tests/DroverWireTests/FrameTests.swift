@@ -1,6 +1,7 @@
 // What the edge writes into a frame, the cloud reads out of it.
 
 import DroverCore
+import DroverTesting
 import DroverWire
 import Foundation
 import Testing

@@ -1,6 +1,7 @@
 // Whatever comes over the network: an answer or an error, never a crash. Whatever is read can be written again.
 
 import DroverCore
+import DroverTesting
 import DroverWire
 import Testing
 

@@ -1,6 +1,7 @@
 // No two keys share a text, and every text leads back to its key: otherwise two rows would become one in the cloud.
 
 import DroverCore
+import DroverTesting
 import DroverWire
 import Testing
 

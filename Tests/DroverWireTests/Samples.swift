@@ -1,6 +1,7 @@
 // Values, schemas and frames for the tests of the wire, random under a seed and with the awkward cases among them.
 
 import DroverCore
+import DroverTesting
 import DroverWire
 
 extension Seeded {

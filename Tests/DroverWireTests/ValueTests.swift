@@ -1,6 +1,7 @@
 // Every value of SQLite survives the trip, bit for bit, and reads well on the way.
 
 import DroverCore
+import DroverTesting
 import DroverWire
 import Foundation
 import Testing

@@ -61,11 +61,11 @@ extension CloudStoreConformance {
         },
         Claim("\(sink.kind): whatever order events arrive in, and however often, the rows end the same") {
           scene throws in
-          var random = Shuffler(state: 7)
+          var random = Seeded(7)
           var events: [SinkEvent] = []
           for version in Int64(1)...24 {
             let key = Value.integer(version % 4)
-            events.append(random.next() % 3 == 0 ? .delete(version, key) : .put(version, key, .integer(version), .null))
+            events.append(random.below(3) == 0 ? .delete(version, key) : .put(version, key, .integer(version), .null))
           }
           _ = try scene.merge(sink, all: events)
           let expected = try scene.lines(.stock)
@@ -73,10 +73,10 @@ extension CloudStoreConformance {
           for turn in 0..<40 {
             let other = StreamName.named("order \(turn)")
             var shuffled = events + events.prefix(6)
-            for index in shuffled.indices { shuffled.swapAt(index, Int(random.next() % UInt64(shuffled.count))) }
+            for index in shuffled.indices { shuffled.swapAt(index, random.below(shuffled.count)) }
             var target = sink
             target.stream = other
-            let cut = Int(random.next() % 20)
+            let cut = random.below(20)
             _ = try scene.merge(target, all: Array(shuffled[..<cut]))
             _ = try scene.merge(target, all: Array(shuffled[cut...]))
             try #require(try scene.lines(other) == expected)
@@ -210,17 +210,4 @@ extension CloudStoreConformance {
       },
     ]
   }()
-}
-
-/// SplitMix64 (https://prng.di.unimi.it/splitmix64.c).
-struct Shuffler {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
 }

@@ -15,8 +15,8 @@ final class FactColumns {
   private let schema: StreamSchema
   private let marker: Statement
   private let update: Statement
-  /// Columns of the table, in lower case, that rows from before the marks have.
-  private let first: Set<String>
+  /// Columns of the table that rows from before the marks have.
+  private let first: Set<SQLName>
   /// By mark: positions in the schema's columns that a row written under it lacks.
   private var lacking: [String: Set<Int>] = [:]
   /// By mark: those that had a type with another affinity there.
@@ -26,7 +26,7 @@ final class FactColumns {
   /// nil for a table that has no marks, because its schema never changed.
   init?(_ database: Database, sink: Sink, schema: StreamSchema) throws {
     let present = try database.catalogue(of: sink.stream.text).map(\.name)
-    guard let place = present.firstIndex(of: SinkTable.schemaColumn) else { return nil }
+    guard let place = present.firstIndex(of: SQLName(SinkTable.schemaColumn)) else { return nil }
     self.database = database
     self.sink = sink
     self.schema = schema
@@ -118,11 +118,11 @@ final class FactColumns {
           database,
           sql: "SELECT name FROM drover_schema_column WHERE machine_id = ? AND stream = ? AND schema_id = ?",
           arguments: [sink.machine.text, sink.stream.text, mark]
-        ).map { $0.lowercased() })
+        ).map(SQLName.init))
     }
     // A schema that nobody knows any more says nothing, so nothing is filled in.
     let missing =
-      had.isEmpty ? [] : schema.columns.indices.filter { !had.contains(schema.columns[$0].name.lowercased()) }
+      had.isEmpty ? [] : schema.columns.indices.filter { !had.contains(SQLName(schema.columns[$0].name)) }
     lacking[mark] = Set(missing)
     return lacking[mark]!
   }
@@ -133,12 +133,12 @@ final class FactColumns {
     let rows = try Row.fetchAll(
       database,
       sql: """
-        SELECT lower(name) AS name, declared_type FROM drover_schema_column
+        SELECT name, declared_type FROM drover_schema_column
          WHERE machine_id = ?1 AND stream = ?2 AND iif(?3 = '', schema_id <> ?4, schema_id = ?3)
         """, arguments: [sink.machine.text, sink.stream.text, mark, schema.id.text])
     var changed: Set<Int> = []
     for (index, column) in schema.columns.enumerated() where !schema.key.contains(index) {
-      let others = rows.filter { $0["name"] == column.name.lowercased() }
+      let others = rows.filter { SQLName($0["name"]) == SQLName(column.name) }
       if others.contains(where: {
         DroverCore.Column(name: column.name, declaredType: $0["declared_type"]).affinity != column.affinity
       }) {

@@ -25,8 +25,7 @@ final class LineTable {
     let key = schema.rows.key.map { columns[$0] }
     let references = schema.references.map { columns[$0] }
     let all = [owner] + columns + ["drover_epoch", "drover_version"]
-    let changes = (columns.filter { !key.contains($0) } + ["drover_epoch", "drover_version"])
-      .map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
+    let changes = try SinkTable.changes(database, table: schema.table, schema: schema.rows)
     upsert = try Statement(
       database,
       """

@@ -383,17 +383,17 @@ private struct Transaction: CloudTransaction {
     // pragma_table_info.
     let present = try database.catalogue(of: stream.text)
     let primaryKey = present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name)
-    guard primaryKey.first == schema.machineColumn else {
+    guard primaryKey.first == SQLName(schema.machineColumn) else {
       return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
     }
-    guard primaryKey.dropFirst().elementsEqual(schema.key.map({ schema.columns[$0].name.lowercased() })) else {
+    guard primaryKey.dropFirst().elementsEqual(schema.key.map({ SQLName(schema.columns[$0].name) })) else {
       return
-        "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().joined(separator: ", "))"
+        "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().map(\.text).joined(separator: ", "))"
     }
     let names = Set(present.map(\.name))
-    let new = schema.columns.filter { !names.contains($0.name.lowercased()) }
+    let new = schema.columns.filter { !names.contains(SQLName($0.name)) }
     // Besides the source's columns there are the machine, the epoch and the version.
-    let isMarked = names.contains(SinkTable.schemaColumn)
+    let isMarked = names.contains(SQLName(SinkTable.schemaColumn))
     let count = names.count - (isMarked ? 4 : 3) + new.count
     guard count <= mostColumns else {
       return "the sink table would have \(count) columns, and limits.columns_per_table is \(mostColumns)"

@@ -64,8 +64,7 @@ final class SinkTable {
     if sink.kind == .payload {
       upsert = try Statement(database, insert + " NOTHING")
     } else {
-      let changes = (columns.filter { !keyColumns.contains($0) } + ["drover_epoch", "drover_version"])
-        .map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
+      let changes = try Self.changes(database, table: sink.stream, schema: sink.schema)
       upsert = try Statement(
         database,
         insert + """
@@ -102,6 +101,23 @@ final class SinkTable {
         try Statement(database, "SAVEPOINT drover_unit"), try Statement(database, "RELEASE drover_unit"),
         try Statement(database, "ROLLBACK TO drover_unit")
       )
+  }
+
+  /// What an upsert sets, as SQL: all but the key, and of the key what can be equal without being the same. A column without a type keeps 1
+  /// and 1.0 as they are and takes them for one key (https://www.sqlite.org/datatype3.html, sections 3 and 4).
+  static func changes(_ database: Database, table: StreamName, schema: StreamSchema?) throws -> String {
+    var names = ["occurred_at", "body"]
+    if let schema {
+      let untyped = Set(
+        try database.catalogue(of: table.text).filter {
+          DroverCore.Column(name: $0.name.text, declaredType: $0.type).affinity == .blob
+        }.map(\.name))
+      // By their places: to Swift two names that are composed differently are one text.
+      names = schema.columns.indices.filter {
+        !schema.key.contains($0) || untyped.contains(SQLName(schema.columns[$0].name))
+      }.map { quoted(schema.columns[$0].name) }
+    }
+    return (names + ["drover_epoch", "drover_version"]).map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
   }
 
   // MARK: Merging

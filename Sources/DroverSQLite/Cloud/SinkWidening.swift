@@ -20,7 +20,7 @@ struct SinkWidening {
     var columns: [DroverCore.Column] = rows.map { .init(name: $0["name"], declaredType: $0["type"]) }
     var isWidened = false
     for column in schema.columns {
-      guard let index = columns.firstIndex(where: { $0.name.lowercased() == column.name.lowercased() }),
+      guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(column.name) }),
         !columns[index].keeps(column)
       else { continue }
       columns[index] = DroverCore.Column(name: columns[index].name, declaredType: "")

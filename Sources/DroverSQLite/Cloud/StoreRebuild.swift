@@ -134,7 +134,7 @@ package struct StoreRebuild: Equatable, Sendable {
   private static func insert(_ fields: Fields, into table: String, _ new: Database) throws {
     // What another version of Drover had besides is left out.
     let known = Set(try new.catalogue(of: table).map(\.name))
-    let fields = fields.filter { known.contains($0.key.lowercased()) }.sorted { $0.key < $1.key }
+    let fields = fields.filter { known.contains(SQLName($0.key)) }.sorted { $0.key < $1.key }
     try new.execute(
       sql: """
         INSERT OR REPLACE INTO \(table) (\(fields.map { quoted($0.key) }.joined(separator: ", ")))

@@ -68,8 +68,8 @@ struct TableRestore {
   }
 
   private func rowidName(besides columns: [String]) throws -> String {
-    let taken = Set(columns.map { $0.lowercased() })
-    guard let name = ["rowid", "_rowid_", "oid"].first(where: { !taken.contains($0) }) else {
+    let taken = Set(columns.map(SQLName.init))
+    guard let name = ["rowid", "_rowid_", "oid"].first(where: { !taken.contains(SQLName($0)) }) else {
       throw refusal("its columns hide the rowid, which is its key")
     }
     return name
@@ -78,15 +78,15 @@ struct TableRestore {
   /// A table that is there keeps its form, so it has to have the columns, and the key by which rows are known.
   private mutating func matchColumns() throws {
     let rows = try Row.fetchAll(target, sql: "PRAGMA main.table_xinfo(\(quoted(table)))")
-    var present: [String: (name: String, isGenerated: Bool)] = [:]
+    var present: [SQLName: (name: String, isGenerated: Bool)] = [:]
     for row in rows {
       let name: String = row["name"]
-      present[name.lowercased()] = (name, row["hidden"] != 0)
+      present[SQLName(name)] = (name, row["hidden"] != 0)
     }
     for (position, column) in source.schema.columns.enumerated() {
       if isKeyedByRowid, position == 0 {
         written.append((0, try rowidName(besides: rows.map { $0["name"] })))
-      } else if let there = present[column.name.lowercased()] {
+      } else if let there = present[SQLName(column.name)] {
         // What SQLite computes itself cannot be written.
         if !there.isGenerated { written.append((position, quoted(there.name))) }
       } else {
@@ -94,12 +94,12 @@ struct TableRestore {
       }
     }
     let declared = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map {
-      ($0["name"] as String).lowercased()
+      SQLName($0["name"])
     }
-    let wanted = isKeyedByRowid ? [] : source.schema.key.map { source.schema.columns[$0].name.lowercased() }
+    let wanted = isKeyedByRowid ? [] : source.schema.key.map { SQLName(source.schema.columns[$0].name) }
     guard declared == wanted else {
       throw refusal(
-        "the key of the table \(table) there is (\(declared.joined(separator: ", "))), and the machine's was (\(wanted.joined(separator: ", ")))"
+        "the key of the table \(table) there is (\(declared.map(\.text).joined(separator: ", "))), and the machine's was (\(wanted.map(\.text).joined(separator: ", ")))"
       )
     }
     key = isKeyedByRowid ? [written[0].name] : wanted.map { quoted(present[$0]!.name) }

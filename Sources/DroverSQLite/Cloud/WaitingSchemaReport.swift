@@ -40,14 +40,14 @@ package struct WaitingSchema: Equatable, Sendable {
         return nil
       }
       let present = try database.catalogue(of: stream.text).map(\.name)
-      let named = Set(schema.columns.map { $0.name.lowercased() })
+      let named = Set(schema.columns.map { SQLName($0.name) })
       return WaitingSchema(
         machine: machine, stream: stream, reason: row["reason"], since: row["first_at"],
-        added: schema.columns.map(\.name).filter { !present.contains($0.lowercased()) },
+        added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter {
-          !named.contains($0) && $0 != schema.machineColumn
-            && ($0 == StreamSchema.rowidColumn || !$0.hasPrefix("drover_"))
-        })
+          !named.contains($0) && $0 != SQLName(schema.machineColumn)
+            && ($0 == SQLName(StreamSchema.rowidColumn) || !$0.text.hasPrefix("drover_"))
+        }.map(\.text))
     }
   }
 }

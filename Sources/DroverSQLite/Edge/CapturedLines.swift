@@ -17,13 +17,14 @@ struct CapturedLines: Equatable {
   ) throws -> CapturedLines? {
     guard let table = try CapturedTable.read(database, declaration.table.text, kind: .batch) else { return nil }
     let references = try references(database, declaration, table, header)
-    let columns = references.map { table.schema.columns[$0].name.lowercased() }
+    let columns = references.map { SQLName(table.schema.columns[$0].name) }
     let firstIndexed = try String.fetchAll(
       database,
       sql: """
-        SELECT lower(part.name) FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part
+        SELECT part.name FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part
          WHERE part.seqno = 0 AND part.name IS NOT NULL AND NOT list.partial
-        """, arguments: [table.name])
+        """, arguments: [table.name]
+    ).map(SQLName.init)
     do throws(InvalidName) {
       return CapturedLines(
         table: table,
@@ -62,12 +63,12 @@ struct CapturedLines: Equatable {
       }
     }
     let positions = try headerKey.map { key in
-      guard let (column, _) = pairs.first(where: { $0.1.lowercased() == key.lowercased() }) else {
+      guard let (column, _) = pairs.first(where: { SQLName($0.1) == SQLName(key) }) else {
         throw CaptureRefusal(
           description:
             "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
       }
-      guard let index = table.schema.columns.firstIndex(where: { $0.name.lowercased() == column.lowercased() }) else {
+      guard let index = table.schema.columns.firstIndex(where: { SQLName($0.name) == SQLName(column) }) else {
         throw CaptureRefusal(description: "\(table.name) has no column \(column), which `references` names")
       }
       return index

@@ -113,8 +113,8 @@ struct CapturedTable: Equatable {
       if (row["hidden"] as Int) == 0 { writable.append(columnName) }
       if (row["pk"] as Int) > 0 { key.append((row["pk"], columns.count - 1)) }
     }
-    let names = Set(columns.map { $0.name.lowercased() })
-    let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains($0) } : nil
+    let names = Set(columns.map { SQLName($0.name) })
+    let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains(SQLName($0)) } : nil
     if key.isEmpty {
       guard let rowidName else {
         throw CaptureRefusal(
@@ -124,7 +124,7 @@ struct CapturedTable: Equatable {
       expressions.insert(rowidName, at: 0)
       key = [(1, 0)]
     }
-    let flag = columns.firstIndex { $0.name.lowercased() == syncedColumn?.lowercased() }
+    let flag = columns.firstIndex { SQLName($0.name) == syncedColumn.map(SQLName.init) }
     if let syncedColumn {
       guard let flag else {
         throw CaptureRefusal(
@@ -194,7 +194,7 @@ struct CapturedTable: Equatable {
 
   /// Position of the app's own flag in the schema's columns; nil without one, or where it does not travel.
   var syncedIndex: Int? {
-    syncedColumn.flatMap { flag in schema.columns.firstIndex { $0.name.lowercased() == flag.lowercased() } }
+    syncedColumn.flatMap { flag in schema.columns.firstIndex { SQLName($0.name) == SQLName(flag) } }
   }
 
   var selectRow: String {

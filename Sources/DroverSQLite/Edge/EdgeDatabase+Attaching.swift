@@ -146,7 +146,7 @@ extension EdgeDatabase {
   }
 
   private func widenKey(_ count: Int, _ database: Database) throws {
-    let present = try database.catalogue(of: "drover_outbox").count { $0.name.hasPrefix("key") }
+    let present = try database.catalogue(of: "drover_outbox").count { $0.name.text.hasPrefix("key") }
     guard count > present else { return }
     for index in present..<count {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(Bookkeeping.keyColumn(index))")

@@ -63,7 +63,7 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
 
   private static func keyColumns(_ table: String, _ database: Database) throws -> [String] {
     let present = Set(try database.catalogue(of: table).map(\.name))
-    return (0..<present.count).map(Bookkeeping.keyColumn).filter(present.contains)
+    return (0..<present.count).map(Bookkeeping.keyColumn).filter { present.contains(SQLName($0)) }
   }
 
   // MARK: Looking

@@ -40,7 +40,7 @@ package struct Selection: Equatable, Sendable {
     func positions(_ names: [String], _ what: String) throws(InvalidName) -> Set<Int> {
       var positions: Set<Int> = []
       for name in names {
-        guard let position = columns.firstIndex(where: { $0.name.lowercased() == name.lowercased() }) else {
+        guard let position = columns.firstIndex(where: { SQLName($0.name) == SQLName(name) }) else {
           throw InvalidName(message: "there is no column \(name), which `\(what)` names")
         }
         positions.insert(position)
@@ -60,8 +60,8 @@ package struct Selection: Equatable, Sendable {
     if let position = hashed.subtracting(travelling).min() {
       throw InvalidName(message: "\(columns[position].name) does not travel, so it needs no hash")
     }
-    let names = Set(hashed.map { columns[$0].name.lowercased() })
-    if let name = completeWhen?.columns.first(where: { names.contains($0.lowercased()) }) {
+    let names = Set(hashed.map { SQLName(columns[$0].name) })
+    if let name = completeWhen?.columns.first(where: { names.contains(SQLName($0)) }) {
       throw InvalidName(message: "\(name) travels as a hash, of which the cloud cannot tell when a row is complete")
     }
     return columns.indices.filter(travelling.contains).map { position in

@@ -1,0 +1,14 @@
+/// A column's name as SQLite compares it: by bytes, without the case of ASCII letters and of no others. To Swift `Ä` in lower case is `ä`, and
+/// `é` is the same text however it is composed; to SQLite these are different columns.
+package struct SQLName: Hashable, Sendable, CustomStringConvertible {
+  /// The name with its ASCII letters in lower case.
+  package let text: String
+
+  package init(_ name: String) {
+    text = String(decoding: name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+  }
+
+  package static func == (a: Self, b: Self) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+  package func hash(into hasher: inout Hasher) { for byte in text.utf8 { hasher.combine(byte) } }
+  package var description: String { text }
+}
