@@ -130,6 +130,39 @@ import Testing
     )
   }
 
+  // Every complete row came again with the new column's default, and was refused.
+  @Test func `a complete batch gets the values of columns that came later, once, and no other change`() throws {
+    let app = try AppDatabase()
+    let store = try store(app)
+    func batch(_ columns: (String, String)...) throws -> StreamSchema {
+      try StreamSchema(
+        kind: .batch,
+        columns: [Column(name: "id", declaredType: "INTEGER")] + columns.map { Column(name: $0.0, declaredType: $0.1) },
+        key: [0], completeWhen: try Condition(parsing: "done = 1"))
+    }
+    let old = try batch(("done", "INT"), ("a", "REAL"))
+    let new = try batch(("done", "INT"), ("b", "TEXT"), ("a", "REAL"))
+    try merge(store, old, 1, [1, 1, 5], [2, 1, 6], [3, 0, 7])
+    func outcomes(_ schema: StreamSchema, _ version: Int64, _ rows: [Value]...) throws -> [String] {
+      try rows.flatMap { try merge(store, schema, version, $0) }.map {
+        if case .refused(.frozen, _) = $0 { "frozen" } else { "\($0)" }
+      }
+    }
+    // With another value too; open; complete as it was; complete from now on.
+    #expect(
+      try outcomes(new, 2, [2, 1, "x", 9], [3, 0, "x", 7], [1, 1, "x", 5], [4, 1, .null, 8])
+        == ["frozen", "applied", "applied", "applied"])
+    #expect(
+      try outcomes(new, 3, [1, 1, "x", 5], [1, 1, "y", 5], [4, 1, "y", 8]) == ["superseded", "frozen", "frozen"])
+    #expect(try outcomes(old, 4, [1, 1, 5], [1, 0, 5]) == ["superseded", "frozen"])
+    #expect(try outcomes(new, 5, [2, 1, "x", 6], [3, 1, "z", 7]) == ["applied", "applied"])
+    #expect(try outcomes(new, 6, [2, 1, .null, 6], [3, 1, "y", 7]) == ["frozen", "frozen"])
+    #expect(
+      try app.lines("SELECT id, done, a, b FROM stock ORDER BY id") == [
+        "1, 1, 5.0, 'x'", "2, 1, 6.0, 'x'", "3, 1, 7.0, 'z'", "4, 1, 8.0, NULL",
+      ])
+  }
+
   @Test func `a fact that comes late under a schema with a column more gets that value too`() throws {
     let app = try AppDatabase()
     let store = try store(app)

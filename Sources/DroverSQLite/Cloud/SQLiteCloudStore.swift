@@ -398,7 +398,7 @@ private struct Transaction: CloudTransaction {
     guard count <= mostColumns else {
       return "the sink table would have \(count) columns, and limits.columns_per_table is \(mostColumns)"
     }
-    if kind == .payload, !isMarked,
+    if kind != .snapshot, header == nil, !isMarked,
       try !new.isEmpty || schema.columns.count < names.count - 3 || hasOther(than: schema.id, machine, stream)
     {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.schemaColumn) TEXT")

@@ -14,7 +14,7 @@ final class SinkTable {
   private let freezes: Bool
   private let current: Statement?
   private let looksTheSame: Statement?
-  private let facts: FactColumns?
+  private let late: LateColumns?
   private let buryTombstone: Statement
   private let findTombstone: Statement
   private let dropTombstone: Statement
@@ -38,8 +38,8 @@ final class SinkTable {
     self.columns = columns
 
     let machine = sink.schema?.machineColumn ?? "machine_id"
-    facts = try sink.schema.flatMap { sink.kind == .payload ? try FactColumns(database, sink: sink, schema: $0) : nil }
-    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (facts == nil ? [] : [Self.schemaColumn])
+    late = try sink.schema.flatMap { sink.kind == .snapshot ? nil : try LateColumns(database, sink: sink, schema: $0) }
+    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [Self.schemaColumn])
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
       INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
@@ -64,7 +64,9 @@ final class SinkTable {
     if sink.kind == .payload {
       upsert = try Statement(database, insert + " NOTHING")
     } else {
-      let changes = try Self.changes(database, table: sink.stream, schema: sink.schema)
+      let changes =
+        try Self.changes(database, table: sink.stream, schema: sink.schema)
+        + (late == nil ? "" : ", \(Self.schemaColumn) = excluded.\(Self.schemaColumn)")
       upsert = try Statement(
         database,
         insert + """
@@ -183,7 +185,9 @@ final class SinkTable {
     if try upsert.run() > 0 { return .applied }
     guard freezes, let version = try stored(event), version < (epoch, event.version) else { return .superseded }
     // A newer event that the row did not take: it is complete.
-    return try isStored(event) && linesAreStored(event) ? .superseded : frozen(event)
+    guard try linesAreStored(event) else { return frozen(event) }
+    if try isStored(event) { return .superseded }
+    return try fillIn(event, epoch: epoch) ?? frozen(event)
   }
 
   private func frozen(_ event: SinkEvent) -> MergeOutcome {
@@ -200,15 +204,24 @@ final class SinkTable {
   private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
     bind(event, epoch: epoch)
     if try upsert.run() > 0 { return .applied }
-    if let facts, case .row(let values) = event.content, let stored = try storedRow(event), stored != values {
-      let comparison = try facts.compare(stored, with: values, event, epoch: epoch)
-      let (filled, expected) = (comparison.filled, comparison.expected)
-      guard try filled == expected || isTheSame(event, expected, as: filled) else { return conflict(event) }
-      guard filled != stored else { return .superseded }
-      try facts.write(comparison, event)
-      return .applied
-    }
+    if let outcome = try fillIn(event, epoch: epoch) { return outcome }
     return try isStored(event) ? .superseded : conflict(event)
+  }
+
+  /// Gives a row that does not change any more the values of columns that it could not have. Nil, without a change, where the event differs
+  /// otherwise.
+  private func fillIn(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome? {
+    guard let late, case .row(let values) = event.content, let stored = try storedRow(event), stored != values else {
+      return nil
+    }
+    let comparison = try late.compare(stored, with: values, event, epoch: epoch, heedsTypes: sink.kind == .payload)
+    let (filled, expected) = (comparison.filled, comparison.expected)
+    // What agrees by now is left out of the comparison with the row that is there.
+    let rest = stored.indices.map { filled[$0] == expected[$0] ? stored[$0] : expected[$0] }
+    guard try filled == expected || isTheSame(event, rest, as: stored) else { return nil }
+    guard filled != stored else { return .superseded }
+    try late.write(comparison, event)
+    return .applied
   }
 
   private func conflict(_ event: SinkEvent) -> MergeOutcome {
@@ -275,7 +288,7 @@ final class SinkTable {
     }
     upsert.bind(epoch, at: Int32(columns.count + 2))
     upsert.bind(event.version, at: Int32(columns.count + 3))
-    if facts != nil { upsert.bind(sink.schema!.id.text, at: Int32(columns.count + 4)) }
+    if late != nil { upsert.bind(sink.schema!.id.text, at: Int32(columns.count + 4)) }
   }
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {
@@ -336,7 +349,7 @@ final class SinkTable {
   /// SQLite's own limit is 2000, the bookkeeping included; past 1000 parts a key's comparison is an expression too deep for it
   /// (https://www.sqlite.org/limits.html), and a hundred is more than any table has.
   static let maximumColumns = 1996
-  /// In a table of facts whose schema has changed: the schema that a row was written under.
+  /// In a table of facts or batches whose schema has changed: the schema that a row was written under.
   static let schemaColumn = "drover_schema"
   static let maximumKeyColumns = 100
 

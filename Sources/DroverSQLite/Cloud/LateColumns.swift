@@ -1,15 +1,17 @@
-// A fact is never overwritten. But when its table gets a column, the source sends its rows once more, each with a value that the stored row
-// could not have: what differs only in columns that the row's own schema did not have is the same fact, and gets their values.
+// A fact is never overwritten, nor is a batch that is complete. But when its table gets a column, the source sends its rows once more, each
+// with a value that the stored row could not have: what differs only in columns that the row's own schema did not have is the same, and the row
+// gets their values.
 //
-// The same holds for a column whose type has changed: where the new type makes the new value of the stored one, as '5' of 5, it is the same fact.
+// Of facts the same holds for a column whose type has changed: where the new type makes the new value of the stored one, as '5' of 5, it is the
+// same fact.
 //
-// So a sink table of facts whose schema changes gets a column for the schema that each row was written under. Rows from before have NULL there:
-// they had the columns that stood in the table before that one, and no others.
+// So a sink table of facts or batches whose schema changes gets a column for the schema that each row was written under. Rows from before have
+// NULL there: they had the columns that stood in the table before that one, and no others.
 
 import DroverCore
 import GRDB
 
-final class FactColumns {
+final class LateColumns {
   private let database: Database
   private let sink: Sink
   private let schema: StreamSchema
@@ -67,8 +69,12 @@ final class FactColumns {
     var version: Int64
   }
 
-  /// - Parameter epoch: the number of the event's epoch.
-  func compare(_ stored: [Value], with values: [Value], _ event: SinkEvent, epoch: Int64) throws -> Comparison {
+  /// - Parameters:
+  ///   - epoch: the number of the event's epoch.
+  ///   - heedsTypes: whether what a new type makes of an old value is the same.
+  func compare(
+    _ stored: [Value], with values: [Value], _ event: SinkEvent, epoch: Int64, heedsTypes: Bool
+  ) throws -> Comparison {
     bindKey(marker, event)
     defer { marker.reset() }
     var mark = ""
@@ -81,6 +87,7 @@ final class FactColumns {
     let isNewer = newest == (epoch, event.version)
     var result = Comparison(filled: stored, expected: values, epoch: newest.0, version: newest.1)
     for index in try lackingColumns(mark) where stored[index] == .null { result.filled[index] = values[index] }
+    guard heedsTypes else { return result }
     for index in try retypedColumns(mark) where stored[index] != values[index] {
       guard try isConverted(stored[index], to: values[index]) else { continue }
       // The newer type's value is the one that stays.
