@@ -54,6 +54,10 @@ package struct Relay: Sendable {
     var again = IntervalSet()
     var againAt: Instant?
     var attempt = 0
+    /// How often frames of it were lost in a row.
+    var losses = 0
+    /// The cloud has said that it cannot take this stream: one frame at a time asks whether it can by now.
+    var isStopped = false
     var awaiting: [Publication] = []
 
     /// The highest number below `seq` that somebody else answers for.
@@ -64,6 +68,10 @@ package struct Relay: Sendable {
 
   private let limits: Limits
   private let backoff = Backoff()
+  /// The longest grace of a hole that stays open.
+  private static let longestGrace = Duration.seconds(60)
+  /// How long a stream that was stopped waits for word of the one frame that it tries.
+  private static let tryingDelay = Duration.seconds(10)
   private var seed: UInt64
   private var streams: [Int: Stream] = [:]
   private var inFlight: [PublishToken: Publication] = [:]
@@ -210,6 +218,7 @@ package struct Relay: Sendable {
       stream: stream, interval: interval, events: max(events, 1), bytes: bytes, onlySeq: onlySeq, isEmpty: events == 0,
       order: nextOrder, publishedAt: now)
     nextOrder += 1
+    if streams[stream]!.isStopped { streams[stream]!.againAt = now.advanced(by: Self.tryingDelay) }
     outstandingEvents += max(events, 1)
     outstandingBytes += bytes
   }
@@ -222,9 +231,10 @@ package struct Relay: Sendable {
   }
 
   /// The cloud took frames of this stream from the broker and cannot apply them now: they are no longer on their way, and nothing of the
-  /// stream is sent before `until`.
+  /// stream is sent before `until`. Then one frame is, and more only when something of the stream is confirmed.
   package mutating func hold(stream: Int, until: Instant) {
     guard let awaiting = streams[stream]?.awaiting else { return }
+    streams[stream]!.isStopped = true
     streams[stream]!.awaiting = []
     for publication in awaiting { giveBack(publication, notBefore: nil) }
     streams[stream]!.againAt = until
@@ -296,6 +306,11 @@ package struct Relay: Sendable {
       var stream = streams[index, default: Stream()]
       let fresh = set.subtracting(stream.confirmed)
       guard !fresh.isEmpty else { continue }
+      stream.losses = 0
+      if stream.isStopped {
+        stream.isStopped = false
+        stream.againAt = nil
+      }
       stream.confirmed.formUnion(set)
       stream.outstanding.subtract(set)
       stream.again.subtract(set)
@@ -396,12 +411,14 @@ package struct Relay: Sendable {
   }
 
   /// Frames acknowledged before one that is confirmed, and still not confirmed after a grace period, are lost: the broker delivers
-  /// in order. Returns how long to wait for the next such judgement.
+  /// in order. The grace grows while a stream's frames are lost and nothing of it is confirmed: perhaps the cloud takes none of them, as at its
+  /// bound for dead letters. Returns how long to wait for the next such judgement.
   private mutating func findLost(now: Instant) -> Duration? {
-    let grace = max(.seconds(1), roundTrip * 4)
+    let shortest = max(.seconds(1), roundTrip * 4)
     var next: Instant?
     for index in streams.keys {
       let stream = streams[index]!
+      let grace = max(shortest, min(Self.longestGrace, shortest * (1 << min(stream.losses, 6))))
       let late = stream.awaiting.filter { $0.order < highestConfirmedOrder }
       if !late.isEmpty {
         let lost = late.filter { $0.acknowledgedAt!.advanced(by: grace) <= now }
@@ -410,6 +427,7 @@ package struct Relay: Sendable {
         } else {
           let orders = Set(lost.map(\.interval))
           streams[index]!.awaiting.removeAll { orders.contains($0.interval) }
+          streams[index]!.losses += 1
           for publication in lost { giveBack(publication, notBefore: nil) }
         }
       }

@@ -400,6 +400,37 @@ import Testing
     #expect(bench.relay.outstandingEvents == 2, "the frame behind the confirmed one may still come")
   }
 
+  // At the cloud's bound for dead letters a frame was sent again every second, as long as other streams went on.
+  @Test
+  func
+    `a hole that stays open is sent again ever more rarely, and at once again when something of its stream is confirmed`()
+  {
+    var bench = Bench()
+    bench.scanned(through: 100_000)
+    var seq: Int64 = 0
+    func goOn() {
+      seq += 1
+      bench.puback(bench.publish(2, seq - 1, seq))
+      bench.confirm(2, (0, seq))
+    }
+    /// Publishes the first frame of stream 1, while stream 2 goes on. Returns after how many seconds it is lost.
+    func secondsUntilLost() -> Int {
+      bench.puback(bench.publish(1, 0, 1))
+      goOn()
+      var seconds = 0
+      while bench.next() != again(1, 0, 1), seconds < 1000 {
+        bench.pass(.seconds(1))
+        seconds += 1
+        goOn()
+      }
+      return seconds
+    }
+    #expect((0..<9).map { _ in secondsUntilLost() } == [1, 2, 4, 8, 16, 32, 60, 60, 60])
+    bench.puback(bench.publish(1, 1, 2))
+    bench.confirm(1, (1, 2))
+    #expect((0..<2).map { _ in secondsUntilLost() } == [1, 2])
+  }
+
   @Test func `the grace is several round trips where they are long`() {
     var bench = Bench()
     bench.scanned(through: 2)
@@ -653,6 +684,32 @@ import Testing
     // It may have been taken meanwhile.
     bench.confirm(1, (0, 10))
     #expect(bench.relay.takeSettlement().confirmed[1] == set((0, 10)))
+  }
+
+  // The window was filled every ten seconds by a stream that the cloud could not take, before it said so again.
+  @Test func `a stream that the cloud cannot take tries one frame, and goes on when something of it is confirmed`() {
+    var bench = Bench()
+    bench.scanned(through: 30)
+    bench.puback(bench.publish(1, 0, 10))
+    bench.puback(bench.publish(1, 10, 20))
+    bench.relay.hold(stream: 1, until: bench.now.advanced(by: .seconds(10)))
+    for _ in 0..<3 {
+      #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+      bench.pass(.seconds(10))
+      #expect(!bench.relay.isHeld(stream: 1, now: bench.now))
+      #expect(bench.next() == again(1, 0, 20))
+      bench.puback(bench.publish(1, 0, 10))
+      #expect(bench.relay.isHeld(stream: 1, now: bench.now), "one frame is under way, and no other follows")
+      bench.relay.hold(stream: 1, until: bench.now.advanced(by: .seconds(10)))
+      #expect(bench.relay.outstandingEvents == 0)
+    }
+    bench.pass(.seconds(10))
+    bench.puback(bench.publish(1, 0, 10))
+    bench.confirm(1, (0, 10))
+    #expect(!bench.relay.isHeld(stream: 1, now: bench.now))
+    #expect(bench.next() == again(1, 10, 20))
+    bench.puback(bench.publish(1, 10, 15))
+    #expect(bench.next() == again(1, 15, 20))
   }
 
   @Test func `of several streams to be sent again, the first comes first`() {
