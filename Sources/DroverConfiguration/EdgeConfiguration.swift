@@ -114,7 +114,8 @@ extension EdgeConfiguration {
     let hashKey = HashKey(reading: file)
     // A key that could not be read has been reported already.
     let streams = StreamConfiguration.list(
-      reading: file, hasHashKey: file.isGiven("hash_key_file") || file.isGiven("hash_key_env"))
+      reading: file, hasHashKey: file.isGiven("hash_key_file") || file.isGiven("hash_key_env"), window: window,
+      frame: frame)
 
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
@@ -137,26 +138,36 @@ extension EdgeConfiguration {
         bytes: retained.optional("bytes", .size(0...1 << 40), default: 64 << 20)))
   }
 
-  /// `window` and `frame`. A window that does not hold one frame could never send it.
+  /// `window` and `frame`.
   private static func limits(reading file: Section) -> (window: Limit, frame: Limit) {
-    let (windowKeys, frameKeys) = (file.section("window"), file.section("frame"))
+    let keys = file.section("window")
     let window = Limit(
-      events: windowKeys.optional("events", .integer(1...10_000_000), default: 20_000),
-      bytes: windowKeys.optional("bytes", .size(1 << 10...1 << 30), default: 16 << 20))
+      events: keys.optional("events", .integer(1...10_000_000), default: 20_000),
+      bytes: keys.optional("bytes", .size(1 << 10...1 << 30), default: 16 << 20))
+    return (window, frame(reading: file, otherwise: Limit(events: 100, bytes: 64 << 10), in: window, windowKeys: keys))
+  }
+
+  /// `frame`, of the file or of one stream. A window that does not hold one frame could never send it.
+  /// - Parameter windowKeys: where the window stands, if it is to be named as the mistake where it is given.
+  static func frame(
+    reading section: Section, otherwise standard: Limit, in window: Limit, windowKeys: Section? = nil
+  ) -> Limit {
+    let keys = section.section("frame")
     let frame = Limit(
-      events: frameKeys.optional("events", .integer(1...10_000), default: 100),
-      bytes: frameKeys.optional("bytes", .size(1 << 10...64 << 20), default: 64 << 10))
-    if window.events < frame.events {
-      report("events", "\(window.events)", "\(frame.events)")
-    }
-    if window.bytes < frame.bytes {
-      report("bytes", sizeText(window.bytes), sizeText(frame.bytes))
-    }
+      events: keys.optional("events", .integer(1...10_000), default: standard.events),
+      bytes: keys.optional("bytes", .size(1 << 10...64 << 20), default: standard.bytes))
     func report(_ key: String, _ most: String, _ needed: String) {
       let message =
-        "expected a window that holds at least one frame: window.\(key) is \(most), frame.\(key) is \(needed)"
-      (windowKeys.isGiven(key) ? windowKeys : frameKeys).report(message, at: key)
+        "expected a window that holds at least one frame: window.\(key) is \(most), \(keys.path).\(key) is \(needed)"
+      // What a stream has from the file's `frame` is reported there.
+      if let windowKeys {
+        (windowKeys.isGiven(key) ? windowKeys : keys).report(message, at: key)
+      } else if keys.isGiven(key) {
+        keys.report(message, at: key)
+      }
     }
-    return (window, frame)
+    if window.events < frame.events { report("events", "\(window.events)", "\(frame.events)") }
+    if window.bytes < frame.bytes { report("bytes", sizeText(window.bytes), sizeText(frame.bytes)) }
+    return frame
   }
 }

@@ -37,25 +37,37 @@ package struct StreamConfiguration: Equatable, Sendable {
   package let kind: Kind
   /// Nil for a stream that is fed by `drover emit` or the intake table.
   package let table: Table?
+  /// What one MQTT message of this stream may carry; nil: what any may.
+  package let frame: EdgeConfiguration.Limit?
 
-  package init(name: StreamName, kind: Kind, table: Table? = nil) {
+  package init(name: StreamName, kind: Kind, table: Table? = nil, frame: EdgeConfiguration.Limit? = nil) {
     self.name = name
     self.kind = kind
     self.table = table
+    self.frame = frame
   }
 }
 
 extension StreamConfiguration {
   /// Reads `streams`. Nil after a problem.
-  static func list(reading file: Section, hasHashKey: Bool) -> [StreamConfiguration]? {
+  /// - Parameters:
+  ///   - window: what holds at least one frame of each.
+  ///   - frame: what the frames carry of streams that say nothing of it.
+  static func list(
+    reading file: Section, hasHashKey: Bool, window: EdgeConfiguration.Limit, frame: EdgeConfiguration.Limit
+  ) -> [StreamConfiguration]? {
     let sections = file.sections("streams", example: "[{table: local_stock_snapshots, kind: snapshot}]")
-    let streams = sections.map { StreamConfiguration(reading: $0, hasHashKey: hasHashKey) }
+    let streams = sections.map {
+      StreamConfiguration(reading: $0, hasHashKey: hasHashKey, window: window, frame: frame)
+    }
     reportTwins(Array(zip(sections, streams)))
     let complete = streams.compactMap(\.self)
     return sections.isEmpty || complete.count < streams.count ? nil : complete
   }
 
-  private init?(reading stream: Section, hasHashKey: Bool) {
+  private init?(
+    reading stream: Section, hasHashKey: Bool, window: EdgeConfiguration.Limit, frame: EdgeConfiguration.Limit
+  ) {
     let table = stream.optional("table", .table)
     let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")
     let syncedColumn = stream.optional("synced_column", .text("a column's name", maximumBytes: 128))
@@ -64,6 +76,7 @@ extension StreamConfiguration {
     let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
     let naturalKey = NaturalKey(reading: stream, kind: kind)
     let name = stream.optional("name", .streamName)
+    let own = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
@@ -85,7 +98,7 @@ extension StreamConfiguration {
         Table(
           name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection,
           naturalKey: naturalKey)
-      })
+      }, frame: stream.isGiven("frame") ? own : nil)
   }
 
   /// The stream's name where only the table's is given.

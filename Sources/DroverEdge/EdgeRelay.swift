@@ -13,6 +13,8 @@ package final class EdgeRelay: SessionHandler {
     package var frameEvents = 100
     package var frameBytes = 64 << 10
     package var compression = Compression.none
+    /// Streams whose frames may hold other numbers of them.
+    package var streamFrames: [StreamName: FrameSize] = [:]
     /// About how many bytes of rows are in memory at a time.
     package var readBytes = 4 << 20
     /// Marks and forgets gather for so long, so that the app meets few of Drover's write transactions.
@@ -42,7 +44,8 @@ package final class EdgeRelay: SessionHandler {
   private var encoders: [Int: FrameEncoder] = [:]
   /// How large a stream's frames may be, where that has turned out.
   private var sizes: [Int: FrameSize] = [:]
-  private var mostFrameBytes: Int
+  /// Half of what broker and consumer take, as far as it is known.
+  private var takenBytes = Int.max / 2
   private var maximumPacketSize: Int?
   /// The largest message that the consumer takes, as it said last.
   private var cloudLimit: Int?
@@ -101,7 +104,6 @@ package final class EdgeRelay: SessionHandler {
     self.limits = limits
     self.software = software
     self.user = user
-    mostFrameBytes = limits.frameBytes
     self.logger = logger
     self.wallClock = wallClock
     self.clock = Clock(read: clock)
@@ -344,17 +346,26 @@ package final class EdgeRelay: SessionHandler {
 
   /// A frame is full when it has reached half of what broker and consumer take: its last event may be a large one.
   private func limitFrames() {
-    let least = min(maximumPacketSize ?? .max, cloudLimit ?? .max)
-    let most = min(limits.frameBytes, max(1, least / 2))
-    guard most != mostFrameBytes else { return }
-    mostFrameBytes = most
+    let taken = max(1, min(maximumPacketSize ?? .max, cloudLimit ?? .max) / 2)
+    guard taken != takenBytes else { return }
+    takenBytes = taken
     sizes = [:]
+  }
+
+  /// How large the stream's frames may be now.
+  private func size(of stream: EdgeStream) -> FrameSize {
+    if let size = sizes[stream.number] { return size }
+    let most = limits.streamFrames[stream.name] ?? FrameSize(events: limits.frameEvents, bytes: limits.frameBytes)
+    return FrameSize(events: most.events, bytes: min(most.bytes, takenBytes))
   }
 
   /// The frame's interval is read again at once: in smaller frames, or without its only event, which becomes a dead letter.
   private func tooLarge(_ stream: Int, _ topic: String, events: Int, bytes: Int, onlySeq: Int64?) {
-    sizes[stream, default: FrameSize(events: limits.frameEvents, bytes: mostFrameBytes)]
-      .refused(events: events, bytes: bytes)
+    if let own = store.streams.first(where: { $0.number == stream }) {
+      var size = size(of: own)
+      size.refused(events: events, bytes: bytes)
+      sizes[stream] = size
+    }
     let taker =
       if let cloudLimit, bytes > cloudLimit {
         "the consumer takes (its limits.message_bytes is \(cloudLimit))"
@@ -567,7 +578,7 @@ package final class EdgeRelay: SessionHandler {
       guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
       var encoder = encoders[number]!
       encoders[number] = nil  // so that its buffers are changed in place
-      let most = (events: sizes[number]?.events ?? limits.frameEvents, bytes: sizes[number]?.bytes ?? mostFrameBytes)
+      var most = size(of: stream)
       let claims = relay.claims(stream: number)
       for entry in run where !claims.isConfirmed(entry.seq) {
         if encoder.isStarted,
@@ -575,6 +586,7 @@ package final class EdgeRelay: SessionHandler {
             || !claims.canJoin(previous: encoder.last, next: entry.seq, request: request)
         {
           send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
+          most = size(of: stream)
         }
         if stream.kind == .payload, entry.content == .none {
           coverVanished(entry, stream, &encoder)

@@ -36,6 +36,19 @@ import Testing
       ])
   }
 
+  @Test func `a stream's own frame takes from the common one what it does not say, and fits the window`() throws {
+    let common = "machine: M\ndatabase: a.db\nbroker: mqtt://b\nframe: {events: 50}\nstreams:\n"
+    let read = try edge(common + "  - {name: t, kind: payload, frame: {bytes: 16KiB}}\n  - {name: u, kind: payload}")
+    #expect(read.streams.map(\.frame) == [EdgeConfiguration.Limit(events: 50, bytes: 16 << 10), nil])
+    #expect(
+      problemsOfStreams("  - {name: t, kind: payload, frame: {events: 1000}}\nwindow: {events: 999}") == [
+        """
+        edge.yaml:5:38: streams[0].frame.events: expected a window that holds at least one frame: \
+        window.events is 999, streams[0].frame.events is 1000
+        """
+      ])
+  }
+
   @Test func `a synced column needs a table`() {
     #expect(
       problemsOfStreams("  - {name: t, kind: payload, synced_column: s}") == [

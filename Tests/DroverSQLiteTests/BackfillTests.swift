@@ -119,6 +119,22 @@ import Testing
     #expect(try edge.everything().entries.map(\.stream) == [1, 3, 3])
   }
 
+  @Test func `streams are brought in the order of the configuration: all products before the first receipt`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE products (id INTEGER PRIMARY KEY); CREATE TABLE receipts (id INTEGER PRIMARY KEY); INSERT INTO products VALUES (1), (2), (3); INSERT INTO receipts VALUES (1), (2)"
+    )
+    // The other way round first, so that the streams' numbers are of no help; and the orders come the other way round too.
+    _ = try app.attach([.table("receipts"), .table("products")])
+    let edge = try app.attach([.table("products"), .table("receipts")])
+    for number in edge.streams.map(\.number).reversed() { _ = try edge.resync(ResyncOrder(), stream: number) }
+    try edge.bringAll(1)
+    let names = Dictionary(uniqueKeysWithValues: edge.streams.map { ($0.number, $0.name.text) })
+    #expect(
+      try edge.everything().entries.map { names[$0.stream] } == [
+        "products", "products", "products", "receipts", "receipts",
+      ])
+  }
+
   @Test func `a fact that is brought and then deleted is still read`() throws {
     let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     let edge = try app.attach([.table("t", kind: .payload)], settled: false)

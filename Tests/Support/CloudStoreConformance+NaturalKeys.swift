@@ -364,11 +364,11 @@ extension CloudStoreConformance.Scene {
 private struct Shops {
   private typealias Row = (key: Int64, version: Int64, thing: Int, values: [Value]?)
 
-  private var random: Shuffler
+  private var random: Seeded
   private var events: [MachineID: [(event: SinkEvent, row: Row)]] = [:]
 
   init(seed: UInt64) {
-    random = Shuffler(state: seed)
+    random = Seeded(seed)
     var version: Int64 = 0
     for _ in 0..<60 {
       let shop = [MachineID.a, .b, .c][pick(3)]

@@ -39,6 +39,9 @@ struct EdgeCommand: AsyncParsableCommand {
       limits.frameEvents = configuration.frame.events
       limits.frameBytes = configuration.frame.bytes
       limits.compression = configuration.compression
+      for stream in configuration.streams {
+        limits.streamFrames[stream.name] = stream.frame.map { FrameSize(events: $0.events, bytes: $0.bytes) }
+      }
       handler = try EdgeRelay(
         machine: configuration.machine, store: store, limits: limits, software: Drover.version,
         user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
