@@ -44,6 +44,17 @@ package struct DriftCheck {
 
   /// - Throws: `CheckFailure` when the machine does not answer, or an error of the replica's.
   package func run(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
+    let stray = try replica.strayLines(stream)
+    var finding = try await compareRows(stream, isRepairing: isRepairing)
+    finding.strayLines = stray
+    guard isRepairing, stray > 0 else { return finding }
+    // Last: a header that was missing has come back with its lines by now.
+    try replica.removeStrayLines(stream)
+    finding.repaired += stray
+    return finding
+  }
+
+  private func compareRows(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
     var finding = DriftFinding()
     let bits = Parts.bits(rows: try replica.count(stream))
     let differing = try await differingParts(stream, bits: bits, &finding)

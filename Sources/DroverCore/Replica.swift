@@ -43,15 +43,17 @@ package struct DriftFinding: Equatable, Sendable {
   package var different = 0
   /// Rows that changed while they were looked at: no drift.
   package var inFlight = 0
-  /// Of the rows that differ: those that are equal now because they were sent again.
+  /// Of the rows that differ: those that are equal now because they were sent again, and of the stray lines those that are gone.
   package var repaired = 0
   /// Facts with other values in the cloud: they are never overwritten.
   package var conflicts = 0
+  /// Lines in the cloud whose header is not there.
+  package var strayLines = 0
 
   package init() {}
 
   /// How many rows still differ.
-  package var drift: Int { missing + extra + different + conflicts - repaired }
+  package var drift: Int { missing + extra + different + conflicts + strayLines - repaired }
 }
 
 package protocol Replica: AnyObject {
@@ -64,6 +66,10 @@ package protocol Replica: AnyObject {
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws
   /// The rows with these keys, in their order; nil where there is none.
   func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?]
+  /// How many lines of the stream's headers are there without their header, which no comparison of headers sees.
+  func strayLines(_ stream: ReplicatedStream) throws -> Int
+  /// Removes them.
+  func removeStrayLines(_ stream: ReplicatedStream) throws
   /// Keeps the result for `drover status`.
   /// - Parameter failure: why the check could not be made or finished.
   func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws

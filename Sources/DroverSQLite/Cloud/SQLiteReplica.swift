@@ -93,6 +93,41 @@ package final class SQLiteReplica: Replica {
     }
   }
 
+  package func strayLines(_ stream: ReplicatedStream) throws -> Int {
+    try queue.read { database in
+      try stream.schema.lines.reduce(0) { count, lines in
+        try count
+          + Int.fetchOne(
+            database, sql: "SELECT count(*) \(stray(lines, of: stream))", arguments: [stream.machine.text])!
+      }
+    }
+  }
+
+  package func removeStrayLines(_ stream: ReplicatedStream) throws {
+    try queue.writeWithoutTransaction { database in
+      try database.inTransaction(.immediate) {
+        for lines in stream.schema.lines {
+          try database.execute(sql: "DELETE \(stray(lines, of: stream))", arguments: [stream.machine.text])
+        }
+        return .commit
+      }
+    }
+  }
+
+  /// A header and its lines are written in one transaction, so a line without its header is none that is on its way.
+  private func stray(_ lines: LineSchema, of stream: ReplicatedStream) -> String {
+    let schema = stream.schema
+    let isHeader = zip(schema.key, lines.references).map {
+      "header.\(quoted(schema.columns[$0].name)) IS line.\(quoted(lines.rows.columns[$1].name))"
+    }
+    return """
+      FROM \(quoted(lines.table.text)) AS line
+       WHERE line.\(lines.rows.machineColumn) = ?1
+         AND NOT EXISTS (SELECT 1 FROM \(quoted(stream.stream.text)) AS header
+                          WHERE header.\(schema.machineColumn) = line.\(lines.rows.machineColumn) AND \(isHeader.joined(separator: " AND ")))
+      """
+  }
+
   package func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {
     try queue.write { database in
       try database.execute(

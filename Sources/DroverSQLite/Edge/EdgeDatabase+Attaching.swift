@@ -215,7 +215,7 @@ extension EdgeDatabase {
       for lines in table.lines where !lines.isIndexed {
         let column = lines.schema.rows.columns[lines.schema.references[0]].name
         warn(
-          "capture \(table.name): each of its events reads the whole table \(lines.table.name); make an index on \(lines.table.name).\(column)"
+          "capture \(table.name): each of its events, and a comparison for each of its rows, reads the whole table \(lines.table.name); make an index on \(lines.table.name).\(column)"
         )
       }
     }

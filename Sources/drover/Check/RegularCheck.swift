@@ -48,11 +48,11 @@ struct RegularCheck: Service {
     let subject = "compare \(result.stream.stream) of \(result.stream.machine)"
     if let failure = result.failure { return logger.warning("\(subject): \(failure)") }
     if result.finding.repaired > 0 {
-      logger.notice("\(subject): \(result.finding.repaired) rows differed and were sent again")
+      logger.notice("\(subject): \(result.finding.repaired) rows differed and were mended")
     }
     if result.finding.drift > 0 {
       logger.warning(
-        "\(subject): \(result.finding.drift) rows differ; `drover check --repair` has them sent again")
+        "\(subject): \(result.finding.drift) rows differ; `drover check --repair` mends them")
     }
   }
 }

@@ -62,14 +62,14 @@ struct CheckCommand: AsyncParsableCommand {
     var table = TextTable(
       columns: [
         "machine", "stream", "at the edge", "in the cloud", "missing", "extra", "different", "conflicts",
-        "on their way",
-        "repaired", "result",
-      ], numeric: [2, 3, 4, 5, 6, 7, 8, 9])
+        "stray lines", "on their way", "repaired", "result",
+      ], numeric: [2, 3, 4, 5, 6, 7, 8, 9, 10])
     for round in rounds {
       let finding = round.finding
       table.add([
         round.stream.machine.text, round.stream.stream.text, "\(finding.rowsAtEdge)", "\(finding.rowsInCloud)",
-        "\(finding.missing)", "\(finding.extra)", "\(finding.different)", "\(finding.conflicts)", "\(finding.inFlight)",
+        "\(finding.missing)", "\(finding.extra)", "\(finding.different)", "\(finding.conflicts)",
+        "\(finding.strayLines)", "\(finding.inFlight)",
         "\(finding.repaired)", round.verdict,
       ])
     }
@@ -89,6 +89,7 @@ extension CheckRound.Result {
       ("rows_at_edge", .integer(Int64(finding.rowsAtEdge))), ("rows_in_cloud", .integer(Int64(finding.rowsInCloud))),
       ("missing", .integer(Int64(finding.missing))), ("extra", .integer(Int64(finding.extra))),
       ("different", .integer(Int64(finding.different))), ("conflicts", .integer(Int64(finding.conflicts))),
+      ("stray_lines", .integer(Int64(finding.strayLines))),
       ("on_their_way", .integer(Int64(finding.inFlight))), ("repaired", .integer(Int64(finding.repaired))),
       ("drift", .integer(Int64(finding.drift))), ("failure", failure.map { .string($0) } ?? .null),
     ])
