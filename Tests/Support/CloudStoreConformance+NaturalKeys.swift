@@ -382,7 +382,7 @@ private struct Shops {
     }
   }
 
-  private mutating func pick(_ count: Int) -> Int { Int(random.next() % UInt64(count)) }
+  private mutating func pick(_ count: Int) -> Int { random.below(count) }
 
   /// Things 0 to 3 are known by barcode, of which the second shop knows none of 2 and 3; 4 and 5 by brand and size; 6 and 7 are each shop's
   /// own, and change their barcodes.
