@@ -28,7 +28,8 @@ package final class Consumer: SessionHandler {
   private var publisher: (any Publisher)?
   private var sessionName = ""
   private var confirmations = ConfirmationSchedule()
-  private var received = ReceivedCache()
+  private var received = ReceivedCache<StreamOrigin, IntervalSet>()
+  private var runs = ReceivedCache<OutboxOrigin, Runs>()
   private var clock = HybridClock()
   private var requests: [Topic: [UInt8]] = [:]
   /// What waits for its PUBACK, for the day when the broker refuses it.
@@ -100,7 +101,7 @@ package final class Consumer: SessionHandler {
           let outcome = try take(message, transaction, &group)
           group.outcomes[outcome, default: 0] += 1
           // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-          if group.awaitsReplays, outcome != .waiting, outcome != .held {
+          if group.awaitsReplays, ![.waiting, .overtaken, .held].contains(outcome) {
             try transaction.settleReplay(topic: message.topic, raw: message.payload)
           }
         }
@@ -108,6 +109,7 @@ package final class Consumer: SessionHandler {
       }
     } catch {
       received = ReceivedCache()
+      runs = ReceivedCache()
       if let damage = error as? StoreDamaged { onFatal(damage.description) }
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
@@ -150,9 +152,11 @@ package final class Consumer: SessionHandler {
   package func sessionWillClose(publisher: any Publisher) {}
 
   private func confirm(_ machine: MachineID, _ epoch: Epoch, _ publisher: any Publisher) throws {
-    let sets = try store.transaction { try $0.receivedStreams(machine: machine, epoch: epoch) }
+    let (sets, runs) = try store.transaction {
+      (try $0.receivedStreams(machine: machine, epoch: epoch), try $0.runs(machine: machine, epoch: epoch))
+    }
     let confirmation = Confirmation(
-      epoch: epoch, session: sessionName, at: wallClock(), streams: sets, answer: questions[machine],
+      epoch: epoch, session: sessionName, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
       maxMessageBytes: limits.messageBytes)
     let token = try publisher.publish(
       OutboundMessage(
@@ -291,34 +295,34 @@ package final class Consumer: SessionHandler {
       }
       let isLatest = try transaction.isLatest(epoch, machine: machine)
       if isLatest { group.machines[machine] = epoch }
-      let origin = ReceivedCache.Origin(machine: machine, epoch: epoch, stream: stream)
+      let outbox = OutboxOrigin(machine: machine, epoch: epoch)
+      let origin = StreamOrigin(outbox: outbox, stream: stream)
       var known = try received.of(origin) {
         try transaction.received(machine: machine, epoch: epoch, stream: stream)
       }
-      if frame.goesBack(behind: known) {
-        // The outbox was put back to an earlier state and has given its numbers again. These are other events, so nothing of the
-        // frame may count as received; in an epoch of their own they will be.
-        group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
-        return .waiting
+      let isOvertaken = try isLatest && isOvertaken(frame.header.run, outbox, transaction)
+      if isOvertaken {
+        // Perhaps it is late, and the edge sends it again because nothing confirms it. Perhaps it is of a future that the edge's database
+        // has lost, and its numbers are other events now: then its rows are none of the machine's, and its facts are true all the same.
+        guard kind == .payload else { return .overtaken }
+        known = IntervalSet()
       }
       if !isLatest {
         // Either the frame has lain in a broker since before the machine's latest epoch, or the machine was put back to an epoch that is
         // over, together with what remembers it. Facts are taken all the same, and nothing counts as received: in the second case rows of
         // the later epoch have won, and the machine has to send all of them in a newer one. In the first it ignores the command.
         group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
-        known = Received()
+        known = IntervalSet()
       }
-      guard !known.set.contains(frame.header.interval) else { return .duplicate }
+      guard !known.contains(frame.header.interval) else { return .duplicate }
       var isWhole = true
       var events: [Event] = []
       events.reserveCapacity(frame.events.count)
       for result in frame.events {
         switch result {
         case .success(let event):
-          known.version = max(known.version, event.version!)
-          if !known.set.contains(event.seq!) { events.append(event) }
+          if !known.contains(event.seq!) { events.append(event) }
         case .failure(let broken):
-          known.version = max(known.version, broken.version ?? 0)
           let isKept = try buryEvent(
             broken.raw, message, machine, stream, epoch, .event, broken.reason, transaction, &group)
           isWhole = isWhole && isKept
@@ -328,10 +332,34 @@ package final class Consumer: SessionHandler {
       let isMerged = try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
       guard isWhole, isMerged else { return .held }
       guard isLatest else { return .waiting }
-      known.set.insert(frame.header.interval)
+      guard !isOvertaken else { return .overtaken }
+      known.insert(frame.header.interval)
       received.update(origin, known)
+      try raise(Run(number: frame.header.run, reached: frame.header.last), outbox, transaction)
       return .frame
     }
+  }
+
+  /// Whether a later run of the agent was heard of than this one, which is taken note of.
+  private func isOvertaken(_ run: Int64, _ outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws -> Bool {
+    let known = try runs(of: outbox, transaction)
+    guard !known.isOver(run) else { return true }
+    guard known.newest?.number != run else { return false }
+    // From now on the one before never changes; what is written at the end is the newest.
+    if let before = known.newest { try transaction.raise(before, machine: outbox.machine, epoch: outbox.epoch) }
+    try raise(Run(number: run, reached: 0), outbox, transaction)
+    return false
+  }
+
+  private func raise(_ run: Run, _ outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws {
+    var known = try runs(of: outbox, transaction)
+    guard known.newest != run else { return }
+    known.raise(run.number, to: run.reached)
+    runs.update(outbox, known)
+  }
+
+  private func runs(of outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws -> Runs {
+    try runs.of(outbox) { try transaction.runs(machine: outbox.machine, epoch: outbox.epoch) }
   }
 
   /// Merges events and buries what cannot be merged. False when there was no room for one of these: the others are applied, and will be the
@@ -419,9 +447,14 @@ package final class Consumer: SessionHandler {
 
   private func finish(_ group: inout MessageGroup, _ transaction: any CloudTransaction) throws {
     for (origin, known) in received.changed {
-      try transaction.setReceived(known, machine: origin.machine, epoch: origin.epoch, stream: origin.stream)
+      try transaction.setReceived(
+        known, machine: origin.outbox.machine, epoch: origin.outbox.epoch, stream: origin.stream)
     }
     received.saved()
+    for (outbox, known) in runs.changed {
+      if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
+    }
+    runs.saved()
     try transaction.count(group.outcomes)
     for (machine, epoch) in group.machines { try transaction.heard(machine: machine, epoch: epoch) }
     for (origin, progress) in group.progress {
@@ -514,17 +547,6 @@ package final class Consumer: SessionHandler {
     var power = 1
     while power < count { power *= 10 }
     if power == count { logger.warning("\(text)\(count > 1 ? " (\(count) times since the start)" : "")") }
-  }
-}
-
-extension DecodedFrame {
-  /// Whether it brings a number that was received already with a version above all that were received: versions rise with numbers, so
-  /// that cannot be the same event.
-  fileprivate func goesBack(behind known: Received) -> Bool {
-    events.contains { result in
-      guard case .success(let event) = result else { return false }
-      return event.version! > known.version && known.set.contains(event.seq!)
-    }
   }
 }
 

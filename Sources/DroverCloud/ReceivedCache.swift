@@ -1,31 +1,37 @@
-// The covered intervals of streams that are talking now, so that a frame costs no query; what changed is written once a transaction.
+// What the store knows of machines that are talking now, so that a frame costs no query; what changed is written once a transaction.
 
 import DroverCore
 
-struct ReceivedCache {
-  struct Origin: Hashable {
-    var machine: MachineID
-    var epoch: Epoch
-    var stream: StreamName
-  }
+/// One stream in one epoch, of which covered intervals are known.
+struct StreamOrigin: Hashable {
+  var outbox: OutboxOrigin
+  var stream: StreamName
+}
 
+/// One epoch of a machine, of which the agent's runs are known.
+struct OutboxOrigin: Hashable {
+  var machine: MachineID
+  var epoch: Epoch
+}
+
+struct ReceivedCache<Origin: Hashable, Known> {
   /// Enough for a fleet's active streams; beyond it the cache starts anew.
-  private static let limit = 100_000
+  private var limit: Int { 100_000 }
 
-  private var known: [Origin: Received] = [:]
-  private(set) var changed: [Origin: Received] = [:]
+  private var known: [Origin: Known] = [:]
+  private(set) var changed: [Origin: Known] = [:]
 
-  mutating func of(_ origin: Origin, load: () throws -> Received) rethrows -> Received {
-    if let received = known[origin] { return received }
-    let received = try load()
-    if known.count >= Self.limit { known = changed }
-    known[origin] = received
-    return received
+  mutating func of(_ origin: Origin, load: () throws -> Known) rethrows -> Known {
+    if let known = known[origin] { return known }
+    let loaded = try load()
+    if known.count >= limit { known = changed }
+    known[origin] = loaded
+    return loaded
   }
 
-  mutating func update(_ origin: Origin, _ received: Received) {
-    known[origin] = received
-    changed[origin] = received
+  mutating func update(_ origin: Origin, _ new: Known) {
+    known[origin] = new
+    changed[origin] = new
   }
 
   /// What changed stands in the store's transaction now.

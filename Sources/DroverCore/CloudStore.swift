@@ -115,6 +115,9 @@ package enum MessageOutcome: String, Hashable, Sendable {
   case duplicate
   /// A frame whose schema is not known; the edge sends it again.
   case waiting
+  /// A frame of a run of the agent that a later one followed: its facts were taken, and nothing is covered. The edge sends it again, unless
+  /// it is of a future that its database has lost.
+  case overtaken
   /// A frame with an event that could not be applied, and with no room left among the dead letters; the edge keeps it and sends it again.
   case held
   /// A schema or a status.
@@ -136,26 +139,17 @@ package struct StreamProgress: Equatable, Sendable {
   package init() {}
 }
 
-/// What a store knows of one stream in one epoch.
-package struct Received: Equatable, Sendable {
-  /// The covered sequence numbers.
-  package var set: IntervalSet
-  /// The highest version among the events that came. An outbox that has not gone back never brings a covered number with a higher one.
-  package var version: Int64
-
-  package init(set: IntervalSet = IntervalSet(), version: Int64 = 0) {
-    self.set = set
-    self.version = version
-  }
-}
-
 /// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
 package protocol CloudTransaction {
-  /// What was received of one stream in one epoch.
-  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> Received
-  func setReceived(_ received: Received, machine: MachineID, epoch: Epoch, stream: StreamName) throws
+  /// The sequence numbers that were covered of one stream in one epoch.
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet
+  func setReceived(_ received: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws
   /// All streams with received intervals in this epoch.
-  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: Received]
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet]
+  /// The newest runs of the machine's agent that were heard of in this epoch, `Runs.most` of them.
+  func runs(machine: MachineID, epoch: Epoch) throws -> Runs
+  /// Takes note of a run, and of how far it has reached; that never goes back.
+  func raise(_ run: Run, machine: MachineID, epoch: Epoch) throws
 
   /// The schema that a machine's stream was described with, or nil.
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?

@@ -5,7 +5,10 @@ package struct Confirmation: Equatable, Sendable {
   package var session: String
   /// The cloud's wall clock when it said so, microseconds since 1970.
   package var at: Int64
-  package var streams: [StreamName: Received]
+  /// The sequence numbers that are covered.
+  package var streams: [StreamName: IntervalSet]
+  /// The runs of the agent that were heard of in this epoch, the newest.
+  package var runs: Runs
   /// The machine's question (`MachineStatus.ask`) that this answers: then it is what the store holds now, and no message that lay
   /// in a broker for a while.
   package var answer: Int64?
@@ -13,9 +16,10 @@ package struct Confirmation: Equatable, Sendable {
   package var maxMessageBytes: Int?
 
   package init(
-    epoch: Epoch, session: String, at: Int64, streams: [StreamName: Received], answer: Int64? = nil,
-    maxMessageBytes: Int? = nil
+    epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet], runs: Runs = Runs(),
+    answer: Int64? = nil, maxMessageBytes: Int? = nil
   ) {
+    self.runs = runs
     self.maxMessageBytes = maxMessageBytes
     self.answer = answer
     self.epoch = epoch

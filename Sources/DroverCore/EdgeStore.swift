@@ -129,6 +129,8 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
 
 package protocol EdgeStore: AnyObject {
   var epoch: Epoch { get }
+  /// The agent's runs in this epoch, the present one the newest, each with the highest sequence number that it read in order to publish it.
+  var runs: Runs { get }
   var streams: [EdgeStream] { get }
   /// Rows that were there before Drover still wait to enter the outbox.
   var hasBackfill: Bool { get }
@@ -141,17 +143,13 @@ package protocol EdgeStore: AnyObject {
   func refresh() throws(EdgeStoreError) -> Bool
   /// Per stream up to where everything of this epoch is confirmed.
   func confirmed() throws(EdgeStoreError) -> [Int: Int64]
-  /// Whether the cloud has received numbers or versions of this epoch that were never given here, or numbers that stand for other events:
-  /// versions rise with numbers, so none under a received number can be above all that were received, and none after the last below.
-  /// - Parameter received: all, or a part with the last of each stream.
-  func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool
   /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again.
   /// - Parameter reason: for the operator; completes "because …".
   func startEpoch(because reason: String) throws(EdgeStoreError)
   /// Per stream what is `synced` and not confirmed.
   func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet]
   /// Reads entries and their rows in one read transaction; stops early after about `maximumBytes` of values. What it returns survives a
-  /// power loss.
+  /// power loss, and `runs` has reached it.
   func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead
   /// Looks at up to `limit` rows that are to be brought, and puts them into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool

@@ -56,14 +56,20 @@ package struct Event: Equatable, Sendable {
 /// What a frame says before its events.
 package struct FrameHeader: Equatable, Sendable {
   package var epoch: Epoch
+  /// The run of the agent that sent it; 0 of an agent that knows of none.
+  package var run: Int64
   /// What the frame covers of its stream: all that is left there is in it.
   package var interval: Interval
+  /// The outbox's last sequence number when the frame was read: what is missing in it was superseded by that one at the latest.
+  package var last: Int64
   /// The schema its rows are written under; nil for a stream without a table.
   package var schema: SchemaID?
 
-  package init(epoch: Epoch, interval: Interval, schema: SchemaID?) {
+  package init(epoch: Epoch, run: Int64, interval: Interval, last: Int64, schema: SchemaID?) {
     self.epoch = epoch
+    self.run = run
     self.interval = interval
+    self.last = last
     self.schema = schema
   }
 }

@@ -284,18 +284,6 @@ package struct Relay: Sendable {
   /// Frames that the broker has may come to nothing: what is acknowledged and not confirmed is read and sent again.
   package mutating func doubt() { suspectAll() }
 
-  /// Of what the cloud has received, what it had not confirmed before, and the last.
-  package func news(in received: [Int: Received]) -> [Int: Received] {
-    var news: [Int: Received] = [:]
-    for (index, received) in received {
-      var fresh = received.set.subtracting(streams[index]?.confirmed ?? IntervalSet())
-      guard !fresh.isEmpty, let last = received.set.last else { continue }
-      fresh.insert(Interval(after: last - 1, through: last))
-      news[index] = Received(set: fresh, version: received.version)
-    }
-    return news
-  }
-
   /// The cloud has committed. `sets` holds the streams that this machine knows, by number.
   package mutating func confirmed(_ sets: [Int: IntervalSet], session: String, now: Instant) {
     readyAt = nil

@@ -79,7 +79,6 @@ package final class EdgeRelay: SessionHandler {
   private static let stepTolerance: Int64 = 2_000_000
   /// The newest confirmation that was not acted on yet.
   private var confirmation: Confirmation?
-  private var isChecked = false
   /// Why a new epoch has to begin, as soon as the store can.
   private var epochIsOver: String?
   /// The new epoch stands in the store, and the relay does not know yet.
@@ -150,7 +149,6 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionClosed(reason: String) {
     publisher = nil
-    isChecked = false
     clockOffset = nil
     announced = [:]
     responder.disconnected()
@@ -163,7 +161,7 @@ package final class EdgeRelay: SessionHandler {
       switch topic {
       case .confirm:
         do throws(WireError) {
-          confirmation = try Confirmation(document: message.payload)
+          hear(try Confirmation(document: message.payload))
         } catch {
           logger.warning("read \(message.topic): \(error); it is not from a Drover consumer of this version")
         }
@@ -184,6 +182,15 @@ package final class EdgeRelay: SessionHandler {
       default: continue
       }
     }
+  }
+
+  /// Each confirmation is held against the agent's own runs, also one that a newer one follows at once: it may be the only one that tells.
+  private func hear(_ confirmation: Confirmation) {
+    if confirmation.epoch == store.epoch, store.runs.contradicts(confirmation.runs) {
+      epochIsOver =
+        "the cloud has heard of a run of the agent that is not known here: the database was put back to an earlier state"
+    }
+    self.confirmation = confirmation
   }
 
   /// The cloud cannot take these streams now: their frames give the window free, and are tried again after a while.
@@ -263,27 +270,18 @@ package final class EdgeRelay: SessionHandler {
     announcements.append(status(isOnline: true))
   }
 
-  /// Acts on the newest confirmation, which is held against the outbox before anything is forgotten for it.
-  private func takeConfirmation(now: ContinuousClock.Instant) throws(EdgeStoreError) {
-    guard let confirmation, confirmation.epoch == store.epoch else { return }
-    var received: [Int: Received] = [:]
+  /// Acts on the newest confirmation; on none while the epoch is over.
+  private func takeConfirmation(now: ContinuousClock.Instant) {
+    guard epochIsOver == nil, let confirmation, confirmation.epoch == store.epoch else { return }
+    var received: [Int: IntervalSet] = [:]
     for stream in store.streams { received[stream.number] = confirmation.streams[stream.name] }
-    // All of the first, and of later ones what is new: frames of a future that a restored backup took away may still arrive.
-    guard try !store.contradicts(isChecked ? relay.news(in: received) : received) else {
-      self.confirmation = nil
-      epochIsOver =
-        "the cloud has received other events under the same numbers: the database was put back to an earlier state"
-      return
-    }
-    isChecked = true
     self.confirmation = nil
     heedLimit(confirmation.maxMessageBytes)
     if confirmation.answer == ask {
       isAnswered = true
       measureClock(confirmation)
     }
-    let sets = received.mapValues(\.set)
-    if relay.cloudWentBack(sets) {
+    if relay.cloudWentBack(received) {
       if confirmation.answer == ask {
         epochIsOver = "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
       } else {
@@ -292,7 +290,7 @@ package final class EdgeRelay: SessionHandler {
       }
       return
     }
-    relay.confirmed(sets, session: confirmation.session, now: now)
+    relay.confirmed(received, session: confirmation.session, now: now)
   }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
@@ -416,7 +414,7 @@ package final class EdgeRelay: SessionHandler {
     retryAt = nil
     do {
       watchClock()
-      try takeConfirmation(now: now)
+      takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
       insistOnAnswer(now: now)
       try look(now: now)
@@ -585,7 +583,7 @@ package final class EdgeRelay: SessionHandler {
           encoder.count >= most.events || encoder.byteCount >= most.bytes
             || !claims.canJoin(previous: encoder.last, next: entry.seq, request: request)
         {
-          send(&encoder, stream, request, through: encoder.last, &blocked, publisher)
+          send(&encoder, stream, request, through: encoder.last, read.lastSeq, &blocked, publisher)
           most = size(of: stream)
         }
         if stream.kind == .payload, entry.content == .none {
@@ -600,7 +598,8 @@ package final class EdgeRelay: SessionHandler {
       guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
       var encoder = encoders[number]!
       encoders[number] = nil
-      send(&encoder, stream, request, through: end(of: request, read) ?? encoder.last, &blocked, publisher)
+      send(
+        &encoder, stream, request, through: end(of: request, read) ?? encoder.last, read.lastSeq, &blocked, publisher)
       encoders[number] = encoder
     }
     // Nothing was left of what was to be sent again: an empty frame closes the hole.
@@ -608,7 +607,7 @@ package final class EdgeRelay: SessionHandler {
       let stream = store.streams.first(where: { $0.number == number })
     {
       encoder.cover(interval.after + 1)
-      send(&encoder, stream, request, through: interval.through, &blocked, publisher)
+      send(&encoder, stream, request, through: interval.through, read.lastSeq, &blocked, publisher)
       encoders[number] = encoder
     }
   }
@@ -631,9 +630,8 @@ package final class EdgeRelay: SessionHandler {
   }
 
   private func send(
-    _ encoder: inout FrameEncoder, _ stream: EdgeStream, _ request: ReadRequest, through: Int64,
-    _ blocked: inout Set<Int>,
-    _ publisher: any Publisher
+    _ encoder: inout FrameEncoder, _ stream: EdgeStream, _ request: ReadRequest, through: Int64, _ lastSeq: Int64,
+    _ blocked: inout Set<Int>, _ publisher: any Publisher
   ) {
     let interval = relay.coverage(stream: stream.number, first: encoder.first, last: through, request: request)
     let events = encoder.count
@@ -649,7 +647,7 @@ package final class EdgeRelay: SessionHandler {
     }
     let onlySeq = encoder.onlySeq
     let topic = Topic.events(machine, stream.kind, stream.name).text
-    let frame = encoder.finish(covering: interval)
+    let frame = encoder.finish(covering: interval, last: lastSeq)
     do throws(PublishError) {
       if let cloudLimit, frame.count > cloudLimit, events > 0 { throw .tooLarge }
       largestSent = max(largestSent, frame.count)
@@ -725,7 +723,10 @@ package final class EdgeRelay: SessionHandler {
 
   private func makeEncoders() {
     encoders = [:]
-    for stream in store.streams { encoders[stream.number] = FrameEncoder(epoch: store.epoch, stream: stream) }
+    let run = store.runs.newest?.number ?? 0
+    for stream in store.streams {
+      encoders[stream.number] = FrameEncoder(epoch: store.epoch, run: run, stream: stream)
+    }
   }
 
   /// What is unconfirmed outside of the edge's disk.

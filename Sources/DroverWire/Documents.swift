@@ -119,9 +119,8 @@ extension Confirmation {
       (
         name.text,
         JSON.object([
-          ("through", .integer(received.set.front)),
-          ("ahead", .array(received.set.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
-          ("version", .integer(received.version)),
+          ("through", .integer(received.front)),
+          ("ahead", .array(received.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
         ])
       )
     }
@@ -131,6 +130,7 @@ extension Confirmation {
     ]
     if let answer { members.append(("answer", .integer(answer))) }
     if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
+    members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", .object(streams)))
     return Array(JSON.object(members).text().utf8)
   }
@@ -140,7 +140,7 @@ extension Confirmation {
     let members = parsed.members
     try members.requireVersion1()
     let listed = try members.object("streams")
-    var streams: [StreamName: Received] = [:]
+    var streams: [StreamName: IntervalSet] = [:]
     for name in listed.names {
       let stream = try listed.object(name)
       var set = IntervalSet()
@@ -152,13 +152,19 @@ extension Confirmation {
         guard after >= 0, after < through else { throw WireError("\"ahead\" holds an empty interval") }
         set.insert(Interval(after: after, through: through))
       }
-      let received = Received(set: set, version: try stream.integer("version"))
-      do { streams[try StreamName(name)] = received } catch { throw WireError(error.message) }
+      do { streams[try StreamName(name)] = set } catch { throw WireError(error.message) }
+    }
+    var runs = Runs()
+    // A cloud that knows of no runs tells of none.
+    for element in members.has("runs") ? try members.array("runs") : [] {
+      let (number, reached) = try element.pair()
+      guard number >= 0, reached >= 0 else { throw WireError("\"runs\" holds a negative number") }
+      runs.raise(number, to: reached)
     }
     do {
       self.init(
         epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
-        at: try members.integer("at_us"), streams: streams,
+        at: try members.integer("at_us"), streams: streams, runs: runs,
         answer: members.has("answer") ? try members.integer("answer") : nil,
         maxMessageBytes: members.has("max_message_bytes") ? Int(max(1, try members.integer("max_message_bytes"))) : nil)
     } catch let error as InvalidName {

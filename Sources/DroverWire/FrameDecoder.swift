@@ -7,8 +7,6 @@ package import DroverCore
 package struct BrokenEvent: Error, Equatable, Sendable {
   package var reason: String
   package var raw: ArraySlice<UInt8>
-  /// Its version, where that could be read.
-  package var version: Int64?
 }
 
 package struct DecodedFrame: Sendable {
@@ -44,8 +42,10 @@ package enum FrameDecoder {
       switch String(decoding: name, as: UTF8.self) {
       case "v": fields.v = try scanner.readInt64()
       case "epoch": fields.epoch = String(decoding: try scanner.readString(), as: UTF8.self)
+      case "run": fields.run = try scanner.readInt64()
       case "after": fields.after = try scanner.readInt64()
       case "through": fields.through = try scanner.readInt64()
+      case "last": fields.last = try scanner.readInt64()
       case "schema": fields.schema = SchemaID(text: String(decoding: try scanner.readString(), as: UTF8.self))
       case "events":
         let header = try fields.header()
@@ -132,8 +132,7 @@ package enum FrameDecoder {
     } catch {
       scanner.rewind(to: start)
       // The event's own braces do not count: its body may be as deep here as it may be above.
-      return .failure(
-        BrokenEvent(reason: error.description, raw: try scanner.readRaw(depth: -1), version: fields.version))
+      return .failure(BrokenEvent(reason: error.description, raw: try scanner.readRaw(depth: -1)))
     }
   }
 }
@@ -142,8 +141,11 @@ package enum FrameDecoder {
 private struct Fields {
   var v: Int64?
   var epoch: String?
+  /// Agents that know of no runs are all the run 0.
+  var run: Int64 = 0
   var after: Int64?
   var through: Int64?
+  var last: Int64?
   var schema: SchemaID?
 
   func header() throws(WireError) -> FrameHeader {
@@ -152,9 +154,12 @@ private struct Fields {
       throw WireError("\"epoch\", \"after\" and \"through\" stand before \"events\"")
     }
     guard after >= 0, after < through else { throw WireError("\"after\" \(after) is not below \"through\" \(through)") }
+    guard run >= 0 else { throw WireError("\"run\" is negative") }
     let name: Epoch
     do { name = try Epoch(epoch) } catch { throw WireError(error.message) }
-    return FrameHeader(epoch: name, interval: Interval(after: after, through: through), schema: schema)
+    return FrameHeader(
+      epoch: name, run: run, interval: Interval(after: after, through: through), last: max(through, last ?? through),
+      schema: schema)
   }
 }
 

@@ -27,9 +27,10 @@ package struct FrameEncoder {
   /// How every frame begins, up to its epoch.
   static let head = "{\"v\":1,\"epoch\":\""
 
-  package init(epoch: Epoch, stream: EdgeStream) {
+  /// - Parameter run: the run of the agent that sends the frames.
+  package init(epoch: Epoch, run: Int64, stream: EdgeStream) {
     self.stream = stream
-    head = Array("\(Self.head)\(epoch)\",\"after\":".utf8)
+    head = Array("\(Self.head)\(epoch)\",\"run\":\(run),\"after\":".utf8)
     columnNames = Self.names(stream.schema?.columns.map(\.name) ?? [])
     lines = (stream.schema?.lines ?? []).map { line in
       (Self.names([line.table.text])[0] + "[".utf8, Self.names(line.rows.columns.map(\.name)))
@@ -139,12 +140,15 @@ package struct FrameEncoder {
   }
 
   /// The frame's bytes; the encoder is empty again afterwards.
-  package mutating func finish(covering interval: Interval) -> [UInt8] {
+  /// - Parameter last: the outbox's last sequence number when the events were read.
+  package mutating func finish(covering interval: Interval, last: Int64) -> [UInt8] {
     var frame = head
-    frame.reserveCapacity(head.count + events.count + 96)
+    frame.reserveCapacity(head.count + events.count + 128)
     JSONWriter.write(interval.after, into: &frame)
     frame += ",\"through\":".utf8
     JSONWriter.write(interval.through, into: &frame)
+    frame += ",\"last\":".utf8
+    JSONWriter.write(last, into: &frame)
     if let schema = stream.schema {
       frame += ",\"schema\":\"".utf8
       frame += schema.id.text.utf8

@@ -493,22 +493,6 @@ import Testing
     #expect(bench.next() == again(1, 0, 1, limit: 1))
   }
 
-  // Only the first confirmation of a connection was held against the outbox. Frames of an outbox that was put back meanwhile arrived
-  // later, and what they covered was taken for confirmed before it was given.
-  @Test func `what a confirmation brings anew is known before it is acted on, with the last of each stream`() {
-    var bench = Bench()
-    bench.scanned(through: 9)
-    bench.confirm(1, (0, 4))
-    let received = [
-      1: Received(set: set((0, 4)), version: 7), 2: Received(set: set((0, 2), (5, 9)), version: 8), 3: Received(),
-    ]
-    #expect(bench.relay.news(in: received) == [2: received[2]!])
-    let more = [1: Received(set: set((0, 6), (8, 9)), version: 9)]
-    #expect(bench.relay.news(in: more) == [1: Received(set: set((4, 6), (8, 9)), version: 9)])
-    bench.confirm(1, (8, 9))
-    #expect(bench.relay.news(in: more) == more.mapValues { _ in Received(set: set((4, 6), (8, 9)), version: 9) })
-  }
-
   // The live lane had jumped over a backlog, and its frames were confirmed. When the backlog was read at last, nothing of one stream was
   // left in it; no frame covered those numbers, and holes were looked for only when something was confirmed. So the stream's front stood
   // still until its next event: what was confirmed beyond it counted as waiting, and was sent again after a restart.

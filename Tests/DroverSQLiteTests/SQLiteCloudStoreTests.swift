@@ -52,7 +52,8 @@ import Testing
         _ = try transaction.adopt(schema, machine: machine, stream: stream)
         _ = try transaction.merge([event(1, 5), event(2, 9, Content.none)], epoch: epoch, into: sink("stock"))
         try transaction.setReceived(
-          Received(set: IntervalSet([Interval(after: 0, through: 3)])), machine: machine, epoch: epoch, stream: stream)
+          IntervalSet([Interval(after: 0, through: 3)]), machine: machine, epoch: epoch, stream: stream)
+        try transaction.raise(Run(number: 4, reached: 3), machine: machine, epoch: epoch)
         try transaction.heard(machine: machine, epoch: epoch)
         try transaction.setSession("s")
       }
@@ -60,7 +61,8 @@ import Testing
     let store = try store(folder)
     try store.transaction { transaction throws in
       #expect(try transaction.schema(schema.id, machine: machine, stream: stream) == schema)
-      #expect(try transaction.received(machine: machine, epoch: epoch, stream: stream).set.front == 3)
+      #expect(try transaction.received(machine: machine, epoch: epoch, stream: stream).front == 3)
+      #expect(try transaction.runs(machine: machine, epoch: epoch) == Runs([Run(number: 4, reached: 3)]))
       #expect(try transaction.machines() == [machine: epoch])
       #expect(try transaction.session() == "s")
       #expect(

@@ -114,13 +114,13 @@ private struct Way {
 
   /// One frame for each event, so that any may overtake any.
   private mutating func send(_ entries: [OutboxEntry]) {
-    var encoder = FrameEncoder(epoch: edge.epoch, stream: edge.streams[0])
+    var encoder = FrameEncoder(epoch: edge.epoch, run: edge.runs.newest!.number, stream: edge.streams[0])
     for entry in entries {
       encoder.append(entry)
       underWay.append(
         InboundMessage(
           topic: "drover/v1/TILL1/batch/receipts",
-          payload: encoder.finish(covering: Interval(after: entry.seq - 1, through: entry.seq))))
+          payload: encoder.finish(covering: Interval(after: entry.seq - 1, through: entry.seq), last: entry.seq)))
     }
   }
 

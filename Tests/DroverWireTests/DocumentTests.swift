@@ -114,7 +114,7 @@ import Testing
 
   @Test(arguments: UInt64(0)..<100) func `a confirmation comes out as it went in`(seed: UInt64) throws {
     var random = Seeded(seed)
-    var streams: [StreamName: Received] = [:]
+    var streams: [StreamName: IntervalSet] = [:]
     for _ in 0..<Int.random(in: 0...5, using: &random) {
       guard let name = try? StreamName(random.text()) else { continue }
       var set = IntervalSet()
@@ -122,10 +122,14 @@ import Testing
         let after = random.percent(30) ? 0 : Int64.random(in: 0...(1 << 60), using: &random)
         set.insert(Interval(after: after, through: after + .random(in: 1...1000, using: &random)))
       }
-      streams[name] = Received(set: set, version: .random(in: 0..<HybridClock.limit, using: &random))
+      streams[name] = set
+    }
+    var runs = Runs()
+    for _ in 0..<Int.random(in: 0...8, using: &random) {
+      runs.raise(.random(in: 0...(1 << 53), using: &random), to: .random(in: 0...(1 << 60), using: &random))
     }
     let confirmation = Confirmation(
-      epoch: Samples.epoch, session: random.text(), at: max(random.integer(), .min + 1), streams: streams,
+      epoch: Samples.epoch, session: random.text(), at: max(random.integer(), .min + 1), streams: streams, runs: runs,
       answer: random.percent(50) ? nil : .random(in: 0...(1 << 53), using: &random),
       maxMessageBytes: random.percent(50) ? nil : .random(in: 1...(1 << 30), using: &random))
     #expect(
@@ -138,13 +142,12 @@ import Testing
     let confirmation = Confirmation(
       epoch: Samples.epoch, session: "s", at: 1_795_170_600_123_000,
       streams: [
-        try StreamName("stock"): Received(set: set, version: 9),
-        try StreamName("pens"): Received(set: IntervalSet([Interval(after: 7, through: 9)]), version: 8),
-      ], answer: 77)
+        try StreamName("stock"): set, try StreamName("pens"): IntervalSet([Interval(after: 7, through: 9)]),
+      ], runs: Runs([Run(number: 0, reached: 40), Run(number: 1_795_170_500_000_000, reached: 52)]), answer: 77)
     #expect(
       text(confirmation.document) == """
         {"v":1,"epoch":"3f9c2a","session":"s","at":"2026-11-20T10:30:00.123Z","at_us":1795170600123000,"answer":77,\
-        "streams":{"pens":{"through":0,"ahead":[[7,9]],"version":8},"stock":{"through":40,"ahead":[[42,50]],"version":9}}}
+        "runs":[[0,40],[1795170500000000,52]],"streams":{"pens":{"through":0,"ahead":[[7,9]]},"stock":{"through":40,"ahead":[[42,50]]}}}
         """)
   }
 
@@ -156,14 +159,15 @@ import Testing
     (#""through":40"#, #""through":-1"#), (#""through":40,"#, ""), (#"[42,50]"#, "[50,42]"), (#"[42,50]"#, "[42,42]"),
     (#"[42,50]"#, "[-2,50]"), (#"[42,50]"#, "[42]"),
     (#"[42,50]"#, "[42,50,60]"), (#"[42,50]"#, #"["42",50]"#), (#"[42,50]"#, "42,50"), (#"[42,50]"#, "[null,50]"),
-    (#"[[42,50]]"#, "7"), (#","ahead":[[42,50]]"#, ""), (#","version":9"#, ""),
+    (#"[[42,50]]"#, "7"), (#","ahead":[[42,50]]"#, ""), (#"[[3,9]]"#, "[[3]]"),
+    (#"[[3,9]]"#, "[[-3,9]]"), (#"[[3,9]]"#, "[[3,-9]]"), (#"[[3,9]]"#, "3"), (#"[[3,9]]"#, #"[["3",9]]"#),
     (#""stock""#, #""a/b""#), (#""stock""#, #""""#), (#"{"stock":"#, #"["stock","#),
-    (#"{"through":40,"ahead":[[42,50]],"version":9}"#, "7"), ("}}}", "}}"), ("}}}", "}}}}"),
+    (#"{"through":40,"ahead":[[42,50]]}"#, "7"), ("}}}", "}}"), ("}}}", "}}}}"),
     ("}}}", "}}} 1"), ("}}}", "}}}\0"),
   ])
   func `a confirmation that is damaged is refused`(part: String, damaged: String) {
     let whole =
-      #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"streams":{"stock":{"through":40,"ahead":[[42,50]],"version":9}}}"#
+      #"{"v":1,"epoch":"3f9c2a","session":"s","at_us":5,"runs":[[3,9]],"streams":{"stock":{"through":40,"ahead":[[42,50]]}}}"#
     #expect(throws: Never.self) { try Confirmation(document: bytes(whole)) }
     #expect(whole.contains(part))
     #expect(throws: WireError.self) { try Confirmation(document: bytes(whole.replacing(part, with: damaged))) }

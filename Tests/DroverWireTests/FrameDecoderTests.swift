@@ -8,9 +8,9 @@ import Testing
   private let schema = Samples.schema([("id", "INTEGER"), ("name", "TEXT"), ("weight", "REAL")])
 
   @Test func `a frame that is too large to be read shows its epoch all the same`() throws {
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(schema))
     encoder.cover(1)
-    let frame = encoder.finish(covering: Interval(after: 0, through: 1))
+    let frame = encoder.finish(covering: Interval(after: 0, through: 1), last: 1)
     #expect(FrameDecoder.epoch(ofBeginning: frame) == Samples.epoch)
     #expect(FrameDecoder.epoch(ofBeginning: Array(frame.prefix(40))) == Samples.epoch)
     for other in [
@@ -193,7 +193,9 @@ import Testing
     }
     #expect(
       header
-        == FrameHeader(epoch: Samples.epoch, interval: Interval(after: 4, through: 6), schema: SchemaID(text: "9b1d")))
+        == FrameHeader(
+          epoch: Samples.epoch, run: 0, interval: Interval(after: 4, through: 6), last: 6,
+          schema: SchemaID(text: "9b1d")))
     #expect(throws: WireError.self) { try decode(text + "x") }
   }
 

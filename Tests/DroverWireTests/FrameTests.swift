@@ -13,15 +13,15 @@ import Testing
 
   @Test func `a frame reads as the design shows it`() {
     let schema = Samples.schema([("id", "INTEGER"), ("stock_json", "TEXT"), ("average_consumption", "REAL")])
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(schema))
     encoder.append(
       entry(41, key: [.integer(7)], .row([.integer(7), .text("{}"), .real(2.5)]), version: 1_795_170_600_123_000))
     encoder.append(entry(42, key: [.integer(3)], .none, version: 1_795_170_600_124_000))
     #expect(encoder.count == 2 && encoder.first == 41 && encoder.last == 42 && encoder.isStarted)
-    let frame = encoder.finish(covering: Interval(after: 40, through: 42))
+    let frame = encoder.finish(covering: Interval(after: 40, through: 42), last: 42)
     #expect(
       String(decoding: frame, as: UTF8.self) == """
-        {"v":1,"epoch":"3f9c2a","after":40,"through":42,"schema":"\(schema.id)","events":[
+        {"v":1,"epoch":"3f9c2a","run":5,"after":40,"through":42,"last":42,"schema":"\(schema.id)","events":[
         {"seq":41,"id":"7","op":"put","version":1795170600123000,"at":"2026-11-20T10:30:00.123Z","body":{"id":7,"stock_json":"{}","average_consumption":2.5}},
         {"seq":42,"id":"3","op":"delete","version":1795170600124000,"at":"2026-11-20T10:30:00.124Z"}]}
         """)
@@ -31,7 +31,7 @@ import Testing
   @Test(arguments: UInt64(0)..<150) func `random rows of random tables come out as they went in`(seed: UInt64) throws {
     var random = Seeded(seed)
     let schema = seed % 3 == 0 ? random.unitSchema() : random.schema()
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(schema))
     // The same encoder again and again: nothing of one frame is left in the next.
     for round in 0..<4 {
       var entries: [OutboxEntry] = []
@@ -58,12 +58,14 @@ import Testing
         encoder.discard()
         continue
       }
-      let bytes = encoder.finish(covering: Interval(after: after, through: seq))
+      let bytes = encoder.finish(covering: Interval(after: after, through: seq), last: seq + 3)
       #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(bytes)) }
       let frame = try #require(try FrameDecoder.decode(bytes) { $0 == schema.id ? schema : nil }.frame)
       #expect(
         frame.header
-          == FrameHeader(epoch: Samples.epoch, interval: Interval(after: after, through: seq), schema: schema.id))
+          == FrameHeader(
+            epoch: Samples.epoch, run: 5, interval: Interval(after: after, through: seq), last: seq + 3,
+            schema: schema.id))
       #expect(frame.broken.isEmpty, "seed \(seed)")
       #expect(frame.events.count == entries.count)
       for (event, entry) in zip(frame.good, entries) {
@@ -135,9 +137,9 @@ import Testing
   }
 
   @Test func `an empty frame closes a hole`() throws {
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(nil))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil))
     encoder.cover(5)
-    let bytes = encoder.finish(covering: Interval(after: 4, through: 9))
+    let bytes = encoder.finish(covering: Interval(after: 4, through: 9), last: 9)
     let frame = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame)
     #expect(
       frame.events.isEmpty && frame.header.interval == Interval(after: 4, through: 9) && frame.header.schema == nil)
@@ -148,9 +150,9 @@ import Testing
     "123456789012345678901234567890",
   ])
   func `a body without a table travels as it was written`(body: String) throws {
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(nil, kind: .payload))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil, kind: .payload))
     encoder.append(entry(1, key: [.text("a\"7\n\0é")], .json(ArraySlice(body.utf8))))
-    let bytes = encoder.finish(covering: Interval(after: 0, through: 1))
+    let bytes = encoder.finish(covering: Interval(after: 0, through: 1), last: 1)
     let event = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.good.first)
     #expect(event.localID == "a\"7\n\0é" && event.content == .json(ArraySlice(body.utf8)))
   }
@@ -161,10 +163,10 @@ import Testing
     String(repeating: "[", count: 500) + String(repeating: "]", count: 500),
   ])
   func `a body that is no JSON travels as a string and spoils nothing`(body: String) throws {
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(nil, kind: .payload))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil, kind: .payload))
     encoder.append(entry(1, key: [.text("1")], .json(ArraySlice(body.utf8))))
     encoder.append(entry(2, key: [.text("2")], .json(ArraySlice("{}".utf8))))
-    let bytes = encoder.finish(covering: Interval(after: 0, through: 2))
+    let bytes = encoder.finish(covering: Interval(after: 0, through: 2), last: 2)
     let events = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.good)
     #expect(events.count == 2 && events[1].content == .json(ArraySlice("{}".utf8)))
     guard case .json(let raw) = events[0].content else {
@@ -176,9 +178,9 @@ import Testing
   }
 
   @Test(arguments: Samples.notUTF8) func `a body that is not UTF-8 spoils nothing either`(body: [UInt8]) throws {
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(nil, kind: .payload))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil, kind: .payload))
     encoder.append(entry(1, key: [.text(body[...])], .json(body[...])))
-    let bytes = encoder.finish(covering: Interval(after: 0, through: 1))
+    let bytes = encoder.finish(covering: Interval(after: 0, through: 1), last: 1)
     let event = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.good.first)
     guard case .json(let raw) = event.content else {
       Issue.record("the event has a body")
@@ -189,13 +191,13 @@ import Testing
   }
 
   @Test func `what is covered without being sent widens the frame and adds no event`() throws {
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(nil, kind: .payload))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil, kind: .payload))
     encoder.cover(3)
     encoder.append(entry(5, key: [.text("5")], .json(ArraySlice("1".utf8))))
     encoder.cover(8)
     #expect(encoder.first == 3 && encoder.last == 8 && encoder.count == 1 && encoder.byteCount > 0)
     let frame = try #require(
-      try FrameDecoder.decode(encoder.finish(covering: Interval(after: 2, through: 8))) { _ in nil }.frame)
+      try FrameDecoder.decode(encoder.finish(covering: Interval(after: 2, through: 8), last: 8)) { _ in nil }.frame)
     #expect(frame.good.map(\.seq) == [5])
   }
 }

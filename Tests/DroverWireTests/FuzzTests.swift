@@ -33,7 +33,7 @@ import Testing
   {
     var random = Seeded(seed)
     let schema = random.percent(70) ? random.schema() : nil
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(schema))
     for seq in Int64(1)...4 {
       let row = schema.map { $0.columns.map { _ in random.value() } } ?? [.text("a")]
       encoder.append(
@@ -41,7 +41,7 @@ import Testing
           seq: seq, stream: 1, version: 5, key: schema?.keyValues(of: row) ?? row,
           content: schema == nil ? .json(ArraySlice(#"{"a":[1,"é"]}"#.utf8)) : .row(row)))
     }
-    let whole = encoder.finish(covering: Interval(after: 0, through: 4))
+    let whole = encoder.finish(covering: Interval(after: 0, through: 4), last: 4)
     var read = 0
     var refused = 0
     for _ in 0..<150 {
@@ -81,7 +81,8 @@ import Testing
     let documents = [
       schema.document, MachineStatus(isOnline: true, epoch: Samples.epoch, software: "1", at: 5).document,
       Confirmation(
-        epoch: Samples.epoch, session: "s", at: 5, streams: [try StreamName("stock"): Received(set: set, version: 9)]
+        epoch: Samples.epoch, session: "s", at: 5, streams: [try StreamName("stock"): set],
+        runs: Runs([Run(number: 3, reached: 50)])
       ).document,
     ]
     for round in 0..<300 {

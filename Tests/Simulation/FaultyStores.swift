@@ -38,6 +38,7 @@ final class FaultyEdgeStore: EdgeStore {
   }
 
   var epoch: Epoch { store.epoch }
+  var runs: Runs { store.runs }
   var streams: [EdgeStream] { store.streams }
   var hasBackfill: Bool { store.hasBackfill }
   var backfillRate: Int? { store.backfillRate }
@@ -55,11 +56,6 @@ final class FaultyEdgeStore: EdgeStore {
   func confirmed() throws(EdgeStoreError) -> [Int: Int64] {
     try mayFail()
     return try store.confirmed()
-  }
-
-  func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool {
-    try mayFail()
-    return try store.contradicts(received)
   }
 
   func startEpoch(because reason: String) throws(EdgeStoreError) {
@@ -172,7 +168,7 @@ final class FaultyCloudStore: CloudStore {
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     if life.isOver { throw Killed() }
     var result: Result?
-    var covered: [MachineID: (Epoch, [StreamName: Received])] = [:]
+    var covered: [MachineID: (Epoch, [StreamName: IntervalSet])] = [:]
     do {
       result = try store.transaction { transaction in
         result = try body(transaction)

@@ -23,8 +23,10 @@ final class SimulatedMachine {
   private var relay: EdgeRelay?
   private var limits = EdgeRelay.Limits()
   private(set) var starts: UInt64 = 0
-  /// In which epoch its first agent began.
-  private(set) var firstEpoch: String?
+  /// The epoch of its agent, as it was last looked at.
+  private var lastEpoch: String?
+  /// Something was put back, its database or the cloud's, for which one epoch may begin.
+  private var hasReason = false
   /// What its wall clock is ahead of the true time, in microseconds.
   private var clockOffset: Int64 = 0
   private var backup: Facts?
@@ -140,10 +142,9 @@ final class SimulatedMachine {
     let life = Life { [unowned self] in client.link?.isDead = true }
     let label = "\(id)"
     do {
-      let database = try EdgeDatabase(path: path, declarations: Self.declarations(), retention: Self.retention) {
-        [trace] in
-        trace("\(label): \($0)")
-      }
+      let database = try EdgeDatabase(
+        path: path, declarations: Self.declarations(), retention: Self.retention,
+        warn: { [trace] in trace("\(label): \($0)") }, random: { [chance] in chance.random.next() })
       let store = FaultyEdgeStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in
         willForget(self, $0)
       }
@@ -153,7 +154,6 @@ final class SimulatedMachine {
         random: { [chance] in chance.random.next() })
       self.life = life
       self.relay = relay
-      if starts == 1 { firstEpoch = database.epoch.text }
       client.run(relay)
       trace("\(id): starts")
     } catch {
@@ -237,12 +237,30 @@ final class SimulatedMachine {
     app = try PlainDatabase(path: path)
     facts.goBack(to: backup)
     wentBackIn = epoch
+    lastEpoch = epoch
+    hasReason = true
     trace(
       "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])"
     )
   }
 
+  /// The cloud was put back to a copy.
+  func cloudWentBack() {
+    facts.forgetDeleted()
+    hasReason = true
+  }
+
   // MARK: What the invariants ask
+
+  /// Whether another epoch has begun since this was asked last, and nothing was put back for which one may begin.
+  func hasBegunEpochForNothing() -> Bool {
+    guard starts > 0, let epoch, epoch != lastEpoch else { return false }
+    defer {
+      lastEpoch = epoch
+      hasReason = false
+    }
+    return lastEpoch != nil && !hasReason
+  }
 
   struct Entry {
     var seq: Int64

@@ -106,6 +106,7 @@ package final class Simulation {
       chance.begin(step: step)
       trace.step = step
       try self.step()
+      invariants.epochsHaveReasons()
       if invariants.violation != nil { failedStep = step }
     }
     if invariants.violation == nil {
@@ -192,7 +193,7 @@ package final class Simulation {
       if cloud.isRunning { cloud.kill() }
       invariants.willRestoreCloud()
       try cloud.restoreBackup()
-      for machine in machines { machine.facts.forgetDeleted() }
+      for machine in machines { machine.cloudWentBack() }
     }
   }
 
@@ -255,6 +256,7 @@ package final class Simulation {
 
   /// Lets everybody do what he can. False when nobody had anything to do.
   private func advanceAll() -> Bool {
+    invariants.epochsHaveReasons()
     var moved = false
     for machine in machines {
       if !machine.isRunning { machine.start() }

@@ -45,7 +45,7 @@ import Testing
 
   @Test func `every fault happens that a seed can draw`() throws {
     var counts: [Fault: Int] = [:]
-    for seed in 1...UInt64(40) {
+    for seed in 1...UInt64(60) {
       counts.merge(try Simulation.run(Plan(seed: seed, steps: 150)).faults, uniquingKeysWith: +)
     }
     for fault in Fault.allCases where fault.isDrawn { #expect(counts[fault, default: 0] > 0, "\(fault)") }

@@ -72,8 +72,8 @@ extension CloudStoreConformance {
   static let bookkeeping: [Claim] = [
     Claim("received intervals are kept by machine, epoch and stream") { scene throws in
       let (one, two) = (
-        Received(set: IntervalSet([Interval(after: 0, through: 5), Interval(after: 7, through: 9)]), version: 5),
-        Received(set: IntervalSet([Interval(after: 3, through: 4)]), version: 6)
+        IntervalSet([Interval(after: 0, through: 5), Interval(after: 7, through: 9)]),
+        IntervalSet([Interval(after: 3, through: 4)])
       )
       try scene.store.transaction { transaction throws in
         try transaction.setReceived(one, machine: .a, epoch: .one, stream: .stock)
@@ -84,7 +84,7 @@ extension CloudStoreConformance {
       try scene.store.transaction { transaction throws in
         #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock) == one)
         #expect(try transaction.received(machine: .a, epoch: .two, stream: .stock) == two)
-        #expect(try transaction.received(machine: .b, epoch: .two, stream: .stock) == Received())
+        #expect(try transaction.received(machine: .b, epoch: .two, stream: .stock) == IntervalSet())
         #expect(try transaction.receivedStreams(machine: .a, epoch: .one) == [.stock: one, .named("other"): two])
         #expect(try transaction.receivedStreams(machine: .b, epoch: .two).isEmpty)
       }
@@ -94,9 +94,38 @@ extension CloudStoreConformance {
         IntervalSet([Interval(after: 0, through: 1), Interval(after: 4, through: 6)]),
         IntervalSet([Interval(after: 0, through: 6)]), IntervalSet(),
       ] {
-        let received = Received(set: set, version: 7)
-        try scene.store.transaction { try $0.setReceived(received, machine: .a, epoch: .one, stream: .stock) }
-        #expect(try scene.store.transaction { try $0.received(machine: .a, epoch: .one, stream: .stock) }.set == set)
+        try scene.store.transaction { try $0.setReceived(set, machine: .a, epoch: .one, stream: .stock) }
+        #expect(try scene.store.transaction { try $0.received(machine: .a, epoch: .one, stream: .stock) } == set)
+      }
+    },
+    Claim("runs are kept by machine and epoch, and what they reached never goes back") { scene throws in
+      func runs(_ machine: MachineID, _ epoch: Epoch) throws -> [Run] {
+        try scene.store.transaction { try $0.runs(machine: machine, epoch: epoch).list }
+      }
+      for (number, reached) in [(200, 5), (100, 9), (200, 7), (200, 6), (100, 0)] as [(Int64, Int64)] {
+        try scene.store.transaction {
+          try $0.raise(Run(number: number, reached: reached), machine: .a, epoch: .one)
+        }
+      }
+      try scene.store.transaction {
+        try $0.raise(Run(number: 1, reached: 1), machine: .a, epoch: .two)
+        try $0.raise(Run(number: 2, reached: 2), machine: .b, epoch: .one)
+      }
+      #expect(try runs(.a, .one) == [Run(number: 100, reached: 9), Run(number: 200, reached: 7)])
+      #expect(try runs(.a, .two) == [Run(number: 1, reached: 1)])
+      #expect(try runs(.b, .one) == [Run(number: 2, reached: 2)])
+      #expect(try runs(.b, .two) == [])
+    },
+    Claim("of many runs the newest are kept, each in its own epoch") { scene throws in
+      let numbers = 1...Int64(Runs.most + 5)
+      try scene.store.transaction { transaction throws in
+        try transaction.raise(Run(number: 1, reached: 1), machine: .a, epoch: .two)
+        for number in numbers { try transaction.raise(Run(number: number, reached: 1), machine: .a, epoch: .one) }
+      }
+      try scene.store.transaction { transaction throws in
+        #expect(
+          try transaction.runs(machine: .a, epoch: .one).list.map(\.number) == Array(numbers.suffix(Runs.most)))
+        #expect(try transaction.runs(machine: .a, epoch: .two).list.map(\.number) == [1])
       }
     },
     // A machine that was put back with its memory went on in an epoch that was over, and its rows lost against those of the later one.
@@ -190,7 +219,7 @@ extension CloudStoreConformance {
       try scene.merge(sink, .delete(10, 1, seq: 5))
       func receive(_ interval: Interval, epoch: Epoch = .one) throws {
         try scene.store.transaction {
-          try $0.setReceived(Received(set: IntervalSet([interval])), machine: .a, epoch: epoch, stream: .stock)
+          try $0.setReceived(IntervalSet([interval]), machine: .a, epoch: epoch, stream: .stock)
         }
       }
       func isBuried() throws -> Bool {
@@ -267,7 +296,8 @@ extension CloudStoreConformance {
                 .applied
               ])
             try transaction.setReceived(
-              Received(set: IntervalSet([Interval(after: 0, through: 5)])), machine: .a, epoch: .one, stream: .stock)
+              IntervalSet([Interval(after: 0, through: 5)]), machine: .a, epoch: .one, stream: .stock)
+            try transaction.raise(Run(number: 7, reached: 5), machine: .a, epoch: .one)
             try transaction.heard(machine: .a, epoch: .one)
             try transaction.setSession("never")
             try transaction.bury(DeadLetter(topic: "a", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
@@ -279,7 +309,8 @@ extension CloudStoreConformance {
           try scene.store.transaction { transaction throws in
             #expect(try transaction.schema(schema.id, machine: .a, stream: .stock) == nil)
             #expect(try transaction.latestSchema(machine: .a, stream: .stock) == nil)
-            #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock) == Received())
+            #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock) == IntervalSet())
+            #expect(try transaction.runs(machine: .a, epoch: .one) == Runs())
             #expect(try transaction.machines().isEmpty)
             #expect(try transaction.session() == nil)
           }

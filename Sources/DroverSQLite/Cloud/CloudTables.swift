@@ -187,6 +187,21 @@ enum CloudTables {
       try $0.execute(sql: DeadLetterRoom.migrationOfDetails)
     }
     migrator.registerMigration("9 natural keys") { try $0.execute(sql: MatchedSink.migration) }
+    migrator.registerMigration("10 runs of agents") { database in
+      try database.execute(
+        sql: """
+          -- The newest runs of a machine's agent that were heard of, and the highest seq that their frames know of.
+          CREATE TABLE drover_run (
+            machine_id TEXT NOT NULL,
+            epoch      TEXT NOT NULL,
+            run        INTEGER NOT NULL CHECK (run >= 0),
+            reached    INTEGER NOT NULL CHECK (reached >= 0),
+            PRIMARY KEY (machine_id, epoch, run)
+          ) WITHOUT ROWID;
+
+          ALTER TABLE drover_received DROP COLUMN version;
+          """)
+    }
     return migrator
   }
 }

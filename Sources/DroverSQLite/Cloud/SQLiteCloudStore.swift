@@ -151,23 +151,21 @@ private struct Transaction: CloudTransaction {
 
   // MARK: Received intervals
 
-  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> Received {
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet {
     let select = try prepared(
-      "SELECT after_seq, through_seq, version FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3"
-    )
+      "SELECT after_seq, through_seq FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
     defer { select.reset() }
     select.bind(machine.text, at: 1)
     select.bind(epoch.text, at: 2)
     select.bind(stream.text, at: 3)
-    var received = Received()
+    var received = IntervalSet()
     while try select.step() {
-      received.set.insert(Interval(after: select.integer(0), through: select.integer(1)))
-      received.version = select.integer(2)
+      received.insert(Interval(after: select.integer(0), through: select.integer(1)))
     }
     return received
   }
 
-  func setReceived(_ received: Received, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
+  func setReceived(_ received: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
     let delete = try prepared("DELETE FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
     delete.bind(machine.text, at: 1)
     delete.bind(epoch.text, at: 2)
@@ -175,32 +173,63 @@ private struct Transaction: CloudTransaction {
     try delete.run()
     let insert = try prepared(
       """
-      INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq, version)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+      INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq) VALUES (?1, ?2, ?3, ?4, ?5)
       """)
-    for interval in received.set.intervals {
+    for interval in received.intervals {
       insert.bind(machine.text, at: 1)
       insert.bind(epoch.text, at: 2)
       insert.bind(stream.text, at: 3)
       insert.bind(interval.after, at: 4)
       insert.bind(interval.through, at: 5)
-      insert.bind(received.version, at: 6)
       try insert.run()
     }
   }
 
-  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: Received] {
-    var streams: [StreamName: Received] = [:]
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet] {
+    var streams: [StreamName: IntervalSet] = [:]
     let rows = try Row.fetchAll(
       database.cachedStatement(
-        sql: "SELECT stream, after_seq, through_seq, version FROM drover_received WHERE machine_id = ? AND epoch = ?"),
+        sql: "SELECT stream, after_seq, through_seq FROM drover_received WHERE machine_id = ? AND epoch = ?"),
       arguments: [machine.text, epoch.text])
     for row in rows {
       let name = try StreamName(row["stream"])
-      streams[name, default: Received()].set.insert(Interval(after: row["after_seq"], through: row["through_seq"]))
-      streams[name]!.version = row["version"]
+      streams[name, default: IntervalSet()].insert(Interval(after: row["after_seq"], through: row["through_seq"]))
     }
     return streams
+  }
+
+  // MARK: Runs of the agent
+
+  func runs(machine: MachineID, epoch: Epoch) throws -> Runs {
+    let select = try prepared("SELECT run, reached FROM drover_run WHERE machine_id = ?1 AND epoch = ?2")
+    defer { select.reset() }
+    select.bind(machine.text, at: 1)
+    select.bind(epoch.text, at: 2)
+    var runs = Runs()
+    while try select.step() { runs.raise(select.integer(0), to: select.integer(1)) }
+    return runs
+  }
+
+  func raise(_ run: Run, machine: MachineID, epoch: Epoch) throws {
+    let insert = try prepared(
+      """
+      INSERT INTO drover_run (machine_id, epoch, run, reached) VALUES (?1, ?2, ?3, ?4)
+          ON CONFLICT DO UPDATE SET reached = max(reached, excluded.reached)
+      """)
+    insert.bind(machine.text, at: 1)
+    insert.bind(epoch.text, at: 2)
+    insert.bind(run.number, at: 3)
+    insert.bind(run.reached, at: 4)
+    try insert.run()
+    let delete = try prepared(
+      """
+      DELETE FROM drover_run WHERE machine_id = ?1 AND epoch = ?2 AND run <=
+        (SELECT run FROM drover_run WHERE machine_id = ?1 AND epoch = ?2 ORDER BY run DESC LIMIT 1 OFFSET ?3)
+      """)
+    delete.bind(machine.text, at: 1)
+    delete.bind(epoch.text, at: 2)
+    delete.bind(Int64(Runs.most), at: 3)
+    try delete.run()
   }
 
   // MARK: Schemas and sinks

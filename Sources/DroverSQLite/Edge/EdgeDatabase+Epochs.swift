@@ -36,66 +36,23 @@ extension EdgeDatabase {
       try lookForBackfill(database)
     }
     epoch = next
+    memory = OutboxMemory(epoch: next.text, generation: 0, runs: .beginning)
+    memory.runs.raise(run, to: 0)
     remember()
     warn("outbox: a new epoch \(next) begins, because \(reason); all rows and what was retained are sent again")
   }
 
-  package func contradicts(_ received: [Int: Received]) throws(EdgeStoreError) -> Bool {
-    try access { database in
-      let newest = try prepared(
-        """
-        SELECT max(clock.seq, ifnull(newest.seq, 0)), max(clock.version, ifnull(newest.version, 0))
-          FROM drover_clock AS clock
-          LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
-        """, database)
-      defer { newest.reset() }
-      guard try newest.step() else { return false }
-      let (lastSeq, lastVersion) = (newest.integer(0), newest.integer(1))
-      newest.reset()
-      for (stream, received) in received {
-        guard let lastReceived = received.set.last else { continue }
-        // Neither the number nor the version was given here yet; the clock may have gone back with the database.
-        guard lastReceived <= lastSeq, received.version <= lastVersion else { return true }
-        // What was given after the last that was received has a higher version; the first of it has the lowest.
-        let next = try prepared("SELECT version FROM drover_outbox WHERE seq > ? ORDER BY seq LIMIT 1", database)
-        defer { next.reset() }
-        next.bind(lastReceived, at: 1)
-        if try next.step(), next.integer(0) <= received.version { return true }
-        for interval in received.set.intervals {
-          let other = try prepared(
-            "SELECT 1 FROM drover_outbox WHERE seq > ?1 AND seq <= ?2 AND stream = ?3 AND version > ?4 LIMIT 1",
-            database)
-          defer { other.reset() }
-          other.bind(interval.after, at: 1)
-          other.bind(interval.through, at: 2)
-          other.bind(Int64(stream), at: 3)
-          other.bind(received.version, at: 4)
-          if try other.step() { return true }
-        }
-      }
-      return false
-    }
-  }
-
-  /// Compares the database with what the file beside it remembers, when the agent starts.
-  func recall() throws(EdgeStoreError) {
-    let generation = try access { database in
-      try Int64.fetchOne(database, sql: "SELECT generation FROM drover_clock")!
-    }
+  /// Compares the database with what the file beside it remembers, when the agent starts, and begins a run of it.
+  /// - Parameter random: what tells two runs apart that begin at the same time of a clock that stands still or went back.
+  func recall(random: () -> UInt64) throws(EdgeStoreError) {
     let remembered = OutboxMemory.read(database: path)
-    // A database of which the agent has never written anything down has nothing to go back behind.
-    if generation > 0 || remembered != nil {
-      if let remembered, remembered.epoch == epoch.text {
-        if remembered.generation > generation {
-          try startEpoch(
-            because:
-              "the database is behind what \(OutboxMemory.path(for: path)) remembers: it was restored or rolled back")
-        }
-      } else if remembered != nil {
-        try startEpoch(because: "the database is another one than \(OutboxMemory.path(for: path)) remembers")
-      } else {
-        try startEpoch(because: "\(OutboxMemory.path(for: path)) is not there, so nobody knows how far the outbox was")
-      }
+    let reason = try reasonForEpoch(remembered)
+    run = try nextRun(after: remembered?.runs.newest?.number ?? 0, random: random)
+    if let reason {
+      try startEpoch(because: reason)
+    } else {
+      memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: try earlierRuns(remembered))
+      memory.runs.raise(run, to: 0)
     }
     try access { database in
       try database.inTransaction(.immediate) {
@@ -104,6 +61,72 @@ extension EdgeDatabase {
       }
     }
     remember()
+  }
+
+  /// Completes "because …"; nil when the database is the one that the agent left.
+  private func reasonForEpoch(_ remembered: OutboxMemory?) throws(EdgeStoreError) -> String? {
+    let file = OutboxMemory.path(for: path)
+    let generation = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
+    guard let remembered else {
+      // A database of which the agent has never written anything down has nothing to go back behind.
+      return generation > 0 ? "\(file) is not there, so nobody knows how far the outbox was" : nil
+    }
+    guard remembered.epoch == epoch.text else { return "the database is another one than \(file) remembers" }
+    guard remembered.generation <= generation, try !isBehind(remembered) else {
+      return "the database is behind what \(file) remembers: it was restored or rolled back"
+    }
+    return nil
+  }
+
+  /// Whether the outbox is another one than the newest run has read, though the agent had written nothing into it since: numbers that it read
+  /// were not given, or to other events. Versions rise with numbers, so none up to there is above the highest that was given then, and none
+  /// after it below.
+  private func isBehind(_ remembered: OutboxMemory) throws(EdgeStoreError) -> Bool {
+    guard let run = remembered.runs.newest, run.reached > 0 else { return false }
+    return try access { database in
+      try Bool.fetchOne(
+        database,
+        sql: """
+          SELECT (SELECT seq FROM drover_next) <= ?1
+              OR EXISTS (SELECT 1 FROM drover_outbox WHERE seq < ?1 AND version >= ?2
+                                                     OR seq = ?1 AND version <> ?2
+                                                     OR seq > ?1 AND version <= ?2)
+          """, arguments: [run.reached, remembered.version])!
+    }
+  }
+
+  /// What is known of the runs before this one. Agents that knew of no runs have sent at most what there is.
+  private func earlierRuns(_ remembered: OutboxMemory?) throws(EdgeStoreError) -> Runs {
+    guard let remembered else { return .beginning }
+    guard remembered.runs.list.isEmpty else { return remembered.runs }
+    let last = try access { try Int64.fetchOne($0, sql: "SELECT seq - 1 FROM drover_next")! }
+    return Runs([Run(number: 0, reached: last)])
+  }
+
+  /// Above the one before, and not the same as that of another future: up to a second is left to chance.
+  private func nextRun(after last: Int64, random: () -> UInt64) throws(EdgeStoreError) -> Int64 {
+    let now = try access { try Int64.fetchOne($0, sql: "SELECT \(Bookkeeping.wallClock)")! }
+    return max(now, last + 1) + Int64(random() % 1_000_000)
+  }
+
+  package var runs: Runs { memory.runs }
+
+  /// Called before anything that was read is handed out to be published: it survives a power loss, and the file beside the database says how
+  /// far this run has read.
+  func vouch(for seq: Int64, version: Int64) throws {
+    try makeDurable(through: seq)
+    guard let newest = memory.runs.newest, newest.reached < seq else { return }
+    var next = memory
+    next.runs.raise(run, to: seq)
+    next.version = version
+    do {
+      try memoryFile.mark(next)
+    } catch {
+      throw EdgeStoreError.failed(
+        "note how far the outbox was read: \(error); nothing is sent until it can be: make space on its disk, or look at the kernel's log (`dmesg`)"
+      )
+    }
+    memory = next
   }
 
   func raiseGeneration(_ database: Database) throws {
@@ -117,7 +140,8 @@ extension EdgeDatabase {
       let generation = try queue.inDatabase {
         try Int64.fetchOne($0.cachedStatement(sql: "SELECT generation FROM drover_clock"))!
       }
-      try OutboxMemory(epoch: epoch.text, generation: generation).write(database: path)
+      memory.generation = generation
+      try memoryFile.write(memory)
       unnoted = nil
     } catch {
       // It is tried again with every settlement, ten times a second at most: a full disk needs no flood of lines.

@@ -8,26 +8,38 @@ extension EdgeDatabase {
   package func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead {
     try access { database in
       var result = OutboxRead(entries: [], scannedThrough: 0, lastSeq: 0)
+      var lastVersion: Int64 = 0
       try database.inTransaction(.deferred) {
-        result = try readInTransaction(request, maximumBytes: maximumBytes, database)
+        try checkSchema(database)
+        let last = try newest(database)
+        lastVersion = last.version
+        result = try read(request, lastSeq: last.seq, maximumBytes: maximumBytes, database)
         return .commit
       }
-      if !result.entries.isEmpty { try makeDurable(through: result.lastSeq) }
+      // An interval in which nothing is left is sent too: something has superseded what was there.
+      if !result.entries.isEmpty || request.isAgain { try vouch(for: result.lastSeq, version: lastVersion) }
       return result
     }
   }
 
-  private func readInTransaction(_ request: ReadRequest, maximumBytes: Int, _ database: Database) throws -> OutboxRead {
-    try checkSchema(database)
-
+  /// The highest seq and version that were given.
+  private func newest(_ database: Database) throws -> (seq: Int64, version: Int64) {
     let newest = try prepared(
-      "SELECT max(seq, ifnull((SELECT max(seq) FROM drover_outbox), 0)) FROM drover_clock", database)
+      """
+      SELECT max(clock.seq, ifnull(newest.seq, 0)), max(clock.version, ifnull(newest.version, 0))
+        FROM drover_clock AS clock
+        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
+      """, database)
+    defer { newest.reset() }
     guard try newest.step() else {
       throw EdgeStoreError.failed("read the outbox: drover_clock is empty; detach and attach again")
     }
-    let lastSeq = newest.integer(0)
-    newest.reset()
+    return (newest.integer(0), newest.integer(1))
+  }
 
+  private func read(
+    _ request: ReadRequest, lastSeq: Int64, maximumBytes: Int, _ database: Database
+  ) throws -> OutboxRead {
     let after: Int64
     let bound: Int64
     let limit: Int
@@ -134,6 +146,12 @@ extension EdgeDatabase {
       if lines.schema.header(of: row) == key { rows.append(row) }
     }
     return rows
+  }
+}
+
+extension ReadRequest {
+  fileprivate var isAgain: Bool {
+    if case .again = self { true } else { false }
   }
 }
 

@@ -92,6 +92,11 @@ package final class EdgeDatabase: EdgeStore {
   private var durableSeq: Int64 = -1
   private var dataVersion: Int64 = -1
   private var isAtWork = false
+  /// What the file beside the database holds, or is to hold.
+  var memory: OutboxMemory
+  let memoryFile: OutboxMemoryFile
+  /// The number of this run of the agent; 0 in a program that is not the agent.
+  var run: Int64 = 0
   /// Why the last note beside the database could not be written, so that it is said once.
   var unnoted: String?
 
@@ -103,15 +108,17 @@ package final class EdgeDatabase: EdgeStore {
   ///   - letters: how many dead letters are kept.
   ///   - warn: told what an operator should know.
   ///   - free: what is left on the filesystem of a path.
+  ///   - random: tells this run of the agent from another that began at the same time.
   /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
   package convenience init(
     path: String, declarations: [StreamDeclaration], retention: Retention = Retention(),
     quota: OutboxQuota = OutboxQuota(), letters: DeadLetterBounds = DeadLetterBounds(),
     warn: @escaping (String) -> Void = { _ in },
-    free: @escaping (String) -> FreeSpace? = FreeSpace.of
+    free: @escaping (String) -> FreeSpace? = FreeSpace.of,
+    random: () -> UInt64 = { .random(in: .min ... .max) }
   ) throws {
     try self.init(attaching: path, declarations, retention, quota, letters, free, warn)
-    try recall()
+    try recall(random: random)
   }
 
   /// Attaches, for a program that is not the agent.
@@ -136,6 +143,8 @@ package final class EdgeDatabase: EdgeStore {
     queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })
     durability = try Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
+    memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: .beginning)
+    memoryFile = OutboxMemoryFile(database: path)
     try attach()
     try queue.inDatabase { database in
       // In WAL mode a commit of Drover's need not wait for the disk while it holds the lock: what it says can be said again.

@@ -1,28 +1,133 @@
 // A file beside the database remembers how far the outbox was. The agent raises a generation in the database whenever it writes there,
 // and notes it here afterwards: a database that is behind this file was restored from a backup or rolled back, whatever the app has
-// written since. Losing the file, or the last note, costs a new epoch and events that are sent again, never an event.
+// written since. It also holds the agent's runs, and how far each has read the outbox in order to publish it: a cloud that has heard of more
+// has heard it from a future that was lost with the database and this file. Losing the file, or the last note, costs a new epoch and events
+// that are sent again, never an event.
 
+import DroverCore
 private import Foundation
 
 struct OutboxMemory: Equatable {
   var epoch: String
   var generation: Int64
+  /// The runs of this epoch, the present one the newest. None in a file of an agent that knew of no runs.
+  var runs: Runs
+  /// The highest version that was given when the newest run had reached what it has; 0 where it has read nothing yet.
+  var version: Int64 = 0
 
   static func path(for database: String) -> String { database + "-drover.state" }
 
   /// nil when there is no such file, or nothing of sense in it.
   static func read(database: String) -> OutboxMemory? {
     guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return nil }
-    let words = text.split(whereSeparator: \.isWhitespace)
-    guard words.count == 2, let generation = Int64(words[1]) else { return nil }
-    return OutboxMemory(epoch: String(words[0]), generation: generation)
+    return OutboxMemory(text: text)
   }
 
-  func write(database: String) throws(EdgeFileError) {
-    try WholeFile.write("\(epoch) \(generation)\n", to: Self.path(for: database))
+  /// In lines: epoch and generation; each run but the newest with what it has reached; the newest; and twice what that one has reached, of
+  /// which the higher counts, and none that is torn.
+  init?(text: String) {
+    var lines = text.split(separator: "\n").map { $0.split(separator: " ") }
+    guard let first = lines.first, first.count == 2, let generation = Int64(first[1]) else { return nil }
+    self.init(epoch: String(first[0]), generation: generation, runs: Runs())
+    guard lines.count > 1 else { return }
+    let marks = lines.suffix(RunMark.count).compactMap { RunMark(words: $0) }
+    lines = lines.dropFirst().dropLast(RunMark.count)
+    guard let mark = marks.max(by: { $0.reached < $1.reached }), let newest = lines.popLast(), newest.count == 1,
+      let number = Int64(newest[0])
+    else { return nil }
+    for line in lines {
+      guard line.count == 2, let earlier = Int64(line[0]), let reached = Int64(line[1]) else { return nil }
+      runs.raise(earlier, to: reached)
+    }
+    runs.raise(number, to: mark.reached)
+    version = mark.version
+  }
+
+  init(epoch: String, generation: Int64, runs: Runs) {
+    self.epoch = epoch
+    self.generation = generation
+    self.runs = runs
+  }
+
+  /// What the newest run has reached.
+  fileprivate var mark: RunMark { RunMark(reached: runs.newest?.reached ?? 0, version: version) }
+
+  /// All but the marks.
+  fileprivate var head: String {
+    let earlier = runs.list.dropLast().map { "\($0.number) \($0.reached)\n" }.joined()
+    return "\(epoch) \(generation)\n\(earlier)\(runs.newest?.number ?? 0)\n"
   }
 
   static func remove(database: String) {
     WholeFile.remove(path(for: database))
+  }
+}
+
+/// How far the newest run has come, in a line that is always as long, so that it can be written in its place. It stands there twice, and a
+/// write that is cut short damages the one and leaves the other, which holds all that was handed over until then.
+private struct RunMark: Equatable {
+  static let count = 2
+
+  var reached: Int64
+  var version: Int64
+
+  init(reached: Int64, version: Int64) {
+    self.reached = reached
+    self.version = version
+  }
+
+  init?(words: [Substring]) {
+    guard words.count == 3, let reached = Int64(words[0]), let version = Int64(words[1]) else { return nil }
+    self.init(reached: reached, version: version)
+    guard words[2] == digest else { return nil }
+  }
+
+  var line: String { "\(Self.padded(reached)) \(Self.padded(version)) \(digest)\n" }
+
+  private var digest: String {
+    Self.padded(Int64(bitPattern: Digest.of([.integer(reached), .integer(version)]) >> 1))
+  }
+
+  /// As long as the highest number.
+  private static func padded(_ number: Int64) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: 19 - digits.count) + digits
+  }
+}
+
+/// The file as the agent writes it: all of it, durable, as it is done with each settlement, and a run's mark in its place, which is not flushed
+/// and costs next to nothing.
+final class OutboxMemoryFile {
+  private let path: String
+  private var descriptor: Int32 = -1
+  /// What the open file holds but for its marks.
+  private var written: OutboxMemory?
+  /// The mark that is written next: never the one that was written last.
+  private var turn = 0
+
+  init(database: String) { path = OutboxMemory.path(for: database) }
+
+  deinit { if descriptor >= 0 { close(descriptor) } }
+
+  func write(_ memory: OutboxMemory) throws(EdgeFileError) {
+    try WholeFile.write(memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path)
+    // The file that was open has lost its name.
+    if descriptor >= 0 { close(descriptor) }
+    descriptor = open(path, O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw EdgeFileError("open", path, errno) }
+    written = memory
+    turn = 0
+  }
+
+  /// Writes how far the newest run has come.
+  func mark(_ memory: OutboxMemory) throws(EdgeFileError) {
+    guard descriptor >= 0, let written, written.epoch == memory.epoch,
+      written.runs.newest?.number == memory.runs.newest?.number
+    else { return try write(memory) }
+    let bytes = Array(memory.mark.line.utf8)
+    let place = written.head.utf8.count + turn * bytes.count
+    let count = pwrite(descriptor, bytes, bytes.count, off_t(place))
+    guard count == bytes.count else { throw EdgeFileError("write", path, count < 0 ? errno : ENOSPC) }
+    turn = (turn + 1) % RunMark.count
   }
 }
