@@ -36,8 +36,10 @@ final class Invariants {
   private struct Cloud {
     var received: [Origin: IntervalSet] = [:]
     var epochs: [String: Int64] = [:]
-    /// Rows of snapshots with their version.
+    /// Rows of snapshots and batches with their version.
     var rows: [Key: (version: Version, row: String)] = [:]
+    /// Those of batches that are complete.
+    var complete: Set<Key> = []
     var tombstones: [Key: Version] = [:]
     var facts: [Key: String] = [:]
   }
@@ -91,6 +93,11 @@ final class Invariants {
         "what is received stays received",
         "\(origin.stream) of \(origin.machine) had \(set) and has \(cloud.received[origin] ?? IntervalSet())")
     }
+    for key in before.complete where cloud.rows[key]?.row != before.rows[key]?.row {
+      fail(
+        "a complete batch never changes",
+        "\(key.stream) \(key.id) of \(key.machine): \(before.rows[key]!.row) to \(cloud.rows[key]?.row ?? "nothing")")
+    }
     for (key, old) in before.rows {
       if let new = cloud.rows[key] {
         if new.version < old.version {
@@ -131,9 +138,9 @@ final class Invariants {
         let key = Key(machine: machine.id.text, stream: entry.stream, id: entry.key)
         let version = Version(epoch: number, number: entry.version)
         let isApplied =
-          if entry.stream == "stock" {
-            try cloud.rows[key].map { $0.version >= version }
-              ?? (cloud.tombstones[key].map { $0 >= version } ?? !machine.hasStock(key: entry.key))
+          if ["stock", "lot"].contains(entry.stream) {
+            try cloud.rows[key].map { $0.version >= version || cloud.complete.contains(key) }
+              ?? (cloud.tombstones[key].map { $0 >= version } ?? !machine.hasRow(entry.key, in: entry.stream))
           } else {
             cloud.facts[key] != nil
           }
@@ -152,7 +159,7 @@ final class Invariants {
     guard !onlyTheEnd, violation == nil, settlement.confirmed.values.contains(where: { !$0.isEmpty }) else { return }
     guard let entries = try? machine.outbox(), let epoch = machine.epoch else { return }
     for entry in entries {
-      guard let number = ["stock", "reading", "note"].firstIndex(of: entry.stream),
+      guard let number = ["stock", "reading", "note", "lot"].firstIndex(of: entry.stream),
         settlement.confirmed[number + 1]?.contains(entry.seq) ?? false
       else { continue }
       let origin = Origin(machine: machine.id.text, epoch: epoch, stream: entry.stream)
@@ -192,13 +199,14 @@ final class Invariants {
     guard violation == nil else { return }
     do {
       let letters = try reading(Self.deadLetters)
-      for letter in letters where letter.reason != "conflict" || !["reading", "note"].contains(letter.stream) {
+      for letter in letters
+      where !["conflict reading", "conflict note", "frozen lot"].contains("\(letter.reason) \(letter.stream)") {
         fail(
           "dead letters are what could not be applied",
           "\(letter.stream) of \(letter.machine), reason \(letter.reason): \(letter.detail)")
       }
       for machine in machines() {
-        try snapshotsAreEqual(machine)
+        for table in ["stock", "lot"] { try rowsAreEqual(machine, table, letters) }
         try factsAreThere(machine, letters)
         let waiting = try machine.waitingCount()
         if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
@@ -222,35 +230,47 @@ final class Invariants {
     }
   }
 
-  private func snapshotsAreEqual(_ machine: SimulatedMachine) throws {
-    let columns = try machine.stockColumns()
-    let edge = try machine.stock(columns: columns)
+  private func rowsAreEqual(_ machine: SimulatedMachine, _ table: String, _ letters: [DeadLetterLine]) throws {
+    let columns = try machine.columns(of: table)
+    let edge = try machine.rows(of: table, columns: columns)
     let cloud = try reading { database -> [String: String] in
-      guard try Self.tables(database).contains("stock") else { return [:] }
+      guard try Self.tables(database).contains(table) else { return [:] }
       var result: [String: String] = [:]
-      try database.rows("SELECT id, \(quotedRow(columns)) FROM stock WHERE machine_id = '\(machine.id)'") {
+      try database.rows("SELECT id, \(quotedRow(columns)) FROM \(table) WHERE machine_id = '\(machine.id)'") {
         result[$0.text(0)] = $0.text(1)
       }
       return result
     }
     for id in Set(edge.keys).union(cloud.keys).sorted() where edge[id] != cloud[id] {
       // What existed only in the future that a backup took away stays, until drift is checked.
-      if edge[id] == nil, machine.hasGoneBack, try isLeftOver(machine, id) { continue }
+      if edge[id] == nil, machine.hasGoneBack, try isLeftOver(machine, table, id) { continue }
+      if table == "lot", try isFrozen(machine, id, letters) { continue }
       fail(
-        "the snapshot is equal in the end",
-        "stock \(id) of \(machine.id) is \(edge[id] ?? "gone") and in the cloud \(cloud[id] ?? "gone")")
+        "the rows are equal in the end",
+        "\(table) \(id) of \(machine.id) is \(edge[id] ?? "gone") and in the cloud \(cloud[id] ?? "gone")")
     }
   }
 
   /// Whether the row's epoch is over.
-  private func isLeftOver(_ machine: SimulatedMachine, _ id: String) throws -> Bool {
+  private func isLeftOver(_ machine: SimulatedMachine, _ table: String, _ id: String) throws -> Bool {
     try reading {
       try $0.integer(
         """
-        SELECT 1 FROM stock WHERE machine_id = '\(machine.id)' AND id = \(id)
+        SELECT 1 FROM \(table) WHERE machine_id = '\(machine.id)' AND id = \(id)
            AND drover_epoch < (SELECT number FROM drover_epoch WHERE epoch = '\(machine.epoch ?? "")')
         """) != nil
     }
+  }
+
+  /// Whether a lot is complete in the cloud, and what was refused of it is among the dead letters.
+  private func isFrozen(_ machine: SimulatedMachine, _ id: String, _ letters: [DeadLetterLine]) throws -> Bool {
+    let isComplete = try reading {
+      try $0.integer("SELECT 1 FROM lot WHERE machine_id = '\(machine.id)' AND id = \(id) AND status = 1") != nil
+    }
+    return isComplete
+      && letters.contains {
+        $0.machine == machine.id.text && $0.reason == "frozen" && $0.raw.contains("\"id\":\"\(id)\"")
+      }
   }
 
   private func factsAreThere(_ machine: SimulatedMachine, _ letters: [DeadLetterLine]) throws {
@@ -315,14 +335,19 @@ final class Invariants {
     }
     try database.rows("SELECT epoch, number FROM drover_epoch") { cloud.epochs[$0.text(0)] = $0.integer(1) }
     let tables = try tables(database)
-    for (stream, columns) in [("stock", ["name", "level", "code"]), ("gauge", ["body"])]
-    where tables.contains(stream) {
-      let id = stream == "stock" ? "id" : "local_id"
+    for (stream, id, columns) in [
+      ("stock", "id", ["name", "level", "code"]), ("lot", "id", ["weight", "status"]), ("gauge", "local_id", ["body"]),
+    ] where tables.contains(stream) {
       try database.rows("SELECT machine_id, \(id), drover_epoch, drover_version, \(quotedRow(columns)) FROM \(stream)")
       { row in
         cloud.rows[Key(machine: row.text(0), stream: stream, id: row.text(1))] = (
           Version(epoch: row.integer(2), number: row.integer(3)), row.text(4)
         )
+      }
+    }
+    if tables.contains("lot") {
+      try database.rows("SELECT machine_id, id FROM lot WHERE status = 1") { row in
+        cloud.complete.insert(Key(machine: row.text(0), stream: "lot", id: row.text(1)))
       }
     }
     try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone") { row in

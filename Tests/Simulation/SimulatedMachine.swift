@@ -43,6 +43,8 @@ final class SimulatedMachine {
       StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "stock", syncedColumn: "synced"),
       StreamDeclaration(name: try StreamName("reading"), kind: .payload, table: "reading"),
       StreamDeclaration(name: try StreamName("note"), kind: .payload, table: nil),
+      StreamDeclaration(
+        name: try StreamName("lot"), kind: .batch, table: "lot", completeWhen: try Condition(parsing: "status = 1")),
     ]
   }
 
@@ -70,6 +72,7 @@ final class SimulatedMachine {
       PRAGMA synchronous = \(chance.random.pick(["off", "normal"]));
       CREATE TABLE stock (id INTEGER PRIMARY KEY, name TEXT, level REAL, code TEXT UNIQUE, synced INTEGER);
       CREATE TABLE reading (id INTEGER PRIMARY KEY, token TEXT, value);
+      CREATE TABLE lot (id INTEGER PRIMARY KEY, weight REAL, status INTEGER);
       """)
     client.onPublish = { [unowned self] message in
       guard case .events? = try? Topic(parsing: message.topic) else { return }
@@ -111,7 +114,7 @@ final class SimulatedMachine {
 
   func migrate() throws {
     sqliteClock.set(wall)
-    let count = try stockColumns().count
+    let count = try columns(of: "stock").count
     guard count < 8 else { return }
     try app.execute("ALTER TABLE stock ADD COLUMN extra\(count) INTEGER DEFAULT \(count)")
     trace("\(id): app: adds the column extra\(count)")
@@ -315,20 +318,22 @@ final class SimulatedMachine {
 
   var epoch: String? { try? app.text("SELECT value FROM drover_meta WHERE name = 'epoch'") }
 
-  func stockColumns() throws -> [String] {
+  func columns(of table: String) throws -> [String] {
     var columns: [String] = []
-    try app.rows("SELECT name FROM pragma_table_info('stock')") { columns.append($0.text(0)) }
+    try app.rows("SELECT name FROM pragma_table_info('\(table)')") { columns.append($0.text(0)) }
     return columns
   }
 
-  /// The rows of `stock`, each as one text, by key.
-  func stock(columns: [String]) throws -> [String: String] {
+  /// The rows of `stock` or `lot`, each as one text, by key.
+  func rows(of table: String, columns: [String]) throws -> [String: String] {
     var result: [String: String] = [:]
-    try app.rows("SELECT id, \(quotedRow(columns)) FROM stock") { result[$0.text(0)] = $0.text(1) }
+    try app.rows("SELECT id, \(quotedRow(columns)) FROM \(table)") { result[$0.text(0)] = $0.text(1) }
     return result
   }
 
-  func hasStock(key: String) throws -> Bool { try app.integer("SELECT 1 FROM stock WHERE id = \(key)") != nil }
+  func hasRow(_ key: String, in table: String) throws -> Bool {
+    try app.integer("SELECT 1 FROM \(table) WHERE id = \(key)") != nil
+  }
 
   func keptCount() throws -> Int64 { try app.integer("SELECT count(*) FROM drover_kept")! }
 

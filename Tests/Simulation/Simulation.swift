@@ -68,7 +68,8 @@ package final class Simulation {
     var random = Seeded(plan.seed, 0xb40c)
     let broker = SimulatedBroker(
       chance: chance, trace: trace,
-      queueLimit: plan.faults[.fullQueue] > 0 ? .random(in: 2...20, using: &random) : 100_000,
+      // An agent describes its three tables in one breath; of a queue that never holds them the cloud would never hear the last.
+      queueLimit: plan.faults[.fullQueue] > 0 ? .random(in: 3...20, using: &random) : 100_000,
       flightLimit: .random(in: 1...20, using: &random), hasReasons: plan.faults[.noReasons] == 0)
     self.broker = broker
     let listener = Listener()

@@ -108,9 +108,10 @@ struct Workload {
 
   /// Runs one statement, writes down what it means for the facts, and returns it for the trace.
   mutating func statement(_ database: PlainDatabase, _ facts: inout Facts, isAttached: Bool) throws -> AppStatement {
-    switch random.below(10) {
+    switch random.below(12) {
     case 0..<6: return try run(stock(), database)
     case 6..<8: return try reading(database, &facts, isAttached)
+    case 8..<10: return try run(lot(), database)
     default: return isAttached ? try note(database, &facts) : try run(stock(), database)
     }
   }
@@ -136,6 +137,19 @@ struct Workload {
       return AppStatement("UPDATE OR IGNORE stock SET id = ?, synced = 0 WHERE id = ?", other, id)
     case 9: return AppStatement("UPDATE stock SET name = ?, synced = 0", text())
     default: return AppStatement("UPDATE stock SET level = ?, synced = 0 WHERE id = ?", number(), id)
+    }
+  }
+
+  /// Lots are weighed until they are complete, and some app changes them all the same.
+  private mutating func lot() -> AppStatement {
+    let id = Value.integer(Int64(random.below(12)))
+    let weight = Value.real(Double(random.below(5)) / 4)
+    switch random.below(12) {
+    case 0: return AppStatement("DELETE FROM lot WHERE id = ?", id)
+    case 1: return AppStatement("UPDATE lot SET weight = ? WHERE id = ?", weight, id)
+    case 2, 3: return AppStatement("UPDATE lot SET status = 1 WHERE id = ?", id)
+    case 4..<8: return AppStatement("UPDATE lot SET weight = ? WHERE id = ? AND status = 0", weight, id)
+    default: return AppStatement("INSERT OR IGNORE INTO lot VALUES (?, ?, 0)", id, weight)
     }
   }
 
