@@ -255,14 +255,15 @@ final class SimulatedMachine {
 
   // MARK: What the invariants ask
 
-  /// Whether another epoch has begun since this was asked last, and nothing was put back for which one may begin.
-  func hasBegunEpochForNothing() -> Bool {
-    guard starts > 0, let epoch, epoch != lastEpoch else { return false }
+  /// The epoch that has begun since this was asked last, and the one before it, where nothing was put back for which one may begin.
+  func epochForNothing() -> (before: String, new: String)? {
+    guard starts > 0, let epoch, epoch != lastEpoch else { return nil }
     defer {
       lastEpoch = epoch
       hasReason = false
     }
-    return lastEpoch != nil && !hasReason
+    guard let lastEpoch, !hasReason else { return nil }
+    return (lastEpoch, epoch)
   }
 
   struct Entry {
