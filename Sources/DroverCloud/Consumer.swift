@@ -300,12 +300,12 @@ package final class Consumer: SessionHandler {
       var known = try received.of(origin) {
         try transaction.received(machine: machine, epoch: epoch, stream: stream)
       }
-      let isOvertaken = try isLatest && isOvertaken(frame.header.run, outbox, transaction)
-      if isOvertaken {
+      let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
+      if isLatest, try isOvertaken(frame.header.run, outbox, transaction) {
         // Perhaps it is late, and the edge sends it again because nothing confirms it. Perhaps it is of a future that the edge's database
         // has lost, and its numbers are other events now: then its rows are none of the machine's, and its facts are true all the same.
-        guard kind == .payload else { return .overtaken }
-        known = IntervalSet()
+        if kind == .payload { try takeFacts(of: frame, into: sink, transaction, &group) }
+        return .overtaken
       }
       if !isLatest {
         // Either the frame has lain in a broker since before the machine's latest epoch, or the machine was put back to an epoch that is
@@ -328,11 +328,9 @@ package final class Consumer: SessionHandler {
           isWhole = isWhole && isKept
         }
       }
-      let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       let isMerged = try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
       guard isWhole, isMerged else { return .held }
       guard isLatest else { return .waiting }
-      guard !isOvertaken else { return .overtaken }
       known.insert(frame.header.interval)
       received.update(origin, known)
       try raise(Run(number: frame.header.run, reached: frame.header.last), outbox, transaction)
@@ -360,6 +358,20 @@ package final class Consumer: SessionHandler {
 
   private func runs(of outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws -> Runs {
     try runs.of(outbox) { try transaction.runs(machine: outbox.machine, epoch: outbox.epoch) }
+  }
+
+  /// Merges the facts of a frame that covers nothing. What cannot be merged is no dead letter here: it becomes one when it comes again.
+  private func takeFacts(
+    of frame: DecodedFrame, into sink: Sink, _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws {
+    let ready = frame.events.compactMap { event in (try? event.get()).flatMap { try? prepare($0, sink) } }
+    guard !ready.isEmpty else { return }
+    var progress = StreamProgress()
+    progress.version = ready.map(\.version).max() ?? 0
+    for outcome in try transaction.merge(ready, epoch: frame.header.epoch, into: sink) where outcome == .applied {
+      progress.applied += 1
+    }
+    group.note(progress, machine: sink.machine, stream: sink.stream)
   }
 
   /// Merges events and buries what cannot be merged. False when there was no room for one of these: the others are applied, and will be the

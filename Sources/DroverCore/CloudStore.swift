@@ -115,7 +115,7 @@ package enum MessageOutcome: String, Hashable, Sendable {
   case duplicate
   /// A frame whose schema is not known; the edge sends it again.
   case waiting
-  /// A frame of a run of the agent that a later one followed: its facts were taken, and nothing is covered. The edge sends it again, unless
+  /// A frame of a run of the agent that a later one followed: its facts were taken where they could be, and nothing is covered. The edge sends it again, unless
   /// it is of a future that its database has lost.
   case overtaken
   /// A frame with an event that could not be applied, and with no room left among the dead letters; the edge keeps it and sends it again.

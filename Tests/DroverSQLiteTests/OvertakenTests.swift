@@ -25,17 +25,27 @@ import Testing
 
   /// A frame of one event, of the seq after `after`.
   private func frame(
-    _ kind: Kind, run: Int64?, after: Int64, id: String, last: Int64? = nil, epoch: Epoch? = nil
+    _ kind: Kind, run: Int64?, after: Int64, id: String, last: Int64? = nil, epoch: Epoch? = nil, body: String = "1"
   ) -> InboundMessage {
     let seq = after + 1
     let run = run.map { "\"run\":\($0)," } ?? ""
     let last = last.map { "\"last\":\($0)," } ?? ""
     let text = """
       {"v":1,"epoch":"\(epoch ?? self.epoch)",\(run)"after":\(after),"through":\(seq),\(last)"events":[\
-      {"seq":\(seq),"id":"\(id)","version":\(seq),"body":"\(id)"}]}
+      {"seq":\(seq),"id":"\(id)","version":\(seq),"body":\(body)}]}
       """
     return InboundMessage(
       topic: "drover/v1/M/\(kind.rawValue)/\(kind == .payload ? "fact" : "thing")", payload: Array(text.utf8))
+  }
+
+  // A fact that was in conflict became a dead letter by the late frame, and again when it was sent again: so it was counted twice.
+  @Test func `what cannot be applied of an earlier run is a dead letter only when it comes again`() throws {
+    func counts() throws -> [String] { try app.lines("SELECT count FROM drover_dead_letter") }
+    try consumer.received([frame(.payload, run: 20, after: 5, id: "a", body: "\"one\"")])
+    try consumer.received([frame(.payload, run: 10, after: 6, id: "a", body: "\"other\"")])
+    #expect(try counts() == [])
+    try consumer.received([frame(.payload, run: 20, after: 6, id: "a", body: "\"other\"")])
+    #expect(try counts() == ["1"])
   }
 
   private func runs() throws -> [Run] {
