@@ -18,7 +18,7 @@ package struct NaturalKey: Hashable, Sendable {
         throw InvalidName(
           message: "`\(what)` names \(names.count) columns, and at most \(Self.maximumColumns) are taken")
       }
-      guard Set(names.map { $0.lowercased() }).count == names.count else {
+      guard Set(names.map(SQLName.init)).count == names.count else {
         throw InvalidName(message: "`\(what)` names a column twice")
       }
     }
@@ -31,7 +31,7 @@ package struct NaturalKey: Hashable, Sendable {
     func resolve(_ names: [String], _ what: String) throws(InvalidName) -> [String] {
       var resolved: [String] = []
       for name in names {
-        guard let column = columns.first(where: { $0.name.lowercased() == name.lowercased() }) else {
+        guard let column = columns.first(where: { SQLName($0.name) == SQLName(name) }) else {
           throw InvalidName(message: "no column \(name), which `\(what)` names, is there and travels")
         }
         resolved.append(column.name)

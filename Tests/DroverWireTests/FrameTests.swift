@@ -100,16 +100,16 @@ import Testing
 
   @Test func `rows of a frame with many events are lists of values in the order of the columns`() throws {
     let schema = Samples.schema([("id", "INTEGER"), ("note", "TEXT"), ("level", "REAL")])
-    var encoder = FrameEncoder(epoch: Samples.epoch, stream: Samples.stream(schema))
+    var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(schema))
     for seq in Int64(1)...3 {
       encoder.append(entry(seq, key: [.integer(seq)], .row([.integer(seq), .null, .real(2.5)])))
     }
     encoder.append(entry(4, key: [.integer(2)], .none, version: 1_795_170_600_124_000))
     #expect(encoder.onlySeq == nil)
-    let frame = encoder.finish(covering: Interval(after: 0, through: 4))
+    let frame = encoder.finish(covering: Interval(after: 0, through: 4), last: 4)
     #expect(
       String(decoding: frame, as: UTF8.self) == """
-        {"v":1,"epoch":"3f9c2a","after":0,"through":4,"schema":"\(schema.id)","events":[
+        {"v":1,"epoch":"3f9c2a","run":5,"after":0,"through":4,"last":4,"schema":"\(schema.id)","events":[
         {"seq":1,"version":1795170600123001,"row":[1,null,2.5]},
         {"seq":2,"version":1795170600123002,"row":[2,null,2.5]},
         {"seq":3,"version":1795170600123003,"row":[3,null,2.5]},

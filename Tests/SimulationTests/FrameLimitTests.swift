@@ -1,5 +1,6 @@
 // How much of each stream one message carries: the agent with its real store and a broker that keeps what it is given.
 
+import DroverProcesses
 import DroverCore
 import DroverEdge
 import DroverSQLite

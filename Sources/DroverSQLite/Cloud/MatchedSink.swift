@@ -120,7 +120,7 @@ struct MatchedSink {
   private func follow(_ schema: StreamSchema) throws {
     try SinkWidening(database, table: held).run(for: schema)
     let present = Set(try database.catalogue(of: held).map(\.name))
-    for column in schema.columns where !present.contains(column.name.lowercased()) {
+    for column in schema.columns where !present.contains(SQLName(column.name)) {
       try database.execute(sql: "ALTER TABLE \(quoted(held)) ADD COLUMN \(SinkTable.definition(column))")
     }
   }

@@ -207,7 +207,7 @@ final class ReplicaRun {
   private func frames(of entries: [OutboxEntry], _ edge: EdgeDatabase) -> [InboundMessage] {
     let stream = edge.streams[0]
     let topic = Topic.events(Self.machine, stream.kind, stream.name).text
-    var encoder = FrameEncoder(epoch: edge.epoch, stream: stream)
+    var encoder = FrameEncoder(epoch: edge.epoch, run: edge.runs.newest!.number, stream: stream)
     var frames: [InboundMessage] = []
     var covered: Int64 = 0
     for (index, var entry) in entries.enumerated() {
@@ -216,7 +216,8 @@ final class ReplicaRun {
       guard encoder.count >= plan.eventsPerFrame || index == entries.count - 1 else { continue }
       frames.append(
         InboundMessage(
-          topic: topic, payload: encoder.finish(covering: Interval(after: covered, through: entry.seq))))
+          topic: topic, payload: encoder.finish(covering: Interval(after: covered, through: entry.seq), last: entry.seq)
+        ))
       covered = entry.seq
     }
     return frames
