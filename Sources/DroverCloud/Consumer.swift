@@ -316,18 +316,14 @@ package final class Consumer: SessionHandler {
       }
       guard !known.contains(frame.header.interval) else { return .duplicate }
       var isWhole = true
-      var events: [Event] = []
-      events.reserveCapacity(frame.events.count)
-      for result in frame.events {
-        switch result {
-        case .success(let event):
-          if !known.contains(event.seq!) { events.append(event) }
-        case .failure(let broken):
-          let isKept = try buryEvent(
-            broken.raw, message, machine, stream, epoch, .event, broken.reason, transaction, &group)
-          isWhole = isWhole && isKept
-        }
+      for broken in frame.broken {
+        let isKept = try buryEvent(
+          broken.raw, message, machine, stream, epoch, .event, broken.reason, transaction, &group)
+        isWhole = isWhole && isKept
       }
+      let interval = frame.header.interval
+      let isNew = known.lastMember(below: interval.through + 1) <= interval.after
+      let events = isNew ? frame.events : frame.events.filter { !known.contains($0.seq!) }
       let isMerged = try merge(events, of: message, epoch: epoch, into: sink, transaction, &group)
       guard isWhole, isMerged else { return .held }
       guard isLatest else { return .waiting }
@@ -364,7 +360,7 @@ package final class Consumer: SessionHandler {
   private func takeFacts(
     of frame: DecodedFrame, into sink: Sink, _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws {
-    let ready = frame.events.compactMap { event in (try? event.get()).flatMap { try? prepare($0, sink) } }
+    let ready = frame.events.compactMap { try? prepare($0, sink.schema) }
     guard !ready.isEmpty else { return }
     var progress = StreamProgress()
     progress.version = ready.map(\.version).max() ?? 0
@@ -386,7 +382,7 @@ package final class Consumer: SessionHandler {
     ready.reserveCapacity(events.count)
     for event in events {
       do throws(WireError) {
-        ready.append(try prepare(event, sink))
+        ready.append(try prepare(event, sink.schema))
       } catch {
         progress.refused += 1
         let isKept = try buryEvent(
@@ -416,10 +412,10 @@ package final class Consumer: SessionHandler {
     return isWhole
   }
 
-  private func prepare(_ event: Event, _ sink: Sink) throws(WireError) -> SinkEvent {
+  private func prepare(_ event: Event, _ schema: StreamSchema?) throws(WireError) -> SinkEvent {
     var content = event.content
     var key: [Value] = []
-    if let schema = sink.schema {
+    if let schema {
       if case .json(let body) = content { content = .row(try FrameDecoder.row(body, schema: schema)) }
       if event.isList, case .row(let values) = content {
         // Its id is made of the row.
@@ -431,7 +427,7 @@ package final class Consumer: SessionHandler {
         }
       }
     }
-    let lines = try lines(of: event, content, key: key, sink.schema)
+    let lines = try lines(of: event, content, key: key, schema)
     let version = event.version ?? clock.next(now: wallClock())
     return SinkEvent(
       seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, lines: lines,

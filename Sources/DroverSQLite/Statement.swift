@@ -128,6 +128,9 @@ final class Statement {
   }
 }
 
+/// What holds for all connections of the process; to be asked for before the first is opened.
+let sqliteIsSetUp: Void = drover_sqlite3_count_no_memory()
+
 private nonisolated(unsafe) let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
 /// One NUL byte that lives as long as the process.
 private nonisolated(unsafe) let emptyText = UnsafePointer<CChar>(UnsafeMutablePointer<CChar>.allocate(capacity: 1))

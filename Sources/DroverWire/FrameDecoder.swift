@@ -11,7 +11,8 @@ package struct BrokenEvent: Error, Equatable, Sendable {
 
 package struct DecodedFrame: Sendable {
   package var header: FrameHeader
-  package var events: [Result<Event, BrokenEvent>]
+  package var events: [Event]
+  package var broken: [BrokenEvent]
 }
 
 package enum DecodedMessage: Sendable {
@@ -32,7 +33,8 @@ package enum FrameDecoder {
     var scanner = JSONScanner(payload[...])
     var fields = Fields()
     var bare = EventFields()
-    var events: [Result<Event, BrokenEvent>]?
+    var events: [Event]?
+    var broken: [BrokenEvent] = []
     var missingSchema = false
     var lookupError: (any Error)?
 
@@ -62,9 +64,12 @@ package enum FrameDecoder {
           _ = try scanner.readRaw()
           return
         }
-        var list: [Result<Event, BrokenEvent>] = []
+        var list: [Event] = []
         try scanner.readArray { (scanner) throws(WireError) in
-          list.append(try readEvent(&scanner, header: header, row: row))
+          switch try readEvent(&scanner, header: header, row: row) {
+          case .success(let event): list.append(event)
+          case .failure(let event): broken.append(event)
+          }
         }
         events = list
       case let other: try bare.read(other, &scanner, row: nil)
@@ -76,7 +81,7 @@ package enum FrameDecoder {
     let header = try fields.header()
     if missingSchema { return .unknownSchema(header) }
     guard let events else { throw WireError("the frame has no \"events\"") }
-    return .frame(DecodedFrame(header: header, events: events))
+    return .frame(DecodedFrame(header: header, events: events, broken: broken))
   }
 
   /// The epoch of a frame by its beginning, as FrameEncoder writes it; nil for what is no such frame. For messages that are too large to

@@ -53,7 +53,7 @@ import Testing
     let later = #"{"seq":3,"id":"b","version":3,"body":3}"#
     for text in ["\(good),\(broken),\(later)", "\(broken), \(good),\(later)", "\(good),\(later),\n\(broken)\n"] {
       let frame = try frame(text)
-      #expect(frame.good.map(\.localID) == ["a", "b"])
+      #expect(frame.events.map(\.localID) == ["a", "b"])
       #expect(frame.broken.map { String(decoding: $0.raw, as: UTF8.self) } == [broken])
       #expect(frame.broken.first?.reason.isEmpty == false)
     }
@@ -66,7 +66,7 @@ import Testing
     let body = String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
     let frame = try frame(
       #"{"seq":1,"id":"a","version":1,"body":\#(body)},{"seq":99,"id":"b","version":1,"body":\#(body)}"#)
-    #expect(frame.good.map(\.localID) == ["a"] && frame.broken.count == 1)
+    #expect(frame.events.map(\.localID) == ["a"] && frame.broken.count == 1)
   }
 
   @Test(arguments: [
@@ -77,7 +77,7 @@ import Testing
   func `a row that is none of the table's breaks its event alone`(body: String) throws {
     let frame = try frame(
       #"{"seq":1,"id":"7","version":1,"body":\#(body)},{"seq":2,"id":"8","version":1,"body":{"id":8}}"#, isTable: true)
-    #expect(frame.good.map(\.localID) == ["8"] && frame.broken.count == 1)
+    #expect(frame.events.map(\.localID) == ["8"] && frame.broken.count == 1)
   }
 
   @Test func `columns may come in any order, and what is missing is NULL`() throws {
@@ -88,10 +88,10 @@ import Testing
       """#, isTable: true)
     #expect(frame.broken.isEmpty)
     #expect(
-      frame.good.map(\.content) == [
+      frame.events.map(\.content) == [
         .row([.integer(7), .text("x"), .real(1.5)]), .row([.null, .text("y"), .null]), .row([.null, .null, .null]),
       ])
-    #expect(frame.good[1].localID == "8" && frame.good[1].at == "now" && frame.good[0].at == nil)
+    #expect(frame.events[1].localID == "8" && frame.events[1].at == "now" && frame.events[0].at == nil)
   }
 
   @Test(arguments: [
@@ -132,14 +132,14 @@ import Testing
 
   @Test func `an event's raw text is its own and no more`() throws {
     let event = #"{"seq":1,"id":"a","version":1,"body":1}"#
-    #expect(try frame("  \(event)  ").good.map { String(decoding: $0.raw, as: UTF8.self) } == [event])
+    #expect(try frame("  \(event)  ").events.map { String(decoding: $0.raw, as: UTF8.self) } == [event])
   }
 
   @Test func `an id of any size up to the limit is taken`() throws {
     let long = String(repeating: "x", count: 1 << 16)
     let frame = try frame(
       #"{"seq":1,"id":"\#(long)","version":1,"body":1},{"seq":2,"id":"\#(long)y","version":1,"body":1}"#)
-    #expect(frame.good.map(\.localID) == [long] && frame.broken.count == 1)
+    #expect(frame.events.map(\.localID) == [long] && frame.broken.count == 1)
   }
 
   // MARK: Frames

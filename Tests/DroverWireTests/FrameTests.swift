@@ -68,7 +68,7 @@ import Testing
             schema: schema.id))
       #expect(frame.broken.isEmpty, "seed \(seed)")
       #expect(frame.events.count == entries.count)
-      for (event, entry) in zip(frame.good, entries) {
+      for (event, entry) in zip(frame.events, entries) {
         #expect(event.seq == entry.seq && event.version == entry.version, "seed \(seed)")
         #expect(event.content == entry.content, "seed \(seed)")
         #expect(event.lines == (entry.lines.isEmpty ? .none : .rows(entry.lines)), "seed \(seed)")
@@ -129,7 +129,7 @@ import Testing
       {"v":1,"epoch":"3f9c2a","after":0,"through":2,"schema":"\(schema.id)","events":[\(text),{"seq":2,"version":6,"row":[2,"b"]}]}
       """
     let decoded = try #require(try FrameDecoder.decode(Array(frame.utf8)) { _ in schema }.frame)
-    #expect(decoded.broken.count == 1 && decoded.good.map(\.localID) == ["2"])
+    #expect(decoded.broken.count == 1 && decoded.events.map(\.localID) == ["2"])
   }
 
   @Test func `a list of values says nothing where no schema is named`() throws {
@@ -153,7 +153,7 @@ import Testing
     var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil, kind: .payload))
     encoder.append(entry(1, key: [.text("a\"7\n\0é")], .json(ArraySlice(body.utf8))))
     let bytes = encoder.finish(covering: Interval(after: 0, through: 1), last: 1)
-    let event = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.good.first)
+    let event = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.events.first)
     #expect(event.localID == "a\"7\n\0é" && event.content == .json(ArraySlice(body.utf8)))
   }
 
@@ -167,7 +167,7 @@ import Testing
     encoder.append(entry(1, key: [.text("1")], .json(ArraySlice(body.utf8))))
     encoder.append(entry(2, key: [.text("2")], .json(ArraySlice("{}".utf8))))
     let bytes = encoder.finish(covering: Interval(after: 0, through: 2), last: 2)
-    let events = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.good)
+    let events = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.events)
     #expect(events.count == 2 && events[1].content == .json(ArraySlice("{}".utf8)))
     guard case .json(let raw) = events[0].content else {
       Issue.record("the first event has a body")
@@ -181,7 +181,7 @@ import Testing
     var encoder = FrameEncoder(epoch: Samples.epoch, run: 5, stream: Samples.stream(nil, kind: .payload))
     encoder.append(entry(1, key: [.text(body[...])], .json(body[...])))
     let bytes = encoder.finish(covering: Interval(after: 0, through: 1), last: 1)
-    let event = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.good.first)
+    let event = try #require(try FrameDecoder.decode(bytes) { _ in nil }.frame?.events.first)
     guard case .json(let raw) = event.content else {
       Issue.record("the event has a body")
       return
@@ -198,6 +198,6 @@ import Testing
     #expect(encoder.first == 3 && encoder.last == 8 && encoder.count == 1 && encoder.byteCount > 0)
     let frame = try #require(
       try FrameDecoder.decode(encoder.finish(covering: Interval(after: 2, through: 8), last: 8)) { _ in nil }.frame)
-    #expect(frame.good.map(\.seq) == [5])
+    #expect(frame.events.map(\.seq) == [5])
   }
 }

@@ -51,7 +51,7 @@ import Testing
         switch try FrameDecoder.decode(bytes, known: { $0 == schema?.id ? schema : nil }) {
         case .frame(let frame):
           read += 1
-          for event in frame.good {
+          for event in frame.events {
             #expect(frame.header.interval.contains(event.seq!), "seed \(seed)")
             #expect(!event.localID.isEmpty && (event.operation == .delete) == (event.content == .none), "seed \(seed)")
             if case .row(let values) = event.content {

@@ -151,8 +151,3 @@ extension DecodedMessage {
   var frame: DecodedFrame? { if case .frame(let frame) = self { frame } else { nil } }
   var bare: Event? { if case .bare(let event) = self { event } else { nil } }
 }
-
-extension DecodedFrame {
-  var good: [Event] { events.compactMap { try? $0.get() } }
-  var broken: [BrokenEvent] { events.compactMap { if case .failure(let broken) = $0 { broken } else { nil } } }
-}

@@ -80,6 +80,7 @@ package final class SQLiteCloudStore: CloudStore {
   {
     self.limits = limits
     self.now = now
+    sqliteIsSetUp
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     configuration.foreignKeysEnabled = false

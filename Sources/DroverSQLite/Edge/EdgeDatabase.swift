@@ -173,6 +173,7 @@ package final class EdgeDatabase: EdgeStore {
     if isFolder.boolValue {
       throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
     }
+    sqliteIsSetUp
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     // Drover's own writes must not cascade through the app's tables.
