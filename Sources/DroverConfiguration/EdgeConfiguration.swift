@@ -62,7 +62,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
 
   package init(
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
-    window: Limit = Limit(events: 20_000, bytes: 16 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
+    window: Limit = Limit(events: 50_000, bytes: 32 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
     compression: Compression = .none, outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
     backup: BackupPlan, hashKey: HashKey? = nil, streams: [StreamConfiguration]
@@ -142,8 +142,8 @@ extension EdgeConfiguration {
   private static func limits(reading file: Section) -> (window: Limit, frame: Limit) {
     let keys = file.section("window")
     let window = Limit(
-      events: keys.optional("events", .integer(1...10_000_000), default: 20_000),
-      bytes: keys.optional("bytes", .size(1 << 10...1 << 30), default: 16 << 20))
+      events: keys.optional("events", .integer(1...10_000_000), default: 50_000),
+      bytes: keys.optional("bytes", .size(1 << 10...1 << 30), default: 32 << 20))
     return (window, frame(reading: file, otherwise: Limit(events: 100, bytes: 64 << 10), in: window, windowKeys: keys))
   }
 

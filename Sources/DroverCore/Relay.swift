@@ -13,9 +13,9 @@ package struct Relay: Sendable {
 
   package struct Limits: Equatable, Sendable {
     /// Most unconfirmed events outside the edge's disk.
-    package var windowEvents = 20_000
+    package var windowEvents = 50_000
     /// Most unconfirmed bytes of frames outside the edge's disk.
-    package var windowBytes = 16 << 20
+    package var windowBytes = 32 << 20
     /// Most outbox entries of one read.
     package var readEvents = 1000
     /// When this many entries wait beyond a read, the live lane jumps to the newest and leaves the rest to the backlog lane.

@@ -12,7 +12,7 @@ import Testing
         broker: BrokerEndpoint(host: "127.0.0.1", port: 1883, usesTLS: false), credentials: nil, tls: nil,
         clientID: "drover-edge-MAH001", keepAlive: .seconds(30), sessionExpiry: .seconds(604_800)),
       logLevel: .info,
-      window: .init(events: 20_000, bytes: 16_777_216),
+      window: .init(events: 50_000, bytes: 33_554_432),
       frame: .init(events: 100, bytes: 65_536), compression: .none,
       outbox: .init(
         quota: OutboxQuota(maxBytes: 1_073_741_824, minFreeBytes: 67_108_864, minFreeInodes: 1000),
@@ -142,10 +142,10 @@ import Testing
         """,
       ])
     #expect(
-      problems(try edge(leastEdge + "frame: {bytes: 17MiB}")) == [
+      problems(try edge(leastEdge + "frame: {bytes: 33MiB}")) == [
         """
         edge.yaml:5:9: frame.bytes: expected a window that holds at least one frame: \
-        window.bytes is 16MiB, frame.bytes is 17MiB
+        window.bytes is 32MiB, frame.bytes is 33MiB
         """
       ])
     #expect(problems(try edge(leastEdge + "window: {events: 100, bytes: 64KiB}")) == [])
