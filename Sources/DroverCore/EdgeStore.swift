@@ -141,8 +141,8 @@ package protocol EdgeStore: AnyObject {
   func hasChanged() throws(EdgeStoreError) -> Bool
   /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.
   func refresh() throws(EdgeStoreError) -> Bool
-  /// Per stream up to where everything of this epoch is confirmed.
-  func confirmed() throws(EdgeStoreError) -> [Int: Int64]
+  /// Per stream what of this epoch is confirmed, also beyond a gap.
+  func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet]
   /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again.
   /// - Parameter reason: for the operator; completes "because …".
   func startEpoch(because reason: String) throws(EdgeStoreError)

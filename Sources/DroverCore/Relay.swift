@@ -98,19 +98,17 @@ package struct Relay: Sendable {
 
   /// - Parameters:
   ///   - seed: what the jitter of retries is drawn from.
-  ///   - confirmed: for each stream up to where everything is confirmed.
+  ///   - confirmed: for each stream what an earlier run wrote down as confirmed.
   ///   - acknowledged: for each stream what an earlier run left `synced` and unconfirmed.
   ///   - hasBackfill: rows that were there before Drover still wait to enter the outbox.
   package init(
-    limits: Limits, seed: UInt64, confirmed: [Int: Int64] = [:], acknowledged: [Int: IntervalSet], hasBackfill: Bool,
-    now: Instant
+    limits: Limits, seed: UInt64, confirmed: [Int: IntervalSet] = [:], acknowledged: [Int: IntervalSet],
+    hasBackfill: Bool, now: Instant
   ) {
     self.limits = limits
     self.seed = seed
     self.hasBackfill = hasBackfill
-    for (stream, through) in confirmed where through > 0 {
-      streams[stream, default: Stream()].confirmed.insert(Interval(after: 0, through: through))
-    }
+    for (stream, set) in confirmed { streams[stream, default: Stream()].confirmed = set }
     for (stream, set) in acknowledged {
       for interval in set.intervals {
         streams[stream, default: Stream()].outstanding.insert(interval)

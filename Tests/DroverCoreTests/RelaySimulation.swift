@@ -86,7 +86,7 @@ struct RelaySimulation {
   private var gone: Set<Int64> = []
   private var backfill = 0
   /// Per stream up to where everything is confirmed, as the store wrote it down.
-  private var fronts: [Int: Int64] = [:]
+  private var confirmed: [Int: IntervalSet] = [:]
 
   // The agent.
   private var relay: Relay
@@ -267,7 +267,11 @@ struct RelaySimulation {
         fail("seq \(entry.seq) is forgotten and was never applied")
       }
     }
-    fronts.merge(settlement.fronts) { max($0, $1) }
+    confirmed.merge(settlement.confirmed) { IntervalSet($0.intervals + $1.intervals) }
+    for (stream, front) in settlement.fronts where confirmed[stream]?.front != front {
+      fail(
+        "the front of stream \(stream) is \(front), and what is confirmed is \(confirmed[stream]?.description ?? "")")
+    }
     outbox.removeAll { settlement.confirmed[$0.stream]?.contains($0.seq) == true }
   }
 
@@ -279,7 +283,7 @@ struct RelaySimulation {
       acknowledged[entry.stream, default: IntervalSet()].insert(Interval(after: entry.seq - 1, through: entry.seq))
     }
     relay = Relay(
-      limits: limits, seed: random.next(), confirmed: fronts, acknowledged: acknowledged, hasBackfill: backfill > 0,
+      limits: limits, seed: random.next(), confirmed: confirmed, acknowledged: acknowledged, hasBackfill: backfill > 0,
       now: now)
     if relay.cloudWentBack(covered) { fail("the cloud holds less than what was written down as confirmed") }
     leftByEarlierRun = relay.outstandingEvents

@@ -354,7 +354,8 @@ import Testing
 
   @Test func `what an earlier run wrote down as confirmed is neither claimed nor sent again`() {
     let now = ContinuousClock().now
-    var relay = Relay(limits: .init(), seed: 1, confirmed: [1: 5], acknowledged: [:], hasBackfill: false, now: now)
+    var relay = Relay(
+      limits: .init(), seed: 1, confirmed: [1: set((0, 5))], acknowledged: [:], hasBackfill: false, now: now)
     #expect(relay.claims(stream: 1).isConfirmed(5) && !relay.claims(stream: 1).isConfirmed(6))
     relay.connected(sessionPresent: true, patience: .zero, now: now)
     let request = ReadRequest.fresh(after: 0, through: .max, limit: 1000)
@@ -364,12 +365,27 @@ import Testing
 
   @Test func `a cloud that holds less than it confirmed went back, and one that holds more did not`() {
     let relay = Relay(
-      limits: .init(), seed: 1, confirmed: [1: 5], acknowledged: [:], hasBackfill: false, now: ContinuousClock().now)
+      limits: .init(), seed: 1, confirmed: [1: set((0, 5))], acknowledged: [:], hasBackfill: false,
+      now: ContinuousClock().now)
     #expect(relay.cloudWentBack([:]))
     #expect(relay.cloudWentBack([1: set((0, 4))]))
     #expect(relay.cloudWentBack([1: set((1, 9))]))
     #expect(!relay.cloudWentBack([1: set((0, 5))]))
     #expect(!relay.cloudWentBack([1: set((0, 9)), 2: set((3, 4))]))
+  }
+
+  // Only the front was written down. What was confirmed beyond a gap had left the outbox, and after a start of the agent nobody noticed
+  // that the cloud was put back to before it had it.
+  @Test
+  func `what an earlier run wrote down beyond a gap is missed where the cloud has lost it, and the gap is closed`() {
+    let now = ContinuousClock().now
+    var relay = Relay(
+      limits: .init(), seed: 1, confirmed: [1: set((0, 5), (7, 9))], acknowledged: [:], hasBackfill: false, now: now)
+    #expect(relay.cloudWentBack([1: set((0, 7))]))
+    #expect(!relay.cloudWentBack([1: set((0, 5), (7, 9))]))
+    relay.connected(sessionPresent: true, patience: .zero, now: now)
+    relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 9, lastSeq: 9)
+    #expect(relay.next(now: now) == again(1, 5, 7))
   }
 
   @Test func `the front that is written down is what is confirmed without a hole`() {

@@ -41,6 +41,56 @@ import Testing
     #expect(try outbox(app) == ["2, 1, 0", "3, 2, 0"])
   }
 
+  // Only the front was written down. Seed 20935 of the simulation: what was confirmed beyond a gap had left the outbox, the cloud was put
+  // back to before it had it, and the agent that was started then noticed nothing.
+  @Test func `what is confirmed beyond a gap is known to the next start, until the front has passed it`() throws {
+    let app = try AppDatabase(table + "; CREATE TABLE u (id INTEGER PRIMARY KEY)")
+    let edge = try app.attach([.table("t"), .table("u")])
+    try app.run("INSERT INTO t (id) VALUES (1), (2), (3), (4), (5), (6), (7)")
+    func confirm(_ set: IntervalSet, front: Int64) throws {
+      var confirmed = settlement(confirmed: [1: set])
+      confirmed.fronts = [1: front]
+      try edge.settle(confirmed)
+    }
+    func next() throws -> Relay {
+      let edge = try app.attach([.table("t"), .table("u")], settled: false)
+      return Relay(
+        limits: .init(), seed: 1, confirmed: try edge.confirmed(), acknowledged: try edge.acknowledged(),
+        hasBackfill: false, now: ContinuousClock().now)
+    }
+    func ahead() throws -> [String] { try app.lines("SELECT * FROM drover_ahead") }
+    try confirm([1...1, 3...3, 6...6], front: 1)
+    #expect(try ahead() == ["1, 2, 3", "1, 5, 6"])
+    #expect(try next().cloudWentBack([1: [1...5]]))
+    #expect(try !next().cloudWentBack([1: [1...1, 3...3, 6...6]]))
+    try confirm([4...4], front: 1)
+    #expect(try ahead() == ["1, 2, 4", "1, 5, 6"])
+    try confirm([2...2], front: 4)
+    #expect(try ahead() == ["1, 5, 6"])
+    #expect(try edge.confirmed() == [1: [1...4, 6...6]])
+    try confirm([5...5], front: 6)
+    #expect(try ahead() == [])
+    #expect(try edge.confirmed() == [1: [1...6]])
+  }
+
+  @Test func `what is confirmed beyond a gap and retained is not taken for what the broker alone has`() throws {
+    let app = try AppDatabase()
+    let edge = try app.attach([.fed("f")])
+    for _ in 1...3 { try app.run("INSERT INTO drover_intake (stream, body) VALUES ('f', '{}')") }
+    try edge.settle(settlement(synced: [1: [1...2]], confirmed: [1: [3...3]]))
+    #expect(try outbox(app) == ["1, 1, 1", "2, 1, 1", "3, 1, 1"])
+    #expect(try edge.acknowledged() == [1: [1...2]])
+  }
+
+  @Test func `a new epoch confirms nothing, also beyond a gap`() throws {
+    let app = try AppDatabase(table)
+    let edge = try app.attach(.table("t"))
+    try app.run("INSERT INTO t (id) VALUES (1), (2)")
+    try edge.settle(settlement(confirmed: [1: [2...2]]))
+    try edge.startEpoch(because: "this test says so")
+    #expect(try edge.confirmed() == [:])
+  }
+
   // A REPLACE that took a row's place through another unique column had entered it as a put; confirmed, the entry was forgotten as if
   // its table could bring it again. So a cloud that was put back to a backup kept the row for ever.
   @Test func `a row that a REPLACE displaced is retained as a delete, one that stayed is not`() throws {

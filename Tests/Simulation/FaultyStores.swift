@@ -53,7 +53,7 @@ final class FaultyEdgeStore: EdgeStore {
     return try writing { () throws(EdgeStoreError) in try store.refresh() }
   }
 
-  func confirmed() throws(EdgeStoreError) -> [Int: Int64] {
+  func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet] {
     try mayFail()
     return try store.confirmed()
   }

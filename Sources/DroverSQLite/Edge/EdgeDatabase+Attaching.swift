@@ -35,6 +35,7 @@ extension EdgeDatabase {
         try checkFormat(database)
         try SpaceKeeper.makeTable(database)
         try database.execute(sql: Self.resyncTable)
+        try database.execute(sql: Self.aheadTable)
         try putViews(database)
         attached = try attachStreams(database)
         try EdgeDeadLetters.makeTables(database)

@@ -27,6 +27,7 @@ extension EdgeDatabase {
         try database.execute(sql: "UPDATE drover_meta SET value = ? WHERE name = 'epoch'", arguments: [next.text])
         try database.execute(sql: "UPDATE drover_outbox SET synced = 0")
         try database.execute(sql: "UPDATE drover_stream SET confirmed_through = 0, retained_bytes = 0")
+        try database.execute(sql: "DELETE FROM drover_ahead")
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")

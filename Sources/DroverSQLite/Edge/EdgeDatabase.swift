@@ -224,17 +224,9 @@ package final class EdgeDatabase: EdgeStore {
         let seq = statement.integer(1)
         sets[Int(statement.integer(0)), default: IntervalSet()].insert(Interval(after: seq - 1, through: seq))
       }
-      return sets
-    }
-  }
-
-  package func confirmed() throws(EdgeStoreError) -> [Int: Int64] {
-    try access { database in
-      var fronts: [Int: Int64] = [:]
-      for row in try Row.fetchAll(database, sql: "SELECT number, confirmed_through FROM drover_stream") {
-        fronts[row["number"]] = row["confirmed_through"]
-      }
-      return fronts
+      // What is retained beyond a gap is synced too.
+      for (stream, confirmed) in try confirmed(database) { sets[stream]?.subtract(confirmed) }
+      return sets.filter { !$0.value.isEmpty }
     }
   }
 
@@ -297,6 +289,7 @@ package final class EdgeDatabase: EdgeStore {
       statement.bind(settlement.fronts[stream] ?? 0, at: 2)
       statement.bind(Int64(stream), at: 3)
       try statement.run()
+      try noteAhead(set, front: settlement.fronts[stream] ?? 0, stream, database)
       try prune(stream, database)
     }
     try SpaceKeeper.dropLooseRows(database)
