@@ -41,6 +41,8 @@ final class Invariants {
     /// Those of batches that are complete.
     var complete: Set<Key> = []
     var tombstones: [Key: Version] = [:]
+    /// The newest tombstones that the store has let go of.
+    var retired: [Key: Version] = [:]
     var facts: [Key: String] = [:]
   }
 
@@ -80,11 +82,18 @@ final class Invariants {
       let before = cloud
       cloud = try reading(Self.state)
       for (origin, set) in cloud.received { everReceived[origin, default: IntervalSet()].formUnion(set) }
+      cloud.retired = retired(since: before)
       nothingGoesBack(before)
       try coverageIsTrue()
     } catch {
       fail("the simulation itself", "\(error)")
     }
+  }
+
+  /// A tombstone that is retired has had its effect, whatever comes late of an epoch that is over.
+  private func retired(since before: Cloud) -> [Key: Version] {
+    let gone = before.tombstones.filter { cloud.tombstones[$0.key] == nil && cloud.rows[$0.key] == nil }
+    return before.retired.merging(gone) { max($0, $1) }
   }
 
   private func nothingGoesBack(_ before: Cloud) {
@@ -138,7 +147,9 @@ final class Invariants {
         let key = Key(machine: machine.id.text, stream: entry.stream, id: entry.key)
         let version = Version(epoch: number, number: entry.version)
         let isApplied =
-          if ["stock", "lot"].contains(entry.stream) {
+          if let retired = cloud.retired[key], retired >= version {
+            true
+          } else if ["stock", "lot"].contains(entry.stream) {
             try cloud.rows[key].map { $0.version >= version || cloud.complete.contains(key) }
               ?? (cloud.tombstones[key].map { $0 >= version } ?? !machine.hasRow(entry.key, in: entry.stream))
           } else {
