@@ -2,30 +2,32 @@
 // and the machine has forgotten would meet another one under its number. So what was read is flushed before it is sent: one fdatasync
 // for everything that was committed until then, without a lock and without a write of Drover's.
 
+private import CSQLite
 import Foundation
+import GRDB
 
 final class Durability {
   private let path: String
-  /// Never closed while the process lives: closing any descriptor of a database file drops the locks that SQLite holds on it in this
-  /// process (https://www.sqlite.org/howtocorrupt.html, section 2.2). The WAL file carries no locks.
-  private let main: Int32
   private var wal: Int32 = -1
   private var walFile: (device: UInt, inode: UInt) = (0, 0)
 
-  init(path: String) throws(EdgeFileError) {
-    self.path = path
-    main = open(path, O_RDONLY | O_CLOEXEC)
-    guard main >= 0 else { throw EdgeFileError("open", path, errno) }
-  }
+  init(path: String) { self.path = path }
 
   deinit { if wal >= 0 { close(wal) } }
 
   /// Returns when everything that is committed now survives a power loss.
-  func flush() throws(EdgeFileError) {
+  func flush(_ database: Database) throws(EdgeFileError) {
     try reopenWAL()
-    // Without a WAL the commits are in the database itself, flushed by the app unless it asked SQLite not to.
-    let descriptor = wal >= 0 ? wal : main
-    guard fdatasync(descriptor) == 0 else { throw EdgeFileError("flush", wal >= 0 ? path + "-wal" : path, errno) }
+    guard wal >= 0 else { return try flushMain(database) }
+    guard fdatasync(wal) == 0 else { throw EdgeFileError("flush", path + "-wal", errno) }
+  }
+
+  /// Without a WAL the commits are in the database itself, flushed by the app unless it asked SQLite not to. Through SQLite's own
+  /// descriptor: closing another one of a database file drops the locks that SQLite holds on it in this process
+  /// (https://www.sqlite.org/howtocorrupt.html, section 2.2). The WAL file carries no locks.
+  private func flushMain(_ database: Database) throws(EdgeFileError) {
+    let error = drover_sqlite3_flush(database.sqliteConnection)
+    guard error == 0 else { throw EdgeFileError("flush", path, error) }
   }
 
   /// The WAL file comes and goes with the connections; another file needs another descriptor.

@@ -114,8 +114,8 @@ extension EdgeDatabase {
 
   /// Called before anything that was read is handed out to be published: it survives a power loss, and the file beside the database says how
   /// far this run has read.
-  func vouch(for seq: Int64, version: Int64) throws {
-    try makeDurable(through: seq)
+  func vouch(for seq: Int64, version: Int64, _ database: Database) throws {
+    try makeDurable(through: seq, database)
     guard let newest = memory.runs.newest, newest.reached < seq else { return }
     var next = memory
     next.runs.raise(run, to: seq)
@@ -137,9 +137,9 @@ extension EdgeDatabase {
   /// Notes the generation beside the database, once it is on the disk: a note that is behind does no harm, one that is ahead costs an epoch.
   func remember() {
     do {
-      try flush()
-      let generation = try queue.inDatabase {
-        try Int64.fetchOne($0.cachedStatement(sql: "SELECT generation FROM drover_clock"))!
+      let generation = try queue.inDatabase { database in
+        try flush(database)
+        return try Int64.fetchOne(database.cachedStatement(sql: "SELECT generation FROM drover_clock"))!
       }
       memory.generation = generation
       try memoryFile.write(memory)

@@ -17,7 +17,7 @@ extension EdgeDatabase {
         return .commit
       }
       // An interval in which nothing is left is sent too: something has superseded what was there.
-      if !result.entries.isEmpty || request.isAgain { try vouch(for: result.lastSeq, version: lastVersion) }
+      if !result.entries.isEmpty || request.isAgain { try vouch(for: result.lastSeq, version: lastVersion, database) }
       return result
     }
   }

@@ -141,7 +141,7 @@ package final class EdgeDatabase: EdgeStore {
     self.warn = warn
     keeper = SpaceKeeper(path: path, quota: quota, free: free)
     queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })
-    durability = try Durability(path: path)
+    durability = Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
     memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: .beginning)
     memoryFile = OutboxMemoryFile(database: path)
@@ -231,12 +231,12 @@ package final class EdgeDatabase: EdgeStore {
   }
 
   /// Makes what is committed now survive a power loss.
-  func flush() throws { try durability.flush() }
+  func flush(_ database: Database) throws { try durability.flush(database) }
 
   /// Makes what is committed up to a sequence number survive a power loss, if it has not been done yet.
-  func makeDurable(through seq: Int64) throws {
+  func makeDurable(through seq: Int64, _ database: Database) throws {
     guard seq > durableSeq else { return }
-    try flush()
+    try flush(database)
     durableSeq = seq
   }
 
