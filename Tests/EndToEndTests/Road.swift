@@ -196,12 +196,17 @@ final class Road: Sendable {
   }
 
   /// Asks again and again until it is so; each question is a process, so this is no busy loop.
+  ///
+  /// Gives up after a minute and a half, and not before it has asked often: tests that compute for long take all of the threads on which an answer is heard,
+  /// and one question was seen to take three minutes while all that it asked about had happened within two seconds.
   func wait(
     for what: String, sourceLocation: SourceLocation = #_sourceLocation, until isSo: () async throws -> Bool
   ) async throws {
     let deadline = ContinuousClock.now.advanced(by: .seconds(90))
-    while ContinuousClock.now < deadline {
+    var questions = 0
+    while ContinuousClock.now < deadline || questions < 50 {
       if try await isSo() { return }
+      questions += 1
     }
     let edge = try await Self.drover("status", "--config", edgeFile)
     let cloud = try await Self.drover("status", "--config", cloudFile, "--json")

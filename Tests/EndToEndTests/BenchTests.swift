@@ -1,0 +1,46 @@
+// The benchmark, small: that it measures what it says, with the real processes. How fast is no matter for a test.
+
+import Foundation
+import Testing
+
+@Suite struct BenchTests {
+  private struct Report: Decodable {
+    struct Latency: Decodable {
+      var rate: Int
+      var while_draining: Bool
+      var count: Int
+      var p50, p99, p999: Double
+    }
+    struct Usage: Decodable {
+      var cpu: Double
+      var memory: Int
+      var idle: Double
+    }
+    var events: Int
+    var drain_seconds, events_per_second, yardstick_per_second, ratio, first_event_seconds: Double
+    var broker_bytes_per_event, plain_bytes_per_event, capture_cost, bulk_capture_cost: Double
+    var agent, consumer, broker: Usage
+    var latencies: [Latency]
+  }
+
+  @Test func `bench drains a backlog through real processes and reports every figure`() async throws {
+    let outcome = try await Road.drover(
+      "bench", "--events", "2000", "--live", "1", "--idle", "1", "--compression", "deflate", "--json")
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
+    #expect(report.events == 2000 && report.first_event_seconds <= report.drain_seconds)
+    #expect(abs(report.events_per_second * report.drain_seconds - 2000) < 1)
+    #expect(abs(report.ratio * report.yardstick_per_second - report.events_per_second) < 1)
+    #expect(report.plain_bytes_per_event > 150 && report.broker_bytes_per_event < report.plain_bytes_per_event)
+    #expect(report.agent.memory > 1 << 20 && report.consumer.memory > 1 << 20 && report.broker.memory > 1 << 20)
+    #expect(report.latencies.map(\.rate) == [100, 1000, 100, 1000])
+    #expect(report.latencies.map(\.while_draining) == [false, false, true, true])
+    #expect(report.latencies.allSatisfy { $0.count == $0.rate && 0 < $0.p50 && $0.p50 <= $0.p99 && $0.p99 <= $0.p999 })
+  }
+
+  @Test(arguments: [["--events", "10"], ["--store", "oracle"], ["--compression", "zip"]])
+  func `bench says what it does not take`(arguments: [String]) async throws {
+    let outcome = try await Road.run(Road.drover, ["bench"] + arguments)
+    #expect(outcome.status == 64 && outcome.errors.contains(arguments[0].dropFirst(2)), "\(outcome.errors)")
+  }
+}
