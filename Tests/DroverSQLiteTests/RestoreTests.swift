@@ -68,6 +68,31 @@ import Testing
       ])
   }
 
+  @Test func `the lines of a unit are restored with their headers`() throws {
+    let app = try AppDatabase()
+    let lines = try LineSchema(
+      table: StreamName("sales"), columns: ["id", "receipt"].map { Column(name: $0, declaredType: "INTEGER") },
+      key: [0],
+      references: [1])
+    let schema = try StreamSchema(
+      kind: .batch, columns: [Column(name: "id", declaredType: "INTEGER")], key: [0], lines: [lines])
+    let store = try SQLiteCloudStore(path: app.file("cloud.db"))
+    for machine in [machine, other] {
+      try store.transaction { transaction throws in
+        #expect(try transaction.adopt(schema, machine: machine, stream: stream) == nil)
+        let event = SinkEvent(
+          seq: nil, localID: "7", version: 1, at: nil, key: [7], content: .row([7]), lines: [[[1, 7], [2, 7]]], raw: [])
+        let sink = Sink(machine: machine, stream: stream, kind: .batch, schema: schema)
+        #expect(try transaction.merge([event], epoch: Epoch(random: 1), into: sink) == [.applied])
+        try transaction.heard(machine: machine, epoch: Epoch(random: 1))
+      }
+    }
+    let done = try restore(app, [StreamName("sales"): "till_sales"]).run(removesExtra: false)
+    #expect(done.map(\.table) == ["t", "till_sales"] && done.map(\.added) == [1, 2])
+    #expect(try rows(app, "SELECT id FROM t") == [[7]])
+    #expect(try rows(app, "SELECT id, receipt FROM till_sales ORDER BY id") == [[1, 7], [2, 7]])
+  }
+
   @Test func `a table without a key has its rowids again`() throws {
     let app = try AppDatabase()
     try fill(

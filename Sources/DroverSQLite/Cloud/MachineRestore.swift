@@ -1,4 +1,5 @@
-// A machine's lost database from the replica: all of its streams that have a table, in one transaction of the database that is filled.
+// A machine's lost database from the replica: all of its streams that have a table, and the tables of their lines, in one transaction of the
+// database that is filled.
 
 package import DroverCore
 private import CSQLite
@@ -28,7 +29,7 @@ package final class MachineRestore {
     }
     let streams = try SQLiteReplica(path: store).streams().filter {
       $0.machine == machine && (stream == nil || $0.stream == stream)
-    }
+    }.flatMap { [$0] + $0.linesAsStreams }
     self.streams = streams
     guard !streams.isEmpty else {
       throw CloudStoreError(
@@ -98,5 +99,12 @@ package final class MachineRestore {
     } catch let error as DatabaseError {
       throw CloudStoreError(description: "restore \(path): \(error.explanation); nothing of it was changed")
     }
+  }
+}
+
+extension ReplicatedStream {
+  /// The tables of its lines, which stand in the store as streams' own do.
+  fileprivate var linesAsStreams: [ReplicatedStream] {
+    schema.lines.map { ReplicatedStream(machine: machine, stream: $0.table, schema: $0.rows, isOnline: isOnline) }
   }
 }
