@@ -240,9 +240,10 @@ import Testing
     let app = try AppDatabase(stock, journalMode: mode)
     let path = app.path
     let isDone = Mutex(false)
+    // Opened before the agent is: the first look at the file is one without patience.
+    let connection = try AppDatabase.connect(path)
+    try connection.inDatabase { try $0.execute(sql: "PRAGMA busy_timeout = 10000") }
     let writing = Background {
-      let connection = try AppDatabase.connect(path)
-      try connection.inDatabase { try $0.execute(sql: "PRAGMA busy_timeout = 10000") }
       while !isDone.withLock({ $0 }) {
         try connection.inDatabase { database in
           try database.execute(sql: "BEGIN EXCLUSIVE; INSERT INTO stock (level) VALUES (1)")
