@@ -93,15 +93,10 @@ package struct FrameEncoder {
   }
 
   private mutating func write(_ entry: OutboxEntry) {
-    events += "\n{\"seq\":".utf8
-    JSONWriter.write(entry.seq, into: &events)
-    events += ",\"id\":".utf8
-    JSONWriter.write(localID(of: entry), into: &events)
-    events += entry.content == .none ? ",\"op\":\"delete\",\"version\":".utf8 : ",\"op\":\"put\",\"version\":".utf8
-    JSONWriter.write(entry.version, into: &events)
-    events += ",\"at\":\"".utf8
-    Timestamp.write(microseconds: entry.version, into: &events)
-    events.append(UInt8(ascii: "\""))
+    events.append(UInt8(ascii: "\n"))
+    Self.begin(
+      seq: entry.seq, id: localID(of: entry), entry.content == .none ? .delete : .put, version: entry.version,
+      into: &events)
     switch entry.content {
     case .none: break
     case .json(let body):
@@ -109,20 +104,35 @@ package struct FrameEncoder {
       if FrameDecoder.isJSON(body) { events += body } else { JSONWriter.write(.text(body), into: &events) }
     case .row(let values):
       events += ",\"body\":".utf8
-      write(values, columnNames)
+      Self.write(values, columnNames, into: &events)
       if !lines.isEmpty { write(entry.lines) }
     }
     events.append(UInt8(ascii: "}"))
   }
 
-  private mutating func write(_ row: [Value], _ names: [[UInt8]]) {
-    events.append(UInt8(ascii: "{"))
+  /// An event that says all by itself, up to its body.
+  private static func begin(
+    seq: Int64, id: String, _ operation: Operation, version: Int64, into out: inout [UInt8]
+  ) {
+    out += "{\"seq\":".utf8
+    JSONWriter.write(seq, into: &out)
+    out += ",\"id\":".utf8
+    JSONWriter.write(id, into: &out)
+    out += operation == .delete ? ",\"op\":\"delete\",\"version\":".utf8 : ",\"op\":\"put\",\"version\":".utf8
+    JSONWriter.write(version, into: &out)
+    out += ",\"at\":\"".utf8
+    Timestamp.write(microseconds: version, into: &out)
+    out.append(UInt8(ascii: "\""))
+  }
+
+  private static func write(_ row: [Value], _ names: [[UInt8]], into out: inout [UInt8]) {
+    out.append(UInt8(ascii: "{"))
     for (index, value) in row.enumerated() {
-      if index > 0 { events.append(UInt8(ascii: ",")) }
-      events += names[index]
-      JSONWriter.write(value, into: &events)
+      if index > 0 { out.append(UInt8(ascii: ",")) }
+      out += names[index]
+      JSONWriter.write(value, into: &out)
     }
-    events.append(UInt8(ascii: "}"))
+    out.append(UInt8(ascii: "}"))
   }
 
   private mutating func write(_ rows: [[[Value]]]) {
@@ -132,7 +142,7 @@ package struct FrameEncoder {
       events += line.head
       for (number, row) in rows[index].enumerated() {
         if number > 0 { events.append(UInt8(ascii: ",")) }
-        write(row, line.columnNames)
+        Self.write(row, line.columnNames, into: &events)
       }
       events.append(UInt8(ascii: "]"))
     }
@@ -171,29 +181,15 @@ package struct FrameEncoder {
 
   /// An event of a frame as a text that says all by itself, as a bare event does: for dead letters.
   package static func text(of event: Event, schema: StreamSchema?) -> ArraySlice<UInt8> {
-    guard event.isList, let schema, case .row(let values) = event.content else { return event.raw }
-    var text = Array("{".utf8)
-    if let seq = event.seq {
-      text += "\"seq\":".utf8
-      JSONWriter.write(seq, into: &text)
-      text.append(UInt8(ascii: ","))
-    }
-    text += "\"id\":".utf8
-    JSONWriter.write(event.localID, into: &text)
-    if let version = event.version {
-      text += ",\"op\":\"put\",\"version\":".utf8
-      JSONWriter.write(version, into: &text)
-      text += ",\"at\":\"".utf8
-      Timestamp.write(microseconds: version, into: &text)
-      text.append(UInt8(ascii: "\""))
-    }
-    text += ",\"body\":{".utf8
-    for (index, name) in names(schema.columns.map(\.name)).enumerated() {
-      if index > 0 { text.append(UInt8(ascii: ",")) }
-      text += name
-      JSONWriter.write(values[index], into: &text)
-    }
-    text += "}}".utf8
+    // A list stands only in a frame, where every event has both numbers.
+    guard event.isList, let schema, case .row(let values) = event.content, let seq = event.seq,
+      let version = event.version
+    else { return event.raw }
+    var text: [UInt8] = []
+    begin(seq: seq, id: event.localID, event.operation, version: version, into: &text)
+    text += ",\"body\":".utf8
+    write(values, names(schema.columns.map(\.name)), into: &text)
+    text.append(UInt8(ascii: "}"))
     return text[...]
   }
 

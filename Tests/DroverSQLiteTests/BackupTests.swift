@@ -42,7 +42,6 @@ import Testing
               """)
         }
         transfers += 1
-        usleep(500)
       }
       try connection.close()
     }

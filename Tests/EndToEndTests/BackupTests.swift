@@ -6,22 +6,11 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct BackupTests {
-  private static let streams = """
-      - table: pen
-        kind: snapshot
-      - table: fact
-        kind: payload
-      - name: reading
-        kind: payload
-    """
-
   private func makeRoad(edge: String = "", cloud: String = "") async throws -> Road {
-    let road = try Road(streams: Self.streams, edge: edge, cloud: cloud)
+    let road = try Road(streams: Road.pensAndFacts, edge: edge, cloud: cloud)
     try await road.python(
       """
-      db.execute("PRAGMA journal_mode = WAL")
-      db.execute("CREATE TABLE pen (id INTEGER PRIMARY KEY, name TEXT)")
-      db.execute("CREATE TABLE fact (id TEXT PRIMARY KEY, n)")
+      \(Road.makePensAndFacts)
       """)
     try road.start(.cloud)
     try road.start(.edge)

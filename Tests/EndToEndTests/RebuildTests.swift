@@ -6,24 +6,13 @@ import Foundation
 import Testing
 
 @Suite(.serialized) struct RebuildTests {
-  private static let streams = """
-      - table: pen
-        kind: snapshot
-      - table: fact
-        kind: payload
-      - name: reading
-        kind: payload
-    """
-
   enum Harm: String, CaseIterable { case middle, header }
 
   private func replicated() async throws -> Road {
-    let road = try Road(streams: Self.streams)
+    let road = try Road(streams: Road.pensAndFacts)
     try await road.python(
       """
-      db.execute("PRAGMA journal_mode = WAL")
-      db.execute("CREATE TABLE pen (id INTEGER PRIMARY KEY, name TEXT)")
-      db.execute("CREATE TABLE fact (id TEXT PRIMARY KEY, n)")
+      \(Road.makePensAndFacts)
       db.executemany("INSERT INTO pen VALUES (?, ?)", [(n, f"pen {n} " + "x" * 200) for n in range(3000)])
       db.executemany("INSERT INTO fact VALUES (?, ?)", [(f"fact {n}", n) for n in range(1000)])
       """)

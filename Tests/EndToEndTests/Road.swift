@@ -231,6 +231,24 @@ final class Road: Sendable {
   }
 }
 
+extension Road {
+  /// A stream of each sort: rows that change, facts, and events without a table.
+  static let pensAndFacts = """
+      - table: pen
+        kind: snapshot
+      - table: fact
+        kind: payload
+      - name: reading
+        kind: payload
+    """
+  /// Their tables, in Python.
+  static let makePensAndFacts = [
+    "db.execute('PRAGMA journal_mode = WAL')",
+    "db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY, name TEXT)')",
+    "db.execute('CREATE TABLE fact (id TEXT PRIMARY KEY, n)')",
+  ].joined(separator: "; ")
+}
+
 /// The real data sets, where they are; the tests that need them make data of the same shape elsewhere.
 enum RealData {
   static func file(_ name: String) -> String? {
