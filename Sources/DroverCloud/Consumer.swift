@@ -413,22 +413,24 @@ package final class Consumer: SessionHandler {
   }
 
   private func prepare(_ event: Event, _ schema: StreamSchema?) throws(WireError) -> SinkEvent {
+    let version = event.version ?? clock.next(now: wallClock())
+    if event.isList, let schema, case .row(let row) = event.content {
+      // Its id is made of the row.
+      let key = schema.lines.isEmpty ? [] : schema.keyValues(of: row)
+      return SinkEvent(
+        seq: event.seq, localID: event.localID, version: version, at: event.at, keyIn: schema.key, row: row,
+        lines: try lines(of: event, event.content, key: key, schema), raw: event.raw)
+    }
     var content = event.content
     var key: [Value] = []
     if let schema {
       if case .json(let body) = content { content = .row(try FrameDecoder.row(body, schema: schema)) }
-      if event.isList, case .row(let values) = content {
-        // Its id is made of the row.
-        key = schema.keyValues(of: values)
-      } else {
-        key = try LocalIDCodec.key(event.localID, schema: schema)
-        if case .row(let values) = content, schema.keyValues(of: values) != key {
-          throw WireError("the id is not the key that the body holds")
-        }
+      key = try LocalIDCodec.key(event.localID, schema: schema)
+      if case .row(let values) = content, schema.keyValues(of: values) != key {
+        throw WireError("the id is not the key that the body holds")
       }
     }
     let lines = try lines(of: event, content, key: key, schema)
-    let version = event.version ?? clock.next(now: wallClock())
     return SinkEvent(
       seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, lines: lines,
       raw: event.raw)
@@ -439,7 +441,9 @@ package final class Consumer: SessionHandler {
     of event: Event, _ content: Content, key: [Value], _ schema: StreamSchema?
   ) throws(WireError) -> [[[Value]]] {
     guard let schema, !schema.lines.isEmpty else {
-      guard event.lines == .none else { throw WireError("the event has lines, and its stream has no tables of lines") }
+      guard case .none = event.lines else {
+        throw WireError("the event has lines, and its stream has no tables of lines")
+      }
       return []
     }
     let lines: [[[Value]]]

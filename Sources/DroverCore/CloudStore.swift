@@ -7,17 +7,50 @@ package struct SinkEvent: Equatable, Sendable {
   package var localID: String
   package var version: Int64
   package var at: String?
-  /// The key's values for a stream with a table; empty without.
-  package var key: [Value]
   package var content: Content
   /// For each of the schema's tables of lines its rows; empty without such tables, and for a delete.
   package var lines: [[[Value]]]
   /// The event's own text, should it have to become a dead letter.
   package var raw: ArraySlice<UInt8>
+  private let keySource: KeySource
+
+  private enum KeySource: Equatable {
+    case values([Value])
+    case columns([Int])
+  }
+
+  /// The key's values for a stream with a table; empty without.
+  package var key: [Value] {
+    switch (keySource, content) {
+    case (.values(let values), _): values
+    case (.columns(let columns), .row(let row)): columns.map { row[$0] }
+    case (.columns, _): []
+    }
+  }
 
   package init(
     seq: Int64?, localID: String, version: Int64, at: String?, key: [Value], content: Content,
     lines: [[[Value]]] = [], raw: ArraySlice<UInt8>
+  ) {
+    self.init(
+      seq: seq, localID: localID, version: version, at: at, keySource: .values(key), content: content, lines: lines,
+      raw: raw)
+  }
+
+  /// An event whose key stands in its row.
+  /// - Parameter columns: the key's positions in the row.
+  package init(
+    seq: Int64?, localID: String, version: Int64, at: String?, keyIn columns: [Int], row: Values, lines: [[[Value]]],
+    raw: ArraySlice<UInt8>
+  ) {
+    self.init(
+      seq: seq, localID: localID, version: version, at: at, keySource: .columns(columns), content: .row(row),
+      lines: lines, raw: raw)
+  }
+
+  private init(
+    seq: Int64?, localID: String, version: Int64, at: String?, keySource: KeySource, content: Content,
+    lines: [[[Value]]], raw: ArraySlice<UInt8>
   ) {
     self.lines = lines
     self.raw = raw
@@ -25,7 +58,7 @@ package struct SinkEvent: Equatable, Sendable {
     self.localID = localID
     self.version = version
     self.at = at
-    self.key = key
+    self.keySource = keySource
     self.content = content
   }
 }

@@ -32,14 +32,14 @@ package struct OutboxEntry: Equatable, Sendable {
   package var stream: Int
   package var version: Int64
   /// The key's values, in the key's order; for a stream without a table one text, the local ID.
-  package var key: [Value]
+  package var key: Values
   /// `.none` when the row is gone, or does not travel: a delete.
   package var content: Content
   /// For each of the schema's tables of lines its rows, read with the row; empty without such tables, and for a delete.
   package var lines: [[[Value]]]
 
   package init(
-    seq: Int64, stream: Int, version: Int64, key: [Value], content: Content, lines: [[[Value]]] = []
+    seq: Int64, stream: Int, version: Int64, key: Values, content: Content, lines: [[[Value]]] = []
   ) {
     self.lines = lines
     self.seq = seq

@@ -5,7 +5,7 @@ package enum Content: Equatable, Sendable {
   /// Nothing: a delete.
   case none
   /// The row's values in the order of the schema's columns.
-  case row([Value])
+  case row(Values)
   /// A body that no table describes: JSON text, kept as it was written.
   case json(ArraySlice<UInt8>)
 }

@@ -21,13 +21,15 @@ package struct Digest: Sendable {
     return digest.state
   }
 
-  package mutating func combine(_ value: Value) {
+  package mutating func combine(_ value: Value) { value.lend { combine(lent: $0) } }
+
+  package mutating func combine(lent value: LentValue) {
     switch value {
     case .null: combineNull()
     case .integer(let integer): combine(integer)
     case .real(let real): combine(real)
-    case .text(let bytes): bytes.withUnsafeBytes { combine(text: $0) }
-    case .blob(let bytes): bytes.withUnsafeBytes { combine(blob: $0) }
+    case .text(let bytes): combine(bytes, type: 4)
+    case .blob(let bytes): combine(bytes, type: 5)
     }
   }
 

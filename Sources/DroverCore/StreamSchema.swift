@@ -126,7 +126,9 @@ package struct StreamSchema: Hashable, Sendable {
     columns.contains { SQLName($0.name) == SQLName("machine_id") } ? "drover_machine_id" : "machine_id"
   }
 
-  package func keyValues(of row: [Value]) -> [Value] { key.map { row[$0] } }
+  package func keyValues<Row: RandomAccessCollection<Value>>(of row: Row) -> [Value] where Row.Index == Int {
+    key.map { row[$0] }
+  }
 }
 
 /// Fowler–Noll–Vo, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): the same on every machine and day; names things, guards nothing.

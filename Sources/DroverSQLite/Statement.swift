@@ -27,25 +27,34 @@ final class Statement {
     sqlite3_reset(handle)
   }
 
-  // The value's bytes are SQLITE_TRANSIENT: copied before the call returns.
-  func bind(_ value: Value, at index: Int32) {
+  /// The value's bytes are copied.
+  func bind(_ value: Value, at index: Int32) { value.lend { bind(lent: $0, at: index) } }
+
+  /// The value's bytes are copied.
+  func bind(lent value: LentValue, at index: Int32) { bind(value, at: index, sqliteTransient) }
+
+  private func bind(_ value: LentValue, at index: Int32, _ lifetime: sqlite3_destructor_type?) {
     switch value {
     case .null: sqlite3_bind_null(handle, index)
     case .integer(let integer): sqlite3_bind_int64(handle, index, integer)
     case .real(let real): sqlite3_bind_double(handle, index, real)
     case .text(let bytes):
-      bytes.withUnsafeBytes { buffer in
-        _ = sqlite3_bind_text64(
-          handle, index, pointer(buffer), UInt64(buffer.count), transient, UInt8(SQLITE_UTF8))
-      }
+      sqlite3_bind_text64(handle, index, pointer(bytes), UInt64(bytes.count), lifetime, UInt8(SQLITE_UTF8))
     case .blob(let bytes):
-      bytes.withUnsafeBytes { buffer in
-        // A NULL pointer would bind NULL instead of an empty blob.
-        _ =
-          buffer.count == 0
-          ? sqlite3_bind_zeroblob(handle, index, 0)
-          : sqlite3_bind_blob64(handle, index, buffer.baseAddress, UInt64(buffer.count), transient)
+      // A NULL pointer would bind NULL instead of an empty blob.
+      if bytes.count == 0 {
+        sqlite3_bind_zeroblob(handle, index, 0)
+      } else {
+        sqlite3_bind_blob64(handle, index, bytes.baseAddress, UInt64(bytes.count), lifetime)
       }
+    }
+  }
+
+  /// Binds values from a position on, and runs. Nothing is copied: their bytes stay where they are until the statement has run.
+  func run(with row: Values, from first: Int32) throws -> Int {
+    try withExtendedLifetime(row) {
+      row.lendEach { bind($1, at: first + Int32($0), sqliteStatic) }
+      return try run()
     }
   }
 
@@ -55,7 +64,8 @@ final class Statement {
     var text = text
     text.withUTF8 { buffer in
       _ = sqlite3_bind_text64(
-        handle, index, pointer(UnsafeRawBufferPointer(buffer)), UInt64(buffer.count), transient, UInt8(SQLITE_UTF8))
+        handle, index, pointer(UnsafeRawBufferPointer(buffer)), UInt64(buffer.count), sqliteTransient,
+        UInt8(SQLITE_UTF8))
     }
   }
 
@@ -84,7 +94,10 @@ final class Statement {
   func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
 
   /// The value as it is stored; its bytes are copied.
-  func value(_ column: Int32) -> Value {
+  func value(_ column: Int32) -> Value { Value(lent(column)) }
+
+  /// The value as it is stored; its bytes are there until the statement goes on.
+  func lent(_ column: Int32) -> LentValue {
     switch sqlite3_column_type(handle, column) {
     case SQLITE_INTEGER: .integer(sqlite3_column_int64(handle, column))
     case SQLITE_FLOAT: .real(sqlite3_column_double(handle, column))
@@ -96,24 +109,12 @@ final class Statement {
 
   /// Adds a value to a digest without copying it.
   func digest(_ column: Int32, into digest: inout Digest) {
-    switch sqlite3_column_type(handle, column) {
-    case SQLITE_INTEGER: digest.combine(sqlite3_column_int64(handle, column))
-    case SQLITE_FLOAT: digest.combine(sqlite3_column_double(handle, column))
-    case SQLITE_TEXT:
-      let start = UnsafeRawPointer(sqlite3_column_text(handle, column))
-      digest.combine(text: UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column))))
-    case SQLITE_BLOB:
-      let start = sqlite3_column_blob(handle, column)
-      digest.combine(
-        blob: UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column))))
-    default: digest.combineNull()
-    }
+    digest.combine(lent: lent(column))
   }
 
-  private func bytes(_ start: UnsafeRawPointer?, _ column: Int32) -> ArraySlice<UInt8> {
+  private func bytes(_ start: UnsafeRawPointer?, _ column: Int32) -> UnsafeRawBufferPointer {
     // The length is asked for after the pointer: https://www.sqlite.org/c3ref/column_blob.html
-    ArraySlice(
-      UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column))))
+    UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column)))
   }
 
   private func pointer(_ buffer: UnsafeRawBufferPointer) -> UnsafePointer<CChar> {
@@ -131,7 +132,10 @@ final class Statement {
 /// What holds for all connections of the process; to be asked for before the first is opened.
 let sqliteIsSetUp: Void = drover_sqlite3_count_no_memory()
 
-private nonisolated(unsafe) let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+/// The bytes are copied before the call returns (https://www.sqlite.org/c3ref/c_static.html).
+private nonisolated(unsafe) let sqliteTransient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+/// The bytes stay where they are.
+private let sqliteStatic: sqlite3_destructor_type? = nil
 /// One NUL byte that lives as long as the process.
 private nonisolated(unsafe) let emptyText = UnsafePointer<CChar>(UnsafeMutablePointer<CChar>.allocate(capacity: 1))
 

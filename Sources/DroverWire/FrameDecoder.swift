@@ -41,7 +41,7 @@ package enum FrameDecoder {
     try scanner.readObject { (name, scanner) throws(WireError) in
       // They were read under the header that stood before them; nothing may change it now.
       guard events == nil, !missingSchema else { throw scanner.fault("a member behind \"events\"") }
-      switch String(decoding: name, as: UTF8.self) {
+      switch name {
       case "v": fields.v = try scanner.readInt64()
       case "epoch": fields.epoch = String(decoding: try scanner.readString(), as: UTF8.self)
       case "run": fields.run = try scanner.readInt64()
@@ -72,7 +72,7 @@ package enum FrameDecoder {
           }
         }
         events = list
-      case let other: try bare.read(other, &scanner, row: nil)
+      default: try bare.read(name, &scanner, row: nil)
       }
     }
     try scanner.expectEnd()
@@ -94,9 +94,9 @@ package enum FrameDecoder {
   }
 
   /// The row that a bare event's body describes, where the stream has a table.
-  package static func row(_ body: ArraySlice<UInt8>, schema: StreamSchema) throws(WireError) -> [Value] {
+  package static func row(_ body: ArraySlice<UInt8>, schema: StreamSchema) throws(WireError) -> Values {
     var scanner = JSONScanner(body)
-    return try RowDecoder(schema).read(&scanner)
+    return Values(try RowDecoder(schema).read(&scanner))
   }
 
   /// The lines that a bare event brings, for each of the schema's tables.
@@ -120,7 +120,7 @@ package enum FrameDecoder {
     var fields = EventFields()
     do throws(WireError) {
       try scanner.readObject { (name, scanner) throws(WireError) in
-        try fields.read(String(decoding: name, as: UTF8.self), &scanner, row: row)
+        try fields.read(name, &scanner, row: row)
       }
       if fields.isList, case .row(let values) = fields.content, let row {
         guard fields.id == nil else { throw scanner.fault("an \"id\" beside a \"row\", which holds the key") }
@@ -182,7 +182,7 @@ private struct EventFields {
   /// Longest local ID, in bytes.
   static let maximumIDBytes = 1 << 16
 
-  mutating func read(_ name: String, _ scanner: inout JSONScanner, row: RowDecoder?) throws(WireError) {
+  mutating func read(_ name: ArraySlice<UInt8>, _ scanner: inout JSONScanner, row: RowDecoder?) throws(WireError) {
     switch name {
     case "seq": seq = try scanner.readInt64()
     case "id":
@@ -204,15 +204,14 @@ private struct EventFields {
       guard let row, content == .none else {
         throw scanner.fault("a \"row\" stands where the frame names a schema, and instead of a \"body\"")
       }
-      let values = try row.readList(&scanner)
-      content = .row(values)
+      content = .row(try row.readList(&scanner))
       isList = true
     case "body":
       guard content == .none else { throw scanner.fault("a second \"body\"") }
-      if let row { content = .row(try row.read(&scanner)) } else { content = .json(try scanner.readRaw()) }
+      if let row { content = .row(Values(try row.read(&scanner))) } else { content = .json(try scanner.readRaw()) }
     case "with":
       if let row { lines = .rows(try row.readLines(&scanner)) } else { lines = .json(try scanner.readRaw()) }
-    default: throw scanner.fault("unknown member \"\(name.prefix(64))\"")
+    default: throw scanner.fault("unknown member \"\(String(decoding: name, as: UTF8.self).prefix(64))\"")
     }
   }
 
@@ -238,6 +237,8 @@ private final class RowDecoder {
   private let schema: StreamSchema
   private let names: [[UInt8]]
   private let lines: [(table: [UInt8], row: RowDecoder)]
+  /// Those of all lists that were read.
+  private let values = ValueStore()
 
   init(_ schema: StreamSchema) {
     self.schema = schema
@@ -266,17 +267,17 @@ private final class RowDecoder {
     throw scanner.fault("\"with\" lacks the lines of \(schema.lines[missing].table)")
   }
 
-  func localID(of values: [Value]) -> String { LocalIDCodec.text(key: schema.keyValues(of: values), schema: schema) }
+  func localID(of values: Values) -> String { LocalIDCodec.text(keyOf: values, schema: schema) }
 
   /// Reads a list of values, one for each column.
-  func readList(_ scanner: inout JSONScanner) throws(WireError) -> [Value] {
-    var values: [Value] = []
-    values.reserveCapacity(names.count)
-    try scanner.readArray { (scanner) throws(WireError) in values.append(try scanner.readValue()) }
-    guard values.count == names.count else {
-      throw scanner.fault("the row has \(values.count) values, and schema \(schema.id) \(names.count) columns")
+  func readList(_ scanner: inout JSONScanner) throws(WireError) -> Values {
+    let first = values.count
+    try scanner.readArray { (scanner) throws(WireError) in try scanner.readValue(into: values) }
+    let row = values.values(from: first)
+    guard row.count == names.count else {
+      throw scanner.fault("the row has \(row.count) values, and schema \(schema.id) \(names.count) columns")
     }
-    return values
+    return row
   }
 
   func read(_ scanner: inout JSONScanner) throws(WireError) -> [Value] {
@@ -297,4 +298,9 @@ private final class RowDecoder {
     }
     return values
   }
+}
+
+/// Whether a member has this name, asked for each member of each event.
+private func ~= (name: StaticString, bytes: ArraySlice<UInt8>) -> Bool {
+  bytes.elementsEqual(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
 }

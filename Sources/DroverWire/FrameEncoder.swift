@@ -85,9 +85,9 @@ package struct FrameEncoder {
     events += ",\"version\":".utf8
     JSONWriter.write(entry.version, into: &events)
     events += ",\"row\":[".utf8
-    for index in values.indices {
+    values.lendEach { index, value in
       if index > 0 { events.append(UInt8(ascii: ",")) }
-      JSONWriter.write(values[index], into: &events)
+      JSONWriter.write(lent: value, into: &events)
     }
     events += "]}".utf8
   }
@@ -125,7 +125,7 @@ package struct FrameEncoder {
     out.append(UInt8(ascii: "\""))
   }
 
-  private static func write(_ row: [Value], _ names: [[UInt8]], into out: inout [UInt8]) {
+  private static func write(_ row: some Collection<Value>, _ names: [[UInt8]], into out: inout [UInt8]) {
     out.append(UInt8(ascii: "{"))
     for (index, value) in row.enumerated() {
       if index > 0 { out.append(UInt8(ascii: ",")) }

@@ -124,8 +124,15 @@ package struct JSONScanner {
   package mutating func readString() throws(WireError) -> ArraySlice<UInt8> {
     try expect("\"")
     let start = index
-    // The common case: no escape up to the closing quote.
-    let end: Int = source.withUnsafeBufferPointer { bytes in
+    try findEnd()
+    guard source[index] == UInt8(ascii: "\"") else { return try readEscaped(from: start) }
+    index += 1
+    return source[start..<index - 1]
+  }
+
+  /// Goes to the end of a string, or to its first escape.
+  private mutating func findEnd() throws(WireError) {
+    index = source.withUnsafeBufferPointer { bytes in
       let base = source.startIndex
       var position = index - base
       while position < bytes.count {
@@ -135,13 +142,12 @@ package struct JSONScanner {
       }
       return position + base
     }
-    index = end
-    guard end < source.endIndex else { throw fault("a string without end") }
-    if source[end] == UInt8(ascii: "\"") {
-      index += 1
-      return source[start..<end]
-    }
-    var text = [UInt8](source[start..<end])
+    guard index < source.endIndex else { throw fault("a string without end") }
+  }
+
+  /// The rest of a string in which something is escaped.
+  private mutating func readEscaped(from start: Int) throws(WireError) -> ArraySlice<UInt8> {
+    var text = [UInt8](source[start..<index])
     while index < source.endIndex {
       let byte = source[index]
       index += 1
@@ -305,9 +311,30 @@ package struct JSONScanner {
 
   /// A value of a row: what `JSONWriter` writes, and true and false as 1 and 0.
   package mutating func readValue() throws(WireError) -> Value {
+    if peek() == UInt8(ascii: "\"") { return .text(try readString()) }
+    return try readOther()
+  }
+
+  /// Reads a value of a row and adds it to others.
+  package mutating func readValue(into values: ValueStore) throws(WireError) {
+    guard peek() == UInt8(ascii: "\"") else { return values.append(try readOther()) }
+    index += 1
+    let start = index
+    try findEnd()
+    if source[index] == UInt8(ascii: "\"") {
+      source.withUnsafeBytes { bytes in
+        values.append(
+          lent: .text(UnsafeRawBufferPointer(rebasing: bytes[start - source.startIndex..<index - source.startIndex])))
+      }
+      index += 1
+    } else {
+      values.append(.text(try readEscaped(from: start)))
+    }
+  }
+
+  private mutating func readOther() throws(WireError) -> Value {
     guard let byte = peek() else { throw fault("the text ends where a value is expected") }
     switch byte {
-    case UInt8(ascii: "\""): return .text(try readString())
     case UInt8(ascii: "n"):
       try readWord("null")
       return .null

@@ -5,7 +5,9 @@ package import DroverCore
 private import Foundation
 
 package enum JSONWriter {
-  package static func write(_ value: Value, into out: inout [UInt8]) {
+  package static func write(_ value: Value, into out: inout [UInt8]) { value.lend { write(lent: $0, into: &out) } }
+
+  package static func write(lent value: LentValue, into out: inout [UInt8]) {
     switch value {
     case .null: out += "null".utf8
     case .integer(let integer): write(integer, into: &out)
@@ -19,7 +21,7 @@ package enum JSONWriter {
     case .text(let bytes):
       if isPlain(bytes) {
         out.append(quote)
-        out += bytes
+        out.append(contentsOf: bytes)
         out.append(quote)
       } else if String(validating: bytes, as: UTF8.self) != nil {
         writeEscaped(bytes, into: &out)
@@ -50,17 +52,18 @@ package enum JSONWriter {
 
   /// A JSON string of valid UTF-8.
   package static func write(_ string: String, into out: inout [UInt8]) {
-    writeEscaped(ArraySlice(string.utf8), into: &out)
+    var string = string
+    string.withUTF8 { writeEscaped(UnsafeRawBufferPointer($0), into: &out) }
   }
 
   private static let quote = UInt8(ascii: "\"")
 
   /// Nothing to escape and nothing to validate.
-  private static func isPlain(_ bytes: ArraySlice<UInt8>) -> Bool {
+  private static func isPlain(_ bytes: UnsafeRawBufferPointer) -> Bool {
     bytes.allSatisfy { $0 >= 0x20 && $0 < 0x7f && $0 != quote && $0 != UInt8(ascii: "\\") }
   }
 
-  private static func writeEscaped(_ bytes: ArraySlice<UInt8>, into out: inout [UInt8]) {
+  private static func writeEscaped(_ bytes: UnsafeRawBufferPointer, into out: inout [UInt8]) {
     out.append(quote)
     for byte in bytes {
       switch byte {

@@ -4,8 +4,24 @@
 package import DroverCore
 
 package enum LocalIDCodec {
-  package static func text(key: [Value], schema: StreamSchema) -> String {
-    if key.count == 1, let plain = plainText(key[0], affinity: schema.columns[schema.key[0]].affinity) { return plain }
+  package static func text(key: some Collection<Value>, schema: StreamSchema) -> String {
+    if key.count == 1, let plain = plainText(key.first!, affinity: schema.columns[schema.key[0]].affinity) {
+      return plain
+    }
+    return list(key)
+  }
+
+  /// The text of the key that stands in a row.
+  package static func text(keyOf row: Values, schema: StreamSchema) -> String {
+    if schema.key.count == 1,
+      let plain = row.lend(schema.key[0], { plainText($0, affinity: schema.columns[schema.key[0]].affinity) })
+    {
+      return plain
+    }
+    return list(schema.keyValues(of: row))
+  }
+
+  private static func list(_ key: some Collection<Value>) -> String {
     var bytes: [UInt8] = [UInt8(ascii: "[")]
     for (index, value) in key.enumerated() {
       if index > 0 { bytes.append(UInt8(ascii: ",")) }
@@ -34,6 +50,10 @@ package enum LocalIDCodec {
   }
 
   private static func plainText(_ value: Value, affinity: Affinity) -> String? {
+    value.lend { plainText($0, affinity: affinity) }
+  }
+
+  private static func plainText(_ value: LentValue, affinity: Affinity) -> String? {
     switch value {
     case .integer(let integer) where affinity.isNumeric: String(integer)
     case .text(let bytes) where affinity == .text && bytes.first != UInt8(ascii: "[") && !bytes.isEmpty:

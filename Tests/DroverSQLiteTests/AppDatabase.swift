@@ -146,7 +146,7 @@ extension IntervalSet: ExpressibleByArrayLiteral {
 
 // MARK: Values as a person writes them
 
-func line(_ values: [Value]) -> String { values.map(line).joined(separator: ", ") }
+func line(_ values: some Sequence<Value>) -> String { values.map(line).joined(separator: ", ") }
 
 func line(_ value: Value) -> String {
   switch value {

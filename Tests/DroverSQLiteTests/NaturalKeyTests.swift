@@ -77,7 +77,7 @@ import Testing
       try transaction.heard(machine: machine, epoch: Epoch(random: 1))
       let events = rows.map { row in
         SinkEvent(
-          seq: nil, localID: "\(row[0])", version: version, at: nil, key: [row[0]], content: .row(row), raw: [])
+          seq: nil, localID: "\(row[0])", version: version, at: nil, key: [row[0]], content: .row(Values(row)), raw: [])
       }
       let sink = Sink(machine: machine, stream: stream, kind: .snapshot, schema: schema)
       let outcomes = try transaction.merge(events, epoch: Epoch(random: 1), into: sink)

@@ -24,7 +24,8 @@ import Testing
       #expect(try transaction.adopt(schema, machine: machine, stream: stream) == nil)
       let events = rows.enumerated().map { index, row in
         SinkEvent(
-          seq: nil, localID: "\(index)", version: 1, at: nil, key: schema.keyValues(of: row), content: .row(row),
+          seq: nil, localID: "\(index)", version: 1, at: nil, key: schema.keyValues(of: row),
+          content: .row(Values(row)),
           raw: [])
       }
       let sink = Sink(machine: machine, stream: stream, kind: schema.kind, schema: schema)

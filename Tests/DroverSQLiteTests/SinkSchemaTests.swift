@@ -24,7 +24,7 @@ import Testing
       #expect(try transaction.adopt(schema, machine: machine, stream: stream) == nil)
       let events = rows.map { row in
         SinkEvent(
-          seq: nil, localID: "\(row[0])", version: version, at: nil, key: [row[0]], content: .row(row), raw: [])
+          seq: nil, localID: "\(row[0])", version: version, at: nil, key: [row[0]], content: .row(Values(row)), raw: [])
       }
       return try transaction.merge(
         events, epoch: Epoch(random: 1),

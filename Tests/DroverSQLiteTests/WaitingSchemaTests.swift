@@ -22,7 +22,8 @@ import Testing
     -> MergeOutcome
   {
     let event = SinkEvent(
-      seq: nil, localID: "\(row)", version: 1, at: nil, key: schema.keyValues(of: row), content: .row(row), raw: [])
+      seq: nil, localID: "\(row)", version: 1, at: nil, key: schema.keyValues(of: row), content: .row(Values(row)),
+      raw: [])
     return try store.transaction {
       try $0.merge(
         [event], epoch: Epoch(random: 1),

@@ -38,8 +38,8 @@ import Testing
       let row = schema.map { $0.columns.map { _ in random.value() } } ?? [.text("a")]
       encoder.append(
         OutboxEntry(
-          seq: seq, stream: 1, version: 5, key: schema?.keyValues(of: row) ?? row,
-          content: schema == nil ? .json(ArraySlice(#"{"a":[1,"é"]}"#.utf8)) : .row(row)))
+          seq: seq, stream: 1, version: 5, key: Values(schema?.keyValues(of: row) ?? row),
+          content: schema == nil ? .json(ArraySlice(#"{"a":[1,"é"]}"#.utf8)) : .row(Values(row))))
     }
     let whole = encoder.finish(covering: Interval(after: 0, through: 4), last: 4)
     var read = 0

@@ -180,7 +180,8 @@ extension SinkEvent {
   }
 
   static func row(_ version: Int64, _ values: [Value], key: [Value], seq: Int64? = nil) -> SinkEvent {
-    SinkEvent(seq: seq, localID: localID(key), version: version, at: nil, key: key, content: .row(values), raw: [])
+    SinkEvent(
+      seq: seq, localID: localID(key), version: version, at: nil, key: key, content: .row(Values(values)), raw: [])
   }
 
   static func delete(_ version: Int64, _ key: Value..., seq: Int64? = nil) -> SinkEvent {

@@ -174,15 +174,13 @@ final class SinkTable {
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
     if hasTombstones, let buried = try tombstone(event) {
       guard (epoch, event.version) > buried else { return .superseded }
-      bind(event, epoch: epoch)
-      try upsert.run()
+      _ = try write(event, epoch: epoch)
       // Only now, or a row that the table refuses would have opened the way for an older one.
       bindTombstoneKey(dropTombstone, event)
       try dropTombstone.run()
       return .applied
     }
-    bind(event, epoch: epoch)
-    if try upsert.run() > 0 { return .applied }
+    if try write(event, epoch: epoch) { return .applied }
     guard freezes, let version = try stored(event), version < (epoch, event.version) else { return .superseded }
     // A newer event that the row did not take: it is complete.
     guard try linesAreStored(event) else { return frozen(event) }
@@ -202,8 +200,7 @@ final class SinkTable {
   }
 
   private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
-    bind(event, epoch: epoch)
-    if try upsert.run() > 0 { return .applied }
+    if try write(event, epoch: epoch) { return .applied }
     if let outcome = try fillIn(event, epoch: epoch) { return outcome }
     return try isStored(event) ? .superseded : conflict(event)
   }
@@ -211,9 +208,9 @@ final class SinkTable {
   /// Gives a row that does not change any more the values of columns that it could not have. Nil, without a change, where the event differs
   /// otherwise.
   private func fillIn(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome? {
-    guard let late, case .row(let values) = event.content, let stored = try storedRow(event), stored != values else {
-      return nil
-    }
+    guard let late, case .row(let row) = event.content, let stored = try storedRow(event) else { return nil }
+    let values = Array(row)
+    guard stored != values else { return nil }
     let comparison = try late.compare(stored, with: values, event, epoch: epoch, heedsTypes: sink.kind == .payload)
     let (filled, expected) = (comparison.filled, comparison.expected)
     // What agrees by now is left out of the comparison with the row that is there.
@@ -238,7 +235,7 @@ final class SinkTable {
   private func isStored(_ event: SinkEvent) throws -> Bool {
     guard let stored = try storedRow(event) else { return false }
     return switch event.content {
-    case .row(let values): try stored == values || isTheSame(event, values, as: stored)
+    case .row(let row): try stored == Array(row) || isTheSame(event, Array(row), as: stored)
     case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
     case .none: false
     }
@@ -276,19 +273,17 @@ final class SinkTable {
 
   // MARK: Binding
 
-  private func bind(_ event: SinkEvent, epoch: Int64) {
-    switch event.content {
-    case .row(let values):
-      for (index, value) in values.enumerated() { upsert.bind(value, at: Int32(index + 2)) }
-    case .json(let body):
-      upsert.bind(event.localID, at: 2)
-      upsert.bind(event.at.map { .text($0) } ?? .null, at: 3)
-      upsert.bind(.text(body), at: 4)
-    case .none: break
-    }
+  /// Inserts the event's row, or puts it in the place of an older one. False when the table keeps what it has.
+  private func write(_ event: SinkEvent, epoch: Int64) throws -> Bool {
     upsert.bind(epoch, at: Int32(columns.count + 2))
     upsert.bind(event.version, at: Int32(columns.count + 3))
     if late != nil { upsert.bind(sink.schema!.id.text, at: Int32(columns.count + 4)) }
+    if case .row(let row) = event.content { return try upsert.run(with: row, from: 2) > 0 }
+    guard case .json(let body) = event.content else { return false }
+    upsert.bind(event.localID, at: 2)
+    upsert.bind(event.at.map { .text($0) } ?? .null, at: 3)
+    upsert.bind(.text(body), at: 4)
+    return try upsert.run() > 0
   }
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {

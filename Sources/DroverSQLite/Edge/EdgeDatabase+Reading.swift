@@ -65,6 +65,8 @@ extension EdgeDatabase {
 
     var result = OutboxRead(entries: [], scannedThrough: max(after, bound), lastSeq: lastSeq)
     result.entries.reserveCapacity(min(limit, 1024))
+    let store = ValueStore()
+    let noKey = store.values(from: 0)
     var rows = 0
     var bytes = 0
     // Entries of one stream mostly stand together, so what belongs to it is looked up where it changes.
@@ -74,18 +76,24 @@ extension EdgeDatabase {
       let number = Int(entries.integer(1))
       if current?.number != number { current = (number, try source(of: number, database)) }
       if current!.source.isKnown {
-        var entry = OutboxEntry(seq: seq, stream: number, version: entries.integer(2), key: [], content: .none)
+        func key(columns: Int32) -> Values {
+          let first = store.count
+          for column in 0..<columns { store.append(lent: entries.lent(4 + column)) }
+          return store.values(from: first)
+        }
+        var entry = OutboxEntry(seq: seq, stream: number, version: entries.integer(2), key: noKey, content: .none)
         switch current!.source {
         case .unknown, .missingTable: break
         case .intake:
-          entry.key = [entries.value(4)]
+          entry.key = key(columns: 1)
           if case .text(let body) = entries.value(3) { entry.content = .json(body) }
         case .table(let reader, let keys, let lines):
-          entry.key = (0..<keys).map { entries.value(4 + $0) }
-          entry.content = try reader.content(of: entry)
+          entry.key = key(columns: keys)
+          entry.content = try reader.content(seq: seq, key: entry.key, into: store)
           if !lines.isEmpty, entry.content != .none {
-            entry.lines = try lines.map { try readLines($0, header: entry.key, database) }
-            bytes += entry.lines.joined().reduce(0) { $0 + Content.row($1).size }
+            let key = Array(entry.key)
+            entry.lines = try lines.map { try readLines($0, header: key, database) }
+            for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
           }
         }
         bytes += entry.content.size
@@ -161,13 +169,24 @@ extension Content {
     switch self {
     case .none: 0
     case .json(let body): body.count
-    case .row(let values):
-      values.reduce(0) { sum, value in
-        switch value {
-        case .text(let bytes), .blob(let bytes): sum + 16 + bytes.count
-        default: sum + 16
-        }
-      }
+    case .row(let values): values.size
+    }
+  }
+}
+
+extension Values {
+  fileprivate var size: Int {
+    var sum = 0
+    lendEach { sum += $1.size }
+    return sum
+  }
+}
+
+extension LentValue {
+  fileprivate var size: Int {
+    switch self {
+    case .text(let bytes), .blob(let bytes): 16 + bytes.count
+    default: 16
     }
   }
 }

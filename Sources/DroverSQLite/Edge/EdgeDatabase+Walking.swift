@@ -136,9 +136,8 @@ extension EdgeDatabase {
              AND \(columns.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")) LIMIT 1
           """, database)
         for key in keys {
-          let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
           var digest: UInt64?
-          if case .row(let values) = try reader(of: stream, table, database).content(of: entry) {
+          if case .row(let values) = try content(of: key, stream: stream, table, database) {
             digest = try lineDigest(Digest(of: values), key: key, table, database)
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
@@ -161,14 +160,20 @@ extension EdgeDatabase {
         var entrance = try Entrance(self, table, stream: stream, database)
         for key in keys {
           if table.schema.kind == .payload {
-            let entry = OutboxEntry(seq: 0, stream: stream, version: 0, key: key, content: .none)
-            guard try reader(of: stream, table, database).content(of: entry) != .none else { continue }
+            guard try content(of: key, stream: stream, table, database) != .none else { continue }
           }
           try entrance.enter(key)
         }
         return .commit
       }
     }
+  }
+
+  /// What would be sent of a row now.
+  private func content(
+    of key: [Value], stream: Int, _ table: CapturedTable, _ database: Database
+  ) throws -> Content {
+    try reader(of: stream, table, database).content(seq: 0, key: Values(key), into: ValueStore())
   }
 
   // MARK: Pieces

@@ -302,10 +302,8 @@ extension EdgeDatabase {
     defer { select.reset() }
     select.bind(event.seq, at: 1)
     guard try select.step() else { return }
-    let entry = OutboxEntry(
-      seq: event.seq, stream: event.stream, version: 0,
-      key: table.schema.key.indices.map { select.value(Int32($0)) }, content: .none)
-    guard let values = try reader(of: event.stream, table, database).stored(entry) else { return }
+    let key = Values(table.schema.key.indices.map { select.value(Int32($0)) })
+    guard let values = try reader(of: event.stream, table, database).stored(seq: event.seq, key: key) else { return }
     let insert = try prepared("INSERT INTO drover_dead_field (letter, field, value) VALUES (?, ?, ?)", database)
     for (column, value) in zip(table.schema.columns, values) {
       insert.bind(letter, at: 1)

@@ -9,8 +9,8 @@ final class RowReader {
   private let select: Statement
   private let findKept: Statement?
   private let key: [Int]
-  private let columns: Range<Int32>
-  private let hashes: [(index: Int, hash: ValueHash)]
+  private let columns: Int
+  private let hashes: [Int: ValueHash]
   private let syncedIndex: Int?
   private let isFiltered: Bool
 
@@ -21,34 +21,57 @@ final class RowReader {
       table.schema.kind == .payload
       ? try Statement(database, "SELECT field, value FROM drover_kept WHERE seq = ?") : nil
     key = table.schema.key
-    columns = 0..<Int32(table.schema.columns.count)
-    hashes = table.hashes.map { ($0.key, $0.value) }
+    columns = table.schema.columns.count
+    hashes = table.hashes
     syncedIndex = table.syncedIndex
     isFiltered = table.filter != nil
   }
 
   /// What is sent of an entry's row; `.none` where it is gone or does not travel.
-  func content(of entry: OutboxEntry) throws -> Content {
-    guard var values = try stored(entry) else { return .none }
-    for (index, hash) in hashes { values[index] = hash.hashed(values[index]) }
-    // In the cloud a row is there because it was synced, so the flag says so there.
-    if let syncedIndex { values[syncedIndex] = .integer(1) }
-    return .row(values)
+  /// - Parameter store: takes the row's values.
+  func content(seq: Int64, key: Values, into store: ValueStore) throws -> Content {
+    let first = store.count
+    let isThere = try find(seq: seq, key: key) { column, value in
+      if column == syncedIndex {
+        // In the cloud a row is there because it was synced, so the flag says so there.
+        store.append(.integer(1))
+      } else if !hashes.isEmpty, let hash = hashes[column] {
+        store.append(hash.hashed(Value(value)))
+      } else {
+        store.append(lent: value)
+      }
+    }
+    return isThere ? .row(store.values(from: first)) : .none
   }
 
   /// The row as it stands in the app's table, or was kept from it; nil where it is gone or does not travel.
-  func stored(_ entry: OutboxEntry) throws -> [Value]? {
-    if let kept = try kept(seq: entry.seq) { return kept }
-    defer { select.reset() }
-    for index in entry.key.indices { select.bind(entry.key[index], at: Int32(index + 1)) }
-    while try select.step() {
-      let values = columns.map { select.value($0) }
-      // A collation may find a row of another key; that one has an entry of its own.
-      guard key.indices.allSatisfy({ values[key[$0]] == entry.key[$0] }) else { continue }
-      guard !isFiltered || select.integer(columns.upperBound) != 0 else { return nil }
-      return values
+  func stored(seq: Int64, key: Values) throws -> [Value]? {
+    var values: [Value] = []
+    return try find(seq: seq, key: key) { values.append(Value($1)) } ? values : nil
+  }
+
+  /// Shows the values of an entry's row in the order of the columns. False, without showing any, where it is gone or does not travel.
+  private func find(seq: Int64, key: Values, _ see: (_ column: Int, _ value: LentValue) -> Void) throws -> Bool {
+    if let kept = try kept(seq: seq) {
+      for (column, value) in kept.enumerated() { value.lend { see(column, $0) } }
+      return true
     }
-    return nil
+    defer { select.reset() }
+    key.lendEach { select.bind(lent: $1, at: Int32($0 + 1)) }
+    while try select.step() {
+      // A collation may find a row of another key; that one has an entry of its own.
+      guard isRow(of: key) else { continue }
+      guard !isFiltered || select.integer(Int32(columns)) != 0 else { return false }
+      for column in 0..<columns { see(column, select.lent(Int32(column))) }
+      return true
+    }
+    return false
+  }
+
+  private func isRow(of key: Values) -> Bool {
+    var isSame = true
+    key.lendEach { isSame = isSame && $1 == select.lent(Int32(self.key[$0])) }
+    return isSame
   }
 
   private func kept(seq: Int64) throws -> [Value]? {

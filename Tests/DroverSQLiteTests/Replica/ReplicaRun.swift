@@ -211,7 +211,7 @@ final class ReplicaRun {
     var frames: [InboundMessage] = []
     var covered: Int64 = 0
     for (index, var entry) in entries.enumerated() {
-      if case .row(let values) = entry.content { entry.content = .row(values.map(damage)) }
+      if case .row(let values) = entry.content { entry.content = .row(Values(values.map(damage))) }
       if stream.kind == .payload, entry.content == .none { encoder.cover(entry.seq) } else { encoder.append(entry) }
       guard encoder.count >= plan.eventsPerFrame || index == entries.count - 1 else { continue }
       frames.append(
