@@ -1,6 +1,6 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test bench chaos failpoints simulate format lint clean
+.PHONY: help demo test bench microbench chaos failpoints simulate format lint clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,11 @@ bench: ## measure this machine with a release build (BENCH='--events 1000000 --c
 	swift build -c release --static-swift-stdlib --product drover
 	$$(swift build -c release --static-swift-stdlib --product drover --show-bin-path)/drover bench $(BENCH)
 
+microbench: ## measure the hot loops one by one (MICROBENCH='--filter frame')
+	scripts/install-packages
+	swift build -c release --product drover-benchmarks
+	$$(swift build -c release --product drover-benchmarks --show-bin-path)/drover-benchmarks $(MICROBENCH)
+
 chaos: ## kill every process again and again while apps write, and compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge')
 	@scripts/chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
@@ -30,10 +35,10 @@ simulate: ## many runs of the simulation, docs/simulation.md (SEEDS=100000, FIRS
 	.build/release/drover-simulate --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(OPTIONS)
 
 format: ## rewrite the Swift code in the house's format
-	swift format --in-place --recursive Sources Tests Package.swift
+	swift format --in-place --recursive Benchmarks Sources Tests Package.swift
 
 lint: ## say what is not in the house's format
-	swift format lint --strict --recursive Sources Tests Package.swift
+	swift format lint --strict --recursive Benchmarks Sources Tests Package.swift
 
 clean: ## remove what was built
 	swift package clean

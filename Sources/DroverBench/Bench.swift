@@ -33,7 +33,7 @@ package struct Bench {
 
   package func run() async throws -> BenchReport {
     progress("measuring what capture costs a writer")
-    let (single, bulk) = try captureCosts()
+    let capture = try CaptureCost.measured()
     progress("writing \(options.events) rows while the agent is away")
     try rig.attach()
     let rows = 1..<Int64(options.events + 1)
@@ -41,9 +41,7 @@ package struct Bench {
     progress("upserting them in a bare loop")
     let yardstick = try rig.app.upsertAll(of: BenchRig.backlog, into: rig.folder.file("yardstick.db"))
     progress("draining")
-    var report = try drain()
-    report.captureCost = single
-    report.bulkCaptureCost = bulk
+    var report = try drain(capture)
     report.yardstickPerSecond = Double(options.events) / (yardstick / .seconds(1))
     var live = LivePhase(rig: rig)
     for rate in options.rates {
@@ -67,7 +65,7 @@ package struct Bench {
     return report
   }
 
-  private func drain() throws -> BenchReport {
+  private func drain(_ capture: CaptureCost) throws -> BenchReport {
     let (app, cloud) = (try BenchWatch(path: rig.appFile), try BenchWatch(path: rig.cloudFile))
     let bytes = try rig.brokerBytes()
     let before = try usages()
@@ -86,7 +84,7 @@ package struct Bench {
       firstEventSeconds: first / .seconds(1),
       brokerBytesPerEvent: Double(try rig.brokerBytes() - bytes) / Double(options.events),
       plainBytesPerEvent: try rig.app.plainBytes(of: BenchRig.backlog),
-      agent: used[0], consumer: used[1], broker: used[2], captureCost: 0, bulkCaptureCost: 0)
+      agent: used[0], consumer: used[1], broker: used[2], capture: capture)
   }
 
   /// Of agent, consumer and broker.
@@ -103,34 +101,5 @@ package struct Bench {
       ((after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0)) / Double(options.idleSeconds) * 100
     }
     (report.agent.idle, report.consumer.idle, report.broker.idle) = (shares[0], shares[1], shares[2])
-  }
-
-  /// How much longer a commit takes the app with triggers than without, of one row and for a row among a thousand.
-  private func captureCosts() throws -> (single: Double, bulk: Double) {
-    let (singles, rows) = (5000, 100_000)
-    let folder = try TemporaryFolder()
-    let plain = try BenchApp(path: folder.file("plain.db"))
-    let captured = try BenchApp(path: folder.file("captured.db"))
-    for app in [plain, captured] { try app.create(BenchRig.backlog) }
-    try EdgeDatabase.prepare(
-      path: folder.file("captured.db"),
-      declarations: [
-        StreamDeclaration(name: try! StreamName(BenchRig.backlog), kind: .snapshot, table: BenchRig.backlog)
-      ],
-      quota: OutboxQuota())
-    func ratio(_ ids: Range<Int64>, perTransaction: Int) throws -> Double {
-      let clock = ContinuousClock()
-      // In small pieces by turns, so that noise hits both alike.
-      var (without, with): (Duration, Duration) = (.zero, .zero)
-      let piece = Int64(ids.count / 10)
-      for first in stride(from: ids.lowerBound, to: ids.upperBound, by: Int(piece)) {
-        let part = first..<(first + piece)
-        without += try clock.measure { try plain.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
-        with += try clock.measure { try captured.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
-      }
-      return with / without
-    }
-    let single = try ratio(1..<Int64(singles + 1), perTransaction: 1)
-    return (single, try ratio(Int64(singles + 1)..<Int64(singles + rows + 1), perTransaction: 1000))
   }
 }

@@ -42,10 +42,7 @@ package struct BenchReport: Codable, Sendable {
   /// Of a row as a plain JSON object.
   package var plainBytesPerEvent: Double
   package var agent, consumer, broker: Usage
-  /// A single-row commit of the app with Drover's triggers, as a multiple of one without.
-  package var captureCost: Double
-  /// The same for a row in a transaction of a thousand.
-  package var bulkCaptureCost: Double
+  package var capture: CaptureCost
   package var latencies: [Latency] = []
 
   package var text: String {
@@ -61,7 +58,7 @@ package struct BenchReport: Codable, Sendable {
           + (usage.idle.map { ", \(number($0, 2)) % of a core when idle" } ?? ""))
     }
     lines.append(
-      "capture      a committed row costs the app \(number(captureCost, 2)) times as much, one of 1,000 in a transaction \(number(bulkCaptureCost, 2)) times"
+      "capture      a commit of one row takes the app \(number(capture.durable, 2)) times as long with synchronous = FULL, \(number(capture.single, 2)) times with NORMAL; a row among 1,000 \(number(capture.bulk, 2)) times"
     )
     for latency in latencies {
       lines.append(

@@ -18,7 +18,9 @@ import Testing
     }
     var events: Int
     var drain_seconds, events_per_second, yardstick_per_second, ratio, first_event_seconds: Double
-    var broker_bytes_per_event, plain_bytes_per_event, capture_cost, bulk_capture_cost: Double
+    struct Capture: Decodable { var durable, single, bulk: Double }
+    var broker_bytes_per_event, plain_bytes_per_event: Double
+    var capture: Capture
     var agent, consumer, broker: Usage
     var latencies: [Latency]
   }
@@ -33,6 +35,7 @@ import Testing
     #expect(abs(report.ratio * report.yardstick_per_second - report.events_per_second) < 1)
     #expect(report.plain_bytes_per_event > 150 && report.broker_bytes_per_event < report.plain_bytes_per_event)
     #expect(report.agent.memory > 1 << 20 && report.consumer.memory > 1 << 20 && report.broker.memory > 1 << 20)
+    #expect(report.capture.durable > 0 && report.capture.single > 0 && report.capture.bulk > 0)
     #expect(report.latencies.map(\.rate) == [100, 1000, 100, 1000])
     #expect(report.latencies.map(\.while_draining) == [false, false, true, true])
     #expect(report.latencies.allSatisfy { $0.count == $0.rate && 0 < $0.p50 && $0.p50 <= $0.p99 && $0.p99 <= $0.p999 })

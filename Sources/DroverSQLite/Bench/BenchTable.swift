@@ -5,17 +5,23 @@ import GRDB
 
 /// An app's database with one connection, as its program has it.
 package final class BenchApp {
+  package enum Synchronous: String {
+    case full = "FULL"
+    case normal = "NORMAL"
+  }
+
   private let queue: DatabaseQueue
 
   /// Opens the app's database in WAL mode, and makes it where it is not there.
   /// - Throws: what SQLite says.
-  package init(path: String) throws {
+  /// - Parameter synchronous: what a commit waits for.
+  package init(path: String, synchronous: Synchronous = .normal) throws {
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     configuration.label = "bench app"
     queue = try DatabaseQueue(path: path, configuration: configuration)
     try queue.writeWithoutTransaction { database in
-      try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+      try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = \(synchronous.rawValue)")
     }
   }
 
@@ -69,7 +75,7 @@ package final class BenchApp {
             for _ in 0..<1000 {
               hasMore = try rows.step()
               guard hasMore else { break }
-              for column in 0..<BenchRow.columns { upsert.bind(rows.value(column), at: column + 1) }
+              for column in 0..<BenchRow.columns { upsert.bind(lent: rows.lent(column), at: column + 1) }
               try upsert.run()
             }
             return .commit

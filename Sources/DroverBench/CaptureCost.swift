@@ -1,0 +1,45 @@
+// What capture costs the app: the same inserts into a table with Drover's triggers and into one without.
+
+import DroverCore
+import DroverProcesses
+import DroverSQLite
+
+/// How many times as long something takes the app with triggers as without.
+package struct CaptureCost: Codable, Sendable {
+  /// A commit of one row that waits for the disk, as SQLite has it by default (`synchronous = FULL`).
+  package var durable: Double
+  /// One that does not (`synchronous = NORMAL`).
+  package var single: Double
+  /// A row among a thousand in a transaction (`synchronous = NORMAL`).
+  package var bulk: Double
+
+  static func measured() throws -> CaptureCost {
+    CaptureCost(
+      durable: try ratio(rows: 1000, perTransaction: 1, .full),
+      single: try ratio(rows: 5000, perTransaction: 1, .normal),
+      bulk: try ratio(rows: 100_000, perTransaction: 1000, .normal))
+  }
+
+  private static func ratio(rows: Int, perTransaction: Int, _ synchronous: BenchApp.Synchronous) throws -> Double {
+    let folder = try TemporaryFolder()
+    let plain = try BenchApp(path: folder.file("plain.db"), synchronous: synchronous)
+    let captured = try BenchApp(path: folder.file("captured.db"), synchronous: synchronous)
+    for app in [plain, captured] { try app.create(BenchRig.backlog) }
+    try EdgeDatabase.prepare(
+      path: folder.file("captured.db"),
+      declarations: [
+        StreamDeclaration(name: try! StreamName(BenchRig.backlog), kind: .snapshot, table: BenchRig.backlog)
+      ],
+      quota: OutboxQuota())
+    let clock = ContinuousClock()
+    // In small pieces by turns, so that noise hits both alike.
+    var (without, with): (Duration, Duration) = (.zero, .zero)
+    let piece = Int64(rows / 10)
+    for first in stride(from: 1, through: Int64(rows), by: Int(piece)) {
+      let part = first..<(first + piece)
+      without += try clock.measure { try plain.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
+      with += try clock.measure { try captured.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
+    }
+    return with / without
+  }
+}
