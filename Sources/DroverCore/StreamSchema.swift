@@ -126,6 +126,9 @@ package struct StreamSchema: Hashable, Sendable {
     columns.contains { SQLName($0.name) == SQLName("machine_id") } ? "drover_machine_id" : "machine_id"
   }
 
+  /// The id is made of all the rest.
+  package func hash(into hasher: inout Hasher) { hasher.combine(id) }
+
   package func keyValues<Row: RandomAccessCollection<Value>>(of row: Row) -> [Value] where Row.Index == Int {
     key.map { row[$0] }
   }

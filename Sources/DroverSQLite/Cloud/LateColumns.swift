@@ -13,27 +13,27 @@ import GRDB
 
 final class LateColumns {
   private let database: Database
-  private let sink: Sink
+  private let stream: StreamName
   private let schema: StreamSchema
   private let marker: Statement
   private let update: Statement
   /// Columns of the table that rows from before the marks have.
   private let first: Set<SQLName>
-  /// By mark: positions in the schema's columns that a row written under it lacks.
-  private var lacking: [String: Set<Int>] = [:]
-  /// By mark: those that had a type with another affinity there.
-  private var retyped: [String: Set<Int>] = [:]
+  /// By machine and mark: positions in the schema's columns that a row written under it lacks.
+  private var lacking: [MachineID: [String: Set<Int>]] = [:]
+  /// The same of those that had a type with another affinity there.
+  private var retyped: [MachineID: [String: Set<Int>]] = [:]
   private let isConverted: Statement
 
   /// nil for a table that has no marks, because its schema never changed.
-  init?(_ database: Database, sink: Sink, schema: StreamSchema) throws {
-    let present = try database.catalogue(of: sink.stream.text).map(\.name)
+  init?(_ database: Database, stream: StreamName, schema: StreamSchema) throws {
+    let present = try database.catalogue(of: stream.text).map(\.name)
     guard let place = present.firstIndex(of: SQLName(SinkTable.schemaColumn)) else { return nil }
     self.database = database
-    self.sink = sink
+    self.stream = stream
     self.schema = schema
     first = Set(present[..<place])
-    let table = quoted(sink.stream.text)
+    let table = quoted(stream.text)
     let isRow =
       ([schema.machineColumn] + schema.key.map { quoted(schema.columns[$0].name) })
       .enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
@@ -73,9 +73,9 @@ final class LateColumns {
   ///   - epoch: the number of the event's epoch.
   ///   - heedsTypes: whether what a new type makes of an old value is the same.
   func compare(
-    _ stored: [Value], with values: [Value], _ event: SinkEvent, epoch: Int64, heedsTypes: Bool
+    _ stored: [Value], with values: [Value], _ event: SinkEvent, of machine: MachineID, epoch: Int64, heedsTypes: Bool
   ) throws -> Comparison {
-    bindKey(marker, event)
+    bindKey(marker, machine, event)
     defer { marker.reset() }
     var mark = ""
     var newest = (epoch, event.version)
@@ -86,9 +86,9 @@ final class LateColumns {
     }
     let isNewer = newest == (epoch, event.version)
     var result = Comparison(filled: stored, expected: values, epoch: newest.0, version: newest.1)
-    for index in try lackingColumns(mark) where stored[index] == .null { result.filled[index] = values[index] }
+    for index in try lackingColumns(mark, machine) where stored[index] == .null { result.filled[index] = values[index] }
     guard heedsTypes else { return result }
-    for index in try retypedColumns(mark) where stored[index] != values[index] {
+    for index in try retypedColumns(mark, machine) where stored[index] != values[index] {
       guard try isConverted(stored[index], to: values[index]) else { continue }
       // The newer type's value is the one that stays.
       if isNewer { result.filled[index] = values[index] } else { result.expected[index] = stored[index] }
@@ -103,9 +103,9 @@ final class LateColumns {
     return try isConverted.step() && isConverted.integer(0) == 1
   }
 
-  func write(_ comparison: Comparison, _ event: SinkEvent) throws {
+  func write(_ comparison: Comparison, _ event: SinkEvent, of machine: MachineID) throws {
     let row = comparison.filled
-    bindKey(update, event)
+    bindKey(update, machine, event)
     let start = schema.key.count + 2
     for (index, value) in row.enumerated() where !schema.key.contains(index) {
       update.bind(value, at: Int32(start + index))
@@ -116,33 +116,33 @@ final class LateColumns {
     try update.run()
   }
 
-  private func lackingColumns(_ mark: String) throws -> Set<Int> {
-    if let known = lacking[mark] { return known }
+  private func lackingColumns(_ mark: String, _ machine: MachineID) throws -> Set<Int> {
+    if let known = lacking[machine]?[mark] { return known }
     var had = first
     if !mark.isEmpty {
       had = Set(
         try String.fetchAll(
           database,
           sql: "SELECT name FROM drover_schema_column WHERE machine_id = ? AND stream = ? AND schema_id = ?",
-          arguments: [sink.machine.text, sink.stream.text, mark]
+          arguments: [machine.text, stream.text, mark]
         ).map(SQLName.init))
     }
     // A schema that nobody knows any more says nothing, so nothing is filled in.
-    let missing =
-      had.isEmpty ? [] : schema.columns.indices.filter { !had.contains(SQLName(schema.columns[$0].name)) }
-    lacking[mark] = Set(missing)
-    return lacking[mark]!
+    let missing = Set(
+      had.isEmpty ? [] : schema.columns.indices.filter { !had.contains(SQLName(schema.columns[$0].name)) })
+    lacking[machine, default: [:]][mark] = missing
+    return missing
   }
 
   /// Rows from before the marks may have been written under any schema of the machine's.
-  private func retypedColumns(_ mark: String) throws -> Set<Int> {
-    if let known = retyped[mark] { return known }
+  private func retypedColumns(_ mark: String, _ machine: MachineID) throws -> Set<Int> {
+    if let known = retyped[machine]?[mark] { return known }
     let rows = try Row.fetchAll(
       database,
       sql: """
         SELECT name, declared_type FROM drover_schema_column
          WHERE machine_id = ?1 AND stream = ?2 AND iif(?3 = '', schema_id <> ?4, schema_id = ?3)
-        """, arguments: [sink.machine.text, sink.stream.text, mark, schema.id.text])
+        """, arguments: [machine.text, stream.text, mark, schema.id.text])
     var changed: Set<Int> = []
     for (index, column) in schema.columns.enumerated() where !schema.key.contains(index) {
       let others = rows.filter { SQLName($0["name"]) == SQLName(column.name) }
@@ -152,13 +152,19 @@ final class LateColumns {
         changed.insert(index)
       }
     }
-    retyped[mark] = changed
+    retyped[machine, default: [:]][mark] = changed
     return changed
   }
 
-  private func bindKey(_ statement: Statement, _ event: SinkEvent) {
+  /// Forgets what is known of a machine's schemas.
+  func forget(_ machine: MachineID) {
+    lacking[machine] = nil
+    retyped[machine] = nil
+  }
+
+  private func bindKey(_ statement: Statement, _ machine: MachineID, _ event: SinkEvent) {
     statement.reset()
-    statement.bind(sink.machine.text, at: 1)
+    statement.bind(machine.text, at: 1)
     for (index, value) in event.key.enumerated() { statement.bind(value, at: Int32(index + 2)) }
   }
 }

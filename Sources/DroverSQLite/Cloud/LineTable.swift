@@ -6,7 +6,6 @@ import GRDB
 
 final class LineTable {
   let schema: LineSchema
-  private let machine: MachineID
   private let upsert: Statement
   private let prune: Statement
   private let count: Statement
@@ -16,9 +15,8 @@ final class LineTable {
 
   /// Compiles the statements for tables that are there.
   /// - Parameter completeWhen: a header that it holds of is never changed again, nor are its lines.
-  init(_ database: Database, schema: LineSchema, header: Sink, completeWhen: Condition?) throws {
+  init(_ database: Database, schema: LineSchema, header: SinkShape, completeWhen: Condition?) throws {
     self.schema = schema
-    machine = header.machine
     let table = quoted(schema.table.text)
     let owner = schema.rows.machineColumn
     let columns = schema.rows.columns.map { quoted($0.name) }
@@ -64,7 +62,7 @@ final class LineTable {
   }
 
   /// Makes the header's lines those of its event, which has taken effect.
-  func replace(_ rows: [[Value]], header key: [Value], epoch: Int64, version: Int64) throws {
+  func replace(_ rows: [[Value]], of machine: MachineID, header key: [Value], epoch: Int64, version: Int64) throws {
     for row in rows {
       upsert.bind(machine.text, at: 1)
       for (index, value) in row.enumerated() { upsert.bind(value, at: Int32(index + 2)) }
@@ -72,35 +70,37 @@ final class LineTable {
       upsert.bind(version, at: Int32(row.count + 3))
       try upsert.run()
     }
-    try remove(header: key, olderThan: epoch, version)
+    try remove(of: machine, header: key, olderThan: epoch, version)
   }
 
   /// Removes the header's lines that are older than its event.
-  func remove(header key: [Value], olderThan epoch: Int64, _ version: Int64) throws {
-    bind(prune, key)
+  func remove(of machine: MachineID, header key: [Value], olderThan epoch: Int64, _ version: Int64) throws {
+    bind(prune, machine, key)
     prune.bind(epoch, at: Int32(key.count + 2))
     prune.bind(version, at: Int32(key.count + 3))
     try prune.run()
   }
 
   /// Whether the header has these lines and no others, as SQLite's IS compares.
-  func holds(_ rows: [[Value]], header key: [Value]) throws -> Bool {
-    bind(count, key)
+  func holds(_ rows: [[Value]], of machine: MachineID, header key: [Value]) throws -> Bool {
+    bind(count, machine, key)
     defer { count.reset() }
     guard try count.step(), count.integer(0) == rows.count else { return false }
     return try rows.allSatisfy { row in
-      bind(find, row)
+      bind(find, machine, row)
       defer { find.reset() }
       return try find.step()
     }
   }
 
   /// Whether the event would take a line away from another header, which is complete.
-  func frozenElsewhere(_ rows: [[Value]], header key: [Value], epoch: Int64, version: Int64) throws -> Bool {
+  func frozenElsewhere(
+    _ rows: [[Value]], of machine: MachineID, header key: [Value], epoch: Int64, version: Int64
+  ) throws -> Bool {
     guard let findFrozen else { return false }
     return try rows.contains { row in
       let own = schema.rows.keyValues(of: row)
-      bind(findFrozen, own + key)
+      bind(findFrozen, machine, own + key)
       findFrozen.bind(epoch, at: Int32(own.count + key.count + 2))
       findFrozen.bind(version, at: Int32(own.count + key.count + 3))
       defer { findFrozen.reset() }
@@ -108,7 +108,7 @@ final class LineTable {
     }
   }
 
-  private func bind(_ statement: Statement, _ values: [Value]) {
+  private func bind(_ statement: Statement, _ machine: MachineID, _ values: [Value]) {
     statement.reset()
     statement.bind(machine.text, at: 1)
     for (index, value) in values.enumerated() { statement.bind(value, at: Int32(index + 2)) }

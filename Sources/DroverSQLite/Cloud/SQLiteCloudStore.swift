@@ -38,13 +38,14 @@ package final class SQLiteCloudStore: CloudStore {
   private var dataVersion: Int64 = -1
 
   fileprivate struct Cache {
-    /// For each sink as its events describe it, under the schema that was described last.
-    var sinks: [Sink: SinkTable] = [:]
+    var sinks = SinkTables()
     var latest: [Origin: StreamSchema?] = [:]
     var forms: [StreamName: SinkForm] = [:]
     /// Of streams whose rows are matched, as far as their sinks are known.
     var naturalKeys: [StreamName: NaturalKeys] = [:]
     var schemas: [SchemaKey: StreamSchema] = [:]
+    /// The same schemas, each once: a fleet's machines share a few.
+    var distinctSchemas: Set<StreamSchema> = []
     var tombstones: [Origin: Bool] = [:]
     var epochs: [EpochKey: Int64] = [:]
     var statements: [String: Statement] = [:]
@@ -108,6 +109,9 @@ package final class SQLiteCloudStore: CloudStore {
   }
 
   fileprivate func forgetAll() { cache = Cache() }
+
+  /// What merges a machine's events, where it is known.
+  func table(of sink: Sink) -> SinkTable? { cache.sinks.table(of: sink) }
 
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
@@ -239,8 +243,9 @@ private struct Transaction: CloudTransaction {
     let key = SQLiteCloudStore.SchemaKey(machine: machine, stream: stream, id: id)
     if let schema = store.cache.schemas[key] { return schema }
     guard let schema = try StreamSchema.read(id, machine: machine, stream: stream, database) else { return nil }
-    store.cache.schemas[key] = schema
-    return schema
+    let shared = store.cache.distinctSchemas.insert(schema).memberAfterInsert
+    store.cache.schemas[key] = shared
+    return shared
   }
 
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
@@ -308,7 +313,7 @@ private struct Transaction: CloudTransaction {
       ])
     // Also events of an older schema go by the newest condition.
     store.cache.latest[SQLiteCloudStore.Origin(machine: machine, stream: stream)] = nil
-    store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream || $0.key.machine != machine }
+    store.cache.sinks.forget(machine: machine, stream: stream)
     try WaitingSchemas(database: database).forget(machine: machine, stream: stream)
     try settle(schema, machine: machine, stream: stream)
     return nil
@@ -428,16 +433,18 @@ private struct Transaction: CloudTransaction {
     guard count <= mostColumns else {
       return "the sink table would have \(count) columns, and limits.columns_per_table is \(mostColumns)"
     }
-    if kind != .snapshot, header == nil, !isMarked,
-      try !new.isEmpty || schema.columns.count < names.count - 3 || hasOther(than: schema.id, machine, stream)
-    {
+    let needsMarks =
+      try kind != .snapshot && header == nil && !isMarked
+      && (!new.isEmpty || schema.columns.count < names.count - 3 || hasOther(than: schema.id, machine, stream))
+    if needsMarks {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.schemaColumn) TEXT")
     }
-    try SinkWidening(database, table: stream.text).run(for: schema)
+    let isWidened = try SinkWidening(database, table: stream.text).run(for: schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }
-    store.cache.sinks = store.cache.sinks.filter { $0.key.stream != stream }
+    // Of a table that is as it was, what other machines' events are merged by stays.
+    if needsMarks || isWidened || !new.isEmpty { store.cache.sinks.forget(stream: header ?? stream) }
     return nil
   }
 
@@ -468,21 +475,15 @@ private struct Transaction: CloudTransaction {
 
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
     let table: SinkTable
-    if let known = store.cache.sinks[sink] {
+    if let known = store.table(of: sink) {
       table = known
     } else {
       if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
-      let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
-      if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
-      let matched = MatchedSink(database: database, stream: sink.stream)
-      let keys = try matched.naturalKeys(or: store.cache.naturalKeys[sink.stream])
-      store.cache.naturalKeys[sink.stream] = keys
-      table = try SinkTable(
-        database, sink: sink, latest: latest, table: keys == nil ? sink.stream.text : matched.held)
-      store.cache.sinks[sink] = table
+      table = try self.table(of: sink)
     }
+    table.serve(sink.machine)
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
     var hasTombstones = try store.cache.tombstones[origin] ?? anyTombstone(origin)
     let now = store.now()
@@ -494,7 +495,19 @@ private struct Transaction: CloudTransaction {
     return try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, merge) ?? events.map(merge)
   }
 
-  /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
+  /// What merges a machine's events into a table that fits them.
+  private func table(of sink: Sink) throws -> SinkTable {
+    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
+    if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
+    let matched = MatchedSink(database: database, stream: sink.stream)
+    let keys = try matched.naturalKeys(or: store.cache.naturalKeys[sink.stream])
+    store.cache.naturalKeys[sink.stream] = keys
+    return try store.cache.sinks.take(sink, latest: latest) {
+      try SinkTable(
+        database, sink: $0, machine: sink.machine, table: keys == nil ? sink.stream.text : matched.held)
+    }
+  }
+
   func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool {
     let number = try number(of: epoch, machine: machine)
     let later = try prepared("SELECT 1 FROM drover_epoch WHERE machine_id = ?1 AND number > ?2")
@@ -504,6 +517,7 @@ private struct Transaction: CloudTransaction {
     return try !later.step()
   }
 
+  /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
   private func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
     guard let epoch else {
       return try Int64.fetchOne(

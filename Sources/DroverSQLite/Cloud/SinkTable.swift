@@ -1,12 +1,36 @@
 // One sink table: the statements that merge events of one stream into it. The rule stands in the SQL, so that reading the old version
-// and writing the new row is one step; docs/protocol.md says what the rule is.
+// and writing the new row is one step; docs/protocol.md says what the rule is. Machines whose schemas say the same share the statements:
+// a fleet has thousands of machines and few schemas.
 
 private import CSQLite
 import DroverCore
 import GRDB
 
+/// What the statements of a sink table depend on.
+struct SinkShape: Hashable {
+  var stream: StreamName
+  var kind: Kind
+  /// The schema that the events are written under.
+  var schema: StreamSchema?
+  /// Of the schema that was described last: a row that it holds of is never changed again.
+  var completeWhen: Condition?
+  /// The tables of lines that the newest schema knows.
+  var newestLines: [LineSchema]
+
+  /// - Parameter latest: the schema that the machine's stream was described with last.
+  init(_ sink: Sink, latest: StreamSchema?) {
+    stream = sink.stream
+    kind = sink.kind
+    schema = sink.schema
+    completeWhen = latest?.completeWhen
+    newestLines = latest?.lines ?? []
+  }
+}
+
 final class SinkTable {
-  private let sink: Sink
+  private let sink: SinkShape
+  /// Whose events are merged now.
+  private var machine: MachineID
   private let columns: [String]
   private let upsert: Statement
   private let remove: Statement
@@ -26,11 +50,12 @@ final class SinkTable {
 
   /// Compiles the statements for a table that is there.
   /// - Parameters:
-  ///   - latest: the schema that was described last, whose condition counts: a row that it holds of is never changed again.
-  ///   - table: where the machine's own rows stand.
-  init(_ database: Database, sink: Sink, latest: StreamSchema?, table name: String) throws {
+  ///   - machine: whose events come first.
+  ///   - table: where the machines' own rows stand.
+  init(_ database: Database, sink: SinkShape, machine first: MachineID, table name: String) throws {
     self.sink = sink
-    let completeWhen = latest?.completeWhen
+    machine = first
+    let completeWhen = sink.completeWhen
     freezes = completeWhen != nil
     let table = quoted(name)
     let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
@@ -38,7 +63,9 @@ final class SinkTable {
     self.columns = columns
 
     let machine = sink.schema?.machineColumn ?? "machine_id"
-    late = try sink.schema.flatMap { sink.kind == .snapshot ? nil : try LateColumns(database, sink: sink, schema: $0) }
+    late = try sink.schema.flatMap {
+      sink.kind == .snapshot ? nil : try LateColumns(database, stream: sink.stream, schema: $0)
+    }
     let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [Self.schemaColumn])
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
@@ -74,8 +101,6 @@ final class SinkTable {
            WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)\(isOpen("stored"))
           """)
     }
-    // It stays bound.
-    upsert.bind(sink.machine.text, at: 1)
     newest = try Statement(database, "SELECT drover_epoch, drover_version FROM \(table) WHERE \(whereKey)")
     remove = try Statement(database, "DELETE FROM \(table) AS stored WHERE \(whereKey)\(isOpen("stored"))")
     buryTombstone = try Statement(
@@ -95,7 +120,7 @@ final class SinkTable {
     }
     let own = sink.schema?.lines ?? []
     lines = try lineTables(own)
-    allLines = try lines + lineTables((latest?.lines ?? []).filter { line in !own.contains { $0.table == line.table } })
+    allLines = try lines + lineTables(sink.newestLines.filter { line in !own.contains { $0.table == line.table } })
     savepoint =
       lines.isEmpty
       ? nil
@@ -103,7 +128,18 @@ final class SinkTable {
         try Statement(database, "SAVEPOINT drover_unit"), try Statement(database, "RELEASE drover_unit"),
         try Statement(database, "ROLLBACK TO drover_unit")
       )
+    serve(first)
   }
+
+  /// Makes the next events those of a machine.
+  func serve(_ machine: MachineID) {
+    self.machine = machine
+    // It stays bound.
+    upsert.bind(machine.text, at: 1)
+  }
+
+  /// Forgets what is known of a machine's schemas: it has described its stream anew.
+  func forget(_ machine: MachineID) { late?.forget(machine) }
 
   /// What an upsert sets, as SQL: all but the key, and of the key what can be equal without being the same. A column without a type keeps 1
   /// and 1.0 as they are and takes them for one key (https://www.sqlite.org/datatype3.html, sections 3 and 4).
@@ -153,7 +189,7 @@ final class SinkTable {
     outcome = try put(event, epoch: epoch, hasTombstones: hasTombstones)
     guard outcome == .applied else { return outcome! }
     for (table, rows) in zip(lines, event.lines) {
-      if try table.frozenElsewhere(rows, header: event.key, epoch: epoch, version: event.version) {
+      if try table.frozenElsewhere(rows, of: machine, header: event.key, epoch: epoch, version: event.version) {
         outcome = .refused(
           .frozen, detail: "a line of \(event.localID.prefix(64)) in \(table.schema.table) belongs to what is complete")
         return outcome!
@@ -161,14 +197,14 @@ final class SinkTable {
     }
     outcome = nil
     for (table, rows) in zip(lines, event.lines) {
-      try table.replace(rows, header: event.key, epoch: epoch, version: event.version)
+      try table.replace(rows, of: machine, header: event.key, epoch: epoch, version: event.version)
     }
     outcome = .applied
     return .applied
   }
 
   private func linesAreStored(_ event: SinkEvent) throws -> Bool {
-    try zip(lines, event.lines).allSatisfy { try $0.holds($1, header: event.key) }
+    try zip(lines, event.lines).allSatisfy { try $0.holds($1, of: machine, header: event.key) }
   }
 
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
@@ -211,13 +247,14 @@ final class SinkTable {
     guard let late, case .row(let row) = event.content, let stored = try storedRow(event) else { return nil }
     let values = Array(row)
     guard stored != values else { return nil }
-    let comparison = try late.compare(stored, with: values, event, epoch: epoch, heedsTypes: sink.kind == .payload)
+    let comparison = try late.compare(
+      stored, with: values, event, of: machine, epoch: epoch, heedsTypes: sink.kind == .payload)
     let (filled, expected) = (comparison.filled, comparison.expected)
     // What agrees by now is left out of the comparison with the row that is there.
     let rest = stored.indices.map { filled[$0] == expected[$0] ? stored[$0] : expected[$0] }
     guard try filled == expected || isTheSame(event, rest, as: stored) else { return nil }
     guard filled != stored else { return .superseded }
-    try late.write(comparison, event)
+    try late.write(comparison, event, of: machine)
     return .applied
   }
 
@@ -266,7 +303,7 @@ final class SinkTable {
     buryTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
     buryTombstone.bind(now, at: 7)
     hasTombstones = true
-    for table in allLines { try table.remove(header: event.key, olderThan: epoch, event.version) }
+    for table in allLines { try table.remove(of: machine, header: event.key, olderThan: epoch, event.version) }
     let buried = try buryTombstone.run() > 0
     return version != nil || buried ? .applied : .superseded
   }
@@ -288,7 +325,7 @@ final class SinkTable {
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {
     statement.reset()
-    statement.bind(sink.machine.text, at: 1)
+    statement.bind(machine.text, at: 1)
     if sink.schema == nil {
       statement.bind(event.localID, at: 2)
     } else {
@@ -297,7 +334,7 @@ final class SinkTable {
   }
 
   private func bindTombstoneKey(_ statement: Statement, _ event: SinkEvent) {
-    statement.bind(sink.machine.text, at: 1)
+    statement.bind(machine.text, at: 1)
     statement.bind(sink.stream.text, at: 2)
     statement.bind(event.localID, at: 3)
   }

@@ -15,7 +15,9 @@ struct SinkWidening {
   }
 
   /// Makes the table anew if a column of it would change a value of the schema's. SQLite cannot alter a column's type.
-  func run(for schema: StreamSchema) throws {
+  /// - Returns: whether that was so.
+  @discardableResult
+  func run(for schema: StreamSchema) throws -> Bool {
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
     var columns: [DroverCore.Column] = rows.map { .init(name: $0["name"], declaredType: $0["type"]) }
     var isWidened = false
@@ -26,9 +28,10 @@ struct SinkWidening {
       columns[index] = DroverCore.Column(name: columns[index].name, declaredType: "")
       isWidened = true
     }
-    guard isWidened else { return }
+    guard isWidened else { return false }
     let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
     try remake(zip(columns, rows).map { SinkTable.definition($0) + ($1["notnull"] == 1 ? " NOT NULL" : "") }, key)
+    return true
   }
 
   /// Copied there and back instead of renamed: what somebody's views say of the table stays true.
