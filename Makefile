@@ -1,6 +1,8 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test bench microbench chaos failpoints simulate format lint clean
+.PHONY: help demo test bench fleet microbench chaos failpoints simulate format lint clean
+
+RELEASE = -c release --static-swift-stdlib --product drover
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,8 +17,13 @@ test: ## install what is missing, build, run all tests
 
 bench: ## measure this machine with a release build (BENCH='--events 1000000 --compression deflate')
 	scripts/install-packages
-	swift build -c release --static-swift-stdlib --product drover
-	$$(swift build -c release --static-swift-stdlib --product drover --show-bin-path)/drover bench $(BENCH)
+	swift build $(RELEASE)
+	$$(swift build $(RELEASE) --show-bin-path)/drover bench $(BENCH)
+
+fleet: ## many simulated machines, a real broker and a real consumer (FLEET='--machines 1000 --rate 1')
+	scripts/install-packages
+	swift build $(RELEASE)
+	$$(swift build $(RELEASE) --show-bin-path)/drover simulate-fleet $(or $(FLEET),--machines 1000 --rate 1)
 
 microbench: ## measure the hot loops one by one (MICROBENCH='--filter frame')
 	scripts/install-packages

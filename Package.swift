@@ -53,8 +53,9 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CTimex"),
+    .systemLibrary(name: "CEpoll"),
     .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC", "CZlib"], swiftSettings: house),
-    .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", logging], swiftSettings: house),
+    .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", "CEpoll", logging], swiftSettings: house),
     .target(
       name: "DroverSQLite",
       dependencies: ["DroverCore", "CSQLite", .product(name: "Crypto", package: "swift-crypto")] + grdb,
@@ -67,7 +68,11 @@ let package = Package(
     // Programs on loopback, for the tests and the benchmark.
     .target(name: "DroverProcesses", swiftSettings: house),
     .target(
-      name: "DroverBench", dependencies: ["DroverCore", "DroverSQLite", "DroverProcesses"], swiftSettings: house),
+      name: "DroverBench",
+      dependencies: [
+        "DroverCore", "DroverWire", "DroverEdge", "DroverMQTT", "DroverSQLite", "DroverProcesses", logging,
+      ],
+      swiftSettings: house),
 
     // The hot loops one by one: `make microbench`.
     .executableTarget(

@@ -67,7 +67,7 @@ package struct Bench {
 
   private func drain(_ capture: CaptureCost) throws -> BenchReport {
     let (app, cloud) = (try BenchWatch(path: rig.appFile), try BenchWatch(path: rig.cloudFile))
-    let bytes = try rig.brokerBytes()
+    let bytes = try rig.brokerCount("bytes/received")
     let before = try usages()
     let start = ContinuousClock.now
     try rig.startAgent()
@@ -82,7 +82,7 @@ package struct Bench {
     return BenchReport(
       events: options.events, store: "sqlite", drainSeconds: all / .seconds(1), yardstickPerSecond: 0,
       firstEventSeconds: first / .seconds(1),
-      brokerBytesPerEvent: Double(try rig.brokerBytes() - bytes) / Double(options.events),
+      brokerBytesPerEvent: Double(try rig.brokerCount("bytes/received") - bytes) / Double(options.events),
       plainBytesPerEvent: try rig.app.plainBytes(of: BenchRig.backlog),
       agent: used[0], consumer: used[1], broker: used[2], capture: capture)
   }

@@ -23,8 +23,7 @@ package struct BenchReport: Codable, Sendable {
       self.rate = rate
       self.whileDraining = whileDraining
       count = sorted.count
-      func quantile(_ share: Double) -> Double { sorted[min(sorted.count - 1, Int(share * Double(sorted.count)))] }
-      (p50, p99, p999) = (quantile(0.5), quantile(0.99), quantile(0.999))
+      (p50, p99, p999) = (quantile(0.5, of: sorted), quantile(0.99, of: sorted), quantile(0.999, of: sorted))
     }
   }
 
@@ -87,6 +86,11 @@ package struct BenchReport: Codable, Sendable {
       return String(decoding: try encoder.encode(Whole(report: self)), as: UTF8.self)
     }
   }
-
-  private func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
 }
+
+/// The value below which a share of sorted values lies; there has to be one.
+func quantile(_ share: Double, of sorted: [Double]) -> Double {
+  sorted[min(sorted.count - 1, Int(share * Double(sorted.count)))]
+}
+
+func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }

@@ -20,8 +20,8 @@ struct LivePhase {
     nextID += Int64(count)
     let app = rig.appFile
     let cloud = rig.cloudFile
-    async let arrivals = Self.onThread { try Self.watch(cloud, first: first, count: count) }
-    let commits = try await Self.onThread { try Self.write(app, first: first, count: count, rate: rate) }
+    async let arrivals = onThread { try Self.watch(cloud, first: first, count: count) }
+    let commits = try await onThread { try Self.write(app, first: first, count: count, rate: rate) }
     return zip(commits, try await arrivals).map { commit, arrival in commit.duration(to: arrival) / .milliseconds(1) }
       .sorted()
   }
@@ -60,13 +60,5 @@ struct LivePhase {
       usleep(100)
     }
     return arrivals.map { $0! }
-  }
-
-  /// Blocking work stays off the pool of tasks.
-  private static func onThread<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result
-  {
-    try await withCheckedThrowingContinuation { continuation in
-      Thread.detachNewThread { continuation.resume(with: Swift.Result { try work() }) }
-    }
   }
 }

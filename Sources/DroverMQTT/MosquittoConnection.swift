@@ -50,7 +50,7 @@ final class MosquittoConnection: Publisher {
 
   /// The library's only global state. It sets SIGPIPE to "ignored" for the whole process in each `mosquitto_new`
   /// (it writes with plain write(2), and so does OpenSSL); here it is done once, in the open.
-  private static let initializeLibrary: Void = {
+  static let initializeLibrary: Void = {
     signal(SIGPIPE, SIG_IGN)
     mosquitto_lib_init()
   }()

@@ -125,16 +125,6 @@ final class SessionLoop {
     }
   }
 
-  /// What is known of the present connection.
-  private struct Visit {
-    let connection: MosquittoConnection
-    var isOpen = false
-    /// A batch was taken or a publication answered.
-    var wasOfUse = false
-    /// The last read stopped at the batch's limits, not because the socket was empty.
-    var mayHaveMore = false
-  }
-
   private func live(_ visit: inout Visit, since began: ContinuousClock.Instant) -> SessionEnd {
     do throws(SessionEnd) {
       while true {
@@ -154,39 +144,15 @@ final class SessionLoop {
     try connection.write()
     let isReady = wakeup.wait(
       for: connection.socket, wantsWrite: connection.wantsWrite, atMost: visit.mayHaveMore ? .zero : pause)
-    if isReady || visit.mayHaveMore {
-      // What was read before a connection's end is as true as before: hand it over first.
-      let read = Result { () throws(SessionEnd) in try connection.read() }
-      if !visit.isOpen, let info = try connection.opening() {
-        visit.isOpen = true
-        if isOpeningWorthALine {
-          let session = info.sessionPresent ? "its session goes on" : "a new session"
-          logger.info(
-            "connected to \(options.host):\(options.port) as \(options.clientID) with \(connection.level.name), \(session)"
-          )
-        }
-        handler.sessionOpened(info, publisher: connection)
-      }
-      if visit.isOpen { try handOver(&visit) }
-      visit.mayHaveMore = try read.get()
-      try connection.write()
-    }
+    if isReady || visit.mayHaveMore { try visit.serve(handler, opened: logOpening) }
     try connection.keepAlive()
   }
 
-  private func handOver(_ visit: inout Visit) throws(SessionEnd) {
-    for (token, reason) in visit.connection.takeAcknowledgements() {
-      handler.acknowledged(token, reason: reason)
-      visit.wasOfUse = true
-    }
-    let messages = visit.connection.inbox.takeMessages()
-    guard !messages.isEmpty else { return }
-    do {
-      try handler.received(messages)
-    } catch {
-      throw .handlerRefused("\(error)")
-    }
-    visit.wasOfUse = true
+  private func logOpening(_ info: SessionInfo) {
+    guard isOpeningWorthALine else { return }
+    let session = info.sessionPresent ? "its session goes on" : "a new session"
+    let level = info.protocolLevel == ProtocolLevel.mqtt5.rawValue ? "MQTT 5" : "MQTT 3.1.1"
+    logger.info("connected to \(options.host):\(options.port) as \(options.clientID) with \(level), \(session)")
   }
 
   /// The handler's last word, its PUBACK, and DISCONNECT; all in the draining time that is left.
@@ -207,10 +173,6 @@ final class SessionLoop {
       logger.warning("\(error.text(options)), while saying farewell")
     }
   }
-}
-
-extension ProtocolLevel {
-  fileprivate var name: String { self == .mqtt5 ? "MQTT 5" : "MQTT 3.1.1" }
 }
 
 extension Duration {

@@ -19,7 +19,7 @@ struct Drover: AsyncParsableCommand {
     subcommands: [
       EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, DoctorCommand.self, DeadCommand.self,
       CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
-      SchemaCommand.self, DetachCommand.self, BenchCommand.self,
+      SchemaCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
     ])
 }
 

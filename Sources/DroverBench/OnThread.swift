@@ -1,0 +1,8 @@
+import Foundation
+
+/// Runs blocking work on a thread of its own, off the pool of tasks.
+package func onThread<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
+  try await withCheckedThrowingContinuation { continuation in
+    Thread.detachNewThread { continuation.resume(with: Swift.Result { try work() }) }
+  }
+}
