@@ -18,6 +18,9 @@ package final class Consumer: SessionHandler {
     }
   }
 
+  /// Of one turn, so that messages are heard in between when all of a fleet waits.
+  private static let mostConfirmations = 1000
+
   private let store: any CloudStore
   private let limits: Limits
   /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
@@ -135,26 +138,41 @@ package final class Consumer: SessionHandler {
       published[token] = topic
     }
     requests = [:]
-    while let (machine, epoch) = confirmations.takeDue(now: now, interval: limits.confirmInterval) {
-      do {
-        try confirm(machine, epoch, publisher)
-      } catch {
-        confirmations.touch(machine, epoch: epoch)
-        warnRarely("confirm", "confirm to \(machine): \(error)")
-        break
-      }
-    }
-    return min(.seconds(1), confirmations.nextDue(now: now, interval: limits.confirmInterval) ?? .seconds(1))
+    confirmDue(now: now, publisher)
+    return min(.seconds(1), confirmations.nextDue(now: now) ?? .seconds(1))
   }
 
   package func isDrained() -> Bool { confirmations.isEmpty || publisher == nil }
 
   package func sessionWillClose(publisher: any Publisher) {}
 
-  private func confirm(_ machine: MachineID, _ epoch: Epoch, _ publisher: any Publisher) throws {
-    let (sets, runs) = try store.transaction {
-      (try $0.receivedStreams(machine: machine, epoch: epoch), try $0.runs(machine: machine, epoch: epoch))
+  /// All machines whose turn it is, from one look into the store: with a transaction for each, a fleet's confirmations would cost more than
+  /// its events.
+  private func confirmDue(now: ContinuousClock.Instant, _ publisher: any Publisher) {
+    var due = confirmations.takeDue(now: now, interval: limits.confirmInterval, limit: Self.mostConfirmations)[...]
+    guard !due.isEmpty else { return }
+    do {
+      let known = try store.transaction { transaction in
+        try due.map { machine, epoch in
+          (
+            try transaction.receivedStreams(machine: machine, epoch: epoch),
+            try transaction.runs(machine: machine, epoch: epoch)
+          )
+        }
+      }
+      for (sets, runs) in known {
+        try confirm(due.first!.machine, due.first!.epoch, sets, runs, publisher)
+        due.removeFirst()
+      }
+    } catch {
+      for (machine, epoch) in due { confirmations.touch(machine, epoch: epoch) }
+      warnRarely("confirm", "confirm to \(due.first!.machine) and \(due.count - 1) others: \(error)")
     }
+  }
+
+  private func confirm(
+    _ machine: MachineID, _ epoch: Epoch, _ sets: [StreamName: IntervalSet], _ runs: Runs, _ publisher: any Publisher
+  ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: sessionName, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
       maxMessageBytes: limits.messageBytes)

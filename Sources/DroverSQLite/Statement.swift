@@ -90,6 +90,8 @@ final class Statement {
     return Int(sqlite3_changes64(connection))
   }
 
+  /// A column that holds text.
+  func text(_ column: Int32) -> String { String(cString: sqlite3_column_text(handle, column)) }
   func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
   func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
 

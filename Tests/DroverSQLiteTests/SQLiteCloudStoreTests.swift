@@ -72,6 +72,25 @@ import Testing
     }
   }
 
+  @Test func `what was received is what was set last, whatever was there before`() throws {
+    let folder = try Folder()
+    let store = try store(folder)
+    let (epoch, stream) = (Epoch(random: 1), try StreamName("stock"))
+    let sets: [[(Int64, Int64)]] = [
+      [(0, 3)], [(0, 7)], [(0, 7), (9, 12), (20, 21)], [(0, 12), (20, 21), (30, 31)], [(0, 31)], [(4, 6), (8, 9)],
+      [(5, 6)], [], [(0, 2)], [(1, 2), (3, 4)],
+    ]
+    for set in sets {
+      let wanted = IntervalSet(set.map { Interval(after: $0.0, through: $0.1) })
+      try store.transaction { try $0.setReceived(wanted, machine: machine, epoch: epoch, stream: stream) }
+      try store.transaction { transaction throws in
+        #expect(try transaction.received(machine: machine, epoch: epoch, stream: stream) == wanted)
+        #expect(
+          try transaction.receivedStreams(machine: machine, epoch: epoch) == (set.isEmpty ? [:] : [stream: wanted]))
+      }
+    }
+  }
+
   @Test func `a commit is durable, and a reader is never in its way`() throws {
     let folder = try Folder()
     let store = try store(folder)

@@ -48,6 +48,7 @@ package final class SQLiteCloudStore: CloudStore {
     var distinctSchemas: Set<StreamSchema> = []
     var tombstones: [Origin: Bool] = [:]
     var epochs: [EpochKey: Int64] = [:]
+    var newestEpochs: [MachineID: Int64] = [:]
     var statements: [String: Statement] = [:]
   }
   fileprivate struct EpochKey: Hashable {
@@ -171,34 +172,49 @@ private struct Transaction: CloudTransaction {
   }
 
   func setReceived(_ received: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
-    let delete = try prepared("DELETE FROM drover_received WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3")
-    delete.bind(machine.text, at: 1)
-    delete.bind(epoch.text, at: 2)
-    delete.bind(stream.text, at: 3)
-    try delete.run()
-    let insert = try prepared(
+    let upsert = try prepared(
       """
       INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq) VALUES (?1, ?2, ?3, ?4, ?5)
+          ON CONFLICT DO UPDATE SET through_seq = excluded.through_seq WHERE through_seq <> excluded.through_seq
       """)
-    for interval in received.intervals {
-      insert.bind(machine.text, at: 1)
-      insert.bind(epoch.text, at: 2)
-      insert.bind(stream.text, at: 3)
-      insert.bind(interval.after, at: 4)
-      insert.bind(interval.through, at: 5)
-      try insert.run()
+    let delete = try prepared(
+      """
+      DELETE FROM drover_received
+       WHERE machine_id = ?1 AND epoch = ?2 AND stream = ?3 AND after_seq > ?4 AND after_seq < ?5
+      """)
+    for statement in [upsert, delete] {
+      statement.bind(machine.text, at: 1)
+      statement.bind(epoch.text, at: 2)
+      statement.bind(stream.text, at: 3)
     }
+    // Mostly one interval that has grown: one row is changed in place, and what is gone lies between those that are there.
+    var last: Int64 = -1
+    func deleteBetween(_ after: Int64) throws {
+      defer { last = after }
+      guard after > last + 1 else { return }
+      delete.bind(last, at: 4)
+      delete.bind(after, at: 5)
+      try delete.run()
+    }
+    for interval in received.intervals {
+      try deleteBetween(interval.after)
+      upsert.bind(interval.after, at: 4)
+      upsert.bind(interval.through, at: 5)
+      try upsert.run()
+    }
+    try deleteBetween(.max)
   }
 
   func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet] {
+    let select = try prepared(
+      "SELECT stream, after_seq, through_seq FROM drover_received WHERE machine_id = ?1 AND epoch = ?2")
+    defer { select.reset() }
+    select.bind(machine.text, at: 1)
+    select.bind(epoch.text, at: 2)
     var streams: [StreamName: IntervalSet] = [:]
-    let rows = try Row.fetchAll(
-      database.cachedStatement(
-        sql: "SELECT stream, after_seq, through_seq FROM drover_received WHERE machine_id = ? AND epoch = ?"),
-      arguments: [machine.text, epoch.text])
-    for row in rows {
-      let name = try StreamName(row["stream"])
-      streams[name, default: IntervalSet()].insert(Interval(after: row["after_seq"], through: row["through_seq"]))
+    while try select.step() {
+      streams[try StreamName(select.text(0)), default: IntervalSet()].insert(
+        Interval(after: select.integer(1), through: select.integer(2)))
     }
     return streams
   }
@@ -216,15 +232,16 @@ private struct Transaction: CloudTransaction {
   }
 
   func raise(_ run: Run, machine: MachineID, epoch: Epoch) throws {
-    let insert = try prepared(
-      """
-      INSERT INTO drover_run (machine_id, epoch, run, reached) VALUES (?1, ?2, ?3, ?4)
-          ON CONFLICT DO UPDATE SET reached = max(reached, excluded.reached)
-      """)
-    insert.bind(machine.text, at: 1)
-    insert.bind(epoch.text, at: 2)
-    insert.bind(run.number, at: 3)
-    insert.bind(run.reached, at: 4)
+    let update = try prepared(
+      "UPDATE drover_run SET reached = max(reached, ?4) WHERE machine_id = ?1 AND epoch = ?2 AND run = ?3")
+    let insert = try prepared("INSERT INTO drover_run (machine_id, epoch, run, reached) VALUES (?1, ?2, ?3, ?4)")
+    for statement in [update, insert] {
+      statement.bind(machine.text, at: 1)
+      statement.bind(epoch.text, at: 2)
+      statement.bind(run.number, at: 3)
+      statement.bind(run.reached, at: 4)
+    }
+    guard try update.run() == 0 else { return }
     try insert.run()
     let delete = try prepared(
       """
@@ -509,21 +526,21 @@ private struct Transaction: CloudTransaction {
   }
 
   func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool {
-    let number = try number(of: epoch, machine: machine)
-    let later = try prepared("SELECT 1 FROM drover_epoch WHERE machine_id = ?1 AND number > ?2")
-    defer { later.reset() }
-    later.bind(machine.text, at: 1)
-    later.bind(number, at: 2)
-    return try !later.step()
+    try number(of: epoch, machine: machine) == newestNumber(of: machine)
+  }
+
+  /// The highest number among a machine's epochs; 0 where none is known.
+  private func newestNumber(of machine: MachineID) throws -> Int64 {
+    if let number = store.cache.newestEpochs[machine] { return number }
+    let number = try Int64.fetchOne(
+      database, sql: "SELECT ifnull(max(number), 0) FROM drover_epoch WHERE machine_id = ?", arguments: [machine.text])!
+    store.cache.newestEpochs[machine] = number
+    return number
   }
 
   /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
   private func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
-    guard let epoch else {
-      return try Int64.fetchOne(
-        database, sql: "SELECT ifnull(max(number), 0) FROM drover_epoch WHERE machine_id = ?", arguments: [machine.text]
-      )!
-    }
+    guard let epoch else { return try newestNumber(of: machine) }
     let key = SQLiteCloudStore.EpochKey(machine: machine, epoch: epoch)
     if let number = store.cache.epochs[key] { return number }
     try database.execute(
@@ -536,6 +553,7 @@ private struct Transaction: CloudTransaction {
       database, sql: "SELECT number FROM drover_epoch WHERE machine_id = ? AND epoch = ?",
       arguments: [machine.text, epoch.text])!
     store.cache.epochs[key] = number
+    store.cache.newestEpochs[machine] = nil
     return number
   }
 
