@@ -20,7 +20,6 @@ package final class SessionCrowd {
     var visit: Visit?
     /// When the present connection began.
     var began = ContinuousClock.now
-    var isOpen: Bool { visit?.isOpen ?? false }
     /// What epoll was told last.
     var wantsWrite = false
     /// Attempts that failed in a row.
@@ -110,7 +109,7 @@ package final class SessionCrowd {
     return try MosquittoConnection(options: options, level: .mqtt5)
   }
 
-  /// The connection has ended: the handler hears of it, and another one is tried after a while.
+  /// The connection has ended: the handler hears of it, and another one is tried after a while, two seconds at most: the broker is on this host.
   private func end(_ number: Int, _ end: SessionEnd) {
     if let visit = members[number].visit {
       visit.connection.close()
@@ -130,20 +129,14 @@ package final class SessionCrowd {
   /// The socket has something: data, room, its end or an error.
   private func serve(_ number: Int) {
     guard members[number].visit != nil else { return }
-    let wasOpen = members[number].isOpen
-    do throws(SessionEnd) {
-      try members[number].visit!.serve(members[number].handler, opened: { _ in })
-    } catch {
-      if !wasOpen, members[number].isOpen { noteOpen() }
-      return end(number, error)
+    let handler = members[number].handler
+    var hasOpened = false
+    let served = Result { () throws(SessionEnd) in
+      try members[number].visit!.serve(handler) { _ in hasOpened = true }
     }
-    if !wasOpen, members[number].isOpen { noteOpen() }
+    if hasOpened { (opening, open) = (opening - 1, open + 1) }
+    do throws(SessionEnd) { try served.get() } catch { return end(number, error) }
     takeTurn(number)
-  }
-
-  private func noteOpen() {
-    opening -= 1
-    open += 1
   }
 
   /// The handler's turn, and what comes of it is sent.

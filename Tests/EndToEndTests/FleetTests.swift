@@ -41,7 +41,8 @@ import Testing
 
   @Test(arguments: [
     ["--machines", "0", "--rate", "1"], ["--machines", "30000", "--rate", "1"], ["--rate", "1", "--backlog", "10"],
-    ["--machines", "10"], ["--rate", "0.01", "--seconds", "5"],
+    ["--machines", "10"], ["--rate", "0.01", "--seconds", "5"], ["--rate", "nan"], ["--rate", "inf"],
+    ["--rate", "1", "--seconds", "90000"],
   ])
   func `a fleet that cannot be is refused`(arguments: [String]) async throws {
     let outcome = try await Road.run(Road.drover, ["simulate-fleet"] + arguments)

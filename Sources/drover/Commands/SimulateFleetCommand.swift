@@ -39,7 +39,10 @@ struct SimulateFleetCommand: AsyncParsableCommand {
     guard (rate == nil) != (backlog == nil) else {
       throw ValidationError("either --rate or --backlog says what to send")
     }
-    guard load.events >= 1, load.events <= 10_000_000, seconds >= 1 else {
+    guard rate.map({ $0 > 0 && $0 <= 100_000 }) ?? true, (1...86_400).contains(seconds) else {
+      throw ValidationError("--rate takes more than 0 and up to 100,000 events a second, --seconds 1 to 86,400")
+    }
+    guard (1...10_000_000).contains(load.events) else {
       throw ValidationError("--rate, --seconds and --backlog together make 1 to 10,000,000 events a machine")
     }
   }
