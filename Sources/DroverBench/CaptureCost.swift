@@ -15,7 +15,7 @@ package struct CaptureCost: Codable, Sendable {
 
   static func measured() throws -> CaptureCost {
     CaptureCost(
-      durable: try ratio(rows: 1000, perTransaction: 1, .full),
+      durable: try ratio(rows: 500, perTransaction: 1, .full),
       single: try ratio(rows: 5000, perTransaction: 1, .normal),
       bulk: try ratio(rows: 100_000, perTransaction: 1000, .normal))
   }

@@ -26,7 +26,7 @@ import Testing
       let events = (1...5).map { id in
         SinkEvent(
           seq: id, localID: String(id), version: id, at: nil, key: [.integer(id)],
-          content: .row(FleetTable.values(of: id, machine: number)), raw: [])
+          content: .row(Values(FleetTable.values(of: id, machine: number))), raw: [])
       }
       try store.transaction { transaction throws in
         _ = try transaction.adopt(FleetTable.schema, machine: machine, stream: stream)

@@ -32,7 +32,7 @@ import Testing
   private func event(_ id: Int64, _ version: Int64, _ values: Value...) -> SinkEvent {
     SinkEvent(
       seq: nil, localID: String(id), version: version, at: nil, key: [.integer(id)],
-      content: values.isEmpty ? .none : .row([.integer(id)] + values), raw: [])
+      content: values.isEmpty ? .none : .row(Values([.integer(id)] + values)), raw: [])
   }
 
   private func adopt(_ store: SQLiteCloudStore, _ schemas: (MachineID, StreamSchema)...) throws {

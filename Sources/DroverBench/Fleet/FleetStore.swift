@@ -86,7 +86,7 @@ final class FleetStore: EdgeStore {
   private func entry(_ seq: Int64) -> OutboxEntry {
     OutboxEntry(
       seq: seq, stream: 1, version: waiting[waiting.startIndex + Int(seq - front - 1)].version, key: [.integer(seq)],
-      content: .row(FleetTable.values(of: seq, machine: number)))
+      content: .row(Values(FleetTable.values(of: seq, machine: number))))
   }
 
   func settle(_ settlement: Settlement) {
