@@ -18,6 +18,8 @@ struct HotLoop: Sendable {
   let prepare: @Sendable () throws -> Round
 
   static let all = [
+    HotLoop(name: "insert", item: "row", prepare: insert),
+    HotLoop(name: "captured insert", item: "row", prepare: capturedInsert),
     HotLoop(name: "outbox read", item: "event", prepare: outboxRead),
     HotLoop(name: "frame encode", item: "event", prepare: frameEncode),
     HotLoop(name: "frame decode", item: "event", prepare: frameDecode),
@@ -66,6 +68,29 @@ private final class Machine {
   }
 
   func encoder() -> FrameEncoder { FrameEncoder(epoch: edge.epoch, run: 1, stream: description) }
+}
+
+/// What the app does, a thousand rows in a transaction, without Drover.
+private func insert() throws -> Round {
+  let folder = try TemporaryFolder()
+  let app = try BenchApp(path: folder.file("app.db"))
+  try app.create("readings")
+  var next: Int64 = 1
+  return {
+    let ids = next..<next + Int64(eventsOfARound)
+    next = ids.upperBound
+    defer { withExtendedLifetime(folder) {} }
+    return (
+      eventsOfARound,
+      try ContinuousClock().measure { try app.insert(ids, into: "readings", perTransaction: 1000) }
+    )
+  }
+}
+
+/// The same with capture, into an outbox that grows.
+private func capturedInsert() throws -> Round {
+  let machine = try Machine()
+  return { (eventsOfARound, try ContinuousClock().measure { try machine.fill() }) }
 }
 
 private func outboxRead() throws -> Round {
