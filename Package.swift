@@ -52,6 +52,7 @@ let package = Package(
     .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(name: "CTimex"),
     .systemLibrary(name: "CEpoll"),
     .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC", "CZlib"], swiftSettings: house),
@@ -60,6 +61,8 @@ let package = Package(
       name: "DroverSQLite",
       dependencies: ["DroverCore", "CSQLite", .product(name: "Crypto", package: "swift-crypto")] + grdb,
       swiftSettings: house),
+    .target(
+      name: "DroverPostgreSQL", dependencies: ["DroverCore", "DroverWire", "CPostgreSQL"], swiftSettings: house),
 
     // The services: they import no adapter.
     .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
@@ -111,6 +114,9 @@ let package = Package(
       name: "DroverSQLiteTests",
       dependencies: ["DroverSQLite", "DroverWire", "DroverCloud", "DroverTesting", "DroverProcesses", logging] + grdb,
       swiftSettings: house),
+    .testTarget(
+      name: "DroverPostgreSQLTests",
+      dependencies: ["DroverPostgreSQL", "DroverTesting", "DroverProcesses"], swiftSettings: house),
 
     // Everything but the network under one seed: docs/simulation.md.
     .target(

@@ -1,0 +1,284 @@
+// One connection to PostgreSQL over libpq: statements that are prepared once, binary values both ways, COPY. Nothing waits for ever: each
+// statement has a deadline here, for a server or a network that is silent, and the server has one of its own.
+
+private import CPostgreSQL
+private import Glibc
+
+/// Where the store is.
+package struct PostgreSQLAddress: Equatable, Sendable, CustomStringConvertible, CustomReflectable {
+  /// A connection URI, as libpq reads it: https://www.postgresql.org/docs/current/libpq-connect.html, section "Connection URIs".
+  let uri: String
+  /// nil: what the URI, ~/.pgpass or the server's own rules say.
+  let password: String?
+
+  package init(uri: String, password: String? = nil) {
+    self.uri = uri
+    self.password = password
+  }
+
+  package var description: String { "a PostgreSQL database" }
+  package var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+package final class Connection {
+  /// How long a statement may take.
+  struct Patience {
+    static let usual = Patience(seconds: 30)
+    /// For what writes a whole table anew.
+    static let change = Patience(seconds: 3600)
+    let seconds: Int
+  }
+
+  private let handle: OpaquePointer
+  /// Server and database, for errors and logs.
+  package let subject: String
+  private var names: [String: String] = [:]
+  private var patience = Patience.usual
+
+  /// A server keeps a plan for each; more different statements than this are no working set.
+  private static let mostStatements = 2000
+
+  /// Connects, and settles what the server has to know of this client.
+  package init(_ address: PostgreSQLAddress) throws {
+    try Self.check(address.uri)
+    // What stands later wins, so the first four are defaults for the URI.
+    var options = [
+      ("connect_timeout", "10"), ("keepalives_idle", "30"), ("tcp_user_timeout", "30000"),
+      ("application_name", "drover"),
+      ("dbname", address.uri), ("client_encoding", "UTF8"),
+    ]
+    if let password = address.password { options.append(("password", password)) }
+    var keywords = options.map { UnsafePointer(strdup($0.0)) } + [nil]
+    var values = options.map { UnsafePointer(strdup($0.1)) } + [nil]
+    defer { for text in keywords + values { free(UnsafeMutablePointer(mutating: text)) } }
+    guard let handle = PQconnectdbParams(&keywords, &values, 1) else { fatalError("no memory for a connection") }
+    self.handle = handle
+    let (host, name) = (Self.text(PQhost(handle)), Self.text(PQdb(handle)))
+    subject = name.isEmpty ? "PostgreSQL" : "\(host.isEmpty ? "" : "\(host)/")\(name)"
+    guard PQstatus(handle) == CONNECTION_OK else {
+      throw PostgreSQLError(operation: "connect to", subject: subject, cause: message(), state: failedState())
+    }
+    // Notices quote what they are about, and nobody reads them.
+    PQsetNoticeProcessor(handle, { _, _ in }, nil)
+    PQsetnonblocking(handle, 1)
+    let version = PQserverVersion(handle)
+    guard version >= 130_000 else {
+      throw PostgreSQLError(
+        operation: "connect to", subject: subject,
+        cause: "the server is of version \(version / 10_000), and 13 is needed",
+        state: "0A000")
+    }
+    try run(Self.settings)
+  }
+
+  deinit { PQfinish(handle) }
+
+  /// libpq quotes what it cannot read, and that may be the password: nothing from the first quote on is told.
+  private static func check(_ uri: String) throws {
+    var message: UnsafeMutablePointer<CChar>?
+    let options = PQconninfoParse(uri, &message)
+    defer {
+      PQconninfoFree(options)
+      PQfreemem(message)
+    }
+    guard options == nil else { return }
+    throw PostgreSQLError(
+      operation: "connect to", subject: "PostgreSQL",
+      cause:
+        "libpq cannot read the URI: \(text(message).prefix { $0 != "\"" }.split(whereSeparator: \.isNewline).joined())…",
+      state: nil)
+  }
+
+  /// All work is by key, and a plan that reads a whole table because it was empty a minute ago would be wrong for hours.
+  private static let settings = """
+    SET statement_timeout = '25s';
+    SET lock_timeout = '20s';
+    SET idle_in_transaction_session_timeout = '60s';
+    SET default_transaction_isolation = 'read committed';
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;
+    -- A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+    """
+
+  package var isLost: Bool { PQstatus(handle) != CONNECTION_OK }
+  /// Whether the server says that a transaction is open, perhaps one that has failed.
+  var isInTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
+
+  // MARK: Statements
+
+  /// Runs statements without parameters.
+  package func run(_ sql: String, operation: String = "write to") throws {
+    guard PQsendQuery(handle, sql) == 1 else { throw failure(nil, operation) }
+    _ = try results(operation)
+  }
+
+  /// Runs what may take long because it looks at every row of a table.
+  func change(_ sql: String) throws {
+    patience = .change
+    defer { patience = .usual }
+    try run("SET LOCAL statement_timeout = '\(Patience.change.seconds)s'; SET LOCAL lock_timeout = '20s'; \(sql)")
+    try run("SET LOCAL statement_timeout = '25s'")
+  }
+
+  /// Runs one statement, which is prepared when it comes first.
+  @discardableResult
+  package func query(_ sql: String, _ parameters: [Parameter] = [], operation: String = "write to") throws -> Rows {
+    let name = try prepared(sql, parameters, operation)
+    var pointers: [UnsafePointer<CChar>?] = []
+    var lengths: [Int32] = []
+    // Each parameter's bytes stand in one buffer, so that one pointer is enough for all.
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(parameters.reduce(1) { $0 + ($1.bytes?.count ?? 0) })
+    var offsets: [Int?] = []
+    for parameter in parameters {
+      offsets.append(parameter.bytes == nil ? nil : bytes.count)
+      bytes += parameter.bytes ?? []
+      lengths.append(Int32(parameter.bytes?.count ?? 0))
+    }
+    bytes.append(0)
+    let formats = [Int32](repeating: 1, count: parameters.count)
+    let isSent = bytes.withUnsafeBytes { buffer in
+      pointers = offsets.map { offset in
+        offset.map { buffer.baseAddress!.advanced(by: $0).assumingMemoryBound(to: CChar.self) }
+      }
+      return PQsendQueryPrepared(handle, name, Int32(parameters.count), pointers, lengths, formats, 1)
+    }
+    guard isSent == 1 else { throw failure(nil, operation) }
+    return try results(operation)
+  }
+
+  private func prepared(_ sql: String, _ parameters: [Parameter], _ operation: String) throws -> String {
+    if let name = names[sql] { return name }
+    if names.count >= Self.mostStatements { try forgetStatements() }
+    let name = "d\(names.count)"
+    guard PQsendPrepare(handle, name, sql, Int32(parameters.count), parameters.map(\.type)) == 1 else {
+      throw failure(nil, operation)
+    }
+    _ = try results(operation)
+    names[sql] = name
+    return name
+  }
+
+  /// After a table has changed the server refuses to give other columns than it gave before.
+  func forgetStatements() throws {
+    names = [:]
+    try run("DEALLOCATE ALL")
+  }
+
+  /// Runs a COPY … FROM STDIN (FORMAT binary).
+  func copy(_ sql: String, _ data: [UInt8]) throws {
+    guard PQsendQuery(handle, sql) == 1 else { throw failure(nil, "copy to") }
+    let deadline = deadline()
+    try waitForResult(deadline, "copy to")
+    let begun = PQgetResult(handle)
+    defer { PQclear(begun) }
+    guard PQresultStatus(begun) == PGRES_COPY_IN else { throw failure(begun, "copy to", drains: true) }
+    let piece = 1 << 20
+    var index = 0
+    while index < data.count {
+      let end = min(data.count, index + piece)
+      let sent = data[index..<end].withUnsafeBytes {
+        PQputCopyData(handle, $0.baseAddress!.assumingMemoryBound(to: CChar.self), Int32($0.count))
+      }
+      switch sent {
+      case 1: index = end
+      case 0: try wait(for: Int16(POLLOUT) | Int16(POLLIN), deadline, "copy to")
+      default: throw failure(nil, "copy to")
+      }
+    }
+    while true {
+      let ended = PQputCopyEnd(handle, nil)
+      if ended == 1 { break }
+      guard ended == 0 else { throw failure(nil, "copy to") }
+      try wait(for: Int16(POLLOUT), deadline, "copy to")
+    }
+    _ = try results("copy to")
+  }
+
+  // MARK: Waiting
+
+  /// The last of the results that a statement gives; all of them are taken, or the next could not be sent.
+  private func results(_ operation: String) throws -> Rows {
+    let deadline = deadline()
+    var last: OpaquePointer?
+    var error: PostgreSQLError?
+    while true {
+      try waitForResult(deadline, operation)
+      guard let result = PQgetResult(handle) else { break }
+      let status = PQresultStatus(result)
+      if status != PGRES_COMMAND_OK, status != PGRES_TUPLES_OK, error == nil { error = failure(result, operation) }
+      PQclear(last)
+      last = result
+    }
+    if let error {
+      PQclear(last)
+      throw error
+    }
+    guard let last else { throw failure(nil, operation) }
+    return Rows(last)
+  }
+
+  private func deadline() -> ContinuousClock.Instant { .now.advanced(by: .seconds(patience.seconds)) }
+
+  private func waitForResult(_ deadline: ContinuousClock.Instant, _ operation: String) throws {
+    while true {
+      let flushed = PQflush(handle)
+      guard flushed >= 0 else { throw failure(nil, operation) }
+      if flushed == 0, PQisBusy(handle) == 0 { return }
+      try wait(for: Int16(POLLIN) | (flushed == 1 ? Int16(POLLOUT) : 0), deadline, operation)
+      guard PQconsumeInput(handle) == 1 else { throw failure(nil, operation) }
+    }
+  }
+
+  private func wait(for events: Int16, _ deadline: ContinuousClock.Instant, _ operation: String) throws {
+    let left = ContinuousClock.now.duration(to: deadline)
+    var descriptor = pollfd(fd: PQsocket(handle), events: events, revents: 0)
+    let ready =
+      left > .zero ? poll(&descriptor, 1, Int32(clamping: left.components.seconds * 1000 + 1)) : 0
+    guard ready == 0 else { return }
+    // The statement may be under way still: the connection is of no use any more, and the socket must not be either.
+    shutdown(PQsocket(handle), Int32(SHUT_RDWR))
+    _ = PQconsumeInput(handle)
+    throw PostgreSQLError(
+      operation: operation, subject: subject, cause: "no answer for \(patience.seconds) s", state: nil)
+  }
+
+  // MARK: Errors
+
+  private func failure(_ result: OpaquePointer?, _ operation: String, drains: Bool = false) -> PostgreSQLError {
+    let state = result.flatMap { PQresultErrorField($0, Int32(UInt8(ascii: "C"))) }.map { String(cString: $0) }
+    let primary = result.flatMap { PQresultErrorField($0, Int32(UInt8(ascii: "M"))) }.map { String(cString: $0) }
+    if drains { while let rest = PQgetResult(handle) { PQclear(rest) } }
+    return PostgreSQLError(operation: operation, subject: subject, cause: primary ?? message(), state: state)
+  }
+
+  /// What libpq says of the connection, in one line.
+  private func message() -> String {
+    let text = Self.text(PQerrorMessage(handle))
+    return text.split(whereSeparator: \.isNewline).joined(separator: " ").trimmed
+  }
+
+  /// libpq keeps no code of a refused connection, and its text is the server's: what can be told apart by it is.
+  private func failedState() -> String? {
+    let text = Self.text(PQerrorMessage(handle))
+    if text.contains("does not exist") { return text.contains("database") ? "3D000" : "28000" }
+    if text.contains("authentication") || text.contains("no password") || text.contains("pg_hba.conf") {
+      return "28P01"
+    }
+    return text.contains("too many") ? "53300" : nil
+  }
+
+  private static func text(_ pointer: UnsafePointer<CChar>?) -> String { pointer.map { String(cString: $0) } ?? "" }
+  private static func text(_ pointer: UnsafeMutablePointer<CChar>?) -> String {
+    pointer.map { String(cString: $0) } ?? ""
+  }
+}
+
+extension String {
+  fileprivate var trimmed: String {
+    String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+  }
+}

@@ -1,0 +1,51 @@
+// What PostgreSQL or the way to it refused, as a person needs it: the operation, where, the cause, and what to do. The server's DETAIL is
+// left out, because it quotes rows.
+
+package struct PostgreSQLError: Error, CustomStringConvertible {
+  /// What was to be done: `connect`, `commit`, …
+  package let operation: String
+  /// The server and its database, without user and password.
+  package let subject: String
+  package let cause: String
+  /// The five characters of PostgreSQL's own code; nil where the server did not answer.
+  /// https://www.postgresql.org/docs/current/errcodes-appendix.html
+  package let state: String?
+
+  package var description: String {
+    "\(operation) \(subject): \(cause)" + (advice.map { "; \($0)" } ?? "")
+  }
+
+  /// The cause as a dead letter may tell it. What a value did not fit into is told by the code alone, because the text quotes the value.
+  var explanation: String {
+    guard let state else { return cause }
+    return state.hasPrefix("22") ? "a value does not fit (SQLSTATE \(state))" : "\(cause) (SQLSTATE \(state))"
+  }
+
+  private var advice: String? {
+    switch state {
+    case nil: "is the server up, and does `store:` name it?"
+    case "28000"?, "28P01"?: "check the user in `store:`, its password and pg_hba.conf"
+    case "3D000"?: "create it: CREATE DATABASE … ENCODING 'UTF8'"
+    case "42501"?: "the user needs to own the database, or USAGE and CREATE on its schema"
+    case "53300"?: "raise max_connections, or end what else is connected"
+    case "53100"?: "the server's disk is full"
+    case "25006"?: "this server is read-only; `store:` has to name the primary"
+    case "57014"?: "something holds the tables, or the server is overloaded; pg_stat_activity shows what"
+    case "55P03"?: "somebody holds a lock on the table; pg_locks shows who"
+    default: nil
+    }
+  }
+
+  /// The connection is of no use any more.
+  var isConnectionLost: Bool { state == nil || state!.hasPrefix("08") || state!.hasPrefix("57P") }
+
+  /// Two transactions were in each other's way; each of them goes through alone.
+  var isCollision: Bool { state == "40001" || state == "40P01" }
+
+  /// A table is not what it was: somebody has changed it since it was looked at.
+  var isOutdated: Bool { ["0A000", "42703", "42804", "42P01", "42P07", "42701", "42P10"].contains(state) }
+
+  /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a
+  /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger).
+  var isAboutTheEvent: Bool { state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false }
+}

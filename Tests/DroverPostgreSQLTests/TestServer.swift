@@ -1,0 +1,46 @@
+// One server for all tests of the process, and a database of its own for each that asks.
+
+import DroverPostgreSQL
+import DroverProcesses
+import Foundation
+import Synchronization
+
+enum TestServer {
+  private static let server = Mutex<PostgreSQLServer?>(nil)
+  private static let count = Atomic<Int>(0)
+
+  static func uri(_ database: String) throws -> String {
+    try server.withLock { server in
+      if server == nil {
+        server = try PostgreSQLServer()
+        // What is global is never released, and the server's folder would stay.
+        atexit { TestServer.server.withLock { $0 = nil } }
+      }
+      return server!.uri(database)
+    }
+  }
+
+  /// An empty database.
+  static func makeDatabase() throws -> TestDatabase {
+    let name = "test\(count.add(1, ordering: .relaxed).newValue)"
+    try Connection(PostgreSQLAddress(uri: uri("postgres"))).run("CREATE DATABASE \(name)")
+    return TestDatabase(name: name, address: PostgreSQLAddress(uri: try uri(name)))
+  }
+}
+
+/// A database that goes with the last who holds it.
+final class TestDatabase: Sendable {
+  let name: String
+  let address: PostgreSQLAddress
+
+  init(name: String, address: PostgreSQLAddress) {
+    self.name = name
+    self.address = address
+  }
+
+  deinit {
+    try? Connection(PostgreSQLAddress(uri: TestServer.uri("postgres"))).run("DROP DATABASE \(name) WITH (FORCE)")
+  }
+
+  func connect() throws -> Connection { try Connection(address) }
+}
