@@ -116,7 +116,9 @@ let package = Package(
       swiftSettings: house),
     .testTarget(
       name: "DroverPostgreSQLTests",
-      dependencies: ["DroverPostgreSQL", "DroverTesting", "DroverProcesses"], swiftSettings: house),
+      dependencies: [
+        "DroverPostgreSQL", "DroverCloud", "DroverWire", "DroverTesting", "DroverProcesses", logging,
+      ], swiftSettings: house),
 
     // Everything but the network under one seed: docs/simulation.md.
     .target(

@@ -96,9 +96,13 @@ package final class Consumer: SessionHandler {
 
   package func received(_ messages: [InboundMessage]) throws {
     var group = MessageGroup()
+    var isAgain = false
     do {
       try store.transaction { transaction in
         group = MessageGroup()
+        // What an attempt before this one took for received is not in the store.
+        if isAgain { forgetReceived() }
+        isAgain = true
         group.awaitsReplays = try transaction.awaitsReplays()
         for message in messages {
           let outcome = try take(message, transaction, &group)
@@ -111,8 +115,7 @@ package final class Consumer: SessionHandler {
         try finish(&group, transaction)
       }
     } catch {
-      received = ReceivedCache()
-      runs = ReceivedCache()
+      forgetReceived()
       if let damage = error as? StoreDamaged { onFatal(damage.description) }
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
@@ -127,6 +130,11 @@ package final class Consumer: SessionHandler {
       confirmations.touch(machine, epoch: epoch)
     }
     report(group)
+  }
+
+  private func forgetReceived() {
+    received = ReceivedCache()
+    runs = ReceivedCache()
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {

@@ -245,5 +245,7 @@ package struct StoreDamaged: Error, CustomStringConvertible {
 package protocol CloudStore: AnyObject {
   /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreDamaged` is one that
   /// will not go away.
+  /// A store that others write to as well may run `body` again from its beginning, when nothing of the time before remains: what it changes
+  /// outside the store it has to set back first, and an error of the transaction's it must let pass.
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result
 }

@@ -12,3 +12,15 @@ package struct SQLName: Hashable, Sendable, CustomStringConvertible {
   package func hash(into hasher: inout Hasher) { for byte in text.utf8 { hasher.combine(byte) } }
   package var description: String { text }
 }
+
+/// A name as SQL takes it, whatever it is made of.
+package func quoted(_ identifier: String) -> String { doubling("\"", in: identifier) }
+
+/// A text as an SQL literal, for statements that take no parameters (triggers).
+package func literal(_ text: String) -> String { doubling("'", in: text) }
+
+/// By bytes: to Swift a quote with a combining mark behind it is another Character, and to SQL it ends the name.
+private func doubling(_ quote: Unicode.Scalar, in text: String) -> String {
+  let quote = UInt8(ascii: quote)
+  return String(decoding: [quote] + text.utf8.flatMap { $0 == quote ? [quote, quote] : [$0] } + [quote], as: UTF8.self)
+}

@@ -28,8 +28,6 @@ package struct Column: Hashable, Sendable {
   }
 }
 
-package enum Affinity: Sendable { case integer, text, blob, real, numeric }
-
 /// Names one schema of a stream: 16 hexadecimal digits computed from its content.
 package struct SchemaID: Hashable, Sendable, CustomStringConvertible {
   package let text: String

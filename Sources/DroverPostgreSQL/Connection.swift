@@ -21,25 +21,25 @@ package struct PostgreSQLAddress: Equatable, Sendable, CustomStringConvertible, 
 }
 
 package final class Connection {
-  /// How long a statement may take.
-  struct Patience {
-    static let usual = Patience(seconds: 30)
-    /// For what writes a whole table anew.
-    static let change = Patience(seconds: 3600)
-    let seconds: Int
-  }
+  /// How long a statement may take, in seconds, that writes a whole table anew.
+  private static let patienceWithChanges = 3600
 
   private let handle: OpaquePointer
   /// Server and database, for errors and logs.
   package let subject: String
   private var names: [String: String] = [:]
-  private var patience = Patience.usual
+  /// How long a statement may take, in seconds.
+  private let usualPatience: Int
+  private var patience: Int
 
   /// A server keeps a plan for each; more different statements than this are no working set.
   private static let mostStatements = 2000
 
   /// Connects, and settles what the server has to know of this client.
-  package init(_ address: PostgreSQLAddress) throws {
+  /// - Parameter patience: how long a statement may take, in seconds; the server gives up five before.
+  package init(_ address: PostgreSQLAddress, patience: Int = 30) throws {
+    usualPatience = patience
+    self.patience = patience
     try Self.check(address.uri)
     // What stands later wins, so the first four are defaults for the URI.
     var options = [
@@ -117,9 +117,9 @@ package final class Connection {
 
   /// Runs what may take long because it looks at every row of a table.
   func change(_ sql: String) throws {
-    patience = .change
-    defer { patience = .usual }
-    try run("SET LOCAL statement_timeout = '\(Patience.change.seconds)s'; SET LOCAL lock_timeout = '20s'; \(sql)")
+    patience = Self.patienceWithChanges
+    defer { patience = usualPatience }
+    try run("SET LOCAL statement_timeout = '\(patience)s'; \(sql)")
     try run("SET LOCAL statement_timeout = '25s'")
   }
 
@@ -221,7 +221,7 @@ package final class Connection {
     return Rows(last)
   }
 
-  private func deadline() -> ContinuousClock.Instant { .now.advanced(by: .seconds(patience.seconds)) }
+  private func deadline() -> ContinuousClock.Instant { .now.advanced(by: .seconds(patience)) }
 
   private func waitForResult(_ deadline: ContinuousClock.Instant, _ operation: String) throws {
     while true {
@@ -243,7 +243,7 @@ package final class Connection {
     shutdown(PQsocket(handle), Int32(SHUT_RDWR))
     _ = PQconsumeInput(handle)
     throw PostgreSQLError(
-      operation: operation, subject: subject, cause: "no answer for \(patience.seconds) s", state: nil)
+      operation: operation, subject: subject, cause: "no answer for \(patience) s", state: nil)
   }
 
   // MARK: Errors

@@ -1,8 +1,6 @@
 // What goes to PostgreSQL, in its binary forms: https://www.postgresql.org/docs/current/protocol-overview.html, "Formats and Format Codes",
 // and the types' own receive functions. Big-endian throughout.
 
-package import DroverCore
-
 /// A type of PostgreSQL by its fixed number in pg_type.
 package enum TypeNumber: UInt32 {
   case boolean = 16

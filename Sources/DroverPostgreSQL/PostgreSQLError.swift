@@ -45,6 +45,9 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   /// A table is not what it was: somebody has changed it since it was looked at.
   var isOutdated: Bool { ["0A000", "42703", "42804", "42P01", "42P07", "42701", "42P10"].contains(state) }
 
+  /// A table cannot be changed: somebody's view needs a column as it is, or the user may not.
+  var isChangeRefused: Bool { ["0A000", "2BP01", "42501"].contains(state) }
+
   /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a
   /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger).
   var isAboutTheEvent: Bool { state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false }

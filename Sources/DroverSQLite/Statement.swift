@@ -140,13 +140,3 @@ private nonisolated(unsafe) let sqliteTransient = unsafeBitCast(-1, to: sqlite3_
 private let sqliteStatic: sqlite3_destructor_type? = nil
 /// One NUL byte that lives as long as the process.
 private nonisolated(unsafe) let emptyText = UnsafePointer<CChar>(UnsafeMutablePointer<CChar>.allocate(capacity: 1))
-
-/// A name as SQL takes it, whatever it is made of.
-func quoted(_ identifier: String) -> String {
-  "\"" + identifier.replacing("\"", with: "\"\"") + "\""
-}
-
-/// A text as an SQL literal, for statements that take no parameters (triggers).
-func literal(_ text: String) -> String {
-  "'" + text.replacing("'", with: "''") + "'"
-}

@@ -21,7 +21,7 @@ import Testing
   {
     try SQLiteCloudStore(
       path: folder.path,
-      limits: SQLiteCloudStore.Limits(
+      limits: CloudStoreLimits(
         streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
         deadLetterBytes: conditions.deadLetterBytes),
       now: conditions.now)

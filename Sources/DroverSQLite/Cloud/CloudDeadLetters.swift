@@ -30,13 +30,6 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
     }
   }
 
-  static func digest(topic: String, kept: ArraySlice<UInt8>) -> Int64 {
-    var hash = FNV1a()
-    hash.combine(topic)
-    hash.combine(kept)
-    return Int64(bitPattern: hash.state)
-  }
-
   // MARK: Looking
 
   private func condition(_ filter: DeadLetterFilter) -> DeadLetterCondition {

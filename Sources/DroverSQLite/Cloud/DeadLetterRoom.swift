@@ -1,30 +1,17 @@
-// Room for one more dead letter in the cloud. What a machine has in its outbox no more, or will have no more when its frame is covered, is
-// never pushed out: where there is no room for it, its frame is not covered and stays at the edge. Everything else, garbage and bare
-// events, makes room, the oldest of whoever has most of it first, and a record of it stays.
+// Room for one more dead letter in the cloud's SQLite: DroverCore decides who makes it.
 //
 // What the letters take is kept by triggers of the store's own, so that no way of removing one is forgotten.
 
 import DroverCore
 import GRDB
 
-struct DeadLetterRoom {
-  /// What a letter takes besides its texts and bytes: the row and its places in the indexes.
-  private static let bytesOfLetter = 300
-  /// Records of what was dropped; beyond, one for each reason.
-  static let mostRecords = 1000
-
+struct DeadLetterRoom: DeadLetterLedger {
   let database: Database
-  let bounds: DeadLetterBounds
-
-  private struct Use {
-    var letters: Int
-    var bytes: Int
-  }
 
   // MARK: The tables
 
   private static func size(_ row: String) -> String {
-    "length(\(row).raw) + length(CAST(\(row).topic AS BLOB)) + length(CAST(\(row).detail AS BLOB)) + \(bytesOfLetter)"
+    "length(\(row).raw) + length(CAST(\(row).topic AS BLOB)) + length(CAST(\(row).detail AS BLOB)) + \(DeadLetterBounds.bytesOfLetter)"
   }
 
   private static func add(_ row: String) -> String {
@@ -107,54 +94,27 @@ struct DeadLetterRoom {
 
   // MARK: Making room
 
-  /// Whether a letter with so many bytes of its own has room now, perhaps because others went.
-  func make(for letter: DeadLetter, kept: Int, now: Int64) throws -> Bool {
-    let size = kept + letter.topic.utf8.count + letter.detail.utf8.count + Self.bytesOfLetter
-    let machine = letter.machine?.text ?? ""
-    // Nothing pushes out the events of agents, so they alone must leave room, theirs and everybody's.
-    guard fits(try use(of: machine, events: true), size, share: 2), fits(try total(events: true), size) else {
-      return false
-    }
-    while true {
-      let own = sum(try use(of: machine, events: true), try use(of: machine, events: false))
-      guard fits(own, size, share: 2) else {
-        guard try evict(from: machine, now: now) else { return false }
-        continue
-      }
-      let all = sum(try total(events: true), try total(events: false))
-      guard !fits(all, size) else { return true }
-      let column = all.letters + 1 > bounds.maxCount ? "letters" : "bytes"
-      guard
-        let most = try String.fetchOne(
-          database, sql: "SELECT machine_id FROM drover_dead_use WHERE is_event = 0 ORDER BY \(column) DESC LIMIT 1"),
-        try evict(from: most, now: now)
-      else { return false }
-    }
-  }
-
-  /// A machine's letters take at most half of the room, so that one that has gone mad leaves the others theirs.
-  private func fits(_ use: Use, _ size: Int, share: Int = 1) -> Bool {
-    use.letters < max(1, bounds.maxCount / share) && use.bytes + size <= bounds.maxBytes / share
-  }
-
-  private func sum(_ a: Use, _ b: Use) -> Use { Use(letters: a.letters + b.letters, bytes: a.bytes + b.bytes) }
-
-  private func use(of machine: String, events: Bool) throws -> Use {
+  func use(of machine: String, events: Bool) throws -> DeadLetterUse {
     let row = try Row.fetchOne(
       database.cachedStatement(sql: "SELECT letters, bytes FROM drover_dead_use WHERE machine_id = ? AND is_event = ?"),
       arguments: [machine, events])
-    return row.map { Use(letters: $0["letters"], bytes: $0["bytes"]) } ?? Use(letters: 0, bytes: 0)
+    return row.map { DeadLetterUse(letters: $0["letters"], bytes: $0["bytes"]) } ?? DeadLetterUse()
   }
 
-  private func total(events: Bool) throws -> Use {
+  func total(events: Bool) throws -> DeadLetterUse {
     let row = try Row.fetchOne(
       database.cachedStatement(sql: "SELECT letters, bytes FROM drover_dead_total WHERE is_event = ?"),
       arguments: [events])!
-    return Use(letters: row["letters"], bytes: row["bytes"])
+    return DeadLetterUse(letters: row["letters"], bytes: row["bytes"])
   }
 
-  /// Drops a machine's oldest letter that is no agent's event. One that was sent again is on its way, and stays.
-  private func evict(from machine: String, now: Int64) throws -> Bool {
+  func owner(ofMost measure: KeyPath<DeadLetterUse, Int>) throws -> String? {
+    let column = measure == \.letters ? "letters" : "bytes"
+    return try String.fetchOne(
+      database, sql: "SELECT machine_id FROM drover_dead_use WHERE is_event = 0 ORDER BY \(column) DESC LIMIT 1")
+  }
+
+  func evict(from machine: String, now: Int64) throws -> Bool {
     let oldest = try Row.fetchOne(
       database.cachedStatement(
         sql: """
@@ -176,7 +136,7 @@ struct DeadLetterRoom {
       database.cachedStatement(
         sql: """
           SELECT EXISTS (SELECT 1 FROM drover_dead_dropped WHERE machine_id = ?1 AND stream = ?2 AND reason = ?3)
-              OR (SELECT count(*) FROM drover_dead_dropped) < \(Self.mostRecords)
+              OR (SELECT count(*) FROM drover_dead_dropped) < \(DeadLetterBounds.mostRecords)
           """), arguments: [machine, stream, reason])!
     try database.cachedStatement(
       sql: """

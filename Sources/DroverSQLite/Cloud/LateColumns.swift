@@ -28,7 +28,7 @@ final class LateColumns {
   /// nil for a table that has no marks, because its schema never changed.
   init?(_ database: Database, stream: StreamName, schema: StreamSchema) throws {
     let present = try database.catalogue(of: stream.text).map(\.name)
-    guard let place = present.firstIndex(of: SQLName(SinkTable.schemaColumn)) else { return nil }
+    guard let place = present.firstIndex(of: SQLName(SinkShape.schemaColumn)) else { return nil }
     self.database = database
     self.stream = stream
     self.schema = schema
@@ -38,7 +38,7 @@ final class LateColumns {
       ([schema.machineColumn] + schema.key.map { quoted(schema.columns[$0].name) })
       .enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
     marker = try Statement(
-      database, "SELECT \(SinkTable.schemaColumn), drover_epoch, drover_version FROM \(table) WHERE \(isRow)")
+      database, "SELECT \(SinkShape.schemaColumn), drover_epoch, drover_version FROM \(table) WHERE \(isRow)")
     // An operand takes the affinity of the other one (https://www.sqlite.org/datatype3.html, section 4.2).
     isConverted = try Statement(
       database,
@@ -53,20 +53,9 @@ final class LateColumns {
     update = try Statement(
       database,
       """
-      UPDATE \(table) SET \((changes + ["\(SinkTable.schemaColumn) = ?\(end)", "drover_epoch = ?\(end + 1)", "drover_version = ?\(end + 2)"]).joined(separator: ", "))
+      UPDATE \(table) SET \((changes + ["\(SinkShape.schemaColumn) = ?\(end)", "drover_epoch = ?\(end + 1)", "drover_version = ?\(end + 2)"]).joined(separator: ", "))
        WHERE \(isRow)
       """)
-  }
-
-  /// What a stored row is to an event of the same key.
-  struct Comparison {
-    /// The stored row with the values of columns that it lacks, or has under another type.
-    var filled: [Value]
-    /// What it has to be now, if the event says the same.
-    var expected: [Value]
-    /// The newer one of both.
-    var epoch: Int64
-    var version: Int64
   }
 
   /// - Parameters:
@@ -74,26 +63,18 @@ final class LateColumns {
   ///   - heedsTypes: whether what a new type makes of an old value is the same.
   func compare(
     _ stored: [Value], with values: [Value], _ event: SinkEvent, of machine: MachineID, epoch: Int64, heedsTypes: Bool
-  ) throws -> Comparison {
+  ) throws -> LateComparison {
     bindKey(marker, machine, event)
     defer { marker.reset() }
     var mark = ""
-    var newest = (epoch, event.version)
+    var present = (epoch, event.version)
     if try marker.step() {
       if case .text(let bytes) = marker.value(0) { mark = String(decoding: bytes, as: UTF8.self) }
-      let present = (marker.integer(1), marker.integer(2))
-      if present > newest { newest = present }
+      present = (marker.integer(1), marker.integer(2))
     }
-    let isNewer = newest == (epoch, event.version)
-    var result = Comparison(filled: stored, expected: values, epoch: newest.0, version: newest.1)
-    for index in try lackingColumns(mark, machine) where stored[index] == .null { result.filled[index] = values[index] }
-    guard heedsTypes else { return result }
-    for index in try retypedColumns(mark, machine) where stored[index] != values[index] {
-      guard try isConverted(stored[index], to: values[index]) else { continue }
-      // The newer type's value is the one that stays.
-      if isNewer { result.filled[index] = values[index] } else { result.expected[index] = stored[index] }
-    }
-    return result
+    return try LateComparison(
+      (stored, present.0, present.1), with: (values, epoch, event.version), lacking: lackingColumns(mark, machine),
+      retyped: heedsTypes ? retypedColumns(mark, machine) : [], isConverted: { try isConverted($0, to: $1) })
   }
 
   private func isConverted(_ old: Value, to new: Value) throws -> Bool {
@@ -103,7 +84,7 @@ final class LateColumns {
     return try isConverted.step() && isConverted.integer(0) == 1
   }
 
-  func write(_ comparison: Comparison, _ event: SinkEvent, of machine: MachineID) throws {
+  func write(_ comparison: LateComparison, _ event: SinkEvent, of machine: MachineID) throws {
     let row = comparison.filled
     bindKey(update, machine, event)
     let start = schema.key.count + 2
@@ -127,9 +108,7 @@ final class LateColumns {
           arguments: [machine.text, stream.text, mark]
         ).map(SQLName.init))
     }
-    // A schema that nobody knows any more says nothing, so nothing is filled in.
-    let missing = Set(
-      had.isEmpty ? [] : schema.columns.indices.filter { !had.contains(SQLName(schema.columns[$0].name)) })
+    let missing = schema.positions(lacking: had)
     lacking[machine, default: [:]][mark] = missing
     return missing
   }
@@ -143,15 +122,8 @@ final class LateColumns {
         SELECT name, declared_type FROM drover_schema_column
          WHERE machine_id = ?1 AND stream = ?2 AND iif(?3 = '', schema_id <> ?4, schema_id = ?3)
         """, arguments: [machine.text, stream.text, mark, schema.id.text])
-    var changed: Set<Int> = []
-    for (index, column) in schema.columns.enumerated() where !schema.key.contains(index) {
-      let others = rows.filter { SQLName($0["name"]) == SQLName(column.name) }
-      if others.contains(where: {
-        DroverCore.Column(name: column.name, declaredType: $0["declared_type"]).affinity != column.affinity
-      }) {
-        changed.insert(index)
-      }
-    }
+    let changed = schema.positions(
+      retypedSince: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) })
     retyped[machine, default: [:]][mark] = changed
     return changed
   }

@@ -15,7 +15,7 @@ final class LineTable {
 
   /// Compiles the statements for tables that are there.
   /// - Parameter completeWhen: a header that it holds of is never changed again, nor are its lines.
-  init(_ database: Database, schema: LineSchema, header: SinkShape, completeWhen: Condition?) throws {
+  init(_ database: Database, schema: LineSchema, header: StatementShape, completeWhen: Condition?) throws {
     self.schema = schema
     let table = quoted(schema.table.text)
     let owner = schema.rows.machineColumn

@@ -87,7 +87,7 @@ struct MatchedSink {
     guard let wanted = schema.naturalKey, let key = try key(), key != wanted, try isDeclared(besides: machine) else {
       return nil
     }
-    return "its rows are matched by \(wanted.words), and those of the sink table \(stream) by \(key.words)"
+    return wanted.refusal(against: key, stream)
   }
 
   /// Matches the rows as a machine declares; as before where it declares nothing and another one does. Of a table whose columns have
@@ -217,10 +217,5 @@ extension NaturalKey {
     let columns = names("identity_position")
     guard !columns.isEmpty else { return nil }
     try self.init(columns: columns, fallback: names("else_position"))
-  }
-
-  /// As a person reads it.
-  fileprivate var words: String {
-    columns.joined(separator: ", ") + (fallback.isEmpty ? "" : ", else by \(fallback.joined(separator: ", "))")
   }
 }

@@ -9,28 +9,8 @@ package struct CloudStoreError: Error, CustomStringConvertible {
 }
 
 package final class SQLiteCloudStore: CloudStore {
-  /// What a machine may make here.
-  package struct Limits: Sendable {
-    package var streamsPerMachine: Int
-    package var columnsPerTable: Int
-    /// A dead letter's raw bytes are cut beyond this, unless it is an event of a frame.
-    package var deadLetterBytes: Int
-    /// What all dead letters may take; one machine's take half of it at most.
-    package var deadLetters: DeadLetterBounds
-
-    package init(
-      streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20,
-      deadLetters: DeadLetterBounds = DeadLetterBounds()
-    ) {
-      self.deadLetters = deadLetters
-      self.streamsPerMachine = streamsPerMachine
-      self.columnsPerTable = columnsPerTable
-      self.deadLetterBytes = deadLetterBytes
-    }
-  }
-
   private let queue: DatabaseQueue
-  fileprivate let limits: Limits
+  fileprivate let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.
   fileprivate let now: () -> Int64
   /// What is known of the database without asking; forgotten when a transaction fails.
@@ -55,17 +35,6 @@ package final class SQLiteCloudStore: CloudStore {
     var machine: MachineID
     var epoch: Epoch
   }
-  fileprivate struct SinkForm: Equatable {
-    var kind: Kind
-    var isTable: Bool
-    /// The stream whose lines the table holds, in lower case; nil for a stream's own table.
-    var header: String?
-
-    var words: String {
-      if let header { return "for the lines of \(header)" }
-      return "of kind \(kind.rawValue) \(isTable ? "with the columns of a table" : "with a body")"
-    }
-  }
   fileprivate struct SchemaKey: Hashable {
     var machine: MachineID
     var stream: StreamName
@@ -78,8 +47,9 @@ package final class SQLiteCloudStore: CloudStore {
 
   /// Opens the store, and makes it where there is none.
   /// - Throws: `CloudStoreError` with what to do.
-  package init(path: String, limits: Limits = Limits(), now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws
-  {
+  package init(
+    path: String, limits: CloudStoreLimits = CloudStoreLimits(), now: @escaping () -> Int64 = SQLiteCloudStore.wallClock
+  ) throws {
     self.limits = limits
     self.now = now
     sqliteIsSetUp
@@ -283,7 +253,7 @@ private struct Transaction: CloudTransaction {
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
-        if try form(of: stream) != nil, fitsLimits(schema) {
+        if try form(of: stream) != nil, bounds.refusal(of: schema) == nil {
           try WaitingSchemas(database: database).note(
             schema, machine: machine, stream: stream, reason: reason, now: store.now())
         }
@@ -341,10 +311,9 @@ private struct Transaction: CloudTransaction {
     if try MatchedSink(database: database, stream: stream).settle(schema, machine: machine) { store.forgetAll() }
   }
 
-  private var mostColumns: Int { min(store.limits.columnsPerTable, SinkTable.maximumColumns) }
-
-  private func fitsLimits(_ schema: StreamSchema) -> Bool {
-    schema.columns.count <= mostColumns && schema.key.count <= SinkTable.maximumKeyColumns
+  private var bounds: SinkShape.Bounds {
+    .init(
+      columns: min(store.limits.columnsPerTable, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
   }
 
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
@@ -373,10 +342,7 @@ private struct Transaction: CloudTransaction {
     guard let schema, !schema.lines.isEmpty else {
       return try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
     }
-    guard schema.lines.count < store.limits.streamsPerMachine else {
-      return
-        "it has \(schema.lines.count) tables of lines, and limits.streams_per_machine is \(store.limits.streamsPerMachine)"
-    }
+    if let reason = store.limits.refusal(ofLines: schema.lines.count) { return reason }
     var reason: String?
     try database.inSavepoint {
       reason = try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
@@ -395,13 +361,8 @@ private struct Transaction: CloudTransaction {
   private func shapeTable(
     stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
   ) throws -> String? {
-    if let columns = schema?.columns.count, columns > mostColumns {
-      return "it has \(columns) columns, and limits.columns_per_table is \(mostColumns)"
-    }
-    if let parts = schema?.key.count, parts > SinkTable.maximumKeyColumns {
-      return "its key has \(parts) columns, and a sink table's has at most \(SinkTable.maximumKeyColumns)"
-    }
-    let wanted = SQLiteCloudStore.SinkForm(kind: kind, isTable: schema != nil, header: header?.text.lowercased())
+    if let reason = schema.flatMap(bounds.refusal) { return reason }
+    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header?.text.lowercased())
     guard let form = try form(of: stream) else {
       let known = try Int.fetchOne(
         database,
@@ -411,9 +372,7 @@ private struct Transaction: CloudTransaction {
                                 UNION SELECT table_name FROM drover_schema_line WHERE machine_id = ?1)
           """,
         arguments: [machine.text])!
-      guard known < store.limits.streamsPerMachine else {
-        return "the machine has \(known) streams, and limits.streams_per_machine is \(store.limits.streamsPerMachine)"
-      }
+      if let reason = store.limits.refusal(ofStreams: known) { return reason }
       // Tables, views and indexes share one space of names.
       let taken = try String.fetchOne(
         database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
@@ -427,41 +386,27 @@ private struct Transaction: CloudTransaction {
       store.cache.forms[stream] = wanted
       return nil
     }
-    guard form == wanted else {
-      return "the sink table \(stream) is \(form.words), and this is \(wanted.words)"
-    }
+    if let reason = form.refusal(of: wanted, stream) { return reason }
     guard let schema else { return nil }
     // GRDB's own look at a table remembers what a rollback has taken back, and quotes no quotes; and a stream may be named
     // pragma_table_info.
     let present = try database.catalogue(of: stream.text)
-    let primaryKey = present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name)
-    guard primaryKey.first == SQLName(schema.machineColumn) else {
-      return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
-    }
-    guard primaryKey.dropFirst().elementsEqual(schema.key.map({ SQLName(schema.columns[$0].name) })) else {
-      return
-        "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(primaryKey.dropFirst().map(\.text).joined(separator: ", "))"
-    }
-    let names = Set(present.map(\.name))
-    let new = schema.columns.filter { !names.contains(SQLName($0.name)) }
-    // Besides the source's columns there are the machine, the epoch and the version.
-    let isMarked = names.contains(SQLName(SinkTable.schemaColumn))
-    let count = names.count - (isMarked ? 4 : 3) + new.count
-    guard count <= mostColumns else {
-      return "the sink table would have \(count) columns, and limits.columns_per_table is \(mostColumns)"
-    }
-    let needsMarks =
-      try kind != .snapshot && header == nil && !isMarked
-      && (!new.isEmpty || schema.columns.count < names.count - 3 || hasOther(than: schema.id, machine, stream))
-    if needsMarks {
-      try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.schemaColumn) TEXT")
+    let shape = SinkShape(
+      names: present.map(\.name),
+      key: present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name))
+    if let reason = shape.refusal(of: schema, stream, bounds) { return reason }
+    let needsMark = try shape.needsMark(
+      for: schema, kind: kind, isLines: header != nil, hasOther: { try hasOther(than: schema.id, machine, stream) })
+    if needsMark {
+      try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkShape.schemaColumn) TEXT")
     }
     let isWidened = try SinkWidening(database, table: stream.text).run(for: schema)
+    let new = shape.lacking(schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }
     // Of a table that is as it was, what other machines' events are merged by stays.
-    if needsMarks || isWidened || !new.isEmpty { store.cache.sinks.forget(stream: header ?? stream) }
+    if needsMark || isWidened || !new.isEmpty { store.cache.sinks.forget(stream: header ?? stream) }
     return nil
   }
 
@@ -473,7 +418,7 @@ private struct Transaction: CloudTransaction {
       arguments: [machine.text, stream.text, id.text])!
   }
 
-  private func form(of stream: StreamName) throws -> SQLiteCloudStore.SinkForm? {
+  private func form(of stream: StreamName) throws -> SinkForm? {
     if let form = store.cache.forms[stream] { return form }
     // SQLite's table names ignore case, so two streams that differ in case alone would share a table.
     guard
@@ -482,7 +427,7 @@ private struct Transaction: CloudTransaction {
         arguments: [stream.text]),
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
-    let form = SQLiteCloudStore.SinkForm(
+    let form = SinkForm(
       kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?)?.lowercased())
     store.cache.forms[stream] = form
     return form
@@ -582,7 +527,7 @@ private struct Transaction: CloudTransaction {
   func bury(_ letter: DeadLetter) throws -> Burial {
     // The machine forgets an event of a frame with the confirmation: this is its last place, and `limits.message_bytes` bounds it.
     let kept = letter.epoch == nil ? letter.raw.prefix(store.limits.deadLetterBytes) : letter.raw
-    let digest = CloudDeadLetters.digest(topic: letter.topic, kept: kept)
+    let digest = DeadLetter.digest(topic: letter.topic, kept: kept)
     // So that the epoch has its place among the machine's now, and not when the letter is sent again.
     if let epoch = letter.epoch, let machine = letter.machine { _ = try number(of: epoch, machine: machine) }
     let now = store.now()
@@ -593,8 +538,8 @@ private struct Transaction: CloudTransaction {
         now, letter.detail, letter.epoch?.text, digest, letter.topic, letter.reason.rawValue, letter.raw.count,
       ])
     guard database.changesCount == 0 else { return .kept }
-    let room = DeadLetterRoom(database: database, bounds: store.limits.deadLetters)
-    guard try room.make(for: letter, kept: kept.count, now: now) else {
+    let room = DeadLetterRoom(database: database)
+    guard try store.limits.deadLetters.makeRoom(for: letter, kept: kept.count, now: now, in: room) else {
       guard letter.epoch == nil else { return .full }
       try room.record(
         machine: letter.machine?.text ?? "", stream: letter.stream?.text ?? "", reason: letter.reason.rawValue,
@@ -645,7 +590,7 @@ private struct Transaction: CloudTransaction {
     var digest: Int64?
     var found: [Int64] = []
     while try candidate.step() {
-      digest = digest ?? CloudDeadLetters.digest(topic: topic, kept: raw[...])
+      digest = digest ?? DeadLetter.digest(topic: topic, kept: raw[...])
       if candidate.integer(1) == digest { found.append(candidate.integer(0)) }
     }
     return found

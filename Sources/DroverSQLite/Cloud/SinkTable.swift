@@ -7,7 +7,7 @@ import DroverCore
 import GRDB
 
 /// What the statements of a sink table depend on.
-struct SinkShape: Hashable {
+struct StatementShape: Hashable {
   var stream: StreamName
   var kind: Kind
   /// The schema that the events are written under.
@@ -28,7 +28,7 @@ struct SinkShape: Hashable {
 }
 
 final class SinkTable {
-  private let sink: SinkShape
+  private let sink: StatementShape
   /// Whose events are merged now.
   private var machine: MachineID
   private let columns: [String]
@@ -52,7 +52,7 @@ final class SinkTable {
   /// - Parameters:
   ///   - machine: whose events come first.
   ///   - table: where the machines' own rows stand.
-  init(_ database: Database, sink: SinkShape, machine first: MachineID, table name: String) throws {
+  init(_ database: Database, sink: StatementShape, machine first: MachineID, table name: String) throws {
     self.sink = sink
     machine = first
     let completeWhen = sink.completeWhen
@@ -66,7 +66,7 @@ final class SinkTable {
     late = try sink.schema.flatMap {
       sink.kind == .snapshot ? nil : try LateColumns(database, stream: sink.stream, schema: $0)
     }
-    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [Self.schemaColumn])
+    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [SinkShape.schemaColumn])
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
       INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
@@ -93,7 +93,7 @@ final class SinkTable {
     } else {
       let changes =
         try Self.changes(database, table: sink.stream, schema: sink.schema)
-        + (late == nil ? "" : ", \(Self.schemaColumn) = excluded.\(Self.schemaColumn)")
+        + (late == nil ? "" : ", \(SinkShape.schemaColumn) = excluded.\(SinkShape.schemaColumn)")
       upsert = try Statement(
         database,
         insert + """
@@ -381,8 +381,6 @@ final class SinkTable {
   /// SQLite's own limit is 2000, the bookkeeping included; past 1000 parts a key's comparison is an expression too deep for it
   /// (https://www.sqlite.org/limits.html), and a hundred is more than any table has.
   static let maximumColumns = 1996
-  /// In a table of facts or batches whose schema has changed: the schema that a row was written under.
-  static let schemaColumn = "drover_schema"
   static let maximumKeyColumns = 100
 
   /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything

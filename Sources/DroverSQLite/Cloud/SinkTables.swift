@@ -12,7 +12,7 @@ struct SinkTables {
     var stream: StreamName
   }
 
-  private var compiled: [SinkShape: SinkTable] = [:]
+  private var compiled: [StatementShape: SinkTable] = [:]
   /// Of machines whose tables were looked at since they last changed. A machine's stream has few: one for each schema that it still sends.
   private var taken: [Origin: [(sink: Sink, table: SinkTable)]] = [:]
 
@@ -26,9 +26,9 @@ struct SinkTables {
   ///   - latest: the schema that the machine's stream was described with last.
   ///   - compile: makes it where no other machine has one of this shape.
   mutating func take(
-    _ sink: Sink, latest: StreamSchema?, compile: (SinkShape) throws -> SinkTable
+    _ sink: Sink, latest: StreamSchema?, compile: (StatementShape) throws -> SinkTable
   ) rethrows -> SinkTable {
-    let shape = SinkShape(sink, latest: latest)
+    let shape = StatementShape(sink, latest: latest)
     if compiled[shape] == nil, compiled.count >= Self.mostShapes { self = SinkTables() }
     let table = try compiled[shape] ?? compile(shape)
     compiled[shape] = table

@@ -61,15 +61,3 @@ struct SinkWidening {
     for sql in others { try database.execute(sql: sql) }
   }
 }
-
-extension DroverCore.Column {
-  /// Whether a column like this stores every value of the other as it is.
-  fileprivate func keeps(_ other: DroverCore.Column) -> Bool {
-    switch (affinity, other.affinity) {
-    case (.blob, _), (.text, .text), (.real, .real): true
-    // They differ in CAST alone.
-    case (.integer, .integer), (.integer, .numeric), (.numeric, .integer), (.numeric, .numeric): true
-    default: false
-    }
-  }
-}

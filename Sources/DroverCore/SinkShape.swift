@@ -1,0 +1,131 @@
+// What a sink table is, what may become of it when a machine describes its stream, and why not: the same in every store.
+
+/// What a machine may make in the cloud's store.
+package struct CloudStoreLimits: Sendable {
+  package var streamsPerMachine: Int
+  package var columnsPerTable: Int
+  /// A dead letter's raw bytes are cut beyond this, unless it is an event of a frame.
+  package var deadLetterBytes: Int
+  /// What all dead letters may take; one machine's take half of it at most.
+  package var deadLetters: DeadLetterBounds
+
+  package init(
+    streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20,
+    deadLetters: DeadLetterBounds = DeadLetterBounds()
+  ) {
+    self.deadLetters = deadLetters
+    self.streamsPerMachine = streamsPerMachine
+    self.columnsPerTable = columnsPerTable
+    self.deadLetterBytes = deadLetterBytes
+  }
+
+  /// Why a machine with so many streams gets no further one, or nil.
+  package func refusal(ofStreams known: Int) -> String? {
+    known < streamsPerMachine
+      ? nil : "the machine has \(known) streams, and limits.streams_per_machine is \(streamsPerMachine)"
+  }
+
+  /// Why a stream with so many tables of lines cannot be, or nil.
+  package func refusal(ofLines count: Int) -> String? {
+    count < streamsPerMachine
+      ? nil : "it has \(count) tables of lines, and limits.streams_per_machine is \(streamsPerMachine)"
+  }
+}
+
+/// What a sink table holds.
+package struct SinkForm: Equatable, Sendable {
+  package var kind: Kind
+  package var isTable: Bool
+  /// The stream whose lines the table holds, in lower case; nil for a stream's own table.
+  package var header: String?
+
+  package init(kind: Kind, isTable: Bool, header: String?) {
+    self.kind = kind
+    self.isTable = isTable
+    self.header = header
+  }
+
+  private var words: String {
+    if let header { return "for the lines of \(header)" }
+    return "of kind \(kind.rawValue) \(isTable ? "with the columns of a table" : "with a body")"
+  }
+
+  /// Why the table cannot hold what is wanted, or nil.
+  package func refusal(of wanted: SinkForm, _ stream: StreamName) -> String? {
+    self == wanted ? nil : "the sink table \(stream) is \(words), and this is \(wanted.words)"
+  }
+}
+
+/// The columns of a sink table that is there.
+package struct SinkShape {
+  /// In a table of facts or batches whose schema has changed: the schema that a row was written under.
+  package static let schemaColumn = "drover_schema"
+
+  /// How much a table takes, in this database and under the operator's limit.
+  package struct Bounds: Sendable {
+    package var columns: Int
+    package var keyColumns: Int
+
+    package init(columns: Int, keyColumns: Int) {
+      self.columns = columns
+      self.keyColumns = keyColumns
+    }
+
+    /// Why no table can be made of a schema, or nil.
+    package func refusal(of schema: StreamSchema) -> String? {
+      if schema.columns.count > columns {
+        return "it has \(schema.columns.count) columns, and limits.columns_per_table is \(columns)"
+      }
+      if schema.key.count > keyColumns {
+        return "its key has \(schema.key.count) columns, and a sink table's has at most \(keyColumns)"
+      }
+      return nil
+    }
+  }
+
+  /// In the table's order, Drover's own included.
+  package let names: [SQLName]
+  /// The machine's column and the local key.
+  package let key: [SQLName]
+
+  package init(names: [SQLName], key: [SQLName]) {
+    self.names = names
+    self.key = key
+  }
+
+  package var isMarked: Bool { names.contains(SQLName(Self.schemaColumn)) }
+
+  /// What it lacks of a schema's columns.
+  package func lacking(_ schema: StreamSchema) -> [Column] {
+    let present = Set(names)
+    return schema.columns.filter { !present.contains(SQLName($0.name)) }
+  }
+
+  /// Why it cannot follow a schema, or nil.
+  package func refusal(of schema: StreamSchema, _ stream: StreamName, _ bounds: Bounds) -> String? {
+    guard key.first == SQLName(schema.machineColumn) else {
+      return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
+    }
+    guard key.dropFirst().elementsEqual(schema.key.map({ SQLName(schema.columns[$0].name) })) else {
+      return
+        "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(key.dropFirst().map(\.text).joined(separator: ", "))"
+    }
+    let count = sourceColumns + lacking(schema).count
+    guard count <= bounds.columns else {
+      return "the sink table would have \(count) columns, and limits.columns_per_table is \(bounds.columns)"
+    }
+    return nil
+  }
+
+  /// Besides the source's columns there are the machine, the epoch and the version.
+  private var sourceColumns: Int { names.count - (isMarked ? 4 : 3) }
+
+  /// Whether its rows have to say from now on under which schema each was written.
+  /// - Parameter hasOther: whether the stream was described otherwise before.
+  package func needsMark(for schema: StreamSchema, kind: Kind, isLines: Bool, hasOther: () throws -> Bool) rethrows
+    -> Bool
+  {
+    guard kind != .snapshot, !isLines, !isMarked else { return false }
+    return try !lacking(schema).isEmpty || schema.columns.count < sourceColumns || hasOther()
+  }
+}

@@ -1,0 +1,118 @@
+// The sink table of one child table: the lines of headers. Lines come and go with their header's events; a line has its header's epoch and
+// version, so that one which has moved to another header is not taken back by an older event of the first.
+
+import DroverCore
+
+struct LineMerge {
+  let schema: LineSchema
+  private let machine: MachineID
+  private let writer: SinkWriter
+  private let header: SinkWriter
+  private let completeWhen: Condition?
+  /// Positions of the reference in the lines' columns.
+  private let references: [Int]
+
+  init(_ schema: LineSchema, table: SinkTable, header: SinkWriter, machine: MachineID, completeWhen: Condition?) {
+    self.schema = schema
+    self.machine = machine
+    self.header = header
+    self.completeWhen = completeWhen
+    references = schema.references
+    writer = SinkWriter(
+      table, names: schema.rows.columns.map { SQLName($0.name) }, key: schema.rows.key)
+  }
+
+  /// For each event why its lines cannot be written; nil when tables had to change first.
+  func faults(_ lines: [[[Value]]], _ transaction: Transaction) throws -> [String?]? {
+    let rows = lines.flatMap { $0 }.map(converted)
+    guard
+      case .done(let faults) = try Fitting.run(
+        rows, writer.columns, key: writer.key, tables: [writer.table], transaction)
+    else { return nil }
+    var rest = faults[...]
+    return lines.map { lines in
+      defer { rest = rest.dropFirst(lines.count) }
+      return rest.prefix(lines.count).compactMap { $0 }.first
+    }
+  }
+
+  private func converted(_ row: [Value]) -> [Value] {
+    writer.columns.indices.map { writer.columns[$0].affinity.converting(row[$0]) }
+  }
+
+  /// Makes the header's lines those of its event, which has taken effect.
+  func replace(_ rows: [[Value]], header key: [Value], epoch: Int64, version: Int64, _ transaction: Transaction) throws
+  {
+    _ = try writer.upsert(
+      rows.map { NewRow(values: converted($0), version: version) }, machine: machine, epoch: epoch,
+      transaction.connection)
+    try remove(header: key, olderThan: epoch, version, transaction)
+  }
+
+  /// Removes the header's lines that are older than its event.
+  func remove(header key: [Value], olderThan epoch: Int64, _ version: Int64, _ transaction: Transaction) throws {
+    guard let parameters = parameters(header: key) else { return }
+    try transaction.connection.query(
+      """
+      DELETE FROM \(writer.table.qualified) AS line USING \(given) WHERE \(isOfHeader)
+         AND (line.drover_epoch, line.drover_version) < ($\(references.count + 2), $\(references.count + 3))
+      """, parameters + [.integer(epoch), .integer(version)])
+  }
+
+  /// Whether the header has these lines and no others.
+  func holds(_ rows: [[Value]], header key: [Value], _ transaction: Transaction) throws -> Bool {
+    guard let parameters = parameters(header: key) else { return rows.isEmpty }
+    let found = try transaction.connection.query(
+      """
+      SELECT \(writer.columns.map { "line.\($0.identifier)" }.joined(separator: ", "))
+        FROM \(writer.table.qualified) AS line JOIN \(given) ON \(isOfHeader)
+      """, parameters)
+    let stored = (0..<found.count).map { row in writer.columns.indices.map { writer.columns[$0].value(found, row, $0) }
+    }
+    return stored.count == rows.count && Set(stored) == Set(rows.map(converted))
+  }
+
+  /// Whether the event would take a line away from another header, which is complete.
+  func frozenElsewhere(
+    _ rows: [[Value]], header key: [Value], epoch: Int64, version: Int64, _ transaction: Transaction
+  ) throws -> Bool {
+    guard let completeWhen else { return false }
+    let own = try writer.find(
+      rows.map { writer.keyValues(of: converted($0)) }, machine: machine, transaction.connection)
+    let others = own.compactMap { line -> [Value]? in
+      guard let line, (line.epoch, line.version) < (epoch, version) else { return nil }
+      let other = header.converted(key: references.map { line.values[$0] })
+      return SinkWriter.identity(of: other) == SinkWriter.identity(of: key) ? nil : other
+    }
+    return try header.find(others, machine: machine, transaction.connection).contains {
+      $0.map { header.holds(completeWhen, of: $0) } ?? false
+    }
+  }
+
+  // MARK: Of one header
+
+  private var given: String {
+    let arrays = references.enumerated().map { "$\($0 + 2)::\(writer.columns[$1].type.name)[]" }.joined(separator: ", ")
+    return "unnest(\(arrays)) AS given (\(references.indices.map { "r\($0)" }.joined(separator: ", ")))"
+  }
+
+  private var isOfHeader: String {
+    (["line.\(writer.table.machine) = $1"]
+      + references.enumerated().map { "line.\(writer.columns[$1].identifier) = given.r\($0)" }).joined(
+        separator: " AND ")
+  }
+
+  /// Nil where no line can be of this header, because its column could not hold the key.
+  private func parameters(header key: [Value]) -> [Parameter]? {
+    var parameters: [Parameter] = [.text(machine.text)]
+    for (reference, value) in zip(references, key) {
+      let column = writer.columns[reference]
+      let value = column.affinity.converting(value)
+      guard column.fit(value) == .fits else { return nil }
+      var fields = FieldList(column.type)
+      column.append(value, to: &fields)
+      parameters.append(fields.array)
+    }
+    return parameters
+  }
+}

@@ -1,0 +1,183 @@
+// What machines say of their streams, as the store keeps it.
+
+import DroverCore
+
+struct SchemaTables {
+  let connection: Connection
+
+  func read(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema? {
+    let name: [Parameter] = [.text(machine.text), .text(stream.text), .text(id.text)]
+    let described = try connection.query(
+      "SELECT kind, complete_when FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id = $3", name)
+    guard described.count > 0, let kind = Kind(rawValue: described.text(0, 0)) else { return nil }
+    let rows = try connection.query(
+      """
+      SELECT name, declared_type, key_position, identity_position, else_position FROM drover_schema_column
+       WHERE machine_id = $1 AND stream = $2 AND schema_id = $3 ORDER BY position
+      """, name)
+    let condition = described.optionalText(0, 1)?.unescaped
+    return try schema(
+      kind, rows, completeWhen: condition.map { try Condition(parsing: $0) },
+      lines: lines(id, machine: machine, stream: stream))
+  }
+
+  private func lines(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> [LineSchema] {
+    let rows = try connection.query(
+      """
+      SELECT name, declared_type, key_position, header_part, number, table_name FROM drover_schema_line
+       WHERE machine_id = $1 AND stream = $2 AND schema_id = $3 ORDER BY number, position
+      """, [.text(machine.text), .text(stream.text), .text(id.text)])
+    let tables = Dictionary(grouping: 0..<rows.count) { rows.integer($0, 4) }.sorted { $0.key < $1.key }.map(\.value)
+    return try tables.map { places in
+      try LineSchema(
+        table: StreamName(rows.text(places[0], 5)), columns: columns(rows, places), key: positions(rows, places, 2),
+        references: positions(rows, places, 3))
+    }
+  }
+
+  /// - Parameter rows: columns in order: name, type, and places in the key, the natural key and its alternative.
+  private func schema(
+    _ kind: Kind, _ rows: Rows, completeWhen: Condition? = nil, lines: [LineSchema] = []
+  ) throws -> StreamSchema {
+    let places = Array(0..<rows.count)
+    let columns = columns(rows, places)
+    let identity = positions(rows, places, 3).map { columns[$0].name }
+    return try StreamSchema(
+      kind: kind, columns: columns, key: positions(rows, places, 2), completeWhen: completeWhen, lines: lines,
+      naturalKey: identity.isEmpty
+        ? nil : NaturalKey(columns: identity, fallback: positions(rows, places, 4).map { columns[$0].name }))
+  }
+
+  private func columns(_ rows: Rows, _ places: [Int]) -> [Column] {
+    places.map { Column(name: rows.text($0, 0), declaredType: rows.text($0, 1).unescaped) }
+  }
+
+  /// Which of the rows have a place, in the places' order.
+  private func positions(_ rows: Rows, _ places: [Int], _ column: Int) -> [Int] {
+    places.enumerated().compactMap { index, row in rows.optionalInteger(row, column).map { ($0, index) } }
+      .sorted { $0.0 < $1.0 }.map(\.1)
+  }
+
+  // MARK: Writing
+
+  /// Keeps a schema that was not known.
+  func write(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
+    let name: [Parameter] = [.text(machine.text), .text(stream.text), .text(schema.id.text)]
+    for (position, column) in schema.columns.enumerated() {
+      try connection.query(
+        """
+        INSERT INTO drover_schema_column
+               (machine_id, stream, schema_id, position, name, declared_type, key_position, identity_position, else_position)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        """, name + [.integer(position)] + values(schema, position, column))
+    }
+    for (number, line) in schema.lines.enumerated() {
+      for (position, column) in line.rows.columns.enumerated() {
+        try connection.query(
+          """
+          INSERT INTO drover_schema_line
+                 (machine_id, stream, schema_id, number, table_name, position, name, declared_type, key_position, header_part)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+          """,
+          name + [
+            .integer(number), .text(line.table.text), .integer(position), .text(column.name),
+            .text(column.declaredType.escaped), .integer(line.rows.key.firstIndex(of: position)),
+            .integer(line.references.firstIndex(of: position)),
+          ])
+      }
+    }
+  }
+
+  private func values(_ schema: StreamSchema, _ position: Int, _ column: Column) -> [Parameter] {
+    [
+      .text(column.name), .text(column.declaredType.escaped), .integer(schema.key.firstIndex(of: position)),
+      .integer(schema.naturalKey?.columns.firstIndex(of: column.name)),
+      .integer(schema.naturalKey?.fallback.firstIndex(of: column.name)),
+    ]
+  }
+
+  /// Makes a schema the one that was described last, also when the clock stands still or goes back.
+  func describe(_ schema: StreamSchema, machine: MachineID, stream: StreamName, now: Int64) throws {
+    try connection.query(
+      """
+      INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, described)
+      SELECT $1, $2, $3, $4, $5,
+             greatest($6, 1 + coalesce((SELECT max(described) FROM drover_schema WHERE machine_id = $1 AND stream = $2), 0))
+      ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
+      """,
+      [
+        .text(machine.text), .text(stream.text), .text(schema.id.text), .text(schema.kind.rawValue),
+        .text(schema.completeWhen?.text.escaped), .integer(now),
+      ])
+  }
+
+  // MARK: Waiting
+
+  func note(_ schema: StreamSchema, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
+    guard try !isWaiting(schema.id, machine: machine, stream: stream) else { return }
+    try forget(machine: machine, stream: stream)
+    try connection.query(
+      "INSERT INTO drover_schema_waiting VALUES ($1, $2, $3, $4, $5, $6)",
+      [
+        .text(machine.text), .text(stream.text), .text(schema.id.text), .text(schema.kind.rawValue),
+        .text(reason.withoutNUL), .integer(now),
+      ])
+    for (position, column) in schema.columns.enumerated() {
+      try connection.query(
+        "INSERT INTO drover_schema_waiting_column VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        [.text(machine.text), .text(stream.text), .integer(position)] + values(schema, position, column))
+    }
+  }
+
+  func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2 AND schema_id = $3)",
+      [.text(machine.text), .text(stream.text), .text(id.text)]
+    ).boolean(0, 0)
+  }
+
+  func forget(machine: MachineID, stream: StreamName) throws {
+    for table in ["drover_schema_waiting", "drover_schema_waiting_column"] {
+      try connection.query(
+        "DELETE FROM \(table) WHERE machine_id = $1 AND stream = $2", [.text(machine.text), .text(stream.text)])
+    }
+  }
+
+  func waiting(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
+    let name: [Parameter] = [.text(machine.text), .text(stream.text)]
+    let described = try connection.query(
+      "SELECT kind FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2", name)
+    guard described.count > 0, let kind = Kind(rawValue: described.text(0, 0)) else { return nil }
+    return try schema(
+      kind,
+      connection.query(
+        """
+        SELECT name, declared_type, key_position, identity_position, else_position FROM drover_schema_waiting_column
+         WHERE machine_id = $1 AND stream = $2 ORDER BY position
+        """, name))
+  }
+
+  // MARK: Accepting
+
+  /// The schemas that machines of the stream described last.
+  func latest(of stream: StreamName) throws -> [(MachineID, StreamSchema)] {
+    let rows = try connection.query(
+      """
+      SELECT DISTINCT ON (machine_id) machine_id, schema_id FROM drover_schema WHERE lower(stream) = lower($1::text COLLATE "C")
+       ORDER BY machine_id, described DESC
+      """, [.text(stream.text)])
+    return try (0..<rows.count).compactMap { row in
+      let machine = try MachineID(rows.text(row, 0))
+      return try read(SchemaID(text: rows.text(row, 1)), machine: machine, stream: stream).map { (machine, $0) }
+    }
+  }
+
+  /// Forgets what was known of a stream's rows.
+  func clear(_ stream: StreamName) throws {
+    for table in ["drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone"] {
+      try connection.query(
+        "DELETE FROM \(table) WHERE lower(stream) = lower($1::text COLLATE \"C\")", [.text(stream.text)])
+    }
+    try connection.query("DELETE FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])
+  }
+}

@@ -1,0 +1,345 @@
+// Events of one frame into one sink table: sets where sets will do. Two events of one key are merged one after the other, in rounds. What a stored
+// row has to say (facts, complete batches) is read first and decided here; the lock on the machine's stream keeps it true until the
+// transaction ends.
+
+import DroverCore
+
+struct SinkMerge {
+  let transaction: Transaction
+  let sink: Sink
+  let writer: SinkWriter
+  /// A row that it holds of is never changed again.
+  let completeWhen: Condition?
+  /// The tables of the lines that the sink's events bring, and those that the newest schema knows besides.
+  let lines: [LineMerge]
+  let otherLines: [LineMerge]
+  /// The number of the events' epoch.
+  let epoch: Int64
+
+  private var connection: Connection { transaction.connection }
+
+  /// An event, made ready.
+  fileprivate struct Item {
+    let event: SinkEvent
+    let key: [Value]
+    /// nil: a delete.
+    let row: [Value]?
+    var version: (Int64, Int64)
+    var new: NewRow { NewRow(values: row!, version: event.version) }
+  }
+
+  /// Events that the tables can take, and what became of the others.
+  struct Fitted {
+    fileprivate let items: [Item]
+    fileprivate let outcomes: [MergeOutcome?]
+  }
+
+  /// - Returns: nil when tables had to change first, and everything has to be looked up again.
+  func fit(_ events: [SinkEvent]) throws -> Fitted? {
+    let items = events.map(item)
+    var outcomes = [MergeOutcome?](repeating: nil, count: events.count)
+    guard
+      case .done(let faults) = try Fitting.run(
+        items.map(\.row), writer.columns, key: writer.key,
+        tables: [writer.table] + transaction.twins(of: sink.stream, writer.table),
+        transaction)
+    else { return nil }
+    for index in items.indices {
+      if let fault = faults[index] ?? SinkColumn.fault(in: ArraySlice(events[index].localID.utf8)) {
+        outcomes[index] = .refused(.store, detail: fault)
+      } else if sink.kind == .payload, items[index].row == nil {
+        outcomes[index] = .refused(.event, detail: "a delete, in a stream of facts")
+      }
+    }
+    for (number, line) in lines.enumerated() {
+      guard let faults = try line.faults(events.map { $0.lines.isEmpty ? [] : $0.lines[number] }, transaction) else {
+        return nil
+      }
+      for (index, fault) in faults.enumerated() where outcomes[index] == nil {
+        outcomes[index] = fault.map { .refused(.store, detail: "a line in \(line.schema.table): \($0)") }
+      }
+    }
+    return Fitted(items: items, outcomes: outcomes)
+  }
+
+  /// - Returns: one outcome each.
+  func merge(_ fitted: Fitted) throws -> [MergeOutcome] {
+    let items = fitted.items
+    var outcomes = fitted.outcomes
+    for round in rounds(items, outcomes.indices.filter { outcomes[$0] == nil }) {
+      try guarded(round, &outcomes) { try merge($0.map { items[$0] }) }
+    }
+    return outcomes.map { $0! }
+  }
+
+  private func item(_ event: SinkEvent) -> Item {
+    var row: [Value]?
+    switch event.content {
+    case .none: break
+    case .row(let values): row = writer.columns.indices.map { writer.columns[$0].affinity.converting(values[$0]) }
+    case .json(let body): row = [.text(event.localID), event.at.map { .text($0) } ?? .null, .text(body)]
+    }
+    let key =
+      row.map(writer.keyValues) ?? writer.converted(key: sink.schema == nil ? [.text(event.localID)] : event.key)
+    return Item(event: event, key: key, row: row, version: (epoch, event.version))
+  }
+
+  /// Positions of events such that no round has two of one key; units come one by one, because their lines may be each other's.
+  private func rounds(_ items: [Item], _ positions: [Int]) -> [[Int]] {
+    guard lines.isEmpty else { return positions.map { [$0] } }
+    var rounds: [[Int]] = []
+    var seen: [[Value]: Int] = [:]
+    for position in positions {
+      let round = seen[SinkWriter.identity(of: items[position].key), default: 0]
+      seen[SinkWriter.identity(of: items[position].key)] = round + 1
+      if round == rounds.count { rounds.append([]) }
+      rounds[round].append(position)
+    }
+    return rounds
+  }
+
+  /// Merges a round. In a careful transaction what the database refuses is halved until it is one event.
+  private func guarded(
+    _ round: [Int], _ outcomes: inout [MergeOutcome?], _ merge: ([Int]) throws -> [MergeOutcome]
+  ) throws {
+    func take(_ positions: [Int]) throws {
+      for (position, outcome) in zip(positions, try merge(positions)) { outcomes[position] = outcome }
+    }
+    guard transaction.isCareful else { return try take(round) }
+    do {
+      try transaction.atomically { try take(round) }
+    } catch let error as PostgreSQLError where error.isAboutTheEvent {
+      guard round.count > 1 else {
+        outcomes[round[0]] = .refused(.store, detail: error.explanation)
+        return
+      }
+      try guarded(Array(round[..<(round.count / 2)]), &outcomes, merge)
+      try guarded(Array(round[(round.count / 2)...]), &outcomes, merge)
+    }
+  }
+
+  /// - Parameter items: no two of one key.
+  private func merge(_ items: [Item]) throws -> [MergeOutcome] {
+    guard sink.kind != .payload else { return try insertOnce(items) }
+    let buried = try tombstones(items)
+    var outcomes = [MergeOutcome](repeating: .superseded, count: items.count)
+    let puts = items.indices.filter {
+      items[$0].row != nil && buried[$0].map { [version = items[$0].version] in $0 < version } ?? true
+    }
+    let deletes = items.indices.filter { items[$0].row == nil }
+    for (index, outcome) in zip(puts, try put(puts.map { items[$0] })) { outcomes[index] = outcome }
+    for (index, outcome) in zip(deletes, try delete(deletes.map { items[$0] })) { outcomes[index] = outcome }
+    try dropTombstones(puts.filter { buried[$0] != nil && outcomes[$0] == .applied }.map { items[$0] })
+    return outcomes
+  }
+
+  // MARK: Facts
+
+  private func insertOnce(_ items: [Item]) throws -> [MergeOutcome] {
+    let isNew = try writer.insert(items.map(\.new), machine: sink.machine, epoch: epoch, connection)
+    let others = items.indices.filter { !isNew[$0] }
+    let stored = try writer.find(others.map { items[$0].key }, machine: sink.machine, connection)
+    var outcomes = [MergeOutcome](repeating: .applied, count: items.count)
+    for (index, stored) in zip(others, stored) { outcomes[index] = try compare(items[index], with: stored!) }
+    return outcomes
+  }
+
+  private func compare(_ item: Item, with stored: StoredRow) throws -> MergeOutcome {
+    if let outcome = try fillIn(item, stored) { return outcome }
+    return isSame(item, stored)
+      ? .superseded
+      : .refused(.conflict, detail: "\(item.event.localID.prefix(64)) is there with another content")
+  }
+
+  /// Whether the row that is there says what the event says. When it happened is no part of what a body says.
+  private func isSame(_ item: Item, _ stored: StoredRow) -> Bool {
+    sink.schema == nil ? stored.values[2] == item.row![2] : stored.values == item.row!
+  }
+
+  /// Gives a row that does not change any more the values of columns that it could not have. Nil, without a change, where the event differs
+  /// otherwise.
+  private func fillIn(_ item: Item, _ stored: StoredRow) throws -> MergeOutcome? {
+    guard writer.mark != nil, let schema = sink.schema, stored.values != item.row! else { return nil }
+    let late = LateSchemas(sink: sink, schema: schema, table: writer.table, connection: connection)
+    let comparison = try LateComparison(
+      (stored.values, stored.epoch, stored.version), with: (item.row!, epoch, item.event.version),
+      lacking: late.lacking(stored.mark), retyped: sink.kind == .payload ? late.retyped(stored.mark) : [],
+      isConverted: LateSchemas.isConverted)
+    guard comparison.filled == comparison.expected else { return nil }
+    guard comparison.filled != stored.values else { return .superseded }
+    try writer.replace(
+      comparison.filled, epoch: comparison.epoch, version: comparison.version, machine: sink.machine, connection)
+    return .applied
+  }
+
+  // MARK: States
+
+  private func put(_ items: [Item]) throws -> [MergeOutcome] {
+    guard completeWhen != nil || !lines.isEmpty else {
+      return try writer.upsert(items.map(\.new), machine: sink.machine, epoch: epoch, connection)
+        .map { $0 ? .applied : .superseded }
+    }
+    let stored = try writer.find(items.map(\.key), machine: sink.machine, connection)
+    var outcomes = try zip(items, stored).map { try refusal($0, $1) }
+    let open = items.indices.filter { outcomes[$0] == nil }
+    let isWritten = try writer.upsert(open.map { items[$0].new }, machine: sink.machine, epoch: epoch, connection)
+    for (index, isWritten) in zip(open, isWritten) {
+      outcomes[index] = isWritten ? .applied : .superseded
+      if isWritten { try replaceLines(items[index]) }
+    }
+    return outcomes.map { $0! }
+  }
+
+  /// What becomes of a put that is not written; nil for one that is.
+  private func refusal(_ item: Item, _ stored: StoredRow?) throws -> MergeOutcome? {
+    if let stored {
+      guard item.version > (stored.epoch, stored.version) else { return .superseded }
+      if isComplete(stored) { return try settle(item, withComplete: stored) }
+    }
+    for (line, rows) in zip(lines, item.event.lines) {
+      if try line.frozenElsewhere(rows, header: item.key, epoch: epoch, version: item.event.version, transaction) {
+        return .refused(
+          .frozen,
+          detail: "a line of \(item.event.localID.prefix(64)) in \(line.schema.table) belongs to what is complete")
+      }
+    }
+    return nil
+  }
+
+  /// A newer event that the row did not take.
+  private func settle(_ item: Item, withComplete stored: StoredRow) throws -> MergeOutcome {
+    let linesAreStored = try zip(lines, item.event.lines).allSatisfy { try $0.holds($1, header: item.key, transaction) }
+    guard linesAreStored else { return frozen(item) }
+    if isSame(item, stored) { return .superseded }
+    return try fillIn(item, stored) ?? frozen(item)
+  }
+
+  private func frozen(_ item: Item) -> MergeOutcome {
+    .refused(.frozen, detail: "\(item.event.localID.prefix(64)) is complete, and this would change it")
+  }
+
+  private func isComplete(_ row: StoredRow) -> Bool { writer.holds(completeWhen, of: row) }
+
+  private func replaceLines(_ item: Item) throws {
+    for (line, rows) in zip(lines, item.event.lines) {
+      try line.replace(rows, header: item.key, epoch: epoch, version: item.event.version, transaction)
+    }
+  }
+
+  // MARK: Deletes
+
+  private func delete(_ items: [Item]) throws -> [MergeOutcome] {
+    guard !items.isEmpty else { return [] }
+    var outcomes = [MergeOutcome?](repeating: nil, count: items.count)
+    var versions = try writer.versions(items.map(\.key), machine: sink.machine, connection)
+    if completeWhen != nil {
+      for (index, row) in try writer.find(items.map(\.key), machine: sink.machine, connection).enumerated() {
+        guard let row, (row.epoch, row.version) < items[index].version, isComplete(row) else { continue }
+        outcomes[index] = frozen(items[index])
+        versions[index] = nil
+      }
+    }
+    for (index, version) in versions.enumerated() {
+      if let version, version >= items[index].version { outcomes[index] = .superseded }
+    }
+    let open = items.indices.filter { outcomes[$0] == nil }
+    try writer.delete(open.filter { versions[$0] != nil }.map { items[$0].key }, machine: sink.machine, connection)
+    for line in lines + otherLines {
+      for index in open {
+        try line.remove(header: items[index].key, olderThan: epoch, items[index].event.version, transaction)
+      }
+    }
+    let isBuried = try bury(open.map { items[$0].event })
+    for index in open {
+      outcomes[index] = versions[index] != nil || isBuried.contains(items[index].event.localID) ? .applied : .superseded
+    }
+    return outcomes.map { $0! }
+  }
+
+  // MARK: Tombstones
+
+  private var origin: PostgreSQLCloudStore.Origin { .init(machine: sink.machine, stream: sink.stream) }
+  private var originParameters: [Parameter] { [.text(sink.machine.text), .text(sink.stream.text)] }
+
+  /// For each event the epoch and version of its row's tombstone.
+  private func tombstones(_ items: [Item]) throws -> [(Int64, Int64)?] {
+    if transaction.tombstones[origin] == nil {
+      transaction.tombstones[origin] = try connection.query(
+        "SELECT EXISTS (SELECT 1 FROM drover_tombstone WHERE machine_id = $1 AND stream = $2)", originParameters
+      ).boolean(0, 0)
+    }
+    guard transaction.tombstones[origin]! else { return items.map { _ in nil } }
+    let rows = try connection.query(
+      "SELECT local_id, epoch, version FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+      originParameters + [.texts(items.map(\.event.localID))])
+    var found: [String: (Int64, Int64)] = [:]
+    for row in 0..<rows.count { found[rows.text(row, 0)] = (rows.integer(row, 1), rows.integer(row, 2)) }
+    return items.map { found[$0.event.localID] }
+  }
+
+  private func dropTombstones(_ items: [Item]) throws {
+    guard !items.isEmpty else { return }
+    try connection.query(
+      "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+      originParameters + [.texts(items.map(\.event.localID))])
+  }
+
+  /// - Returns: the local IDs whose tombstone is this event's now.
+  private func bury(_ events: [SinkEvent]) throws -> Set<String> {
+    guard !events.isEmpty else { return [] }
+    transaction.tombstones[origin] = true
+    let rows = try connection.query(
+      """
+      INSERT INTO drover_tombstone AS stored (machine_id, stream, local_id, epoch, version, seq, made_at)
+      SELECT $1, $2, local_id, $3, version, nullif(seq, -1), $4
+        FROM unnest($5::text[], $6::bigint[], $7::bigint[]) AS given (local_id, version, seq) ORDER BY local_id
+      ON CONFLICT (machine_id, stream, local_id) DO UPDATE
+         SET epoch = excluded.epoch, version = excluded.version, seq = excluded.seq, made_at = excluded.made_at
+       WHERE (excluded.epoch, excluded.version) > (stored.epoch, stored.version)
+      RETURNING local_id
+      """,
+      originParameters + [
+        .integer(epoch), .integer(transaction.store.now()), .texts(events.map(\.localID)),
+        .integers(events.map(\.version)), .integers(events.map { $0.seq ?? -1 }),
+      ])
+    return Set((0..<rows.count).map { rows.text($0, 0) })
+  }
+}
+
+/// Under which schemas the rows of a table were written, and what those lacked: docs/protocol.md, "Schemas".
+struct LateSchemas {
+  let sink: Sink
+  let schema: StreamSchema
+  let table: SinkTable
+  let connection: Connection
+
+  func lacking(_ mark: String) throws -> Set<Int> {
+    // Rows from before the marks have the columns that stood in the table before that one.
+    if mark.isEmpty {
+      return schema.positions(lacking: Set(table.shape.names.prefix { $0 != SQLName(SinkShape.schemaColumn) }))
+    }
+    return schema.positions(lacking: Set(try columns("schema_id = $3", mark).map { SQLName($0.name) }))
+  }
+
+  /// Rows from before the marks may have been written under any schema of the machine's.
+  func retyped(_ mark: String) throws -> Set<Int> {
+    schema.positions(
+      retypedSince: try mark.isEmpty ? columns("schema_id <> $3", schema.id.text) : columns("schema_id = $3", mark))
+  }
+
+  private func columns(_ condition: String, _ id: String) throws -> [Column] {
+    let rows = try connection.query(
+      "SELECT name, declared_type FROM drover_schema_column WHERE machine_id = $1 AND stream = $2 AND \(condition)",
+      [.text(sink.machine.text), .text(sink.stream.text), .text(id)])
+    return (0..<rows.count).map { Column(name: rows.text($0, 0), declaredType: rows.text($0, 1).unescaped) }
+  }
+
+  /// Whether the new value is what its type makes of the old one, as '5' of 5.
+  static func isConverted(_ old: Value, _ new: Value) -> Bool {
+    switch new {
+    case .text: Affinity.text.converting(old) == new
+    case .integer, .real: Affinity.real.converting(Affinity.numeric.converting(old)) == Affinity.real.converting(new)
+    case .null, .blob: false
+    }
+  }
+}

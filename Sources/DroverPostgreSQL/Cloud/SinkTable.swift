@@ -1,0 +1,165 @@
+// A sink table as it is in PostgreSQL: which of its columns stands for which of a source's, and how each holds its values.
+
+import DroverCore
+
+struct SinkTable {
+  /// Without the schema in which it is.
+  let name: String
+  /// As SQL takes it.
+  let qualified: String
+  let form: SinkForm
+  /// The machine's column, quoted.
+  let machine: String
+  /// The source's columns, in the table's order.
+  let columns: [SinkColumn]
+  /// Their names in the key's order, without the machine.
+  let key: [SQLName]
+  /// What its columns are called, Drover's own included, in the table's order.
+  let shape: SinkShape
+
+  /// The most that a table takes: 1600 columns and 32 parts of an index, Drover's own included
+  /// (https://www.postgresql.org/docs/current/limits.html).
+  static let maximumColumns = 1596
+  static let maximumKeyColumns = 31
+
+  func column(_ name: SQLName) -> SinkColumn? { columns.first { $0.name == name } }
+
+  // MARK: Looking
+
+  /// - Parameters:
+  ///   - stream: whose sink it is.
+  ///   - place: the schema in which tables are made, quoted.
+  /// - Returns: nil where there is none of Drover's.
+  static func read(_ stream: StreamName, in place: String, _ connection: Connection) throws -> SinkTable? {
+    let name = SQLName(stream.text).text
+    let sink = try connection.query(
+      "SELECT table_name, kind, form, header FROM drover_sink WHERE name = $1", [.text(name)])
+    guard sink.count > 0, let kind = Kind(rawValue: sink.text(0, 1)) else { return nil }
+    let form = SinkForm(
+      kind: kind, isTable: sink.text(0, 2) == "table",
+      header: sink.optionalText(0, 3).map { SQLName($0).text })
+    return try read(sink.text(0, 0), sink: name, form: form, in: place, connection)
+  }
+
+  /// - Parameter table: the sink's own, or one that has its columns too.
+  static func read(
+    _ table: String, sink: String, form: SinkForm, in place: String, _ connection: Connection
+  ) throws -> SinkTable {
+    let qualified = "\(place).\(quoted(table))"
+    let rows = try connection.query(
+      """
+      SELECT present.attname::text, present.atttypid::bigint, own.name, own.declared_type, own.key_position
+        FROM pg_attribute AS present LEFT JOIN drover_sink_column AS own ON own.sink = $2 AND own.column_name = present.attname::text
+       WHERE present.attrelid = $1::text::regclass AND present.attnum > 0 AND NOT present.attisdropped ORDER BY present.attnum
+      """, [.text(qualified), .text(sink)])
+    var columns: [SinkColumn] = []
+    var key: [(Int64, SQLName)] = []
+    var names: [SQLName] = []
+    for row in 0..<rows.count {
+      guard let name = rows.optionalText(row, 2).map(SQLName.init) else {
+        names.append(SQLName(rows.text(row, 0)))
+        continue
+      }
+      names.append(name)
+      guard let type = TypeNumber(rawValue: UInt32(rows.integer(row, 1))) else {
+        throw PostgreSQLError(
+          operation: "use the sink table \(table) of", subject: connection.subject,
+          cause: "somebody gave its column \(name) another type; give it back one of Drover's", state: "42P16")
+      }
+      columns.append(
+        SinkColumn(
+          name: name, identifier: quoted(rows.text(row, 0)),
+          affinity: Column(name: "", declaredType: rows.text(row, 3).unescaped).affinity, type: type))
+      if let place = rows.optionalInteger(row, 4) { key.append((place, name)) }
+    }
+    let machine =
+      form.isTable && columns.contains { $0.name == SQLName("machine_id") } ? "drover_machine_id" : "machine_id"
+    let parts = key.sorted { $0.0 < $1.0 }.map(\.1)
+    return SinkTable(
+      name: table, qualified: qualified, form: form, machine: quoted(machine), columns: columns, key: parts,
+      shape: SinkShape(names: names, key: [SQLName(machine)] + parts))
+  }
+
+  // MARK: Making
+
+  /// The columns of a stream without a table.
+  private static let bodyColumns = [
+    (Column(name: "local_id", declaredType: "TEXT"), TypeNumber.text),
+    (Column(name: "occurred_at", declaredType: "TEXT"), .text),
+    // Kept as it was written; body::jsonb is what can be indexed.
+    (Column(name: "body", declaredType: "TEXT"), .json),
+  ]
+
+  /// Makes the table of a stream, and notes it.
+  static func make(
+    _ stream: StreamName, form: SinkForm, header: StreamName?, schema: StreamSchema?, in place: String,
+    _ connection: Connection
+  )
+    throws
+  {
+    let table = Names.relation(stream.text)
+    let columns = schema.map(typedColumns) ?? bodyColumns
+    let key = schema?.key ?? [0]
+    let machine = quoted(schema?.machineColumn ?? "machine_id")
+    let definitions = columns.map { definition($0.0, $0.1) }
+    let parts = [machine] + key.map { quoted(Names.column(columns[$0].0.name)) }
+    try connection.run(
+      """
+      CREATE TABLE \(place).\(quoted(table)) (
+        \(machine) text COLLATE "C" NOT NULL,
+        \(definitions.joined(separator: ",\n  ")),
+        drover_epoch bigint NOT NULL,
+        drover_version bigint NOT NULL,
+        PRIMARY KEY (\(parts.joined(separator: ", ")))
+      )
+      """)
+    let name = SQLName(stream.text).text
+    try connection.query(
+      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header) VALUES ($1, $2, $3, $4, $5, $6)",
+      [
+        .text(name), .text(stream.text), .text(table), .text(form.kind.rawValue),
+        .text(form.isTable ? "table" : "body"),
+        .text(header?.text),
+      ])
+    for (index, column) in columns.enumerated() {
+      try note(column.0, of: name, keyPosition: key.firstIndex(of: index), connection)
+    }
+  }
+
+  private static func typedColumns(_ schema: StreamSchema) -> [(Column, TypeNumber)] {
+    let isWide = schema.columns.count > SinkColumn.mostRoomyColumns
+    return schema.columns.enumerated().map { index, column in
+      (column, SinkColumn.type(of: column, isCompact: isWide && !schema.key.contains(index)))
+    }
+  }
+
+  static func definition(_ column: Column, _ type: TypeNumber) -> String {
+    "\(quoted(Names.column(column.name))) \(SinkColumn.definition(type))"
+  }
+
+  /// Notes for which of a source's columns one of the table stands.
+  static func note(_ column: Column, of sink: String, keyPosition: Int?, _ connection: Connection) throws {
+    try connection.query(
+      """
+      INSERT INTO drover_sink_column (sink, name, source_name, column_name, declared_type, key_position)
+      VALUES ($1, $2, $3, $4, $5, $6)
+      """,
+      [
+        .text(sink), .text(SQLName(column.name).text), .text(column.name), .text(Names.column(column.name)),
+        .text(column.declaredType.escaped), .integer(keyPosition),
+      ])
+  }
+
+  /// What else stands under a name in the schema; nil where it is free.
+  static func taken(_ stream: StreamName, in place: String, _ connection: Connection) throws -> String? {
+    let rows = try connection.query(
+      """
+      SELECT CASE relkind WHEN 'i' THEN 'an index' WHEN 'I' THEN 'an index' WHEN 'S' THEN 'a sequence' WHEN 'v' THEN 'a view'
+                          WHEN 'm' THEN 'a view' ELSE 'a table' END
+        FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relname = $2::text::name
+      UNION ALL
+      SELECT 'a type' FROM pg_type WHERE typnamespace = $1::text::regnamespace AND typname = $2::text::name LIMIT 1
+      """, [.text(place), .text(Names.relation(stream.text))])
+    return rows.count == 0 ? nil : rows.text(0, 0)
+  }
+}

@@ -1,0 +1,235 @@
+// The statements by which rows of one form get into a sink table and are found in it. Rows come as arrays, one for each column, so that a
+// statement takes a whole frame; docs/protocol.md has the rule by which a stored row gives way.
+
+import DroverCore
+
+/// A row that is there.
+struct StoredRow {
+  let values: [Value]
+  /// Of columns that the rows on their way do not have.
+  let others: [SQLName: Value]
+  let epoch: Int64
+  let version: Int64
+  /// The schema that it was written under, where rows say so; "" for those from before.
+  let mark: String
+}
+
+/// A row on its way, its values as the columns hold them.
+struct NewRow {
+  let values: [Value]
+  let version: Int64
+}
+
+struct SinkWriter {
+  let table: SinkTable
+  /// In the order of the rows' values.
+  let columns: [SinkColumn]
+  /// Columns that are read besides, because a condition names them.
+  private let others: [SinkColumn]
+  /// Positions of the key in them, in the key's order.
+  let key: [Int]
+  /// The schema under which rows are written, where the table says so of each.
+  let mark: SchemaID?
+  private let upsertText: String
+  private let insertText: String
+  private let findText: String
+  private let versionsText: String
+  private let deleteText: String
+
+  /// - Parameters:
+  ///   - names: the rows' columns in their order, which the table has.
+  ///   - key: positions in them.
+  ///   - condition: of which the columns are read too.
+  init(_ table: SinkTable, names: [SQLName], key: [Int], mark: SchemaID? = nil, condition: Condition? = nil) {
+    self.table = table
+    self.key = key
+    self.mark = mark
+    let columns = names.map { table.column($0)! }
+    self.columns = columns
+    let others = Set((condition?.columns ?? []).map(SQLName.init)).subtracting(names).compactMap(table.column)
+    self.others = others
+    let keyColumns = key.map { columns[$0] }
+    let places = columns.indices.map { "c\($0)" }
+
+    // $1 is the machine and $2 the epoch's number; then come the columns, the versions, and the mark.
+    let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]
+    let marked = mark == nil ? [] : [SinkShape.schemaColumn]
+    let all = [table.machine] + columns.map(\.identifier) + ["drover_epoch", "drover_version"] + marked
+    let given =
+      ["$1"] + places.map { "given.\($0)" } + ["$2", "given.version"]
+      + (mark == nil ? [] : ["$\(columns.count + 4)::text"])
+    let conflict = ([table.machine] + keyColumns.map(\.identifier)).joined(separator: ", ")
+    let returned = keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", ")
+    // Sorted, so that two consumers take the locks of rows in one order.
+    let insert = """
+      INSERT INTO \(table.qualified) AS stored (\(all.joined(separator: ", ")))
+      SELECT \(given.joined(separator: ", ")) FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(places.joined(separator: ", ")), version)
+       ORDER BY \(key.map { "given.c\($0)" }.joined(separator: ", "))
+      ON CONFLICT (\(conflict)) DO
+      """
+    insertText = insert + " NOTHING RETURNING \(returned)"
+    upsertText =
+      insert + """
+         UPDATE SET \(Self.changes(columns, key, marked).joined(separator: ", "))
+        WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
+        RETURNING \(returned)
+        """
+    let keys = keyColumns.enumerated().map { "$\($0 + 2)::\($1.type.name)[]" }.joined(separator: ", ")
+    let keyPlaces = keyColumns.indices.map { "k\($0)" }.joined(separator: ", ")
+    let isRow =
+      (["stored.\(table.machine) = $1"] + keyColumns.enumerated().map { "stored.\($1.identifier) = given.k\($0)" })
+      .joined(separator: " AND ")
+    let markRead = table.shape.isMarked ? "coalesce(stored.\(SinkShape.schemaColumn), '')" : "''"
+    let from =
+      "FROM unnest(\(keys)) WITH ORDINALITY AS given (\(keyPlaces), place) JOIN \(table.qualified) AS stored ON \(isRow)"
+    findText = """
+      SELECT given.place, stored.drover_epoch, stored.drover_version, \(markRead), \((columns + others).map { "stored.\($0.identifier)" }.joined(separator: ", "))
+        \(from)
+      """
+    versionsText = "SELECT given.place, stored.drover_epoch, stored.drover_version \(from)"
+    deleteText = """
+      DELETE FROM \(table.qualified) AS stored USING unnest(\(keys)) AS given (\(keyPlaces)) WHERE \(isRow)
+      """
+  }
+
+  /// All but the key, and of the key what can be equal without being the same: jsonb takes 1 and 1.0 for one value.
+  private static func changes(_ columns: [SinkColumn], _ key: [Int], _ marked: [String]) -> [String] {
+    let own = columns.indices.filter { !key.contains($0) || columns[$0].type == .jsonb }.map { columns[$0].identifier }
+    return (own + ["drover_epoch", "drover_version"] + marked).map { "\($0) = excluded.\($0)" }
+  }
+
+  // MARK: Keys
+
+  func keyValues(of row: [Value]) -> [Value] { key.map { row[$0] } }
+
+  /// A key as the columns hold it.
+  func converted(key values: [Value]) -> [Value] {
+    zip(key, values).map { columns[$0].affinity.converting($1) }
+  }
+
+  /// Whether a row with this key could be in the table.
+  func canHold(key values: [Value]) -> Bool {
+    zip(key, values).allSatisfy { columns[$0].fit($1) == .fits && $1 != .null }
+  }
+
+  /// The same for keys that the database takes for one: 1 and 1.0 of a column without a type.
+  static func identity(of key: [Value]) -> [Value] { key.map { Affinity.numeric.whole($0) } }
+
+  /// Whether a condition holds of a row that is there. What the table has not is NULL.
+  func holds(_ condition: Condition?, of row: StoredRow) -> Bool {
+    condition?.holds { name in
+      let name = SQLName(name)
+      let value = columns.firstIndex { $0.name == name }.map { row.values[$0] } ?? row.others[name] ?? .null
+      return (value, table.column(name)?.affinity ?? .blob)
+    } ?? false
+  }
+
+  // MARK: Writing
+
+  /// Writes the rows that are newer than what is there.
+  /// - Parameter rows: no two with one key.
+  /// - Returns: for each whether it was written.
+  func upsert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ connection: Connection) throws -> [Bool] {
+    try write(upsertText, rows, machine, epoch, connection)
+  }
+
+  /// Writes the rows whose key is not there.
+  func insert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ connection: Connection) throws -> [Bool] {
+    try write(insertText, rows, machine, epoch, connection)
+  }
+
+  private func write(
+    _ sql: String, _ rows: [NewRow], _ machine: MachineID, _ epoch: Int64, _ connection: Connection
+  ) throws -> [Bool] {
+    guard !rows.isEmpty else { return [] }
+    let written = try connection.query(
+      sql,
+      [.text(machine.text), .integer(epoch)] + arrays(rows) + (mark.map { [.text($0.text)] } ?? []))
+    guard written.count < rows.count else { return rows.map { _ in true } }
+    let keys = Set((0..<written.count).map { Self.identity(of: key(written, $0, from: 0)) })
+    return rows.map { keys.contains(Self.identity(of: keyValues(of: $0.values))) }
+  }
+
+  private func arrays(_ rows: [NewRow]) -> [Parameter] {
+    columns.indices.map { column in
+      var fields = FieldList(columns[column].type, capacity: rows.count * 16)
+      for row in rows { columns[column].append(row.values[column], to: &fields) }
+      return fields.array
+    } + [.integers(rows.map(\.version))]
+  }
+
+  /// Removes rows.
+  func delete(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws {
+    guard !keys.isEmpty else { return }
+    try connection.query(deleteText, [.text(machine.text)] + keyArrays(keys))
+  }
+
+  // MARK: Finding
+
+  /// For each key the row that is there.
+  func find(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [StoredRow?] {
+    try look(findText, keys, machine, connection) { rows, row in
+      StoredRow(
+        values: columns.indices.map { columns[$0].value(rows, row, $0 + 4) },
+        others: Dictionary(
+          uniqueKeysWithValues: others.enumerated().map { ($1.name, $1.value(rows, row, columns.count + $0 + 4)) }),
+        epoch: rows.integer(row, 1),
+        version: rows.integer(row, 2), mark: rows.text(row, 3))
+    }
+  }
+
+  /// For each key the epoch and version of the row that is there.
+  func versions(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [(Int64, Int64)?] {
+    try look(versionsText, keys, machine, connection) { rows, row in (rows.integer(row, 1), rows.integer(row, 2)) }
+  }
+
+  private func look<Found>(
+    _ sql: String, _ keys: [[Value]], _ machine: MachineID, _ connection: Connection, _ read: (Rows, Int) -> Found
+  ) throws -> [Found?] {
+    var found = [Found?](repeating: nil, count: keys.count)
+    let possible = keys.indices.filter { canHold(key: keys[$0]) }
+    guard !possible.isEmpty else { return found }
+    let rows = try connection.query(sql, [.text(machine.text)] + keyArrays(possible.map { keys[$0] }))
+    for row in 0..<rows.count { found[possible[Int(rows.integer(row, 0)) - 1]] = read(rows, row) }
+    return found
+  }
+
+  func keyArrays(_ keys: [[Value]]) -> [Parameter] {
+    key.indices.map { part in
+      let column = columns[key[part]]
+      var fields = FieldList(column.type, capacity: keys.count * 16)
+      for key in keys { column.append(key[part], to: &fields) }
+      return fields.array
+    }
+  }
+
+  private func key(_ rows: Rows, _ row: Int, from first: Int) -> [Value] {
+    key.indices.map { columns[key[$0]].value(rows, row, first + $0) }
+  }
+
+  /// Writes values into a row that does not change otherwise, with the schema, epoch and version that it has now.
+  func replace(_ row: [Value], epoch: Int64, version: Int64, machine: MachineID, _ connection: Connection) throws {
+    let own = columns.indices.filter { !key.contains($0) }
+    let marks = [
+      "\(SinkShape.schemaColumn) = $\(columns.count + 4)::text", "drover_epoch = $2", "drover_version = given.version",
+    ]
+    let isRow = key.map { "stored.\(columns[$0].identifier) = given.c\($0)" }.joined(separator: " AND ")
+    let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]
+    try connection.query(
+      """
+      UPDATE \(table.qualified) AS stored
+         SET \((own.map { "\(columns[$0].identifier) = given.c\($0)" } + marks).joined(separator: ", "))
+        FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version)
+       WHERE stored.\(table.machine) = $1 AND \(isRow)
+      """,
+      [.text(machine.text), .integer(epoch)] + self.arrays([NewRow(values: row, version: version)])
+        + [.text(mark!.text)])
+  }
+}
+
+extension Affinity {
+  /// A number that is whole as an integer, anything else as it is.
+  fileprivate func whole(_ value: Value) -> Value {
+    if case .real = value { converting(value) } else { value }
+  }
+}

@@ -1,0 +1,75 @@
+// Events of one machine's stream into its sink.
+
+import DroverCore
+
+extension Transaction {
+  func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    let number = try number(of: epoch, machine: sink.machine)
+    try lock(Locks.name("events", sink.machine.text, SQLName(sink.stream.text).text))
+    while true {
+      if let reason = try prepare(sink) { return events.map { _ in .refused(.schema, detail: reason) } }
+      let rule = try rule(for: sink, epoch: number)
+      guard let fitted = try rule.fit(events) else { continue }
+      guard let key = try naturalKey(of: sink.stream) else { return try rule.merge(fitted) }
+      // Things are everybody's.
+      try lock(Locks.name("things", SQLName(sink.stream.text).text))
+      return try NaturalKeys(self, sink.stream, key).merge(events, machine: sink.machine) { event in
+        try rule.merge(rule.fit([event])!)[0]
+      }
+    }
+  }
+
+  private func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
+    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
+    let writer = try writer(for: sink, completeWhen: latest?.completeWhen)
+    func lines(_ schemas: [LineSchema]) throws -> [LineMerge] {
+      try schemas.map {
+        try LineMerge(
+          $0, table: table(of: $0.table)!, header: writer, machine: sink.machine, completeWhen: latest?.completeWhen)
+      }
+    }
+    let own = sink.schema?.lines ?? []
+    let others = (latest?.lines ?? []).filter { line in !own.contains { $0.table == line.table } }
+    return try SinkMerge(
+      transaction: self, sink: sink, writer: writer, completeWhen: latest?.completeWhen, lines: lines(own),
+      otherLines: lines(others), epoch: epoch)
+  }
+
+  /// Sees to the sink's tables. Returns why that cannot be.
+  private func prepare(_ sink: Sink) throws -> String? {
+    guard store.knowledge.writers[sink] == nil else { return nil }
+    try lock(Locks.name("sink", SQLName(sink.stream.text).text))
+    if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
+      return reason
+    }
+    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
+    if let latest, try MatchedSink(self, sink.stream).settle(latest, machine: sink.machine) { try reshaped() }
+    return nil
+  }
+
+  /// By what the rows of a stream are matched; nil where they are not.
+  func naturalKey(of stream: StreamName) throws -> NaturalKey? {
+    let name = SQLName(stream.text)
+    if let known = store.knowledge.naturalKeys[name] { return known }
+    let key = try MatchedSink(self, stream).key()
+    store.knowledge.naturalKeys[name] = .some(key)
+    return key
+  }
+
+  private func writer(for sink: Sink, completeWhen: Condition?) throws -> SinkWriter {
+    if let writer = store.knowledge.writers[sink] { return writer }
+    let table = try MatchedSink(self, sink.stream).heldTable() ?? table(of: sink.stream)!
+    let isMarked = sink.kind != .snapshot && table.shape.isMarked
+    let writer = SinkWriter(
+      table, names: sink.schema.map { $0.columns.map { SQLName($0.name) } } ?? table.columns.map(\.name),
+      key: sink.schema?.key ?? [0], mark: isMarked ? sink.schema?.id : nil, condition: completeWhen)
+    store.knowledge.writers[sink] = writer
+    return writer
+  }
+
+  /// Tables that have a table's columns too: of a sink whose rows are matched there are two.
+  func twins(of stream: StreamName, _ table: SinkTable) throws -> [SinkTable] {
+    guard let held = try MatchedSink(self, stream).heldTable(), held.name == table.name else { return [] }
+    return [try self.table(of: stream)!]
+  }
+}

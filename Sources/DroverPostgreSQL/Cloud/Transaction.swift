@@ -1,0 +1,244 @@
+// One transaction of the store: the bookkeeping. Sinks, merging and dead letters stand in files of their own.
+
+import DroverCore
+
+final class Transaction: CloudTransaction {
+  let store: PostgreSQLCloudStore
+  let connection: Connection
+  /// Each step has a savepoint, so that one event that the database refuses is found.
+  let isCareful: Bool
+  /// Tables were made, changed or put aside.
+  var hasReshaped = false
+  private var locked: Set<Int64> = []
+  /// Of machines' streams whose events this transaction merges: whether they have tombstones.
+  var tombstones: [PostgreSQLCloudStore.Origin: Bool] = [:]
+  /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
+  var stubborn: [String: String] = [:]
+
+  init(store: PostgreSQLCloudStore, connection: Connection, isCareful: Bool) {
+    self.store = store
+    self.connection = connection
+    self.isCareful = isCareful
+  }
+
+  /// Nobody else gets the lock until the transaction ends.
+  func lock(_ name: Int64) throws {
+    guard locked.insert(name).inserted else { return }
+    try connection.query("SELECT pg_advisory_xact_lock($1)", [.integer(name)])
+  }
+
+  /// Runs a part of the transaction that can be taken back by itself.
+  func atomically<Result>(_ part: () throws -> Result) throws -> Result {
+    try connection.run("SAVEPOINT drover_part")
+    do {
+      let result = try part()
+      try connection.run("RELEASE drover_part")
+      return result
+    } catch {
+      try connection.run("ROLLBACK TO drover_part; RELEASE drover_part")
+      throw error
+    }
+  }
+
+  /// What is known of tables is out of date, here and at other consumers.
+  func reshaped() throws {
+    hasReshaped = true
+    store.knowledge.tables = [:]
+    store.knowledge.writers = [:]
+    store.knowledge.naturalKeys = [:]
+    try connection.forgetStatements()
+  }
+
+  func noteReshaping() throws {
+    try connection.query(
+      """
+      INSERT INTO drover_meta (name, value) VALUES ('shapes', '1')
+      ON CONFLICT (name) DO UPDATE SET value = (drover_meta.value::bigint + 1)::text
+      """)
+  }
+
+  // MARK: Received intervals
+
+  func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet {
+    let rows = try connection.query(
+      "SELECT after_seq, through_seq FROM drover_received WHERE machine_id = $1 AND epoch = $2 AND stream = $3",
+      [.text(machine.text), .text(epoch.text), .text(stream.text)])
+    var received = IntervalSet()
+    for row in 0..<rows.count {
+      received.insert(Interval(after: rows.integer(row, 0), through: rows.integer(row, 1)))
+    }
+    return received
+  }
+
+  func setReceived(_ received: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws {
+    let origin: [Parameter] = [.text(machine.text), .text(epoch.text), .text(stream.text)]
+    try connection.query(
+      "DELETE FROM drover_received WHERE machine_id = $1 AND epoch = $2 AND stream = $3", origin)
+    try connection.query(
+      """
+      INSERT INTO drover_received (machine_id, epoch, stream, after_seq, through_seq)
+      SELECT $1, $2, $3, after_seq, through_seq FROM unnest($4::bigint[], $5::bigint[]) AS given (after_seq, through_seq)
+      """,
+      origin + [.integers(received.intervals.map(\.after)), .integers(received.intervals.map(\.through))])
+  }
+
+  func receivedStreams(machine: MachineID, epoch: Epoch) throws -> [StreamName: IntervalSet] {
+    let rows = try connection.query(
+      "SELECT stream, after_seq, through_seq FROM drover_received WHERE machine_id = $1 AND epoch = $2",
+      [.text(machine.text), .text(epoch.text)])
+    var streams: [StreamName: IntervalSet] = [:]
+    for row in 0..<rows.count {
+      let interval = Interval(after: rows.integer(row, 1), through: rows.integer(row, 2))
+      streams[try StreamName(rows.text(row, 0)), default: IntervalSet()].insert(interval)
+    }
+    return streams
+  }
+
+  // MARK: Runs of the agent
+
+  func runs(machine: MachineID, epoch: Epoch) throws -> Runs {
+    let rows = try connection.query(
+      "SELECT run, reached FROM drover_run WHERE machine_id = $1 AND epoch = $2",
+      [.text(machine.text), .text(epoch.text)])
+    var runs = Runs()
+    for row in 0..<rows.count { runs.raise(rows.integer(row, 0), to: rows.integer(row, 1)) }
+    return runs
+  }
+
+  func raise(_ run: Run, machine: MachineID, epoch: Epoch) throws {
+    let outbox: [Parameter] = [.text(machine.text), .text(epoch.text)]
+    try connection.query(
+      """
+      INSERT INTO drover_run AS known (machine_id, epoch, run, reached) VALUES ($1, $2, $3, $4)
+      ON CONFLICT (machine_id, epoch, run) DO UPDATE SET reached = greatest(known.reached, excluded.reached)
+      """, outbox + [.integer(run.number), .integer(run.reached)])
+    try connection.query(
+      """
+      DELETE FROM drover_run WHERE machine_id = $1 AND epoch = $2 AND run <=
+        (SELECT run FROM drover_run WHERE machine_id = $1 AND epoch = $2 ORDER BY run DESC LIMIT 1 OFFSET $3)
+      """, outbox + [.integer(Runs.most)])
+  }
+
+  // MARK: Epochs
+
+  func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool {
+    let number = try number(of: epoch, machine: machine)
+    return try connection.query(
+      "SELECT NOT EXISTS (SELECT 1 FROM drover_epoch WHERE machine_id = $1 AND number > $2)",
+      [.text(machine.text), .integer(number)]
+    ).boolean(0, 0)
+  }
+
+  /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
+  func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
+    guard let epoch else {
+      return try connection.query(
+        "SELECT coalesce(max(number), 0) FROM drover_epoch WHERE machine_id = $1", [.text(machine.text)]
+      ).integer(0, 0)
+    }
+    let key = PostgreSQLCloudStore.EpochKey(machine: machine, epoch: epoch)
+    if let number = store.knowledge.epochs[key] { return number }
+    // Two consumers that hear of two new epochs at once give them the same number; the second is told, and tries again.
+    try connection.query(
+      """
+      INSERT INTO drover_epoch (machine_id, epoch, number, first_heard)
+      SELECT $1, $2, coalesce(max(number), 0) + 1, $3 FROM drover_epoch WHERE machine_id = $1
+      ON CONFLICT (machine_id, epoch) DO NOTHING
+      """, [.text(machine.text), .text(epoch.text), .integer(store.now())])
+    let number = try connection.query(
+      "SELECT number FROM drover_epoch WHERE machine_id = $1 AND epoch = $2", [.text(machine.text), .text(epoch.text)]
+    ).integer(0, 0)
+    store.knowledge.epochs[key] = number
+    return number
+  }
+
+  // MARK: Machines
+
+  func setStatus(_ status: MachineStatus, machine: MachineID) throws {
+    if let epoch = status.epoch { _ = try number(of: epoch, machine: machine) }
+    try connection.query(
+      """
+      INSERT INTO drover_machine AS known (machine_id, epoch, online, software, status_at, clock_offset, first_heard, last_heard)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+      ON CONFLICT (machine_id) DO UPDATE
+         SET epoch = coalesce(excluded.epoch, known.epoch), online = excluded.online,
+             software = coalesce(excluded.software, known.software), status_at = coalesce(excluded.status_at, known.status_at),
+             clock_offset = coalesce(excluded.clock_offset, known.clock_offset), last_heard = excluded.last_heard
+      """,
+      [
+        .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
+        .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
+      ])
+  }
+
+  func heard(machine: MachineID, epoch: Epoch?) throws {
+    try connection.query(
+      """
+      INSERT INTO drover_machine AS known (machine_id, epoch, first_heard, last_heard) VALUES ($1, $2, $3, $3)
+      ON CONFLICT (machine_id) DO UPDATE
+         SET epoch = coalesce(excluded.epoch, known.epoch), last_heard = excluded.last_heard
+      """, [.text(machine.text), .text(epoch?.text), .integer(store.now())])
+  }
+
+  func machines() throws -> [MachineID: Epoch] {
+    let rows = try connection.query("SELECT machine_id, epoch FROM drover_machine WHERE epoch IS NOT NULL")
+    var machines: [MachineID: Epoch] = [:]
+    for row in 0..<rows.count { machines[try MachineID(rows.text(row, 0))] = try Epoch(rows.text(row, 1)) }
+    return machines
+  }
+
+  func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) throws {
+    try connection.query(
+      """
+      INSERT INTO drover_progress AS known (machine_id, stream, applied, superseded, refused, version, applied_at)
+      VALUES ($1, $2, $3, $4, $5, $6, $7)
+      ON CONFLICT (machine_id, stream) DO UPDATE
+         SET applied = known.applied + excluded.applied, superseded = known.superseded + excluded.superseded,
+             refused = known.refused + excluded.refused,
+             applied_at = CASE WHEN excluded.version > known.version THEN excluded.applied_at ELSE known.applied_at END,
+             version = greatest(known.version, excluded.version)
+      """,
+      [
+        .text(machine.text), .text(stream.text), .integer(progress.applied), .integer(progress.superseded),
+        .integer(progress.refused), .integer(progress.version), .integer(store.now()),
+      ])
+  }
+
+  func count(_ outcomes: [MessageOutcome: Int]) throws {
+    let sorted = outcomes.sorted { $0.key.rawValue < $1.key.rawValue }
+    try connection.query(
+      """
+      INSERT INTO drover_message_count AS known (outcome, count) SELECT * FROM unnest($1::text[], $2::bigint[])
+      ON CONFLICT (outcome) DO UPDATE SET count = known.count + excluded.count
+      """, [.texts(sorted.map(\.key.rawValue)), .integers(sorted.map { Int64($0.value) })])
+  }
+
+  // MARK: The session and its leavings
+
+  func session() throws -> String? {
+    let rows = try connection.query("SELECT value FROM drover_meta WHERE name = 'session'")
+    return rows.count == 0 ? nil : rows.text(0, 0)
+  }
+
+  func setSession(_ name: String) throws { try setMeta("session", name) }
+
+  func setMeta(_ name: String, _ value: String) throws {
+    try connection.query(
+      "INSERT INTO drover_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+      [.text(name), .text(value)])
+  }
+
+  func retireTombstones(madeBefore moment: Int64) throws {
+    try connection.query(
+      """
+      DELETE FROM drover_tombstone AS tombstone
+       WHERE made_at < $1
+         AND (seq IS NULL
+              OR seq <= (SELECT received.through_seq
+                           FROM drover_received AS received JOIN drover_epoch AS epoch USING (machine_id, epoch)
+                          WHERE received.machine_id = tombstone.machine_id AND epoch.number = tombstone.epoch
+                            AND received.stream = tombstone.stream AND received.after_seq = 0))
+      """, [.integer(moment)])
+    tombstones = [:]
+  }
+}
