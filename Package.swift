@@ -94,8 +94,8 @@ let package = Package(
     .executableTarget(
       name: "drover",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
-        "DroverBench", "CTimex", logging,
+        "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge", "DroverCloud",
+        "DroverConfiguration", "DroverBench", "CTimex", logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -142,7 +142,7 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "DroverTesting", "DroverProcesses", "drover",
+        "DroverTesting", "DroverProcesses", "DroverPostgreSQL", "drover",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

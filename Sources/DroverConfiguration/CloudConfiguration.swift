@@ -8,6 +8,7 @@ package struct CloudConfiguration: Equatable, Sendable {
   package enum Store: Equatable, Sendable {
     /// An SQLite database at a resolved path.
     case sqlite(path: String)
+    case postgresql(DatabaseServer)
   }
 
   /// The most that one transaction takes.
@@ -96,11 +97,12 @@ extension CloudConfiguration {
   /// Reads all keys. Nil after a problem with one that has no default.
   init?(reading file: Section) {
     let connection = BrokerConnection(reading: file, defaultClientID: "drover-cloud")
-    let store = file.required("store", .store(in: file.folder), example: "sqlite:./cloud.db")
+    let store = Store(reading: file)
     let logLevel = LogLevel(reading: file)
     let (batch, limits) = Self.bounds(reading: file)
-    let check = Self.check(reading: file)
-    let backup = BackupPlan(reading: file.section("backup"))
+    let (checkKeys, backupKeys) = (file.section("check"), file.section("backup"))
+    let check = Self.check(reading: checkKeys)
+    let backup = BackupPlan(reading: backupKeys)
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -112,13 +114,20 @@ extension CloudConfiguration {
     }
 
     guard let connection, let store else { return nil }
+    if case .postgresql = store {
+      if check != nil {
+        checkKeys.report("a PostgreSQL store is not compared by this version yet; remove it", at: "every")
+      }
+      if backup.every != nil {
+        backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
+      }
+    }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
       check: check, backup: backup)
   }
 
-  private static func check(reading file: Section) -> Check? {
-    let keys = file.section("check")
+  private static func check(reading keys: Section) -> Check? {
     let every = keys.optional("every", .seconds(.seconds(5) ... .seconds(31_536_000)))
     let repairs = keys.optional("repair", .yesOrNo, default: false)
     if every == nil, keys.isGiven("repair") { keys.report("needs check.every beside it", at: "repair") }
@@ -147,21 +156,5 @@ extension CloudConfiguration {
       }
     }
     return (batch, limits)
-  }
-}
-
-extension Form where Value == CloudConfiguration.Store {
-  /// `sqlite:PATH`.
-  fileprivate static func store(in folder: String) -> Form {
-    // The URL of a database server usually holds a password.
-    Form("sqlite:PATH, such as sqlite:./cloud.db", hides: { $0.contains("@") || $0.contains("?") }) {
-      text throws(Refusal) in
-      if text.hasPrefix("postgresql:") || text.hasPrefix("postgres:") {
-        throw Refusal("PostgreSQL is not supported yet by this version; use sqlite:PATH")
-      }
-      guard text.hasPrefix("sqlite:"), !text.hasPrefix("sqlite://") else { return nil }
-      let path = String(text.dropFirst("sqlite:".count))
-      return isPlain(path) ? .sqlite(path: resolve(path, in: folder)) : nil
-    }
   }
 }

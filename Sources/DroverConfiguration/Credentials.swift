@@ -38,7 +38,7 @@ extension Credentials {
       "a password does not belong into this file; put it alone into a file and name that with `password_file`, "
         + "or set the environment variable \(Self.passwordVariable)")
     let username = Self.username(credentials)
-    let password = Self.password(credentials)
+    let password = Secrets.password(reading: credentials, variable: Self.passwordVariable)
     guard let username else {
       // MQTT 3.1.1 has no password without a user. [MQTT-3.1.2-22]
       let failed = ["username", "username_env"].contains(where: credentials.isGiven)
@@ -69,49 +69,5 @@ extension Credentials {
       return nil
     }
     return value
-  }
-
-  private static func password(_ credentials: Section) -> String? {
-    let file = credentials.optional("password_file", .secretPath(in: credentials.folder))
-    let variable = credentials.optional("password_env", .variable)
-    if credentials.isGiven("password_file"), credentials.isGiven("password_env") {
-      credentials.report("use `password_file` or `password_env`, not both", at: "password_env")
-    }
-    if credentials.isGiven("password_file") {
-      return file.flatMap { firstLine(of: $0, credentials) }
-    }
-    guard let name = credentials.isGiven("password_env") ? variable : passwordVariable else { return nil }
-    guard let value = credentials.environment[name], !value.isEmpty else {
-      // Not even the variable's name: it may be a password that was put into the wrong key.
-      if variable != nil { credentials.report("the environment variable that it names is not set", at: "password_env") }
-      return nil
-    }
-    guard isPassword(value) else {
-      credentials.report("the environment variable holds more than \(maximumBytes) bytes", at: "password_env")
-      return nil
-    }
-    return value
-  }
-
-  private static func firstLine(of path: String, _ credentials: Section) -> String? {
-    let line: String
-    do throws(UnreadableFile) {
-      line = try DroverConfiguration.firstLine(of: path)
-    } catch {
-      credentials.report("cannot read the file that it names: \(error.reason)", at: "password_file")
-      return nil
-    }
-    guard isPassword(line) else {
-      credentials.report(
-        "the first line of the file that it names must hold the password, 1 to \(maximumBytes) bytes",
-        at: "password_file")
-      return nil
-    }
-    return line
-  }
-
-  /// libmosquitto takes a C string, so a NUL would cut it.
-  private static func isPassword(_ text: String) -> Bool {
-    (1...maximumBytes).contains(text.utf8.count) && !text.utf8.contains(0)
   }
 }

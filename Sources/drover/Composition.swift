@@ -51,6 +51,16 @@ extension ConfigurationOption {
   }
 }
 
+extension CloudConfiguration {
+  /// Where the SQLite store is; ends a command that knows no other yet.
+  func sqlitePath(for command: String) throws -> String {
+    guard case .sqlite(let path) = store else {
+      throw fail("\(command): this command does not know PostgreSQL stores yet", Exit.configuration)
+    }
+    return path
+  }
+}
+
 extension EdgeConfiguration {
   var declarations: [StreamDeclaration] {
     streams.map {

@@ -25,11 +25,12 @@ final class Road: Sendable {
   ///   - machine: the edge's name.
   ///   - streams: the list under `streams:` of the edge's configuration.
   ///   - database: the app's database, where it is not in the folder.
+  ///   - store: the cloud's.
   ///   - port: where the agent finds the broker, when that is not the broker itself.
   init(
     _ machine: String = Road.machine, broker: MosquittoBroker? = nil, streams: String, port: Int? = nil,
     edge: String = "", cloud: String = "",
-    database: String? = nil
+    database: String? = nil, store: String = "sqlite:./cloud.db"
   ) throws {
     self.broker = try broker ?? MosquittoBroker(isPersistent: true)
     folder = try TemporaryFolder()
@@ -46,7 +47,7 @@ final class Road: Sendable {
     try folder.write(
       """
       broker: mqtt://127.0.0.1:\(self.broker.port)
-      store: sqlite:./cloud.db
+      store: \(store)
       \(cloud)
       """, to: "cloud.yaml")
   }

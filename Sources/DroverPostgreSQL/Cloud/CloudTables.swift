@@ -219,6 +219,7 @@ enum CloudTables {
 /// Names of advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html, section "Advisory Locks"), 64 bits each.
 enum Locks {
   static let migration = name("migration")
+  static let consumer = name("consumer")
 
   static func name(_ parts: String...) -> Int64 {
     var hash = FNV1a()

@@ -10,6 +10,7 @@ package final class PostgreSQLCloudStore: CloudStore {
   let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.
   let now: () -> Int64
+  private let isExclusive: Bool
   private var connection: Connection?
   /// The schema in which sink tables are made.
   private(set) var place = ""
@@ -45,10 +46,13 @@ package final class PostgreSQLCloudStore: CloudStore {
   }
 
   /// Opens the store, and makes its tables where there are none.
+  /// - Parameter isExclusive: whether no other store that says so may work on the database as long as this one does.
   /// - Throws: `PostgreSQLError` with what to do.
   package init(
-    _ address: PostgreSQLAddress, limits: CloudStoreLimits = CloudStoreLimits(), now: @escaping () -> Int64 = wallClock
+    _ address: PostgreSQLAddress, limits: CloudStoreLimits = CloudStoreLimits(), isExclusive: Bool = false,
+    now: @escaping () -> Int64 = wallClock
   ) throws {
+    self.isExclusive = isExclusive
     self.address = address
     self.limits = limits
     self.now = now
@@ -72,9 +76,23 @@ package final class PostgreSQLCloudStore: CloudStore {
         operation: "open", subject: new.subject, cause: "no schema of its search_path is there; create one, or set it",
         state: "3F000")
     }
+    if isExclusive { try claim(new) }
     self.place = quoted(place)
     connection = new
     return new
+  }
+
+  /// Waits for a predecessor's connection to end: the server may notice a moment later that its client was killed.
+  private func claim(_ connection: Connection) throws {
+    do {
+      try connection.run("BEGIN; SET LOCAL lock_timeout = '5s'")
+      try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumer)])
+      try connection.run("COMMIT")
+    } catch let error as PostgreSQLError where error.state == "55P03" {
+      throw PostgreSQLError(
+        operation: "open", subject: connection.subject,
+        cause: "another consumer works on this database; stop it first", state: "55006")
+    }
   }
 
   // MARK: Transactions

@@ -28,7 +28,7 @@ struct BackupCommand: AsyncParsableCommand {
     switch try options.any() {
     case .edge(let configuration): (database, plan) = (configuration.database, configuration.backup)
     case .cloud(let configuration):
-      guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+      let path = try configuration.sqlitePath(for: "backup")
       (database, plan) = (path, configuration.backup)
     }
     let backup = DatabaseBackup(database: database, folder: to ?? plan.folder)

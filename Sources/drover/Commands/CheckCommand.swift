@@ -32,7 +32,7 @@ struct CheckCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.cloud()
-    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+    let path = try configuration.sqlitePath(for: "check")
     let rounds: [CheckRound.Result]
     do {
       let replica = try SQLiteReplica(path: path)

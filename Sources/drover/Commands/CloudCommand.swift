@@ -3,6 +3,7 @@ import DroverCloud
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
+import DroverPostgreSQL
 import DroverSQLite
 import Logging
 import ServiceLifecycle
@@ -24,24 +25,16 @@ struct CloudCommand: AsyncParsableCommand {
   func run() async throws {
     let configuration = try options.cloud()
     let logger = makeLogger("drover cloud", level: configuration.logLevel)
-    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
-    let lock: AgentLock
-    let consumer: Consumer
+    let place: StorePlace
     do {
-      lock = try AgentLock(database: path)
-      let store = try SQLiteCloudStore(
-        path: path,
-        limits: .init(
-          streamsPerMachine: configuration.limits.streamsPerMachine,
-          columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters))
-      consumer = Consumer(
-        store: store, limits: .init(messageBytes: configuration.limits.messageBytes),
-        user: configuration.connection.credentials?.username, logger: logger,
-        wallClock: wallClock)
+      place = try StorePlace(configuration)
     } catch {
       throw fail("\(error)")
     }
-    logger.info("cloud consumer: \(configuration.connection.broker) to \(path)")
+    let consumer = Consumer(
+      store: place.store, limits: .init(messageBytes: configuration.limits.messageBytes),
+      user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
+    logger.info("cloud consumer: \(configuration.connection.broker) to \(place.name)")
 
     var options = MQTTOptions(configuration.connection)
     options.subscriptions = [Subscription(filter: Topic.everything, noLocal: true)]
@@ -50,15 +43,54 @@ struct CloudCommand: AsyncParsableCommand {
     let session = MosquittoSession(options: options, logger: logger)
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
-    consumer.beat = { lock.beat("consumer") }
+    let lock = place.lock
+    consumer.beat = { lock?.beat("consumer") }
+    let others = place.services(configuration, logger)
+    try await serve(session, handler: consumer, others: others, logger: logger)
+    if let reason = fatal.reason { throw fail(reason) }
+    withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
+  }
+}
+
+/// The store that the configuration names, and what belongs to it.
+private struct StorePlace {
+  let store: any CloudStore
+  /// As a person knows it.
+  let name: String
+  /// Keeps a second consumer away from an SQLite file, and tells `drover status` that this one is at work; PostgreSQL's store has a lock in the
+  /// database.
+  let lock: AgentLock?
+  private let path: String?
+
+  init(_ configuration: CloudConfiguration) throws {
+    let limits = CloudStoreLimits(
+      streamsPerMachine: configuration.limits.streamsPerMachine,
+      columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters)
+    switch configuration.store {
+    case .sqlite(let path):
+      lock = try AgentLock(database: path)
+      store = try SQLiteCloudStore(path: path, limits: limits)
+      name = path
+      self.path = path
+    case .postgresql(let server):
+      let store = try PostgreSQLCloudStore(
+        PostgreSQLAddress(uri: server.uri, password: server.password), limits: limits, isExclusive: true)
+      lock = nil
+      self.store = store
+      name = store.subject
+      path = nil
+    }
+  }
+
+  /// What runs beside the consumer.
+  func services(_ configuration: CloudConfiguration, _ logger: Logger) -> [any Service] {
+    guard let path, let lock else { return [] }
     let checks = configuration.check.map {
       RegularCheck(configuration: configuration, check: $0, path: path, logger: logger)
     }
     let backups = RegularBackup(
       database: path, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
-    let others: [(any Service)?] = [checks, backups]
-    try await serve(session, handler: consumer, others: others.compactMap(\.self), logger: logger)
-    if let reason = fatal.reason { throw fail(reason) }
-    withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
+    let all: [(any Service)?] = [checks, backups]
+    return all.compactMap(\.self)
   }
 }

@@ -59,7 +59,13 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
-    guard case .sqlite(let path) = configuration.store else { return [] }
+    guard case .sqlite(let path) = configuration.store else {
+      return [
+        .doubtful(
+          "store", "a PostgreSQL store is not looked into yet",
+          "its tables drover_machine, drover_progress and drover_dead_letter say where everything stands")
+      ]
+    }
     var findings: [Finding] = []
     if FileManager.default.fileExists(atPath: path) {
       findings += integrity(path, missing: "")

@@ -34,7 +34,7 @@ struct RestoreCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.cloud()
-    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+    let path = try configuration.sqlitePath(for: "restore")
     if let agent = AgentLock.holder(database: to) {
       throw fail("restore \(to): an agent works on this database (process \(agent)); stop it first")
     }

@@ -30,7 +30,7 @@ struct StatusCommand: AsyncParsableCommand {
       database = configuration.database
       isRunning = try edge(configuration)
     case .cloud(let configuration):
-      guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+      let path = try configuration.sqlitePath(for: "status")
       database = path
       isRunning = try cloud(configuration, path)
     }

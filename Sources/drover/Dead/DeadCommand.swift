@@ -68,8 +68,7 @@ enum DeadLetters {
       case .edge(let edge):
         self = .edge(try EdgeDeadLetters(path: edge.database, machine: edge.machine, readOnly: !forChange))
       case .cloud(let cloud):
-        guard case .sqlite(let path) = cloud.store else { throw Exit.configuration }
-        self = .cloud(try CloudDeadLetters(path: path), cloud)
+        self = .cloud(try CloudDeadLetters(path: cloud.sqlitePath(for: "dead")), cloud)
       }
     } catch let code as ExitCode {
       throw code

@@ -26,7 +26,7 @@ struct RebuildCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.cloud()
-    guard case .sqlite(let path) = configuration.store else { throw Exit.configuration }
+    let path = try configuration.sqlitePath(for: "rebuild")
     guard let rebuild = try replace(path) else {
       print("nothing was changed")
       return

@@ -30,7 +30,7 @@ struct SchemaListCommand: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    guard case .sqlite(let path) = try options.cloud().store else { throw Exit.configuration }
+    let path = try options.cloud().sqlitePath(for: "schema")
     let waiting: [WaitingSchema]
     do { waiting = try WaitingSchema.read(path: path) } catch { throw fail("schema: \(error)") }
     if json { return print(JSON.array(waiting.map(\.document)).text(pretty: true)) }
@@ -61,7 +61,7 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
   var stream: StreamName
 
   func run() async throws {
-    guard case .sqlite(let path) = try options.cloud().store else { throw Exit.configuration }
+    let path = try options.cloud().sqlitePath(for: "schema")
     do {
       // Read first: opening the store would make one.
       let waits = try WaitingSchema.read(path: path).contains { $0.machine == machine && $0.stream == stream }
