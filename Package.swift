@@ -73,7 +73,8 @@ let package = Package(
     .target(
       name: "DroverBench",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverEdge", "DroverMQTT", "DroverSQLite", "DroverProcesses", logging,
+        "DroverCore", "DroverWire", "DroverEdge", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverProcesses",
+        logging,
       ],
       swiftSettings: house),
 

@@ -2,6 +2,7 @@
 // bare loop of upserts of the same rows. docs/performance.md explains the figures.
 
 package import DroverCore
+package import DroverPostgreSQL
 import DroverProcesses
 import DroverSQLite
 import Foundation
@@ -14,8 +15,18 @@ package struct Bench {
     /// Rates of the live phase, in commits a second.
     package var rates = [100, 1000]
     package var compression = Compression.none
+    package var store = Store.sqlite
 
     package init() {}
+  }
+
+  /// The cloud's database.
+  package enum Store: Sendable {
+    case sqlite
+    /// A server of the benchmark's own, durable as it is by default.
+    case ownPostgreSQL
+    /// An empty database on a server that is there.
+    case postgresql(PostgreSQLAddress, uri: String)
   }
 
   private let options: Options
@@ -28,7 +39,7 @@ package struct Bench {
   package init(options: Options, drover: String, progress: @escaping (String) -> Void) throws {
     self.options = options
     self.progress = progress
-    rig = try BenchRig(drover: drover, compression: options.compression)
+    rig = try BenchRig(drover: drover, options: options)
   }
 
   package func run() async throws -> BenchReport {
@@ -39,7 +50,7 @@ package struct Bench {
     let rows = 1..<Int64(options.events + 1)
     try rig.app.insert(rows, into: BenchRig.backlog, perTransaction: 1000)
     progress("upserting them in a bare loop")
-    let yardstick = try rig.app.upsertAll(of: BenchRig.backlog, into: rig.folder.file("yardstick.db"))
+    let yardstick = try rig.cloud.upsertAll(of: rig.app, BenchRig.backlog)
     progress("draining")
     var report = try drain(capture)
     report.yardstickPerSecond = Double(options.events) / (yardstick / .seconds(1))
@@ -66,7 +77,7 @@ package struct Bench {
   }
 
   private func drain(_ capture: CaptureCost) throws -> BenchReport {
-    let (app, cloud) = (try BenchWatch(path: rig.appFile), try BenchWatch(path: rig.cloudFile))
+    let (app, cloud) = (try BenchWatch(path: rig.appFile), try rig.cloud.watch())
     let bytes = try rig.brokerCount("bytes/received")
     let before = try usages()
     let start = ContinuousClock.now
@@ -80,7 +91,7 @@ package struct Bench {
       BenchReport.Usage(cpu: (after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0), memory: after?.peakBytes ?? 0)
     }
     return BenchReport(
-      events: options.events, store: "sqlite", drainSeconds: all / .seconds(1), yardstickPerSecond: 0,
+      events: options.events, store: rig.cloud.name, drainSeconds: all / .seconds(1), yardstickPerSecond: 0,
       firstEventSeconds: first / .seconds(1),
       brokerBytesPerEvent: Double(try rig.brokerCount("bytes/received") - bytes) / Double(options.events),
       plainBytesPerEvent: try rig.app.plainBytes(of: BenchRig.backlog),

@@ -16,13 +16,20 @@ final class BenchRig: CloudRig {
 
   /// In a folder of its own, as on another host: the agent watches it.
   var appFile: String { folder.file("machine/app.db") }
+  let cloud: any BenchStore
 
   /// - Parameter drover: the path of the executable.
-  init(drover: String, compression: Compression) throws {
+  init(drover: String, options: Bench.Options) throws {
     let folder = try TemporaryFolder()
     try FileManager.default.createDirectory(atPath: folder.file("machine"), withIntermediateDirectories: false)
+    cloud =
+      switch options.store {
+      case .sqlite: SQLiteBenchStore(folder: folder)
+      case .ownPostgreSQL: try PostgreSQLBenchStore(server: PostgreSQLServer(isDurable: true))
+      case .postgresql(let address, let uri): PostgreSQLBenchStore(address: address, line: uri)
+      }
     app = try BenchApp(path: folder.file("machine/app.db"))
-    try super.init(drover: drover, folder: folder)
+    try super.init(drover: drover, folder: folder, store: cloud.line)
     for table in [Self.backlog, Self.live] { try app.create(table) }
     try folder.write(
       """
@@ -30,7 +37,7 @@ final class BenchRig: CloudRig {
       database: ./machine/app.db
       broker: mqtt://127.0.0.1:\(broker.port)
       log_level: warning
-      compression: \(compression.rawValue)
+      compression: \(options.compression.rawValue)
       streams:
         - {table: \(Self.backlog), kind: snapshot}
         - {table: \(Self.live), kind: snapshot}

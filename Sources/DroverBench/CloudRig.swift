@@ -9,11 +9,10 @@ class CloudRig {
   private let drover: String
   private(set) var consumer: ChildProcess?
 
-  /// In a folder of its own, as on a host of its own.
-  var cloudFile: String { folder.file("cloud/cloud.db") }
-
-  /// - Parameter drover: the path of the executable.
-  init(drover: String, folder: TemporaryFolder) throws {
+  /// - Parameters:
+  ///   - drover: the path of the executable.
+  ///   - store: the consumer's `store:`.
+  init(drover: String, folder: TemporaryFolder, store: String) throws {
     self.drover = drover
     self.folder = folder
     broker = try MosquittoBroker { _ in ["allow_anonymous true", "sys_interval 1"] }
@@ -21,7 +20,7 @@ class CloudRig {
     try folder.write(
       """
       broker: mqtt://127.0.0.1:\(broker.port)
-      store: sqlite:./cloud/cloud.db
+      store: \(store)
       log_level: warning
       """, to: "cloud.yaml")
   }

@@ -19,7 +19,7 @@ struct LivePhase {
     let first = nextID
     nextID += Int64(count)
     let app = rig.appFile
-    let cloud = rig.cloudFile
+    let cloud = rig.cloud
     async let arrivals = onThread { try Self.watch(cloud, first: first, count: count) }
     let commits = try await onThread { try Self.write(app, first: first, count: count, rate: rate) }
     return zip(commits, try await arrivals).map { commit, arrival in commit.duration(to: arrival) / .milliseconds(1) }
@@ -44,8 +44,8 @@ struct LivePhase {
   }
 
   /// Looks every 100 µs and tells when each row was there first.
-  private static func watch(_ path: String, first: Int64, count: Int) throws -> [ContinuousClock.Instant] {
-    let watch = try BenchWatch(path: path)
+  private static func watch(_ cloud: any BenchStore, first: Int64, count: Int) throws -> [ContinuousClock.Instant] {
+    let watch = try cloud.watch()
     var arrivals = [ContinuousClock.Instant?](repeating: nil, count: count)
     var through = first - 1
     let deadline = ContinuousClock.now.advanced(by: .seconds(600))

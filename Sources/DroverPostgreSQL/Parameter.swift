@@ -120,6 +120,25 @@ struct FieldList {
     count += 1
   }
 
+  // MARK: Rows of COPY
+
+  /// Begins a row of so many fields, which are appended next.
+  mutating func beginRow(of fields: Int) { bytes.appendBigEndian(Int16(fields)) }
+
+  /// What was appended row by row, as COPY … (FORMAT binary) takes it:
+  /// https://www.postgresql.org/docs/current/sql-copy.html, section "Binary Format".
+  var copyData: [UInt8] {
+    var data: [UInt8] = []
+    data.reserveCapacity(bytes.count + 2)
+    data += "PGCOPY\n".utf8
+    data += [0xff, 0x0d, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    data += bytes.dropFirst(20)
+    data += [0xff, 0xff]
+    return data
+  }
+
+  // MARK: Arrays
+
   /// All values as one array of one dimension.
   var array: Parameter {
     var head: [UInt8] = []

@@ -150,3 +150,46 @@ import Testing
     #expect(row[long] == 2 && row[long + "b"] == 3 && row["xmin"] == 4)
   }
 }
+
+/// Few rows go as arrays and many by COPY: what is stored must not tell the difference.
+@Suite struct ManyRowsTests {
+  @Test(arguments: [Kind.snapshot, .payload])
+  func `many rows at once are stored as few at a time are`(kind: Kind) throws {
+    let machine = try MachineID("MAH001")
+    let names = [
+      ("id", "INTEGER"), ("r", "REAL"), ("t", "TEXT"), ("b", "BLOB"), ("o", "BOOLEAN"), ("n", "NUMERIC"), ("u", ""),
+    ]
+    let schema = try StreamSchema(
+      kind: kind, columns: names.map { Column(name: $0.0, declaredType: $0.1) }, key: [0])
+    let sink = Sink(machine: machine, stream: try StreamName("t"), kind: kind, schema: schema)
+    var random = Seeded(3)
+    let events = (0..<1200).map { _ in
+      // Some come twice, some of them older than what is there.
+      let (id, version) = (Int64(random.below(900)), Int64(kind == .payload ? 1 : random.below(50)))
+      let anything: [Value] = [.integer(id), .real(Double(id) / 2), .null, .text("t\(id)"), .blob([UInt8(id % 256)])]
+      let row: [Value] = [
+        .integer(id), id % 5 == 0 ? .null : .real(Double(id) / 7), .text("größe \(version)"),
+        .blob([UInt8(id % 256), 0]),
+        .integer(id % 2), .integer(id), anything[Int(id % 5)],
+      ]
+      return SinkEvent(
+        seq: nil, localID: "\(id)", version: version, at: nil, key: [.integer(id)], content: .row(row), raw: [])
+    }
+    func stored(inGroupsOf size: Int) throws -> (Set<[String: Value]>, [MergeOutcome]) {
+      let database = try TestServer.makeDatabase()
+      let store = try PostgreSQLCloudStore(database.address)
+      let outcomes = try stride(from: 0, to: events.count, by: size).flatMap { first in
+        try store.transaction {
+          try $0.merge(Array(events[first..<min(first + size, events.count)]), epoch: nil, into: sink)
+        }
+      }
+      return (Set(try Reader(database: database).rows(of: "t")), outcomes)
+    }
+    let few = try stored(inGroupsOf: 7)
+    #expect(few.0.count > 600 && few.1.contains(.superseded))
+    for size in [63, 64, 400, 1200] {
+      let many = try stored(inGroupsOf: size)
+      #expect(many.0 == few.0 && many.1 == few.1, "\(size)")
+    }
+  }
+}

@@ -17,6 +17,7 @@ import Testing
       var idle: Double
     }
     var events: Int
+    var store: String
     var drain_seconds, events_per_second, yardstick_per_second, ratio, first_event_seconds: Double
     struct Capture: Decodable { var durable, single, bulk: Double }
     var broker_bytes_per_event, plain_bytes_per_event: Double
@@ -25,11 +26,13 @@ import Testing
     var latencies: [Latency]
   }
 
-  @Test func `bench drains a backlog through real processes and reports every figure`() async throws {
+  @Test(arguments: ["sqlite", "postgresql"])
+  func `bench drains a backlog through real processes and reports every figure`(store: String) async throws {
     let outcome = try await Road.drover(
-      "bench", "--events", "2000", "--live", "1", "--idle", "1", "--compression", "deflate", "--json")
+      "bench", "--store", store, "--events", "2000", "--live", "1", "--idle", "1", "--compression", "deflate", "--json")
     try #require(outcome.status == 0, "\(outcome.errors)")
     let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
+    #expect(report.store == store)
     #expect(report.events == 2000 && report.first_event_seconds <= report.drain_seconds)
     #expect(abs(report.events_per_second * report.drain_seconds - 2000) < 1)
     #expect(abs(report.ratio * report.yardstick_per_second - report.events_per_second) < 1)

@@ -51,7 +51,9 @@ package struct Fleet: Sendable {
   /// Runs on the calling thread, which serves all machines.
   package func run() throws -> FleetReport {
     try OpenFiles.allow(machines: machines)
-    let rig = try CloudRig(drover: drover, folder: TemporaryFolder())
+    let folder = try TemporaryFolder()
+    let store = SQLiteBenchStore(folder: folder)
+    let rig = try CloudRig(drover: drover, folder: folder, store: store.line)
     try rig.startConsumer()
     let ledger = FleetLedger()
     let own = ProcessUsage.of(getpid())!
@@ -76,7 +78,7 @@ package struct Fleet: Sendable {
     let (bytesAfter, packetsAfter) = try traffic(rig)
     progress("comparing the cloud's rows with what was made")
     let comparison = try FleetTable.compare(
-      path: rig.cloudFile, machines: fleet.map(\.id), made: Int64(load.events) + 1)
+      path: store.file, machines: fleet.map(\.id), made: Int64(load.events) + 1)
     let sorted = ledger.latencies.sorted()
     func usage(_ process: KeyPath<Measure, ProcessUsage>) -> FleetReport.Usage {
       FleetReport.Usage(

@@ -23,6 +23,9 @@ enum Names {
     return "\(beginning)_\(hash(name))"
   }
 
+  /// A temporary table with these columns.
+  static func stage(of definition: String) -> String { "pg_temp.drover_stage_\(hash(definition))" }
+
   private static func hash(_ name: String) -> String {
     var hash = FNV1a()
     hash.combine(name)

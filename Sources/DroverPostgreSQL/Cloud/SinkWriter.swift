@@ -1,5 +1,5 @@
-// The statements by which rows of one form get into a sink table and are found in it. Rows come as arrays, one for each column, so that a
-// statement takes a whole frame; docs/protocol.md has the rule by which a stored row gives way.
+// The statements by which rows of one form get into a sink table and are found in it. Rows come as arrays, one for each column, or, where they are
+// many, through a temporary table by COPY; docs/protocol.md has the rule by which a stored row gives way.
 
 import DroverCore
 
@@ -30,8 +30,10 @@ struct SinkWriter {
   let key: [Int]
   /// The schema under which rows are written, where the table says so of each.
   let mark: SchemaID?
-  private let upsertText: String
-  private let insertText: String
+  private let upsert: Writing
+  private let insert: Writing
+  /// A temporary table of the connection for rows of this form, and how to make it.
+  private let stage: (name: String, definition: String)
   private let findText: String
   private let versionsText: String
   private let deleteText: String
@@ -51,29 +53,40 @@ struct SinkWriter {
     let keyColumns = key.map { columns[$0] }
     let places = columns.indices.map { "c\($0)" }
 
-    // $1 is the machine and $2 the epoch's number; then come the columns, the versions, and the mark.
-    let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]
     let marked = mark == nil ? [] : [SinkShape.schemaColumn]
     let all = [table.machine] + columns.map(\.identifier) + ["drover_epoch", "drover_version"] + marked
-    let given =
-      ["$1"] + places.map { "given.\($0)" } + ["$2", "given.version"]
-      + (mark == nil ? [] : ["$\(columns.count + 4)::text"])
     let conflict = ([table.machine] + keyColumns.map(\.identifier)).joined(separator: ", ")
     let returned = keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", ")
-    // Sorted, so that two consumers take the locks of rows in one order.
-    let insert = """
-      INSERT INTO \(table.qualified) AS stored (\(all.joined(separator: ", ")))
-      SELECT \(given.joined(separator: ", ")) FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(places.joined(separator: ", ")), version)
-       ORDER BY \(key.map { "given.c\($0)" }.joined(separator: ", "))
-      ON CONFLICT (\(conflict)) DO
-      """
-    insertText = insert + " NOTHING RETURNING \(returned)"
-    upsertText =
-      insert + """
-         UPDATE SET \(Self.changes(columns, key, marked).joined(separator: ", "))
-        WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
-        RETURNING \(returned)
+    /// $1 is the machine and $2 the epoch's number; what `source` needs comes next, and the mark is the last.
+    func insertion(_ end: String, from source: String, parameters: Int) -> String {
+      let given =
+        ["$1"] + places.map { "given.\($0)" } + ["$2", "given.version"]
+        + (mark == nil ? [] : ["$\(parameters + 3)::text"])
+      // Sorted, so that two consumers take the locks of rows in one order.
+      return """
+        INSERT INTO \(table.qualified) AS stored (\(all.joined(separator: ", ")))
+        SELECT \(given.joined(separator: ", ")) FROM \(source) AS given (\(places.joined(separator: ", ")), version)
+         ORDER BY \(key.map { "given.c\($0)" }.joined(separator: ", "))
+        ON CONFLICT (\(conflict)) DO \(end) RETURNING \(returned)
         """
+    }
+    let types = columns.map(\.type.name) + ["bigint"]
+    let definition = zip(places + ["version"], columns.map { SinkColumn.definition($0.type) } + ["bigint"])
+      .map { "\($0) \($1)" }.joined(separator: ", ")
+    let stage = (name: Names.stage(of: definition), definition: definition)
+    self.stage = stage
+    func writing(_ end: String) -> Writing {
+      let arrays = types.enumerated().map { "$\($0 + 3)::\($1)[]" }.joined(separator: ", ")
+      return Writing(
+        fromArrays: insertion(end, from: "unnest(\(arrays))", parameters: types.count),
+        fromStage: insertion(end, from: stage.name, parameters: 0))
+    }
+    insert = writing("NOTHING")
+    upsert = writing(
+      """
+      UPDATE SET \(Self.changes(columns, key, marked).joined(separator: ", "))
+       WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
+      """)
     let keys = keyColumns.enumerated().map { "$\($0 + 2)::\($1.type.name)[]" }.joined(separator: ", ")
     let keyPlaces = keyColumns.indices.map { "k\($0)" }.joined(separator: ", ")
     let isRow =
@@ -126,28 +139,58 @@ struct SinkWriter {
 
   // MARK: Writing
 
+  /// One statement, for few rows and for many.
+  private struct Writing {
+    let fromArrays: String
+    let fromStage: String
+  }
+
+  /// From here on COPY and a temporary table cost less than arrays.
+  private static let manyRows = 64
+
   /// Writes the rows that are newer than what is there.
   /// - Parameter rows: no two with one key.
   /// - Returns: for each whether it was written.
   func upsert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ connection: Connection) throws -> [Bool] {
-    try write(upsertText, rows, machine, epoch, connection)
+    try write(upsert, rows, machine, epoch, connection)
   }
 
   /// Writes the rows whose key is not there.
   func insert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ connection: Connection) throws -> [Bool] {
-    try write(insertText, rows, machine, epoch, connection)
+    try write(insert, rows, machine, epoch, connection)
   }
 
   private func write(
-    _ sql: String, _ rows: [NewRow], _ machine: MachineID, _ epoch: Int64, _ connection: Connection
+    _ writing: Writing, _ rows: [NewRow], _ machine: MachineID, _ epoch: Int64, _ connection: Connection
   ) throws -> [Bool] {
     guard !rows.isEmpty else { return [] }
-    let written = try connection.query(
-      sql,
-      [.text(machine.text), .integer(epoch)] + arrays(rows) + (mark.map { [.text($0.text)] } ?? []))
+    let origin: [Parameter] = [.text(machine.text), .integer(epoch)]
+    let marks: [Parameter] = mark.map { [.text($0.text)] } ?? []
+    let written: Rows
+    if rows.count < Self.manyRows {
+      written = try connection.query(writing.fromArrays, origin + arrays(rows) + marks)
+    } else {
+      try fillStage(rows, connection)
+      written = try connection.query(writing.fromStage, origin + marks)
+    }
     guard written.count < rows.count else { return rows.map { _ in true } }
     let keys = Set((0..<written.count).map { Self.identity(of: key(written, $0, from: 0)) })
     return rows.map { keys.contains(Self.identity(of: keyValues(of: $0.values))) }
+  }
+
+  private func fillStage(_ rows: [NewRow], _ connection: Connection) throws {
+    try connection.run(
+      """
+      CREATE TEMPORARY TABLE IF NOT EXISTS \(stage.name) (\(stage.definition)) ON COMMIT DELETE ROWS;
+      TRUNCATE \(stage.name)
+      """)
+    var fields = FieldList(.text, capacity: rows.count * columns.count * 16)
+    for row in rows {
+      fields.beginRow(of: columns.count + 1)
+      for (column, value) in zip(columns, row.values) { column.append(value, to: &fields) }
+      fields.append(row.version)
+    }
+    try connection.copy("COPY \(stage.name) FROM STDIN (FORMAT binary)", fields.copyData)
   }
 
   private func arrays(_ rows: [NewRow]) -> [Parameter] {

@@ -58,6 +58,17 @@ package final class BenchApp {
     }
   }
 
+  /// Shows the table's rows.
+  package func read(_ table: String, _ see: (_ row: [Value]) throws -> Void) throws {
+    try queue.inDatabase { database in
+      let rows = try Statement(database, "SELECT * FROM \(quoted(table))")
+      while try rows.step() { try see((0..<BenchRow.columns).map { rows.value($0) }) }
+    }
+  }
+
+  /// The columns of the table, the ID first.
+  package static let columns = BenchRow.schema
+
   /// The yardstick: nothing but upserts of the table's rows into an empty database, in transactions of 1,000.
   /// - Returns: how long it took.
   package func upsertAll(of table: String, into path: String) throws -> Duration {
@@ -91,6 +102,9 @@ package final class BenchApp {
 enum BenchRow {
   static let names = ["id", "measured_at", "sensor", "temperature", "humidity", "cycles", "is_alarm", "note"]
   static let columns = Int32(names.count)
+  static let schema = zip(
+    names, ["INTEGER", "TEXT", "TEXT", "REAL", "REAL", "INTEGER", "INTEGER", "TEXT"]
+  ).map { DroverCore.Column(name: $0, declaredType: $1) }
   private static let notes = (0..<100).map {
     "checked by operator \($0), nothing unusual was heard or seen on the line"
   }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import DroverBench
+import DroverConfiguration
 import DroverCore
+import DroverPostgreSQL
 import Foundation
 
 struct BenchCommand: AsyncParsableCommand {
@@ -27,7 +29,10 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: "How the agent's frames travel: none or deflate.")
   var compression = Compression.none
 
-  @Option(help: "The cloud's store: sqlite.")
+  @Option(
+    help: ArgumentHelp(
+      "The cloud's store: sqlite, postgresql (a server of the benchmark's own), or the URI of an empty PostgreSQL database, whose password DROVER_STORE_PASSWORD has.",
+      valueName: "sqlite|postgresql|uri"))
   var store = "sqlite"
 
   @Flag(help: "Print the figures as JSON.")
@@ -37,7 +42,19 @@ struct BenchCommand: AsyncParsableCommand {
     guard events >= 1000, live > 0, idle > 0 else {
       throw ValidationError("--events takes at least 1000, --live and --idle at least 1 second")
     }
-    guard store == "sqlite" else { throw ValidationError("--store takes sqlite") }
+    guard place != nil else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
+  }
+
+  private var place: Bench.Store? {
+    switch store {
+    case "sqlite": .sqlite
+    case "postgresql": .ownPostgreSQL
+    case let uri where uri.hasPrefix("postgresql://") || uri.hasPrefix("postgres://"):
+      .postgresql(
+        PostgreSQLAddress(
+          uri: uri, password: ProcessInfo.processInfo.environment[DatabaseServer.passwordVariable]), uri: uri)
+    default: nil
+    }
   }
 
   func run() async throws {
@@ -46,6 +63,7 @@ struct BenchCommand: AsyncParsableCommand {
     options.liveSeconds = live
     options.idleSeconds = idle
     options.compression = compression
+    options.store = place!
     do {
       let drover = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
       let report = try await Bench(options: options, drover: drover) { line in
