@@ -28,18 +28,14 @@ package final class Connection {
   /// Server and database, for errors and logs.
   package let subject: String
   private var names: [String: String] = [:]
-  /// How long a statement may take, in seconds.
-  private let usualPatience: Int
-  private var patience: Int
+  /// How long an answer may take, in seconds; the server gives a statement up after 25.
+  package var patience = 30
 
   /// A server keeps a plan for each; more different statements than this are no working set.
   private static let mostStatements = 2000
 
   /// Connects, and settles what the server has to know of this client.
-  /// - Parameter patience: how long a statement may take, in seconds; the server gives up five before.
-  package init(_ address: PostgreSQLAddress, patience: Int = 30) throws {
-    usualPatience = patience
-    self.patience = patience
+  package init(_ address: PostgreSQLAddress) throws {
     try Self.check(address.uri)
     // What stands later wins, so the first four are defaults for the URI.
     var options = [
@@ -117,8 +113,9 @@ package final class Connection {
 
   /// Runs what may take long because it looks at every row of a table.
   func change(_ sql: String) throws {
+    let usual = patience
     patience = Self.patienceWithChanges
-    defer { patience = usualPatience }
+    defer { patience = usual }
     try run("SET LOCAL statement_timeout = '\(patience)s'; \(sql)")
     try run("SET LOCAL statement_timeout = '25s'")
   }

@@ -63,7 +63,8 @@ import Testing
 
   @Test func `a server that is silent is waited for so long and no longer`() throws {
     let server = try PostgreSQLServer()
-    let connection = try Connection(PostgreSQLAddress(uri: server.uri()), patience: 1)
+    let connection = try Connection(PostgreSQLAddress(uri: server.uri()))
+    connection.patience = 1
     server.freeze()
     defer { server.thaw() }
     #expect { try connection.query("SELECT 1") } throws: { "\($0)".contains("no answer for 1 s") }
@@ -87,7 +88,7 @@ import Testing
         let box = Box(other)
         waiting.withLock {
           $0 = Thread {
-            try? box.connection.run("UPDATE drover_meta SET value = 'new' WHERE name = 'session'; COMMIT")
+            try? box.content.run("UPDATE drover_meta SET value = 'new' WHERE name = 'session'; COMMIT")
             done.signal()
           }
           $0!.start()
@@ -102,17 +103,46 @@ import Testing
     #expect(try store.transaction { try $0.session() } == "attempt 2")
   }
 
-  private struct Box: @unchecked Sendable {
-    // Handed to the one thread that uses it from then on.
-    let connection: Connection
-    init(_ connection: Connection) { self.connection = connection }
+  /// Handed to the one thread that uses it from then on.
+  private struct Box<Content>: @unchecked Sendable {
+    let content: Content
+    init(_ content: Content) { self.content = content }
   }
 
-  private static func waitUntilBlocked(_ database: TestDatabase) throws {
+  /// - Parameter isOver: whether there is nothing left that could be blocked.
+  private static func waitUntilBlocked(_ database: TestDatabase, orUntil isOver: () -> Bool = { false }) throws {
     let connection = try database.connect()
     let blocked =
       "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while try connection.query(blocked).integer(0, 0) == 0 {}
+    while try connection.query(blocked).integer(0, 0) == 0, !isOver() {}
+  }
+
+  // Neither saw the other's: the delete found no row to remove, and the put no tombstone to heed. The row stayed.
+  @Test func `a delete that another consumer merges before an older put is committed removes its row`() throws {
+    let database = try TestServer.makeDatabase()
+    let (store, other) = (try PostgreSQLCloudStore(database.address), try PostgreSQLCloudStore(database.address))
+    // From the third time on a store knows the table, and nothing else holds them up.
+    for store in [store, other, store, other] {
+      _ = try store.transaction { try $0.merge([Self.event(1, 1)], epoch: nil, into: Self.sink) }
+    }
+    let box = Box(other)
+    let done = DispatchSemaphore(value: 0)
+    let isDone = Atomic<Bool>(false)
+    try store.transaction { transaction in
+      #expect(try transaction.merge([Self.event(7, 5)], epoch: nil, into: Self.sink) == [.applied])
+      Thread.detachNewThread {
+        var delete = Self.event(7, 6)
+        delete.content = .none
+        _ = try? box.content.transaction {
+          try $0.merge([delete], epoch: nil, into: Self.sink)
+        }
+        isDone.store(true, ordering: .sequentiallyConsistent)
+        done.signal()
+      }
+      try Self.waitUntilBlocked(database) { isDone.load(ordering: .sequentiallyConsistent) }
+    }
+    done.wait()
+    #expect(try Reader(database: database).rows(of: "stock").map { $0["id"] } == [1])
   }
 
   @Test func `two consumers that merge the same rows at once end with the newest of each`() async throws {
