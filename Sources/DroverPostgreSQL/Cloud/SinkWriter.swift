@@ -62,11 +62,11 @@ struct SinkWriter {
       let given =
         ["$1"] + places.map { "given.\($0)" } + ["$2", "given.version"]
         + (mark == nil ? [] : ["$\(parameters + 3)::text"])
-      // Sorted, so that two consumers take the locks of rows in one order.
+      // In no order of keys: the lock on the machine's stream keeps others from these rows.
       return """
         INSERT INTO \(table.qualified) AS stored (\(all.joined(separator: ", ")))
         SELECT \(given.joined(separator: ", ")) FROM \(source) AS given (\(places.joined(separator: ", ")), version)
-         ORDER BY \(key.map { "given.c\($0)" }.joined(separator: ", "))
+         WHERE true
         ON CONFLICT (\(conflict)) DO \(end) RETURNING \(returned)
         """
     }
@@ -145,8 +145,8 @@ struct SinkWriter {
     let fromStage: String
   }
 
-  /// From here on COPY and a temporary table cost less than arrays.
-  private static let manyRows = 64
+  /// From here on COPY and a temporary table cost less than arrays, for all the further answers that have to be waited for.
+  private static let manyRows = 512
 
   /// Writes the rows that are newer than what is there.
   /// - Parameter rows: no two with one key.
