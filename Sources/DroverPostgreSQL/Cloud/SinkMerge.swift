@@ -316,7 +316,7 @@ struct LateSchemas {
   func lacking(_ mark: String) throws -> Set<Int> {
     // Rows from before the marks have the columns that stood in the table before that one.
     if mark.isEmpty {
-      return schema.positions(lacking: Set(table.shape.names.prefix { $0 != SQLName(SinkShape.schemaColumn) }))
+      return schema.positions(lacking: Set(table.shape.names.prefix { $0 != SQLName(TableShape.schemaColumn) }))
     }
     return schema.positions(lacking: Set(try columns("schema_id = $3", mark).map { SQLName($0.name) }))
   }

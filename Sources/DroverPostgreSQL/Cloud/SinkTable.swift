@@ -15,7 +15,7 @@ struct SinkTable {
   /// Their names in the key's order, without the machine.
   let key: [SQLName]
   /// What its columns are called, Drover's own included, in the table's order.
-  let shape: SinkShape
+  let shape: TableShape
 
   /// The most that a table takes: 1600 columns and 32 parts of an index, Drover's own included
   /// (https://www.postgresql.org/docs/current/limits.html).
@@ -77,7 +77,7 @@ struct SinkTable {
     let parts = key.sorted { $0.0 < $1.0 }.map(\.1)
     return SinkTable(
       name: table, qualified: qualified, form: form, machine: quoted(machine), columns: columns, key: parts,
-      shape: SinkShape(names: names, key: [SQLName(machine)] + parts))
+      shape: TableShape(names: names, key: [SQLName(machine)] + parts))
   }
 
   // MARK: Making

@@ -53,7 +53,7 @@ struct SinkWriter {
     let keyColumns = key.map { columns[$0] }
     let places = columns.indices.map { "c\($0)" }
 
-    let marked = mark == nil ? [] : [SinkShape.schemaColumn]
+    let marked = mark == nil ? [] : [TableShape.schemaColumn]
     let all = [table.machine] + columns.map(\.identifier) + ["drover_epoch", "drover_version"] + marked
     let conflict = ([table.machine] + keyColumns.map(\.identifier)).joined(separator: ", ")
     let returned = keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", ")
@@ -92,7 +92,7 @@ struct SinkWriter {
     let isRow =
       (["stored.\(table.machine) = $1"] + keyColumns.enumerated().map { "stored.\($1.identifier) = given.k\($0)" })
       .joined(separator: " AND ")
-    let markRead = table.shape.isMarked ? "coalesce(stored.\(SinkShape.schemaColumn), '')" : "''"
+    let markRead = table.shape.isMarked ? "coalesce(stored.\(TableShape.schemaColumn), '')" : "''"
     let from =
       "FROM unnest(\(keys)) WITH ORDINALITY AS given (\(keyPlaces), place) JOIN \(table.qualified) AS stored ON \(isRow)"
     findText = """
@@ -254,7 +254,7 @@ struct SinkWriter {
   func replace(_ row: [Value], epoch: Int64, version: Int64, machine: MachineID, _ connection: Connection) throws {
     let own = columns.indices.filter { !key.contains($0) }
     let marks = [
-      "\(SinkShape.schemaColumn) = $\(columns.count + 4)::text", "drover_epoch = $2", "drover_version = given.version",
+      "\(TableShape.schemaColumn) = $\(columns.count + 4)::text", "drover_epoch = $2", "drover_version = given.version",
     ]
     let isRow = key.map { "stored.\(columns[$0].identifier) = given.c\($0)" }.joined(separator: " AND ")
     let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]

@@ -80,7 +80,7 @@ extension Transaction {
 
   // MARK: Tables
 
-  private var bounds: SinkShape.Bounds {
+  private var bounds: TableShape.Bounds {
     .init(
       columns: min(store.limits.columnsPerTable, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
   }
@@ -175,7 +175,7 @@ extension Transaction {
     let lacking = table.shape.lacking(schema)
     guard isMarked || !mixed.isEmpty || !lacking.isEmpty else { return }
     if isMarked {
-      try connection.run("ALTER TABLE \(table.qualified) ADD COLUMN \(SinkShape.schemaColumn) text")
+      try connection.run("ALTER TABLE \(table.qualified) ADD COLUMN \(TableShape.schemaColumn) text")
     }
     let name = SQLName(stream.text).text
     let held = try MatchedSink(self, stream).heldTable()

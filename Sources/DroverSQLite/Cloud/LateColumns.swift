@@ -28,7 +28,7 @@ final class LateColumns {
   /// nil for a table that has no marks, because its schema never changed.
   init?(_ database: Database, stream: StreamName, schema: StreamSchema) throws {
     let present = try database.catalogue(of: stream.text).map(\.name)
-    guard let place = present.firstIndex(of: SQLName(SinkShape.schemaColumn)) else { return nil }
+    guard let place = present.firstIndex(of: SQLName(TableShape.schemaColumn)) else { return nil }
     self.database = database
     self.stream = stream
     self.schema = schema
@@ -38,7 +38,7 @@ final class LateColumns {
       ([schema.machineColumn] + schema.key.map { quoted(schema.columns[$0].name) })
       .enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
     marker = try Statement(
-      database, "SELECT \(SinkShape.schemaColumn), drover_epoch, drover_version FROM \(table) WHERE \(isRow)")
+      database, "SELECT \(TableShape.schemaColumn), drover_epoch, drover_version FROM \(table) WHERE \(isRow)")
     // An operand takes the affinity of the other one (https://www.sqlite.org/datatype3.html, section 4.2).
     isConverted = try Statement(
       database,
@@ -53,7 +53,7 @@ final class LateColumns {
     update = try Statement(
       database,
       """
-      UPDATE \(table) SET \((changes + ["\(SinkShape.schemaColumn) = ?\(end)", "drover_epoch = ?\(end + 1)", "drover_version = ?\(end + 2)"]).joined(separator: ", "))
+      UPDATE \(table) SET \((changes + ["\(TableShape.schemaColumn) = ?\(end)", "drover_epoch = ?\(end + 1)", "drover_version = ?\(end + 2)"]).joined(separator: ", "))
        WHERE \(isRow)
       """)
   }

@@ -311,7 +311,7 @@ private struct Transaction: CloudTransaction {
     if try MatchedSink(database: database, stream: stream).settle(schema, machine: machine) { store.forgetAll() }
   }
 
-  private var bounds: SinkShape.Bounds {
+  private var bounds: TableShape.Bounds {
     .init(
       columns: min(store.limits.columnsPerTable, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
   }
@@ -391,14 +391,14 @@ private struct Transaction: CloudTransaction {
     // GRDB's own look at a table remembers what a rollback has taken back, and quotes no quotes; and a stream may be named
     // pragma_table_info.
     let present = try database.catalogue(of: stream.text)
-    let shape = SinkShape(
+    let shape = TableShape(
       names: present.map(\.name),
       key: present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name))
     if let reason = shape.refusal(of: schema, stream, bounds) { return reason }
     let needsMark = try shape.needsMark(
       for: schema, kind: kind, isLines: header != nil, hasOther: { try hasOther(than: schema.id, machine, stream) })
     if needsMark {
-      try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkShape.schemaColumn) TEXT")
+      try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(TableShape.schemaColumn) TEXT")
     }
     let isWidened = try SinkWidening(database, table: stream.text).run(for: schema)
     let new = shape.lacking(schema)

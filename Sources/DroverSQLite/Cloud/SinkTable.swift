@@ -66,7 +66,7 @@ final class SinkTable {
     late = try sink.schema.flatMap {
       sink.kind == .snapshot ? nil : try LateColumns(database, stream: sink.stream, schema: $0)
     }
-    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [SinkShape.schemaColumn])
+    let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [TableShape.schemaColumn])
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
     let insert = """
       INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
@@ -93,7 +93,7 @@ final class SinkTable {
     } else {
       let changes =
         try Self.changes(database, table: sink.stream, schema: sink.schema)
-        + (late == nil ? "" : ", \(SinkShape.schemaColumn) = excluded.\(SinkShape.schemaColumn)")
+        + (late == nil ? "" : ", \(TableShape.schemaColumn) = excluded.\(TableShape.schemaColumn)")
       upsert = try Statement(
         database,
         insert + """

@@ -57,7 +57,7 @@ package struct SinkForm: Equatable, Sendable {
 }
 
 /// The columns of a sink table that is there.
-package struct SinkShape {
+package struct TableShape {
   /// In a table of facts or batches whose schema has changed: the schema that a row was written under.
   package static let schemaColumn = "drover_schema"
 
