@@ -18,7 +18,7 @@ import Testing
     let sink = Sink(machine: machine, stream: stream, kind: schema.kind, schema: schema)
     let events = rows.map { row in
       SinkEvent(
-        seq: nil, localID: "\(row[0])", version: 1, at: nil, key: [row[0]], content: .row(row), raw: [])
+        seq: nil, localID: "\(row[0])", version: 1, at: nil, key: [row[0]], content: .row(Values(row)), raw: [])
     }
     return try store.transaction { transaction in
       _ = try transaction.adopt(schema, machine: machine, stream: stream)
@@ -173,7 +173,7 @@ import Testing
         .integer(id % 2), .integer(id), anything[Int(id % 5)],
       ]
       return SinkEvent(
-        seq: nil, localID: "\(id)", version: version, at: nil, key: [.integer(id)], content: .row(row), raw: [])
+        seq: nil, localID: "\(id)", version: version, at: nil, key: [.integer(id)], content: .row(Values(row)), raw: [])
     }
     func stored(inGroupsOf size: Int) throws -> (Set<[String: Value]>, [MergeOutcome]) {
       let database = try TestServer.makeDatabase()
