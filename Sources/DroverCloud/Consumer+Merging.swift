@@ -1,0 +1,136 @@
+// A frame's events become what the sinks take, and what none of them can take becomes a dead letter.
+
+import DroverCore
+import DroverWire
+
+extension Consumer {
+  /// Merges the facts of a frame that covers nothing. What cannot be merged is no dead letter here: it becomes one when it comes again.
+  func takeFacts(
+    of frame: DecodedFrame, into sink: Sink, _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws {
+    let ready = frame.events.compactMap { try? prepare($0, sink.schema) }
+    guard !ready.isEmpty else { return }
+    var progress = StreamProgress()
+    progress.version = ready.map(\.version).max() ?? 0
+    for outcome in try transaction.merge(ready, epoch: frame.header.epoch, into: sink) where outcome == .applied {
+      progress.applied += 1
+    }
+    group.note(progress, machine: sink.machine, stream: sink.stream)
+  }
+
+  /// Merges events and buries what cannot be merged. False when there was no room for one of these: the others are applied, and will be the
+  /// same when the frame comes again.
+  func merge(
+    _ events: [Event], of message: InboundMessage, epoch: Epoch?, into sink: Sink, _ transaction: any CloudTransaction,
+    _ group: inout MessageGroup
+  ) throws -> Bool {
+    var isWhole = true
+    var progress = StreamProgress()
+    var ready: [SinkEvent] = []
+    ready.reserveCapacity(events.count)
+    for event in events {
+      do throws(WireError) {
+        ready.append(try prepare(event, sink.schema))
+      } catch {
+        progress.refused += 1
+        let isKept = try buryEvent(
+          FrameEncoder.text(of: event, schema: sink.schema), message, sink.machine, sink.stream, epoch, .event,
+          error.description, transaction, &group)
+        isWhole = isWhole && isKept
+      }
+    }
+    if !ready.isEmpty {
+      let outcomes = try transaction.merge(ready, epoch: epoch, into: sink)
+      for (event, outcome) in zip(ready, outcomes) {
+        progress.version = max(progress.version, event.version)
+        switch outcome {
+        case .applied: progress.applied += 1
+        case .superseded: progress.superseded += 1
+        case .refused(let reason, let detail):
+          progress.refused += 1
+          let sent = events.first { $0.seq == event.seq && $0.localID == event.localID }!
+          let isKept = try buryEvent(
+            FrameEncoder.text(of: sent, schema: sink.schema), message, sink.machine, sink.stream, epoch, reason, detail,
+            transaction, &group)
+          isWhole = isWhole && isKept
+        }
+      }
+    }
+    group.note(progress, machine: sink.machine, stream: sink.stream)
+    return isWhole
+  }
+
+  func prepare(_ event: Event, _ schema: StreamSchema?) throws(WireError) -> SinkEvent {
+    let version = event.version ?? clock.next(now: wallClock())
+    if event.isList, let schema, case .row(let row) = event.content {
+      // Its id is made of the row.
+      let key = schema.lines.isEmpty ? [] : schema.keyValues(of: row)
+      return SinkEvent(
+        seq: event.seq, localID: event.localID, version: version, at: event.at, keyIn: schema.key, row: row,
+        lines: try lines(of: event, event.content, key: key, schema), raw: event.raw)
+    }
+    var content = event.content
+    var key: [Value] = []
+    if let schema {
+      if case .json(let body) = content { content = .row(try FrameDecoder.row(body, schema: schema)) }
+      key = try LocalIDCodec.key(event.localID, schema: schema)
+      if case .row(let values) = content, schema.keyValues(of: values) != key {
+        throw WireError("the id is not the key that the body holds")
+      }
+    }
+    let lines = try lines(of: event, content, key: key, schema)
+    return SinkEvent(
+      seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, lines: lines,
+      raw: event.raw)
+  }
+
+  /// The rows that come with a header's. A delete has none: with the header its lines go.
+  func lines(
+    of event: Event, _ content: Content, key: [Value], _ schema: StreamSchema?
+  ) throws(WireError) -> [[[Value]]] {
+    guard let schema, !schema.lines.isEmpty else {
+      guard case .none = event.lines else {
+        throw WireError("the event has lines, and its stream has no tables of lines")
+      }
+      return []
+    }
+    let lines: [[[Value]]]
+    switch (content, event.lines) {
+    case (.none, _): return []
+    case (_, .none): throw WireError("the event puts a header without its lines (\"with\")")
+    case (_, .rows(let rows)): lines = rows
+    case (_, .json(let with)): lines = try FrameDecoder.lines(with, schema: schema)
+    }
+    if let fault = schema.fault(in: lines, key: key) { throw WireError(fault) }
+    return lines
+  }
+
+  func bury(
+    _ message: InboundMessage, _ topic: Topic?, _ reason: DeadLetterReason, _ detail: String,
+    _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws -> MessageOutcome {
+    var stream: StreamName?
+    switch topic {
+    case .events(_, _, let name), .schema(_, let name): stream = name
+    default: break
+    }
+    let burial = try transaction.bury(
+      DeadLetter(
+        topic: message.topic, machine: topic?.machine, stream: stream, reason: reason, detail: detail,
+        raw: message.payload[...]))
+    group.note(burial, reason, machine: topic?.machine)
+    return .deadLetter
+  }
+
+  /// False when there is no room for it, and the edge has to keep it.
+  func buryEvent(
+    _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName, _ epoch: Epoch?,
+    _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  ) throws -> Bool {
+    let burial = try transaction.bury(
+      DeadLetter(
+        topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))
+    group.note(burial, reason, machine: machine)
+    return burial != .full
+  }
+}

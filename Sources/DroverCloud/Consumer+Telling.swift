@@ -1,0 +1,61 @@
+// What the log says of a group of messages: a flood of garbage must not become a flood of lines.
+
+import DroverCore
+import DroverWire
+import Logging
+
+extension Consumer {
+  func report(_ group: MessageGroup) {
+    for (machine, status) in group.statuses {
+      logger.info("\(machine) is \(status.isOnline ? "online" : "offline")")
+    }
+    for (reason, count) in group.deadLetters.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+      warnRarely(
+        "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
+    }
+    let farthest = wallClock() + HybridClock.tolerance
+    for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) where progress.version > farthest {
+      warnRarely(
+        "ahead \(origin.machine)",
+        "versions of \(origin.stream) of \(origin.machine) are ahead of the clock here, the newest is of \(Timestamp.text(microseconds: progress.version)): the clock there was set wrong, or the one here is; order is kept"
+      )
+    }
+    if group.dropped > 0 {
+      warnRarely(
+        "dropped",
+        "\(group.dropped) dead letters were dropped for want of room, none an agent's event; `drover status` has the record, dead_letters.max_count and max_bytes the bound"
+      )
+    }
+    for machine in group.full.sorted() {
+      warnRarely(
+        "full \(machine)",
+        "there is no room for a dead letter of \(machine), so its frame stays at the edge, which sends it again; replay or purge dead letters, or raise dead_letters.max_count and max_bytes"
+      )
+    }
+    for (machine, bytes) in group.oversize.sorted(by: { $0.key < $1.key }) {
+      warnRarely(
+        "oversize \(machine)",
+        "a frame of \(machine) has \(bytes) bytes, and limits.message_bytes is \(limits.messageBytes); the machine is told to divide it"
+      )
+    }
+    if let waiting = group.outcomes[.waiting], group.oversize.isEmpty {
+      warnRarely(
+        "waiting", "\(waiting) frames wait for the schema of their stream, or for a new epoch; it was asked for")
+    }
+    guard logger.logLevel <= .debug else { return }
+    for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
+      logger.debug(
+        "\(origin.stream) of \(origin.machine): \(progress.applied) applied, \(progress.superseded) superseded, \(progress.refused) refused"
+      )
+    }
+  }
+
+  /// The first of a kind, then the 10th, the 100th and so on: a flood of garbage must not become a flood of lines.
+  func warnRarely(_ subject: String, _ text: String) {
+    let count = warned[subject, default: 0] + 1
+    warned[subject] = count
+    var power = 1
+    while power < count { power *= 10 }
+    if power == count { logger.warning("\(text)\(count > 1 ? " (\(count) times since the start)" : "")") }
+  }
+}

@@ -1,0 +1,53 @@
+import DroverCore
+
+/// What one transaction brings together, and what follows after its commit.
+struct MessageGroup {
+  struct Origin: Hashable, Comparable {
+    var machine: MachineID
+    var stream: StreamName
+
+    static func < (a: Self, b: Self) -> Bool { (a.machine, a.stream) < (b.machine, b.stream) }
+  }
+
+  /// Dead letters were sent again, and may be among the messages.
+  var awaitsReplays = false
+  var machines: [MachineID: Epoch?] = [:]
+  var progress: [Origin: StreamProgress] = [:]
+  var deadLetters: [DeadLetterReason: Int] = [:]
+  var statuses: [(MachineID, MachineStatus)] = []
+  /// Commands to machines, and what stands in them.
+  var requests: [Topic: [UInt8]] = [:]
+  var outcomes: [MessageOutcome: Int] = [:]
+  /// Dead letters for which there was no room: how many are gone, and machines that have to keep theirs.
+  var dropped = 0
+  var full: Set<MachineID> = []
+  /// Machines with a frame that is larger than a message may be, and its bytes.
+  var oversize: [MachineID: Int] = [:]
+
+  /// Tells a machine to wait with streams; their names stand one in a line.
+  mutating func hold(_ stream: StreamName, of machine: MachineID) {
+    let topic = Topic.command(machine, name: "hold")
+    let names = requests[topic, default: []]
+    guard !names.split(separator: UInt8(ascii: "\n")).contains(where: { $0.elementsEqual(stream.text.utf8) }) else {
+      return
+    }
+    requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
+  }
+
+  mutating func note(_ burial: Burial, _ reason: DeadLetterReason, machine: MachineID?) {
+    switch burial {
+    case .kept: deadLetters[reason, default: 0] += 1
+    case .dropped: dropped += 1
+    case .full: if let machine { full.insert(machine) }
+    }
+  }
+
+  mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {
+    var sum = self.progress[Origin(machine: machine, stream: stream), default: StreamProgress()]
+    sum.applied += progress.applied
+    sum.superseded += progress.superseded
+    sum.refused += progress.refused
+    sum.version = max(sum.version, progress.version)
+    self.progress[Origin(machine: machine, stream: stream)] = sum
+  }
+}
