@@ -44,6 +44,24 @@ import Testing
     #expect(report.latencies.allSatisfy { $0.count == $0.rate && 0 < $0.p50 && $0.p50 <= $0.p99 && $0.p99 <= $0.p999 })
   }
 
+  @Test func `every hot loop runs by itself`() async throws {
+    let benchmarks = URL(fileURLWithPath: Road.drover).deletingLastPathComponent().appending(path: "drover-benchmarks")
+    let outcome = try await Road.run(benchmarks.path, ["--seconds", "0.01", "--json"])
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    struct Line: Decodable {
+      var loop: String
+      var median_ns, least_ns, rounds: Int
+    }
+    let lines = try outcome.output.split(separator: "\n").map {
+      try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+    }
+    #expect(
+      lines.map(\.loop) == [
+        "insert", "captured insert", "outbox read", "frame encode", "frame decode", "apply", "settle", "interval set",
+      ])
+    #expect(lines.allSatisfy { $0.rounds >= 3 && 0 < $0.least_ns && $0.least_ns <= $0.median_ns })
+  }
+
   @Test(arguments: [["--events", "10"], ["--store", "oracle"], ["--compression", "zip"]])
   func `bench says what it does not take`(arguments: [String]) async throws {
     let outcome = try await Road.run(Road.drover, ["bench"] + arguments)
