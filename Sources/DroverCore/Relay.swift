@@ -90,6 +90,7 @@ package struct Relay: Sendable {
   private var probeAttempt = 0
   private var probeAt: Instant?
   private var roundTrip: Duration = .milliseconds(250)
+  private var pace: BacklogPace
 
   /// How often a silence was broken by sending a frame again.
   package private(set) var probes = 0
@@ -106,6 +107,7 @@ package struct Relay: Sendable {
     hasBackfill: Bool, now: Instant
   ) {
     self.limits = limits
+    self.pace = BacklogPace(window: limits.windowEvents)
     self.seed = seed
     self.hasBackfill = hasBackfill
     for (stream, set) in confirmed { streams[stream, default: Stream()].confirmed = set }
@@ -129,6 +131,7 @@ package struct Relay: Sendable {
   /// the cloud has already is forgotten, not sent again.
   package mutating func connected(sessionPresent: Bool, patience: Duration, now: Instant) {
     isConnected = true
+    pace.connected()
     readyAt = now.advanced(by: patience)
     hasNews = true
     // The broker forgot this client's session, so it may have lost the messages it acknowledged too.
@@ -350,9 +353,7 @@ package struct Relay: Sendable {
       return .read(.again(stream: index, interval: streams[index]!.again.intervals[0], limit: limit))
     }
     if hasNews { return .read(.fresh(after: liveAfter, through: .max, limit: limit)) }
-    // The backlog leaves a tenth of the window to what happens now.
-    let share = limits.windowEvents - limits.windowEvents / 10
-    if outstandingEvents < share, let oldest = unread.intervals.first, oldest.after < liveAfter {
+    if outstandingEvents < pace.events, let oldest = unread.intervals.first, oldest.after < liveAfter {
       return .read(.fresh(after: oldest.after, through: min(oldest.through, liveAfter), limit: limit))
     }
     if hasBackfill, outstandingEvents < (limits.windowEvents + 1) / 2 { return .backfill }
@@ -479,7 +480,9 @@ package struct Relay: Sendable {
     outstandingBytes -= publication.bytes
     guard publication.order >= 0 else { return }
     highestConfirmedOrder = max(highestConfirmedOrder, publication.order)
-    roundTrip = roundTrip * 7 / 8 + publication.publishedAt.duration(to: now) / 8
+    let trip = publication.publishedAt.duration(to: now)
+    roundTrip = roundTrip * 7 / 8 + trip / 8
+    pace.confirmed(publication.events, after: trip, now: now)
   }
 
   private func earlier(_ a: Instant?, _ b: Instant) -> Instant { a.map { min($0, b) } ?? b }
