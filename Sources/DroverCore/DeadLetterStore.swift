@@ -1,5 +1,6 @@
 // The seam to the dead letters of either side, for the person who looks into them, sends them again or gives them up. DroverSQLite
-// implements it for the edge's database and for the cloud's; the consumer's own side of a replay is in CloudTransaction.
+// implements it for the edge's database and for the cloud's, DroverPostgreSQL for the cloud's; the consumer's own side of a replay is in
+// CloudTransaction.
 
 /// Which dead letters are meant; all conditions have to hold, and none means all letters.
 package struct DeadLetterFilter: Equatable, Sendable {

@@ -4,6 +4,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
+import DroverPostgreSQL
 import DroverSQLite
 import Foundation
 import Logging
@@ -59,6 +60,18 @@ extension CloudConfiguration {
     }
     return path
   }
+
+  /// The dead letters, beside the consumer and on a connection of their own.
+  func openDeadLetters() throws -> any CloudDeadLetterStore {
+    switch store {
+    case .sqlite(let path): try CloudDeadLetters(path: path)
+    case .postgresql(let server): try PostgreSQLDeadLetters(PostgreSQLAddress(server))
+    }
+  }
+}
+
+extension PostgreSQLAddress {
+  init(_ server: DatabaseServer) { self.init(uri: server.uri, password: server.password) }
 }
 
 extension EdgeConfiguration {

@@ -76,6 +76,50 @@ import Testing
     #expect(try await parsed(road.python(Self.inApp)) == parsed(again.query(Self.inStore).text(0, 0)))
   }
 
+  @Test func `a letter is listed, shown, replayed and purged`() async throws {
+    let server = try PostgreSQLServer()
+    let road = try Road(streams: Self.streams, store: server.uri())
+    func dead(_ words: String...) async throws -> Road.Outcome {
+      try await Road.run(Road.drover, ["dead", words[0], "--config", road.cloudFile] + words.dropFirst())
+    }
+    func publish(_ message: String) throws {
+      try ChildProcess.run(
+        "mosquitto_pub",
+        ["-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/MAH001/payload/reading", "-m", message])
+    }
+    try road.start(.cloud)
+    let store = try Connection(PostgreSQLAddress(uri: server.uri()))
+    try await road.wait(for: "the consumer") { road.log(of: .cloud).contains("connected") }
+    try publish(#"{"id":"1","body":{"celsius":1}}"#)
+    try await road.wait(for: "the first event") {
+      try store.query("SELECT to_regclass('reading') IS NOT NULL").boolean(0, 0)
+    }
+    // Somebody's trigger refuses what comes next.
+    try store.run(
+      """
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+      CREATE TRIGGER refuse BEFORE INSERT ON reading FOR EACH ROW EXECUTE FUNCTION refuse()
+      """)
+    try publish(#"{"id":"2","body":{"celsius":2}}"#)
+    try publish("garbage")
+    try await road.wait(for: "the letters") {
+      try store.query("SELECT count(*) FROM drover_dead_letter").integer(0, 0) == 2
+    }
+    let list = try await dead("list", "--reason", "store")
+    #expect(list.status == 0 && list.output.contains("MAH001") && list.output.contains("not today"), "\(list)")
+    let shown = try await dead("show", "1")
+    #expect(shown.status == 0 && shown.output.contains(#"{"id":"2","body":{"celsius":2}}"#), "\(shown)")
+    let refused = try await dead("replay")
+    #expect(refused.status == 1 && refused.output.contains("letter 2: refused again, unparsable"), "\(refused)")
+    try store.run("DROP TRIGGER refuse ON reading")
+    let taken = try await dead("replay", "--id", "1")
+    #expect(taken.status == 0 && taken.output.contains("1 dead letter taken by the consumer"), "\(taken)")
+    #expect(try store.query("SELECT count(*) FROM reading").integer(0, 0) == 2)
+    let purged = try await dead("purge", "--yes")
+    #expect(purged.status == 0 && purged.output.contains("1 dead letter purged"), "\(purged)")
+    #expect(try await dead("list").output.contains("no dead letters"))
+  }
+
   @Test func `a second consumer, a wrong address and commands that know no PostgreSQL say so`() async throws {
     let server = try PostgreSQLServer()
     let road = try Road(streams: Self.streams, store: server.uri())
@@ -87,7 +131,7 @@ import Testing
     let refused = try await Road.drover("cloud", "--config", elsewhere.cloudFile)
     #expect(refused.status == 1 && refused.errors.contains("CREATE DATABASE"))
     for words in [
-      ["status"], ["check"], ["dead", "list"], ["schema", "list"], ["backup"], ["rebuild", "--yes"],
+      ["status"], ["check"], ["schema", "list"], ["backup"], ["rebuild", "--yes"],
       ["resync", "--machine", "MAH001"], ["restore", "--machine", "MAH001", "--to", "app.db"],
     ] {
       let outcome = try await Road.run(Road.drover, words + ["--config", road.cloudFile])

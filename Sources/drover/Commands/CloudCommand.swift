@@ -73,8 +73,7 @@ private struct StorePlace {
       name = path
       self.path = path
     case .postgresql(let server):
-      let store = try PostgreSQLCloudStore(
-        PostgreSQLAddress(uri: server.uri, password: server.password), limits: limits, isExclusive: true)
+      let store = try PostgreSQLCloudStore(PostgreSQLAddress(server), limits: limits, isExclusive: true)
       lock = nil
       self.store = store
       name = store.subject

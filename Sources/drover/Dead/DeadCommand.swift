@@ -58,7 +58,7 @@ extension DeadLetterReason: ExpressibleByArgument {}
 /// The dead letters of whichever side the configuration is for.
 enum DeadLetters {
   case edge(EdgeDeadLetters)
-  case cloud(CloudDeadLetters, CloudConfiguration)
+  case cloud(any CloudDeadLetterStore, CloudConfiguration)
 
   /// - Parameter forChange: the command is going to change something.
   init(_ options: ConfigurationOption, forChange: Bool) throws {
@@ -68,7 +68,7 @@ enum DeadLetters {
       case .edge(let edge):
         self = .edge(try EdgeDeadLetters(path: edge.database, machine: edge.machine, readOnly: !forChange))
       case .cloud(let cloud):
-        self = .cloud(try CloudDeadLetters(path: cloud.sqlitePath(for: "dead")), cloud)
+        self = .cloud(try cloud.openDeadLetters(), cloud)
       }
     } catch let code as ExitCode {
       throw code

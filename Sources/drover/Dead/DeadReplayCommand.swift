@@ -39,7 +39,7 @@ struct DeadReplayCommand: AsyncParsableCommand {
         let ids = try meantIDs(letters)
         meant = ids.count
         outcome = try await LetterReplay.run(
-          ids, of: letters, connection: configuration.connection, patience: .seconds(wait))
+          ids, of: letters, configuration, patience: .seconds(wait))
       }
     } catch let code as ExitCode {
       throw code

@@ -4,17 +4,17 @@
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
-import DroverSQLite
 import Foundation
 import Synchronization
 
 enum LetterReplay {
   /// - Parameter patience: how long nothing may happen before the rest is given up for now.
   static func run(
-    _ ids: [Int64], of letters: CloudDeadLetters, connection: BrokerConnection, patience: Duration
+    _ ids: [Int64], of letters: any CloudDeadLetterStore, _ configuration: CloudConfiguration, patience: Duration
   ) async throws -> ReplayOutcome {
     var outcome = ReplayOutcome(success: "taken by the consumer")
     guard !ids.isEmpty else { return outcome }
+    let connection = configuration.connection
     var options = MQTTOptions(connection)
     options.clientID = "drover-dead-\(getpid())"
     options.sessionExpiry = .zero
@@ -24,7 +24,7 @@ enum LetterReplay {
     let sent = Sent()
     // Its own connection to the store: it works on the session's thread.
     let sender = Sender(
-      ids, store: try CloudDeadLetters(path: letters.path), user: options.username, session: session, sent: sent)
+      ids, store: try configuration.openDeadLetters(), user: options.username, session: session, sent: sent)
     await session.run(handler: sender)
     let account = sent.account
     guard account.hasConnected else {
@@ -40,7 +40,8 @@ enum LetterReplay {
 
   /// Waits for the consumer.
   private static func settle(
-    _ published: [ReplayTicket], _ letters: CloudDeadLetters, _ patience: Duration, _ outcome: inout ReplayOutcome
+    _ published: [ReplayTicket], _ letters: any CloudDeadLetterStore, _ patience: Duration,
+    _ outcome: inout ReplayOutcome
   ) async throws {
     var waiting = published
     var deadline = ContinuousClock.now.advanced(by: patience)
@@ -87,7 +88,7 @@ private final class Sender: SessionHandler {
   private static let patience: Duration = .seconds(5)
 
   private var ids: ArraySlice<Int64>
-  private let store: CloudDeadLetters
+  private let store: any CloudDeadLetterStore
   private let user: String?
   private let session: MosquittoSession
   private let sent: Sent
@@ -95,7 +96,7 @@ private final class Sender: SessionHandler {
   private var inFlight: [PublishToken: ReplayTicket] = [:]
   private var deadline = ContinuousClock.now.advanced(by: patience)
 
-  init(_ ids: [Int64], store: CloudDeadLetters, user: String?, session: MosquittoSession, sent: Sent) {
+  init(_ ids: [Int64], store: any CloudDeadLetterStore, user: String?, session: MosquittoSession, sent: Sent) {
     self.ids = ids[...]
     self.store = store
     self.user = user
