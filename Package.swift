@@ -90,7 +90,9 @@ let package = Package(
     // What a person touches.
     .target(
       name: "DroverConfiguration",
-      dependencies: ["DroverCore", .product(name: "Yams", package: "Yams")],
+      dependencies: [
+        "DroverCore", .product(name: "Yams", package: "Yams"), .product(name: "Crypto", package: "swift-crypto"),
+      ],
       swiftSettings: house),
     .executableTarget(
       name: "drover",
@@ -138,7 +140,10 @@ let package = Package(
       ],
       swiftSettings: house),
     .testTarget(
-      name: "DroverConfigurationTests", dependencies: ["DroverConfiguration", "DroverTesting", "DroverProcesses"],
+      name: "DroverConfigurationTests",
+      dependencies: [
+        "DroverConfiguration", "DroverTesting", "DroverProcesses", .product(name: "Crypto", package: "swift-crypto"),
+      ],
       swiftSettings: house),
     .testTarget(
       name: "EndToEndTests",

@@ -54,7 +54,8 @@ extension Form where Value == BrokerEndpoint {
       })
   }
 
-  private static func hostAndPort(_ text: Substring) throws(Refusal) -> (String, Int?) {
+  /// `HOST[:PORT]`, an IPv6 address in brackets; the result has none.
+  static func hostAndPort(_ text: Substring) throws(Refusal) -> (String, Int?) {
     let host: Substring
     let afterHost: Substring
     if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
@@ -65,7 +66,7 @@ extension Form where Value == BrokerEndpoint {
       host = text.prefix { $0 != ":" }
       afterHost = text[host.endIndex...]
       guard !afterHost.dropFirst().contains(":") else {
-        throw Refusal("an IPv6 address stands in brackets, as in mqtt://[::1]:1883; found \(quoted(String(text)))")
+        throw Refusal("an IPv6 address stands in brackets, as in [::1]:1883; found \(quoted(String(text)))")
       }
       guard isHostName(host) else { throw Refusal("expected a host name or address; found \(quoted(String(host)))") }
     }

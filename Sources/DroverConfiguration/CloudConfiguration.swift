@@ -57,14 +57,17 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let check: Check?
   package let deadLetters: DeadLetterBounds
   package let backup: BackupPlan
+  /// nil: nobody listens.
+  package let http: HTTPConfiguration?
 
   package init(
     connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
-    backup: BackupPlan
+    backup: BackupPlan, http: HTTPConfiguration? = nil
   ) {
+    self.http = http
     self.deadLetters = deadLetters
     self.connection = connection
     self.store = store
@@ -103,6 +106,7 @@ extension CloudConfiguration {
     let (checkKeys, backupKeys) = (file.section("check"), file.section("backup"))
     let check = Self.check(reading: checkKeys)
     let backup = BackupPlan(reading: backupKeys)
+    let http = HTTPConfiguration(reading: file)
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -124,7 +128,7 @@ extension CloudConfiguration {
     }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
-      check: check, backup: backup)
+      check: check, backup: backup, http: http)
   }
 
   private static func check(reading keys: Section) -> Check? {

@@ -38,7 +38,7 @@ extension Credentials {
       "a password does not belong into this file; put it alone into a file and name that with `password_file`, "
         + "or set the environment variable \(Self.passwordVariable)")
     let username = Self.username(credentials)
-    let password = Secrets.password(reading: credentials, variable: Self.passwordVariable)
+    let password = credentials.password(orElse: Self.passwordVariable)
     guard let username else {
       // MQTT 3.1.1 has no password without a user. [MQTT-3.1.2-22]
       let failed = ["username", "username_env"].contains(where: credentials.isGiven)

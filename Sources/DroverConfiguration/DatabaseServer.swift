@@ -34,7 +34,7 @@ extension CloudConfiguration.Store {
       "password",
       "a password does not belong into this file; put it alone into a file and name that with `password_file`, "
         + "or set the environment variable \(DatabaseServer.passwordVariable)")
-    let password = Secrets.password(reading: credentials, variable: DatabaseServer.passwordVariable)
+    let password = credentials.password(orElse: DatabaseServer.passwordVariable)
     switch store {
     case .postgresql(let server)?: self = .postgresql(DatabaseServer(uri: server.uri, password: password))
     case .sqlite(let path)?:

@@ -57,6 +57,8 @@ package struct EdgeConfiguration: Equatable, Sendable {
   /// The secret for columns that travel as a hash; nil where none does.
   package let hashKey: HashKey?
   package let backup: BackupPlan
+  /// nil: nobody listens.
+  package let http: HTTPConfiguration?
   /// At least one.
   package let streams: [StreamConfiguration]
 
@@ -65,8 +67,9 @@ package struct EdgeConfiguration: Equatable, Sendable {
     window: Limit = Limit(events: 50_000, bytes: 32 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
     compression: Compression = .none, outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
-    backup: BackupPlan, hashKey: HashKey? = nil, streams: [StreamConfiguration]
+    backup: BackupPlan, http: HTTPConfiguration? = nil, hashKey: HashKey? = nil, streams: [StreamConfiguration]
   ) {
+    self.http = http
     self.hashKey = hashKey
     self.machine = machine
     self.database = database
@@ -111,6 +114,7 @@ extension EdgeConfiguration {
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
     let backup = BackupPlan(reading: file.section("backup"))
+    let http = HTTPConfiguration(reading: file)
     let hashKey = HashKey(reading: file)
     // A key that could not be read has been reported already.
     let streams = StreamConfiguration.list(
@@ -120,7 +124,7 @@ extension EdgeConfiguration {
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      compression: compression, outbox: outbox, deadLetters: deadLetters, backup: backup, hashKey: hashKey,
+      compression: compression, outbox: outbox, deadLetters: deadLetters, backup: backup, http: http, hashKey: hashKey,
       streams: streams)
   }
 

@@ -30,11 +30,16 @@ extension TLSFiles {
     let ca = tls.optional("ca", .readableFile(in: tls.folder))
     let certificate = tls.optional("certificate", .readableFile(in: tls.folder))
     let key = tls.optional("key", .readableFile(in: tls.folder))
-    for (one, other) in [("certificate", "key"), ("key", "certificate")] where tls.isGiven(one) && !tls.isGiven(other) {
-      tls.report("`certificate` and `key` are given together; `\(other)` is missing", at: one)
-    }
+    Self.demandBoth(tls)
     var identity: Identity?
     if let certificate, let key { identity = Identity(certificate: certificate, key: key) }
     self.init(ca: ca, identity: identity)
+  }
+
+  /// Neither of certificate and key is of use without the other.
+  static func demandBoth(_ tls: Section) {
+    for (one, other) in [("certificate", "key"), ("key", "certificate")] where tls.isGiven(one) && !tls.isGiven(other) {
+      tls.report("`certificate` and `key` are given together; `\(other)` is missing", at: one)
+    }
   }
 }

@@ -23,7 +23,7 @@ import Testing
           edge.yaml:5:12: streams[0].kind: expected one of snapshot, payload, batch; found "snap"
           edge.yaml:6:1: unknown key `colour`; known here: machine, database, broker, credentials, tls, client_id, \
           keep_alive, session_expiry, log_level, window, frame, compression, outbox, dead_letters, backup, \
-          hash_key_file, hash_key_env, streams
+          http, hash_key_file, hash_key_env, streams
           edge.yaml: broker: missing; add for example `broker: mqtt://127.0.0.1:1883`
           """)
     }

@@ -85,7 +85,7 @@ import Testing
     #expect(try problemsOf(keys) == [start + "cannot read the file that it names: No such file or directory"])
     #expect(
       try problemsOf(keys, files: ["hunter2": "\nhunter2"]) == [
-        start + "the first line of the file that it names must hold the password, 1 to 65535 bytes"
+        start + "expected a secret of 1 to 65535 bytes in what it names"
       ])
   }
 

@@ -17,12 +17,16 @@ import Testing
       String($0.prefix(through: $0.range(of: "\n```")!.lowerBound))
     }
     #expect(examples.count == 4)
-    let files = ["password": "x", "ca.pem": "", "client.pem": "", "client.key": "", "hash_key": "0123456789abcdef"]
+    let files = [
+      "password": "x", "ca.pem": "", "client.pem": "", "client.key": "", "hash_key": "0123456789abcdef",
+      "http_token": "0123456789abcdef", "server.pem": "", "server.key": "",
+    ]
     for example in examples {
       try withFolder(files) { folder in
         let found = problems(
           try AnyConfiguration.parse(
-            yaml: example, file: "example.yaml", folder: folder, environment: ["BROKER_PASSWORD": "x"]))
+            yaml: example, file: "example.yaml", folder: folder,
+            environment: ["BROKER_PASSWORD": "x", "HTTP_TOKEN": "0123456789abcdef"]))
         #expect(found == [])
       }
     }
@@ -32,7 +36,7 @@ import Testing
     let rows = page.split(separator: "\n").filter { $0.hasPrefix("| `") }
     let listed = Set(rows.map { row in String(row.dropFirst(3).prefix { $0 != "`" }) })
     let reader = ConfigurationReader(file: "", folder: "/", environment: [:])
-    _ = EdgeConfiguration(reading: try reader.document("streams: [{with: [{}]}]"))
+    _ = EdgeConfiguration(reading: try reader.document("streams: [{with: [{}]}]\nhttp: {tokens: [{}]}"))
     _ = CloudConfiguration(reading: try reader.document("{}"))
     #expect(listed == reader.knownKeys)
   }

@@ -21,53 +21,51 @@ extension Form where Value == String {
   }
 }
 
-enum Secrets {
-  /// Longest password of MQTT, in bytes. [MQTT-1.5.4]
-  private static let maximumBytes = 65_535
-
-  /// The password of a section with `password_file` and `password_env`; nil without one, and after a problem.
-  /// - Parameter variable: the environment variable that counts where neither is there.
-  static func password(reading credentials: Section, variable defaultVariable: String) -> String? {
-    let file = credentials.optional("password_file", .secretPath(in: credentials.folder))
-    let variable = credentials.optional("password_env", .variable)
-    if credentials.isGiven("password_file"), credentials.isGiven("password_env") {
-      credentials.report("use `password_file` or `password_env`, not both", at: "password_env")
+extension Section {
+  /// A secret from the first line of a file or from an environment variable, whichever of the two keys is given. Nil without either, and after a
+  /// problem.
+  /// - Parameters:
+  ///   - defaultVariable: the environment variable that counts where neither key is given.
+  ///   - bytes: how long it may be.
+  func secret(
+    file fileKey: String, variable variableKey: String, orElse defaultVariable: String? = nil, bytes: ClosedRange<Int>
+  ) -> String? {
+    let path = optional(fileKey, .secretPath(in: folder))
+    let variable = optional(variableKey, .variable)
+    if isGiven(fileKey), isGiven(variableKey) {
+      report("use `\(fileKey)` or `\(variableKey)`, not both", at: variableKey)
     }
-    if credentials.isGiven("password_file") {
-      return file.flatMap { firstLine(of: $0, credentials) }
-    }
-    guard let name = credentials.isGiven("password_env") ? variable : defaultVariable else { return nil }
-    guard let value = credentials.environment[name], !value.isEmpty else {
-      // Not even the variable's name: it may be a password that was put into the wrong key.
-      if variable != nil { credentials.report("the environment variable that it names is not set", at: "password_env") }
+    let text: String
+    if isGiven(fileKey) {
+      guard let path else { return nil }
+      do throws(UnreadableFile) {
+        text = try firstLine(of: path)
+      } catch {
+        report("cannot read the file that it names: \(error.reason)", at: fileKey)
+        return nil
+      }
+    } else if let name = isGiven(variableKey) ? variable : defaultVariable {
+      guard let value = environment[name], !value.isEmpty else {
+        // Not even the variable's name: it may be a secret that was put into the wrong key.
+        if variable != nil { report("the environment variable that it names is not set", at: variableKey) }
+        return nil
+      }
+      text = value
+    } else {
       return nil
     }
-    guard isPassword(value) else {
-      credentials.report("the environment variable holds more than \(maximumBytes) bytes", at: "password_env")
+    // C libraries take it as a string that ends with a NUL.
+    guard bytes.contains(text.utf8.count), !text.utf8.contains(0) else {
+      report(
+        "expected a secret of \(bytes.lowerBound) to \(bytes.upperBound) bytes in what it names",
+        at: isGiven(fileKey) ? fileKey : variableKey)
       return nil
     }
-    return value
+    return text
   }
 
-  private static func firstLine(of path: String, _ credentials: Section) -> String? {
-    let line: String
-    do throws(UnreadableFile) {
-      line = try DroverConfiguration.firstLine(of: path)
-    } catch {
-      credentials.report("cannot read the file that it names: \(error.reason)", at: "password_file")
-      return nil
-    }
-    guard isPassword(line) else {
-      credentials.report(
-        "the first line of the file that it names must hold the password, 1 to \(maximumBytes) bytes",
-        at: "password_file")
-      return nil
-    }
-    return line
-  }
-
-  /// libmosquitto and libpq take C strings, so a NUL would cut it.
-  private static func isPassword(_ text: String) -> Bool {
-    (1...maximumBytes).contains(text.utf8.count) && !text.utf8.contains(0)
+  /// What `password_file` or `password_env` names; MQTT takes no longer one. [MQTT-1.5.4]
+  func password(orElse defaultVariable: String) -> String? {
+    secret(file: "password_file", variable: "password_env", orElse: defaultVariable, bytes: 1...65_535)
   }
 }
