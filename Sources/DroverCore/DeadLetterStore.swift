@@ -10,11 +10,26 @@ package struct DeadLetterFilter: Equatable, Sendable {
   package var reason: DeadLetterReason?
   /// Only letters that were there when somebody looked: those with an id up to this.
   package var through: Int64?
+  /// Only letters that stand behind this one in a list.
+  package var behind: Place?
+
+  /// Where a letter stands in a list: those that were seen last come first.
+  package struct Place: Equatable, Sendable {
+    /// Wall clock, microseconds since 1970.
+    package var lastAt: Int64
+    package var id: Int64
+
+    package init(lastAt: Int64, id: Int64) {
+      self.lastAt = lastAt
+      self.id = id
+    }
+  }
 
   package init(
     id: Int64? = nil, machine: MachineID? = nil, stream: StreamName? = nil, reason: DeadLetterReason? = nil,
-    through: Int64? = nil
+    through: Int64? = nil, behind: Place? = nil
   ) {
+    self.behind = behind
     self.id = id
     self.machine = machine
     self.stream = stream

@@ -2,6 +2,7 @@
 // process lives, so that SIGKILL releases it. It also tells `drover status` whether anybody is at work, and whether each of its jobs still
 // moves: every job has a name and notes a heartbeat in the file.
 
+package import DroverCore
 private import Foundation
 private import Synchronization
 
@@ -68,14 +69,19 @@ package final class AgentLock: Sendable {
     return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
   }
 
-  /// The jobs of the process that holds a database's lock which have not moved for longer than `patience`, and for how long.
-  package static func stuckJobs(database: String) -> [(job: String, silence: Duration)] {
+  /// Who holds a database's lock, and which of its jobs have not moved for longer than `patience`.
+  package static func worker(database: String) -> Worker {
+    guard let process = holder(database: database) else { return Worker(process: nil) }
+    return Worker(process: process, stuck: stuckJobs(database: database))
+  }
+
+  private static func stuckJobs(database: String) -> [Worker.StuckJob] {
     guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return [] }
     return text.split(separator: "\n").dropFirst().compactMap { line in
       let words = line.split(separator: " ")
       guard words.count == 2, let at = Int64(words[1]) else { return nil }
       let silence = Duration.microseconds(now() - at)
-      return silence > patience ? (String(words[0]), silence) : nil
+      return silence > patience ? Worker.StuckJob(name: String(words[0]), silence: silence) : nil
     }
   }
 

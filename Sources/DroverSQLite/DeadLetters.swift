@@ -23,6 +23,10 @@ struct DeadLetterCondition {
     add("\(machine) = ?", filter.machine?.text)
     add("\(stream) = ?", filter.stream?.text)
     add("letter.reason = ?", filter.reason?.rawValue)
+    if let place = filter.behind {
+      terms.append("(letter.last_at, letter.id) < (?, ?)")
+      arguments += [place.lastAt, place.id]
+    }
     sql = terms.isEmpty ? "" : "WHERE " + terms.joined(separator: " AND ")
     self.arguments = arguments
   }

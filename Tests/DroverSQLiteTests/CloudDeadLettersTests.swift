@@ -27,11 +27,11 @@ import Testing
       #expect(try store.transaction { try $0.bury(letter) } == .kept)
     }
     try bury("1")
-    let short = try #require(try CloudReport.read(path: path)).letterBytes
+    let short = try #require(try SQLiteCloudReader(path: path).report()).letterBytes
     try bury("12345")
-    #expect(try CloudReport.read(path: path)?.letterBytes == short + 4)
+    #expect(try SQLiteCloudReader(path: path).report()?.letterBytes == short + 4)
     #expect(try CloudDeadLetters(path: path).purge(DeadLetterFilter()) == 1)
-    #expect(try CloudReport.read(path: path)?.letterBytes == 0)
+    #expect(try SQLiteCloudReader(path: path).report()?.letterBytes == 0)
   }
 
   @Test func `without a store there are no letters, and none is made by looking`() throws {

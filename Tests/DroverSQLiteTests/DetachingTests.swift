@@ -48,7 +48,7 @@ import Testing
     #expect(try EdgeDatabase.detach(path: app.path) == 0)
     #expect(try EdgeDatabase.detach(path: app.path) == 0)
     #expect(try app.lines(Self.catalogue) == before)
-    #expect(try EdgeReport.read(path: app.path) == nil)
+    #expect(try SQLiteEdgeReader(path: app.path).report() == nil)
   }
 
   @Test func `what an agent left half written when it was killed is taken up by the next, and by detach`() throws {

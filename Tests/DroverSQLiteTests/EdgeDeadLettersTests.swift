@@ -34,7 +34,7 @@ import Testing
       return
     }
     #expect(version > 0 && body == Array("2".utf8))
-    #expect(try EdgeReport.read(path: app.path)?.deadLetters.present == 1)
+    #expect(try SQLiteEdgeReader(path: app.path).report()?.deadLetters.present == 1)
   }
 
   @Test(arguments: [DeadLetterBounds(maxCount: 2), DeadLetterBounds(maxBytes: 10_000)])
@@ -148,7 +148,7 @@ import Testing
     #expect(try letters.requeue(1) == .missing)
     #expect(try edge.waiting() == ["put 2: 2, 'other'", "put 1: 1, 'small'"])
     #expect(try letters.count(DeadLetterFilter()) == 0)
-    #expect(try EdgeReport.read(path: app.path)?.deadLetters.replayed == 1)
+    #expect(try SQLiteEdgeReader(path: app.path).report()?.deadLetters.replayed == 1)
   }
 
   @Test func `a key of many columns is kept whole`() throws {
@@ -181,7 +181,7 @@ import Testing
     #expect(try letters.letters(DeadLetterFilter(), limit: 10).map(\.id) == [2])
     #expect(try letters.purge(DeadLetterFilter(id: 2, reason: .tooLarge)) == 1)
     #expect(try app.integer("SELECT count(*) FROM drover_dead_field") == 0)
-    let figures = try #require(try EdgeReport.read(path: app.path)).deadLetters
+    let figures = try #require(try SQLiteEdgeReader(path: app.path).report()).deadLetters
     #expect(figures.present == 0 && figures.purged == 3 && figures.replayed == 0)
   }
 
@@ -189,7 +189,7 @@ import Testing
     let app = try AppDatabase(Self.table)
     _ = try app.attach(.table("t"))
     try app.run("DROP TABLE drover_dead_letter; DROP TABLE drover_dead_field")
-    #expect(try EdgeReport.read(path: app.path)?.deadLetters == DeadLetterFigures())
+    #expect(try SQLiteEdgeReader(path: app.path).report()?.deadLetters == DeadLetterFigures())
     let edge = try app.attach(.table("t"))
     try app.run("INSERT INTO t VALUES (1, 'large')")
     #expect(try edge.bury(unsendable(1)))

@@ -168,7 +168,7 @@ import Testing
 
   @Test func `the report tells of machines, streams, rows and dead letters`() throws {
     let folder = try Folder()
-    #expect(try CloudReport.read(path: folder.path) == nil)
+    #expect(try SQLiteCloudReader(path: folder.path).report() == nil)
     var conditions = CloudStoreConditions()
     conditions.now = { 1_000_500 }
     let store = try store(folder, conditions)
@@ -193,7 +193,7 @@ import Testing
       }
       try transaction.bury(DeadLetter(topic: "t", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
     }
-    let found = try CloudReport.read(path: folder.path)
+    let found = try SQLiteCloudReader(path: folder.path).report()
     let report = try #require(found)
     #expect(report.machines.map(\.name) == ["MAH001", "MAH002"])
     #expect(report.machines.map(\.isOnline) == [nil, true])

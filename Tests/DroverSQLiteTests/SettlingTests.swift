@@ -19,7 +19,7 @@ import Testing
   }
 
   private func report(_ app: AppDatabase) throws -> EdgeReport {
-    let report = try EdgeReport.read(path: app.path)
+    let report = try SQLiteEdgeReader(path: app.path).report()
     return try #require(report)
   }
 

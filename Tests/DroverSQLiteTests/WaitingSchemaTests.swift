@@ -39,10 +39,10 @@ import Testing
     for _ in 0..<2 { #expect(try adopt(store, new, one) != nil) }
     #expect(try store.transaction { try $0.isWaiting(new.id, machine: one, stream: stream) })
     #expect(try !store.transaction { try $0.isWaiting(new.id, machine: two, stream: stream) })
-    let waiting = try WaitingSchema.read(path: app.path)
+    let waiting = try SQLiteCloudReader(path: app.path).waitingSchemas()
     #expect(waiting.map(\.added) == [["b"]] && waiting.map(\.missing) == [["a"]])
     #expect(try adopt(store, old, one) == nil)
-    #expect(try WaitingSchema.read(path: app.path).isEmpty)
+    #expect(try SQLiteCloudReader(path: app.path).waitingSchemas().isEmpty)
     #expect(try store.transaction { try $0.accept(machine: one, stream: stream) } == nil)
   }
 
@@ -50,7 +50,7 @@ import Testing
     let app = try AppDatabase("CREATE TABLE stock (mine)")
     let store = try SQLiteCloudStore(path: app.path)
     #expect(try adopt(store, schema(["id"], key: [0]), one) != nil)
-    #expect(try WaitingSchema.read(path: app.path).isEmpty)
+    #expect(try SQLiteCloudReader(path: app.path).waitingSchemas().isEmpty)
   }
 
   // The consumer has the table's statements compiled while another program accepts.
@@ -73,9 +73,9 @@ import Testing
     #expect(try app.lines("SELECT * FROM levels") == ["1, 'new'"])
     // The other machine still has the old table: its frames wait, and are no dead letters.
     #expect(try consumer.transaction { try $0.schema(old.id, machine: two, stream: stream) } == nil)
-    #expect(try WaitingSchema.read(path: app.path).map(\.machine) == [two])
+    #expect(try SQLiteCloudReader(path: app.path).waitingSchemas().map(\.machine) == [two])
     #expect(try adopt(consumer, new, two) == nil)
     #expect(try put(consumer, new, two, [1, "too"]) == .applied)
-    #expect(try WaitingSchema.read(path: app.path).isEmpty)
+    #expect(try SQLiteCloudReader(path: app.path).waitingSchemas().isEmpty)
   }
 }

@@ -1,3 +1,4 @@
+import DroverCore
 import DroverSQLite
 import Foundation
 import Testing
@@ -86,11 +87,11 @@ import Testing
     let lock = try AgentLock(database: app.path)
     lock.beat("relay")
     lock.beat("watcher")
-    #expect(AgentLock.stuckJobs(database: app.path).isEmpty)
+    #expect(AgentLock.worker(database: app.path).isMoving)
     // As if the last beat had been at the machine's start.
     try "1\nrelay 1\nwatcher 99999999999999999\n".write(
       toFile: app.path + "-drover.lock", atomically: false, encoding: .utf8)
-    #expect(AgentLock.stuckJobs(database: app.path).map(\.job) == ["relay"])
+    #expect(AgentLock.worker(database: app.path).stuck.map(\.name) == ["relay"])
     withExtendedLifetime(lock) {}
   }
 

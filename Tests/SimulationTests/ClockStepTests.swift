@@ -181,7 +181,7 @@ import Testing
       try machine.answer()
       _ = try machine.write()
       #expect(try machine.version() == before + 2)
-      let report = try #require(try EdgeReport.read(path: machine.folder.file("app.db")))
+      let report = try #require(try SQLiteEdgeReader(path: machine.folder.file("app.db")).report())
       #expect(report.versionsAhead ?? 0 > 70 * Self.year)
       #expect(report.clockAhead.map { abs($0) < 1_000_000 } == true)
     }
@@ -194,7 +194,7 @@ import Testing
       machine.set(ahead: 80 * Self.year)
       machine.pass()
       #expect(abs(try machine.write()) < 1_000_000)
-      #expect(try EdgeReport.read(path: machine.folder.file("app.db"))?.versionsAhead == nil)
+      #expect(try SQLiteEdgeReader(path: machine.folder.file("app.db")).report()?.versionsAhead == nil)
     }
   }
 

@@ -11,8 +11,9 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
   /// Wall clock, microseconds since 1970.
   private let now: () -> Int64
 
+  /// - Parameter readOnly: it is only looked at, as the store is.
   /// - Throws: `CloudStoreError`.
-  package init(path: String, now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws {
+  package init(path: String, readOnly: Bool = false, now: @escaping () -> Int64 = SQLiteCloudStore.wallClock) throws {
     self.path = path
     self.now = now
     guard FileManager.default.fileExists(atPath: path) else {
@@ -22,9 +23,10 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
     configuration.busyMode = .timeout(10)
     configuration.foreignKeysEnabled = false
     configuration.label = "drover dead"
+    configuration.readonly = readOnly
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
-      try CloudTables.migrator.migrate(queue)
+      if !readOnly { try CloudTables.migrator.migrate(queue) }
     } catch let error as DatabaseError {
       throw CloudStoreError(description: "open \(path): \(error.explanation)")
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DroverConfiguration
+import DroverCore
 import DroverSQLite
 import Foundation
 
@@ -23,7 +24,7 @@ struct DetachCommand: AsyncParsableCommand {
     let configuration = try options.edge()
     do {
       let lock = try AgentLock(database: configuration.database)
-      let report = try EdgeReport.read(path: configuration.database)
+      let report = try SQLiteEdgeReader(path: configuration.database).report()
       let waiting = report?.streams.reduce(0) { $0 + $1.pending + $1.synced } ?? 0
       guard waiting == 0 || force else {
         throw fail(

@@ -69,7 +69,7 @@ struct DoctorCommand: AsyncParsableCommand {
     var findings: [Finding] = []
     if FileManager.default.fileExists(atPath: path) {
       findings += integrity(path, missing: "")
-      if let report = try? CloudReport.read(path: path) {
+      if let report = try? configuration.reader(for: "doctor").report(.everything) {
         findings += letters(report.deadLetters)
         if let warning = report.scarcity(configuration.deadLetters) {
           findings.append(
@@ -123,7 +123,7 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func outbox(_ configuration: EdgeConfiguration) -> [Finding] {
-    guard let report = try? EdgeReport.read(path: configuration.database) else {
+    guard let report = try? configuration.reader.report() else {
       return [.doubtful("outbox", "the database is not attached yet", "`drover edge` does that when it starts")]
     }
     var findings: [Finding] = []

@@ -58,20 +58,3 @@ struct DeadListCommand: AsyncParsableCommand {
     if total > letters.count { print("\(total - letters.count) more; --limit \(total) lists them too") }
   }
 }
-
-extension KeptLetter {
-  /// All that is known of a letter but what it carries.
-  var members: [(String, JSON)] {
-    [
-      ("id", .integer(id)), ("machine", machine.map { .string($0.text) } ?? .null),
-      ("stream", stream.map { .string($0.text) } ?? .null), ("reason", .string(reason)), ("detail", .string(detail)),
-      ("count", .integer(Int64(count))), ("bytes", .integer(Int64(bytes))),
-      ("topic", topic.map { .string($0) } ?? .null),
-      ("first_seen", .string(Timestamp.text(microseconds: firstAt))),
-      ("last_seen", .string(Timestamp.text(microseconds: lastAt))),
-      ("replayed", replayedAt.map { .string(Timestamp.text(microseconds: $0)) } ?? .null),
-    ]
-  }
-
-  var json: JSON { .object(members) }
-}

@@ -47,24 +47,6 @@ struct DeadShowCommand: AsyncParsableCommand {
 }
 
 extension LetterContent {
-  fileprivate var members: [(String, JSON)] {
-    switch self {
-    case .message(let raw, let isCut):
-      let text = String(validating: raw, as: UTF8.self)
-      return [
-        ("raw", text.map { .string($0) } ?? .null), ("raw_hex", text == nil ? .string(hexadecimal(raw)) : .null),
-        ("is_cut", .bool(isCut)),
-      ]
-    case .entry(let seq, let operation, let version, let key, let body, let row):
-      return [
-        ("seq", .integer(seq)), ("op", .string(operation)), ("version", .integer(version)),
-        ("key", .array(key.map { .string(Self.text($0)) })),
-        ("body", body.map { .string(String(decoding: $0, as: UTF8.self)) } ?? .null),
-        ("row", row.isEmpty ? .null : .object(row.map { ($0.name, .string(Self.text($0.value))) })),
-      ]
-    }
-  }
-
   fileprivate func print(_ column: (String) -> String) {
     switch self {
     case .message(let raw, let isCut):
@@ -73,19 +55,12 @@ extension LetterContent {
     case .entry(let seq, let operation, let version, let key, let body, let row):
       Swift.print("\(column("seq"))\(seq)\n\(column("op"))\(operation)")
       Swift.print("\(column("version"))\(version), \(Timestamp.text(microseconds: version))")
-      Swift.print("\(column("key"))\(printable(key.map(Self.text).joined(separator: ", ")))")
+      Swift.print("\(column("key"))\(printable(key.map(valueText).joined(separator: ", ")))")
       if let body { Swift.print("body\n\(Self.readable(body))") }
       if !row.isEmpty { Swift.print("row") }
-      for field in row { Swift.print("  \(printable(field.name)) = \(printable(Self.text(field.value)))") }
+      for field in row { Swift.print("  \(printable(field.name)) = \(printable(valueText(field.value)))") }
       if body == nil, row.isEmpty { Swift.print("\(column("row"))in its table, as it is now") }
     }
-  }
-
-  /// A value as frames write it.
-  private static func text(_ value: Value) -> String {
-    var bytes: [UInt8] = []
-    JSONWriter.write(value, into: &bytes)
-    return String(decoding: bytes, as: UTF8.self)
   }
 
   private static func readable(_ bytes: [UInt8]) -> String {
@@ -94,15 +69,4 @@ extension LetterContent {
     }
     return printable(text, keeping: ["\n", "\t"])
   }
-}
-
-private func hexadecimal(_ bytes: [UInt8]) -> String {
-  let digits = Array("0123456789abcdef".utf8)
-  var text: [UInt8] = []
-  text.reserveCapacity(bytes.count * 2)
-  for byte in bytes {
-    text.append(digits[Int(byte >> 4)])
-    text.append(digits[Int(byte & 15)])
-  }
-  return String(decoding: text, as: UTF8.self)
 }

@@ -28,8 +28,8 @@ enum LetterReplay {
     await session.run(handler: sender)
     let account = sent.account
     guard account.hasConnected else {
-      throw fail(
-        "replay: \(remarks.last ?? "\(connection.broker) does not answer within 5 s"); nothing was sent")
+      throw ReplayFailure(
+        description: "\(remarks.last ?? "\(connection.broker) does not answer within 5 s"); nothing was sent")
     }
     outcome.left = account.left
     if account.vanished > 0 { outcome.remarks.append("\(account.vanished) had gone before they could be sent") }
@@ -65,6 +65,11 @@ enum LetterReplay {
       ($0.id, "published, and the consumer has not had it yet; the letter goes when it takes it")
     }
   }
+}
+
+/// Why nothing could be sent.
+struct ReplayFailure: Error, CustomStringConvertible {
+  let description: String
 }
 
 /// What the session's thread reports.

@@ -22,7 +22,7 @@ struct RebuildProgress {
     var missing = Set(machines)
     var last: [String: String] = [:]
     while true {
-      let report = try CloudReport.read(path: path)
+      let report = try SQLiteCloudReader(path: path).report()
       for machine in report?.machines ?? [] where missing.contains(machine.name) {
         let state = describe(machine)
         // While rows come in there is nothing to compare.
@@ -43,7 +43,7 @@ struct RebuildProgress {
   }
 
   private func describe(_ machine: CloudReport.Machine) -> String {
-    let rows = machine.streams.reduce(0) { $0 + $1.rows }
+    let rows = machine.streams.reduce(0) { $0 + ($1.rows ?? 0) }
     return "\(machine.isOnline == true ? "online" : "not connected"), \(rows) rows in \(machine.streams.count) streams"
   }
 

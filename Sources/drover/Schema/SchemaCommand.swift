@@ -32,7 +32,7 @@ struct SchemaListCommand: AsyncParsableCommand {
   func run() async throws {
     let path = try options.cloud().sqlitePath(for: "schema")
     let waiting: [WaitingSchema]
-    do { waiting = try WaitingSchema.read(path: path) } catch { throw fail("schema: \(error)") }
+    do { waiting = try SQLiteCloudReader(path: path).waitingSchemas() } catch { throw fail("schema: \(error)") }
     if json { return print(JSON.array(waiting.map(\.document)).text(pretty: true)) }
     guard !waiting.isEmpty else { return print("no schema waits") }
     var table = TextTable(columns: ["machine", "stream", "since", "why it waits"], numeric: [])
@@ -64,7 +64,9 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
     let path = try options.cloud().sqlitePath(for: "schema")
     do {
       // Read first: opening the store would make one.
-      let waits = try WaitingSchema.read(path: path).contains { $0.machine == machine && $0.stream == stream }
+      let waits = try SQLiteCloudReader(path: path).waitingSchemas().contains {
+        $0.machine == machine && $0.stream == stream
+      }
       guard waits,
         let aside = try SQLiteCloudStore(path: path).transaction({ try $0.accept(machine: machine, stream: stream) })
       else {
@@ -86,13 +88,5 @@ extension WaitingSchema {
     if !added.isEmpty { parts.append("new: \(added.joined(separator: ", "))") }
     if !missing.isEmpty { parts.append("no longer there: \(missing.joined(separator: ", "))") }
     return parts.joined(separator: "; ")
-  }
-
-  var document: JSON {
-    .object([
-      ("machine", .string(machine.text)), ("stream", .string(stream.text)), ("reason", .string(reason)),
-      ("since", .string(Timestamp.text(microseconds: since))), ("added", .array(added.map { .string($0) })),
-      ("missing", .array(missing.map { .string($0) })),
-    ])
   }
 }

@@ -1,0 +1,53 @@
+// The seam through which people look into a cloud store: `drover status`, `drover doctor` and the HTTP server. Beside the consumer, on a
+// connection of its own that can only read. DroverSQLite implements it.
+
+package protocol CloudReader: Sendable {
+  /// nil when there is no store yet.
+  func report(_ scope: ReportScope) throws -> CloudReport?
+  /// The schemas that wait for a person; none where there is no store yet.
+  func waitingSchemas() throws -> [WaitingSchema]
+  /// The tables that hold the replica, by name; none where there is no store yet.
+  func sinks() throws -> [SinkDescription]
+  /// Reads the sink tables row by row, all as one moment had them.
+  /// - Parameters:
+  ///   - stream: only this one and the tables of its lines; nil: all of them.
+  ///   - take: gets every row, on the caller's thread. What it throws ends the reading.
+  func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws
+}
+
+/// A table of the replica.
+package struct SinkDescription: Equatable, Sendable {
+  package var stream: StreamName
+  package var kind: Kind
+  /// The stream whose lines it holds; nil for a stream's own table.
+  package var header: StreamName?
+  /// The source's columns and its key; nil for events without a table, of which the local ID and the body are kept.
+  package var schema: StreamSchema?
+
+  package init(stream: StreamName, kind: Kind, header: StreamName?, schema: StreamSchema?) {
+    self.stream = stream
+    self.kind = kind
+    self.header = header
+    self.schema = schema
+  }
+}
+
+/// One row of a sink table.
+package struct SinkRow: Sendable {
+  package enum Content: Sendable {
+    /// By the schema's columns.
+    case values([Value])
+    /// The body's JSON text, and when it happened where the sender said so.
+    case body(localID: String, occurredAt: String?, text: [UInt8])
+  }
+
+  package var machine: String
+  package var version: Int64
+  package var content: Content
+
+  package init(machine: String, version: Int64, content: Content) {
+    self.machine = machine
+    self.version = version
+    self.content = content
+  }
+}

@@ -1,0 +1,171 @@
+// What people see of a cloud store, whichever database it is in: read by another connection than the consumer's, and often by another process.
+
+package struct CloudReport: Sendable {
+  package struct Stream: Sendable {
+    package var name: String
+    /// nil where nobody asked to count them.
+    package var rows: Int?
+    package var applied: Int
+    package var superseded: Int
+    package var refused: Int
+    /// How long the newest event took from the edge's commit to the cloud's, in microseconds.
+    package var lag: Int64
+    /// How far its version is ahead of the cloud's clock, in microseconds, where that is beyond the tolerance.
+    package var ahead: Int64?
+    /// When the newest event was committed here, microseconds since 1970.
+    package var appliedAt: Int64
+    /// The last comparison with the source.
+    package var check: Check?
+    /// The tables whose rows travel with the stream's, and how many there are.
+    package var lines: [Lines]
+
+    package init(
+      name: String, rows: Int?, applied: Int, superseded: Int, refused: Int, lag: Int64, ahead: Int64?,
+      appliedAt: Int64,
+      check: Check?, lines: [Lines]
+    ) {
+      self.name = name
+      self.rows = rows
+      self.applied = applied
+      self.superseded = superseded
+      self.refused = refused
+      self.lag = lag
+      self.ahead = ahead
+      self.appliedAt = appliedAt
+      self.check = check
+      self.lines = lines
+    }
+  }
+
+  package struct Check: Sendable {
+    /// Microseconds since 1970.
+    package var at: Int64
+    /// Rows that differed at its end.
+    package var drift: Int
+    /// Why it could not be made.
+    package var failure: String?
+
+    package init(at: Int64, drift: Int, failure: String?) {
+      self.at = at
+      self.drift = drift
+      self.failure = failure
+    }
+  }
+
+  package struct Lines: Sendable {
+    package var table: String
+    /// nil where nobody asked to count them.
+    package var rows: Int?
+
+    package init(table: String, rows: Int?) {
+      self.table = table
+      self.rows = rows
+    }
+  }
+
+  package struct Machine: Sendable {
+    package var name: String
+    package var isOnline: Bool?
+    package var lastHeard: Int64
+    /// The machine's clock less the cloud's as the machine last measured it, microseconds.
+    package var clockOffset: Int64?
+    package var streams: [Stream]
+    package var deadLetters: Int
+
+    package init(
+      name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, streams: [Stream], deadLetters: Int
+    ) {
+      self.name = name
+      self.isOnline = isOnline
+      self.lastHeard = lastHeard
+      self.clockOffset = clockOffset
+      self.streams = streams
+      self.deadLetters = deadLetters
+    }
+  }
+
+  /// What was dropped for want of room; without a machine where too many were named.
+  package struct Dropped: Sendable {
+    package var machine: String
+    package var stream: String
+    package var reason: String
+    package var letters: Int
+    package var bytes: Int
+    /// Microseconds since 1970.
+    package var lastAt: Int64
+
+    package init(machine: String, stream: String, reason: String, letters: Int, bytes: Int, lastAt: Int64) {
+      self.machine = machine
+      self.stream = stream
+      self.reason = reason
+      self.letters = letters
+      self.bytes = bytes
+      self.lastAt = lastAt
+    }
+  }
+
+  package var machines: [Machine]
+  /// The most first.
+  package var dropped: [Dropped]
+  /// What the dead letters take, in bytes, and how many rows they are.
+  package var letterBytes: Int
+  package var letterRows: Int
+  /// All dead letters, those that belong to no machine too.
+  package var deadLetters: DeadLetterFigures
+  /// What became of every message, by `MessageOutcome`'s names.
+  package var messages: [(outcome: String, count: Int)]
+
+  package init(
+    machines: [Machine], dropped: [Dropped], letterBytes: Int, letterRows: Int, deadLetters: DeadLetterFigures,
+    messages: [(outcome: String, count: Int)]
+  ) {
+    self.machines = machines
+    self.dropped = dropped
+    self.letterBytes = letterBytes
+    self.letterRows = letterRows
+    self.deadLetters = deadLetters
+    self.messages = messages
+  }
+}
+
+/// Which machines a report is to hold, and how much work it may be.
+package struct ReportScope: Sendable {
+  /// Only machines whose names come behind this one.
+  package var after: String?
+  /// Most machines.
+  package var limit: Int
+  /// To count rows, every sink table is read.
+  package var countsRows: Bool
+
+  package init(after: String? = nil, limit: Int = .max, countsRows: Bool = true) {
+    self.after = after
+    self.limit = limit
+    self.countsRows = countsRows
+  }
+
+  package static let everything = ReportScope()
+}
+
+/// A machine's schema that the sink table cannot follow: the stream waits at the machine until a person decides.
+package struct WaitingSchema: Equatable, Sendable {
+  package var machine: MachineID
+  package var stream: StreamName
+  /// Why the sink table cannot follow it.
+  package var reason: String
+  /// When it was described first, microseconds since 1970.
+  package var since: Int64
+  /// Its columns that the sink table lacks, and the sink table's that it lacks.
+  package var added: [String]
+  package var missing: [String]
+
+  package init(
+    machine: MachineID, stream: StreamName, reason: String, since: Int64, added: [String], missing: [String]
+  ) {
+    self.machine = machine
+    self.stream = stream
+    self.reason = reason
+    self.since = since
+    self.added = added
+    self.missing = missing
+  }
+}

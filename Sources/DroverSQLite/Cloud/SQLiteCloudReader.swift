@@ -1,0 +1,219 @@
+// What people see of a store in SQLite. Every question opens a connection of its own that can only read: it holds up nobody in WAL mode, and
+// it finds the file that is there now, also after a restore.
+
+package import DroverCore
+private import Foundation
+private import GRDB
+
+package struct SQLiteCloudReader: CloudReader {
+  package let path: String
+
+  package init(path: String) { self.path = path }
+
+  package func report(_ scope: ReportScope = .everything) throws -> CloudReport? {
+    try reading { database in
+      guard try database.tableExists("drover_machine") else { return nil }
+      let use = try Row.fetchOne(
+        database, sql: "SELECT ifnull(sum(letters), 0) AS rows, ifnull(sum(bytes), 0) AS bytes FROM drover_dead_total"
+      )!
+      return CloudReport(
+        machines: try machines(scope, database), dropped: try dropped(database), letterBytes: use["bytes"],
+        letterRows: use["rows"], deadLetters: try DeadLetterFigures(database),
+        messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
+          .map { ($0["outcome"], $0["count"]) })
+    } ?? nil
+  }
+
+  package func waitingSchemas() throws -> [WaitingSchema] { try reading(waitingSchemas) ?? [] }
+
+  package func sinks() throws -> [SinkDescription] { try reading(sinks) ?? [] }
+
+  package func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {
+    _ = try reading { database in
+      // One transaction: its first SELECT fixes the moment.
+      for sink in try sinks(database) where stream == nil || sink.stream == stream || sink.header == stream {
+        try readRows(of: sink, database) { try take(sink, $0) }
+      }
+    }
+  }
+
+  // MARK: Access
+
+  /// Reads in one transaction; nil when there is no store yet. Errors of SQLite become `CloudStoreError`.
+  private func reading<Result>(_ body: (Database) throws -> Result) throws -> Result? {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    do {
+      var configuration = Configuration()
+      configuration.readonly = true
+      configuration.busyMode = .timeout(10)
+      return try DatabaseQueue(path: path, configuration: configuration).read(body)
+    } catch let error as DatabaseError {
+      throw CloudStoreError(description: "read \(path): \(error.explanation)")
+    }
+  }
+
+  // MARK: The report
+
+  private func machines(_ scope: ReportScope, _ database: Database) throws -> [CloudReport.Machine] {
+    try Row.fetchAll(
+      database,
+      sql: """
+        SELECT machine_id, online, last_heard, clock_offset FROM drover_machine
+         WHERE machine_id > ? ORDER BY machine_id LIMIT ?
+        """, arguments: [scope.after ?? "", scope.limit]
+    ).map { row in
+      let name: String = row["machine_id"]
+      return CloudReport.Machine(
+        name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
+        streams: try streams(of: name, countsRows: scope.countsRows, database),
+        deadLetters: try deadLetters(of: name, database))
+    }
+  }
+
+  private func dropped(_ database: Database) throws -> [CloudReport.Dropped] {
+    try Row.fetchAll(
+      database, sql: "SELECT * FROM drover_dead_dropped ORDER BY letters DESC, machine_id, stream, reason"
+    ).map {
+      CloudReport.Dropped(
+        machine: $0["machine_id"], stream: $0["stream"], reason: $0["reason"], letters: $0["letters"],
+        bytes: $0["bytes"], lastAt: $0["last_at"])
+    }
+  }
+
+  private func streams(of machine: String, countsRows: Bool, _ database: Database) throws -> [CloudReport.Stream] {
+    try Row.fetchAll(
+      database, sql: "SELECT * FROM drover_progress WHERE machine_id = ? ORDER BY stream", arguments: [machine]
+    ).map { row in
+      let name: String = row["stream"]
+      let (appliedAt, version): (Int64, Int64) = (row["applied_at"], row["version"])
+      return CloudReport.Stream(
+        name: name, rows: try countsRows ? countRows(of: name, machine: machine, database) : nil,
+        applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
+        lag: max(0, appliedAt - version),
+        ahead: version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil, appliedAt: appliedAt,
+        check: try check(of: name, machine: machine, database),
+        lines: try lines(of: name, machine: machine, countsRows: countsRows, database))
+    }
+  }
+
+  private func check(of stream: String, machine: String, _ database: Database) throws -> CloudReport.Check? {
+    guard try database.tableExists("drover_check") else { return nil }
+    return try Row.fetchOne(
+      database, sql: "SELECT checked_at, drift, failure FROM drover_check WHERE machine_id = ? AND stream = ?",
+      arguments: [machine, stream]
+    ).map { CloudReport.Check(at: $0["checked_at"], drift: $0["drift"], failure: $0["failure"]) }
+  }
+
+  private func lines(
+    of stream: String, machine: String, countsRows: Bool, _ database: Database
+  ) throws -> [CloudReport.Lines] {
+    // A store that no consumer of this version has opened yet has no lines.
+    guard try database.columns(in: "drover_sink").contains(where: { $0.name == "header" }) else { return [] }
+    return try String.fetchAll(
+      database, sql: "SELECT stream FROM drover_sink WHERE lower(header) = lower(?) ORDER BY stream",
+      arguments: [stream]
+    ).map { CloudReport.Lines(table: $0, rows: try countsRows ? countRows(of: $0, machine: machine, database) : nil) }
+  }
+
+  /// The machine is the first column of every sink table's key.
+  private func countRows(of stream: String, machine: String, _ database: Database) throws -> Int {
+    guard try database.tableExists(stream) else { return 0 }
+    let table = try MatchedSink.ownRows(of: StreamName(stream), database)
+    guard let column = try database.firstKeyColumn(of: table) else { return 0 }
+    return try Int.fetchOne(
+      database, sql: "SELECT count(*) FROM \(quoted(table)) WHERE \(quoted(column)) = ?", arguments: [machine])!
+  }
+
+  private func deadLetters(of machine: String, _ database: Database) throws -> Int {
+    try Int.fetchOne(
+      database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter WHERE machine_id = ?",
+      arguments: [machine])!
+  }
+
+  // MARK: Schemas and rows
+
+  private func waitingSchemas(_ database: Database) throws -> [WaitingSchema] {
+    guard try database.tableExists("drover_schema_waiting") else { return [] }
+    return try Row.fetchAll(database, sql: "SELECT * FROM drover_schema_waiting ORDER BY machine_id, stream").compactMap
+    {
+      row in
+      let machine = try MachineID(row["machine_id"])
+      let stream = try StreamName(row["stream"])
+      guard let schema = try WaitingSchemas(database: database).schema(machine: machine, stream: stream) else {
+        return nil
+      }
+      let present = try database.catalogue(of: stream.text).map(\.name)
+      let named = Set(schema.columns.map { SQLName($0.name) })
+      return WaitingSchema(
+        machine: machine, stream: stream, reason: row["reason"], since: row["first_at"],
+        added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
+        missing: present.filter {
+          !named.contains($0) && $0 != SQLName(schema.machineColumn)
+            && ($0 == SQLName(StreamSchema.rowidColumn) || !$0.text.hasPrefix("drover_"))
+        }.map(\.text))
+    }
+  }
+
+  private func sinks(_ database: Database) throws -> [SinkDescription] {
+    guard try database.tableExists("drover_sink") else { return [] }
+    // A store that no consumer of this version has opened yet has no lines.
+    let hasLines = try database.columns(in: "drover_sink").contains { $0.name == "header" }
+    return try Row.fetchAll(
+      database,
+      sql: "SELECT stream, kind, form, \(hasLines ? "header" : "NULL AS header") FROM drover_sink ORDER BY stream"
+    ).compactMap { row in
+      let stream = try StreamName(row["stream"])
+      guard let kind = Kind(rawValue: row["kind"]), try database.tableExists(stream.text) else { return nil }
+      let schema = try row["form"] as String == "table" ? schema(of: stream, kind, database) : nil
+      let header: String? = row["header"]
+      return SinkDescription(stream: stream, kind: kind, header: try header.map { try StreamName($0) }, schema: schema)
+    }
+  }
+
+  /// The source's columns, as the sink table has them: those of all machines together.
+  private func schema(of stream: StreamName, _ kind: Kind, _ database: Database) throws -> StreamSchema {
+    let columns = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(stream.text)))")
+      .map { (column: DroverCore.Column(name: $0["name"], declaredType: $0["type"]), place: $0["pk"] as Int) }
+      // The machine is the first column of the key.
+      .filter { $0.place != 1 && !isBookkeeping($0.column.name) }
+    let key = columns.indices.filter { columns[$0].place > 0 }.sorted { columns[$0].place < columns[$1].place }
+    return try StreamSchema(kind: kind, columns: columns.map(\.column), key: key)
+  }
+
+  private func isBookkeeping(_ column: String) -> Bool {
+    let name = SQLName(column)
+    return name.text.utf8.starts(with: "drover_".utf8) && name != SQLName(StreamSchema.rowidColumn)
+  }
+
+  private func readRows(of sink: SinkDescription, _ database: Database, _ take: (SinkRow) throws -> Void) throws {
+    guard let schema = sink.schema else { return try readBodies(of: sink, database, take) }
+    let columns = schema.columns.map { quoted($0.name) }
+    let statement = try Statement(
+      database,
+      """
+      SELECT \(quoted(schema.machineColumn)), drover_version, \(columns.joined(separator: ", "))
+        FROM \(quoted(sink.stream.text))
+      """)
+    while try statement.step() {
+      try take(
+        SinkRow(
+          machine: statement.text(0), version: statement.integer(1),
+          content: .values(columns.indices.map { statement.value(Int32($0 + 2)) })))
+    }
+  }
+
+  private func readBodies(of sink: SinkDescription, _ database: Database, _ take: (SinkRow) throws -> Void) throws {
+    let statement = try Statement(
+      database,
+      "SELECT machine_id, drover_version, local_id, occurred_at, body FROM \(quoted(sink.stream.text))")
+    while try statement.step() {
+      guard case .text(let id) = statement.value(2), case .text(let body) = statement.value(4) else { continue }
+      try take(
+        SinkRow(
+          machine: statement.text(0), version: statement.integer(1),
+          content: .body(
+            localID: String(decoding: id, as: UTF8.self), occurredAt: statement.isNull(3) ? nil : statement.text(3),
+            text: Array(body))))
+    }
+  }
+}

@@ -1,0 +1,43 @@
+// What `drover doctor` asks of a database file.
+
+package import DroverCore
+private import GRDB
+
+/// What can be wrong with a database file, for `drover doctor`.
+package enum DatabaseCheck {
+  /// SQLite's own check of the file's structure. Empty when all is well.
+  /// - Throws: `EdgeStoreError`.
+  package static func quickCheck(path: String) throws(EdgeStoreError) -> [String] {
+    do {
+      let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
+      let lines = try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(20)") }
+      return lines == ["ok"] ? [] : lines
+    } catch let error as EdgeStoreError {
+      throw error
+    } catch let error as DatabaseError {
+      throw .failed("check \(path): \(error.explanation)")
+    } catch {
+      throw .failed("check \(path): \(error)")
+    }
+  }
+
+  /// Why a declared stream cannot be captured from this database, or nil.
+  /// - Throws: `EdgeStoreError`.
+  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> String? {
+    do {
+      let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
+      return try queue.read { database in
+        do {
+          guard case .missing(let table, _) = try CapturedTable.inspect(database, declaration) else { return nil }
+          return "there is no table \(table)"
+        } catch let refusal as CaptureRefusal {
+          return refusal.description
+        }
+      }
+    } catch let error as EdgeStoreError {
+      throw error
+    } catch {
+      throw .failed("look at \(declaration.name): \(error)")
+    }
+  }
+}

@@ -1,0 +1,150 @@
+// Reports as JSON: one form for `drover status --json` and for the HTTP server.
+
+package import DroverCore
+
+extension Worker {
+  package var document: JSON {
+    .object([
+      ("running", .bool(process != nil)), ("pid", process.map { .integer(Int64($0)) } ?? .null),
+      ("stuck", .array(stuck.map { .string($0.name) })),
+    ])
+  }
+}
+
+extension CloudReport {
+  /// The members of the cloud's status that come from its store.
+  /// - Parameters:
+  ///   - report: nil where there is no store yet.
+  ///   - now: microseconds since 1970.
+  package static func members(of report: CloudReport?, now: Int64) -> [(String, JSON)] {
+    let machines = report?.machines ?? []
+    let streams = machines.flatMap(\.streams)
+    let letters = report?.deadLetters ?? DeadLetterFigures()
+    return [
+      ("last_event_seconds", streams.map(\.appliedAt).max().map { .real(seconds(now - $0)) } ?? .null),
+      ("applied", integer(streams.reduce(0) { $0 + $1.applied })),
+      ("superseded", integer(streams.reduce(0) { $0 + $1.superseded })),
+      ("refused", integer(streams.reduce(0) { $0 + $1.refused })),
+      ("rows", integer(streams.reduce(0) { $0 + ($1.rows ?? 0) })),
+      ("machines", .array(machines.map { $0.document(now: now) })),
+      ("dead_letters", integer(letters.present)), ("dead_letters_replayed", integer(letters.replayed)),
+      ("dead_letters_purged", integer(letters.purged)), ("dead_letters_dropped", integer(letters.dropped)),
+      ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
+      ("dropped", .array((report?.dropped ?? []).map(\.document))),
+      ("messages", .object((report?.messages ?? []).map { ($0.outcome, integer($0.count)) })),
+    ]
+  }
+}
+
+extension CloudReport.Machine {
+  package func document(now: Int64) -> JSON {
+    .object([
+      ("machine", .string(name)), ("online", isOnline.map { .bool($0) } ?? .null),
+      ("last_heard_seconds", .real(seconds(now - lastHeard))),
+      ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
+      ("dead_letters", integer(deadLetters)), ("streams", .array(streams.map { $0.document(now: now) })),
+    ])
+  }
+}
+
+extension CloudReport.Stream {
+  fileprivate func document(now: Int64) -> JSON {
+    .object([
+      ("name", .string(name)), ("rows", rows.map(integer) ?? .null), ("applied", integer(applied)),
+      ("superseded", integer(superseded)), ("refused", integer(refused)), ("lag_seconds", .real(seconds(lag))),
+      ("versions_ahead_seconds", ahead.map { .real(seconds($0)) } ?? .null),
+      ("last_applied_seconds", .real(seconds(now - appliedAt))), ("check", check?.document(now: now) ?? .null),
+      ("with", .object(lines.map { ($0.table, $0.rows.map(integer) ?? .null) })),
+    ])
+  }
+}
+
+extension CloudReport.Check {
+  fileprivate func document(now: Int64) -> JSON {
+    .object([
+      ("seconds_ago", .real(seconds(now - at))), ("drift", integer(drift)),
+      ("failure", failure.map { .string($0) } ?? .null),
+    ])
+  }
+}
+
+extension CloudReport.Dropped {
+  fileprivate var document: JSON {
+    .object([
+      ("machine", .string(machine)), ("stream", .string(stream)), ("reason", .string(reason)),
+      ("letters", integer(letters)), ("bytes", integer(bytes)),
+      ("last_at", .string(Timestamp.text(microseconds: lastAt))),
+    ])
+  }
+}
+
+extension WaitingSchema {
+  package var document: JSON {
+    .object([
+      ("machine", .string(machine.text)), ("stream", .string(stream.text)), ("reason", .string(reason)),
+      ("since", .string(Timestamp.text(microseconds: since))), ("added", .array(added.map { .string($0) })),
+      ("missing", .array(missing.map { .string($0) })),
+    ])
+  }
+}
+
+extension EdgeReport {
+  /// The members of the edge's status that come from its database.
+  /// - Parameters:
+  ///   - report: nil where the database is not attached.
+  ///   - lines: the tables whose rows travel with a stream's.
+  ///   - now: microseconds since 1970.
+  package static func members(
+    of report: EdgeReport?, quota: OutboxQuota, lines: (String) -> [String], now: Int64
+  ) -> [(String, JSON)] {
+    let letters = report?.deadLetters ?? DeadLetterFigures()
+    return [
+      ("attached", .bool(report != nil)), ("epoch", report.map { .string($0.epoch) } ?? .null),
+      ("clock_offset_seconds", report?.clockAhead.map { .real(Double($0) / 1_000_000) } ?? .null),
+      ("versions_ahead_seconds", report?.versionsAhead.map { .real(seconds($0)) } ?? .null),
+      ("outbox", report?.space.document(quota) ?? .null),
+      ("streams", .array((report?.streams ?? []).map { $0.document(lines: lines($0.name), now: now) })),
+      ("dead_letters", integer(letters.present)), ("dead_letters_replayed", integer(letters.replayed)),
+      ("dead_letters_purged", integer(letters.purged)),
+    ]
+  }
+}
+
+extension EdgeReport.Stream {
+  fileprivate func document(lines: [String], now: Int64) -> JSON {
+    .object([
+      ("name", .string(name)), ("kind", .string(kind)), ("table", table.map { .string($0) } ?? .null),
+      ("with", .array(lines.map { .string($0) })), ("pending", integer(pending)), ("synced", integer(synced)),
+      ("confirmed", integer(confirmed)),
+      ("oldest_unconfirmed_seconds", oldestUnconfirmed.map { .real(seconds(now - $0)) } ?? .null),
+      ("backfilling", .bool(isBackfilling)), ("resync", resync?.document ?? .null),
+    ])
+  }
+}
+
+extension EdgeReport.Space {
+  fileprivate func document(_ quota: OutboxQuota) -> JSON {
+    .object([
+      ("bytes", .integer(measure.used)), ("max_bytes", quota.maxBytes.map { .integer($0) } ?? .null),
+      ("free_bytes", measure.freeBytes.map { .integer($0) } ?? .null),
+      ("free_inodes", measure.freeInodes.map { .integer($0) } ?? .null),
+      ("closed_by", .array(closed.map { .string("outbox.\($0.rawValue)") })),
+      ("scarce", .array(scarce(of: quota).map { .string("outbox.\($0.rawValue)") })),
+      ("refused", integer(refused)), ("closings", integer(closings)),
+      ("closed_at", closedAt.map { .string(Timestamp.text(microseconds: $0)) } ?? .null),
+    ])
+  }
+}
+
+extension ResyncProgress {
+  fileprivate var document: JSON {
+    .object([
+      ("total", integer(total)), ("looked", integer(looked)), ("brought", integer(entered)),
+      ("rate", rate.map { .real($0) } ?? .null), ("seconds_left", secondsLeft.map { .real($0) } ?? .null),
+      ("done", .bool(isDone)),
+    ])
+  }
+}
+
+private func integer(_ number: Int) -> JSON { .integer(Int64(number)) }
+private func seconds(_ microseconds: Int64) -> Double { Double(max(0, microseconds)) / 1_000_000 }

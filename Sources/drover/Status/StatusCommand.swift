@@ -1,0 +1,204 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import DroverWire
+import Foundation
+
+struct StatusCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract: "Shows where everything stands, on either side.",
+    discussion: """
+      Examples:
+        drover status --config edge.yaml
+        drover status --config cloud.yaml --json
+
+      pending: waits for the broker. synced: acknowledged by the broker, waits for the cloud. confirmed: committed by the cloud.
+      The exit status is 1 when the agent or consumer is not running, and 2 when one of its jobs no longer moves.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() async throws {
+    let worker: Worker
+    switch try options.any() {
+    case .edge(let configuration): worker = try edge(configuration)
+    case .cloud(let configuration): worker = try cloud(configuration)
+    }
+    guard worker.process != nil else { throw ExitCode.failure }
+    guard worker.isMoving else { throw ExitCode(2) }
+  }
+
+  /// The process at work, in words.
+  private func words(_ worker: Worker) -> String {
+    guard let process = worker.process else { return "not running" }
+    let stuck = worker.stuck
+      .map { "its \($0.name) has not moved for \(age($0.silence.components.seconds * 1_000_000))" }
+    return (["running, process \(process)"] + stuck).joined(separator: "; ")
+  }
+
+  private func edge(_ configuration: EdgeConfiguration) throws -> Worker {
+    let report: EdgeReport?
+    do { report = try configuration.reader.report() } catch { throw fail("status: \(error)") }
+    let worker = AgentLock.worker(database: configuration.database)
+    let now = wallClock()
+    if json {
+      print(configuration.statusDocument(report, worker, now: now).text(pretty: true))
+      return worker
+    }
+    print("machine \(configuration.machine)  \(configuration.database)")
+    print("agent   \(words(worker))")
+    for line in BackupStanding(configuration.database, configuration.backup).lines { print("backup  \(line)") }
+    guard let report else {
+      print("The database is not attached yet; `drover edge` does that when it starts.")
+      return worker
+    }
+    var table = TextTable(
+      columns: ["stream", "kind", "pending", "synced", "confirmed", "oldest unconfirmed"], numeric: [2, 3, 4, 5])
+    for stream in report.streams {
+      let lines = configuration.lines(of: stream.name)
+      table.add([
+        stream.name, lines.isEmpty ? stream.kind : "\(stream.kind) with \(lines.joined(separator: ", "))",
+        "\(stream.pending)", "\(stream.synced)",
+        "\(stream.confirmed)\(olderRows(stream))",
+        stream.oldestUnconfirmed.map { age(now - $0) } ?? "-",
+      ])
+    }
+    print(table.text)
+    if let ahead = report.clockAhead, abs(ahead) >= 1_000_000 {
+      print("clock   \(age(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
+    }
+    if let ahead = report.versionsAhead {
+      print("  versions are \(age(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
+    }
+    for line in lines(report.space, configuration.outbox.quota) { print(line) }
+    if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
+    return worker
+  }
+
+  private func lines(_ space: EdgeReport.Space, _ quota: OutboxQuota) -> [String] {
+    var lines = ["outbox  \(byteText(space.measure.used)) of \(quota.maxBytes.map(byteText) ?? "any size")"]
+    for limit in OutboxLimit.allCases {
+      let measure = space.measure.text(limit, of: quota)
+      if space.closed.contains(limit) {
+        lines.append("  emit and drover_intake are refused: \(measure); \(limit.advice)")
+      } else if space.scarce(of: quota).contains(limit) {
+        lines.append("  room becomes scarce: \(measure); \(limit.advice)")
+      }
+    }
+    if space.closings > 0 {
+      let last = space.closedAt.map { ", last \(Timestamp.text(microseconds: $0))" } ?? ""
+      lines.append("  the intake closed \(space.closings) times\(last); emit was refused \(space.refused) events")
+    }
+    return lines
+  }
+
+  private func olderRows(_ stream: EdgeReport.Stream) -> String {
+    guard stream.isBackfilling else { return "" }
+    return stream.resync.map { " (\($0.looked) of \($0.total) rows looked at once more)" } ?? " (older rows follow)"
+  }
+
+  private func cloud(_ configuration: CloudConfiguration) throws -> Worker {
+    let path = try configuration.sqlitePath(for: "status")
+    let report: CloudReport?
+    let waiting: [WaitingSchema]
+    do {
+      let reader = try configuration.reader(for: "status")
+      report = try reader.report(.everything)
+      waiting = try reader.waitingSchemas()
+    } catch {
+      throw fail("status: \(error)")
+    }
+    let worker = AgentLock.worker(database: path)
+    let now = wallClock()
+    if json {
+      print(configuration.statusDocument(report, waiting, worker, store: path, now: now).text(pretty: true))
+      return worker
+    }
+    print("store        \(path)")
+    print("consumer     \(words(worker))")
+    for line in BackupStanding(path, configuration.backup).lines { print("backup       \(line)") }
+    if let report {
+      print("dead letters \(report.deadLetters.text), \(byteText(Int64(report.letterBytes)))")
+      if let warning = report.scarcity(configuration.deadLetters) { print("             \(warning)") }
+      for dropped in report.dropped.prefix(10) {
+        let origin = dropped.machine.isEmpty ? "others" : "\(dropped.machine) \(dropped.stream)"
+        print(
+          "             dropped for want of room: \(dropped.letters) of \(printable(origin)), reason \(dropped.reason), last \(Timestamp.text(microseconds: dropped.lastAt))"
+        )
+      }
+    }
+    var table = TextTable(
+      columns: [
+        "machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters", "compared",
+      ],
+      numeric: [2, 3, 5, 6, 7, 8])
+    for machine in report?.machines ?? [] {
+      let state = machine.isOnline.map { $0 ? "online" : "offline" } ?? "-"
+      let clock = machine.clockOffset.map { ($0 < 0 ? "-" : "+") + age(abs($0)) } ?? "-"
+      if machine.streams.isEmpty {
+        table.add([
+          machine.name, state, age(now - machine.lastHeard), clock, "-", "0", "-", "0", "\(machine.deadLetters)", "-",
+        ])
+      }
+      for (index, stream) in machine.streams.enumerated() {
+        table.add([
+          index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "",
+          index == 0 ? clock : "", stream.name,
+          "\(stream.rows ?? 0)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag), "\(stream.superseded)",
+          "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
+        ])
+        for lines in stream.lines {
+          table.add(["", "", "", "", "  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
+        }
+      }
+    }
+    print(table.text)
+    for schema in waiting {
+      print(
+        "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); `drover schema accept` makes the table anew"
+      )
+    }
+    return worker
+  }
+
+  private func check(_ check: CloudReport.Check, now: Int64) -> String {
+    let result = check.failure.map { "not compared: \($0)" } ?? (check.drift == 0 ? "equal" : "\(check.drift) differ")
+    return "\(result), \(age(now - check.at)) ago"
+  }
+
+  private func age(_ microseconds: Int64) -> String {
+    switch max(0, microseconds) / 1000 {
+    case let milliseconds where milliseconds < 1000: "\(milliseconds) ms"
+    case let milliseconds where milliseconds < 120_000: "\(milliseconds / 1000) s"
+    case let milliseconds where milliseconds < 7_200_000: "\(milliseconds / 60_000) min"
+    case let milliseconds where milliseconds < 172_800_000: "\(milliseconds / 3_600_000) h"
+    case let milliseconds: "\(milliseconds / 86_400_000) d"
+    }
+  }
+}
+
+extension CloudReport {
+  /// A sentence when four fifths of the room for dead letters are taken.
+  func scarcity(_ bounds: DeadLetterBounds) -> String? {
+    guard letterRows >= bounds.maxCount / 5 * 4 || letterBytes >= bounds.maxBytes / 5 * 4 else { return nil }
+    return
+      "room for dead letters becomes scarce: \(letterRows) of \(bounds.maxCount), \(byteText(Int64(letterBytes))) of \(byteText(Int64(bounds.maxBytes))); replay or purge some"
+  }
+}
+
+extension EdgeConfiguration {
+  /// The tables whose rows travel with a stream's.
+  func lines(of stream: String) -> [String] {
+    streams.first { $0.name.text == stream }?.table?.with.map(\.table.text) ?? []
+  }
+}
+
+extension DeadLetterFigures {
+  fileprivate var text: String {
+    "\(present) (\(replayed) replayed, \(purged) purged\(dropped > 0 ? ", \(dropped) dropped" : ""))"
+  }
+}
