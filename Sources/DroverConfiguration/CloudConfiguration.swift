@@ -118,13 +118,8 @@ extension CloudConfiguration {
     }
 
     guard let connection, let store else { return nil }
-    if case .postgresql = store {
-      if check != nil {
-        checkKeys.report("a PostgreSQL store is not compared by this version yet; remove it", at: "every")
-      }
-      if backup.every != nil {
-        backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
-      }
+    if case .postgresql = store, backup.every != nil {
+      backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
     }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,

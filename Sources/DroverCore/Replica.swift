@@ -1,5 +1,5 @@
 // The seam through which the replica is compared with its sources, beside the consumer and on a connection of its own. DroverSQLite
-// implements it.
+// and DroverPostgreSQL implement it.
 
 /// One row of a sink table as a comparison sees it.
 package struct ReplicaRow: Equatable, Sendable {

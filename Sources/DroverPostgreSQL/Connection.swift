@@ -21,8 +21,8 @@ package struct PostgreSQLAddress: Equatable, Sendable, CustomStringConvertible, 
 }
 
 package final class Connection {
-  /// How long a statement may take, in seconds, that writes a whole table anew.
-  private static let patienceWithChanges = 3600
+  /// How long a statement may take, in seconds, that reads a whole table or writes it anew.
+  private static let patienceWithWholeTables = 3600
 
   private let handle: OpaquePointer
   /// Server and database, for errors and logs.
@@ -112,18 +112,27 @@ package final class Connection {
   }
 
   /// Runs what may take long because it looks at every row of a table.
-  func change(_ sql: String) throws {
+  func change(_ sql: String) throws { try patiently { try run(sql) } }
+
+  /// Waits longer within a transaction, for statements that look at every row of a table.
+  func patiently<Result>(_ body: () throws -> Result) throws -> Result {
     let usual = patience
-    patience = Self.patienceWithChanges
+    patience = Self.patienceWithWholeTables
     defer { patience = usual }
-    try run("SET LOCAL statement_timeout = '\(patience)s'; \(sql)")
+    try run("SET LOCAL statement_timeout = '\(patience)s'")
+    let result = try body()
     try run("SET LOCAL statement_timeout = '25s'")
+    return result
   }
 
-  /// Runs one statement, which is prepared when it comes first.
+  /// Runs one statement.
+  /// - Parameter isKept: whether it is prepared when it comes first and stays so. What gives other columns each time must not.
   @discardableResult
-  package func query(_ sql: String, _ parameters: [Parameter] = [], operation: String = "write to") throws -> Rows {
-    let name = try prepared(sql, parameters, operation)
+  package func query(
+    _ sql: String, _ parameters: [Parameter] = [], operation: String = "write to", isKept: Bool = true
+  ) throws -> Rows {
+    let name = isKept ? try prepared(sql, parameters, operation) : ""
+    if !isKept { try prepare(sql, as: name, parameters, operation) }
     var pointers: [UnsafePointer<CChar>?] = []
     var lengths: [Int32] = []
     // Each parameter's bytes stand in one buffer, so that one pointer is enough for all.
@@ -151,12 +160,17 @@ package final class Connection {
     if let name = names[sql] { return name }
     if names.count >= Self.mostStatements { try forgetStatements() }
     let name = "d\(names.count)"
+    try prepare(sql, as: name, parameters, operation)
+    names[sql] = name
+    return name
+  }
+
+  /// - Parameter name: "" for the statement that the next one of this name replaces.
+  private func prepare(_ sql: String, as name: String, _ parameters: [Parameter], _ operation: String) throws {
     guard PQsendPrepare(handle, name, sql, Int32(parameters.count), parameters.map(\.type)) == 1 else {
       throw failure(nil, operation)
     }
     _ = try results(operation)
-    names[sql] = name
-    return name
   }
 
   /// After a table has changed the server refuses to give other columns than it gave before.

@@ -61,6 +61,14 @@ extension CloudConfiguration {
     return path
   }
 
+  /// The replica for a comparison, beside the consumer and on a connection of its own.
+  func openReplica() throws -> any Replica {
+    switch store {
+    case .sqlite(let path): try SQLiteReplica(path: path)
+    case .postgresql(let server): try PostgreSQLReplica(PostgreSQLAddress(server))
+    }
+  }
+
   /// The dead letters, beside the consumer and on a connection of their own.
   func openDeadLetters() throws -> any CloudDeadLetterStore {
     switch store {

@@ -120,6 +120,54 @@ import Testing
     #expect(try await dead("list").output.contains("no dead letters"))
   }
 
+  @Test func `rows that somebody changed in PostgreSQL are found and mended, by hand and by the consumer itself`()
+    async throws
+  {
+    let server = try PostgreSQLServer()
+    let road = try Road(streams: Self.streams, store: server.uri())
+    let store = try Connection(PostgreSQLAddress(uri: server.uri()))
+    func check(_ words: String...) async throws -> (status: Int32, stream: NSDictionary) {
+      let outcome = try await Road.run(Road.drover, ["check", "--config", road.cloudFile, "--json"] + words)
+      return (outcome.status, try #require(try parsed(outcome.output).firstObject as? NSDictionary, "\(outcome)"))
+    }
+    try await road.python(
+      """
+      \(Self.makePens)
+      db.executemany('INSERT INTO pen (name, level, count, sold, raw, at, price, anything) VALUES (?,?,?,?,?,?,?,?)', [row(n) for n in range(1000)])
+      """)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 1000)
+    let equal = try await check()
+    #expect(equal.status == 0 && equal.stream["rows_in_cloud"] as? Int == 1000, "\(equal)")
+    func tamper() throws {
+      try store.run(
+        """
+        UPDATE pen SET level = -1 WHERE id = 17; UPDATE pen SET anything = '7.0' WHERE anything = '5';
+        DELETE FROM pen WHERE id IN (20, 999);
+        INSERT INTO pen (machine_id, id, drover_epoch, drover_version) VALUES ('MAH001', 5000, 1, 1)
+        """)
+    }
+    try tamper()
+    let differs = try await check()
+    #expect(differs.status == 1 && differs.stream["drift"] as? Int == 5, "\(differs)")
+    let counts = ["missing", "extra", "different"].map { differs.stream[$0] as? Int }
+    #expect(counts == [2, 1, 2])
+    let mended = try await check("--repair")
+    #expect(mended.status == 0 && mended.stream["repaired"] as? Int == 5, "\(mended)")
+    #expect(try await parsed(road.python(Self.inApp)) == parsed(store.query(Self.inStore).text(0, 0)))
+    #expect(try await check().status == 0)
+    #expect(try store.query("SELECT drift FROM drover_check WHERE stream = 'pen'").integer(0, 0) == 0)
+
+    road.end(.cloud)
+    let configuration = road.folder.read("cloud.yaml")
+    try road.folder.write(configuration + "\ncheck: {every: 5s, repair: true}\n", to: "cloud.yaml")
+    try tamper()
+    try road.start(.cloud)
+    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows differed and were mended") }
+    #expect(try await parsed(road.python(Self.inApp)) == parsed(store.query(Self.inStore).text(0, 0)))
+  }
+
   @Test func `a second consumer, a wrong address and commands that know no PostgreSQL say so`() async throws {
     let server = try PostgreSQLServer()
     let road = try Road(streams: Self.streams, store: server.uri())
@@ -131,7 +179,7 @@ import Testing
     let refused = try await Road.drover("cloud", "--config", elsewhere.cloudFile)
     #expect(refused.status == 1 && refused.errors.contains("CREATE DATABASE"))
     for words in [
-      ["status"], ["check"], ["schema", "list"], ["backup"], ["rebuild", "--yes"],
+      ["status"], ["schema", "list"], ["backup"], ["rebuild", "--yes"],
       ["resync", "--machine", "MAH001"], ["restore", "--machine", "MAH001", "--to", "app.db"],
     ] {
       let outcome = try await Road.run(Road.drover, words + ["--config", road.cloudFile])

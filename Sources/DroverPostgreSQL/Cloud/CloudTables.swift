@@ -31,7 +31,7 @@ enum CloudTables {
     }
   }
 
-  private static let migrations = [bookkeeping, DeadLetterTables.migration]
+  private static let migrations = [bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration]
 
   private static let bookkeeping = """
     CREATE TABLE drover_meta (
@@ -220,6 +220,11 @@ enum CloudTables {
 enum Locks {
   static let migration = name("migration")
   static let consumer = name("consumer")
+
+  /// Who has it is the only one that merges events of a machine's stream.
+  static func events(of machine: MachineID, _ stream: StreamName) -> Int64 {
+    name("events", machine.text, SQLName(stream.text).text)
+  }
 
   static func name(_ parts: String...) -> Int64 {
     var hash = FNV1a()

@@ -15,13 +15,19 @@ struct MatchedSink {
 
   private var connection: Connection { transaction.connection }
   private var name: String { SQLName(stream.text).text }
-  private var heldName: String { Names.relation("drover_held_\(stream.text)") }
+  private var heldName: String { Self.heldName(of: stream) }
   private var held: String { "\(transaction.store.place).\(quoted(heldName))" }
 
+  /// The name of the table with what each machine has.
+  static func heldName(of stream: StreamName) -> String { Names.relation("drover_held_\(stream.text)") }
+
   /// By what its rows are matched; nil where they are not.
-  func key() throws -> NaturalKey? {
+  func key() throws -> NaturalKey? { try Self.key(of: stream, connection) }
+
+  static func key(of stream: StreamName, _ connection: Connection) throws -> NaturalKey? {
     let rows = try connection.query(
-      "SELECT name, identity_position, else_position FROM drover_identity WHERE stream = $1", [.text(name)])
+      "SELECT name, identity_position, else_position FROM drover_identity WHERE stream = $1",
+      [.text(SQLName(stream.text).text)])
     func names(_ column: Int) -> [String] {
       (0..<rows.count).compactMap { row in rows.optionalInteger(row, column).map { ($0, rows.text(row, 0)) } }
         .sorted { $0.0 < $1.0 }.map(\.1)

@@ -71,13 +71,9 @@ package final class PostgreSQLCloudStore: CloudStore {
     connection = nil
     knowledge = Knowledge()
     let new = try Connection(address)
-    guard let place = try new.query("SELECT current_schema()::text").optionalText(0, 0) else {
-      throw PostgreSQLError(
-        operation: "open", subject: new.subject, cause: "no schema of its search_path is there; create one, or set it",
-        state: "3F000")
-    }
+    let place = try new.place()
     if isExclusive { try claim(new) }
-    self.place = quoted(place)
+    self.place = place
     connection = new
     return new
   }

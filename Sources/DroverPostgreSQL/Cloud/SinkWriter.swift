@@ -211,6 +211,11 @@ struct SinkWriter {
 
   /// For each key the row that is there.
   func find(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [StoredRow?] {
+    try findAll(keys, machine: machine, connection).map(\.first)
+  }
+
+  /// For each key the rows that are there, where `key` is not the whole key of the table.
+  func findAll(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [[StoredRow]] {
     try look(findText, keys, machine, connection) { rows, row in
       StoredRow(
         values: columns.indices.map { columns[$0].value(rows, row, $0 + 4) },
@@ -224,16 +229,17 @@ struct SinkWriter {
   /// For each key the epoch and version of the row that is there.
   func versions(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [(Int64, Int64)?] {
     try look(versionsText, keys, machine, connection) { rows, row in (rows.integer(row, 1), rows.integer(row, 2)) }
+      .map(\.first)
   }
 
   private func look<Found>(
     _ sql: String, _ keys: [[Value]], _ machine: MachineID, _ connection: Connection, _ read: (Rows, Int) -> Found
-  ) throws -> [Found?] {
-    var found = [Found?](repeating: nil, count: keys.count)
+  ) throws -> [[Found]] {
+    var found = [[Found]](repeating: [], count: keys.count)
     let possible = keys.indices.filter { canHold(key: keys[$0]) }
     guard !possible.isEmpty else { return found }
     let rows = try connection.query(sql, [.text(machine.text)] + keyArrays(possible.map { keys[$0] }))
-    for row in 0..<rows.count { found[possible[Int(rows.integer(row, 0)) - 1]] = read(rows, row) }
+    for row in 0..<rows.count { found[possible[Int(rows.integer(row, 0)) - 1]].append(read(rows, row)) }
     return found
   }
 

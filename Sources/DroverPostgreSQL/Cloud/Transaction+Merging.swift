@@ -5,7 +5,7 @@ import DroverCore
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
     let number = try number(of: epoch, machine: sink.machine)
-    try lock(Locks.name("events", sink.machine.text, SQLName(sink.stream.text).text))
+    try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
       if let reason = try prepare(sink) { return events.map { _ in .refused(.schema, detail: reason) } }
       let rule = try rule(for: sink, epoch: number)

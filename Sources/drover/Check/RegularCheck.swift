@@ -3,15 +3,12 @@
 import DroverCloud
 import DroverConfiguration
 import DroverCore
-import DroverSQLite
 import Logging
 import ServiceLifecycle
 
 struct RegularCheck: Service {
   let configuration: CloudConfiguration
   let check: CloudConfiguration.Check
-  /// Of the SQLite store.
-  let path: String
   let logger: Logger
 
   func run() async throws {
@@ -35,7 +32,7 @@ struct RegularCheck: Service {
 
   private func compare(_ channel: MachineChannel) async {
     do {
-      let replica = try SQLiteReplica(path: path)
+      let replica = try configuration.openReplica()
       let streams = try replica.streams().filter(\.isOnline)
       let results = await CheckRound(replica: replica, machines: channel, isRepairing: check.repairs).run(streams)
       for result in results { report(result) }

@@ -2,7 +2,6 @@ import ArgumentParser
 import DroverCloud
 import DroverConfiguration
 import DroverCore
-import DroverSQLite
 import DroverWire
 
 struct CheckCommand: AsyncParsableCommand {
@@ -32,10 +31,9 @@ struct CheckCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.cloud()
-    let path = try configuration.sqlitePath(for: "check")
     let rounds: [CheckRound.Result]
     do {
-      let replica = try SQLiteReplica(path: path)
+      let replica = try configuration.openReplica()
       let streams = try replica.streams().filter {
         (machine == nil || $0.machine.text == machine) && (stream == nil || $0.stream.text == stream)
       }
@@ -47,7 +45,9 @@ struct CheckCommand: AsyncParsableCommand {
       rounds = await CheckRound(replica: replica, machines: channel, isRepairing: repair).run(streams)
       channel.stop()
       await connection
-    } catch let error as CloudStoreError {
+    } catch let code as ExitCode {
+      throw code
+    } catch {
       throw fail("check: \(error)")
     }
     show(rounds)

@@ -83,13 +83,14 @@ private struct StorePlace {
 
   /// What runs beside the consumer.
   func services(_ configuration: CloudConfiguration, _ logger: Logger) -> [any Service] {
-    guard let path, let lock else { return [] }
-    let checks = configuration.check.map {
-      RegularCheck(configuration: configuration, check: $0, path: path, logger: logger)
-    }
-    let backups = RegularBackup(
-      database: path, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
-    let all: [(any Service)?] = [checks, backups]
+    let checks = configuration.check.map { RegularCheck(configuration: configuration, check: $0, logger: logger) }
+    let all: [(any Service)?] = [checks, backups(configuration, logger)]
     return all.compactMap(\.self)
+  }
+
+  /// Of an SQLite file.
+  private func backups(_ configuration: CloudConfiguration, _ logger: Logger) -> RegularBackup? {
+    guard let path, let lock else { return nil }
+    return RegularBackup(database: path, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
   }
 }

@@ -1,0 +1,203 @@
+// The replica in PostgreSQL as a comparison reads it: beside the consumer, on a connection of its own. What it reads of a stream is of one
+// moment: the tables are locked against changes of their form before the snapshot is taken, because a table that was written anew is empty to
+// an older snapshot (https://www.postgresql.org/docs/current/mvcc-caveats.html).
+
+package import DroverCore
+
+package final class PostgreSQLReplica: Replica {
+  private let connection: Connection
+  private let place: String
+  /// Wall clock, microseconds since 1970.
+  private let now: () -> Int64
+
+  private static let reading = "read"
+  private static let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+  /// Lines that are removed in one transaction.
+  private static let linesOfRemoval = 1000
+
+  static let migration = """
+    -- What the last comparison of a machine's stream with its source found.
+    CREATE TABLE drover_check (
+      machine_id    TEXT COLLATE "C" NOT NULL,
+      stream        TEXT COLLATE "C" NOT NULL,
+      checked_at    BIGINT NOT NULL,
+      rows_at_edge  BIGINT NOT NULL,
+      rows_in_cloud BIGINT NOT NULL,
+      -- Rows that still differ, and rows that differed and were sent again.
+      drift         BIGINT NOT NULL,
+      repaired      BIGINT NOT NULL,
+      in_flight     BIGINT NOT NULL,
+      -- Why it could not be finished.
+      failure       TEXT,
+      PRIMARY KEY (machine_id, stream)
+    );
+    """
+
+  /// - Throws: `PostgreSQLError`.
+  package init(_ address: PostgreSQLAddress, now: @escaping () -> Int64 = PostgreSQLCloudStore.wallClock) throws {
+    self.now = now
+    connection = try Connection(toStoreAt: address)
+    place = try connection.place()
+  }
+
+  package func streams() throws -> [ReplicatedStream] {
+    try connection.transaction({ Self.snapshot }) {
+      let rows = try connection.query(
+        """
+        SELECT DISTINCT ON (schema.machine_id, schema.stream)
+               schema.machine_id, schema.stream, schema.schema_id, coalesce(machine.online, false)
+          FROM drover_schema AS schema
+          JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
+          JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+         ORDER BY schema.machine_id, schema.stream, schema.described DESC
+        """, operation: Self.reading)
+      return try (0..<rows.count).compactMap { row in
+        let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
+        return try SchemaTables(connection: connection)
+          .read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
+          .map { ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: rows.boolean(row, 3)) }
+      }
+    }
+  }
+
+  // MARK: Rows
+
+  package func count(_ stream: ReplicatedStream) throws -> Int {
+    try looking(at: stream) { source in
+      try connection.patiently {
+        Int(
+          try connection.query(
+            "SELECT count(*) FROM \(source.rows.table.qualified) AS stored WHERE \(source.rows.table.machine) = $1",
+            [.text(stream.machine.text)], operation: Self.reading
+          ).integer(0, 0))
+      }
+    }
+  }
+
+  package func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {
+    try looking(at: stream) { source in
+      try eachPiece(of: source.rows, stream.machine) { rows in
+        for (row, digest) in zip(rows, try source.digests(rows, connection)) {
+          try see(stream.schema.key.map { row[$0] }, digest)
+        }
+      }
+    }
+  }
+
+  package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
+    try looking(at: stream) { source in
+      let stored = try source.rows.find(
+        keys.map(source.rows.converted(key:)), machine: stream.machine, connection)
+      var digests = try source.digests(stored.compactMap { $0?.values }, connection)[...]
+      return stored.map {
+        $0.map { ReplicaRow(digest: digests.removeFirst(), epoch: $0.epoch, version: $0.version) }
+      }
+    }
+  }
+
+  /// Shows the values of all rows that a machine has in a table.
+  private func eachPiece(
+    of rows: SinkWriter, _ machine: MachineID, _ see: ([[Value]]) throws -> Void
+  ) throws {
+    let names = rows.columns.map(\.identifier).joined(separator: ", ")
+    let sql = "SELECT \(names) FROM \(rows.table.qualified) AS stored WHERE \(rows.table.machine) = $1"
+    try connection.pieces(of: sql, [.text(machine.text)], operation: Self.reading) { piece in
+      try see((0..<piece.count).map { row in rows.columns.indices.map { rows.columns[$0].value(piece, row, $0) } })
+    }
+  }
+
+  // MARK: Stray lines
+
+  package func strayLines(_ stream: ReplicatedStream) throws -> Int {
+    try strays(stream).reduce(0) { $0 + $1.count }
+  }
+
+  package func removeStrayLines(_ stream: ReplicatedStream) throws {
+    for (number, keys) in try strays(stream).enumerated() {
+      for first in Swift.stride(from: 0, to: keys.count, by: Self.linesOfRemoval) {
+        try remove(Array(keys[first..<min(keys.count, first + Self.linesOfRemoval)]), number, stream)
+      }
+    }
+  }
+
+  /// For each of the stream's tables of lines the keys of those whose header is not there. A header and its lines are written in one
+  /// transaction, so a line without its header is none that is on its way.
+  private func strays(_ stream: ReplicatedStream) throws -> [[[Value]]] {
+    guard !stream.schema.lines.isEmpty else { return [] }
+    return try looking(at: stream) { source in
+      try source.lines.map { lines in
+        var keys: [[Value]] = []
+        try eachPiece(of: lines.byKey, stream.machine) { keys += try source.strays($0, lines, connection) }
+        return keys
+      }
+    }
+  }
+
+  /// Removes those of the lines that are stray still, while nobody merges what could bring their headers.
+  private func remove(_ keys: [[Value]], _ number: Int, _ stream: ReplicatedStream) throws {
+    try connection.transaction {
+      try connection.query(
+        "SELECT pg_advisory_xact_lock($1)", [.integer(Locks.events(of: stream.machine, stream.stream))])
+      let source = try ReplicaSource(stream, in: place, connection)
+      let lines = source.lines[number]
+      let found = try lines.byKey.find(keys, machine: stream.machine, connection).compactMap { $0?.values }
+      try lines.byKey.delete(
+        try source.strays(found, lines, connection), machine: stream.machine, connection)
+    }
+  }
+
+  // MARK: Notes
+
+  package func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {
+    try connection.query(
+      """
+      INSERT INTO drover_check
+             (machine_id, stream, checked_at, rows_at_edge, rows_in_cloud, drift, repaired, in_flight, failure)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+      ON CONFLICT (machine_id, stream) DO UPDATE
+         SET checked_at = excluded.checked_at, rows_at_edge = excluded.rows_at_edge,
+             rows_in_cloud = excluded.rows_in_cloud, drift = excluded.drift, repaired = excluded.repaired,
+             in_flight = excluded.in_flight, failure = excluded.failure
+      """,
+      [
+        .text(stream.machine.text), .text(stream.stream.text), .integer(now()), .integer(finding.rowsAtEdge),
+        .integer(finding.rowsInCloud), .integer(finding.drift), .integer(finding.repaired),
+        .integer(finding.inFlight), .text(failure?.withoutNUL),
+      ])
+  }
+
+  // MARK: One moment
+
+  private func looking<Result>(
+    at stream: ReplicatedStream, _ body: (ReplicaSource) throws -> Result
+  ) throws -> Result {
+    var locked: [String] = []
+    func begin() throws -> String {
+      // Nothing that is prepared from here on gets another form, so no look is begun again when a part of it has been shown.
+      try connection.forgetStatements()
+      locked = try tables(of: stream)
+      guard !locked.isEmpty else { return Self.snapshot }
+      return "\(Self.snapshot); LOCK TABLE \(locked.joined(separator: ", ")) IN ACCESS SHARE MODE"
+    }
+    return try connection.transaction(begin) {
+      guard try tables(of: stream) == locked else {
+        throw PostgreSQLError(
+          operation: Self.reading, subject: connection.subject,
+          cause: "the tables of \(stream.stream) are being changed; try again", state: "42P01")
+      }
+      return try body(ReplicaSource(stream, in: place, connection))
+    }
+  }
+
+  /// The tables that a look at a stream reads.
+  private func tables(of stream: ReplicatedStream) throws -> [String] {
+    let names = ([stream.stream] + stream.schema.lines.map(\.table)).map { SQLName($0.text).text }
+    let rows = try connection.query(
+      "SELECT table_name FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)],
+      operation: Self.reading)
+    let isMatched = try MatchedSink.key(of: stream.stream, connection) != nil
+    let tables =
+      (0..<rows.count).map { rows.text($0, 0) } + (isMatched ? [MatchedSink.heldName(of: stream.stream)] : [])
+    return tables.map { "\(place).\(quoted($0))" }
+  }
+}
