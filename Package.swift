@@ -41,6 +41,10 @@ let package = Package(
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -67,6 +71,24 @@ let package = Package(
     // The services: they import no adapter.
     .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
     .target(name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
+
+    // What people and programs ask over HTTP: it knows only the core's seams.
+    .target(
+      name: "DroverHTTP",
+      dependencies: [
+        "DroverCore", "DroverWire", logging,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      resources: [.embedInCode("cloud.yaml"), .embedInCode("edge.yaml")],
+      swiftSettings: house),
 
     // Programs on loopback, for the tests and the benchmark.
     .target(name: "DroverProcesses", swiftSettings: house),
@@ -98,7 +120,7 @@ let package = Package(
       name: "drover",
       dependencies: [
         "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge", "DroverCloud",
-        "DroverConfiguration", "DroverBench", "CTimex", logging,
+        "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex", logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -143,6 +165,13 @@ let package = Package(
       name: "DroverConfigurationTests",
       dependencies: [
         "DroverConfiguration", "DroverTesting", "DroverProcesses", .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      swiftSettings: house),
+    .testTarget(
+      name: "DroverHTTPTests",
+      dependencies: [
+        "DroverHTTP", "DroverCore", "DroverWire", .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: house),
     .testTarget(

@@ -49,27 +49,16 @@ package final class Intake {
         try database.inTransaction(.immediate) {
           _ = try keeper.check(database)
           var crowdedOut = 0
-          let insert =
-            try statement
-            ?? Statement(database, "INSERT INTO drover_intake (stream, local_id, body) VALUES (?1, ?2, ?3)")
-          statement = insert
-          insert.bind(stream, at: 1)
           for (localID, body) in events {
-            if let localID { insert.bind(localID, at: 2) } else { insert.bind(.null, at: 2) }
-            insert.bind(.text(body), at: 3)
-            do {
-              try insert.run()
-              refusals.append(nil)
-            } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-              let message = error.message ?? "refused"
-              let isCrowdedOut = message.hasPrefix(Bookkeeping.refusalPrefix)
-              if isCrowdedOut { crowdedOut += 1 }
-              refusals.append(isCrowdedOut ? try explain(message, database) : message)
+            switch try enter(localID, body, database) {
+            case nil: refusals.append(nil)
+            case .noRoom(let reason):
+              crowdedOut += 1
+              refusals.append(reason)
+            case .invalid(let reason): refusals.append(reason)
             }
           }
-          if crowdedOut > 0 {
-            try database.execute(sql: "UPDATE drover_space SET refused = refused + ?", arguments: [crowdedOut])
-          }
+          try noteCrowdedOut(crowdedOut, database)
           return .commit
         }
         return refusals
@@ -81,6 +70,90 @@ package final class Intake {
     }
   }
 
+  /// Puts events into the outbox that are not there yet, all or none; see `EventIntake`.
+  package func take(_ events: [IntakeEvent]) throws(EdgeStoreError) -> IntakeAnswer {
+    do {
+      return try queue.inDatabase { database in
+        try database.execute(sql: Self.keyIndex)
+        try database.inTransaction(.immediate) {
+          _ = try keeper.check(database)
+          return .commit
+        }
+        var answer = IntakeAnswer.taken
+        try database.inTransaction(.immediate) {
+          answer = try enterNew(events, database)
+          return answer == .taken ? .commit : .rollback
+        }
+        if case .refused(_, .noRoom) = answer { try noteCrowdedOut(events.count, database) }
+        return answer
+      }
+    } catch let error as DatabaseError {
+      throw .failed("take events of \(stream): \(error.explanation); none was taken")
+    } catch {
+      throw .failed("take events of \(stream): \(error)")
+    }
+  }
+
+  /// To look for an event's local ID among many that wait.
+  private static let keyIndex =
+    "CREATE INDEX IF NOT EXISTS drover_intake_key ON drover_outbox (stream, key) WHERE body IS NOT NULL"
+
+  private func enterNew(_ events: [IntakeEvent], _ database: Database) throws -> IntakeAnswer {
+    let isFact =
+      try String.fetchOne(
+        database, sql: "SELECT kind FROM drover_stream WHERE name = ?", arguments: [stream]) == Kind.payload.rawValue
+    for (index, event) in events.enumerated() {
+      if let body = try newestBody(event.localID, database) {
+        if body.elementsEqual(event.body) { continue }
+        if isFact { return .refused(index: index, .conflict) }
+      }
+      switch try enter(event.localID, event.body[...], database) {
+      case nil: continue
+      case .noRoom(let reason): return .refused(index: index, .noRoom(reason))
+      case .invalid(let reason): return .refused(index: index, .invalid(reason))
+      }
+    }
+    return .taken
+  }
+
+  private func newestBody(_ localID: String, _ database: Database) throws -> String.UTF8View? {
+    let find = try database.cachedStatement(
+      sql: """
+        SELECT body FROM drover_outbox
+         WHERE stream = (SELECT number FROM drover_stream WHERE name = ?) AND key = ? AND body IS NOT NULL
+         ORDER BY seq DESC LIMIT 1
+        """)
+    return try String.fetchOne(find, arguments: [stream, localID])?.utf8
+  }
+
+  private enum Refusal {
+    case noRoom(String)
+    case invalid(String)
+  }
+
+  /// Returns why an event was refused, or nil.
+  private func enter(_ localID: String?, _ body: ArraySlice<UInt8>, _ database: Database) throws -> Refusal? {
+    let insert =
+      try statement ?? Statement(database, "INSERT INTO drover_intake (stream, local_id, body) VALUES (?1, ?2, ?3)")
+    statement = insert
+    insert.bind(stream, at: 1)
+    if let localID { insert.bind(localID, at: 2) } else { insert.bind(.null, at: 2) }
+    insert.bind(.text(body), at: 3)
+    do {
+      try insert.run()
+      return nil
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+      let message = error.message ?? "refused"
+      guard message.hasPrefix(Bookkeeping.refusalPrefix) else { return .invalid(message) }
+      return .noRoom(try explain(message, database))
+    }
+  }
+
+  private func noteCrowdedOut(_ count: Int, _ database: Database) throws {
+    guard count > 0 else { return }
+    try database.execute(sql: "UPDATE drover_space SET refused = refused + ?", arguments: [count])
+  }
+
   /// With the present measure, which the trigger does not know.
   private func explain(_ message: String, _ database: Database) throws -> String {
     let isFull = try Bool.fetchOne(database, sql: "SELECT is_full FROM drover_space") ?? false
@@ -89,5 +162,20 @@ package final class Intake {
     var space = keeper.space
     space.used = try SpaceKeeper.used(database)
     return "the event is not taken: \(space.text(limit, of: quota)); \(limit.advice)"
+  }
+}
+
+/// The intake of the HTTP server. Each request opens the database anew, so that it finds the one that is there now.
+package struct SQLiteEventIntake: EventIntake {
+  private let path: String
+  private let quota: OutboxQuota
+
+  package init(path: String, quota: OutboxQuota) {
+    self.path = path
+    self.quota = quota
+  }
+
+  package func take(_ events: [IntakeEvent], into stream: StreamName) throws -> IntakeAnswer {
+    try Intake(path: path, stream: stream, quota: quota).take(events)
   }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverCloud
 import DroverConfiguration
 import DroverCore
+import DroverHTTP
 import DroverMQTT
 import DroverPostgreSQL
 import DroverSQLite
@@ -46,7 +47,11 @@ struct CloudCommand: AsyncParsableCommand {
     let lock = place.lock
     consumer.beat = { lock?.beat("consumer") }
     let others = place.services(configuration, logger)
-    try await serve(session, handler: consumer, others: others, logger: logger)
+    do {
+      try await serve(session, handler: consumer, others: others, logger: logger)
+    } catch let error as HTTPServerError {
+      throw fail("\(error)")
+    }
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
   }
@@ -84,7 +89,9 @@ private struct StorePlace {
   /// What runs beside the consumer.
   func services(_ configuration: CloudConfiguration, _ logger: Logger) -> [any Service] {
     let checks = configuration.check.map { RegularCheck(configuration: configuration, check: $0, logger: logger) }
-    let all: [(any Service)?] = [checks, backups(configuration, logger)]
+    let all: [(any Service)?] = [
+      checks, backups(configuration, logger), configuration.httpServer(logger: logger),
+    ]
     return all.compactMap(\.self)
   }
 

@@ -2,9 +2,11 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverEdge
+import DroverHTTP
 import DroverMQTT
 import DroverSQLite
 import Logging
+import ServiceLifecycle
 
 struct EdgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -72,7 +74,16 @@ struct EdgeCommand: AsyncParsableCommand {
     }
     let backups = RegularBackup(
       database: configuration.database, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
-    try await serve(session, handler: handler, others: backups.map { [$0] } ?? [], logger: logger)
+    let server = configuration.httpServer(logger: logger) {
+      hint.set()
+      session.wake()
+    }
+    let others: [(any Service)?] = [backups, server]
+    do {
+      try await serve(session, handler: handler, others: others.compactMap(\.self), logger: logger)
+    } catch let error as HTTPServerError {
+      throw fail("\(error)")
+    }
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime((watcher, lock)) { logger.info("edge agent \(configuration.machine): stopped") }
   }

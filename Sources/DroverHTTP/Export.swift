@@ -1,0 +1,173 @@
+// The replica as newline-delimited JSON. A thread of its own reads rows in one transaction and waits for the reader of the answer, so that a
+// few pieces are in memory however large the database is.
+
+import Dispatch
+import DroverCore
+import DroverWire
+import Foundation
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import NIOCore
+import ServiceLifecycle
+import Synchronization
+
+final class Exports: Sendable {
+  /// Each holds a thread, a connection and a moment of the database, whose log grows meanwhile.
+  private static let most = 2
+
+  private let running = Mutex(0)
+  private let patience: Duration
+
+  /// - Parameter patience: how long the reader of an answer may take nothing.
+  init(patience: Duration) { self.patience = patience }
+
+  /// - Parameter stream: nil for all.
+  func respond(
+    _ reader: any CloudReader, stream: StreamName?, _ asking: Asking, _ blocking: Blocking
+  ) async throws -> Response {
+    if let stream {
+      let isKnown = try await blocking.run { try reader.sinks().contains { $0.stream == stream } }
+      guard isKnown else { throw Problem(.notFound, "The store has no stream \(stream).") }
+    }
+    let isFree = running.withLock { running in
+      guard running < Self.most else { return false }
+      running += 1
+      return true
+    }
+    guard isFree else {
+      throw Problem(
+        .serviceUnavailable, "\(Self.most) exports are running; try again when one has ended.",
+        headers: [.retryAfter: "10"])
+    }
+    let place = Place { [self] in running.withLock { $0 -= 1 } }
+    return Response(
+      status: .ok, headers: [.contentType: "application/x-ndjson"],
+      body: ResponseBody { [patience] writer in
+        defer { withExtendedLifetime(place) {} }
+        try await Self.write(reader, stream, to: &writer, asking, patience)
+        try await writer.finish(nil)
+      })
+  }
+
+  /// A failure, and the end of the process, end the connection before the answer is complete, which its reader sees.
+  private static func write(
+    _ reader: any CloudReader, _ stream: StreamName?, to writer: inout any ResponseBodyWriter, _ asking: Asking,
+    _ patience: Duration
+  ) async throws {
+    let pipe = ExportPipe()
+    pipe.start(reader, stream)
+    defer { pipe.abandon() }
+    let progress = Mutex(ContinuousClock.now)
+    let channel = asking.channel
+    let watch = Task {
+      while !Task.isCancelled {
+        try await Task.sleep(for: .milliseconds(500))
+        let silence = progress.withLock { $0.duration(to: .now) }
+        if silence > patience || Task.isShuttingDownGracefully { channel.close(promise: nil) }
+      }
+    }
+    defer { watch.cancel() }
+    for try await piece in pipe.pieces {
+      try await writer.write(ByteBuffer(bytes: piece))
+      pipe.taken()
+      progress.withLock { $0 = .now }
+    }
+  }
+}
+
+/// Gives something back when nobody holds it any more.
+private final class Place: Sendable {
+  private let giveBack: @Sendable () -> Void
+  init(giveBack: @escaping @Sendable () -> Void) { self.giveBack = giveBack }
+  deinit { giveBack() }
+}
+
+/// Between the thread that reads and the task that writes.
+private final class ExportPipe: Sendable {
+  /// Pieces that wait at a time, and about how many bytes one has.
+  private static let depth = 4
+  private static let pieceBytes = 64 << 10
+
+  let pieces: AsyncThrowingStream<[UInt8], any Error>
+  private let input: AsyncThrowingStream<[UInt8], any Error>.Continuation
+  private let room = DispatchSemaphore(value: depth)
+  private let isAbandoned = Mutex(false)
+
+  init() { (pieces, input) = AsyncThrowingStream.makeStream() }
+
+  func start(_ reader: any CloudReader, _ stream: StreamName?) {
+    let thread = Thread { [self] in
+      var piece: [UInt8] = []
+      do {
+        try reader.readRows(of: stream) { sink, row in
+          ExportLine.write(sink, row, into: &piece)
+          if piece.count >= Self.pieceBytes { try send(&piece) }
+        }
+        if !piece.isEmpty { try send(&piece) }
+        input.finish()
+      } catch {
+        input.finish(throwing: error)
+      }
+    }
+    thread.name = "drover-export"
+    thread.start()
+  }
+
+  private func send(_ piece: inout [UInt8]) throws {
+    room.wait()
+    guard !isAbandoned.withLock({ $0 }) else { throw CancellationError() }
+    input.yield(piece)
+    piece.removeAll(keepingCapacity: true)
+  }
+
+  /// A piece is on its way, and another may come.
+  func taken() { room.signal() }
+
+  /// Nobody reads any more.
+  func abandon() {
+    isAbandoned.withLock { $0 = true }
+    room.signal()
+  }
+}
+
+/// A row of the replica as a line of JSON; values are written as frames write them.
+enum ExportLine {
+  static func write(_ sink: SinkDescription, _ row: SinkRow, into out: inout [UInt8]) {
+    out += "{\"stream\":".utf8
+    JSONWriter.write(sink.stream.text, into: &out)
+    out += ",\"machine\":".utf8
+    JSONWriter.write(row.machine, into: &out)
+    out += ",\"id\":".utf8
+    switch row.content {
+    case .values(let values):
+      let schema = sink.schema!
+      JSONWriter.write(LocalIDCodec.text(key: schema.keyValues(of: values), schema: schema), into: &out)
+      writeVersion(row, into: &out)
+      out += ",\"body\":{".utf8
+      for (index, value) in values.enumerated() {
+        if index > 0 { out.append(UInt8(ascii: ",")) }
+        JSONWriter.write(schema.columns[index].name, into: &out)
+        out.append(UInt8(ascii: ":"))
+        JSONWriter.write(value, into: &out)
+      }
+      out.append(UInt8(ascii: "}"))
+    case .body(let localID, let occurredAt, let text):
+      JSONWriter.write(localID, into: &out)
+      writeVersion(row, into: &out)
+      if let occurredAt {
+        out += ",\"at\":".utf8
+        JSONWriter.write(occurredAt, into: &out)
+      }
+      out += ",\"body\":".utf8
+      // A body may stand on several lines; within its texts line breaks are escaped.
+      out += text.map { $0 == 0x0a || $0 == 0x0d ? 0x20 : $0 }
+    }
+    out += "}\n".utf8
+  }
+
+  private static func writeVersion(_ row: SinkRow, into out: inout [UInt8]) {
+    out += ",\"version\":".utf8
+    JSONWriter.write(row.version, into: &out)
+  }
+}

@@ -1,0 +1,104 @@
+// Who may pass, how often, and for how long. A request comes here before anything of it but its head is read.
+
+import Crypto
+import DroverCore
+import Foundation
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import Synchronization
+
+final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == Asking {
+  private let inside: Inside
+  private let tokens: [AccessToken]
+  private let rate: Mutex<RequestRate>
+  private let patience: Duration
+  private let logger: Logger
+  private let start = ContinuousClock.now
+
+  /// - Parameters:
+  ///   - tokens: whoever has one may pass; without any, nobody does but to ask for the health.
+  ///   - patience: how long a request may take.
+  init(_ inside: Inside, tokens: [AccessToken], requestsPerSecond: Int, patience: Duration, logger: Logger) {
+    self.inside = inside
+    self.tokens = tokens
+    rate = Mutex(RequestRate(perSecond: requestsPerSecond))
+    self.patience = patience
+    self.logger = logger
+  }
+
+  func respond(to request: Request, context: Asking) async throws -> Response {
+    let began = ContinuousClock.now
+    let token = bearer(of: request).flatMap(token)
+    let response: Response
+    do {
+      try admit(request, token, address: context.remoteAddress?.ipAddress ?? "")
+      response = try await withDeadline { try await self.inside.respond(to: request, context: context) }
+    } catch let problem as Problem {
+      response = problem.response
+    }
+    // The path's pattern and not the path, which may hold anything.
+    logger.debug(
+      "http: \(request.method) \(context.endpointPath ?? "-") \(response.status.code), \(began.duration(to: .now)), \(token?.name ?? "no token"), \(context.remoteAddress?.ipAddress ?? "-")"
+    )
+    return response
+  }
+
+  // MARK: Who
+
+  private func admit(_ request: Request, _ token: AccessToken?, address: String) throws {
+    if let wait = rate.withLock({ $0.take(token.map { "token \($0.name)" } ?? address, now: start.duration(to: .now)) })
+    {
+      let seconds = max(1, Int((wait / .seconds(1)).rounded(.up)))
+      throw Problem(
+        .tooManyRequests, "There were too many requests (http.limits.requests_per_second); try again in \(seconds) s.",
+        headers: [.retryAfter: "\(seconds)"])
+    }
+    guard request.uri.path != "/v1/health" else { return }
+    guard !tokens.isEmpty else {
+      throw Problem(.forbidden, "Without http.tokens in the configuration nothing but /v1/health is shown.")
+    }
+    guard let token else {
+      throw Problem(
+        .unauthorized, "A token is needed: Authorization: Bearer …, with one of http.tokens.",
+        headers: [.wwwAuthenticate: "Bearer"])
+    }
+    guard token.access == .write || request.method == .get || request.method == .head else {
+      throw Problem(.forbidden, "The token \(token.name) may only read (http.tokens[].access).")
+    }
+  }
+
+  private func bearer(of request: Request) -> Substring? {
+    guard let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer " else { return nil }
+    return header.dropFirst(7)
+  }
+
+  /// Every token is compared, and each in the same time wherever it differs: what is compared are hashes, whose bytes nobody can choose.
+  private func token(_ text: Substring) -> AccessToken? {
+    let digest = SHA256.hash(data: Data(text.utf8))
+    var found: AccessToken?
+    for token in tokens {
+      let difference = zip(digest, token.digest).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) }
+      if difference == 0 { found = token }
+    }
+    return found
+  }
+
+  // MARK: How long
+
+  private func withDeadline(_ respond: @escaping @Sendable () async throws -> Response) async throws -> Response {
+    try await withThrowingTaskGroup(of: Response.self) { group in
+      group.addTask { try await respond() }
+      group.addTask { [patience] in
+        try await Task.sleep(for: patience)
+        throw Problem(
+          .serviceUnavailable, "This took more than \(patience.components.seconds) s (http.limits.seconds).",
+          headers: [.retryAfter: "\(patience.components.seconds)"])
+      }
+      defer { group.cancelAll() }
+      return try await group.next()!
+    }
+  }
+}

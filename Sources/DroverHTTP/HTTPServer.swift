@@ -1,0 +1,107 @@
+// The server of a side as a service of its process: it listens, and ends with the others.
+
+package import DroverCore
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
+package import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import ServiceLifecycle
+
+/// Where a server listens, for whom and within which limits.
+package struct HTTPOptions: Sendable {
+  package struct Certificate: Sendable {
+    package var file: String
+    package var keyFile: String
+
+    package init(file: String, keyFile: String) {
+      self.file = file
+      self.keyFile = keyFile
+    }
+  }
+
+  package var host: String
+  package var port: Int
+  package var tokens: [AccessToken]
+  package var certificate: Certificate?
+  package var bodyBytes: Int
+  package var requestsPerSecond: Int
+  /// Of one request; of what is streamed, between two pieces.
+  package var patience: Duration
+
+  package init(
+    host: String, port: Int, tokens: [AccessToken], certificate: Certificate?, bodyBytes: Int, requestsPerSecond: Int,
+    patience: Duration
+  ) {
+    self.host = host
+    self.port = port
+    self.tokens = tokens
+    self.certificate = certificate
+    self.bodyBytes = bodyBytes
+    self.requestsPerSecond = requestsPerSecond
+    self.patience = patience
+  }
+}
+
+package struct HTTPServerError: Error, CustomStringConvertible {
+  package let description: String
+}
+
+package struct HTTPServer: Service {
+  /// Each costs a descriptor and some kilobytes; who is one too many waits in the kernel's queue.
+  private static let mostConnections = 200
+
+  private let options: HTTPOptions
+  private let logger: Logger
+  private let responder: Gate<RouterResponder<Asking>>
+
+  /// - Parameter routes: of a side, from `CloudRoutes` or `EdgeRoutes`.
+  package init(_ options: HTTPOptions, routes: [Route], logger: Logger) {
+    self.options = options
+    self.logger = logger
+    responder = Gate(
+      Router(routes).buildResponder(), tokens: options.tokens, requestsPerSecond: options.requestsPerSecond,
+      patience: options.patience, logger: logger)
+  }
+
+  /// Returns after a graceful shutdown, when the requests that are under way are answered.
+  /// - Throws: `HTTPServerError` when it cannot listen.
+  package func run() async throws {
+    let address = "\(options.certificate == nil ? "http" : "https")://\(options.host):\(options.port)"
+    do {
+      let application = Application(
+        responder: responder, server: try server(),
+        configuration: ApplicationConfiguration(
+          address: .hostname(options.host, port: options.port),
+          availableConnectionsDelegate: MaximumAvailableConnections(Self.mostConnections, logger: quiet)),
+        onServerRunning: { [logger] _ in logger.info("http: listening on \(address)") }, logger: quiet)
+      try await application.run()
+    } catch is CancellationError {
+      return
+    } catch {
+      throw HTTPServerError(
+        description: "listen on \(address): \(error); correct `http` in the configuration, or end who listens there")
+    }
+  }
+
+  private func server() throws -> HTTPServerBuilder {
+    let plain = HTTPServerBuilder.http1(
+      configuration: .init(idleTimeout: .nanoseconds(options.patience.components.seconds * 1_000_000_000)))
+    guard let files = options.certificate else { return plain }
+    var configuration = TLSConfiguration.makeServerConfiguration(
+      certificateChain: try NIOSSLCertificate.fromPEMFile(files.file).map { .certificate($0) },
+      privateKey: .privateKey(try NIOSSLPrivateKey(file: files.keyFile, format: .pem)))
+    configuration.minimumTLSVersion = .tlsv12
+    return try .tls(plain, tlsConfiguration: configuration)
+  }
+
+  /// The library's own lines say how services start and stop, which is its business.
+  private var quiet: Logger {
+    var logger = logger
+    logger.logLevel = .error
+    return logger
+  }
+}

@@ -1,0 +1,50 @@
+// The consumer's HTTP server: the configuration's words and the store's seams, joined.
+
+import DroverConfiguration
+import DroverCore
+import DroverHTTP
+import DroverSQLite
+import Logging
+import ServiceLifecycle
+
+extension HTTPOptions {
+  init(_ configuration: HTTPConfiguration) {
+    self.init(
+      host: configuration.host, port: configuration.port, tokens: configuration.tokens,
+      certificate: configuration.tls.map { Certificate(file: $0.certificate, keyFile: $0.key) },
+      bodyBytes: configuration.limits.bodyBytes, requestsPerSecond: configuration.limits.requestsPerSecond,
+      patience: .seconds(configuration.limits.seconds))
+  }
+}
+
+extension CloudConfiguration {
+  /// nil where the configuration asks for none.
+  func httpServer(logger: Logger) -> HTTPServer? {
+    guard let http, case .sqlite(let path) = store else { return nil }
+    let options = HTTPOptions(http)
+    let reader = SQLiteCloudReader(path: path)
+    let source = CloudSource(
+      reader: reader,
+      letters: { forChange in try CloudDeadLetters(path: path, readOnly: !forChange) },
+      worker: { AgentLock.worker(database: path) },
+      status: {
+        statusDocument(
+          try reader.report(.everything), try reader.waitingSchemas(), AgentLock.worker(database: path),
+          store: path, now: wallClock())
+      },
+      replay: { id in
+        try await LetterReplay.run(
+          [id], of: CloudDeadLetters(path: path), connection: connection, patience: .seconds(10)
+        ).reason(for: id)
+      },
+      now: { wallClock() }, software: Drover.version)
+    return HTTPServer(options, routes: CloudRoutes.all(source, patience: options.patience), logger: logger)
+  }
+}
+
+extension ReplayOutcome {
+  /// Why a letter is still there; nil when it was taken.
+  fileprivate func reason(for id: Int64) -> String? {
+    left.first { $0.id == id }.map { "The letter is still there: \($0.why)." }
+  }
+}

@@ -1,0 +1,53 @@
+// The OpenAPI documents and the routes are written by hand, twice. These tests hold them together.
+
+import DroverCore
+@testable import DroverHTTP
+import DroverWire
+import Foundation
+import HTTPTypes
+import Testing
+import Yams
+
+@Suite struct OpenAPITests {
+  private static let methods = ["get", "post", "put", "patch", "delete"]
+
+  /// `GET /v1/status`, of a document.
+  private func operations(_ document: [UInt8]) throws -> Set<String> {
+    let root = try #require(try Yams.load(yaml: String(decoding: document, as: UTF8.self)) as? [String: Any])
+    let paths = try #require(root["paths"] as? [String: [String: Any]])
+    return Set(
+      paths.flatMap { path, item in
+        Self.methods.filter { item[$0] != nil }.map { "\($0.uppercased()) \(path)" }
+      })
+  }
+
+  private func operations(_ routes: [Route]) -> Set<String> { Set(routes.map { "\($0.method.rawValue) \($0.path)" }) }
+
+  @Test func `the cloud's document has every route, and no others`() throws {
+    let source = CloudSource(
+      reader: NoStore(), letters: { _ in throw CancellationError() }, worker: { Worker(process: nil) },
+      status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
+    let served = operations(CloudRoutes.all(source, patience: .seconds(1)))
+    #expect(served.count > 10)
+    #expect(try operations(PackageResources.cloud_yaml) == served)
+  }
+
+  @Test func `the edge's document has every route, and no others`() throws {
+    let source = EdgeSource(
+      intake: NoIntake(), streams: [:], worker: { Worker(process: nil) }, status: { .null }, look: {}, now: { 0 })
+    let served = operations(EdgeRoutes.all(source, bodyBytes: 1))
+    #expect(served.count == 5)
+    #expect(try operations(PackageResources.edge_yaml) == served)
+  }
+}
+
+private struct NoStore: CloudReader {
+  func report(_ scope: ReportScope) throws -> CloudReport? { nil }
+  func waitingSchemas() throws -> [WaitingSchema] { [] }
+  func sinks() throws -> [SinkDescription] { [] }
+  func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {}
+}
+
+private struct NoIntake: EventIntake {
+  func take(_ events: [IntakeEvent], into stream: StreamName) throws -> IntakeAnswer { .taken }
+}
