@@ -34,7 +34,7 @@ extension CloudConfiguration {
       },
       replay: { id in
         try await LetterReplay.run(
-          [id], of: CloudDeadLetters(path: path), connection: connection, patience: .seconds(10)
+          [id], of: CloudDeadLetters(path: path), self, patience: .seconds(10)
         ).reason(for: id)
       },
       now: { wallClock() }, software: Drover.version)
