@@ -138,7 +138,9 @@ import Testing
   @Test func `the status is what drover status prints, and a trigger has the agent look`() async throws {
     let http = try road()
     try await http.road.python("db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY)')")
-    try await http.start([.edge])
+    try await http.start()
+    // From then on nothing moves between two looks.
+    try await http.road.waitUntilConfirmed()
     let answer = try await http.ask(.edge, "/v1/status", token: HTTPRoad.readToken)
     let printed = try await Road.drover("status", "--config", http.road.edgeFile, "--json")
     func plain(_ text: String) -> [Substring] {
