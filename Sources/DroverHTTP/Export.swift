@@ -91,10 +91,14 @@ private final class ExportPipe: Sendable {
 
   let pieces: AsyncThrowingStream<[UInt8], any Error>
   private let input: AsyncThrowingStream<[UInt8], any Error>.Continuation
-  private let room = DispatchSemaphore(value: depth)
+  /// One that is freed below its first value ends the process, so it begins at nothing.
+  private let room = DispatchSemaphore(value: 0)
   private let isAbandoned = Mutex(false)
 
-  init() { (pieces, input) = AsyncThrowingStream.makeStream() }
+  init() {
+    (pieces, input) = AsyncThrowingStream.makeStream()
+    for _ in 0..<Self.depth { room.signal() }
+  }
 
   func start(_ reader: any CloudReader, _ stream: StreamName?) {
     let thread = Thread { [self] in
