@@ -1,4 +1,4 @@
-# Three images. `runtime` (the last, and so the default) has the drover executable and the five libraries that it loads;
+# Three images. `runtime` (the last, and so the default) has the drover executable and the libraries that it loads;
 # `build` compiles it; `sample-app` is the app of compose.yaml, which stands for the program that a machine already has.
 # The app comes first, since some builders build every stage up to the one that was asked for.
 
@@ -18,8 +18,9 @@ RUN apt-get update \
   && apt-get install -y --no-install-recommends libmosquitto-dev libsqlite3-dev libjson-c-dev zlib1g-dev libpq-dev pkg-config \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /drover
-# Tests is there because Package.swift names its folders; only the executable is built.
+# Tests and Benchmarks are there because Package.swift names their folders; only the executable is built.
 COPY Package.swift ./
+COPY Benchmarks Benchmarks
 COPY Sources Sources
 COPY Tests Tests
 RUN swift build -c release --static-swift-stdlib --product drover \
