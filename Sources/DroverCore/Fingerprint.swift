@@ -17,7 +17,7 @@ package struct Digest: Sendable {
   package static func of(localID: String) -> UInt64 {
     var digest = Digest()
     var localID = localID
-    localID.withUTF8 { digest.combine(text: UnsafeRawBufferPointer($0)) }
+    localID.withUTF8 { digest.combine(lent: .text(UnsafeRawBufferPointer($0))) }
     return digest.state
   }
 
@@ -53,9 +53,6 @@ package struct Digest: Sendable {
     combine(Int64(lines.count))
     combine(Int64(bitPattern: sum))
   }
-
-  package mutating func combine(text bytes: UnsafeRawBufferPointer) { combine(bytes, type: 4) }
-  package mutating func combine(blob bytes: UnsafeRawBufferPointer) { combine(bytes, type: 5) }
 
   private mutating func combine(_ bytes: UnsafeRawBufferPointer, type: UInt64) {
     mix(type | UInt64(bytes.count) << 3)
