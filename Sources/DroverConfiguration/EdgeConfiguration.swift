@@ -52,6 +52,8 @@ package struct EdgeConfiguration: Equatable, Sendable {
   /// What one MQTT message may carry.
   package let frame: Limit
   package let compression: Compression
+  /// How often the cloud is told how the outbox stands, while that changes.
+  package let statusEvery: Duration
   package let outbox: Outbox
   package let deadLetters: DeadLetterBounds
   /// The secret for columns that travel as a hash; nil where none does.
@@ -65,7 +67,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package init(
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
     window: Limit = Limit(events: 50_000, bytes: 32 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
-    compression: Compression = .none, outbox: Outbox = .standard,
+    compression: Compression = .none, statusEvery: Duration = .seconds(60), outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
     backup: BackupPlan, http: HTTPConfiguration? = nil, hashKey: HashKey? = nil, streams: [StreamConfiguration]
   ) {
@@ -78,6 +80,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     self.window = window
     self.frame = frame
     self.compression = compression
+    self.statusEvery = statusEvery
     self.outbox = outbox
     self.deadLetters = deadLetters
     self.backup = backup
@@ -111,6 +114,8 @@ extension EdgeConfiguration {
     let logLevel = LogLevel(reading: file)
     let (window, frame) = Self.limits(reading: file)
     let compression = file.optional("compression", .oneOf, default: Compression.none)
+    let statusEvery = file.optional(
+      "status_every", .seconds(.seconds(1) ... .seconds(86_400)), default: .seconds(60))
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
     let backup = BackupPlan(reading: file.section("backup"))
@@ -124,7 +129,8 @@ extension EdgeConfiguration {
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
-      compression: compression, outbox: outbox, deadLetters: deadLetters, backup: backup, http: http, hashKey: hashKey,
+      compression: compression, statusEvery: statusEvery, outbox: outbox, deadLetters: deadLetters, backup: backup,
+      http: http, hashKey: hashKey,
       streams: streams)
   }
 

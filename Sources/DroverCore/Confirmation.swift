@@ -29,7 +29,7 @@ package struct Confirmation: Equatable, Sendable {
   }
 }
 
-/// The retained birth message and last will of a machine.
+/// What a machine says of itself: its birth message, what it tells now and then while it is there, and its last will. Retained.
 package struct MachineStatus: Equatable, Sendable {
   package var isOnline: Bool
   package var epoch: Epoch?
@@ -41,10 +41,14 @@ package struct MachineStatus: Equatable, Sendable {
   package var ask: Int64?
   /// This machine's clock less the cloud's, microseconds, where an answer has told.
   package var clockOffset: Int64?
+  /// Nil until it was looked at, and in a last will.
+  package var outbox: OutboxStanding?
 
   package init(
-    isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil
+    isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
+    outbox: OutboxStanding? = nil
   ) {
+    self.outbox = outbox
     self.clockOffset = clockOffset
     self.ask = ask
     self.isOnline = isOnline

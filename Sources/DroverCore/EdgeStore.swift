@@ -174,6 +174,8 @@ package protocol EdgeStore: AnyObject {
   /// Holds what the outbox takes, and what its disk has left, against the operator's limits; says what is reached, and closes and opens
   /// the intake. What it costs does not grow with the outbox.
   func watchSpace() throws(EdgeStoreError)
+  /// What waits, and what room there is. What it costs grows with what waits.
+  func outboxStanding() throws(EdgeStoreError) -> OutboxStanding
   /// Takes note of the clock, so that versions can be compared with others'; says when they are beyond `HybridClock.tolerance`.
   func note(_ clock: ClockNews) throws(EdgeStoreError)
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.

@@ -23,6 +23,8 @@ package final class EdgeRelay: SessionHandler {
     package var patience: Duration = .milliseconds(500)
     /// How long a stream waits whose event has no room among the dead letters.
     package var roomDelay: Duration = .seconds(10)
+    /// How often the cloud is told how the outbox stands, while that changes.
+    package var standingInterval: Duration = .seconds(60)
 
     package init() {}
   }
@@ -61,6 +63,7 @@ package final class EdgeRelay: SessionHandler {
   private var backfillAt: ContinuousClock.Instant?
   private var settleAt: ContinuousClock.Instant?
   private var spaceAt: ContinuousClock.Instant?
+  private var standing: StandingSchedule
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -100,6 +103,7 @@ package final class EdgeRelay: SessionHandler {
     self.machine = machine
     self.store = store
     responder = StreamResponder(machine: machine)
+    standing = StandingSchedule(interval: limits.standingInterval)
     self.limits = limits
     self.software = software
     self.user = user
@@ -144,6 +148,7 @@ package final class EdgeRelay: SessionHandler {
     maximumPacketSize = info.maximumPacketSize
     limitFrames()
     announce(publisher)
+    standing.connected(now: clock.now)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
 
@@ -152,6 +157,7 @@ package final class EdgeRelay: SessionHandler {
     clockOffset = nil
     announced = [:]
     responder.disconnected()
+    standing.disconnected()
     relay.disconnected()
   }
 
@@ -407,12 +413,23 @@ package final class EdgeRelay: SessionHandler {
         spaceAt = now.advanced(by: .seconds(1))
         try store.watchSpace()
       }
+      try tellStanding(now: now)
     } catch {
       switch error {
       case .busy: spaceAt = nil
       case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
       case .schemaChanged, .damaged: throw error
       }
+    }
+  }
+
+  /// How much waits is what the cloud cannot know of itself.
+  private func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    guard standing.isDue(now: now), !isStopping else { return }
+    let begin = clock.now
+    let found = try store.outboxStanding()
+    if standing.looked(found, took: begin.duration(to: clock.now), now: now) {
+      announcements.append(status(isOnline: true))
     }
   }
 
@@ -532,7 +549,8 @@ package final class EdgeRelay: SessionHandler {
     OutboundMessage(
       topic: Topic.status(machine).text,
       payload: MachineStatus(
-        isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset
+        isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
+        outbox: standing.told
       )
       .document, isRetained: true, contentType: "application/json")
   }

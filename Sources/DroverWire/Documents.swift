@@ -185,6 +185,7 @@ extension MachineStatus {
     if let at { members += [("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at))] }
     if let ask { members.append(("ask", .integer(ask))) }
     if let clockOffset { members.append(("clock_offset_us", .integer(clockOffset))) }
+    if let outbox { members.append(("outbox", outbox.json)) }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -202,7 +203,29 @@ extension MachineStatus {
       software: members.has("software") ? try members.string("software") : nil,
       at: members.has("at_us") ? try members.integer("at_us") : nil,
       ask: members.has("ask") ? try members.integer("ask") : nil,
-      clockOffset: members.has("clock_offset_us") ? try members.integer("clock_offset_us") : nil)
+      clockOffset: members.has("clock_offset_us") ? try members.integer("clock_offset_us") : nil,
+      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil)
+  }
+}
+
+extension OutboxStanding {
+  fileprivate var json: JSON {
+    var members: [(String, JSON)] = [("waiting", .integer(Int64(waiting)))]
+    if let oldest { members.append(("oldest_us", .integer(oldest))) }
+    members.append(("dead_letters", .integer(Int64(deadLetters))))
+    if let freeBytes { members.append(("free_bytes", .integer(freeBytes))) }
+    return .object(members)
+  }
+
+  fileprivate init(members: JSONDocument.Members) throws(WireError) {
+    func count(_ name: String) throws(WireError) -> Int64 {
+      let number = try members.integer(name)
+      guard number >= 0 else { throw WireError("\"\(name)\" is negative") }
+      return number
+    }
+    self.init(
+      waiting: Int(try count("waiting")), oldest: members.has("oldest_us") ? try members.integer("oldest_us") : nil,
+      deadLetters: Int(try count("dead_letters")), freeBytes: members.has("free_bytes") ? try count("free_bytes") : nil)
   }
 }
 

@@ -42,7 +42,19 @@ extension CloudReport.Machine {
       ("machine", .string(name)), ("online", isOnline.map { .bool($0) } ?? .null),
       ("last_heard_seconds", .real(seconds(now - lastHeard))),
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
-      ("dead_letters", integer(deadLetters)), ("streams", .array(streams.map { $0.document(now: now) })),
+      ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)),
+      ("streams", .array(streams.map { $0.document(now: now) })),
+    ])
+  }
+
+  private func outboxDocument(now: Int64) -> JSON {
+    guard let outbox else { return .null }
+    return .object([
+      ("waiting", integer(outbox.standing.waiting)),
+      ("oldest_unconfirmed_seconds", oldestUnconfirmed(now: now).map { .real(seconds($0)) } ?? .null),
+      ("dead_letters", integer(outbox.standing.deadLetters)),
+      ("free_bytes", outbox.standing.freeBytes.map { .integer($0) } ?? .null),
+      ("told_seconds", .real(seconds(now - outbox.at))),
     ])
   }
 }

@@ -22,7 +22,7 @@ import Testing
           edge.yaml:4:1: keep_alive: expected a duration with its unit (ms, s, m, h or d), such as 30s; found "30"
           edge.yaml:5:12: streams[0].kind: expected one of snapshot, payload, batch; found "snap"
           edge.yaml:6:1: unknown key `colour`; known here: machine, database, broker, credentials, tls, client_id, \
-          keep_alive, session_expiry, log_level, window, frame, compression, outbox, dead_letters, backup, \
+          keep_alive, session_expiry, log_level, window, frame, compression, status_every, outbox, dead_letters, backup, \
           http, hash_key_file, hash_key_env, streams
           edge.yaml: broker: missing; add for example `broker: mqtt://127.0.0.1:1883`
           """)

@@ -204,6 +204,12 @@ import Testing
     MachineStatus(isOnline: false, epoch: nil, software: nil, at: nil),
     MachineStatus(isOnline: true, epoch: nil, software: "", at: -1),
     MachineStatus(isOnline: false, epoch: Samples.epoch, software: "größe\0", at: .min + 1),
+    MachineStatus(
+      isOnline: true, epoch: nil, software: nil, at: 7,
+      outbox: OutboxStanding(waiting: 12, oldest: -3, deadLetters: 4, freeBytes: .max)),
+    MachineStatus(
+      isOnline: true, epoch: nil, software: nil, at: 7,
+      outbox: OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: nil)),
   ])
   func `a status comes out as it went in`(status: MachineStatus) throws {
     #expect(try MachineStatus(document: status.document) == status)
@@ -220,7 +226,10 @@ import Testing
     #"{"v":1,"online":true,"epoch":7}"#, #"{"v":1,"online":true,"epoch":"X"}"#, #"{"v":1,"online":true,"software":7}"#,
     #"{"v":1,"online":true,"at_us":"now"}"#,
     #"{"v":1,"online":true,}"#, #"{'v':1,'online':true}"#, #"{"v":1,"online":true}/**/"#, #"/**/{"v":1,"online":true}"#,
-    #"{"v":1,"online":TRUE}"#,
+    #"{"v":1,"online":TRUE}"#, #"{"v":1,"online":true,"outbox":7}"#, #"{"v":1,"online":true,"outbox":{"waiting":1}}"#,
+    #"{"v":1,"online":true,"outbox":{"waiting":-1,"dead_letters":0}}"#,
+    #"{"v":1,"online":true,"outbox":{"waiting":1,"dead_letters":0,"free_bytes":-1}}"#,
+    #"{"v":1,"online":true,"outbox":{"waiting":1,"dead_letters":0,"oldest_us":"x"}}"#,
   ])
   func `a status that is damaged is refused`(document: String) {
     #expect(throws: WireError.self) { try MachineStatus(document: bytes(document)) }

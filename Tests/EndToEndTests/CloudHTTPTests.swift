@@ -107,6 +107,20 @@ import Testing
     #expect(try await http.ask(.cloud, "/v1/machines?limit=0").status == 400)
   }
 
+  @Test func `what a machine tells of its outbox is shown`() async throws {
+    let http = try await filled()
+    func outbox() async throws -> [String: Any]? {
+      let machines = try await http.ask(.cloud, "/v1/machines").document["machines"] as? [[String: Any]]
+      return machines?.first?["outbox"] as? [String: Any]
+    }
+    try await http.road.wait(for: "the machine has told") { try await outbox()?["waiting"] as? Int == 0 }
+    let told = try #require(try await outbox())
+    #expect(told["oldest_unconfirmed_seconds"] is NSNull)
+    #expect(told["dead_letters"] as? Int == 0)
+    #expect(try #require(told["free_bytes"] as? Int) > 0)
+    #expect(try await Road.drover("status", "--config", http.road.cloudFile).output.contains("waiting"))
+  }
+
   @Test func `an export has every row with its values as they travel`() async throws {
     let http = try await filled()
     let lines = try await http.ask(.cloud, "/v1/export").body.split(separator: "\n")

@@ -112,6 +112,11 @@ final class FaultyEdgeStore: EdgeStore {
 
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
 
+  func outboxStanding() throws(EdgeStoreError) -> OutboxStanding {
+    try mayFail()
+    return try store.outboxStanding()
+  }
+
   func note(_ clock: ClockNews) throws(EdgeStoreError) {
     try mayFail()
     try writing { () throws(EdgeStoreError) in try store.note(clock) }

@@ -104,6 +104,9 @@ final class FleetStore: EdgeStore {
   func refresh() -> Bool { false }
   func backfill(limit: Int) -> Bool { false }
   func watchSpace() {}
+  func outboxStanding() -> OutboxStanding {
+    OutboxStanding(waiting: waiting.count, oldest: waiting.first?.version, deadLetters: 0, freeBytes: nil)
+  }
   func note(_ clock: ClockNews) {}
   func resyncProgress(stream: Int) -> ResyncProgress? { nil }
 

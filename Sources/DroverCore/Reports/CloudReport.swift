@@ -69,18 +69,42 @@ package struct CloudReport: Sendable {
     package var lastHeard: Int64
     /// The machine's clock less the cloud's as the machine last measured it, microseconds.
     package var clockOffset: Int64?
+    /// How its outbox stood when it told so last; nil when it never did.
+    package var outbox: Told?
     package var streams: [Stream]
     package var deadLetters: Int
 
     package init(
-      name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, streams: [Stream], deadLetters: Int
+      name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
+      deadLetters: Int
     ) {
+      self.outbox = outbox
       self.name = name
       self.isOnline = isOnline
       self.lastHeard = lastHeard
       self.clockOffset = clockOffset
       self.streams = streams
       self.deadLetters = deadLetters
+    }
+
+    /// How long the oldest event has waited for its confirmation, microseconds; nil when none waits, as far as the machine told. Of one that is
+    /// there it is what it told last, and while it is away nothing is confirmed.
+    /// - Parameter now: microseconds since 1970.
+    package func oldestUnconfirmed(now: Int64) -> Int64? {
+      guard let outbox, let oldest = outbox.standing.oldest else { return nil }
+      return max(0, (isOnline == false ? now : outbox.at) - oldest)
+    }
+  }
+
+  /// What a machine told of its outbox.
+  package struct Told: Sendable {
+    package var standing: OutboxStanding
+    /// When it was heard, microseconds since 1970.
+    package var at: Int64
+
+    package init(standing: OutboxStanding, at: Int64) {
+      self.standing = standing
+      self.at = at
     }
   }
 

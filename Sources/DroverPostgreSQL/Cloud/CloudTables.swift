@@ -31,7 +31,15 @@ enum CloudTables {
     }
   }
 
-  private static let migrations = [bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration]
+  private static let migrations = [bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes]
+
+  private static let outboxes = """
+    -- How the machine's outbox stood when it told so last: events that wait for a confirmation, the version of the oldest of them, dead
+    -- letters at the edge, bytes that its disk has left; and when that was heard.
+    ALTER TABLE drover_machine
+      ADD COLUMN waiting BIGINT, ADD COLUMN oldest BIGINT, ADD COLUMN edge_letters BIGINT, ADD COLUMN free_bytes BIGINT,
+      ADD COLUMN told_at BIGINT;
+    """
 
   private static let bookkeeping = """
     CREATE TABLE drover_meta (

@@ -169,6 +169,16 @@ final class Transaction: CloudTransaction {
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
+    guard let outbox = status.outbox else { return }
+    try connection.query(
+      """
+      UPDATE drover_machine SET waiting = $2, oldest = $3, edge_letters = $4, free_bytes = $5, told_at = $6
+       WHERE machine_id = $1
+      """,
+      [
+        .text(machine.text), .integer(outbox.waiting), .integer(outbox.oldest), .integer(outbox.deadLetters),
+        .integer(outbox.freeBytes), .integer(store.now()),
+      ])
   }
 
   func heard(machine: MachineID, epoch: Epoch?) throws {

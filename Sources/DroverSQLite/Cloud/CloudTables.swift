@@ -202,6 +202,18 @@ enum CloudTables {
           ALTER TABLE drover_received DROP COLUMN version;
           """)
     }
+    migrator.registerMigration("11 outboxes of machines") { database in
+      try database.execute(
+        sql: """
+          -- How the machine's outbox stood when it told so last: events that wait for a confirmation, the version of the oldest of them, dead
+          -- letters at the edge, bytes that its disk has left; and when that was heard.
+          ALTER TABLE drover_machine ADD COLUMN waiting INTEGER;
+          ALTER TABLE drover_machine ADD COLUMN oldest INTEGER;
+          ALTER TABLE drover_machine ADD COLUMN edge_letters INTEGER;
+          ALTER TABLE drover_machine ADD COLUMN free_bytes INTEGER;
+          ALTER TABLE drover_machine ADD COLUMN told_at INTEGER;
+          """)
+    }
     return migrator
   }
 }

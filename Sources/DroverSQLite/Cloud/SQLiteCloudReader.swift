@@ -54,20 +54,40 @@ package struct SQLiteCloudReader: CloudReader {
 
   // MARK: The report
 
+  /// A few statements, however many machines there are.
   private func machines(_ scope: ReportScope, _ database: Database) throws -> [CloudReport.Machine] {
-    try Row.fetchAll(
+    let hasOutboxes = try database.columns(in: "drover_machine").contains { $0.name == "told_at" }
+    let rows = try Row.fetchAll(
       database,
       sql: """
-        SELECT machine_id, online, last_heard, clock_offset FROM drover_machine
-         WHERE machine_id > ? ORDER BY machine_id LIMIT ?
-        """, arguments: [scope.after ?? "", scope.limit]
-    ).map { row in
+        SELECT machine_id, online, last_heard, clock_offset\(hasOutboxes ? ", waiting, oldest, edge_letters, free_bytes, told_at" : "")
+          FROM drover_machine WHERE machine_id > ? ORDER BY machine_id LIMIT ?
+        """, arguments: [scope.after ?? "", scope.limit])
+    guard let last = rows.last else { return [] }
+    let range: StatementArguments = [scope.after ?? "", last["machine_id"] as String]
+    let streams = try streams(in: range, countsRows: scope.countsRows, database)
+    let letters = Dictionary(
+      uniqueKeysWithValues: try Row.fetchAll(
+        database,
+        sql: """
+          SELECT machine_id, sum(count) AS letters FROM drover_dead_letter
+           WHERE machine_id > ? AND machine_id <= ? GROUP BY machine_id
+          """, arguments: range
+      ).map { ($0["machine_id"] as String, $0["letters"] as Int) })
+    return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
-        streams: try streams(of: name, countsRows: scope.countsRows, database),
-        deadLetters: try deadLetters(of: name, database))
+        outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0)
     }
+  }
+
+  private func told(_ row: Row) -> CloudReport.Told? {
+    guard let at: Int64 = row["told_at"] else { return nil }
+    return CloudReport.Told(
+      standing: OutboxStanding(
+        waiting: row["waiting"], oldest: row["oldest"], deadLetters: row["edge_letters"], freeBytes: row["free_bytes"]),
+      at: at)
   }
 
   private func dropped(_ database: Database) throws -> [CloudReport.Dropped] {
@@ -80,39 +100,62 @@ package struct SQLiteCloudReader: CloudReader {
     }
   }
 
-  private func streams(of machine: String, countsRows: Bool, _ database: Database) throws -> [CloudReport.Stream] {
-    try Row.fetchAll(
-      database, sql: "SELECT * FROM drover_progress WHERE machine_id = ? ORDER BY stream", arguments: [machine]
-    ).map { row in
-      let name: String = row["stream"]
+  /// By machine.
+  /// - Parameter range: behind which machine, and up to which.
+  private func streams(
+    in range: StatementArguments, countsRows: Bool, _ database: Database
+  ) throws -> [String: [CloudReport.Stream]] {
+    let checks = try checks(in: range, database)
+    let lines = try lineTables(database)
+    var streams: [String: [CloudReport.Stream]] = [:]
+    for row in try Row.fetchAll(
+      database,
+      sql: "SELECT * FROM drover_progress WHERE machine_id > ? AND machine_id <= ? ORDER BY machine_id, stream",
+      arguments: range)
+    {
+      let (machine, name): (String, String) = (row["machine_id"], row["stream"])
       let (appliedAt, version): (Int64, Int64) = (row["applied_at"], row["version"])
-      return CloudReport.Stream(
-        name: name, rows: try countsRows ? countRows(of: name, machine: machine, database) : nil,
-        applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
-        lag: max(0, appliedAt - version),
-        ahead: version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil, appliedAt: appliedAt,
-        check: try check(of: name, machine: machine, database),
-        lines: try lines(of: name, machine: machine, countsRows: countsRows, database))
+      streams[machine, default: []].append(
+        CloudReport.Stream(
+          name: name, rows: try countsRows ? countRows(of: name, machine: machine, database) : nil,
+          applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
+          lag: max(0, appliedAt - version),
+          ahead: version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil, appliedAt: appliedAt,
+          check: checks[machine]?[name],
+          lines: try (lines[SQLName(name)] ?? []).map {
+            CloudReport.Lines(table: $0, rows: try countsRows ? countRows(of: $0, machine: machine, database) : nil)
+          }))
     }
+    return streams
   }
 
-  private func check(of stream: String, machine: String, _ database: Database) throws -> CloudReport.Check? {
-    guard try database.tableExists("drover_check") else { return nil }
-    return try Row.fetchOne(
-      database, sql: "SELECT checked_at, drift, failure FROM drover_check WHERE machine_id = ? AND stream = ?",
-      arguments: [machine, stream]
-    ).map { CloudReport.Check(at: $0["checked_at"], drift: $0["drift"], failure: $0["failure"]) }
+  /// By machine and stream.
+  private func checks(
+    in range: StatementArguments, _ database: Database
+  ) throws -> [String: [String: CloudReport.Check]] {
+    guard try database.tableExists("drover_check") else { return [:] }
+    var checks: [String: [String: CloudReport.Check]] = [:]
+    for row in try Row.fetchAll(
+      database,
+      sql: """
+        SELECT machine_id, stream, checked_at, drift, failure FROM drover_check WHERE machine_id > ? AND machine_id <= ?
+        """, arguments: range)
+    {
+      checks[row["machine_id"], default: [:]][row["stream"]] = CloudReport.Check(
+        at: row["checked_at"], drift: row["drift"], failure: row["failure"])
+    }
+    return checks
   }
 
-  private func lines(
-    of stream: String, machine: String, countsRows: Bool, _ database: Database
-  ) throws -> [CloudReport.Lines] {
+  /// The tables of lines by the stream whose lines they hold.
+  private func lineTables(_ database: Database) throws -> [SQLName: [String]] {
     // A store that no consumer of this version has opened yet has no lines.
-    guard try database.columns(in: "drover_sink").contains(where: { $0.name == "header" }) else { return [] }
-    return try String.fetchAll(
-      database, sql: "SELECT stream FROM drover_sink WHERE lower(header) = lower(?) ORDER BY stream",
-      arguments: [stream]
-    ).map { CloudReport.Lines(table: $0, rows: try countsRows ? countRows(of: $0, machine: machine, database) : nil) }
+    guard try database.columns(in: "drover_sink").contains(where: { $0.name == "header" }) else { return [:] }
+    return Dictionary(
+      grouping: try Row.fetchAll(
+        database, sql: "SELECT stream, header FROM drover_sink WHERE header IS NOT NULL ORDER BY stream"),
+      by: { SQLName($0["header"]) }
+    ).mapValues { $0.map { $0["stream"] } }
   }
 
   /// The machine is the first column of every sink table's key.
@@ -122,12 +165,6 @@ package struct SQLiteCloudReader: CloudReader {
     guard let column = try database.firstKeyColumn(of: table) else { return 0 }
     return try Int.fetchOne(
       database, sql: "SELECT count(*) FROM \(quoted(table)) WHERE \(quoted(column)) = ?", arguments: [machine])!
-  }
-
-  private func deadLetters(of machine: String, _ database: Database) throws -> Int {
-    try Int.fetchOne(
-      database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter WHERE machine_id = ?",
-      arguments: [machine])!
   }
 
   // MARK: Schemas and rows

@@ -135,6 +135,12 @@ struct Transaction: CloudTransaction {
       arguments: [
         machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset,
       ])
+    guard let outbox = status.outbox else { return }
+    try database.execute(
+      sql: """
+        UPDATE drover_machine SET waiting = ?, oldest = ?, edge_letters = ?, free_bytes = ?, told_at = ? WHERE machine_id = ?
+        """,
+      arguments: [outbox.waiting, outbox.oldest, outbox.deadLetters, outbox.freeBytes, now, machine.text])
   }
 
   func heard(machine: MachineID, epoch: Epoch?) throws {

@@ -39,3 +39,27 @@ extension EdgeDatabase {
     }
   }
 }
+
+// MARK: What the cloud is told
+
+extension EdgeDatabase {
+  package func outboxStanding() throws(EdgeStoreError) -> OutboxStanding {
+    try access { database in
+      var standing: OutboxStanding?
+      try database.inTransaction(.deferred) {
+        let row = try Row.fetchOne(
+          database,
+          sql: """
+            SELECT count(*) AS waiting, min(entry.version) AS oldest
+              FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
+             WHERE entry.seq > stream.confirmed_through
+            """)!
+        standing = OutboxStanding(
+          waiting: row["waiting"], oldest: row["oldest"], deadLetters: try DeadLetterFigures(database).present,
+          freeBytes: keeper.freeBytes)
+        return .commit
+      }
+      return standing!
+    }
+  }
+}

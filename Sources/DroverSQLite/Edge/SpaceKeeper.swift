@@ -61,6 +61,8 @@ struct SpaceKeeper {
     self.free = free
   }
 
+  /// What the filesystem has left now, in bytes; nil where it does not say.
+  var freeBytes: Int64? { free(path)?.bytes }
   var isLimited: Bool { quota != OutboxQuota() }
   /// Four fifths of `max_bytes` are reached, so what is only retained has to make room.
   var isScarce: Bool { (gauge?.level(.maxBytes) ?? .ample) >= .scarce }

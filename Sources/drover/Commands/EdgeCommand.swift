@@ -41,6 +41,7 @@ struct EdgeCommand: AsyncParsableCommand {
       limits.frameEvents = configuration.frame.events
       limits.frameBytes = configuration.frame.bytes
       limits.compression = configuration.compression
+      limits.standingInterval = configuration.statusEvery
       for stream in configuration.streams {
         limits.streamFrames[stream.name] = stream.frame.map { FrameSize(events: $0.events, bytes: $0.bytes) }
       }

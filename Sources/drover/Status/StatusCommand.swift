@@ -133,26 +133,22 @@ struct StatusCommand: AsyncParsableCommand {
     }
     var table = TextTable(
       columns: [
-        "machine", "state", "heard", "clock", "stream", "rows", "lag", "superseded", "dead letters", "compared",
+        "machine", "state", "heard", "clock", "waiting", "oldest", "stream", "rows", "lag", "superseded",
+        "dead letters",
+        "compared",
       ],
-      numeric: [2, 3, 5, 6, 7, 8])
+      numeric: [2, 3, 4, 5, 7, 8, 9, 10])
     for machine in report?.machines ?? [] {
-      let state = machine.isOnline.map { $0 ? "online" : "offline" } ?? "-"
-      let clock = machine.clockOffset.map { ($0 < 0 ? "-" : "+") + age(abs($0)) } ?? "-"
-      if machine.streams.isEmpty {
-        table.add([
-          machine.name, state, age(now - machine.lastHeard), clock, "-", "0", "-", "0", "\(machine.deadLetters)", "-",
-        ])
-      }
+      let of = cells(machine, now: now)
+      if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "\(machine.deadLetters)", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
-        table.add([
-          index == 0 ? machine.name : "", index == 0 ? state : "", index == 0 ? age(now - machine.lastHeard) : "",
-          index == 0 ? clock : "", stream.name,
-          "\(stream.rows ?? 0)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag), "\(stream.superseded)",
-          "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
-        ])
+        table.add(
+          (index == 0 ? of : of.map { _ in "" }) + [
+            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag),
+            "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
+          ])
         for lines in stream.lines {
-          table.add(["", "", "", "", "  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
+          table.add(of.map { _ in "" } + ["  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
         }
       }
     }
@@ -163,6 +159,15 @@ struct StatusCommand: AsyncParsableCommand {
       )
     }
     return worker
+  }
+
+  /// What is known of the machine itself.
+  private func cells(_ machine: CloudReport.Machine, now: Int64) -> [String] {
+    [
+      machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", age(now - machine.lastHeard),
+      machine.clockOffset.map { ($0 < 0 ? "-" : "+") + age(abs($0)) } ?? "-",
+      machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(age) ?? "-",
+    ]
   }
 
   private func check(_ check: CloudReport.Check, now: Int64) -> String {

@@ -1,0 +1,27 @@
+// How an outbox stands, as its agent tells the cloud. It is read from the outbox itself: what is confirmed has left it, so every figure rests
+// on confirmations.
+
+package struct OutboxStanding: Equatable, Sendable {
+  /// Events that are not confirmed.
+  package var waiting: Int
+  /// The version of the oldest of them, microseconds since 1970; nil when none waits.
+  package var oldest: Int64?
+  /// Dead letters at the edge.
+  package var deadLetters: Int
+  /// What the database's filesystem has left, in bytes; nil where it does not say.
+  package var freeBytes: Int64?
+
+  package init(waiting: Int, oldest: Int64?, deadLetters: Int, freeBytes: Int64?) {
+    self.waiting = waiting
+    self.oldest = oldest
+    self.deadLetters = deadLetters
+    self.freeBytes = freeBytes
+  }
+
+  /// Whether a person would want to hear of it again: anything but a disk that has a little more or less.
+  package func isNews(after told: OutboxStanding) -> Bool {
+    var same = self
+    if let left = freeBytes, let before = told.freeBytes, abs(left - before) <= before / 50 { same.freeBytes = before }
+    return same != told
+  }
+}
