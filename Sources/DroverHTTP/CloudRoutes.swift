@@ -15,6 +15,8 @@ package struct CloudSource: Sendable {
   package var letters: @Sendable (_ forChange: Bool) throws -> any DeadLetterStore
   /// Who works on the store, and whether he moves.
   package var worker: @Sendable () -> Worker
+  /// What was found at the last look; nil before the first.
+  package var fleet: @Sendable () -> FleetSnapshot?
   /// The whole status, as `drover status --json` prints it.
   package var status: @Sendable () throws -> JSON
   /// Sends a dead letter again, and says why it is still there, or nil when the consumer has taken it.
@@ -25,12 +27,14 @@ package struct CloudSource: Sendable {
 
   package init(
     reader: any CloudReader, letters: @escaping @Sendable (Bool) throws -> any DeadLetterStore,
-    worker: @escaping @Sendable () -> Worker, status: @escaping @Sendable () throws -> JSON,
+    worker: @escaping @Sendable () -> Worker, fleet: @escaping @Sendable () -> FleetSnapshot?,
+    status: @escaping @Sendable () throws -> JSON,
     replay: @escaping @Sendable (Int64) async throws -> String?, now: @escaping @Sendable () -> Int64, software: String
   ) {
     self.reader = reader
     self.letters = letters
     self.worker = worker
+    self.fleet = fleet
     self.status = status
     self.replay = replay
     self.now = now
@@ -48,6 +52,20 @@ package enum CloudRoutes {
     return [
       health(source.worker, of: "consumer"), openAPI(PackageResources.cloud_yaml),
       Route(.get, "/v1/status") { _, _ in .json(try await blocking.run(source.status)) },
+      Route(.get, "/v1/fleet") { _, _ in
+        guard let fleet = source.fleet() else {
+          throw Problem(
+            .serviceUnavailable, "The store has not been looked at yet; try again in a second.",
+            headers: [.retryAfter: "1"])
+        }
+        return .json(fleet.document(now: source.now()))
+      },
+      Route(.get, "/v1/machines/{machine}") { _, asking in
+        let name = try asking.part("machine")
+        let machine = try await blocking.run { try source.reader.report(ReportScope(only: name))?.machines.first }
+        guard let machine else { throw Problem(.notFound, "Nothing was heard of a machine of that name.") }
+        return .json(machine.document(now: source.now()))
+      },
       Route(.get, "/v1/machines") { request, _ in try await machines(request, source, blocking) },
       Route(.get, "/v1/schema") { _, _ in
         .json(try await blocking.run { try schema(source.reader) })
@@ -74,7 +92,9 @@ package enum CloudRoutes {
     let after = request.uri.queryParameters["after"].map(String.init)
     return .json(
       try await blocking.run {
-        let machines = try source.reader.report(ReportScope(after: after, limit: limit))?.machines ?? []
+        let machines =
+          try source.reader.report(
+            ReportScope(after: after, limit: limit, countsRows: false))?.machines ?? []
         let now = source.now()
         return .object([
           ("machines", .array(machines.map { $0.document(now: now) })),

@@ -38,13 +38,17 @@ extension CloudReport {
 
 extension CloudReport.Machine {
   package func document(now: Int64) -> JSON {
-    .object([
+    .object(standing(now: now) + [("streams", .array(streams.map { $0.document(now: now) }))])
+  }
+
+  /// What is known of the machine as a whole.
+  func standing(now: Int64) -> [(String, JSON)] {
+    [
       ("machine", .string(name)), ("online", isOnline.map { .bool($0) } ?? .null),
       ("last_heard_seconds", .real(seconds(now - lastHeard))),
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
       ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)),
-      ("streams", .array(streams.map { $0.document(now: now) })),
-    ])
+    ]
   }
 
   private func outboxDocument(now: Int64) -> JSON {
@@ -158,5 +162,5 @@ extension ResyncProgress {
   }
 }
 
-private func integer(_ number: Int) -> JSON { .integer(Int64(number)) }
-private func seconds(_ microseconds: Int64) -> Double { Double(max(0, microseconds)) / 1_000_000 }
+func integer(_ number: Int) -> JSON { .integer(Int64(number)) }
+func seconds(_ microseconds: Int64) -> Double { Double(max(0, microseconds)) / 1_000_000 }

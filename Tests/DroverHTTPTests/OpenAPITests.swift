@@ -26,7 +26,7 @@ import Yams
   @Test func `the cloud's document has every route, and no others`() throws {
     let source = CloudSource(
       reader: NoStore(), letters: { _ in throw CancellationError() }, worker: { Worker(process: nil) },
-      status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
+      fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
     let served = operations(CloudRoutes.all(source, patience: .seconds(1)))
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)

@@ -107,6 +107,23 @@ import Testing
     #expect(try await http.ask(.cloud, "/v1/machines?limit=0").status == 400)
   }
 
+  @Test func `the fleet at a glance is what the store has, and one machine's page counts its rows`() async throws {
+    let http = try await filled()
+    func machines() async throws -> [[String: Any]] {
+      try await http.ask(.cloud, "/v1/fleet").document["machines"] as? [[String: Any]] ?? []
+    }
+    try await http.road.wait(for: "a look that finds all") { try await machines().first?["applied"] as? Int == 7 }
+    let machine = try #require(try await machines().first)
+    #expect(machine["machine"] as? String == "MAH001")
+    #expect(machine["online"] as? Bool == true)
+    #expect(machine["streams"] as? Int == 3)
+    #expect((machine["history"] as? [Int])?.count == 60)
+    let page = try await http.ask(.cloud, "/v1/machines/MAH001").document
+    let streams = try #require(page["streams"] as? [[String: Any]])
+    #expect(streams.compactMap { $0["rows"] as? Int } == [3, 3, 1])
+    #expect(try await http.ask(.cloud, "/v1/machines/MAH00").status == 404)
+  }
+
   @Test func `what a machine tells of its outbox is shown`() async throws {
     let http = try await filled()
     func outbox() async throws -> [String: Any]? {

@@ -154,6 +154,8 @@ package struct CloudReport: Sendable {
 
 /// Which machines a report is to hold, and how much work it may be.
 package struct ReportScope: Sendable {
+  /// Only this machine.
+  package var only: String?
   /// Only machines whose names come behind this one.
   package var after: String?
   /// Most machines.
@@ -161,7 +163,8 @@ package struct ReportScope: Sendable {
   /// To count rows, every sink table is read.
   package var countsRows: Bool
 
-  package init(after: String? = nil, limit: Int = .max, countsRows: Bool = true) {
+  package init(only: String? = nil, after: String? = nil, limit: Int = .max, countsRows: Bool = true) {
+    self.only = only
     self.after = after
     self.limit = limit
     self.countsRows = countsRows

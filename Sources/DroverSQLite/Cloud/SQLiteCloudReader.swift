@@ -61,17 +61,17 @@ package struct SQLiteCloudReader: CloudReader {
       database,
       sql: """
         SELECT machine_id, online, last_heard, clock_offset\(hasOutboxes ? ", waiting, oldest, edge_letters, free_bytes, told_at" : "")
-          FROM drover_machine WHERE machine_id > ? ORDER BY machine_id LIMIT ?
-        """, arguments: [scope.after ?? "", scope.limit])
-    guard let last = rows.last else { return [] }
-    let range: StatementArguments = [scope.after ?? "", last["machine_id"] as String]
+          FROM drover_machine WHERE machine_id > ? AND (? IS NULL OR machine_id = ?) ORDER BY machine_id LIMIT ?
+        """, arguments: [scope.after ?? "", scope.only, scope.only, scope.limit])
+    guard let first = rows.first, let last = rows.last else { return [] }
+    let range: StatementArguments = [first["machine_id"] as String, last["machine_id"] as String]
     let streams = try streams(in: range, countsRows: scope.countsRows, database)
     let letters = Dictionary(
       uniqueKeysWithValues: try Row.fetchAll(
         database,
         sql: """
           SELECT machine_id, sum(count) AS letters FROM drover_dead_letter
-           WHERE machine_id > ? AND machine_id <= ? GROUP BY machine_id
+           WHERE machine_id >= ? AND machine_id <= ? GROUP BY machine_id
           """, arguments: range
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) })
     return rows.map { row in
@@ -101,7 +101,7 @@ package struct SQLiteCloudReader: CloudReader {
   }
 
   /// By machine.
-  /// - Parameter range: behind which machine, and up to which.
+  /// - Parameter range: the first machine and the last.
   private func streams(
     in range: StatementArguments, countsRows: Bool, _ database: Database
   ) throws -> [String: [CloudReport.Stream]] {
@@ -110,7 +110,7 @@ package struct SQLiteCloudReader: CloudReader {
     var streams: [String: [CloudReport.Stream]] = [:]
     for row in try Row.fetchAll(
       database,
-      sql: "SELECT * FROM drover_progress WHERE machine_id > ? AND machine_id <= ? ORDER BY machine_id, stream",
+      sql: "SELECT * FROM drover_progress WHERE machine_id >= ? AND machine_id <= ? ORDER BY machine_id, stream",
       arguments: range)
     {
       let (machine, name): (String, String) = (row["machine_id"], row["stream"])
@@ -138,7 +138,7 @@ package struct SQLiteCloudReader: CloudReader {
     for row in try Row.fetchAll(
       database,
       sql: """
-        SELECT machine_id, stream, checked_at, drift, failure FROM drover_check WHERE machine_id > ? AND machine_id <= ?
+        SELECT machine_id, stream, checked_at, drift, failure FROM drover_check WHERE machine_id >= ? AND machine_id <= ?
         """, arguments: range)
     {
       checks[row["machine_id"], default: [:]][row["stream"]] = CloudReport.Check(

@@ -89,10 +89,8 @@ private struct StorePlace {
   /// What runs beside the consumer.
   func services(_ configuration: CloudConfiguration, _ logger: Logger) -> [any Service] {
     let checks = configuration.check.map { RegularCheck(configuration: configuration, check: $0, logger: logger) }
-    let all: [(any Service)?] = [
-      checks, backups(configuration, logger), configuration.httpServer(logger: logger),
-    ]
-    return all.compactMap(\.self)
+    let all: [(any Service)?] = [checks, backups(configuration, logger)]
+    return all.compactMap(\.self) + configuration.httpServices(logger: logger)
   }
 
   /// Of an SQLite file.

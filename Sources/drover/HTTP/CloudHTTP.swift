@@ -18,15 +18,16 @@ extension HTTPOptions {
 }
 
 extension CloudConfiguration {
-  /// nil where the configuration asks for none.
-  func httpServer(logger: Logger) -> HTTPServer? {
-    guard let http, case .sqlite(let path) = store else { return nil }
+  /// The server and what it needs beside it; none where the configuration asks for none.
+  func httpServices(logger: Logger) -> [any Service] {
+    guard let http, case .sqlite(let path) = store else { return [] }
     let options = HTTPOptions(http)
     let reader = SQLiteCloudReader(path: path)
+    let watch = FleetWatch(reader: reader, worker: { AgentLock.worker(database: path) }, logger: logger)
     let source = CloudSource(
       reader: reader,
       letters: { forChange in try CloudDeadLetters(path: path, readOnly: !forChange) },
-      worker: { AgentLock.worker(database: path) },
+      worker: { AgentLock.worker(database: path) }, fleet: { watch.snapshot },
       status: {
         statusDocument(
           try reader.report(.everything), try reader.waitingSchemas(), AgentLock.worker(database: path),
@@ -38,7 +39,9 @@ extension CloudConfiguration {
         ).reason(for: id)
       },
       now: { wallClock() }, software: Drover.version)
-    return HTTPServer(options, routes: CloudRoutes.all(source, patience: options.patience), logger: logger)
+    return [
+      watch, HTTPServer(options, routes: CloudRoutes.all(source, patience: options.patience), logger: logger),
+    ]
   }
 }
 
