@@ -50,5 +50,9 @@ package struct FleetHistory: Sendable {
     for name in machines.keys { for place in places { machines[name]!.counts[place] = 0 } }
   }
 
-  private static func place(_ bucket: Int64) -> Int { Int(bucket % Int64(buckets)) }
+  /// The hour before 1970 has negative numbers.
+  private static func place(_ bucket: Int64) -> Int {
+    let rest = Int(bucket % Int64(buckets))
+    return rest < 0 ? rest + buckets : rest
+  }
 }
