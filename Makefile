@@ -11,7 +11,7 @@ demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECOND
 	@scripts/demo
 
 test: ## install what is missing, build, run all tests
-	scripts/install-packages
+	scripts/install-packages test
 	swift build --build-tests
 	swift test --skip-build
 

@@ -28,6 +28,12 @@ let grdb: [Target.Dependency] = [
 ]
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
+/// The files of the page that the consumer serves.
+let page = [
+  "index.html", "page.css", "main.js", "api.js", "text.js", "problems.js", "sparkline.js", "fleet.js", "machine.js",
+  "letters.js",
+]
+
 let package = Package(
   name: "drover",
   products: [
@@ -87,7 +93,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Crypto", package: "swift-crypto"),
       ],
-      resources: [.embedInCode("cloud.yaml"), .embedInCode("edge.yaml")],
+      resources: ["cloud.yaml", "edge.yaml"].map { .embedInCode($0) } + page.map { .embedInCode("page/\($0)") },
       swiftSettings: house),
 
     // Programs on loopback, for the tests and the benchmark.

@@ -114,7 +114,7 @@ package enum CloudRoutes {
 
   /// Well only while the worker moves.
   static func health(_ worker: @escaping @Sendable () -> Worker, of name: String) -> Route {
-    Route(.get, "/v1/health") { _, _ in
+    Route(.get, "/v1/health", isOpen: true) { _, _ in
       let worker = worker()
       guard worker.process != nil else { throw Problem(.serviceUnavailable, "The \(name) is not running.") }
       guard let stuck = worker.stuck.first else { return .json(.object([("status", "ok")])) }

@@ -13,16 +13,22 @@ import Synchronization
 final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == Asking {
   private let inside: Inside
   private let tokens: [AccessToken]
+  private let open: Set<String>
   private let rate: Mutex<RequestRate>
   private let patience: Duration
   private let logger: Logger
   private let start = ContinuousClock.now
 
   /// - Parameters:
-  ///   - tokens: whoever has one may pass; without any, nobody does but to ask for the health.
+  ///   - tokens: whoever has one may pass.
+  ///   - open: paths for which everybody may.
   ///   - patience: how long a request may take.
-  init(_ inside: Inside, tokens: [AccessToken], requestsPerSecond: Int, patience: Duration, logger: Logger) {
+  init(
+    _ inside: Inside, tokens: [AccessToken], open: Set<String>, requestsPerSecond: Int, patience: Duration,
+    logger: Logger
+  ) {
     self.inside = inside
+    self.open = open
     self.tokens = tokens
     rate = Mutex(RequestRate(perSecond: requestsPerSecond))
     self.patience = patience
@@ -56,7 +62,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
         .tooManyRequests, "There were too many requests (http.limits.requests_per_second); try again in \(seconds) s.",
         headers: [.retryAfter: "\(seconds)"])
     }
-    guard request.uri.path != "/v1/health" else { return }
+    guard !open.contains(request.uri.path) else { return }
     guard !tokens.isEmpty else {
       throw Problem(.forbidden, "Without http.tokens in the configuration nothing but /v1/health is shown.")
     }

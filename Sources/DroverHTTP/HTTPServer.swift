@@ -63,7 +63,8 @@ package struct HTTPServer: Service {
     self.options = options
     self.logger = logger
     responder = Gate(
-      Router(routes).buildResponder(), tokens: options.tokens, requestsPerSecond: options.requestsPerSecond,
+      Router(routes).buildResponder(), tokens: options.tokens,
+      open: Set(routes.lazy.filter(\.isOpen).map(\.path)), requestsPerSecond: options.requestsPerSecond,
       patience: options.patience, logger: logger)
   }
 

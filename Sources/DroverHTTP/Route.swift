@@ -34,11 +34,14 @@ package struct Route: Sendable {
   package let method: HTTPRequest.Method
   /// As OpenAPI writes it: `/v1/dead-letters/{id}`.
   package let path: String
+  /// Whether no token is needed; only for a path without variable parts.
+  let isOpen: Bool
   let handle: Handler
 
-  init(_ method: HTTPRequest.Method, _ path: String, _ handle: @escaping Handler) {
+  init(_ method: HTTPRequest.Method, _ path: String, isOpen: Bool = false, _ handle: @escaping Handler) {
     self.method = method
     self.path = path
+    self.isOpen = isOpen
     self.handle = handle
   }
 }

@@ -40,7 +40,8 @@ extension CloudConfiguration {
       },
       now: { wallClock() }, software: Drover.version)
     return [
-      watch, HTTPServer(options, routes: CloudRoutes.all(source, patience: options.patience), logger: logger),
+      watch,
+      HTTPServer(options, routes: CloudRoutes.all(source, patience: options.patience) + PageRoutes.all, logger: logger),
     ]
   }
 }

@@ -1,0 +1,143 @@
+// Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/dead-letters.
+
+import { forgetToken, get, keepToken } from "./api.js";
+import { FleetView } from "./fleet.js";
+import { LettersView } from "./letters.js";
+import { MachineView } from "./machine.js";
+import { count, element, setText, span } from "./text.js";
+
+const content = document.getElementById("content");
+const freshness = document.getElementById("freshness");
+const trouble = document.getElementById("trouble");
+
+let view = null;
+let running = null;
+/** When the last answer came, by the page's own clock. */
+let answered = null;
+
+function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+function chosenView() {
+  const [, first, name] = location.hash.split("/");
+  if (first === "machines" && name) return new MachineView(decodeURIComponent(name));
+  if (first === "dead-letters") return new LettersView(decodeURIComponent(name ?? ""), say);
+  return new FleetView();
+}
+
+function show() {
+  running?.abort();
+  running = new AbortController();
+  view = chosenView();
+  view.refresh = () => ask(running.signal);
+  document.title = `${view.title} – Drover`;
+  for (const link of document.querySelectorAll("nav a")) {
+    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof FleetView ? "fleet" : "");
+    if (isHere) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  content.replaceChildren(view.root);
+  answered = null;
+  say("");
+  repeat(view.every, running.signal, ask);
+  repeat(30_000, running.signal, countLetters);
+  view.start?.(running.signal);
+}
+
+/** Does a thing now and at an interval, while somebody looks. */
+async function repeat(every, signal, work) {
+  while (!signal.aborted) {
+    if (!document.hidden) await work(signal);
+    await pause(every, signal);
+  }
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
+  });
+}
+
+async function ask(signal) {
+  try {
+    const answer = await (view.load?.(signal) ?? get(view.path, signal));
+    if (signal.aborted) return;
+    answered = performance.now() - (answer.age_seconds ?? 0) * 1000;
+    view.update(answer);
+    complain(null);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error.status === 401) askForToken();
+    else complain(error.status ? error.message : "The consumer does not answer. Is it running? What stands here is what it said last.");
+  }
+  showFreshness();
+}
+
+async function countLetters(signal) {
+  const node = document.getElementById("letter-count");
+  try {
+    const { total } = await get("dead-letters?limit=1", signal);
+    node.hidden = total === 0;
+    setText(node, count(total));
+  } catch {
+    // The view's own question says what is wrong.
+  }
+}
+
+function complain(text) {
+  trouble.hidden = text === null;
+  setText(trouble, text ?? "");
+}
+
+/** How old the figures are: the one thing that the page knows by itself. */
+function showFreshness() {
+  const age = answered === null ? null : (performance.now() - answered) / 1000;
+  const isOld = age !== null && age > 3 * (view.every / 1000) + 10;
+  setText(freshness, age === null ? "" : isOld ? `figures of ${span(age)} ago` : "up to date");
+  freshness.classList.toggle("old", isOld);
+}
+
+function askForToken() {
+  running.abort();
+  const input = element("input", { type: "password", id: "token", autocomplete: "current-password", required: true });
+  const keep = element("input", { type: "checkbox", id: "keep" });
+  const form = element("form", { class: "token" },
+    element("h1", {}, "A token is needed"),
+    element("p", {}, "One of http.tokens in the consumer's configuration. One that only reads shows everything; to send dead letters again takes one that writes."),
+    element("p", {}, element("label", { for: "token" }, "Token"), input),
+    element("p", {}, keep, element("label", { for: "keep" }, "Keep it in this browser, not only in this tab")),
+    element("button", { type: "submit" }, "Show"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    keepToken(input.value.trim(), keep.checked);
+    show();
+  });
+  forgetToken();
+  complain(null);
+  content.replaceChildren(form);
+  input.focus();
+}
+
+// MARK: The frame
+
+const theme = document.getElementById("theme");
+theme.value = localStorage.getItem("drover-theme") ?? "auto";
+function paint() {
+  document.documentElement.dataset.theme = theme.value;
+  localStorage.setItem("drover-theme", theme.value);
+}
+theme.addEventListener("change", paint);
+paint();
+
+document.getElementById("skip").addEventListener("click", () => content.focus());
+window.addEventListener("hashchange", () => {
+  show();
+  content.focus();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && running && !running.signal.aborted) ask(running.signal);
+});
+setInterval(showFreshness, 1000);
+show();

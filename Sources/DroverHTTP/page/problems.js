@@ -1,0 +1,118 @@
+// What is wrong, and what to do about it. The figures are the consumer's; what counts as wrong here is what most people want to hear of, and
+// `alerts` in the configuration says it more exactly.
+
+import { bytes, element, list, offset, plural, span } from "./text.js";
+
+const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSeconds: 30 };
+
+/**
+ * Each kind of trouble: whether a machine has it, how bad it is (3 worst), in a word for its row, and in sentences for the list above.
+ */
+const kinds = [
+  {
+    name: "offline", level: 3,
+    has: (m) => m.online === false,
+    word: () => "offline",
+    title: (n) => `${plural(n, "machine is", "machines are")} offline`,
+    advice: "What they commit stays on their disks and comes when they are back. Look at the machine's power and network, then at its agent: drover status there.",
+  },
+  {
+    name: "oldest", level: 3,
+    has: (m) => (m.outbox?.oldest_unconfirmed_seconds ?? 0) > limits.oldestSeconds,
+    word: (m) => `unconfirmed for ${span(m.outbox.oldest_unconfirmed_seconds)}`,
+    title: (n) => `${plural(n, "machine has", "machines have")} events that wait for more than ${span(limits.oldestSeconds)}`,
+    advice: "Either they are away, or a backlog drains, or the cloud cannot take a stream: drover status on the machine says which stream waits, drover schema list here what waits for a person.",
+  },
+  {
+    name: "disk", level: 3,
+    has: (m) => m.outbox?.free_bytes !== null && m.outbox?.free_bytes !== undefined && m.outbox.free_bytes < limits.freeBytes,
+    word: (m) => `${bytes(m.outbox.free_bytes)} free`,
+    title: (n) => `${plural(n, "machine has", "machines have")} less than ${bytes(limits.freeBytes)} of disk left`,
+    advice: "When it is full the app cannot commit either. Make room on the machine; drover doctor there says what takes it.",
+  },
+  {
+    name: "drift", level: 2,
+    has: (m) => (m.drift ?? 0) > 0,
+    word: (m) => `${plural(m.drift, "row differs", "rows differ")}`,
+    title: (n) => `The replica of ${plural(n, "machine")} differs from its source`,
+    advice: "Somebody has written into the replica, or past Drover at the machine. drover check --repair brings the rows that differ once more.",
+  },
+  {
+    name: "letters", level: 2,
+    has: (m) => m.dead_letters > 0,
+    word: (m) => plural(m.dead_letters, "dead letter"),
+    title: (n) => `${plural(n, "machine has", "machines have")} dead letters here`,
+    advice: "Each has its reason, and can be sent again once that is mended.",
+    link: true,
+  },
+  {
+    name: "edge letters", level: 2,
+    has: (m) => (m.outbox?.dead_letters ?? 0) > 0,
+    word: (m) => `${plural(m.outbox.dead_letters, "dead letter")} at the machine`,
+    title: (n) => `${plural(n, "machine has", "machines have")} dead letters of ${n === 1 ? "its" : "their"} own`,
+    advice: "These events could not be sent, such as one that is larger than the broker takes. On the machine: drover dead list.",
+  },
+  {
+    name: "checks", level: 1,
+    has: (m) => m.failed_checks > 0,
+    word: () => "not compared",
+    title: (n) => `${plural(n, "machine")} could not be compared at the last try`,
+    advice: "The machine's page says why; a machine that is away is compared when it is back.",
+  },
+  {
+    name: "clock", level: 1,
+    has: (m) => Math.abs(m.clock_offset_seconds ?? 0) > limits.clockSeconds,
+    word: (m) => `clock ${offset(m.clock_offset_seconds)}`,
+    title: (n) => `${plural(n, "machine has", "machines have")} a clock that is more than ${span(limits.clockSeconds)} off`,
+    advice: "Order and delivery do not depend on it, but people read its times. Set the clock, and let it be kept (chrony, systemd-timesyncd).",
+  },
+];
+
+/** The troubles of a machine, the worst first. */
+export function problems(machine) {
+  return kinds.filter((kind) => kind.has(machine)).map(({ level, word, advice, link }) => (
+    { level, text: word(machine), advice, link: link ? `#/dead-letters/${encodeURIComponent(machine.machine)}` : null }));
+}
+
+/** How bad a machine's state is: 0 when all is well. */
+export function severity(machine) {
+  return Math.max(0, ...kinds.filter((kind) => kind.has(machine)).map((kind) => kind.level));
+}
+
+/** The troubles of a fleet, each once, with the machines that have it. */
+export function troubles(fleet) {
+  const all = [];
+  if (fleet.consumer.running === false) {
+    all.push({ level: 3, title: "The consumer is not running", text: "", advice: "Nothing is applied or confirmed until it runs; the machines keep everything. drover doctor says what is in its way." });
+  }
+  for (const job of fleet.consumer.stuck) {
+    all.push({ level: 3, title: `The consumer's ${job} no longer moves`, text: "", advice: "Its log says what it waits for; ending it is safe, and it goes on where it was." });
+  }
+  if (fleet.age_seconds > limits.ageSeconds) {
+    all.push({ level: 2, title: `These figures are ${span(fleet.age_seconds)} old`, text: "", advice: "The consumer could not read its store meanwhile; its log says why." });
+  }
+  for (const schema of fleet.waiting_schemas) {
+    all.push({ level: 2, title: `${schema.stream} of ${schema.machine} waits for a person`, text: schema.reason, advice: "Its table has another key or kind than the replica's. drover schema list shows both, drover schema accept makes the replica's table anew." });
+  }
+  for (const { name, has, level, title, advice, link } of kinds) {
+    const names = fleet.machines.filter(has).map((machine) => machine.machine);
+    if (names.length > 0) all.push({ name, level, title: title(names.length), text: list(names), advice, link: link ? "#/dead-letters" : null });
+  }
+  return all.sort((a, b) => b.level - a.level);
+}
+
+/**
+ * Shows troubles in a list: each in a line, and what to do about it when it is opened. What is open stays open while the same is wrong.
+ * @param {{level: number, title: string, text: string, advice: string, link: string | null}[]} all
+ */
+export function showTroubles(list, all, otherwise) {
+  const shown = JSON.stringify([all, otherwise]);
+  if (list.dataset.shown === shown) return;
+  list.dataset.shown = shown;
+  const open = new Set([...list.querySelectorAll("details[open] strong")].map((title) => title.dataset.kind));
+  list.replaceChildren(...all.map(({ name, level, title, text, advice, link }) => element("li", { class: `level${level}` },
+    element("details", { open: open.has(name ?? title) },
+      element("summary", {}, element("strong", { "data-kind": name ?? title }, title), text ? ` ${text}` : null),
+      element("p", { class: "advice" }, advice, link ? " " : null, link ? element("a", { href: link }, "Look at them") : null)))));
+  if (all.length === 0 && otherwise) list.append(element("li", { class: "level0" }, otherwise));
+}
