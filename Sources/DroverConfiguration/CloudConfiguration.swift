@@ -121,9 +121,6 @@ extension CloudConfiguration {
     if case .postgresql = store, backup.every != nil {
       backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
     }
-    if case .postgresql = store, http != nil {
-      file.report("this version's HTTP server reads SQLite stores only; remove it", at: "http")
-    }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
       check: check, backup: backup, http: http)

@@ -17,6 +17,19 @@ package struct PostgreSQLAddress: Equatable, Sendable, CustomStringConvertible, 
   }
 
   package var description: String { "a PostgreSQL database" }
+
+  /// Server and database, for errors and logs: without the user, and without what libpq cannot read.
+  package var subject: String {
+    guard let options = PQconninfoParse(uri, nil) else { return "PostgreSQL" }
+    defer { PQconninfoFree(options) }
+    func value(_ keyword: String) -> String? {
+      var option = options
+      while let name = option.pointee.keyword, String(cString: name) != keyword { option += 1 }
+      return option.pointee.val.map { String(cString: $0) }
+    }
+    guard let database = value("dbname") else { return "PostgreSQL" }
+    return "\(value("host").map { "\($0)/" } ?? "")\(database)"
+  }
   package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
@@ -30,6 +43,8 @@ package final class Connection {
   private var names: [String: String] = [:]
   /// How long an answer may take, in seconds; the server gives a statement up after 25.
   package var patience = 30
+  /// What statements are for, where they do not say: an error begins with it.
+  var purpose = "write to"
 
   /// A server keeps a plan for each; more different statements than this are no working set.
   private static let mostStatements = 2000
@@ -49,8 +64,7 @@ package final class Connection {
     defer { for text in keywords + values { free(UnsafeMutablePointer(mutating: text)) } }
     guard let handle = PQconnectdbParams(&keywords, &values, 1) else { fatalError("no memory for a connection") }
     self.handle = handle
-    let (host, name) = (Self.text(PQhost(handle)), Self.text(PQdb(handle)))
-    subject = name.isEmpty ? "PostgreSQL" : "\(host.isEmpty ? "" : "\(host)/")\(name)"
+    subject = address.subject
     guard PQstatus(handle) == CONNECTION_OK else {
       throw PostgreSQLError(operation: "connect to", subject: subject, cause: message(), state: failedState())
     }
@@ -106,7 +120,8 @@ package final class Connection {
   // MARK: Statements
 
   /// Runs statements without parameters.
-  package func run(_ sql: String, operation: String = "write to") throws {
+  package func run(_ sql: String, operation: String? = nil) throws {
+    let operation = operation ?? purpose
     guard PQsendQuery(handle, sql) == 1 else { throw failure(nil, operation) }
     _ = try results(operation)
   }
@@ -129,8 +144,9 @@ package final class Connection {
   /// - Parameter isKept: whether it is prepared when it comes first and stays so. What gives other columns each time must not.
   @discardableResult
   package func query(
-    _ sql: String, _ parameters: [Parameter] = [], operation: String = "write to", isKept: Bool = true
+    _ sql: String, _ parameters: [Parameter] = [], operation: String? = nil, isKept: Bool = true
   ) throws -> Rows {
+    let operation = operation ?? purpose
     let name = isKept ? try prepared(sql, parameters, operation) : ""
     if !isKept { try prepare(sql, as: name, parameters, operation) }
     var pointers: [UnsafePointer<CChar>?] = []
@@ -282,7 +298,6 @@ package final class Connection {
     return text.contains("too many") ? "53300" : nil
   }
 
-  private static func text(_ pointer: UnsafePointer<CChar>?) -> String { pointer.map { String(cString: $0) } ?? "" }
   private static func text(_ pointer: UnsafeMutablePointer<CChar>?) -> String {
     pointer.map { String(cString: $0) } ?? ""
   }

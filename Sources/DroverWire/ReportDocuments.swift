@@ -4,10 +4,11 @@ package import DroverCore
 
 extension Worker {
   package var document: JSON {
-    .object([
-      ("running", .bool(process != nil)), ("pid", process.map { .integer(Int64($0)) } ?? .null),
-      ("stuck", .array(stuck.map { .string($0.name) })),
-    ])
+    .object(
+      [
+        ("running", .bool(process != nil)), ("pid", process.map { .integer(Int64($0)) } ?? .null),
+        ("stuck", .array(stuck.map { .string($0.name) })),
+      ] + (host.map { [("host", .string($0))] } ?? []))
   }
 }
 

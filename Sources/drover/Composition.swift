@@ -53,12 +53,29 @@ extension ConfigurationOption {
 }
 
 extension CloudConfiguration {
-  /// Where the SQLite store is; ends a command that knows no other yet.
-  func sqlitePath(for command: String) throws -> String {
+  /// Where the SQLite store is; ends a command that is for no other.
+  /// - Parameter advice: what to do with a PostgreSQL store.
+  func sqlitePath(for command: String, orElse advice: String) throws -> String {
     guard case .sqlite(let path) = store else {
-      throw fail("\(command): this command does not know PostgreSQL stores yet", Exit.configuration)
+      throw fail("\(command): this is for SQLite stores; \(advice)", Exit.configuration)
     }
     return path
+  }
+
+  /// Looks into the store.
+  var reader: any CloudReader {
+    switch store {
+    case .sqlite(let path): SQLiteCloudReader(path: path)
+    case .postgresql(let server): PostgreSQLCloudReader(PostgreSQLAddress(server))
+    }
+  }
+
+  /// The store beside the consumer. It is made where there is none.
+  func openStore() throws -> any CloudStore {
+    switch store {
+    case .sqlite(let path): try SQLiteCloudStore(path: path)
+    case .postgresql(let server): try PostgreSQLCloudStore(PostgreSQLAddress(server))
+    }
   }
 
   /// The replica for a comparison, beside the consumer and on a connection of its own.
@@ -70,9 +87,10 @@ extension CloudConfiguration {
   }
 
   /// The dead letters, beside the consumer and on a connection of their own.
-  func openDeadLetters() throws -> any CloudDeadLetterStore {
+  /// - Parameter readOnly: they are only looked at.
+  func openDeadLetters(readOnly: Bool = false) throws -> any CloudDeadLetterStore {
     switch store {
-    case .sqlite(let path): try CloudDeadLetters(path: path)
+    case .sqlite(let path): try CloudDeadLetters(path: path, readOnly: readOnly)
     case .postgresql(let server): try PostgreSQLDeadLetters(PostgreSQLAddress(server))
     }
   }

@@ -42,6 +42,8 @@ import Yams
 }
 
 private struct NoStore: CloudReader {
+  let name = ""
+  func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
   func sinks() throws -> [SinkDescription] { [] }

@@ -1,7 +1,11 @@
 // The seam through which people look into a cloud store: `drover status`, `drover doctor` and the HTTP server. Beside the consumer, on a
-// connection of its own that can only read. DroverSQLite implements it.
+// connection of its own that can only read. DroverSQLite and DroverPostgreSQL implement it.
 
 package protocol CloudReader: Sendable {
+  /// What is read, as a person knows it: a path, or a server and its database.
+  var name: String { get }
+  /// The consumers at work on the store; none where nobody is.
+  func workers() throws -> [Worker]
   /// nil when there is no store yet.
   func report(_ scope: ReportScope) throws -> CloudReport?
   /// The schemas that wait for a person; none where there is no store yet.

@@ -19,9 +19,11 @@ package struct CloudReport: Sendable {
     /// The tables whose rows travel with the stream's, and how many there are.
     package var lines: [Lines]
 
+    /// - Parameters:
+    ///   - version: of the newest event.
+    ///   - appliedAt: when it was committed here, microseconds since 1970.
     package init(
-      name: String, rows: Int?, applied: Int, superseded: Int, refused: Int, lag: Int64, ahead: Int64?,
-      appliedAt: Int64,
+      name: String, rows: Int?, applied: Int, superseded: Int, refused: Int, version: Int64, appliedAt: Int64,
       check: Check?, lines: [Lines]
     ) {
       self.name = name
@@ -29,8 +31,8 @@ package struct CloudReport: Sendable {
       self.applied = applied
       self.superseded = superseded
       self.refused = refused
-      self.lag = lag
-      self.ahead = ahead
+      lag = max(0, appliedAt - version)
+      ahead = version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil
       self.appliedAt = appliedAt
       self.check = check
       self.lines = lines

@@ -12,13 +12,24 @@ package struct Worker: Equatable, Sendable {
 
   /// nil when nobody is at work.
   package var process: Int32?
+  /// Where it runs, for a store that may be on another host; nil where that is this one.
+  package var host: String?
   /// Jobs that no longer move.
   package var stuck: [StuckJob]
 
-  package init(process: Int32?, stuck: [StuckJob] = []) {
+  package init(process: Int32?, host: String? = nil, stuck: [StuckJob] = []) {
     self.process = process
+    self.host = host
     self.stuck = stuck
   }
 
   package var isMoving: Bool { process != nil && stuck.isEmpty }
+
+  /// The one that counts for whoever asks on a host: of its own one that is stuck, or any; without own ones, one that moves, or any.
+  /// - Returns: a worker without a process where nobody is at work.
+  package static func telling(_ workers: [Worker], on host: String) -> Worker {
+    let own = workers.filter { $0.host == nil || $0.host == host }
+    return own.first { !$0.isMoving } ?? own.first ?? workers.first(where: \.isMoving) ?? workers.first
+      ?? Worker(process: nil)
+  }
 }

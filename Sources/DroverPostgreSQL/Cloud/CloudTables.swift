@@ -12,14 +12,7 @@ enum CloudTables {
       try connection.run(
         "CREATE TABLE IF NOT EXISTS drover_migration (number BIGINT PRIMARY KEY, made_at TIMESTAMPTZ NOT NULL DEFAULT now())"
       )
-      let done = try connection.query("SELECT coalesce(max(number), 0) FROM drover_migration").integer(0, 0)
-      guard done <= migrations.count else {
-        throw PostgreSQLError(
-          operation: "open", subject: connection.subject,
-          cause:
-            "its tables are of a newer version of Drover (\(done), and this one knows \(migrations.count)); update this one",
-          state: "0A000")
-      }
+      let done = try done(connection)
       for (index, migration) in migrations.enumerated() where index >= done {
         try connection.run(migration)
         try connection.query("INSERT INTO drover_migration (number) VALUES ($1)", [.integer(index + 1)])
@@ -31,7 +24,32 @@ enum CloudTables {
     }
   }
 
-  private static let migrations = [bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes]
+  /// For whoever only reads.
+  static func requireCurrent(_ connection: Connection) throws {
+    guard try done(connection) == migrations.count else {
+      throw PostgreSQLError(
+        operation: "open", subject: connection.subject,
+        cause: "its tables are of an older version of Drover; `drover cloud` brings them to this one when it starts",
+        state: "0A000")
+    }
+  }
+
+  /// How many of the migrations have been made; none that this version does not know.
+  private static func done(_ connection: Connection) throws -> Int64 {
+    let done = try connection.query("SELECT coalesce(max(number), 0) FROM drover_migration").integer(0, 0)
+    guard done <= migrations.count else {
+      throw PostgreSQLError(
+        operation: "open", subject: connection.subject,
+        cause:
+          "its tables are of a newer version of Drover (\(done), and this one knows \(migrations.count)); update this one",
+        state: "0A000")
+    }
+    return done
+  }
+
+  private static let migrations = [
+    bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes, Consumers.migration,
+  ]
 
   private static let outboxes = """
     -- How the machine's outbox stood when it told so last: events that wait for a confirmation, the version of the oldest of them, dead
@@ -227,7 +245,10 @@ enum CloudTables {
 /// Names of advisory locks (https://www.postgresql.org/docs/current/explicit-locking.html, section "Advisory Locks"), 64 bits each.
 enum Locks {
   static let migration = name("migration")
-  static let consumer = name("consumer")
+  /// Consumers that have it share the database; who works alone has it alone.
+  static let consumers = name("consumer")
+  /// Who has it is the consumer of this number.
+  static func consumer(_ number: Int64) -> Int64 { name("consumer", String(number)) }
 
   /// Who has it is the only one that merges events of a machine's stream.
   static func events(of machine: MachineID, _ stream: StreamName) -> Int64 {

@@ -2,55 +2,130 @@
 
 import DroverCore
 
+/// Transactions that others are in the way of are tried again.
+enum Attempts {
+  /// How often a transaction is tried.
+  private static let most = 8
+
+  /// Runs a transaction, and again where others were in its way or a table was changed meanwhile.
+  /// - Parameters:
+  ///   - takeBack: ends one that failed, and says whether the connection goes on.
+  ///   - isWorthAnother: whether something else that the database refused may be accepted the next time.
+  ///   - attempt: the transaction, from its beginning to its end.
+  static func run<Result>(
+    takeBack: () -> Bool, isWorthAnother: (PostgreSQLError) -> Bool = { _ in false }, _ attempt: () throws -> Result
+  ) throws -> Result {
+    var attempts = 1
+    while true {
+      do {
+        return try attempt()
+      } catch {
+        let isOpen = takeBack()
+        guard let error = error as? PostgreSQLError, isOpen, attempts < most,
+          isWorthAnother(error) || error.isCollision || error.isOutdated
+        else { throw error }
+        attempts += 1
+      }
+    }
+  }
+}
+
 extension Connection {
   /// Connects to a store that is there; looking makes none.
-  convenience init(toStoreAt address: PostgreSQLAddress) throws {
+  /// - Parameter purpose: what the statements are for, in errors.
+  convenience init(toStoreAt address: PostgreSQLAddress, purpose: String = "write to") throws {
     try self.init(address)
-    guard try query("SELECT to_regclass('drover_migration') IS NOT NULL", operation: "open").boolean(0, 0) else {
+    guard try hasStore() else {
       throw PostgreSQLError(
         operation: "open", subject: subject, cause: "there is no store yet; `drover cloud` makes it when it starts",
         state: "42P01")
     }
     try CloudTables.migrate(self)
+    self.purpose = purpose
   }
+
+  /// Connects to a store that is to be read and never written, and where whole tables may be read; nil where there is none.
+  convenience init?(lookingAt address: PostgreSQLAddress) throws {
+    try self.init(address)
+    purpose = "read"
+    guard try hasStore() else { return nil }
+    try CloudTables.requireCurrent(self)
+    try run(
+      """
+      SET default_transaction_read_only = on;
+      RESET enable_seqscan; RESET enable_hashjoin; RESET enable_mergejoin
+      """)
+  }
+
+  private func hasStore() throws -> Bool {
+    try query("SELECT to_regclass('drover_migration') IS NOT NULL", operation: "open").boolean(0, 0)
+  }
+
+  // MARK: Transactions
 
   /// Runs a transaction, and again where others were in its way or a table was changed meanwhile.
   /// - Parameter begin: how it begins, asked for at each attempt.
   func transaction<Result>(_ begin: () throws -> String = { "BEGIN" }, _ body: () throws -> Result) throws -> Result {
-    var attempt = 1
-    while true {
-      do {
-        // A table may have changed since a statement was prepared.
-        if attempt > 1 { try forgetStatements() }
-        try run(try begin())
-        let result = try body()
-        try run("COMMIT", operation: "commit to")
-        return result
-      } catch {
-        if !isLost, isInTransaction { try? run("ROLLBACK") }
-        guard let error = error as? PostgreSQLError, !isLost, error.isCollision || error.isOutdated,
-          attempt < Self.mostAttempts
-        else { throw error }
-        attempt += 1
-      }
+    try Attempts.run(takeBack: takeBack) {
+      try run(try begin())
+      let result = try body()
+      try run("COMMIT", operation: "commit to")
+      return result
     }
   }
 
-  private static let mostAttempts = 8
+  /// Ends a transaction that failed. A table may have changed since a statement was prepared, so that they are forgotten.
+  /// - Returns: whether the connection goes on.
+  func takeBack() -> Bool {
+    guard !isLost else { return false }
+    if isInTransaction { try? run("ROLLBACK") }
+    try? forgetStatements()
+    return !isLost
+  }
+
+  private static let oneMoment = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+  /// Reads in a transaction that sees one moment.
+  func looking<Result>(_ body: () throws -> Result) throws -> Result { try transaction({ Self.oneMoment }, body) }
+
+  /// Reads tables as one moment had them. They are locked against changes of their form before the snapshot is taken, because a table that was
+  /// written anew is empty to an older snapshot (https://www.postgresql.org/docs/current/mvcc-caveats.html).
+  /// - Parameters:
+  ///   - subject: what they are of, for an error.
+  ///   - tables: their names as SQL takes them; asked for before and after the locks.
+  func looking<Result>(
+    at subject: String, _ tables: () throws -> [String], _ body: () throws -> Result
+  ) throws -> Result {
+    var locked: [String] = []
+    func begin() throws -> String {
+      // Nothing that is prepared from here on gets another form, so no look is begun again when a part of it has been shown.
+      try forgetStatements()
+      locked = try tables()
+      guard !locked.isEmpty else { return Self.oneMoment }
+      return "\(Self.oneMoment); LOCK TABLE \(locked.joined(separator: ", ")) IN ACCESS SHARE MODE"
+    }
+    return try transaction(begin) {
+      guard try tables() == locked else {
+        throw PostgreSQLError(
+          operation: purpose, subject: self.subject, cause: "the tables of \(subject) are being changed; try again",
+          state: "42P01")
+      }
+      return try body()
+    }
+  }
 
   /// Rows that are in memory at a time; one may have megabytes.
   private static let rowsOfPiece = 100
 
   /// Shows what a SELECT gives, piece by piece, within a transaction.
-  func pieces(of sql: String, _ parameters: [Parameter], operation: String, _ see: (Rows) throws -> Void) throws {
-    try query(
-      "DECLARE drover_pieces NO SCROLL CURSOR FOR \(sql)", parameters, operation: operation, isKept: false)
+  func pieces(of sql: String, _ parameters: [Parameter] = [], _ see: (Rows) throws -> Void) throws {
+    try query("DECLARE drover_pieces NO SCROLL CURSOR FOR \(sql)", parameters, isKept: false)
     var piece: Rows
     repeat {
-      piece = try query("FETCH \(Self.rowsOfPiece) FROM drover_pieces", operation: operation, isKept: false)
+      piece = try query("FETCH \(Self.rowsOfPiece) FROM drover_pieces", isKept: false)
       try see(piece)
     } while piece.count == Self.rowsOfPiece
-    try run("CLOSE drover_pieces", operation: operation)
+    try run("CLOSE drover_pieces")
   }
 
   /// The schema in which sink tables are, quoted.

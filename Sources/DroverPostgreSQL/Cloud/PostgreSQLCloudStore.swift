@@ -10,16 +10,24 @@ package final class PostgreSQLCloudStore: CloudStore {
   let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.
   let now: () -> Int64
-  private let isExclusive: Bool
+  private let work: Work
+  /// Tells this process from another that has its number.
+  private let token = Epoch(random: .random(in: .min ... .max)).text
   private var connection: Connection?
   /// The schema in which sink tables are made.
   private(set) var place = ""
   /// Forgotten when a transaction fails, and when another consumer has changed tables.
   var knowledge = Knowledge()
   private var shapes: Int64 = -1
+  private var lastBeat: ContinuousClock.Instant?
 
-  /// How often a transaction that others were in the way of, or that found a table changed, is tried.
-  private static let mostAttempts = 8
+  /// Who works on the database.
+  package enum Work: Sendable {
+    /// Somebody beside the consumers.
+    case beside
+    /// One consumer, as long as the store lives; no other can come in.
+    case alone
+  }
 
   /// What is known of the database.
   struct Knowledge {
@@ -46,18 +54,18 @@ package final class PostgreSQLCloudStore: CloudStore {
   }
 
   /// Opens the store, and makes its tables where there are none.
-  /// - Parameter isExclusive: whether no other store that says so may work on the database as long as this one does.
   /// - Throws: `PostgreSQLError` with what to do.
   package init(
-    _ address: PostgreSQLAddress, limits: CloudStoreLimits = CloudStoreLimits(), isExclusive: Bool = false,
+    _ address: PostgreSQLAddress, limits: CloudStoreLimits = CloudStoreLimits(), work: Work = .beside,
     now: @escaping () -> Int64 = wallClock
   ) throws {
-    self.isExclusive = isExclusive
+    self.work = work
     self.address = address
     self.limits = limits
     self.now = now
-    let connection = try connect()
+    let connection = try Connection(address)
     try CloudTables.migrate(connection)
+    try take(connection)
   }
 
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
@@ -71,45 +79,35 @@ package final class PostgreSQLCloudStore: CloudStore {
     connection = nil
     knowledge = Knowledge()
     let new = try Connection(address)
-    let place = try new.place()
-    if isExclusive { try claim(new) }
-    self.place = place
-    connection = new
+    try take(new)
     return new
   }
 
-  /// Waits for a predecessor's connection to end: the server may notice a moment later that its client was killed.
-  private func claim(_ connection: Connection) throws {
-    do {
-      try connection.run("BEGIN; SET LOCAL lock_timeout = '5s'")
-      try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumer)])
-      try connection.run("COMMIT")
-    } catch let error as PostgreSQLError where error.state == "55P03" {
-      throw PostgreSQLError(
-        operation: "open", subject: connection.subject,
-        cause: "another consumer works on this database; stop it first", state: "55006")
-    }
+  private func take(_ new: Connection) throws {
+    let place = try new.place()
+    if work == .alone { try Consumers(connection: new).claimAlone(token) }
+    self.place = place
+    connection = new
+  }
+
+  /// Shows that the consumer moves, at most every few seconds.
+  package func beat() {
+    guard work == .alone, lastBeat.map({ $0.advanced(by: .seconds(5)) <= .now }) ?? true else { return }
+    lastBeat = .now
+    try? Consumers(connection: connect()).beat(0)
   }
 
   // MARK: Transactions
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     var isCareful = false
-    var attempt = 1
-    while true {
-      do {
-        return try attemptTransaction(isCareful, body)
-      } catch {
-        let isOpen = takeBack()
-        guard let error = error as? PostgreSQLError, isOpen, attempt < Self.mostAttempts else { throw error }
-        attempt += 1
-        // What the database refused of one event is found out in steps that can each be taken back.
-        if error.isAboutTheEvent, !isCareful {
-          isCareful = true
-        } else if !error.isCollision, !error.isOutdated {
-          throw error
-        }
-      }
+    // What the database refused of one event is found out in steps that can each be taken back.
+    func isWorthCare(_ error: PostgreSQLError) -> Bool {
+      defer { isCareful = isCareful || error.isAboutTheEvent }
+      return error.isAboutTheEvent && !isCareful
+    }
+    return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthCare) {
+      try attemptTransaction(isCareful, body)
     }
   }
 
@@ -149,8 +147,6 @@ package final class PostgreSQLCloudStore: CloudStore {
   private func takeBack() -> Bool {
     knowledge = Knowledge()
     shapes = -1
-    guard let connection, !connection.isLost else { return false }
-    if connection.isInTransaction { try? connection.run("ROLLBACK") }
-    return !connection.isLost
+    return connection?.takeBack() ?? false
   }
 }

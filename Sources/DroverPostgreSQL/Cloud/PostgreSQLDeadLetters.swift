@@ -8,13 +8,10 @@ package final class PostgreSQLDeadLetters: CloudDeadLetterStore {
   /// Wall clock, microseconds since 1970.
   private let now: () -> Int64
 
-  private static let reading = "read the dead letters of"
-  private static let writing = "write to the dead letters of"
-
   /// - Throws: `PostgreSQLError`.
   package init(_ address: PostgreSQLAddress, now: @escaping () -> Int64 = PostgreSQLCloudStore.wallClock) throws {
     self.now = now
-    connection = try Connection(toStoreAt: address)
+    connection = try Connection(toStoreAt: address, purpose: "read the dead letters of")
   }
 
   // MARK: Looking
@@ -25,7 +22,7 @@ package final class PostgreSQLDeadLetters: CloudDeadLetterStore {
 
   package func letters(_ filter: DeadLetterFilter, limit: Int) throws -> [KeptLetter] {
     let condition = LetterCondition(filter)
-    let rows = try read(
+    let rows = try connection.query(
       "SELECT \(Self.columns) FROM drover_dead_letter \(condition.sql) ORDER BY last_at DESC, id DESC LIMIT \(limit)",
       condition.parameters)
     return (0..<rows.count).map { letter(rows, $0) }
@@ -43,25 +40,18 @@ package final class PostgreSQLDeadLetters: CloudDeadLetterStore {
   package func count(_ filter: DeadLetterFilter) throws -> Int {
     let condition = LetterCondition(filter)
     return Int(
-      try read("SELECT count(*) FROM drover_dead_letter \(condition.sql)", condition.parameters).integer(0, 0))
+      try connection.query("SELECT count(*) FROM drover_dead_letter \(condition.sql)", condition.parameters).integer(
+        0, 0))
   }
 
-  package func figures() throws -> DeadLetterFigures {
-    let present = try read("SELECT coalesce(sum(count), 0)::bigint FROM drover_dead_letter").integer(0, 0)
-    let counters = try read("SELECT name, value::bigint FROM drover_meta WHERE name LIKE 'dead\\_letters\\_%'")
-    let counts = Dictionary(
-      uniqueKeysWithValues: (0..<counters.count).map { (counters.text($0, 0), Int(counters.integer($0, 1))) })
-    func count(_ counter: DeadLetterCounter) -> Int { counts[counter.rawValue] ?? 0 }
-    return DeadLetterFigures(
-      present: Int(present), replayed: count(.replayed), purged: count(.purged), dropped: count(.dropped))
-  }
+  package func figures() throws -> DeadLetterFigures { try DeadLetterFigures(connection) }
 
   package func newest() throws -> Int64 {
-    try read("SELECT coalesce(max(id), 0) FROM drover_dead_letter").integer(0, 0)
+    try connection.query("SELECT coalesce(max(id), 0) FROM drover_dead_letter").integer(0, 0)
   }
 
   package func content(of id: Int64) throws -> LetterContent? {
-    let rows = try read("SELECT raw, bytes FROM drover_dead_letter WHERE id = $1", [.integer(id)])
+    let rows = try connection.query("SELECT raw, bytes FROM drover_dead_letter WHERE id = $1", [.integer(id)])
     guard rows.count > 0 else { return nil }
     let raw = rows.bytes(0, 0)
     return .message(raw: raw, isCut: raw.count < rows.integer(0, 1))
@@ -110,7 +100,8 @@ package final class PostgreSQLDeadLetters: CloudDeadLetterStore {
 
   package func replayState(_ ticket: ReplayTicket) throws -> ReplayState {
     // Refused for another reason, it is a letter of another id.
-    let rows = try read("SELECT \(Self.columns) FROM drover_dead_letter WHERE \(Self.sameMessage)", same(ticket))
+    let rows = try connection.query(
+      "SELECT \(Self.columns) FROM drover_dead_letter WHERE \(Self.sameMessage)", same(ticket))
     let letters = (0..<rows.count).map { letter(rows, $0) }
     if letters.contains(where: { $0.replayedAt != nil }) { return .waiting }
     return letters.first.map { .refused($0) } ?? .taken
@@ -118,12 +109,8 @@ package final class PostgreSQLDeadLetters: CloudDeadLetterStore {
 
   // MARK: Access
 
-  private func read(_ sql: String, _ parameters: [Parameter] = []) throws -> Rows {
-    try connection.query(sql, parameters, operation: Self.reading)
-  }
-
   private func write(_ sql: String, _ parameters: [Parameter]) throws -> Rows {
-    try connection.query(sql, parameters, operation: Self.writing)
+    try connection.query(sql, parameters, operation: "write to the dead letters of")
   }
 }
 
@@ -134,12 +121,15 @@ private struct LetterCondition {
 
   init(_ filter: DeadLetterFilter) {
     let terms: [(String, Parameter)?] = [
-      filter.id.map { ("id =", .integer($0)) }, filter.through.map { ("id <=", .integer($0)) },
-      filter.machine.map { ("machine_id =", .text($0.text)) }, filter.stream.map { ("stream =", .text($0.text)) },
-      filter.reason.map { ("reason =", .text($0.rawValue)) },
+      filter.id.map { ("id = $#", .integer($0)) }, filter.through.map { ("id <= $#", .integer($0)) },
+      filter.machine.map { ("machine_id = $#", .text($0.text)) },
+      filter.stream.map { ("stream = $#", .text($0.text)) },
+      filter.reason.map { ("reason = $#", .text($0.rawValue)) },
+      filter.behind.map { ("last_at <= $#", .integer($0.lastAt)) },
+      filter.behind.map { ("(last_at < \($0.lastAt) OR id < $#)", .integer($0.id)) },
     ]
     let given = terms.compactMap(\.self)
-    let conditions = given.enumerated().map { "\($1.0) $\($0 + 1)" }
+    let conditions = given.enumerated().map { $1.0.replacing("#", with: "\($0 + 1)") }
     sql = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
     parameters = given.map(\.1)
   }

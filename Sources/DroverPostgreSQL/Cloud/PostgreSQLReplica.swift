@@ -1,6 +1,5 @@
 // The replica in PostgreSQL as a comparison reads it: beside the consumer, on a connection of its own. What it reads of a stream is of one
-// moment: the tables are locked against changes of their form before the snapshot is taken, because a table that was written anew is empty to
-// an older snapshot (https://www.postgresql.org/docs/current/mvcc-caveats.html).
+// moment.
 
 package import DroverCore
 
@@ -10,8 +9,6 @@ package final class PostgreSQLReplica: Replica {
   /// Wall clock, microseconds since 1970.
   private let now: () -> Int64
 
-  private static let reading = "read"
-  private static let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
   /// Lines that are removed in one transaction.
   private static let linesOfRemoval = 1000
 
@@ -36,12 +33,12 @@ package final class PostgreSQLReplica: Replica {
   /// - Throws: `PostgreSQLError`.
   package init(_ address: PostgreSQLAddress, now: @escaping () -> Int64 = PostgreSQLCloudStore.wallClock) throws {
     self.now = now
-    connection = try Connection(toStoreAt: address)
+    connection = try Connection(toStoreAt: address, purpose: "read")
     place = try connection.place()
   }
 
   package func streams() throws -> [ReplicatedStream] {
-    try connection.transaction({ Self.snapshot }) {
+    try connection.looking {
       let rows = try connection.query(
         """
         SELECT DISTINCT ON (schema.machine_id, schema.stream)
@@ -50,7 +47,7 @@ package final class PostgreSQLReplica: Replica {
           JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
           JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
          ORDER BY schema.machine_id, schema.stream, schema.described DESC
-        """, operation: Self.reading)
+        """)
       return try (0..<rows.count).compactMap { row in
         let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
         return try SchemaTables(connection: connection)
@@ -68,7 +65,7 @@ package final class PostgreSQLReplica: Replica {
         Int(
           try connection.query(
             "SELECT count(*) FROM \(source.rows.table.qualified) AS stored WHERE \(source.rows.table.machine) = $1",
-            [.text(stream.machine.text)], operation: Self.reading
+            [.text(stream.machine.text)]
           ).integer(0, 0))
       }
     }
@@ -101,7 +98,7 @@ package final class PostgreSQLReplica: Replica {
   ) throws {
     let names = rows.columns.map(\.identifier).joined(separator: ", ")
     let sql = "SELECT \(names) FROM \(rows.table.qualified) AS stored WHERE \(rows.table.machine) = $1"
-    try connection.pieces(of: sql, [.text(machine.text)], operation: Self.reading) { piece in
+    try connection.pieces(of: sql, [.text(machine.text)]) { piece in
       try see((0..<piece.count).map { row in rows.columns.indices.map { rows.columns[$0].value(piece, row, $0) } })
     }
   }
@@ -163,7 +160,7 @@ package final class PostgreSQLReplica: Replica {
         .text(stream.machine.text), .text(stream.stream.text), .integer(now()), .integer(finding.rowsAtEdge),
         .integer(finding.rowsInCloud), .integer(finding.drift), .integer(finding.repaired),
         .integer(finding.inFlight), .text(failure?.withoutNUL),
-      ])
+      ], operation: "write to")
   }
 
   // MARK: One moment
@@ -171,21 +168,8 @@ package final class PostgreSQLReplica: Replica {
   private func looking<Result>(
     at stream: ReplicatedStream, _ body: (ReplicaSource) throws -> Result
   ) throws -> Result {
-    var locked: [String] = []
-    func begin() throws -> String {
-      // Nothing that is prepared from here on gets another form, so no look is begun again when a part of it has been shown.
-      try connection.forgetStatements()
-      locked = try tables(of: stream)
-      guard !locked.isEmpty else { return Self.snapshot }
-      return "\(Self.snapshot); LOCK TABLE \(locked.joined(separator: ", ")) IN ACCESS SHARE MODE"
-    }
-    return try connection.transaction(begin) {
-      guard try tables(of: stream) == locked else {
-        throw PostgreSQLError(
-          operation: Self.reading, subject: connection.subject,
-          cause: "the tables of \(stream.stream) are being changed; try again", state: "42P01")
-      }
-      return try body(ReplicaSource(stream, in: place, connection))
+    try connection.looking(at: stream.stream.text, { try tables(of: stream) }) {
+      try body(ReplicaSource(stream, in: place, connection))
     }
   }
 
@@ -193,8 +177,7 @@ package final class PostgreSQLReplica: Replica {
   private func tables(of stream: ReplicatedStream) throws -> [String] {
     let names = ([stream.stream] + stream.schema.lines.map(\.table)).map { SQLName($0.text).text }
     let rows = try connection.query(
-      "SELECT table_name FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)],
-      operation: Self.reading)
+      "SELECT table_name FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)])
     let isMatched = try MatchedSink.key(of: stream.stream, connection) != nil
     let tables =
       (0..<rows.count).map { rows.text($0, 0) } + (isMatched ? [MatchedSink.heldName(of: stream.stream)] : [])

@@ -10,6 +10,13 @@ package struct SQLiteCloudReader: CloudReader {
 
   package init(path: String) { self.path = path }
 
+  package var name: String { path }
+
+  package func workers() -> [Worker] {
+    let worker = AgentLock.worker(database: path)
+    return worker.process == nil ? [] : [worker]
+  }
+
   package func report(_ scope: ReportScope = .everything) throws -> CloudReport? {
     try reading { database in
       guard try database.tableExists("drover_machine") else { return nil }
@@ -114,13 +121,11 @@ package struct SQLiteCloudReader: CloudReader {
       arguments: range)
     {
       let (machine, name): (String, String) = (row["machine_id"], row["stream"])
-      let (appliedAt, version): (Int64, Int64) = (row["applied_at"], row["version"])
       streams[machine, default: []].append(
         CloudReport.Stream(
           name: name, rows: try countsRows ? countRows(of: name, machine: machine, database) : nil,
           applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
-          lag: max(0, appliedAt - version),
-          ahead: version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil, appliedAt: appliedAt,
+          version: row["version"], appliedAt: row["applied_at"],
           check: checks[machine]?[name],
           lines: try (lines[SQLName(name)] ?? []).map {
             CloudReport.Lines(table: $0, rows: try countsRows ? countRows(of: $0, machine: machine, database) : nil)

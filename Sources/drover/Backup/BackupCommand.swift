@@ -28,7 +28,8 @@ struct BackupCommand: AsyncParsableCommand {
     switch try options.any() {
     case .edge(let configuration): (database, plan) = (configuration.database, configuration.backup)
     case .cloud(let configuration):
-      let path = try configuration.sqlitePath(for: "backup")
+      let path = try configuration.sqlitePath(
+        for: "backup", orElse: "pg_dump makes a PostgreSQL database's backup (docs/backups.md)")
       (database, plan) = (path, configuration.backup)
     }
     let backup = DatabaseBackup(database: database, folder: to ?? plan.folder)

@@ -6,8 +6,10 @@ import DroverHTTP
 import DroverMQTT
 import DroverPostgreSQL
 import DroverSQLite
+import Glibc
 import Logging
 import ServiceLifecycle
+import Synchronization
 
 struct CloudCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -44,9 +46,8 @@ struct CloudCommand: AsyncParsableCommand {
     let session = MosquittoSession(options: options, logger: logger)
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
-    let lock = place.lock
-    consumer.beat = { lock?.beat("consumer") }
-    let others = place.services(configuration, logger)
+    consumer.beat = place.beat
+    let (lock, others) = (place.lock, place.services(configuration, logger))
     do {
       try await serve(session, handler: consumer, others: others, logger: logger)
     } catch let error as HTTPServerError {
@@ -62,8 +63,11 @@ private struct StorePlace {
   let store: any CloudStore
   /// As a person knows it.
   let name: String
-  /// Keeps a second consumer away from an SQLite file, and tells `drover status` that this one is at work; PostgreSQL's store has a lock in the
-  /// database.
+  /// Tells others that the consumer moves; to be called on the thread that has the store.
+  let beat: () -> Void
+  /// Whether the consumer of this process moves.
+  private let worker: @Sendable () -> Worker
+  /// Keeps a second consumer away from an SQLite file; PostgreSQL's store has a lock in the database.
   let lock: AgentLock?
   private let path: String?
 
@@ -73,15 +77,24 @@ private struct StorePlace {
       columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters)
     switch configuration.store {
     case .sqlite(let path):
-      lock = try AgentLock(database: path)
+      let lock = try AgentLock(database: path)
       store = try SQLiteCloudStore(path: path, limits: limits)
       name = path
+      beat = { lock.beat("consumer") }
+      worker = { AgentLock.worker(database: path) }
+      self.lock = lock
       self.path = path
     case .postgresql(let server):
-      let store = try PostgreSQLCloudStore(PostgreSQLAddress(server), limits: limits, isExclusive: true)
-      lock = nil
+      let store = try PostgreSQLCloudStore(PostgreSQLAddress(server), limits: limits, work: .alone)
+      let pulse = Pulse()
       self.store = store
       name = store.subject
+      beat = {
+        pulse.beat()
+        store.beat()
+      }
+      worker = { pulse.worker }
+      lock = nil
       path = nil
     }
   }
@@ -90,12 +103,25 @@ private struct StorePlace {
   func services(_ configuration: CloudConfiguration, _ logger: Logger) -> [any Service] {
     let checks = configuration.check.map { RegularCheck(configuration: configuration, check: $0, logger: logger) }
     let all: [(any Service)?] = [checks, backups(configuration, logger)]
-    return all.compactMap(\.self) + configuration.httpServices(logger: logger)
+    return all.compactMap(\.self) + configuration.httpServices(worker: worker, logger: logger)
   }
 
   /// Of an SQLite file.
   private func backups(_ configuration: CloudConfiguration, _ logger: Logger) -> RegularBackup? {
     guard let path, let lock else { return nil }
     return RegularBackup(database: path, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
+  }
+}
+
+/// The heartbeat of this process' own consumer, where no file beside the store has it.
+private final class Pulse: Sendable {
+  private let last = Mutex(ContinuousClock.now)
+
+  func beat() { last.withLock { $0 = .now } }
+
+  var worker: Worker {
+    let silence = last.withLock { $0 }.duration(to: .now)
+    return Worker(
+      process: getpid(), stuck: silence > AgentLock.patience ? [.init(name: "consumer", silence: silence)] : [])
   }
 }

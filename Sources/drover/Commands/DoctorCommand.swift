@@ -59,36 +59,44 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
-    guard case .sqlite(let path) = configuration.store else {
-      return [
-        .doubtful(
-          "store", "a PostgreSQL store is not looked into yet",
-          "its tables drover_machine, drover_progress and drover_dead_letter say where everything stands")
-      ]
-    }
-    var findings: [Finding] = []
-    if FileManager.default.fileExists(atPath: path) {
-      findings += integrity(path, missing: "")
-      if let report = try? configuration.reader(for: "doctor").report(.everything) {
-        findings += letters(report.deadLetters)
-        if let warning = report.scarcity(configuration.deadLetters) {
-          findings.append(
-            .doubtful("letters", warning, "at the bound frames with events that cannot be applied stay at the edge"))
-        }
-      }
-    } else {
-      findings.append(.doubtful("store", "\(path) is not there yet", "`drover cloud` makes it when it starts"))
-    }
-    findings.append(HostChecks.disk(of: path))
+    var findings = store(configuration)
     findings.append(HostChecks.clock())
     findings.append(
       await BrokerCheck.run(configuration.connection, subscriptions: [Subscription(filter: Topic.everything)]))
-    if let pid = AgentLock.holder(database: path) {
-      findings.append(.good("consumer", "running, process \(pid)"))
-    } else {
+    let workers = (try? configuration.reader.workers()) ?? []
+    for worker in workers {
+      findings.append(.good("consumer", "running, process \(worker.process!)\(worker.host.map { " on \($0)" } ?? "")"))
+    }
+    if workers.isEmpty {
       findings.append(.doubtful("consumer", "not running", "start `drover cloud --config \(options.config)`"))
     }
     return findings
+  }
+
+  private func store(_ configuration: CloudConfiguration) -> [Finding] {
+    let missing = Finding.doubtful(
+      "store", "\(configuration.reader.name) is not there yet", "`drover cloud` makes it when it starts")
+    guard case .sqlite(let path) = configuration.store else {
+      do {
+        guard let report = try configuration.reader.report(.everything) else { return [missing] }
+        return [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
+      } catch {
+        return [
+          .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
+        ]
+      }
+    }
+    guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
+    let report = try? configuration.reader.report(.everything)
+    return integrity(path, missing: "") + (report.map { letters($0, configuration) } ?? [])
+      + [HostChecks.disk(of: path)]
+  }
+
+  private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {
+    let scarcity = report.scarcity(configuration.deadLetters).map {
+      Finding.doubtful("letters", $0, "at the bound frames with events that cannot be applied stay at the edge")
+    }
+    return letters(report.deadLetters) + [scarcity].compactMap(\.self)
   }
 
   private func integrity(_ path: String, missing: String) -> [Finding] {

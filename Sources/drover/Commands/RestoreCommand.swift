@@ -34,7 +34,11 @@ struct RestoreCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.cloud()
-    let path = try configuration.sqlitePath(for: "restore")
+    let path = try configuration.sqlitePath(
+      for: "restore",
+      orElse:
+        "a machine's rows stand in PostgreSQL's tables under its machine_id, and over HTTP in /v1/export (docs/backups.md)"
+    )
     if let agent = AgentLock.holder(database: to) {
       throw fail("restore \(to): an agent works on this database (process \(agent)); stop it first")
     }

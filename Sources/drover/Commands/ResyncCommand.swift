@@ -103,8 +103,7 @@ struct ResyncCommand: AsyncParsableCommand {
 
   private func inCloud(_ configuration: CloudConfiguration) async throws {
     guard let machine else { throw ValidationError("in the cloud --machine says whose rows") }
-    let path = try configuration.sqlitePath(for: "resync")
-    let streams = try SQLiteReplica(path: path).streams()
+    let streams = try configuration.openReplica().streams()
       .filter { $0.machine == machine && (stream.isEmpty || stream.contains($0.stream)) }
     let unknown = stream.filter { name in !streams.contains { $0.stream == name } }
     guard unknown.isEmpty, !streams.isEmpty else {

@@ -3,7 +3,6 @@
 import DroverConfiguration
 import DroverCore
 import DroverHTTP
-import DroverSQLite
 import Logging
 import ServiceLifecycle
 
@@ -19,24 +18,19 @@ extension HTTPOptions {
 
 extension CloudConfiguration {
   /// The server and what it needs beside it; none where the configuration asks for none.
-  func httpServices(logger: Logger) -> [any Service] {
-    guard let http, case .sqlite(let path) = store else { return [] }
+  /// - Parameter worker: the consumer of this process.
+  func httpServices(worker: @escaping @Sendable () -> Worker, logger: Logger) -> [any Service] {
+    guard let http else { return [] }
     let options = HTTPOptions(http)
-    let reader = SQLiteCloudReader(path: path)
-    let watch = FleetWatch(reader: reader, worker: { AgentLock.worker(database: path) }, logger: logger)
+    let reader = reader
+    let watch = FleetWatch(reader: reader, worker: worker, logger: logger)
     let source = CloudSource(
       reader: reader,
-      letters: { forChange in try CloudDeadLetters(path: path, readOnly: !forChange) },
-      worker: { AgentLock.worker(database: path) }, fleet: { watch.snapshot },
-      status: {
-        statusDocument(
-          try reader.report(.everything), try reader.waitingSchemas(), AgentLock.worker(database: path),
-          store: path, now: wallClock())
-      },
+      letters: { forChange in try openDeadLetters(readOnly: !forChange) },
+      worker: worker, fleet: { watch.snapshot },
+      status: { statusDocument(try CloudStanding(reader), now: wallClock()) },
       replay: { id in
-        try await LetterReplay.run(
-          [id], of: CloudDeadLetters(path: path), self, patience: .seconds(10)
-        ).reason(for: id)
+        try await LetterReplay.run([id], of: openDeadLetters(), self, patience: .seconds(10)).reason(for: id)
       },
       now: { wallClock() }, software: Drover.version)
     return [

@@ -26,7 +26,11 @@ struct RebuildCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.cloud()
-    let path = try configuration.sqlitePath(for: "rebuild")
+    let path = try configuration.sqlitePath(
+      for: "rebuild",
+      orElse:
+        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/backups.md)"
+    )
     guard let rebuild = try replace(path) else {
       print("nothing was changed")
       return

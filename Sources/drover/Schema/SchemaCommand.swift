@@ -3,7 +3,6 @@
 import ArgumentParser
 import DroverConfiguration
 import DroverCore
-import DroverSQLite
 import DroverWire
 
 struct SchemaCommand: AsyncParsableCommand {
@@ -30,9 +29,9 @@ struct SchemaListCommand: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    let path = try options.cloud().sqlitePath(for: "schema")
+    let reader = try options.cloud().reader
     let waiting: [WaitingSchema]
-    do { waiting = try SQLiteCloudReader(path: path).waitingSchemas() } catch { throw fail("schema: \(error)") }
+    do { waiting = try reader.waitingSchemas() } catch { throw fail("schema: \(error)") }
     if json { return print(JSON.array(waiting.map(\.document)).text(pretty: true)) }
     guard !waiting.isEmpty else { return print("no schema waits") }
     var table = TextTable(columns: ["machine", "stream", "since", "why it waits"], numeric: [])
@@ -61,14 +60,14 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
   var stream: StreamName
 
   func run() async throws {
-    let path = try options.cloud().sqlitePath(for: "schema")
+    let configuration = try options.cloud()
     do {
       // Read first: opening the store would make one.
-      let waits = try SQLiteCloudReader(path: path).waitingSchemas().contains {
+      let waits = try configuration.reader.waitingSchemas().contains {
         $0.machine == machine && $0.stream == stream
       }
       guard waits,
-        let aside = try SQLiteCloudStore(path: path).transaction({ try $0.accept(machine: machine, stream: stream) })
+        let aside = try configuration.openStore().transaction({ try $0.accept(machine: machine, stream: stream) })
       else {
         throw fail("schema: none of \(stream) of \(machine) waits; `drover schema list` shows those that do")
       }

@@ -37,7 +37,8 @@ struct StatusCommand: AsyncParsableCommand {
     guard let process = worker.process else { return "not running" }
     let stuck = worker.stuck
       .map { "its \($0.name) has not moved for \(age($0.silence.components.seconds * 1_000_000))" }
-    return (["running, process \(process)"] + stuck).joined(separator: "; ")
+    let place = worker.host.map { " on \($0)" } ?? ""
+    return (["running, process \(process)\(place)"] + stuck).joined(separator: "; ")
   }
 
   private func edge(_ configuration: EdgeConfiguration) throws -> Worker {
@@ -102,25 +103,17 @@ struct StatusCommand: AsyncParsableCommand {
   }
 
   private func cloud(_ configuration: CloudConfiguration) throws -> Worker {
-    let path = try configuration.sqlitePath(for: "status")
-    let report: CloudReport?
-    let waiting: [WaitingSchema]
-    do {
-      let reader = try configuration.reader(for: "status")
-      report = try reader.report(.everything)
-      waiting = try reader.waitingSchemas()
-    } catch {
-      throw fail("status: \(error)")
-    }
-    let worker = AgentLock.worker(database: path)
+    let standing: CloudStanding
+    do { standing = try CloudStanding(configuration.reader) } catch { throw fail("status: \(error)") }
+    let (report, waiting, worker) = (standing.report, standing.waiting, standing.worker)
     let now = wallClock()
     if json {
-      print(configuration.statusDocument(report, waiting, worker, store: path, now: now).text(pretty: true))
+      print(configuration.statusDocument(standing, now: now).text(pretty: true))
       return worker
     }
-    print("store        \(path)")
-    print("consumer     \(words(worker))")
-    for line in BackupStanding(path, configuration.backup).lines { print("backup       \(line)") }
+    print("store        \(standing.store)")
+    for worker in standing.workers.isEmpty ? [worker] : standing.workers { print("consumer     \(words(worker))") }
+    for line in configuration.backupStanding?.lines ?? [] { print("backup       \(line)") }
     if let report {
       print("dead letters \(report.deadLetters.text), \(byteText(Int64(report.letterBytes)))")
       if let warning = report.scarcity(configuration.deadLetters) { print("             \(warning)") }

@@ -4,22 +4,23 @@ import DroverConfiguration
 import DroverCore
 import DroverSQLite
 import DroverWire
+import Glibc
 
 extension CloudConfiguration {
-  /// Looks into the store; ends a command whose store has no reader yet.
-  func reader(for command: String) throws -> any CloudReader {
-    SQLiteCloudReader(path: try sqlitePath(for: command))
-  }
-
-  /// - Parameter path: the SQLite store.
-  func statusDocument(
-    _ report: CloudReport?, _ waiting: [WaitingSchema], _ worker: Worker, store path: String, now: Int64
-  ) -> JSON {
+  /// Everything that there is to know of the cloud's side.
+  func statusDocument(_ standing: CloudStanding, now: Int64) -> JSON {
     .object(
       [
-        ("side", "cloud"), ("store", .string(path)), ("consumer", worker.document),
-        ("backup", BackupStanding(path, backup).document),
-      ] + CloudReport.members(of: report, now: now) + [("waiting_schemas", .array(waiting.map(\.document)))])
+        ("side", "cloud"), ("store", .string(standing.store)), ("consumer", standing.worker.document),
+        ("consumers", .array(standing.workers.map(\.document))), ("backup", backupStanding?.document ?? .null),
+      ] + CloudReport.members(of: standing.report, now: now)
+        + [("waiting_schemas", .array(standing.waiting.map(\.document)))])
+  }
+
+  /// Backups of an SQLite store; who makes PostgreSQL's does not tell Drover.
+  var backupStanding: BackupStanding? {
+    guard case .sqlite(let path) = store else { return nil }
+    return BackupStanding(path, backup)
   }
 }
 
@@ -34,4 +35,30 @@ extension EdgeConfiguration {
         ("agent", worker.document), ("backup", BackupStanding(database, backup).document),
       ] + EdgeReport.members(of: report, quota: outbox.quota, lines: lines, now: now))
   }
+}
+
+/// What there is to know of a cloud store.
+struct CloudStanding {
+  let store: String
+  /// nil where there is no store yet.
+  let report: CloudReport?
+  let waiting: [WaitingSchema]
+  let workers: [Worker]
+
+  init(_ reader: any CloudReader) throws {
+    store = reader.name
+    report = try reader.report(.everything)
+    waiting = try reader.waitingSchemas()
+    workers = try reader.workers()
+  }
+
+  /// The consumer that counts for whoever asks here.
+  var worker: Worker { Worker.telling(workers, on: thisHost) }
+}
+
+/// As the store's workers name theirs.
+private var thisHost: String {
+  var name = [CChar](repeating: 0, count: 256)
+  gethostname(&name, name.count - 1)
+  return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

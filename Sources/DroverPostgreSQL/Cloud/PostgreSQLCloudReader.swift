@@ -1,0 +1,129 @@
+// What people see of a store in PostgreSQL. Every question has a connection of its own that can only read, and sees one moment. It holds up
+// nobody but who changes the form of a table that is being read.
+
+package import DroverCore
+
+package struct PostgreSQLCloudReader: CloudReader {
+  private let address: PostgreSQLAddress
+
+  package init(_ address: PostgreSQLAddress) { self.address = address }
+
+  package var name: String { address.subject }
+
+  package func workers() throws -> [Worker] { try looking { try Consumers(connection: $0).workers() } ?? [] }
+
+  package func report(_ scope: ReportScope) throws -> CloudReport? {
+    try looking { try ReportTables(connection: $0, scope: scope).report() }
+  }
+
+  package func waitingSchemas() throws -> [WaitingSchema] { try looking(waitingSchemas) ?? [] }
+
+  package func sinks() throws -> [SinkDescription] {
+    try looking { try NotedSink.all($0).map(\.description) } ?? []
+  }
+
+  package func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {
+    guard let connection = try Connection(lookingAt: address) else { return }
+    // Whoever takes the rows has limits of his own.
+    try connection.run("SET idle_in_transaction_session_timeout = 0")
+    let place = try connection.place()
+    func wanted() throws -> [NotedSink] {
+      try NotedSink.all(connection).filter { stream == nil || $0.stream == stream || $0.description.header == stream }
+    }
+    try connection.looking(
+      at: stream?.text ?? "the replica", { try wanted().map { "\(place).\(quoted($0.table))" } },
+      { for sink in try wanted() { try sink.readRows(in: place, connection) { try take(sink.description, $0) } } })
+  }
+
+  private func looking<Result>(_ body: (Connection) throws -> Result) throws -> Result? {
+    guard let connection = try Connection(lookingAt: address) else { return nil }
+    return try connection.looking { try body(connection) }
+  }
+
+  // MARK: Schemas
+
+  private func waitingSchemas(_ connection: Connection) throws -> [WaitingSchema] {
+    let rows = try connection.query(
+      "SELECT machine_id, stream, reason, first_at FROM drover_schema_waiting ORDER BY machine_id, stream")
+    let sinks = try NotedSink.all(connection)
+    return try (0..<rows.count).compactMap { row in
+      let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
+      guard let schema = try SchemaTables(connection: connection).waiting(machine: machine, stream: stream) else {
+        return nil
+      }
+      let present = sinks.first { $0.name == SQLName(stream.text) }?.columns.map { SQLName($0.name) } ?? []
+      let named = Set(schema.columns.map { SQLName($0.name) })
+      return WaitingSchema(
+        machine: machine, stream: stream, reason: rows.text(row, 2), since: rows.integer(row, 3),
+        added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
+        missing: present.filter { !named.contains($0) }.map(\.text))
+    }
+  }
+}
+
+/// A sink table that is there, as Drover has noted it.
+struct NotedSink {
+  /// The stream's.
+  let name: SQLName
+  let stream: StreamName
+  let table: String
+  let description: SinkDescription
+  /// The source's, as the table has them: those of all machines together.
+  let columns: [Column]
+
+  /// By the stream.
+  static func all(_ connection: Connection) throws -> [NotedSink] {
+    let rows = try connection.query(
+      """
+      SELECT sink.stream, sink.table_name, sink.kind, sink.form, sink.header, own.source_name, own.declared_type, own.key_position
+        FROM drover_sink AS sink
+        JOIN pg_class AS present ON present.relname = sink.table_name::name
+                                AND present.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+        JOIN pg_attribute AS part ON part.attrelid = present.oid AND part.attnum > 0 AND NOT part.attisdropped
+        JOIN drover_sink_column AS own ON own.sink = sink.name AND own.column_name = part.attname::text
+       ORDER BY sink.stream, part.attnum
+      """)
+    let sinks = Dictionary(grouping: 0..<rows.count) { rows.text($0, 0) }.values.sorted { $0[0] < $1[0] }
+    return try sinks.map { try NotedSink(rows, $0) }
+  }
+
+  /// - Parameter places: the rows of one sink, a column each.
+  private init(_ rows: Rows, _ places: [Int]) throws {
+    let first = places[0]
+    stream = try StreamName(rows.text(first, 0))
+    name = SQLName(stream.text)
+    table = rows.text(first, 1)
+    columns = places.map { Column(name: rows.text($0, 5), declaredType: rows.text($0, 6).unescaped) }
+    let key = places.indices.compactMap { index in rows.optionalInteger(places[index], 7).map { ($0, index) } }
+      .sorted { $0.0 < $1.0 }.map(\.1)
+    let kind = Kind(rawValue: rows.text(first, 2))!
+    description = try SinkDescription(
+      stream: stream, kind: kind, header: rows.optionalText(first, 4).map { try StreamName($0) },
+      schema: rows.text(first, 3) == "table" ? StreamSchema(kind: kind, columns: columns, key: key) : nil)
+  }
+
+  // MARK: Rows
+
+  /// Shows every row of the table, within a transaction that keeps its form.
+  func readRows(in place: String, _ connection: Connection, _ take: (SinkRow) throws -> Void) throws {
+    let table = try SinkTable.read(stream, in: place, connection)!
+    let columns = columns.map { table.column(SQLName($0.name))! }
+    let names = [table.machine, "drover_version"] + columns.map(\.identifier)
+    try connection.pieces(of: "SELECT \(names.joined(separator: ", ")) FROM \(table.qualified)") { piece in
+      for row in 0..<piece.count {
+        let values = columns.indices.map { columns[$0].value(piece, row, $0 + 2) }
+        guard let content = content(values) else { continue }
+        try take(SinkRow(machine: piece.text(row, 0), version: piece.integer(row, 1), content: content))
+      }
+    }
+  }
+
+  /// A body that is no text is none of Drover's.
+  private func content(_ values: [Value]) -> SinkRow.Content? {
+    guard description.schema == nil else { return .values(values) }
+    guard case .text(let id) = values[0], case .text(let body) = values[2] else { return nil }
+    var occurredAt: String?
+    if case .text(let time) = values[1] { occurredAt = String(decoding: time, as: UTF8.self) }
+    return .body(localID: String(decoding: id, as: UTF8.self), occurredAt: occurredAt, text: Array(body))
+  }
+}
