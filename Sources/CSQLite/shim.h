@@ -22,3 +22,36 @@ static inline int drover_sqlite3_flush(sqlite3 *db) {
   sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
   return error ? error : EIO;
 }
+
+// The numbers of changes: drover_next_change() counts on from the last one, drover_change_time() is the time of the transaction. A function of
+// Swift's would cost more than the rest of an upsert.
+typedef struct {
+  sqlite3_int64 last;
+  sqlite3_int64 now;
+} drover_change_numbers;
+
+static inline void drover_next_change(sqlite3_context *context, int count, sqlite3_value **values) {
+  (void)count, (void)values;
+  sqlite3_result_int64(context, ++((drover_change_numbers *)sqlite3_user_data(context))->last);
+}
+
+static inline void drover_change_time(sqlite3_context *context, int count, sqlite3_value **values) {
+  (void)count, (void)values;
+  sqlite3_result_int64(context, ((drover_change_numbers *)sqlite3_user_data(context))->now);
+}
+
+// Gives a connection both functions. Returns their numbers, which live as long as the connection or until this is called again; 0 when
+// there is no memory.
+static inline drover_change_numbers *drover_sqlite3_number_changes(sqlite3 *db) {
+  drover_change_numbers *numbers = (drover_change_numbers *)sqlite3_malloc(sizeof *numbers);
+  if (!numbers) return 0;
+  numbers->last = numbers->now = 0;
+  if (sqlite3_create_function_v2(db, "drover_change_time", 0, SQLITE_UTF8, numbers, drover_change_time, 0, 0, 0)) {
+    sqlite3_free(numbers);
+    return 0;
+  }
+  // When it fails it calls the destructor itself: https://www.sqlite.org/c3ref/create_function.html
+  return sqlite3_create_function_v2(
+             db, "drover_next_change", 0, SQLITE_UTF8, numbers, drover_next_change, 0, 0, sqlite3_free)
+      ? 0 : numbers;
+}

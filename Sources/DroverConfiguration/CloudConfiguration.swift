@@ -59,15 +59,18 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let backup: BackupPlan
   /// nil: nobody listens.
   package let http: HTTPConfiguration?
+  /// Whether the store keeps a change feed.
+  package let changes: Bool
 
   package init(
     connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
-    backup: BackupPlan, http: HTTPConfiguration? = nil
+    backup: BackupPlan, http: HTTPConfiguration? = nil, changes: Bool = false
   ) {
     self.http = http
+    self.changes = changes
     self.deadLetters = deadLetters
     self.connection = connection
     self.store = store
@@ -107,6 +110,7 @@ extension CloudConfiguration {
     let check = Self.check(reading: checkKeys)
     let backup = BackupPlan(reading: backupKeys)
     let http = HTTPConfiguration(reading: file)
+    let changes = file.optional("changes", .yesOrNo, default: false)
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -121,9 +125,12 @@ extension CloudConfiguration {
     if case .postgresql = store, backup.every != nil {
       backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
     }
+    if case .postgresql = store, changes {
+      file.report("this version keeps the feed in SQLite stores only; remove it", at: "changes")
+    }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
-      check: check, backup: backup, http: http)
+      check: check, backup: backup, http: http, changes: changes)
   }
 
   private static func check(reading keys: Section) -> Check? {

@@ -60,6 +60,8 @@ package struct SinkForm: Equatable, Sendable {
 package struct TableShape {
   /// In a table of facts or batches whose schema has changed: the schema that a row was written under.
   package static let schemaColumn = "drover_schema"
+  /// While the store keeps a change feed: the number of a row's last change.
+  package static let changeColumn = "drover_change"
 
   /// How much a table takes, in this database and under the operator's limit.
   package struct Bounds: Sendable {
@@ -118,7 +120,9 @@ package struct TableShape {
   }
 
   /// Besides the source's columns there are the machine, the epoch and the version.
-  private var sourceColumns: Int { names.count - (isMarked ? 4 : 3) }
+  private var sourceColumns: Int {
+    names.count - 3 - [Self.schemaColumn, Self.changeColumn].count { names.contains(SQLName($0)) }
+  }
 
   /// Whether its rows have to say from now on under which schema each was written.
   /// - Parameter hasOther: whether the stream was described otherwise before.

@@ -214,6 +214,7 @@ enum CloudTables {
           ALTER TABLE drover_machine ADD COLUMN told_at INTEGER;
           """)
     }
+    migrator.registerMigration("12 change feed") { try $0.execute(sql: ChangeFeed.migration) }
     return migrator
   }
 }

@@ -26,7 +26,8 @@ final class LateColumns {
   private let isConverted: Statement
 
   /// nil for a table that has no marks, because its schema never changed.
-  init?(_ database: Database, stream: StreamName, schema: StreamSchema) throws {
+  /// - Parameter isNumbered: whether a change is given a number in the change feed.
+  init?(_ database: Database, stream: StreamName, schema: StreamSchema, isNumbered: Bool) throws {
     let present = try database.catalogue(of: stream.text).map(\.name)
     guard let place = present.firstIndex(of: SQLName(TableShape.schemaColumn)) else { return nil }
     self.database = database
@@ -50,10 +51,13 @@ final class LateColumns {
     let changes = schema.columns.indices.filter { !schema.key.contains($0) }
       .map { "\(quoted(schema.columns[$0].name)) = ?\(start + $0)" }
     let end = start + schema.columns.count
+    let bookkeeping =
+      ["\(TableShape.schemaColumn) = ?\(end)", "drover_epoch = ?\(end + 1)", "drover_version = ?\(end + 2)"]
+      + (isNumbered ? ["\(TableShape.changeColumn) = drover_next_change()"] : [])
     update = try Statement(
       database,
       """
-      UPDATE \(table) SET \((changes + ["\(TableShape.schemaColumn) = ?\(end)", "drover_epoch = ?\(end + 1)", "drover_version = ?\(end + 2)"]).joined(separator: ", "))
+      UPDATE \(table) SET \((changes + bookkeeping).joined(separator: ", "))
        WHERE \(isRow)
       """)
   }

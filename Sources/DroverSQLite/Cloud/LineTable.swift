@@ -6,6 +6,10 @@ import GRDB
 
 final class LineTable {
   let schema: LineSchema
+  /// Numbers the rows, where the store keeps a change feed.
+  let feed: RowFeed?
+  /// Takes note of what `prune` deletes; nil without a feed.
+  private let bury: Statement?
   private let upsert: Statement
   private let prune: Statement
   private let count: Statement
@@ -14,8 +18,13 @@ final class LineTable {
   private let findFrozen: Statement?
 
   /// Compiles the statements for tables that are there.
-  /// - Parameter completeWhen: a header that it holds of is never changed again, nor are its lines.
-  init(_ database: Database, schema: LineSchema, header: StatementShape, completeWhen: Condition?) throws {
+  /// - Parameters:
+  ///   - completeWhen: a header that it holds of is never changed again, nor are its lines.
+  ///   - feedTable: what numbers the rows, if something does.
+  init(
+    _ database: Database, schema: LineSchema, header: StatementShape, completeWhen: Condition?,
+    feed feedTable: FeedTable?
+  ) throws {
     self.schema = schema
     let table = quoted(schema.table.text)
     let owner = schema.rows.machineColumn
@@ -23,12 +32,19 @@ final class LineTable {
     let key = schema.rows.key.map { columns[$0] }
     let references = schema.references.map { columns[$0] }
     let all = [owner] + columns + ["drover_epoch", "drover_version"]
-    let changes = try SinkTable.changes(database, table: schema.table, schema: schema.rows)
+    let untyped = try SinkTable.untyped(database, table: schema.table, schema.rows)
+    feed = try feedTable.map {
+      try RowFeed(database, $0, sink: table, key: [owner] + key, hasTwins: !untyped.isEmpty)
+    }
+    let number = SinkTable.numbering(feedTable)
+    let changes =
+      SinkTable.changes(schema.rows, untyped: untyped)
+      + number.column.map { ", \($0) = excluded.\($0)" }.joined()
     upsert = try Statement(
       database,
       """
-      INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
-      VALUES (\(all.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))
+      INSERT INTO \(table) AS stored (\((all + number.column).joined(separator: ", ")))
+      VALUES (\((all.indices.map { "?\($0 + 1)" } + number.value).joined(separator: ", ")))
       ON CONFLICT (\(([owner] + key).joined(separator: ", "))) DO UPDATE SET \(changes)
        WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
       """)
@@ -36,12 +52,14 @@ final class LineTable {
       names.enumerated().map { "\(alias)\($1) IS ?\($0 + first)" }.joined(separator: " AND ")
     }
     let ofHeader = "\(owner) = ?1 AND \(named(references, from: 2))"
-    prune = try Statement(
-      database,
+    let version = "?\(references.count + 3)"
+    let older = """
+      FROM \(table) WHERE \(ofHeader) AND (drover_epoch, drover_version) < (?\(references.count + 2), \(version))
       """
-      DELETE FROM \(table)
-       WHERE \(ofHeader) AND (drover_epoch, drover_version) < (?\(references.count + 2), ?\(references.count + 3))
-      """)
+    prune = try Statement(database, "DELETE \(older)")
+    bury = try feedTable.map {
+      try Statement(database, $0.burying(older, key: [owner] + key, version: version))
+    }
     count = try Statement(database, "SELECT count(*) FROM \(table) WHERE \(ofHeader)")
     find = try Statement(
       database, "SELECT 1 FROM \(table) WHERE \(owner) = ?1 AND \(named(columns, from: 2))")
@@ -68,16 +86,20 @@ final class LineTable {
       for (index, value) in row.enumerated() { upsert.bind(value, at: Int32(index + 2)) }
       upsert.bind(epoch, at: Int32(row.count + 2))
       upsert.bind(version, at: Int32(row.count + 3))
-      try upsert.run()
+      let twin = try feed?.twin(.text(machine.text), schema.rows.keyValues(of: row))
+      if try upsert.run() > 0 { try feed?.put(over: twin) }
     }
     try remove(of: machine, header: key, olderThan: epoch, version)
   }
 
   /// Removes the header's lines that are older than its event.
   func remove(of machine: MachineID, header key: [Value], olderThan epoch: Int64, _ version: Int64) throws {
-    bind(prune, machine, key)
-    prune.bind(epoch, at: Int32(key.count + 2))
-    prune.bind(version, at: Int32(key.count + 3))
+    for statement in [bury, prune].compactMap(\.self) {
+      bind(statement, machine, key)
+      statement.bind(epoch, at: Int32(key.count + 2))
+      statement.bind(version, at: Int32(key.count + 3))
+    }
+    if let bury { feed?.counts.deletes += Int64(try bury.run()) }
     try prune.run()
   }
 

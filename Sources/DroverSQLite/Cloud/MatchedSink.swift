@@ -46,12 +46,14 @@ struct MatchedSink {
   }
 
   /// What matches the rows; nil where they are not matched.
-  /// - Parameter known: what did before, and does where nothing has changed: to compile its statements takes longer than to merge an event.
-  func naturalKeys(or known: NaturalKeys?) throws -> NaturalKeys? {
+  /// - Parameters:
+  ///   - known: what did before, and does where nothing has changed: to compile its statements takes longer than to merge an event.
+  ///   - feed: what numbers the sink's rows, if something does.
+  func naturalKeys(or known: NaturalKeys?, feed: FeedTable?) throws -> NaturalKeys? {
     guard let key = try key() else { return nil }
     let columns = try SinkColumns(database, table: stream.text)
     if let known, known.key == key, known.columns == columns { return known }
-    return try NaturalKeys(database, stream: stream, key: key, columns: columns)
+    return try NaturalKeys(database, stream: stream, key: key, columns: columns, feed: feed)
   }
 
   /// What the machines hold, as a subquery; `drover_is_shown` is 0 where the sink's row is not what its thing's newest row is. A row of the
@@ -92,15 +94,16 @@ struct MatchedSink {
 
   /// Matches the rows as a machine declares; as before where it declares nothing and another one does. Of a table whose columns have
   /// changed, what the machines hold follows.
+  /// - Parameter feed: what numbers the sink's rows, if something does.
   /// - Returns: whether tables were made or dropped.
-  func settle(_ schema: StreamSchema, machine: MachineID) throws -> Bool {
+  func settle(_ schema: StreamSchema, machine: MachineID, feed: FeedTable?) throws -> Bool {
     let key = try key()
     guard schema.naturalKey != nil || key != nil else { return false }
     if key != nil { try follow(schema) }
     guard schema.naturalKey != key else { return false }
     if schema.naturalKey == nil, try isDeclared(besides: machine) { return false }
     if key == nil { try makeHeld() }
-    try schema.naturalKey.map(match) ?? dissolve()
+    try refill(feed) { try schema.naturalKey.map { try match(by: $0, feed) } ?? dissolve(feed) }
     return true
   }
 
@@ -144,9 +147,19 @@ struct MatchedSink {
     try database.execute(sql: "CREATE INDEX \(index("thing")) ON \(quoted(held)) (drover_thing, drover_version)")
   }
 
+  /// Fills the sink with other rows. To the change feed those that it has before and afterwards were put, and the others deleted.
+  private func refill(_ feed: FeedTable?, _ fill: () throws -> Void) throws {
+    let key = try SinkColumns(database, table: stream.text).key
+    let before = feed?.counts.deletes ?? 0
+    try feed?.buryAll(database, key: key)
+    try database.execute(sql: "DELETE FROM \(quoted(stream.text))")
+    try fill()
+    if let feed { try feed.unbury(database, key: key, counted: feed.counts.deletes - before) }
+  }
+
   /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
-  private func match(by key: NaturalKey) throws {
+  private func match(by key: NaturalKey, _ feed: FeedTable?) throws {
     try forgetKey()
     for name in Set(key.columns + key.fallback) {
       try database.execute(
@@ -157,18 +170,22 @@ struct MatchedSink {
       try database.execute(
         sql: "CREATE INDEX \(index(name)) ON \(quoted(held)) (\(columns.map(quoted).joined(separator: ", ")))")
     }
-    try database.execute(sql: "DELETE FROM \(quoted(stream.text))")
     try database.execute(sql: "UPDATE \(quoted(held)) SET drover_thing = NULL WHERE drover_thing IS NOT NULL")
-    try NaturalKeys(database, stream: stream, key: key, columns: SinkColumns(database, table: stream.text)).placeAll()
+    let columns = try SinkColumns(database, table: stream.text)
+    try NaturalKeys(database, stream: stream, key: key, columns: columns, feed: feed).placeAll()
   }
 
   /// From now on the sink's rows are each machine's own again.
-  private func dissolve() throws {
+  private func dissolve(_ feed: FeedTable?) throws {
     try forgetKey()
-    let names = try SinkColumns(database, table: stream.text).names.joined(separator: ", ")
-    try database.execute(sql: "DELETE FROM \(quoted(stream.text))")
+    let names = try SinkColumns(database, table: stream.text).names
+    let number = SinkTable.numbering(feed)
     try database.execute(
-      sql: "INSERT INTO \(quoted(stream.text)) (\(names)) SELECT \(names) FROM \(quoted(held))")
+      sql: """
+        INSERT INTO \(quoted(stream.text)) (\((names + number.column).joined(separator: ", ")))
+        SELECT \((names + number.value).joined(separator: ", ")) FROM \(quoted(held))
+        """)
+    feed?.counts.puts += Int64(database.changesCount)
     try database.execute(sql: "DROP TABLE \(quoted(held))")
   }
 
@@ -189,7 +206,8 @@ struct MatchedSink {
   private func index(_ what: String) -> String { quoted("drover_\(what)_of_\(stream.text)") }
 }
 
-/// The columns of a sink table, quoted, in their order: the machine's, the source's, and Drover's epoch and version.
+/// The columns of a sink table, quoted, in their order: the machine's, the source's, and Drover's epoch and version. The number in the change
+/// feed is none of them: it belongs to what is shown, and not to what machines hold.
 struct SinkColumns: Equatable {
   let names: [String]
   let definitions: [String]
@@ -198,6 +216,7 @@ struct SinkColumns: Equatable {
 
   init(_ database: Database, table: String) throws {
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
+      .filter { SQLName($0["name"]) != SQLName(TableShape.changeColumn) }
     names = rows.map { quoted($0["name"]) }
     definitions = rows.map {
       SinkTable.definition(DroverCore.Column(name: $0["name"], declaredType: $0["type"]))

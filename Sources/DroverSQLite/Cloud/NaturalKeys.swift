@@ -17,11 +17,17 @@ final class NaturalKeys: ThingTables {
   private let highest: Statement
   private let hide: Statement
   private let show: Statement
+  /// Numbers the sink's rows, where the store keeps a change feed.
+  private let feed: RowFeed?
   private let savepoint: (begin: Statement, release: Statement, rollBack: Statement)
 
   /// Compiles the statements for tables that are there.
-  /// - Parameter columns: the sink's.
-  init(_ database: Database, stream: StreamName, key: NaturalKey, columns: SinkColumns) throws {
+  /// - Parameters:
+  ///   - columns: the sink's.
+  ///   - feedTable: what numbers the sink's rows, if something does.
+  init(_ database: Database, stream: StreamName, key: NaturalKey, columns: SinkColumns, feed feedTable: FeedTable?)
+    throws
+  {
     self.key = key
     self.columns = columns
     let sink = quoted(stream.text)
@@ -65,7 +71,9 @@ final class NaturalKeys: ThingTables {
     highest = try Statement(database, "SELECT ifnull(max(drover_thing), 0) FROM \(held)")
     hide = try Statement(database, "DELETE FROM \(sink) WHERE \(isRow)")
 
+    feed = try feedTable.map { try RowFeed(database, $0, sink: sink, key: columns.key) }
     let values = columns.names.filter { !columns.key.contains($0) }
+    let number = SinkTable.numbering(feedTable)
     let conflict = columns.key.joined(separator: ", ")
     func list(_ names: [String], of table: String) -> String {
       names.map { "\(table).\($0)" }.joined(separator: ", ")
@@ -79,9 +87,10 @@ final class NaturalKeys: ThingTables {
          WHERE held.drover_thing = ?1 ORDER BY shown.\(machine) IS NULL, held.\(machine) LIMIT 1),
       newest AS (
         SELECT * FROM \(held) WHERE drover_thing = ?1 ORDER BY drover_version DESC, \(machine) LIMIT 1)
-      INSERT INTO \(sink) AS shown (\((columns.key + values).joined(separator: ", ")))
-      SELECT \(list(columns.key, of: "first")), \(list(values, of: "newest")) FROM first, newest WHERE true
-      ON CONFLICT (\(conflict)) DO UPDATE SET \(values.map { "\($0) = excluded.\($0)" }.joined(separator: ", "))
+      INSERT INTO \(sink) AS shown (\((columns.key + values + number.column).joined(separator: ", ")))
+      SELECT \((columns.key.map { "first.\($0)" } + values.map { "newest.\($0)" } + number.value).joined(separator: ", "))
+        FROM first, newest WHERE true
+      ON CONFLICT (\(conflict)) DO UPDATE SET \((values + number.column).map { "\($0) = excluded.\($0)" }.joined(separator: ", "))
        WHERE (\(list(values, of: "shown"))) IS NOT (\(list(values, of: "excluded")))
       """)
     savepoint = (
@@ -110,9 +119,13 @@ final class NaturalKeys: ThingTables {
     let row = RowKey(machine: .text(machine.text), local: event.key)
     let before = try standing(of: row)
     var outcome: MergeOutcome?
+    let counts = feed?.counts
     try savepoint.begin.run()
     defer {
-      if outcome != .applied { _ = try? savepoint.rollBack.run() }
+      if outcome != .applied {
+        _ = try? savepoint.rollBack.run()
+        if let counts { feed?.counts = counts }
+      }
       _ = try? savepoint.release.run()
     }
     outcome = try mergeIntoHeld(event)
@@ -177,12 +190,14 @@ final class NaturalKeys: ThingTables {
 
   func refresh(_ thing: Int64) throws {
     show.bind(thing, at: 1)
-    try show.run()
+    if try show.run() > 0 { try feed?.put(over: nil) }
   }
 
   func hide(_ row: RowKey) throws {
+    let found = try feed?.find(row.machine, row.local)
     bind(hide, row)
     try hide.run()
+    if let found { try feed?.delete(found, version: found.version) }
   }
 
   func unplaced() throws -> [RowKey] {

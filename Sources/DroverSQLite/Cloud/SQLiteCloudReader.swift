@@ -33,13 +33,14 @@ package struct SQLiteCloudReader: CloudReader {
 
   package func waitingSchemas() throws -> [WaitingSchema] { try reading(waitingSchemas) ?? [] }
 
-  package func sinks() throws -> [SinkDescription] { try reading(sinks) ?? [] }
+  package func sinks() throws -> [SinkDescription] { try reading(SinkDescription.all) ?? [] }
 
   package func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {
     _ = try reading { database in
       // One transaction: its first SELECT fixes the moment.
-      for sink in try sinks(database) where stream == nil || sink.stream == stream || sink.header == stream {
-        try readRows(of: sink, database) { try take(sink, $0) }
+      for sink in try SinkDescription.all(database)
+      where stream == nil || sink.stream == stream || sink.header == stream {
+        try SinkSelect(sink).readRows(database) { try take(sink, $0) }
       }
     }
   }
@@ -172,7 +173,7 @@ package struct SQLiteCloudReader: CloudReader {
       database, sql: "SELECT count(*) FROM \(quoted(table)) WHERE \(quoted(column)) = ?", arguments: [machine])!
   }
 
-  // MARK: Schemas and rows
+  // MARK: Schemas
 
   private func waitingSchemas(_ database: Database) throws -> [WaitingSchema] {
     guard try database.tableExists("drover_schema_waiting") else { return [] }
@@ -193,69 +194,6 @@ package struct SQLiteCloudReader: CloudReader {
           !named.contains($0) && $0 != SQLName(schema.machineColumn)
             && ($0 == SQLName(StreamSchema.rowidColumn) || !$0.text.hasPrefix("drover_"))
         }.map(\.text))
-    }
-  }
-
-  private func sinks(_ database: Database) throws -> [SinkDescription] {
-    guard try database.tableExists("drover_sink") else { return [] }
-    // A store that no consumer of this version has opened yet has no lines.
-    let hasLines = try database.columns(in: "drover_sink").contains { $0.name == "header" }
-    return try Row.fetchAll(
-      database,
-      sql: "SELECT stream, kind, form, \(hasLines ? "header" : "NULL AS header") FROM drover_sink ORDER BY stream"
-    ).compactMap { row in
-      let stream = try StreamName(row["stream"])
-      guard let kind = Kind(rawValue: row["kind"]), try database.tableExists(stream.text) else { return nil }
-      let schema = try row["form"] as String == "table" ? schema(of: stream, kind, database) : nil
-      let header: String? = row["header"]
-      return SinkDescription(stream: stream, kind: kind, header: try header.map { try StreamName($0) }, schema: schema)
-    }
-  }
-
-  /// The source's columns, as the sink table has them: those of all machines together.
-  private func schema(of stream: StreamName, _ kind: Kind, _ database: Database) throws -> StreamSchema {
-    let columns = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(stream.text)))")
-      .map { (column: DroverCore.Column(name: $0["name"], declaredType: $0["type"]), place: $0["pk"] as Int) }
-      // The machine is the first column of the key.
-      .filter { $0.place != 1 && !isBookkeeping($0.column.name) }
-    let key = columns.indices.filter { columns[$0].place > 0 }.sorted { columns[$0].place < columns[$1].place }
-    return try StreamSchema(kind: kind, columns: columns.map(\.column), key: key)
-  }
-
-  private func isBookkeeping(_ column: String) -> Bool {
-    let name = SQLName(column)
-    return name.text.utf8.starts(with: "drover_".utf8) && name != SQLName(StreamSchema.rowidColumn)
-  }
-
-  private func readRows(of sink: SinkDescription, _ database: Database, _ take: (SinkRow) throws -> Void) throws {
-    guard let schema = sink.schema else { return try readBodies(of: sink, database, take) }
-    let columns = schema.columns.map { quoted($0.name) }
-    let statement = try Statement(
-      database,
-      """
-      SELECT \(quoted(schema.machineColumn)), drover_version, \(columns.joined(separator: ", "))
-        FROM \(quoted(sink.stream.text))
-      """)
-    while try statement.step() {
-      try take(
-        SinkRow(
-          machine: statement.text(0), version: statement.integer(1),
-          content: .values(columns.indices.map { statement.value(Int32($0 + 2)) })))
-    }
-  }
-
-  private func readBodies(of sink: SinkDescription, _ database: Database, _ take: (SinkRow) throws -> Void) throws {
-    let statement = try Statement(
-      database,
-      "SELECT machine_id, drover_version, local_id, occurred_at, body FROM \(quoted(sink.stream.text))")
-    while try statement.step() {
-      guard case .text(let id) = statement.value(2), case .text(let body) = statement.value(4) else { continue }
-      try take(
-        SinkRow(
-          machine: statement.text(0), version: statement.integer(1),
-          content: .body(
-            localID: String(decoding: id, as: UTF8.self), occurredAt: statement.isNull(3) ? nil : statement.text(3),
-            text: Array(body))))
     }
   }
 }

@@ -16,6 +16,9 @@ package final class SQLiteCloudStore: CloudStore {
   /// What is known of the database without asking; forgotten when a transaction fails.
   var cache = Cache()
   private var dataVersion: Int64 = -1
+  let feed: ChangeFeed
+  /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
+  private var feedMemory: FeedMemoryFile?
 
   struct Cache {
     var sinks = SinkTables()
@@ -65,6 +68,7 @@ package final class SQLiteCloudStore: CloudStore {
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)
+      feed = try queue.inDatabase { try ChangeFeed($0) }
     } catch let error as DatabaseError where error.saysDamaged {
       throw StoreDamaged(description: Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
@@ -87,18 +91,28 @@ package final class SQLiteCloudStore: CloudStore {
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
+    try writing { database in
+      let result = try body(Transaction(store: self, database: database))
+      return (result, try feed.finish(database))
+    }
+  }
+
+  /// - Parameter body: returns how far the change feed is by then, where it has moved.
+  private func writing<Result>(_ body: (Database) throws -> (Result, Int64?)) throws -> Result {
     do {
       return try queue.inDatabase { database in
-        var result: Result?
+        var done: (result: Result, number: Int64?)?
         try database.inTransaction(.immediate) {
           // Another program has committed: it may have made tables anew (`accept`).
           let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
           if version != dataVersion { forgetAll() }
           dataVersion = version
-          result = try body(Transaction(store: self, database: database))
+          try feed.begin(database, now: now())
+          done = try body(database)
           return .commit
         }
-        return result!
+        if let number = done!.number { feedMemory?.note(number) }
+        return done!.result
       }
     } catch {
       forgetAll()
@@ -108,5 +122,54 @@ package final class SQLiteCloudStore: CloudStore {
       }
       throw CloudStoreError(description: "write to \(queue.path): \(error.explanation)")
     }
+  }
+
+  // MARK: The change feed
+
+  /// What became of the change feed when the consumer began.
+  package enum FeedChange: Equatable, Sendable {
+    case none
+    /// It was switched on, and so many rows were numbered.
+    case began(rows: Int64)
+    /// The store is not the one that readers know, so their cursors are of an era that has ended.
+    case newEra
+    case ended
+  }
+
+  /// For the consumer, before it takes anything: keeps a change feed from now on, or none.
+  /// - Throws: `CloudStoreError`.
+  package func keepFeed(_ isWanted: Bool) throws -> FeedChange {
+    let (change, memory) = try writing { database in
+      (try settleFeed(isWanted, database), nil) as ((FeedChange, FeedMemory?), Int64?)
+    }
+    guard let memory else {
+      WholeFile.remove(FeedMemory.path(for: queue.path))
+      return change
+    }
+    do {
+      feedMemory = try FeedMemoryFile(memory, database: queue.path)
+    } catch {
+      throw CloudStoreError(
+        description: "\(error); without this file the change feed would not know that the store went back")
+    }
+    return change
+  }
+
+  private func settleFeed(_ isWanted: Bool, _ database: Database) throws -> (FeedChange, FeedMemory?) {
+    var change = FeedChange.none
+    if isWanted, !feed.isOn {
+      change = .began(rows: try feed.switchOn(database))
+    } else if !isWanted, feed.isOn {
+      try feed.switchOff(database)
+      change = .ended
+    } else if isWanted {
+      let (present, known) = (try feed.standing(database)!, FeedMemory.read(database: queue.path))
+      if known == nil || known!.era != present.era || known!.number > present.number {
+        try feed.beginEra(database)
+        change = .newEra
+      }
+    }
+    if change != .none { forgetAll() }
+    return (change, try feed.standing(database))
   }
 }

@@ -106,9 +106,20 @@ package final class SQLiteReplica: Replica {
   package func removeStrayLines(_ stream: ReplicatedStream) throws {
     try queue.writeWithoutTransaction { database in
       try database.inTransaction(.immediate) {
+        let feed = try ChangeFeed(database)
+        try feed.begin(database, now: now())
         for lines in stream.schema.lines {
-          try database.execute(sql: "DELETE \(stray(lines, of: stream))", arguments: [stream.machine.text])
+          let (rows, machine): (String, StatementArguments) = (stray(lines, of: stream), [stream.machine.text])
+          if let table = feed.table(of: lines.table) {
+            let key = [lines.rows.machineColumn] + lines.rows.key.map { quoted(lines.rows.columns[$0].name) }
+            try database.execute(
+              sql: table.burying(rows, key: key.map { "line.\($0)" }, version: "line.drover_version"),
+              arguments: machine)
+            table.counts.deletes += Int64(database.changesCount)
+          }
+          try database.execute(sql: "DELETE \(rows)", arguments: machine)
         }
+        try feed.finish(database)
         return .commit
       }
     }

@@ -39,6 +39,8 @@ final class SinkTable {
   private let current: Statement?
   private let looksTheSame: Statement?
   private let late: LateColumns?
+  /// Numbers the rows, where the store keeps a change feed of this table.
+  private let feed: RowFeed?
   private let buryTombstone: Statement
   private let findTombstone: Statement
   private let dropTombstone: Statement
@@ -52,7 +54,10 @@ final class SinkTable {
   /// - Parameters:
   ///   - machine: whose events come first.
   ///   - table: where the machines' own rows stand.
-  init(_ database: Database, sink: StatementShape, machine first: MachineID, table name: String) throws {
+  ///   - feed: what numbers the changes of sink tables. It has nothing to do with own rows beside the sink.
+  init(_ database: Database, sink: StatementShape, machine first: MachineID, table name: String, feed: ChangeFeed)
+    throws
+  {
     self.sink = sink
     machine = first
     let completeWhen = sink.completeWhen
@@ -63,14 +68,21 @@ final class SinkTable {
     self.columns = columns
 
     let machine = sink.schema?.machineColumn ?? "machine_id"
+    let feedTable = name == sink.stream.text ? feed.table(of: sink.stream) : nil
     late = try sink.schema.flatMap {
-      sink.kind == .snapshot ? nil : try LateColumns(database, stream: sink.stream, schema: $0)
+      sink.kind == .snapshot
+        ? nil : try LateColumns(database, stream: sink.stream, schema: $0, isNumbered: feedTable != nil)
     }
     let all = [machine] + columns + ["drover_epoch", "drover_version"] + (late == nil ? [] : [TableShape.schemaColumn])
     let conflict = ([machine] + keyColumns).joined(separator: ", ")
+    let untyped = try sink.schema.map { try Self.untyped(database, table: sink.stream, $0) } ?? []
+    self.feed = try feedTable.map {
+      try RowFeed(database, $0, sink: table, key: [machine] + keyColumns, hasTwins: !untyped.isEmpty)
+    }
+    let number = Self.numbering(feedTable)
     let insert = """
-      INSERT INTO \(table) AS stored (\(all.joined(separator: ", ")))
-      VALUES (\(all.indices.map { "?\($0 + 1)" }.joined(separator: ", ")))
+      INSERT INTO \(table) AS stored (\((all + number.column).joined(separator: ", ")))
+      VALUES (\((all.indices.map { "?\($0 + 1)" } + number.value).joined(separator: ", ")))
       ON CONFLICT (\(conflict)) DO
       """
     let whereKey =
@@ -92,8 +104,8 @@ final class SinkTable {
       upsert = try Statement(database, insert + " NOTHING")
     } else {
       let changes =
-        try Self.changes(database, table: sink.stream, schema: sink.schema)
-        + (late == nil ? "" : ", \(TableShape.schemaColumn) = excluded.\(TableShape.schemaColumn)")
+        Self.changes(sink.schema, untyped: untyped)
+        + ((late == nil ? [] : [TableShape.schemaColumn]) + number.column).map { ", \($0) = excluded.\($0)" }.joined()
       upsert = try Statement(
         database,
         insert + """
@@ -116,7 +128,9 @@ final class SinkTable {
     dropTombstone = try Statement(
       database, "DELETE FROM drover_tombstone WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
     func lineTables(_ schemas: [LineSchema]) throws -> [LineTable] {
-      try schemas.map { try LineTable(database, schema: $0, header: sink, completeWhen: completeWhen) }
+      try schemas.map {
+        try LineTable(database, schema: $0, header: sink, completeWhen: completeWhen, feed: feed.table(of: $0.table))
+      }
     }
     let own = sink.schema?.lines ?? []
     lines = try lineTables(own)
@@ -141,21 +155,31 @@ final class SinkTable {
   /// Forgets what is known of a machine's schemas: it has described its stream anew.
   func forget(_ machine: MachineID) { late?.forget(machine) }
 
-  /// What an upsert sets, as SQL: all but the key, and of the key what can be equal without being the same. A column without a type keeps 1
-  /// and 1.0 as they are and takes them for one key (https://www.sqlite.org/datatype3.html, sections 3 and 4).
-  static func changes(_ database: Database, table: StreamName, schema: StreamSchema?) throws -> String {
-    var names = ["occurred_at", "body"]
-    if let schema {
-      let untyped = Set(
-        try database.catalogue(of: table.text).filter {
-          DroverCore.Column(name: $0.name.text, declaredType: $0.type).affinity == .blob
-        }.map(\.name))
-      // By their places: to Swift two names that are composed differently are one text.
-      names = schema.columns.indices.filter {
-        !schema.key.contains($0) || untyped.contains(SQLName(schema.columns[$0].name))
-      }.map { quoted(schema.columns[$0].name) }
-    }
+  /// The places of key columns without a type. Such a column keeps 1 and 1.0 as they are and takes them for one key
+  /// (https://www.sqlite.org/datatype3.html, sections 3 and 4).
+  static func untyped(_ database: Database, table: StreamName, _ schema: StreamSchema) throws -> Set<Int> {
+    let names = Set(
+      try database.catalogue(of: table.text).filter {
+        DroverCore.Column(name: $0.name.text, declaredType: $0.type).affinity == .blob
+      }.map(\.name))
+    return Set(schema.key.filter { names.contains(SQLName(schema.columns[$0].name)) })
+  }
+
+  /// What an upsert sets, as SQL: all but the key, and of the key what can be equal without being the same.
+  /// - Parameter untyped: the places of key columns without a type.
+  static func changes(_ schema: StreamSchema?, untyped: Set<Int>) -> String {
+    // By their places: to Swift two names that are composed differently are one text.
+    let names =
+      schema.map { schema in
+        schema.columns.indices.filter { !schema.key.contains($0) || untyped.contains($0) }
+          .map { quoted(schema.columns[$0].name) }
+      } ?? ["occurred_at", "body"]
     return (names + ["drover_epoch", "drover_version"]).map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
+  }
+
+  /// What an INSERT names besides, and its value, where rows are numbered.
+  static func numbering(_ feed: FeedTable?) -> (column: [String], value: [String]) {
+    feed == nil ? ([], []) : ([TableShape.changeColumn], ["drover_next_change()"])
   }
 
   // MARK: Merging
@@ -182,8 +206,12 @@ final class SinkTable {
     guard let savepoint else { return try put(event, epoch: epoch, hasTombstones: hasTombstones) }
     try savepoint.begin.run()
     var outcome: MergeOutcome?
+    let feeds = ([feed] + lines.map(\.feed)).compactMap(\.self).map { ($0, $0.counts) }
     defer {
-      if outcome != .applied { _ = try? savepoint.rollBack.run() }
+      if outcome != .applied {
+        _ = try? savepoint.rollBack.run()
+        for (feed, counts) in feeds { feed.counts = counts }
+      }
       _ = try? savepoint.release.run()
     }
     outcome = try put(event, epoch: epoch, hasTombstones: hasTombstones)
@@ -254,7 +282,9 @@ final class SinkTable {
     let rest = stored.indices.map { filled[$0] == expected[$0] ? stored[$0] : expected[$0] }
     guard try filled == expected || isTheSame(event, rest, as: stored) else { return nil }
     guard filled != stored else { return .superseded }
+    let twin = try feed?.twin(.text(machine.text), event.key)
     try late.write(comparison, event, of: machine)
+    try feed?.put(over: twin)
     return .applied
   }
 
@@ -294,8 +324,10 @@ final class SinkTable {
     let version = try stored(event)
     if let version {
       if version >= (epoch, event.version) { return .superseded }
+      let found = try feed?.find(.text(machine.text), key(of: event))
       bindKey(remove, event)
       guard try remove.run() > 0 else { return frozen(event) }
+      if let feed, let found { try feed.delete(found, version: event.version) }
     }
     bindTombstoneKey(buryTombstone, event)
     buryTombstone.bind(epoch, at: 4)
@@ -312,6 +344,13 @@ final class SinkTable {
 
   /// Inserts the event's row, or puts it in the place of an older one. False when the table keeps what it has.
   private func write(_ event: SinkEvent, epoch: Int64) throws -> Bool {
+    let twin = try feed?.twin(.text(machine.text), key(of: event))
+    guard try runUpsert(event, epoch: epoch) else { return false }
+    try feed?.put(over: twin)
+    return true
+  }
+
+  private func runUpsert(_ event: SinkEvent, epoch: Int64) throws -> Bool {
     upsert.bind(epoch, at: Int32(columns.count + 2))
     upsert.bind(event.version, at: Int32(columns.count + 3))
     if late != nil { upsert.bind(sink.schema!.id.text, at: Int32(columns.count + 4)) }
@@ -322,6 +361,8 @@ final class SinkTable {
     upsert.bind(.text(body), at: 4)
     return try upsert.run() > 0
   }
+
+  private func key(of event: SinkEvent) -> [Value] { sink.schema == nil ? [.text(event.localID)] : event.key }
 
   private func bindKey(_ statement: Statement, _ event: SinkEvent) {
     statement.reset()
@@ -380,7 +421,7 @@ final class SinkTable {
 
   /// SQLite's own limit is 2000, the bookkeeping included; past 1000 parts a key's comparison is an expression too deep for it
   /// (https://www.sqlite.org/limits.html), and a hundred is more than any table has.
-  static let maximumColumns = 1996
+  static let maximumColumns = 1995
   static let maximumKeyColumns = 100
 
   /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything

@@ -31,11 +31,13 @@ extension Transaction {
     let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
     if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
     let matched = MatchedSink(database: database, stream: sink.stream)
-    let keys = try matched.naturalKeys(or: store.cache.naturalKeys[sink.stream])
+    let keys = try matched.naturalKeys(
+      or: store.cache.naturalKeys[sink.stream], feed: store.feed.table(of: sink.stream))
     store.cache.naturalKeys[sink.stream] = keys
     return try store.cache.sinks.take(sink, latest: latest) {
       try SinkTable(
-        database, sink: $0, machine: sink.machine, table: keys == nil ? sink.stream.text : matched.held)
+        database, sink: $0, machine: sink.machine, table: keys == nil ? sink.stream.text : matched.held,
+        feed: store.feed)
     }
   }
 
@@ -89,5 +91,6 @@ extension Transaction {
                               AND received.stream = drover_tombstone.stream AND received.after_seq = 0))
         """, arguments: [moment])
     store.cache.tombstones = [:]
+    try store.feed.forgetDeletes(madeBefore: moment, database)
   }
 }

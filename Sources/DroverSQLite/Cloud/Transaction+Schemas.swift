@@ -86,7 +86,8 @@ extension Transaction {
 
   /// Matches the rows of a stream by natural key, if a machine says so.
   func settle(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
-    if try MatchedSink(database: database, stream: stream).settle(schema, machine: machine) { store.forgetAll() }
+    let matched = MatchedSink(database: database, stream: stream)
+    if try matched.settle(schema, machine: machine, feed: store.feed.table(of: stream)) { store.forgetAll() }
   }
 
   private var bounds: TableShape.Bounds {
@@ -102,6 +103,7 @@ extension Transaction {
     let waiting = WaitingSchemas(database: database)
     guard let schema = try waiting.schema(machine: machine, stream: stream) else { return nil }
     let (aside, known) = try waiting.clear(stream: stream, now: store.now())
+    try store.feed.end(table: stream, database)
     store.forgetAll()
     // The waiting one first, so that the table is made for it. Of the others those that fit go on, and the rest waits.
     for (machine, schema) in [(machine, schema)] + known.filter({ $0.0 != machine }) {
@@ -161,6 +163,7 @@ extension Transaction {
       try database.execute(
         sql: "INSERT INTO drover_sink (stream, kind, form, header) VALUES (?, ?, ?, ?)",
         arguments: [stream.text, kind.rawValue, schema == nil ? "body" : "table", header?.text])
+      try store.feed.begin(table: stream, database)
       store.cache.forms[stream] = wanted
       return nil
     }
@@ -179,6 +182,14 @@ extension Transaction {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(TableShape.schemaColumn) TEXT")
     }
     let isWidened = try SinkWidening(database, table: stream.text).run(for: schema)
+    // An ID is written by its column's type, so rows are called otherwise in the change feed now.
+    if isWidened,
+      try database.catalogue(of: stream.text).contains(where: { column in
+        column.keyPosition > 0 && !present.contains { $0.name == column.name && $0.type == column.type }
+      })
+    {
+      try store.feed.forgetReaders(of: stream, database)
+    }
     let new = shape.lacking(schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")

@@ -31,6 +31,7 @@ struct CloudCommand: AsyncParsableCommand {
     let place: StorePlace
     do {
       place = try StorePlace(configuration)
+      try place.keepFeed(configuration.changes, logger)
     } catch {
       throw fail("\(error)")
     }
@@ -96,6 +97,20 @@ private struct StorePlace {
       worker = { pulse.worker }
       lock = nil
       path = nil
+    }
+  }
+
+  /// Of an SQLite file.
+  func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
+    guard let store = store as? SQLiteCloudStore else { return }
+    switch try store.keepFeed(isWanted) {
+    case .none: break
+    case .began(let rows): logger.info("change feed: begun; \(rows) rows have got a number")
+    case .newEra:
+      logger.warning(
+        "change feed: the store went back, or the file \(name)-drover.feed is not its own; whoever follows has to begin again"
+      )
+    case .ended: logger.info("change feed: ended, since the configuration has no `changes: true`")
     }
   }
 
