@@ -11,6 +11,8 @@ import NIOCore
 package struct CloudSource: Sendable {
   /// Looks into the store.
   package var reader: any CloudReader
+  /// Reads the change feed; nil where the store can have none.
+  package var changes: (any ChangeReader)?
   /// Opens the dead letters, to look at them or to change them; used on one thread.
   package var letters: @Sendable (_ forChange: Bool) throws -> any DeadLetterStore
   /// Who works on the store, and whether he moves.
@@ -26,12 +28,14 @@ package struct CloudSource: Sendable {
   package var software: String
 
   package init(
-    reader: any CloudReader, letters: @escaping @Sendable (Bool) throws -> any DeadLetterStore,
+    reader: any CloudReader, changes: (any ChangeReader)?,
+    letters: @escaping @Sendable (Bool) throws -> any DeadLetterStore,
     worker: @escaping @Sendable () -> Worker, fleet: @escaping @Sendable () -> FleetSnapshot?,
     status: @escaping @Sendable () throws -> JSON,
     replay: @escaping @Sendable (Int64) async throws -> String?, now: @escaping @Sendable () -> Int64, software: String
   ) {
     self.reader = reader
+    self.changes = changes
     self.letters = letters
     self.worker = worker
     self.fleet = fleet
@@ -83,7 +87,7 @@ package enum CloudRoutes {
         guard let stream = try? StreamName(name) else { throw Problem(.notFound, "The store has no such stream.") }
         return try await exports.respond(source.reader, stream: stream, asking, blocking)
       },
-    ] + LetterRoutes.all(source, blocking)
+    ] + ChangeRoutes.all(source.changes, patience: patience, blocking) + LetterRoutes.all(source, blocking)
   }
 
   private static func machines(_ request: Request, _ source: CloudSource, _ blocking: Blocking) async throws -> Response

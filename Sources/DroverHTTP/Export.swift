@@ -9,7 +9,6 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import NIOCore
-import ServiceLifecycle
 import Synchronization
 
 final class Exports: Sendable {
@@ -58,29 +57,11 @@ final class Exports: Sendable {
     let pipe = ExportPipe()
     pipe.start(reader, stream)
     defer { pipe.abandon() }
-    let progress = Mutex(ContinuousClock.now)
-    let channel = asking.channel
-    let watch = Task {
-      while !Task.isCancelled {
-        try await Task.sleep(for: .milliseconds(500))
-        let silence = progress.withLock { $0.duration(to: .now) }
-        if silence > patience || Task.isShuttingDownGracefully { channel.close(promise: nil) }
-      }
-    }
-    defer { watch.cancel() }
     for try await piece in pipe.pieces {
-      try await writer.write(ByteBuffer(bytes: piece))
+      try await asking.write(piece, to: &writer, patience: patience)
       pipe.taken()
-      progress.withLock { $0 = .now }
     }
   }
-}
-
-/// Gives something back when nobody holds it any more.
-private final class Place: Sendable {
-  private let giveBack: @Sendable () -> Void
-  init(giveBack: @escaping @Sendable () -> Void) { self.giveBack = giveBack }
-  deinit { giveBack() }
 }
 
 /// Between the thread that reads and the task that writes.
@@ -105,7 +86,7 @@ private final class ExportPipe: Sendable {
       var piece: [UInt8] = []
       do {
         try reader.readRows(of: stream) { sink, row in
-          ExportLine.write(sink, row, into: &piece)
+          RowDocument.writeLine(of: row, sink, into: &piece)
           if piece.count >= Self.pieceBytes { try send(&piece) }
         }
         if !piece.isEmpty { try send(&piece) }
@@ -132,46 +113,5 @@ private final class ExportPipe: Sendable {
   func abandon() {
     isAbandoned.withLock { $0 = true }
     room.signal()
-  }
-}
-
-/// A row of the replica as a line of JSON; values are written as frames write them.
-enum ExportLine {
-  static func write(_ sink: SinkDescription, _ row: SinkRow, into out: inout [UInt8]) {
-    out += "{\"stream\":".utf8
-    JSONWriter.write(sink.stream.text, into: &out)
-    out += ",\"machine\":".utf8
-    JSONWriter.write(row.machine, into: &out)
-    out += ",\"id\":".utf8
-    switch row.content {
-    case .values(let values):
-      let schema = sink.schema!
-      JSONWriter.write(LocalIDCodec.text(key: schema.keyValues(of: values), schema: schema), into: &out)
-      writeVersion(row, into: &out)
-      out += ",\"body\":{".utf8
-      for (index, value) in values.enumerated() {
-        if index > 0 { out.append(UInt8(ascii: ",")) }
-        JSONWriter.write(schema.columns[index].name, into: &out)
-        out.append(UInt8(ascii: ":"))
-        JSONWriter.write(value, into: &out)
-      }
-      out.append(UInt8(ascii: "}"))
-    case .body(let localID, let occurredAt, let text):
-      JSONWriter.write(localID, into: &out)
-      writeVersion(row, into: &out)
-      if let occurredAt {
-        out += ",\"at\":".utf8
-        JSONWriter.write(occurredAt, into: &out)
-      }
-      out += ",\"body\":".utf8
-      // A body may stand on several lines; within its texts line breaks are escaped.
-      out += text.map { $0 == 0x0a || $0 == 0x0d ? 0x20 : $0 }
-    }
-    out += "}\n".utf8
-  }
-
-  private static func writeVersion(_ row: SinkRow, into out: inout [UInt8]) {
-    out += ",\"version\":".utf8
-    JSONWriter.write(row.version, into: &out)
   }
 }

@@ -18,14 +18,18 @@ package struct Problem: Error, HTTPResponseError {
     self.headers = headers
   }
 
-  var response: Response {
-    let document = JSON.object([
+  /// The document.
+  var text: String {
+    JSON.object([
       ("type", "about:blank"), ("title", .string(status.reasonPhrase)), ("status", .integer(Int64(status.code))),
       ("detail", .string(detail)),
-    ])
+    ]).text()
+  }
+
+  var response: Response {
     var headers = headers
     headers[.contentType] = "application/problem+json"
-    return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(string: document.text())))
+    return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(string: text)))
   }
 
   package func response(from request: Request, context: some RequestContext) -> Response { response }

@@ -70,6 +70,14 @@ extension CloudConfiguration {
     }
   }
 
+  /// Looks into the changes of the store; nil where this version keeps no feed.
+  var changeReader: (any ChangeReader)? {
+    switch store {
+    case .sqlite(let path): SQLiteChangeReader(path: path)
+    case .postgresql: nil
+    }
+  }
+
   /// The store beside the consumer. It is made where there is none.
   func openStore() throws -> any CloudStore {
     switch store {

@@ -17,7 +17,8 @@ struct Drover: AsyncParsableCommand {
       """,
     version: version,
     subcommands: [
-      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, DoctorCommand.self, DeadCommand.self,
+      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, TailCommand.self, DoctorCommand.self,
+      DeadCommand.self,
       CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
       SchemaCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
     ])

@@ -25,7 +25,7 @@ import Yams
 
   @Test func `the cloud's document has every route, and no others`() throws {
     let source = CloudSource(
-      reader: NoStore(), letters: { _ in throw CancellationError() }, worker: { Worker(process: nil) },
+      reader: NoStore(), changes: nil, letters: { _ in throw CancellationError() }, worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
     let served = operations(CloudRoutes.all(source, patience: .seconds(1)))
     #expect(served.count > 10)

@@ -25,7 +25,7 @@ extension CloudConfiguration {
     let reader = reader
     let watch = FleetWatch(reader: reader, worker: worker, logger: logger)
     let source = CloudSource(
-      reader: reader,
+      reader: reader, changes: changeReader,
       letters: { forChange in try openDeadLetters(readOnly: !forChange) },
       worker: worker, fleet: { watch.snapshot },
       status: { statusDocument(try CloudStanding(reader), now: wallClock()) },

@@ -1,0 +1,112 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import DroverSQLite
+import DroverWire
+import Foundation
+
+struct TailCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tail",
+    abstract: "Prints what is applied in the cloud, as it is applied.",
+    discussion: """
+      Examples:
+        drover tail --config cloud.yaml
+        drover tail --config cloud.yaml --machine MAH001 --stream stock --json
+
+      It reads the store's change feed, which needs `changes: true` in the configuration, and needs no consumer to be running. A row that changes
+      several times between two looks is printed once, as it is then. It ends with Ctrl-C, and when nobody reads its output any more.
+      """)
+
+  @OptionGroup var options: ConfigurationOption
+  @Option(help: "Only what this machine sent.")
+  var machine: MachineID?
+  @Option(help: "Only this stream, or this table of lines.")
+  var stream: StreamName?
+  @Option(help: "Begin behind this cursor, the one of a line of --json.")
+  var after: String?
+  @Flag(help: "Begin with everything that is there.")
+  var fromStart = false
+  @Flag(help: "Print a JSON object on each line, as /v1/streams/{stream}/changes has them.")
+  var json = false
+
+  func validate() throws {
+    if after != nil, fromStart { throw ValidationError("--after and --from-start are two beginnings; give one") }
+    if let after, ChangeCursor(after) == nil { throw ValidationError("--after: \(after) is no cursor") }
+  }
+
+  func run() async throws {
+    // Who has enough of the output closes it, as `head` does.
+    signal(SIGPIPE, SIG_IGN)
+    let path = try options.cloud().sqlitePath(
+      for: "tail", orElse: "this version keeps no feed of changes in PostgreSQL")
+    do {
+      try await follow(SQLiteChangeReader(path: path).open())
+    } catch let error as CancellationError {
+      throw error
+    } catch {
+      throw fail("tail: \(error)")
+    }
+  }
+
+  /// Until nobody reads what is printed.
+  private func follow(_ session: any ChangeSession) async throws {
+    let newest = try session.report().newest
+    var question = ChangeQuestion(
+      after: fromStart ? nil : after.flatMap { ChangeCursor($0) } ?? newest, stream: stream, machine: machine)
+    while Output.isWanted {
+      guard try session.hasMoved() else {
+        try await Task.sleep(for: .milliseconds(50))
+        continue
+      }
+      var hasMore = true
+      while hasMore {
+        let page = try session.read(question) { Output.print(line(of: $0)) }
+        question.after = page.next
+        hasMore = page.hasMore && Output.isWanted
+      }
+    }
+  }
+
+  private func line(of change: Change) -> [UInt8] {
+    var bytes: [UInt8] = []
+    guard !json else {
+      RowDocument.write(change, into: &bytes)
+      return bytes
+    }
+    let words = "\(change.sink.stream)  \(change.operation)  \(change.localID)"
+    switch change.content {
+    case .delete(let key):
+      return Array("\(Timestamp.text(microseconds: key.version))  \(key.machine)  \(printable(words))".utf8)
+    case .put(let row):
+      RowDocument.writeBody(of: row, change.sink, into: &bytes)
+      let body = String(decoding: bytes, as: UTF8.self)
+      let short = body.count > Self.bodyCharacters ? "\(body.prefix(Self.bodyCharacters))…" : body
+      return Array(
+        "\(Timestamp.text(microseconds: row.version))  \(row.machine)  \(printable("\(words)  \(short)"))".utf8)
+    }
+  }
+
+  /// Of a body, so that most lines stay lines.
+  private static let bodyCharacters = 100
+}
+
+/// What is printed line by line, without a buffer in between, to somebody who may go.
+private enum Output {
+  /// Whether somebody may still read it.
+  static var isWanted: Bool {
+    var output = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
+    return poll(&output, 1, 0) <= 0
+  }
+
+  /// - Returns: whether it could be written.
+  static func print(_ line: [UInt8]) -> Bool {
+    var rest = (line + [0x0a])[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+      guard count > 0 || errno == EINTR else { return false }
+      rest = rest.dropFirst(max(0, count))
+    }
+    return true
+  }
+}
