@@ -16,7 +16,7 @@ final class HTTPRoad: Sendable {
   /// - Parameter limits: keys of `http.limits`, for both sides.
   init(
     streams: String = Road.pensAndFacts, limits: String = "{requests_per_second: 1000}", hasTokens: Bool = true,
-    hasTLS: Bool = false, edge: String = "", store: String = "sqlite:./cloud.db"
+    hasTLS: Bool = false, edge: String = "", cloud: String = "", store: String = "sqlite:./cloud.db"
   ) throws {
     let ports = [Road.Side.edge: Loopback.freePort(), .cloud: Loopback.freePort()]
     let folder = try TemporaryFolder()
@@ -34,7 +34,7 @@ final class HTTPRoad: Sendable {
       return "http:\n  listen: 127.0.0.1:\(ports[side]!)\n  limits: \(limits)\(tls)\(tokens)"
     }
     road = try Road(
-      streams: streams, edge: "\(edge)\n\(keys(.edge))", cloud: "log_level: debug\n" + keys(.cloud),
+      streams: streams, edge: "\(edge)\n\(keys(.edge))", cloud: "log_level: debug\n\(cloud)\n\(keys(.cloud))",
       store: store)
     try road.folder.write(Self.readToken, to: "read")
     try road.folder.write(Self.writeToken, to: "write")
