@@ -92,7 +92,7 @@ export class MachineView {
   show({ data }) {
     const body = data.body === undefined ? "" : JSON.stringify(data.body);
     this.events.prepend(element("li", {},
-      element("time", {}, new Date().toLocaleTimeString()), element("span", { class: "stream" }, data.stream),
+      element("time", {}, new Date().toLocaleTimeString("en", { hour12: false })), element("span", { class: "stream" }, data.stream),
       element("span", { class: `op ${data.op}` }, data.op), element("span", { class: "id" }, data.id),
       element("code", {}, body.length > 300 ? `${body.slice(0, 300)}…` : body)));
     if (this.events.children.length > most) this.events.lastChild.remove();
