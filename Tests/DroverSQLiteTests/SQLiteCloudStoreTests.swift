@@ -215,7 +215,7 @@ import Testing
 }
 
 /// A folder with the cloud's database; it goes with the last who holds it.
-private final class Folder {
+final class Folder {
   let path: String
   private let folder: String
 
@@ -230,19 +230,23 @@ private final class Folder {
   func connect() throws -> DatabaseQueue { try DatabaseQueue(path: path) }
 }
 
-private struct Reader: SinkReader {
+struct Reader: SinkReader {
   let folder: Folder
+  /// Bookkeeping of the change feed, which is no part of what every store has.
+  var hidden: Set<String> = []
 
   func rows(of table: String) throws -> [[String: Value]] {
-    let columns = try columns(of: table)
+    let columns = try allColumns(of: table)
     return try folder.connect().read { database in
       try rawRows(database, "SELECT * FROM \"\(table.replacing("\"", with: "\"\""))\"").map {
-        Dictionary(uniqueKeysWithValues: zip(columns, $0))
+        Dictionary(uniqueKeysWithValues: zip(columns, $0).filter { !hidden.contains($0.0) })
       }
     }
   }
 
-  func columns(of table: String) throws -> [String] {
+  func columns(of table: String) throws -> [String] { try allColumns(of: table).filter { !hidden.contains($0) } }
+
+  private func allColumns(of table: String) throws -> [String] {
     try folder.connect().read { database in
       try Row.fetchAll(database, sql: "PRAGMA table_info(\"\(table.replacing("\"", with: "\"\""))\")").map {
         $0["name"]

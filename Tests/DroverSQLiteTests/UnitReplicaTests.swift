@@ -28,6 +28,8 @@ import Testing
     var way = try Way(app, completeWhen: nil, random: Seeded(UInt64(seed)))
     for _ in 0..<40 { try way.round(app) }
     try way.deliverAll()
+    try way.follower.expectStore("seed \(seed)")
+    #expect(way.follower.heard.deletes > 5 && way.follower.beginnings == 0 && way.follower.repeated == 0)
     for sql in Self.rows {
       #expect(try way.inCloud(sql) == app.lines(sql), "seed \(seed): \(way.said.suffix(8).joined(separator: "; "))")
     }
@@ -54,6 +56,8 @@ import Testing
       try #require(try way.inCloud("SELECT id FROM receipts WHERE closed = 1").count == closed.count)
     }
     #expect(closed.count > 1)
+    try way.follower.expectStore("seed \(seed)")
+    #expect(way.follower.beginnings == 0 && way.follower.repeated == 0)
     #expect(try way.inCloud("SELECT DISTINCT reason FROM drover_dead_letter") == ["'frozen'"])
   }
 }
@@ -63,24 +67,30 @@ private struct Way {
   private let edge: EdgeDatabase
   private let consumer: Consumer
   private let cloud: DatabaseQueue
+  /// Looks at the cloud's change feed now and then.
+  var follower: Follower
   private var random: Seeded
   private var underWay: [InboundMessage] = []
   private var read: Int64 = 0
   var said: [String] = []
   var changes = 0
 
-  init(_ app: AppDatabase, completeWhen: String?, random: Seeded) throws {
+  init(_ app: AppDatabase, completeWhen: String?, random seeded: Seeded) throws {
+    random = seeded
     edge = try app.attach([
       .batch(
         "receipts", completeWhen: completeWhen, with: .lines("sales", ["receipt_id": "id"]),
         .lines("payments", ["receipt": "id"]))
     ])
-    let store = try SQLiteCloudStore(path: app.file("cloud.db"))
+    let path = app.file("cloud.db")
+    let store = try SQLiteCloudStore(path: path)
+    _ = try store.keepFeed(true)
+    follower = try Follower(
+      SQLiteChangeReader(path: path), SQLiteCloudReader(path: path), seed: UInt64.random(in: 0...99, using: &random))
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     consumer = Consumer(store: store, limits: .init(), logger: logger, wallClock: SQLiteCloudStore.wallClock)
     cloud = try DatabaseQueue(path: app.file("cloud.db"))
-    self.random = random
     let topic = Topic.schema(try MachineID("TILL1"), edge.streams[0].name).text
     try consumer.received([InboundMessage(topic: topic, payload: edge.streams[0].schema!.document)])
   }
@@ -106,6 +116,7 @@ private struct Way {
       some.append(random.below(4) == 0 ? underWay[place] : underWay.remove(at: place))
     }
     if !some.isEmpty { try consumer.received(some) }
+    try follower.look()
   }
 
   mutating func deliverAll() throws {

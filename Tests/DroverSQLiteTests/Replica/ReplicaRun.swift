@@ -4,6 +4,7 @@
 import DroverCloud
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import DroverWire
 import Foundation
 import GRDB
@@ -37,6 +38,8 @@ final class ReplicaRun {
   private let app: AppDatabase
   private let consumer: Consumer
   private let cloud: DatabaseQueue
+  /// Who follows the cloud's change feed, in every second case.
+  private var follower: Follower?
   private var edge: EdgeDatabase?
   private var described: SchemaID?
   private var names: [Int: String]
@@ -68,8 +71,12 @@ final class ReplicaRun {
     try EmptyStore.copy(to: path)
     var logger = Logger(label: "test")
     logger.logLevel = .critical
-    consumer = Consumer(
-      store: try SQLiteCloudStore(path: path), limits: .init(), logger: logger, wallClock: SQLiteCloudStore.wallClock)
+    let store = try SQLiteCloudStore(path: path)
+    if plan.seed.isMultiple(of: 2) {
+      _ = try store.keepFeed(true)
+      follower = try Follower(SQLiteChangeReader(path: path), SQLiteCloudReader(path: path), seed: plan.seed)
+    }
+    consumer = Consumer(store: store, limits: .init(), logger: logger, wallClock: SQLiteCloudStore.wallClock)
     cloud = try DatabaseQueue(path: path)
   }
 
@@ -83,6 +90,7 @@ final class ReplicaRun {
     guard execute(plan.table.sql) else { return }
     if plan.attachesFirst { try attach() }
     for step in plan.steps + [.sync] { try take(step) }
+    try follower?.expectStore("seed \(plan.seed): \(script.joined(separator: "; "))")
   }
 
   // MARK: The app
@@ -190,6 +198,7 @@ final class ReplicaRun {
     }
     try describe(edge.streams[0])
     try deliver(frames(of: read!.entries, edge))
+    try follower?.look()
     try compare(edge.streams[0].schema!)
     syncs += 1
     if syncs.isMultiple(of: 2), read!.lastSeq > 0 { try edge.confirmAll() }
