@@ -54,6 +54,8 @@ package final class Consumer: SessionHandler {
 
   /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
   package var onFatal: (String) -> Void = { _ in }
+  /// Told after each try to commit messages whether it went well.
+  package var onCommit: (Bool) -> Void = { _ in }
   /// Called in every turn, to show that the consumer moves.
   package var beat: () -> Void = {}
 
@@ -114,7 +116,9 @@ package final class Consumer: SessionHandler {
         }
         try finish(&group, transaction)
       }
+      onCommit(true)
     } catch {
+      onCommit(false)
       forgetReceived()
       if let damage = error as? StoreDamaged { onFatal(damage.description) }
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")

@@ -61,14 +61,17 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let http: HTTPConfiguration?
   /// Whether the store keeps a change feed.
   package let changes: Bool
+  /// nil: nobody is told.
+  package let alerts: AlertsConfiguration?
 
   package init(
     connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
-    backup: BackupPlan, http: HTTPConfiguration? = nil, changes: Bool = false
+    backup: BackupPlan, http: HTTPConfiguration? = nil, changes: Bool = false, alerts: AlertsConfiguration? = nil
   ) {
+    self.alerts = alerts
     self.http = http
     self.changes = changes
     self.deadLetters = deadLetters
@@ -111,6 +114,7 @@ extension CloudConfiguration {
     let backup = BackupPlan(reading: backupKeys)
     let http = HTTPConfiguration(reading: file)
     let changes = file.optional("changes", .yesOrNo, default: false)
+    let alerts = AlertsConfiguration(reading: file)
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -130,7 +134,7 @@ extension CloudConfiguration {
     }
     self.init(
       connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
-      check: check, backup: backup, http: http, changes: changes)
+      check: check, backup: backup, http: http, changes: changes, alerts: alerts)
   }
 
   private static func check(reading keys: Section) -> Check? {

@@ -6,8 +6,8 @@ import DroverCore
 struct StandingSchedule {
   /// What is looked at first is not what a connection finds, for the confirmation may not be here yet.
   private static let firstDelay = Duration.seconds(2)
-  /// Without news it is told once in so many intervals.
-  private static let quietIntervals = 15
+  /// Without news it is told once in so many intervals: often enough for a rule that calls a machine silent after a quarter of an hour.
+  private static let quietIntervals = 10
   /// Looking takes the longer the more waits, and at most this part of the agent's time.
   private static let share = 100
 

@@ -14,11 +14,58 @@ enum Metrics {
       [([:], source.worker().isMoving ? 1 : 0)])
     if let report {
       add(report, to: &page)
+      add(report.machines, to: &page, now: source.now())
       page.add(
         "drover_waiting_schemas", .gauge, "Streams that wait for a person to accept their schema.",
         [([:], Double(try source.reader.waitingSchemas().count))])
     }
+    if let fleet = source.fleet() { add(fleet, to: &page) }
     return page.text
+  }
+
+  /// What only the last look at the fleet knows.
+  private static func add(_ fleet: FleetSnapshot, to page: inout MetricsPage) {
+    page.add(
+      "drover_store_free_bytes", .gauge, "What the store's disk has left.",
+      fleet.storeFreeBytes.map { [([:], Double($0))] } ?? [])
+    page.add(
+      "drover_consumer_failed_commits", .gauge, "Commits that have failed since one succeeded.",
+      [([:], Double(fleet.failedCommits))])
+    guard let alerts = fleet.alerts else { return }
+    page.add(
+      "drover_alerts", .gauge, "What the configuration's alerts are about now, by rule.",
+      alerts.counts.map { (["rule": $0.rule.rawValue], Double($0.count)) })
+  }
+
+  /// What each machine said of itself; a machine that never said it has none.
+  private static func add(_ machines: [CloudReport.Machine], to page: inout MetricsPage, now: Int64) {
+    func each(_ value: (CloudReport.Machine) -> Double?) -> [([String: String], Double)] {
+      machines.compactMap { machine in value(machine).map { (["machine": machine.name], $0) } }
+    }
+    page.add(
+      "drover_machine_online", .gauge, "1 when the machine's last word was that it is connected, 0 when it is not.",
+      each { $0.isOnline.map { $0 ? 1 : 0 } })
+    page.add(
+      "drover_machine_last_heard_timestamp_seconds", .gauge, "When something was heard of the machine.",
+      each { Double($0.lastHeard) / 1_000_000 })
+    page.add(
+      "drover_machine_waiting_events", .gauge, "Events at the machine that are not confirmed, as it told last.",
+      each { ($0.outbox?.standing.waiting).map(Double.init) })
+    page.add(
+      "drover_machine_oldest_unconfirmed_seconds", .gauge, "How long the oldest of them has waited; 0 when none waits.",
+      each { machine in machine.outbox.map { _ in Double(machine.oldestUnconfirmed(now: now) ?? 0) / 1_000_000 } })
+    page.add(
+      "drover_machine_free_bytes", .gauge, "What the machine's disk has left.",
+      each { ($0.outbox?.standing.freeBytes).map(Double.init) })
+    page.add(
+      "drover_machine_clock_offset_seconds", .gauge, "The machine's clock less the cloud's.",
+      each { $0.clockOffset.map { Double($0) / 1_000_000 } })
+    page.add(
+      "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
+      machines.flatMap { machine in
+        [("cloud", machine.deadLetters), ("edge", machine.outbox?.standing.deadLetters ?? 0)]
+          .map { (["machine": machine.name, "side": $0.0], Double($0.1)) }
+      })
   }
 
   private static func add(_ report: CloudReport, to page: inout MetricsPage) {

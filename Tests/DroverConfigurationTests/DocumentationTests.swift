@@ -20,6 +20,7 @@ import Testing
     let files = [
       "password": "x", "ca.pem": "", "client.pem": "", "client.key": "", "hash_key": "0123456789abcdef",
       "http_token": "0123456789abcdef", "server.pem": "", "server.key": "",
+      "webhook_token": "x",
     ]
     for example in examples {
       try withFolder(files) { folder in

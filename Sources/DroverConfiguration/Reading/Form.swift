@@ -124,6 +124,14 @@ extension Form where Value == Condition {
 }
 
 extension Form {
+  /// The same, or the word `off`, which is nil.
+  var orOff: Form<Value?> {
+    Form<Value?>("\(expected), or off", hides: hides) { text throws(Refusal) in
+      if text == "off" { return .some(nil) }
+      return try parse(text).map { .some($0) }
+    }
+  }
+
   /// A name whose type knows its rule.
   private static func named(_ expected: String, _ make: @escaping (String) throws(InvalidName) -> Value) -> Form {
     Form(expected) { text throws(Refusal) in

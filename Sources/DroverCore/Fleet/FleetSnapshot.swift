@@ -7,8 +7,20 @@ package struct FleetSnapshot: Sendable {
   package var waiting: [WaitingSchema]
   package var worker: Worker
   package var history: FleetHistory
+  /// What the store's filesystem has left, in bytes; nil where nobody can say.
+  package var storeFreeBytes: Int64?
+  /// The consumer's commits that have failed since one succeeded.
+  package var failedCommits: Int
+  /// nil where there are no rules.
+  package var alerts: AlertStanding?
 
-  package init(at: Int64, report: CloudReport?, waiting: [WaitingSchema], worker: Worker, history: FleetHistory) {
+  package init(
+    at: Int64, report: CloudReport?, waiting: [WaitingSchema], worker: Worker, history: FleetHistory,
+    storeFreeBytes: Int64? = nil, failedCommits: Int = 0, alerts: AlertStanding? = nil
+  ) {
+    self.storeFreeBytes = storeFreeBytes
+    self.failedCommits = failedCommits
+    self.alerts = alerts
     self.at = at
     self.report = report
     self.waiting = waiting

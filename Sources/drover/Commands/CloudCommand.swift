@@ -48,7 +48,9 @@ struct CloudCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
     consumer.beat = place.beat
-    let (lock, others) = (place.lock, place.services(configuration, logger))
+    let commits = CommitTries()
+    consumer.onCommit = { commits.note($0) }
+    let (lock, others) = (place.lock, place.services(configuration, commits, logger))
     do {
       try await serve(session, handler: consumer, others: others, logger: logger)
     } catch let error as HTTPServerError {
@@ -115,10 +117,10 @@ private struct StorePlace {
   }
 
   /// What runs beside the consumer.
-  func services(_ configuration: CloudConfiguration, _ logger: Logger) -> [any Service] {
+  func services(_ configuration: CloudConfiguration, _ commits: CommitTries, _ logger: Logger) -> [any Service] {
     let checks = configuration.check.map { RegularCheck(configuration: configuration, check: $0, logger: logger) }
     let all: [(any Service)?] = [checks, backups(configuration, logger)]
-    return all.compactMap(\.self) + configuration.httpServices(worker: worker, logger: logger)
+    return all.compactMap(\.self) + configuration.onlookers(worker: worker, commits: commits, logger: logger)
   }
 
   /// Of an SQLite file.

@@ -1,5 +1,5 @@
 // Looks at the whole fleet every few seconds, for whoever wants to know how it stands: the page asks often, and the store is asked as often
-// as this looks.
+// as this looks. The rules of alerts judge each look.
 
 import Dispatch
 import DroverCore
@@ -12,13 +12,25 @@ final class FleetWatch: Service {
 
   private let reader: any CloudReader
   private let worker: @Sendable () -> Worker
+  private let freeBytes: @Sendable () -> Int64?
+  private let commits: CommitTries
+  private let desk: AlertDesk?
   private let logger: Logger
   private let queue = DispatchQueue(label: "drover-fleet")
   private let state = Mutex((history: FleetHistory(), snapshot: FleetSnapshot?.none))
 
-  init(reader: any CloudReader, worker: @escaping @Sendable () -> Worker, logger: Logger) {
+  /// - Parameters:
+  ///   - freeBytes: what the store's filesystem has left.
+  ///   - desk: nil where there are no rules.
+  init(
+    reader: any CloudReader, worker: @escaping @Sendable () -> Worker, freeBytes: @escaping @Sendable () -> Int64?,
+    commits: CommitTries, desk: AlertDesk?, logger: Logger
+  ) {
     self.reader = reader
     self.worker = worker
+    self.freeBytes = freeBytes
+    self.commits = commits
+    self.desk = desk
     self.logger = logger
   }
 
@@ -42,18 +54,35 @@ final class FleetWatch: Service {
 
   /// Databases block, and the threads of tasks must not.
   private func look() async throws {
-    let (report, waiting) = try await withCheckedThrowingContinuation { continuation in
-      queue.async { [reader] in
-        continuation.resume(
-          with: Result { (try reader.report(ReportScope(countsRows: false)), try reader.waitingSchemas()) })
-      }
+    try await withCheckedThrowingContinuation { continuation in
+      queue.async { [self] in continuation.resume(with: Result { try lookNow() }) }
     }
+  }
+
+  private func lookNow() throws {
+    let report = try reader.report(ReportScope(countsRows: false))
+    let waiting = try reader.waitingSchemas()
     let now = wallClock()
-    state.withLock { state in
+    let history = state.withLock { state in
       let machines = report?.machines ?? []
       state.history.note(machines.map { ($0.name, $0.streams.reduce(0) { $0 + $1.applied }) }, at: now)
-      state.snapshot = FleetSnapshot(
-        at: now, report: report, waiting: waiting, worker: worker(), history: state.history)
+      return state.history
     }
+    var snapshot = FleetSnapshot(
+      at: now, report: report, waiting: waiting, worker: worker(), history: history, storeFreeBytes: freeBytes(),
+      failedCommits: commits.failed)
+    snapshot.alerts = desk?.judge(snapshot)
+    state.withLock { $0.snapshot = snapshot }
+  }
+}
+
+/// How many of the consumer's tries to commit failed since one went well.
+final class CommitTries: Sendable {
+  private let count = Atomic(0)
+
+  var failed: Int { count.load(ordering: .relaxed) }
+
+  func note(_ wentWell: Bool) {
+    if wentWell { count.store(0, ordering: .relaxed) } else { count.add(1, ordering: .relaxed) }
   }
 }

@@ -17,13 +17,29 @@ extension HTTPOptions {
 }
 
 extension CloudConfiguration {
-  /// The server and what it needs beside it; none where the configuration asks for none.
+  /// The server, the looks at the fleet and the alerts; what the configuration does not ask for is not there.
   /// - Parameter worker: the consumer of this process.
-  func httpServices(worker: @escaping @Sendable () -> Worker, logger: Logger) -> [any Service] {
-    guard let http else { return [] }
+  func onlookers(
+    worker: @escaping @Sendable () -> Worker, commits: CommitTries, logger: Logger
+  ) -> [any Service] {
+    guard http != nil || alerts != nil else { return [] }
+    let desk = alerts.map { AlertDesk($0, logger: logger) }
+    let watch = FleetWatch(
+      reader: reader, worker: worker, freeBytes: freeBytes, commits: commits, desk: desk, logger: logger)
+    return [watch] + (http.map { [server($0, watch, worker: worker, logger: logger)] } ?? [])
+  }
+
+  /// What the filesystem of an SQLite store has left.
+  private var freeBytes: @Sendable () -> Int64? {
+    guard case .sqlite(let path) = store else { return { nil } }
+    return { FreeSpace.of(path)?.bytes }
+  }
+
+  private func server(
+    _ http: HTTPConfiguration, _ watch: FleetWatch, worker: @escaping @Sendable () -> Worker, logger: Logger
+  ) -> HTTPServer {
     let options = HTTPOptions(http)
     let reader = reader
-    let watch = FleetWatch(reader: reader, worker: worker, logger: logger)
     let source = CloudSource(
       reader: reader, changes: changeReader,
       letters: { forChange in try openDeadLetters(readOnly: !forChange) },
@@ -33,10 +49,8 @@ extension CloudConfiguration {
         try await LetterReplay.run([id], of: openDeadLetters(), self, patience: .seconds(10)).reason(for: id)
       },
       now: { wallClock() }, software: Drover.version)
-    return [
-      watch,
-      HTTPServer(options, routes: CloudRoutes.all(source, patience: options.patience) + PageRoutes.all, logger: logger),
-    ]
+    return HTTPServer(
+      options, routes: CloudRoutes.all(source, patience: options.patience) + PageRoutes.all, logger: logger)
   }
 }
 

@@ -36,7 +36,7 @@ struct StatusCommand: AsyncParsableCommand {
   private func words(_ worker: Worker) -> String {
     guard let process = worker.process else { return "not running" }
     let stuck = worker.stuck
-      .map { "its \($0.name) has not moved for \(age($0.silence.components.seconds * 1_000_000))" }
+      .map { "its \($0.name) has not moved for \(ageText($0.silence.components.seconds * 1_000_000))" }
     let place = worker.host.map { " on \($0)" } ?? ""
     return (["running, process \(process)\(place)"] + stuck).joined(separator: "; ")
   }
@@ -65,15 +65,15 @@ struct StatusCommand: AsyncParsableCommand {
         stream.name, lines.isEmpty ? stream.kind : "\(stream.kind) with \(lines.joined(separator: ", "))",
         "\(stream.pending)", "\(stream.synced)",
         "\(stream.confirmed)\(olderRows(stream))",
-        stream.oldestUnconfirmed.map { age(now - $0) } ?? "-",
+        stream.oldestUnconfirmed.map { ageText(now - $0) } ?? "-",
       ])
     }
     print(table.text)
     if let ahead = report.clockAhead, abs(ahead) >= 1_000_000 {
-      print("clock   \(age(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
+      print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }
     if let ahead = report.versionsAhead {
-      print("  versions are \(age(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
+      print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
@@ -137,7 +137,7 @@ struct StatusCommand: AsyncParsableCommand {
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
-            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(age($0)) ahead" } ?? age(stream.lag),
+            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
@@ -157,25 +157,15 @@ struct StatusCommand: AsyncParsableCommand {
   /// What is known of the machine itself.
   private func cells(_ machine: CloudReport.Machine, now: Int64) -> [String] {
     [
-      machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", age(now - machine.lastHeard),
-      machine.clockOffset.map { ($0 < 0 ? "-" : "+") + age(abs($0)) } ?? "-",
-      machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(age) ?? "-",
+      machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
+      machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-",
+      machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
     ]
   }
 
   private func check(_ check: CloudReport.Check, now: Int64) -> String {
     let result = check.failure.map { "not compared: \($0)" } ?? (check.drift == 0 ? "equal" : "\(check.drift) differ")
-    return "\(result), \(age(now - check.at)) ago"
-  }
-
-  private func age(_ microseconds: Int64) -> String {
-    switch max(0, microseconds) / 1000 {
-    case let milliseconds where milliseconds < 1000: "\(milliseconds) ms"
-    case let milliseconds where milliseconds < 120_000: "\(milliseconds / 1000) s"
-    case let milliseconds where milliseconds < 7_200_000: "\(milliseconds / 60_000) min"
-    case let milliseconds where milliseconds < 172_800_000: "\(milliseconds / 3_600_000) h"
-    case let milliseconds: "\(milliseconds / 86_400_000) d"
-    }
+    return "\(result), \(ageText(now - check.at)) ago"
   }
 }
 

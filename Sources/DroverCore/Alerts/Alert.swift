@@ -1,0 +1,79 @@
+// What a person is told of: one subject for which a rule's condition holds, or many of them in one message.
+
+/// What a rule looks at: a machine, a stream of one, a job; the consumer itself where there is neither.
+package struct AlertSubject: Hashable, Comparable, Sendable {
+  package var machine: String?
+  /// A stream of the machine's, or a part of the consumer.
+  package var part: String?
+
+  package init(machine: String? = nil, part: String? = nil) {
+    self.machine = machine
+    self.part = part
+  }
+
+  package static func < (one: Self, other: Self) -> Bool {
+    (one.machine ?? "", one.part ?? "") < (other.machine ?? "", other.part ?? "")
+  }
+
+  /// As it stands in an identity and in a list of names.
+  var text: String { [machine ?? "consumer", part].compactMap(\.self).joined(separator: "/") }
+}
+
+package struct Alert: Equatable, Sendable {
+  package var rule: AlertRule
+  /// Whom it is about; of several it is empty.
+  package var subject: AlertSubject
+  /// How many subjects it is about; nil for an alert that is about one alone.
+  package var count: Int?
+  /// When its condition was seen first, microseconds since 1970.
+  package var since: Int64
+  /// What was measured: seconds, bytes or a number, as the rule has it; of several the worst.
+  package var value: Double
+  /// What is the matter, without what to do.
+  package var text: String
+
+  package init(rule: AlertRule, subject: AlertSubject, count: Int? = nil, since: Int64, value: Double, text: String) {
+    self.rule = rule
+    self.subject = subject
+    self.count = count
+    self.since = since
+    self.value = value
+    self.text = text
+  }
+
+  /// The same in everything that is told of this alert, and no other alert's.
+  package var id: String { "\(rule.rawValue)/\(count == nil ? subject.text : "many")/\(since)" }
+  package var advice: String { rule.advice }
+}
+
+/// What is to be told.
+package struct AlertChange: Equatable, Sendable {
+  package enum State: String, Sendable {
+    /// It began, or it grew: an alert about several tells when they have become twice as many.
+    case firing
+    case resolved
+  }
+
+  package var state: State
+  package var alert: Alert
+  /// When that was seen, microseconds since 1970.
+  package var at: Int64
+
+  package init(_ state: State, _ alert: Alert, at: Int64) {
+    self.state = state
+    self.alert = alert
+    self.at = at
+  }
+}
+
+/// All alerts there are.
+package struct AlertStanding: Sendable {
+  package var open: [Alert]
+  /// How many subjects each rule that is on finds beyond its limit.
+  package var counts: [(rule: AlertRule, count: Int)]
+
+  package init(open: [Alert], counts: [(rule: AlertRule, count: Int)]) {
+    self.open = open
+    self.counts = counts
+  }
+}

@@ -1,0 +1,109 @@
+// What the rules find in one look at the fleet. Whatever is not found is well.
+
+struct AlertKey: Hashable {
+  var rule: AlertRule
+  var subject: AlertSubject
+}
+
+struct AlertCondition {
+  /// Whether it is beyond the limit; otherwise it is too near to it to say that it is over.
+  var isBeyond: Bool
+  var value: Double
+  var text: String
+}
+
+extension AlertRules {
+  /// - Parameters:
+  ///   - listening: for how long this consumer has been looking. Its own absence is no machine's silence.
+  ///   - failedChecks: comparisons that failed in a row, by machine and stream.
+  func conditions(
+    in fleet: FleetSnapshot, listening: Duration, failedChecks: [AlertSubject: Int]
+  ) -> [AlertKey: AlertCondition] {
+    var found: [AlertKey: AlertCondition] = [:]
+    func add(_ rule: AlertRule, _ subject: AlertSubject, _ condition: AlertCondition?) {
+      found[AlertKey(rule: rule, subject: subject)] = condition
+    }
+    for machine in fleet.report?.machines ?? [] {
+      let subject = AlertSubject(machine: machine.name)
+      add(.silent, subject, silence(of: machine, now: fleet.at, listening: listening))
+      add(.oldestUnconfirmed, subject, wait(of: machine, now: fleet.at))
+      add(.deadLetters, subject, letters(of: machine))
+      add(.disk, subject, room(machine.outbox?.standing.freeBytes, on: "\(machine.name)'s disk"))
+    }
+    add(.deadLetters, AlertSubject(), strayLetters(fleet.report))
+    add(.disk, AlertSubject(), room(fleet.storeFreeBytes, on: "the store's disk"))
+    add(.failures, AlertSubject(part: "commits"), failed(fleet.failedCommits, "commits of the consumer's"))
+    for (subject, count) in failedChecks {
+      add(.failures, subject, failed(count, "comparisons of \(subject.machine!)'s \(subject.part!)"))
+    }
+    for schema in schemas ? fleet.waiting : [] {
+      add(
+        .schemas, AlertSubject(machine: schema.machine.text, part: schema.stream.text),
+        AlertCondition(
+          isBeyond: true, value: 1, text: "\(schema.stream) of \(schema.machine) waits until its schema is accepted"))
+    }
+    for job in jobs ? fleet.worker.stuck : [] {
+      let seconds = job.silence.components.seconds
+      add(
+        .jobs, AlertSubject(part: job.name),
+        AlertCondition(
+          isBeyond: true, value: Double(seconds),
+          text: "the consumer's \(job.name) has not moved for \(ageText(seconds * 1_000_000))"))
+    }
+    return found
+  }
+
+  private func silence(of machine: CloudReport.Machine, now: Int64, listening: Duration) -> AlertCondition? {
+    guard let limit = silent, case let silence = now - machine.lastHeard, silence > limit.microseconds else {
+      return nil
+    }
+    let last = machine.isOnline.map { $0 ? ", with \"online\" as its last word" : " and is offline" } ?? ""
+    return AlertCondition(
+      isBeyond: listening > limit, value: Double(silence) / 1_000_000,
+      text: "\(machine.name) was heard last \(ageText(silence)) ago\(last)")
+  }
+
+  private func wait(of machine: CloudReport.Machine, now: Int64) -> AlertCondition? {
+    guard let limit = oldestUnconfirmed?.microseconds, let wait = machine.oldestUnconfirmed(now: now), wait > limit / 2
+    else { return nil }
+    let waiting = machine.outbox?.standing.waiting ?? 0
+    return AlertCondition(
+      isBeyond: wait > limit, value: Double(wait) / 1_000_000,
+      text: "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation, \(waiting) wait in all")
+  }
+
+  private func letters(of machine: CloudReport.Machine) -> AlertCondition? {
+    let atEdge = machine.outbox?.standing.deadLetters ?? 0
+    let all = machine.deadLetters + atEdge
+    guard let limit = deadLetters, all > limit else { return nil }
+    return AlertCondition(
+      isBeyond: true, value: Double(all),
+      text: "\(machine.name) has dead letters: \(machine.deadLetters) in the cloud, \(atEdge) at the machine")
+  }
+
+  /// Letters that belong to no machine.
+  private func strayLetters(_ report: CloudReport?) -> AlertCondition? {
+    guard let limit = deadLetters, let report else { return nil }
+    let stray = report.deadLetters.present - report.machines.reduce(0) { $0 + $1.deadLetters }
+    guard stray > limit else { return nil }
+    return AlertCondition(
+      isBeyond: true, value: Double(stray), text: "there are dead letters of no known machine: \(stray)")
+  }
+
+  /// An eighth more than the limit is enough again.
+  private func room(_ free: Int64?, on disk: String) -> AlertCondition? {
+    guard let limit = self.disk, let free, free < limit + limit / 8 else { return nil }
+    return AlertCondition(
+      isBeyond: free < limit, value: Double(free), text: "\(disk) has \(byteText(free)) left")
+  }
+
+  private func failed(_ count: Int, _ what: String) -> AlertCondition? {
+    guard let limit = failures, count > 0 else { return nil }
+    return AlertCondition(
+      isBeyond: count > limit, value: Double(count), text: "\(what) have failed \(count) times in a row")
+  }
+}
+
+extension Duration {
+  fileprivate var microseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
+}

@@ -1,0 +1,87 @@
+// What a person wants to be told of without asking, and from which limit on.
+
+package enum AlertRule: String, CaseIterable, Sendable {
+  case silent
+  case oldestUnconfirmed = "oldest_unconfirmed"
+  case failures
+  case deadLetters = "dead_letters"
+  case disk
+  case schemas
+  case jobs
+
+  /// What to do about it.
+  package var advice: String {
+    switch self {
+    case .silent:
+      "check the machine's power and network, then `drover doctor` there; when it is many at once, the broker and the consumer's connection"
+    case .oldestUnconfirmed:
+      "look at `drover status` on the machine: pending waits for the broker, synced for the cloud; the agent's and the consumer's log say why"
+    case .failures: "the consumer's log and `drover status` say why; check the store, its disk and its server"
+    case .deadLetters: "`drover dead list` says why; replay them when the reason is gone, or purge them"
+    case .disk: "make room on that disk, or give it more; lower backup.keep or outbox.max_bytes if they fill it"
+    case .schemas: "`drover schema list` shows the difference, `drover schema accept` takes it"
+    case .jobs: "the consumer's log says what it did last; restart it if it goes on"
+    }
+  }
+
+  /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
+  var beginsAtOnce: Bool {
+    switch self {
+    case .silent, .oldestUnconfirmed, .disk: false
+    case .failures, .deadLetters, .schemas, .jobs: true
+    }
+  }
+}
+
+/// The limits; a rule without one is off.
+package struct AlertRules: Equatable, Sendable {
+  /// Nothing was heard of a machine for longer.
+  package var silent: Duration?
+  /// A machine's oldest event has waited longer for its confirmation.
+  package var oldestUnconfirmed: Duration?
+  /// More commits of the consumer's, or comparisons of a stream, failed in a row.
+  package var failures: Int?
+  /// More dead letters of a machine are kept, in the cloud and at the edge.
+  package var deadLetters: Int?
+  /// A machine's disk, or the store's, has fewer bytes left.
+  package var disk: Int64?
+  /// A machine's schema waits for a person.
+  package var schemas: Bool
+  /// A job of the consumer's no longer moves.
+  package var jobs: Bool
+  /// How long a condition that may pass by itself has to hold before it is an alert.
+  package var hold: Duration
+  /// How long it has to be over before its end is told.
+  package var calm: Duration
+
+  package init(
+    silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
+    deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
+    hold: Duration = .seconds(30), calm: Duration = .seconds(60)
+  ) {
+    self.silent = silent
+    self.oldestUnconfirmed = oldestUnconfirmed
+    self.failures = failures
+    self.deadLetters = deadLetters
+    self.disk = disk
+    self.schemas = schemas
+    self.jobs = jobs
+    self.hold = hold
+    self.calm = calm
+  }
+
+  /// The rules that are on, in the order in which they are shown.
+  package var active: [AlertRule] {
+    AlertRule.allCases.filter { rule in
+      switch rule {
+      case .silent: silent != nil
+      case .oldestUnconfirmed: oldestUnconfirmed != nil
+      case .failures: failures != nil
+      case .deadLetters: deadLetters != nil
+      case .disk: disk != nil
+      case .schemas: schemas
+      case .jobs: jobs
+      }
+    }
+  }
+}

@@ -1,0 +1,309 @@
+// What is told of made looks at a fleet: that each alert is told once, however its value swings and however many there are.
+
+import DroverCore
+import Testing
+
+@Suite struct AlertLedgerTests {
+  private static let second: Int64 = 1_000_000
+  private static let begin: Int64 = 1_795_000_000 * second
+
+  /// Looks every five seconds at a fleet that the test changes, and keeps what is told.
+  private struct Watch {
+    var ledger: AlertLedger
+    var fleet: FleetSnapshot
+    private(set) var told: [String] = []
+    private(set) var changes: [AlertChange] = []
+
+    init(_ rules: AlertRules = AlertRules(), open: [Alert] = [], machines: Int = 1) {
+      ledger = AlertLedger(rules, open: open)
+      fleet = FleetSnapshot(
+        at: begin, report: AlertLedgerTests.report(machines: machines), waiting: [], worker: Worker(process: 1),
+        history: FleetHistory())
+    }
+
+    mutating func look(seconds: Int64, change: (inout FleetSnapshot) -> Void = { _ in }) {
+      let end = fleet.at + seconds * second
+      while fleet.at < end {
+        fleet.at += 5 * second
+        change(&fleet)
+        let found = ledger.take(fleet)
+        changes += found
+        told += found.map { "\($0.state) \($0.alert.rule.rawValue) \($0.alert.subject.machine ?? "-")" }
+      }
+    }
+  }
+
+  private static func report(machines: Int) -> CloudReport {
+    CloudReport(
+      machines: (0..<machines).map { number in
+        let name = "M\(String(repeating: "0", count: 5 - "\(number)".count))\(number)"
+        return CloudReport.Machine(
+          name: name, isOnline: true, lastHeard: begin, clockOffset: nil,
+          outbox: .init(
+            standing: OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: 1 << 40), at: begin),
+          streams: [], deadLetters: 0)
+      }, dropped: [], letterBytes: 0, letterRows: 0,
+      deadLetters: DeadLetterFigures(present: 0, replayed: 0, purged: 0, dropped: 0), messages: [])
+  }
+
+  /// The first machine.
+  private static func change(_ fleet: inout FleetSnapshot, _ body: (inout CloudReport.Machine) -> Void) {
+    body(&fleet.report!.machines[0])
+  }
+
+  /// Something was just heard of every machine.
+  private static func hear(_ fleet: inout FleetSnapshot) {
+    let now = fleet.at
+    for index in fleet.report!.machines.indices { fleet.report!.machines[index].lastHeard = now }
+  }
+
+  /// How long the oldest event of the first machine has waited.
+  private static func wait(_ seconds: Int64, _ fleet: inout FleetSnapshot) {
+    let now = fleet.at
+    change(&fleet) {
+      $0.lastHeard = now
+      $0.outbox!.at = now
+      $0.outbox!.standing.oldest = now - seconds * second
+    }
+  }
+
+  // MARK: Each rule
+
+  @Test func `a machine that is silent for longer than the limit is told of once, and once when it is heard again`() {
+    var watch = Watch()
+    watch.look(seconds: 900)
+    #expect(watch.told == [])
+    watch.look(seconds: 3600)
+    #expect(watch.told == ["firing silent M00000"])
+    #expect(watch.changes[0].alert.text == "M00000 was heard last 15 min ago, with \"online\" as its last word")
+    watch.look(seconds: 50) { Self.hear(&$0) }
+    #expect(watch.told.count == 1)
+    watch.look(seconds: 20) { Self.hear(&$0) }
+    #expect(watch.told == ["firing silent M00000", "resolved silent M00000"])
+    #expect(watch.changes[0].alert.id == watch.changes[1].alert.id)
+    #expect(watch.ledger.open == [])
+  }
+
+  @Test func `the time in which this consumer was away is no machine's silence`() {
+    var watch = Watch()
+    watch.fleet.at += 7200 * Self.second
+    watch.look(seconds: 890)
+    #expect(watch.told == [])
+    watch.look(seconds: 120)
+    #expect(watch.told == ["firing silent M00000"])
+  }
+
+  @Test func `an event that waits is told of beyond the limit, and its end below half of it`() {
+    var watch = Watch()
+    watch.look(seconds: 300) { Self.wait(590, &$0) }
+    #expect(watch.told == [])
+    watch.look(seconds: 300) { Self.wait(610, &$0) }
+    #expect(watch.told == ["firing oldest_unconfirmed M00000"])
+    watch.look(seconds: 3600) { Self.wait(310, &$0) }
+    #expect(watch.told.count == 1)
+    watch.look(seconds: 65) { Self.wait(290, &$0) }
+    #expect(watch.told.last == "resolved oldest_unconfirmed M00000")
+  }
+
+  @Test func `dead letters count in the cloud and at the machine, and those of nobody too`() {
+    var watch = Watch(AlertRules(silent: nil, deadLetters: 2))
+    watch.look(seconds: 60) { fleet in
+      Self.change(&fleet) { ($0.deadLetters, $0.outbox!.standing.deadLetters) = (1, 1) }
+      fleet.report!.deadLetters.present = 3
+    }
+    #expect(watch.told == [])
+    watch.look(seconds: 5) { fleet in
+      Self.change(&fleet) { $0.outbox!.standing.deadLetters = 2 }
+      fleet.report!.deadLetters.present = 4
+    }
+    #expect(watch.told == ["firing dead_letters -", "firing dead_letters M00000"])
+    #expect(watch.changes[1].alert.text == "M00000 has dead letters: 1 in the cloud, 2 at the machine")
+    #expect(watch.changes.map(\.alert.value) == [3, 3])
+  }
+
+  @Test func `a disk with too little room is told of, the machine's and the store's`() {
+    var watch = Watch(AlertRules(silent: nil))
+    watch.look(seconds: 60) { fleet in
+      fleet.storeFreeBytes = 1 << 30
+      Self.change(&fleet) { $0.outbox!.standing.freeBytes = nil }
+    }
+    #expect(watch.told == [])
+    watch.look(seconds: 60) { fleet in
+      fleet.storeFreeBytes = 1 << 30 - 1
+      Self.change(&fleet) { $0.outbox!.standing.freeBytes = 512 << 20 }
+    }
+    #expect(watch.told == ["firing disk -", "firing disk M00000"])
+    #expect(watch.changes[1].alert.text == "M00000's disk has 512 MiB left")
+    watch.look(seconds: 600) { $0.storeFreeBytes = 1 << 30 + 1 << 20 }
+    #expect(watch.told.count == 2)
+    watch.look(seconds: 90) { $0.storeFreeBytes = 2 << 30 }
+    #expect(watch.told.last == "resolved disk -")
+  }
+
+  @Test func `more failures in a row than the limit are told of, of commits and of comparisons`() {
+    var watch = Watch(AlertRules(silent: nil))
+    watch.look(seconds: 5) { $0.failedCommits = 3 }
+    #expect(watch.told == [])
+    watch.look(seconds: 5) { $0.failedCommits = 4 }
+    #expect(watch.told == ["firing failures -"])
+    #expect(watch.changes[0].alert.subject.part == "commits")
+    watch.look(seconds: 70) { $0.failedCommits = 0 }
+    #expect(watch.told.last == "resolved failures -")
+
+    for round in 1...4 {
+      #expect(watch.told.count == 2)
+      // Each comparison is seen in several looks.
+      watch.look(seconds: 20) { Self.check(&$0, round: Int64(round), failure: "no answer") }
+    }
+    #expect(watch.told.last == "firing failures M00000")
+    #expect(watch.changes.last?.alert.text == "comparisons of M00000's stock have failed 4 times in a row")
+    watch.look(seconds: 70) { Self.check(&$0, round: 5, failure: nil) }
+    #expect(watch.told.last == "resolved failures M00000")
+  }
+
+  private static func check(_ fleet: inout FleetSnapshot, round: Int64, failure: String?) {
+    change(&fleet) {
+      $0.streams = [
+        CloudReport.Stream(
+          name: "stock", rows: nil, applied: 0, superseded: 0, refused: 0, lag: 0, ahead: nil, appliedAt: 0,
+          check: .init(at: round, drift: 0, failure: failure), lines: [])
+      ]
+    }
+  }
+
+  @Test func `a schema that waits and a job that is stuck are told of`() throws {
+    var watch = Watch(AlertRules(silent: nil))
+    let schema = WaitingSchema(
+      machine: try MachineID("M1"), stream: try StreamName("stock"), reason: "", since: 0, added: [], missing: [])
+    watch.look(seconds: 5) {
+      $0.waiting = [schema]
+      $0.worker.stuck = [.init(name: "backup", silence: .seconds(45))]
+    }
+    #expect(
+      watch.changes.map(\.alert.text) == [
+        "stock of M1 waits until its schema is accepted", "the consumer's backup has not moved for 45 s",
+      ])
+  }
+
+  @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
+    let off = AlertRules(
+      silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false)
+    let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
+    var watch = Watch(off, open: [open])
+    watch.look(seconds: 100_000) { fleet in
+      Self.wait(100_000, &fleet)
+      (fleet.storeFreeBytes, fleet.failedCommits) = (0, 100)
+      fleet.worker.stuck = [.init(name: "backup", silence: .seconds(45))]
+      Self.change(&fleet) { ($0.deadLetters, $0.lastHeard, $0.outbox!.standing.freeBytes) = (9, 0, 0) }
+    }
+    #expect(watch.told == ["resolved silent M00000"])
+    #expect(watch.ledger.standing.counts.isEmpty)
+  }
+
+  // MARK: No flapping
+
+  @Test func `what passes before its time is not told, and what comes back before its end neither`() {
+    var watch = Watch()
+    for _ in 0..<50 {
+      watch.look(seconds: 25) { Self.wait(700, &$0) }
+      watch.look(seconds: 5) { Self.wait(0, &$0) }
+    }
+    #expect(watch.told == [])
+    watch.look(seconds: 60) { Self.wait(700, &$0) }
+    for _ in 0..<50 {
+      watch.look(seconds: 50) { Self.wait(0, &$0) }
+      watch.look(seconds: 60) { Self.wait(700, &$0) }
+    }
+    #expect(watch.told == ["firing oldest_unconfirmed M00000"])
+  }
+
+  @Test func `what comes and goes for a day is one alert, of which less and less is told`() {
+    var watch = Watch()
+    for _ in 0..<(86_400 / 240) {
+      watch.look(seconds: 120) { Self.wait(700, &$0) }
+      watch.look(seconds: 120) { Self.wait(0, &$0) }
+    }
+    #expect((3...8).contains(watch.told.count), "\(watch.told.count)")
+    #expect(Set(watch.changes.map(\.alert.id)).count == 1)
+    watch.look(seconds: 3600) { Self.wait(0, &$0) }
+    #expect(watch.told.last == "resolved oldest_unconfirmed M00000")
+    watch.look(seconds: 60) { Self.wait(700, &$0) }
+    #expect(Set(watch.changes.map(\.alert.id)).count == 2)
+  }
+
+  @Test func `a clock that is set wakes nobody, and keeps nothing open for ever`() {
+    var watch = Watch(AlertRules(silent: nil))
+    watch.look(seconds: 60) { Self.wait(700, &$0) }
+    watch.fleet.at -= 365 * 86_400 * Self.second
+    watch.look(seconds: 90) { Self.wait(0, &$0) }
+    #expect(watch.told == ["firing oldest_unconfirmed M00000", "resolved oldest_unconfirmed M00000"])
+    watch.look(seconds: 20) { Self.wait(700, &$0) }
+    watch.fleet.at += 5 * Self.second
+    watch.look(seconds: 5) { Self.wait(0, &$0) }
+    #expect(watch.told.count == 2)
+  }
+
+  // MARK: Many at once
+
+  @Test func `ten thousand machines that fall silent are one message, and so is their return`() {
+    var watch = Watch(machines: 10_000)
+    watch.look(seconds: 1000)
+    #expect(watch.told == ["firing silent -"])
+    #expect(
+      watch.changes[0].alert.text
+        == "machines that were not heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)")
+    #expect(watch.ledger.standing.counts.first?.count == 10_000)
+    watch.look(seconds: 70) { Self.hear(&$0) }
+    #expect(watch.told == ["firing silent -", "resolved silent -"])
+    #expect(watch.changes[1].alert.text == "machines that were not heard for too long: 10000")
+    #expect(watch.changes[0].alert.id == watch.changes[1].alert.id)
+  }
+
+  @Test func `a few are told one by one, further ones together, and again when they have doubled`() {
+    var watch = Watch(machines: 200)
+    func fail(_ count: Int, _ fleet: inout FleetSnapshot) {
+      for index in 0..<200 { fleet.report!.machines[index].deadLetters = index < count ? 1 : 0 }
+    }
+    watch.look(seconds: 5) { fail(10, &$0) }
+    #expect(watch.changes.count == 10)
+    watch.look(seconds: 5) { fail(14, &$0) }
+    watch.look(seconds: 5) { fail(17, &$0) }
+    #expect(watch.changes.count == 11)
+    watch.look(seconds: 5) { fail(18, &$0) }
+    watch.look(seconds: 5) { fail(160, &$0) }
+    #expect(watch.changes.dropFirst(10).map(\.alert.count) == [4, 8, 150])
+    #expect(Set(watch.changes.dropFirst(10).map(\.alert.id)).count == 1)
+    #expect(watch.ledger.open.count == 11)
+    watch.look(seconds: 65) { fail(3, &$0) }
+    #expect(watch.ledger.open.map(\.subject.machine) == ["M00000", "M00001", "M00002"])
+    #expect(watch.told.suffix(8).allSatisfy { $0.hasPrefix("resolved") })
+  }
+
+  // MARK: A new process
+
+  @Test func `what was open before a restart is not told again, and its end is told`() {
+    var before = Watch()
+    before.look(seconds: 1000)
+    var after = Watch(open: before.ledger.open)
+    after.fleet.at = before.fleet.at
+    after.look(seconds: 3600)
+    #expect(after.told == [])
+    #expect(after.ledger.open.map(\.id) == before.changes.map(\.alert.id))
+    after.look(seconds: 70) { Self.hear(&$0) }
+    #expect(after.changes.map(\.state) == [.resolved])
+    #expect(after.changes[0].alert.id == before.changes[0].alert.id)
+  }
+
+  @Test func `an alert about many goes on over a restart, and ends when nobody is left`() {
+    var before = Watch(machines: 100)
+    before.look(seconds: 1000)
+    var after = Watch(open: before.ledger.open, machines: 100)
+    after.fleet.at = before.fleet.at
+    after.look(seconds: 600)
+    #expect(after.told == [])
+    #expect(after.ledger.standing.counts.first?.count == 100)
+    after.look(seconds: 70) { Self.hear(&$0) }
+    #expect(after.told == ["resolved silent -"])
+    #expect(after.changes[0].alert.id == before.changes[0].alert.id)
+  }
+}
