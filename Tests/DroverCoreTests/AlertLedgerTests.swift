@@ -165,7 +165,7 @@ import Testing
     change(&fleet) {
       $0.streams = [
         CloudReport.Stream(
-          name: "stock", rows: nil, applied: 0, superseded: 0, refused: 0, lag: 0, ahead: nil, appliedAt: 0,
+          name: "stock", rows: nil, applied: 0, superseded: 0, refused: 0, version: 0, appliedAt: 0,
           check: .init(at: round, drift: 0, failure: failure), lines: [])
       ]
     }

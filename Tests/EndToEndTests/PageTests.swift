@@ -173,6 +173,20 @@ import Testing
     try await scene.road.wait(for: "it answers again") { try await scene.browser.text("#trouble").isEmpty }
   }
 
+  @Test func `an alert of the operator's rules stands before everything else`() async throws {
+    let scene = try await Scene([.cloud])
+    try await fill(scene.road)
+    try await scene.open()
+    try await scene.wait(for: "what is wrong without rules") { $0.contains("1 machine is offline") }
+    scene.road.end(.cloud)
+    try scene.road.folder.write(
+      try String(contentsOfFile: scene.road.cloudFile, encoding: .utf8) + "\nalerts: {silent: 5s, for: 0s}\n", to: "cloud.yaml")
+    try scene.road.start(.cloud)
+    try await scene.road.wait(for: "the alert") {
+      try await scene.browser.text("ul.troubles li").hasPrefix("Alert: ")
+    }
+  }
+
   // MARK: A thousand machines
 
   /// What a thousand machines leave in the store.

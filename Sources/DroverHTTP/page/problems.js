@@ -81,7 +81,9 @@ export function severity(machine) {
 
 /** The troubles of a fleet, each once, with the machines that have it. */
 export function troubles(fleet) {
-  const all = [];
+  // What the operator's own rules have found stands first.
+  const all = (fleet.alerts ?? []).map(({ id, text, since, advice }) => (
+    { name: id, level: 4, title: `Alert: ${text}`, text: `since ${new Date(since).toLocaleString("en", { hour12: false })}`, advice }));
   if (fleet.consumer.running === false) {
     all.push({ level: 3, title: "The consumer is not running", text: "", advice: "Nothing is applied or confirmed until it runs; the machines keep everything. drover doctor says what is in its way." });
   }

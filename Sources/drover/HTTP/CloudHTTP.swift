@@ -3,6 +3,7 @@
 import DroverConfiguration
 import DroverCore
 import DroverHTTP
+import DroverSQLite
 import Logging
 import ServiceLifecycle
 
