@@ -29,7 +29,8 @@ package final class Consumer: SessionHandler {
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
   private var publisher: (any Publisher)?
-  private var sessionName = ""
+  /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
+  private var hasLostSession = false
   private var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
@@ -56,6 +57,10 @@ package final class Consumer: SessionHandler {
   package var onFatal: (String) -> Void = { _ in }
   /// Told after each try to commit messages whether it went well.
   package var onCommit: (Bool) -> Void = { _ in }
+  /// It came to others that share its work and has had no session before, so it can have lost nothing.
+  package var isNewcomer = false
+  /// Whether it is the one that does what is done once for all machines.
+  package var keepsHouse: () -> Bool = { true }
   /// Called in every turn, to show that the consumer moves.
   package var beat: () -> Void = {}
 
@@ -63,21 +68,26 @@ package final class Consumer: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    hasLostSession = hasLostSession || (!info.sessionPresent && !isNewcomer)
     do {
       let machines = try store.transaction { transaction in
-        // Without a session the broker may have dropped what it acknowledged to the edges: they are told by another name.
-        if info.sessionPresent, let name = try transaction.session() {
-          sessionName = name
-        } else {
-          sessionName = Epoch(random: .random(in: .min ... .max)).text
-          try transaction.setSession(sessionName)
-        }
+        _ = try nameSession(transaction)
         return try transaction.machines()
       }
+      (hasLostSession, isNewcomer) = (false, false)
       for (machine, epoch) in machines.sorted(by: { $0.key < $1.key }) { confirmations.touch(machine, epoch: epoch) }
     } catch {
+      failed(error)
       logger.error("open the session: \(error); confirmations wait for the next message")
     }
+  }
+
+  /// The name by which machines know that nothing of what the broker had for the consumers was lost: the present one, or another.
+  private func nameSession(_ transaction: any CloudTransaction) throws -> String {
+    if !hasLostSession, let name = try transaction.session() { return name }
+    let name = Epoch(random: .random(in: .min ... .max)).text
+    try transaction.setSession(name)
+    return name
   }
 
   package func sessionClosed(reason: String) {
@@ -97,33 +107,52 @@ package final class Consumer: SessionHandler {
   }
 
   package func received(_ messages: [InboundMessage]) throws {
-    var group = MessageGroup()
-    var isAgain = false
     do {
-      try store.transaction { transaction in
-        group = MessageGroup()
-        // What an attempt before this one took for received is not in the store.
-        if isAgain { forgetReceived() }
-        isAgain = true
-        group.awaitsReplays = try transaction.awaitsReplays()
-        for message in messages {
-          let outcome = try take(message, transaction, &group)
-          group.outcomes[outcome, default: 0] += 1
-          // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-          if group.awaitsReplays, ![.waiting, .overtaken, .held].contains(outcome) {
-            try transaction.settleReplay(topic: message.topic, raw: message.payload)
-          }
-        }
-        try finish(&group, transaction)
-      }
+      var left = messages
+      while !left.isEmpty { left = try commit(left) }
       onCommit(true)
     } catch {
       onCommit(false)
       forgetReceived()
-      if let damage = error as? StoreDamaged { onFatal(damage.description) }
+      failed(error)
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
     }
+  }
+
+  /// Commits what of the messages one transaction takes.
+  /// - Returns: the others.
+  private func commit(_ messages: [InboundMessage]) throws -> [InboundMessage] {
+    var group = MessageGroup()
+    var later: [InboundMessage] = []
+    var isAgain = false
+    try store.transaction { transaction in
+      group = MessageGroup()
+      // What an attempt before this one took for received is not in the store, and others may have received more.
+      if isAgain || store.isShared { forgetReceived() }
+      isAgain = true
+      var now = messages
+      if store.isShared {
+        let division = try Division(messages, transaction)
+        (now, later) = (division.now, division.later)
+      }
+      group.awaitsReplays = try transaction.awaitsReplays()
+      for message in now {
+        let outcome = try take(message, transaction, &group)
+        group.outcomes[outcome, default: 0] += 1
+        // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
+        if group.awaitsReplays, ![.waiting, .overtaken, .held].contains(outcome) {
+          try transaction.settleReplay(topic: message.topic, raw: message.payload)
+        }
+      }
+      try finish(&group, transaction)
+    }
+    follow(group)
+    return later
+  }
+
+  /// What comes after a commit.
+  private func follow(_ group: MessageGroup) {
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
@@ -134,6 +163,10 @@ package final class Consumer: SessionHandler {
       confirmations.touch(machine, epoch: epoch)
     }
     report(group)
+  }
+
+  private func failed(_ error: any Error) {
+    if let unusable = error as? StoreUnusable { onFatal(unusable.description) }
   }
 
   private func forgetReceived() {
@@ -164,29 +197,34 @@ package final class Consumer: SessionHandler {
     var due = confirmations.takeDue(now: now, interval: limits.confirmInterval, limit: Self.mostConfirmations)[...]
     guard !due.isEmpty else { return }
     do {
-      let known = try store.transaction { transaction in
-        try due.map { machine, epoch in
+      let (session, known) = try store.transaction { transaction in
+        // The runs last: whatever was received is of a run that they tell of.
+        let known = try due.map { machine, epoch in
           (
             try transaction.receivedStreams(machine: machine, epoch: epoch),
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
+        return (try nameSession(transaction), known)
       }
+      hasLostSession = false
       for (sets, runs) in known {
-        try confirm(due.first!.machine, due.first!.epoch, sets, runs, publisher)
+        try confirm(due.first!.machine, due.first!.epoch, sets, runs, session, publisher)
         due.removeFirst()
       }
     } catch {
+      failed(error)
       for (machine, epoch) in due { confirmations.touch(machine, epoch: epoch) }
       warnRarely("confirm", "confirm to \(due.first!.machine) and \(due.count - 1) others: \(error)")
     }
   }
 
   private func confirm(
-    _ machine: MachineID, _ epoch: Epoch, _ sets: [StreamName: IntervalSet], _ runs: Runs, _ publisher: any Publisher
+    _ machine: MachineID, _ epoch: Epoch, _ sets: [StreamName: IntervalSet], _ runs: Runs, _ session: String,
+    _ publisher: any Publisher
   ) throws {
     let confirmation = Confirmation(
-      epoch: epoch, session: sessionName, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
+      epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
       maxMessageBytes: limits.messageBytes)
     let token = try publisher.publish(
       OutboundMessage(
@@ -196,7 +234,7 @@ package final class Consumer: SessionHandler {
   }
 
   private func keepHouse(now: ContinuousClock.Instant) {
-    guard lastHousekeeping.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
+    guard keepsHouse(), lastHousekeeping.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
     lastHousekeeping = now
     let weekAgo = wallClock() - 7 * 86_400 * 1_000_000
     do {
@@ -206,20 +244,23 @@ package final class Consumer: SessionHandler {
     }
   }
 
+  /// In one order, and what all consumers change last: then they seldom wait for each other, and not in a circle.
   private func finish(_ group: inout MessageGroup, _ transaction: any CloudTransaction) throws {
     for (origin, known) in received.changed {
       try transaction.setReceived(
         known, machine: origin.outbox.machine, epoch: origin.outbox.epoch, stream: origin.stream)
     }
     received.saved()
-    for (outbox, known) in runs.changed {
+    for (outbox, known) in runs.changed.sorted(by: { $0.key.machine < $1.key.machine }) {
       if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
     }
     runs.saved()
-    try transaction.count(group.outcomes)
-    for (machine, epoch) in group.machines { try transaction.heard(machine: machine, epoch: epoch) }
-    for (origin, progress) in group.progress {
+    for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
+      try transaction.heard(machine: machine, epoch: epoch)
+    }
+    for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)
     }
+    try transaction.count(group.outcomes)
   }
 }

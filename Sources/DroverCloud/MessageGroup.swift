@@ -2,17 +2,10 @@ import DroverCore
 
 /// What one transaction brings together, and what follows after its commit.
 struct MessageGroup {
-  struct Origin: Hashable, Comparable {
-    var machine: MachineID
-    var stream: StreamName
-
-    static func < (a: Self, b: Self) -> Bool { (a.machine, a.stream) < (b.machine, b.stream) }
-  }
-
   /// Dead letters were sent again, and may be among the messages.
   var awaitsReplays = false
   var machines: [MachineID: Epoch?] = [:]
-  var progress: [Origin: StreamProgress] = [:]
+  var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
   var statuses: [(MachineID, MachineStatus)] = []
   /// Commands to machines, and what stands in them.
@@ -43,11 +36,11 @@ struct MessageGroup {
   }
 
   mutating func note(_ progress: StreamProgress, machine: MachineID, stream: StreamName) {
-    var sum = self.progress[Origin(machine: machine, stream: stream), default: StreamProgress()]
+    var sum = self.progress[MachineStream(machine: machine, stream: stream), default: StreamProgress()]
     sum.applied += progress.applied
     sum.superseded += progress.superseded
     sum.refused += progress.refused
     sum.version = max(sum.version, progress.version)
-    self.progress[Origin(machine: machine, stream: stream)] = sum
+    self.progress[MachineStream(machine: machine, stream: stream)] = sum
   }
 }

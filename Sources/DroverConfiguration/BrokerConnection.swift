@@ -27,15 +27,20 @@ package struct BrokerConnection: Equatable, Sendable {
 }
 
 extension BrokerConnection {
+  static let usualSessionExpiry = Duration.days(7)
+
   /// Reads the keys that both sides share. Nil after a problem with the broker.
-  init?(reading file: Section, defaultClientID: String) {
+  init?(
+    reading file: Section, defaultClientID: String, defaultSessionExpiry: Duration = BrokerConnection.usualSessionExpiry
+  ) {
     let broker = file.required("broker", .broker, example: "mqtt://127.0.0.1:1883")
     let credentials = Credentials(reading: file.section("credentials"))
     let tls = TLSFiles(reading: file.section("tls"))
     let clientID = file.optional("client_id", .clientID, default: defaultClientID)
     // MQTT counts both in seconds: 16 bits for the one [MQTT-3.1.2.10], 32 bits for the other [MQTT-3.1.2.11.2].
     let keepAlive = file.optional("keep_alive", .seconds(.seconds(5) ... .hours(18)), default: .seconds(30))
-    let sessionExpiry = file.optional("session_expiry", .seconds(.seconds(10) ... .days(3650)), default: .days(7))
+    let sessionExpiry = file.optional(
+      "session_expiry", .seconds(.seconds(10) ... .days(3650)), default: defaultSessionExpiry)
 
     guard let broker else { return nil }
     if !broker.usesTLS, file.isGiven("tls") {

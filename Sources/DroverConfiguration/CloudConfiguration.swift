@@ -50,6 +50,8 @@ package struct CloudConfiguration: Equatable, Sendable {
 
   package let connection: BrokerConnection
   package let store: Store
+  /// The name of the consumers that share the work; nil: there is one alone.
+  package let group: String?
   package let logLevel: LogLevel
   package let batch: Batch
   package let limits: Limits
@@ -65,7 +67,7 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let alerts: AlertsConfiguration?
 
   package init(
-    connection: BrokerConnection, store: Store, logLevel: LogLevel = .info,
+    connection: BrokerConnection, store: Store, group: String? = nil, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
@@ -77,6 +79,7 @@ package struct CloudConfiguration: Equatable, Sendable {
     self.deadLetters = deadLetters
     self.connection = connection
     self.store = store
+    self.group = group
     self.logLevel = logLevel
     self.batch = batch
     self.limits = limits
@@ -105,7 +108,10 @@ package struct CloudConfiguration: Equatable, Sendable {
 extension CloudConfiguration {
   /// Reads all keys. Nil after a problem with one that has no default.
   init?(reading file: Section) {
-    let connection = BrokerConnection(reading: file, defaultClientID: "drover-cloud")
+    let group = file.optional("group", .group)
+    let connection = BrokerConnection(
+      reading: file, defaultClientID: "drover-cloud",
+      defaultSessionExpiry: group == nil ? BrokerConnection.usualSessionExpiry : Self.sessionExpiryInGroup)
     let store = Store(reading: file)
     let logLevel = LogLevel(reading: file)
     let (batch, limits) = Self.bounds(reading: file)
@@ -132,10 +138,16 @@ extension CloudConfiguration {
     if case .postgresql = store, changes {
       file.report("this version keeps the feed in SQLite stores only; remove it", at: "changes")
     }
+    if case .sqlite = store, group != nil {
+      file.report("needs a PostgreSQL store: an SQLite file has one consumer", at: "group")
+    }
     self.init(
-      connection: connection, store: store, logLevel: logLevel, batch: batch, limits: limits, deadLetters: deadLetters,
-      check: check, backup: backup, http: http, changes: changes, alerts: alerts)
+      connection: connection, store: store, group: group, logLevel: logLevel, batch: batch, limits: limits,
+      deadLetters: deadLetters, check: check, backup: backup, http: http, changes: changes, alerts: alerts)
   }
+
+  /// What the broker holds for a consumer that does not come back is sent again by the machines; this is how long more goes there meanwhile.
+  private static let sessionExpiryInGroup = Duration.seconds(30)
 
   private static func check(reading keys: Section) -> Check? {
     let every = keys.optional("every", .seconds(.seconds(5) ... .seconds(31_536_000)))
@@ -166,5 +178,14 @@ extension CloudConfiguration {
       }
     }
     return (batch, limits)
+  }
+}
+
+extension Form where Value == String {
+  /// A part of a topic filter and of a client ID.
+  fileprivate static var group: Form {
+    Form("a name of 1 to 64 letters, digits, '.', '_' and '-' that begins with a letter or a digit") { text in
+      (try? MachineID(text))?.text
+    }
   }
 }

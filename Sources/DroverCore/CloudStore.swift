@@ -63,6 +63,19 @@ package struct SinkEvent: Equatable, Sendable {
   }
 }
 
+/// A stream of a machine.
+package struct MachineStream: Hashable, Comparable, Sendable {
+  package var machine: MachineID
+  package var stream: StreamName
+
+  package init(machine: MachineID, stream: StreamName) {
+    self.machine = machine
+    self.stream = stream
+  }
+
+  package static func < (a: Self, b: Self) -> Bool { (a.machine, a.stream) < (b.machine, b.stream) }
+}
+
 /// Where events of one stream of one machine go.
 package struct Sink: Hashable, Sendable {
   package var machine: MachineID
@@ -174,6 +187,11 @@ package struct StreamProgress: Equatable, Sendable {
 
 /// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
 package protocol CloudTransaction {
+  /// Takes streams until the commit, so that what is read of them stays true: in a shared store those that nobody else has now, in their
+  /// order. It waits for one where all are taken.
+  /// - Parameter most: how many it may take.
+  func claim(_ streams: [MachineStream], most: Int) throws -> Set<MachineStream>
+
   /// The sequence numbers that were covered of one stream in one epoch.
   func received(machine: MachineID, epoch: Epoch, stream: StreamName) throws -> IntervalSet
   func setReceived(_ received: IntervalSet, machine: MachineID, epoch: Epoch, stream: StreamName) throws
@@ -236,16 +254,28 @@ package protocol CloudTransaction {
   func retireTombstones(madeBefore moment: Int64) throws
 }
 
-/// The store's file is damaged: nothing may be written to it any more. The text says what was found and what to do.
-package struct StoreDamaged: Error, CustomStringConvertible {
+/// The store cannot be used any more: its file is damaged and nothing may be written to it, or another consumer has this one's place. The text
+/// says what was found and what to do.
+package struct StoreUnusable: Error, CustomStringConvertible {
   package let description: String
   package init(description: String) { self.description = description }
 }
 
+extension CloudTransaction {
+  /// With one writer all of them are his.
+  package func claim(_ streams: [MachineStream], most: Int) -> Set<MachineStream> { Set(streams) }
+}
+
 package protocol CloudStore: AnyObject {
-  /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreDamaged` is one that
+  /// Whether other consumers commit to it too: then what one transaction has read is not known in the next.
+  var isShared: Bool { get }
+  /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreUnusable` is one that
   /// will not go away.
   /// A store that others write to as well may run `body` again from its beginning, when nothing of the time before remains: what it changes
   /// outside the store it has to set back first, and an error of the transaction's it must let pass.
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result
+}
+
+extension CloudStore {
+  package var isShared: Bool { false }
 }

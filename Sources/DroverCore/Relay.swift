@@ -84,6 +84,7 @@ package struct Relay: Sendable {
   private var isConnected = false
   private var readyAt: Instant?
   private var cloudSession: String?
+  private var confirmedWhenAsked: [Int: IntervalSet] = [:]
   private var settlement = Settlement()
   private var nextOrder = 0
   private var highestConfirmedOrder = -1
@@ -111,6 +112,7 @@ package struct Relay: Sendable {
     self.seed = seed
     self.hasBackfill = hasBackfill
     for (stream, set) in confirmed { streams[stream, default: Stream()].confirmed = set }
+    confirmedWhenAsked = confirmed
     for (stream, set) in acknowledged {
       for interval in set.intervals {
         streams[stream, default: Stream()].outstanding.insert(interval)
@@ -276,10 +278,19 @@ package struct Relay: Sendable {
     return publication
   }
 
-  /// Whether the cloud holds less than it confirmed before: it was put back to an older state.
-  /// - Parameter sets: what it holds *now*; what lay in a broker for a while may be older without meaning anything.
-  package func cloudWentBack(_ sets: [Int: IntervalSet]) -> Bool {
-    streams.contains { index, stream in !stream.confirmed.subtracting(sets[index] ?? IntervalSet()).isEmpty }
+  /// The cloud is asked what it holds.
+  package mutating func asked() { confirmedWhenAsked = streams.mapValues(\.confirmed) }
+
+  /// Whether the cloud holds less than it had confirmed when it was asked last: it was put back to an older state.
+  /// - Parameter sets: what it held at some moment since then.
+  package func cloudWentBack(_ sets: [Int: IntervalSet]) -> Bool { lacks(sets, of: confirmedWhenAsked) }
+
+  /// Whether the cloud seems to hold less than it has confirmed: perhaps it was put back, perhaps this was said before what was heard last, by
+  /// another consumer or by a broker that kept it.
+  package func isBehind(_ sets: [Int: IntervalSet]) -> Bool { lacks(sets, of: streams.mapValues(\.confirmed)) }
+
+  private func lacks(_ sets: [Int: IntervalSet], of confirmed: [Int: IntervalSet]) -> Bool {
+    confirmed.contains { index, set in !set.subtracting(sets[index] ?? IntervalSet()).isEmpty }
   }
 
   /// Frames that the broker has may come to nothing: what is acknowledged and not confirmed is read and sent again.

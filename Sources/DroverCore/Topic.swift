@@ -19,6 +19,14 @@ package enum Topic: Hashable, Sendable {
   /// Everything that Drover says and hears.
   package static let everything = "drover/v1/#"
 
+  /// What machines say of themselves; retained, which no shared subscription delivers [MQTT-4.8.2].
+  package static let documentFilters = ["\(prefix)+/schema/#", "\(prefix)+/status"]
+
+  /// Events, of which each member of a group gets some.
+  package static func sharedFilters(of group: String) -> [String] {
+    [Kind.snapshot, .payload, .batch].map { "$share/\(group)/\(prefix)+/\($0.rawValue)/#" }
+  }
+
   /// The answers of all machines.
   package static let replyFilter = "\(prefix)+/reply/+"
 

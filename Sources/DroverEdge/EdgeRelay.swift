@@ -70,6 +70,8 @@ package final class EdgeRelay: SessionHandler {
   /// Names this connection's birth message; a confirmation that answers it is fresh.
   private var ask: Int64 = 0
   private var askedAt: ContinuousClock.Instant?
+  /// Since when answers lack something that was confirmed after they were asked for.
+  private var behindSince: ContinuousClock.Instant?
   private var isAnswered = false
   private static let firstAskDelay = Duration.seconds(30)
   private var askDelay = firstAskDelay
@@ -255,6 +257,11 @@ package final class EdgeRelay: SessionHandler {
     if publisher != nil { askAgain() }
   }
 
+  /// What stays behind has to answer a new question.
+  private func doubtLaggard(now: ContinuousClock.Instant) {
+    if publisher != nil, let behindSince, behindSince.advanced(by: .seconds(1)) <= now { askAgain() }
+  }
+
   private func askAgain() {
     guard askedAt.map({ $0.advanced(by: .seconds(5)) <= clock.now }) ?? true else { return }
     newQuestion()
@@ -265,6 +272,8 @@ package final class EdgeRelay: SessionHandler {
     askedAt = clock.now
     ask = Int64(random() >> 11) | 1
     isAnswered = false
+    behindSince = nil
+    relay.asked()
   }
 
   /// A birth message or its answer may be lost in a queue. Without them the cloud believes what it last heard, and an outbox or a cloud
@@ -287,14 +296,18 @@ package final class EdgeRelay: SessionHandler {
       isAnswered = true
       measureClock(confirmation)
     }
-    if relay.cloudWentBack(received) {
-      if confirmation.answer == ask {
-        epochIsOver = "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
-      } else {
-        // Perhaps an old message, perhaps an old database: the answer to a new question tells.
-        askAgain()
-      }
+    let isAnswer = confirmation.answer == ask
+    if isAnswer, relay.cloudWentBack(received) {
+      epochIsOver = "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
       return
+    }
+    if relay.isBehind(received) {
+      // Perhaps an old message, perhaps an old database: the answer to a new question tells.
+      guard isAnswer else { return askAgain() }
+      // Of several consumers one may have looked before another committed. What comes next is ahead again.
+      behindSince = behindSince ?? now
+    } else {
+      behindSince = nil
     }
     relay.confirmed(received, session: confirmation.session, now: now)
   }
@@ -348,6 +361,7 @@ package final class EdgeRelay: SessionHandler {
       takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
       insistOnAnswer(now: now)
+      doubtLaggard(now: now)
       try look(now: now)
       try bury()
       var wait = try work(now: now)

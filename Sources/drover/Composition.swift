@@ -62,6 +62,12 @@ extension CloudConfiguration {
     return path
   }
 
+  /// What the consumer hears. No member of a group may have all events to itself, and each has to hear what machines say of themselves.
+  var subscriptions: [Subscription] {
+    guard let group else { return [Subscription(filter: Topic.everything, noLocal: true)] }
+    return (Topic.documentFilters + Topic.sharedFilters(of: group)).map { Subscription(filter: $0) }
+  }
+
   /// Looks into the store.
   var reader: any CloudReader {
     switch store {
@@ -141,6 +147,9 @@ extension MQTTOptions {
       },
       keepAlive: connection.keepAlive, sessionExpiry: connection.sessionExpiry)
   }
+
+  /// What tells the client ID of somebody who passes by from every other's, on whatever host.
+  static var passing: String { Epoch(random: .random(in: .min ... .max)).text }
 }
 
 /// Wall clock, microseconds since 1970.

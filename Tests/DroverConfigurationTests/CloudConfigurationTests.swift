@@ -48,6 +48,20 @@ import Testing
       ])
   }
 
+  @Test func `a group needs a PostgreSQL store, and its sessions are short unless told otherwise`() throws {
+    let text = "broker: mqtt://b\nstore: postgresql://db/drover\ngroup: fleet\n"
+    let configuration = try cloud(text)
+    #expect(configuration.group == "fleet" && configuration.connection.sessionExpiry == .seconds(30))
+    #expect(try cloud(text + "session_expiry: 1h").connection.sessionExpiry == .seconds(3600))
+    #expect(
+      problems(try cloud(leastCloud + "group: fleet")) == [
+        "cloud.yaml:3:1: group: needs a PostgreSQL store: an SQLite file has one consumer"
+      ])
+    #expect(
+      problems(try cloud("broker: mqtt://b\nstore: postgresql://db/drover\ngroup: a/b")).first?.contains("group")
+        == true)
+  }
+
   @Test func `a PostgreSQL store is a URI, and its password stands elsewhere`() throws {
     let uri = "postgresql://drover@db.example/drover?sslmode=verify-full"
     let text = "broker: mqtt://b\nstore: \(uri)\n"

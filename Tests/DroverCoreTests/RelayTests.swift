@@ -374,6 +374,21 @@ import Testing
     #expect(!relay.cloudWentBack([1: set((0, 9)), 2: set((3, 4))]))
   }
 
+  // Of two consumers one read before the other committed, and was heard after it.
+  @Test func `an answer that lacks what was confirmed after the question is no cloud that went back`() {
+    let now = ContinuousClock().now
+    var relay = Relay(limits: .init(), seed: 1, acknowledged: [:], hasBackfill: false, now: now)
+    relay.confirmed([1: set((0, 5))], session: "s", now: now)
+    relay.asked()
+    relay.confirmed([1: set((0, 9))], session: "s", now: now)
+    #expect(!relay.cloudWentBack([1: set((0, 7))]) && relay.isBehind([1: set((0, 7))]))
+    #expect(relay.cloudWentBack([1: set((0, 4))]))
+    relay.confirmed([1: set((0, 7))], session: "s", now: now)
+    #expect(relay.claims(stream: 1).isConfirmed(9))
+    relay.asked()
+    #expect(relay.cloudWentBack([1: set((0, 7))]))
+  }
+
   // Only the front was written down. What was confirmed beyond a gap had left the outbox, and after a start of the agent nobody noticed
   // that the cloud was put back to before it had it.
   @Test

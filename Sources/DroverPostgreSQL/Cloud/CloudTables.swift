@@ -249,6 +249,8 @@ enum Locks {
   static let consumers = name("consumer")
   /// Who has it is the consumer of this number.
   static func consumer(_ number: Int64) -> Int64 { name("consumer", String(number)) }
+  /// Who has it does what is done once for all machines.
+  static let first = name("first consumer")
 
   /// Who has it is the only one that merges events of a machine's stream.
   static func events(of machine: MachineID, _ stream: StreamName) -> Int64 {

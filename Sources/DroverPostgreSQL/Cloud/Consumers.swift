@@ -24,29 +24,87 @@ struct Consumers {
   /// What has not moved for so long is stuck.
   private static let patience = Duration.seconds(30)
 
+  struct Membership {
+    let number: Int64
+    /// Whether nobody has had the number before.
+    let isNewcomer: Bool
+  }
+
   // MARK: Coming in
 
   /// Takes the database for one consumer alone.
-  func claimAlone(_ token: String) throws {
-    try waiting(for: "another consumer works on this database; stop it first") {
-      try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumers)])
-      try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumer(0))])
+  func claimAlone(_ token: String) throws -> Membership {
+    guard
+      try waiting({
+        try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumers)])
+        try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumer(0))])
+      })
+    else {
+      throw refusal("another consumer works on this database; stop it first, or give all of them the same `group`")
     }
-    try enter(0, token)
+    return try enter(0, token)
+  }
+
+  /// Takes the lowest number that no other consumer has, or the one that this consumer had before its connection broke.
+  func claimNumber(_ own: Int64?, _ token: String) throws -> Membership {
+    guard try waiting({ try connection.query("SELECT pg_advisory_lock_shared($1)", [.integer(Locks.consumers)]) })
+    else {
+      throw refusal("a consumer without a `group` works on this database; stop it first, or give it the group too")
+    }
+    if let own {
+      try claimAgain(own, token)
+      return try enter(own, token)
+    }
+    for number in 1...Self.most where try isFree(number) { return try enter(number, token) }
+    throw refusal("\(Self.most) consumers work on it already")
+  }
+
+  /// More are no group but a mistake.
+  private static let most: Int64 = 1000
+
+  private func isFree(_ number: Int64) throws -> Bool {
+    try connection.query("SELECT pg_try_advisory_lock($1)", [.integer(Locks.consumer(number))]).boolean(0, 0)
+  }
+
+  /// The broker knows a consumer by its number, so it cannot go on under another.
+  private func claimAgain(_ number: Int64, _ token: String) throws {
+    let isOwn = try waiting { try connection.query("SELECT pg_advisory_lock($1)", [.integer(Locks.consumer(number))]) }
+    guard !isOwn else { return }
+    let holder = try connection.query("SELECT token FROM drover_consumer WHERE number = $1", [.integer(number)])
+    guard holder.count > 0, holder.text(0, 0) != token else {
+      throw refusal("its connection of before still stands there; tried again")
+    }
+    throw StoreUnusable(
+      description:
+        "open \(connection.subject): while the connection was broken another consumer has taken number \(number) of the group; start this one again, and it takes another"
+    )
+  }
+
+  /// Takes what is done once for all machines. False while another consumer has it.
+  func claimFirst() throws -> Bool {
+    try connection.query("SELECT pg_try_advisory_lock($1)", [.integer(Locks.first)]).boolean(0, 0)
   }
 
   /// Waits for a predecessor's connection to end: the server may notice a moment later that its client was killed.
-  private func waiting(for cause: String, _ claim: () throws -> Void) throws {
+  /// - Returns: whether it did.
+  private func waiting(_ claim: () throws -> Void) throws -> Bool {
     do {
       try connection.run("BEGIN; SET LOCAL lock_timeout = '5s'")
       try claim()
       try connection.run("COMMIT")
+      return true
     } catch let error as PostgreSQLError where error.state == "55P03" {
-      throw PostgreSQLError(operation: "open", subject: connection.subject, cause: cause, state: "55006")
+      try connection.run("ROLLBACK")
+      return false
     }
   }
 
-  private func enter(_ number: Int64, _ token: String) throws {
+  private func refusal(_ cause: String) -> PostgreSQLError {
+    PostgreSQLError(operation: "open", subject: connection.subject, cause: cause, state: "55006")
+  }
+
+  private func enter(_ number: Int64, _ token: String) throws -> Membership {
+    let known = try connection.query("SELECT 1 FROM drover_consumer WHERE number = $1", [.integer(number)])
     try connection.query(
       """
       INSERT INTO drover_consumer (number, host, process, token, began_at, beat_at)
@@ -55,6 +113,7 @@ struct Consumers {
          SET host = excluded.host, process = excluded.process, token = excluded.token, began_at = excluded.began_at,
              beat_at = excluded.beat_at
       """, [.integer(number), .text(Self.host), .integer(Int(getpid())), .text(token)])
+    return Membership(number: number, isNewcomer: known.count == 0)
   }
 
   /// Shows that the consumer of a number moves.

@@ -19,6 +19,7 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Forgotten when a transaction fails, and when another consumer has changed tables.
   var knowledge = Knowledge()
   private var shapes: Int64 = -1
+  private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
 
   /// Who works on the database.
@@ -27,21 +28,19 @@ package final class PostgreSQLCloudStore: CloudStore {
     case beside
     /// One consumer, as long as the store lives; no other can come in.
     case alone
+    /// One of several consumers.
+    case shared
   }
 
   /// What is known of the database.
   struct Knowledge {
     var tables: [SQLName: SinkTable] = [:]
     var writers: [Sink: SinkWriter] = [:]
-    var latest: [Origin: StreamSchema?] = [:]
+    var latest: [MachineStream: StreamSchema?] = [:]
     var schemas: [SchemaKey: StreamSchema] = [:]
     /// By table, what its rows are matched by; nil where they are not.
     var naturalKeys: [SQLName: NaturalKey?] = [:]
     var epochs: [EpochKey: Int64] = [:]
-  }
-  struct Origin: Hashable {
-    var machine: MachineID
-    var stream: StreamName
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
@@ -68,6 +67,14 @@ package final class PostgreSQLCloudStore: CloudStore {
     try take(connection)
   }
 
+  package var isShared: Bool { work == .shared }
+  /// The consumer's number, which it keeps as long as it lives, and one that comes after it has again: 0 for one that works alone.
+  package var number: Int64 { membership?.number ?? 0 }
+  /// Whether nobody has had its number before.
+  package var isNewcomer: Bool { membership?.isNewcomer ?? false }
+  /// Whether it is the one of all consumers that does what is done once for all machines; found out with each beat.
+  package private(set) var isFirst = false
+
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
   /// Server and database.
@@ -85,16 +92,25 @@ package final class PostgreSQLCloudStore: CloudStore {
 
   private func take(_ new: Connection) throws {
     let place = try new.place()
-    if work == .alone { try Consumers(connection: new).claimAlone(token) }
+    isFirst = false
+    switch work {
+    case .beside: break
+    case .alone: membership = try Consumers(connection: new).claimAlone(token)
+    case .shared: membership = try Consumers(connection: new).claimNumber(membership?.number, token)
+    }
     self.place = place
     connection = new
   }
 
-  /// Shows that the consumer moves, at most every few seconds.
+  /// Shows that the consumer moves, at most every few seconds, and takes what another one of them has left.
   package func beat() {
-    guard work == .alone, lastBeat.map({ $0.advanced(by: .seconds(5)) <= .now }) ?? true else { return }
+    guard let number = membership?.number, lastBeat.map({ $0.advanced(by: .seconds(5)) <= .now }) ?? true else {
+      return
+    }
     lastBeat = .now
-    try? Consumers(connection: connect()).beat(0)
+    guard let consumers = try? Consumers(connection: connect()) else { return }
+    try? consumers.beat(number)
+    if !isFirst { isFirst = (try? consumers.claimFirst()) ?? false }
   }
 
   // MARK: Transactions

@@ -258,7 +258,7 @@ struct SinkMerge {
 
   // MARK: Tombstones
 
-  private var origin: PostgreSQLCloudStore.Origin { .init(machine: sink.machine, stream: sink.stream) }
+  private var origin: MachineStream { .init(machine: sink.machine, stream: sink.stream) }
   private var originParameters: [Parameter] { [.text(sink.machine.text), .text(sink.stream.text)] }
 
   /// For each event the epoch and version of its row's tombstone.

@@ -23,6 +23,8 @@ extension Transaction {
         .text(letter.reason.rawValue), .integer(letter.raw.count),
       ])
     guard known.changed == 0 else { return .kept }
+    // What has room for two consumers at once has it for both.
+    try lock(Locks.name("dead letters"))
     let tables = DeadLetterTables(connection: connection)
     guard try store.limits.deadLetters.makeRoom(for: letter, kept: kept.count, now: now, in: tables) else {
       guard letter.epoch == nil else { return .full }

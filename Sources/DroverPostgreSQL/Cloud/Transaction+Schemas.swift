@@ -14,7 +14,7 @@ extension Transaction {
   }
 
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
-    let origin = PostgreSQLCloudStore.Origin(machine: machine, stream: stream)
+    let origin = MachineStream(machine: machine, stream: stream)
     if let schema = store.knowledge.latest[origin] { return schema }
     let rows = try connection.query(
       "SELECT schema_id FROM drover_schema WHERE machine_id = $1 AND stream = $2 ORDER BY described DESC LIMIT 1",
@@ -45,7 +45,7 @@ extension Transaction {
     }
     try schemas.describe(schema, machine: machine, stream: stream, now: store.now())
     // Also events of an older schema go by the newest condition.
-    store.knowledge.latest[PostgreSQLCloudStore.Origin(machine: machine, stream: stream)] = nil
+    store.knowledge.latest[MachineStream(machine: machine, stream: stream)] = nil
     try schemas.forget(machine: machine, stream: stream)
     if try MatchedSink(self, stream).settle(schema, machine: machine) { try reshaped() }
     return nil
@@ -56,6 +56,7 @@ extension Transaction {
   }
 
   func accept(machine: MachineID, stream: StreamName) throws -> String? {
+    try lock(Locks.name("sink", SQLName(stream.text).text))
     guard let schema = try schemas.waiting(machine: machine, stream: stream), let table = try table(of: stream) else {
       return nil
     }

@@ -11,7 +11,7 @@ final class Transaction: CloudTransaction {
   var hasReshaped = false
   private var locked: Set<Int64> = []
   /// Of machines' streams whose events this transaction merges: whether they have tombstones.
-  var tombstones: [PostgreSQLCloudStore.Origin: Bool] = [:]
+  var tombstones: [MachineStream: Bool] = [:]
   /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
   var stubborn: [String: String] = [:]
 
@@ -25,6 +25,17 @@ final class Transaction: CloudTransaction {
   func lock(_ name: Int64) throws {
     guard locked.insert(name).inserted else { return }
     try connection.query("SELECT pg_advisory_xact_lock($1)", [.integer(name)])
+  }
+
+  func claim(_ streams: [MachineStream], most: Int) throws -> Set<MachineStream> {
+    guard store.isShared else { return Set(streams) }
+    let names = streams.map { Locks.events(of: $0.machine, $0.stream) }
+    let free = try connection.query(
+      "SELECT name FROM unnest($1::bigint[]) AS name WHERE pg_try_advisory_xact_lock(name) LIMIT $2",
+      [.integers(names), .integer(most)])
+    if free.count == 0 { try lock(names[0]) }
+    for row in 0..<free.count { locked.insert(free.integer(row, 0)) }
+    return Set(zip(streams, names).filter { locked.contains($0.1) }.map(\.0))
   }
 
   /// Runs a part of the transaction that can be taken back by itself.

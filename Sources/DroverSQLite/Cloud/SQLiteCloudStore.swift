@@ -70,7 +70,7 @@ package final class SQLiteCloudStore: CloudStore {
       try CloudTables.migrator.migrate(queue)
       feed = try queue.inDatabase { try ChangeFeed($0) }
     } catch let error as DatabaseError where error.saysDamaged {
-      throw StoreDamaged(description: Damage.describe(error, path: path, database: nil))
+      throw StoreUnusable(description: Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description:
@@ -118,7 +118,7 @@ package final class SQLiteCloudStore: CloudStore {
       forgetAll()
       guard let error = error as? DatabaseError else { throw error }
       if error.saysDamaged {
-        throw StoreDamaged(description: Damage.describe(error, path: queue.path, database: queue))
+        throw StoreUnusable(description: Damage.describe(error, path: queue.path, database: queue))
       }
       throw CloudStoreError(description: "write to \(queue.path): \(error.explanation)")
     }

@@ -32,7 +32,7 @@ final class MachineChannel: MachineQuestions, Sendable {
   init(_ connection: BrokerConnection, name: String) {
     broker = "\(connection.broker)"
     var options = MQTTOptions(connection)
-    options.clientID = "\(options.clientID)-\(name)-\(getpid())"
+    options.clientID = "\(options.clientID)-\(name)-\(MQTTOptions.passing)"
     options.sessionExpiry = .zero
     options.drainTimeout = .seconds(1)
     options.subscriptions = [Subscription(filter: Topic.replyFilter)]

@@ -9,6 +9,8 @@ import ServiceLifecycle
 struct RegularCheck: Service {
   let configuration: CloudConfiguration
   let check: CloudConfiguration.Check
+  /// Whether this consumer makes them; of several one does.
+  let isOurs: @Sendable () -> Bool
   let logger: Logger
 
   func run() async throws {
@@ -18,7 +20,7 @@ struct RegularCheck: Service {
       while !Task.isShuttingDownGracefully {
         do {
           try await cancelWhenGracefulShutdown { try await Task.sleep(for: check.every) }
-          await compare(channel)
+          if isOurs() { await compare(channel) }
         } catch {
           break
         }

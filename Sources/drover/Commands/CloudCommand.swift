@@ -38,15 +38,19 @@ struct CloudCommand: AsyncParsableCommand {
     let consumer = Consumer(
       store: place.store, limits: .init(messageBytes: configuration.limits.messageBytes),
       user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
-    logger.info("cloud consumer: \(configuration.connection.broker) to \(place.name)")
+    let member = configuration.group.map { ", number \(place.number) of the group \($0)" } ?? ""
+    logger.info("cloud consumer: \(configuration.connection.broker) to \(place.name)\(member)")
 
     var options = MQTTOptions(configuration.connection)
-    options.subscriptions = [Subscription(filter: Topic.everything, noLocal: true)]
+    options.subscriptions = configuration.subscriptions
+    if let group = configuration.group { options.clientID += "-\(group)-\(place.number)" }
     options.batchMessages = configuration.batch.messages
     options.batchBytes = configuration.batch.bytes
     let session = MosquittoSession(options: options, logger: logger)
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
+    consumer.isNewcomer = place.isNewcomer
+    consumer.keepsHouse = place.keepsHouse
     consumer.beat = place.beat
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
@@ -66,8 +70,13 @@ private struct StorePlace {
   let store: any CloudStore
   /// As a person knows it.
   let name: String
+  /// Of a group's consumer.
+  let number: Int64
+  let isNewcomer: Bool
   /// Tells others that the consumer moves; to be called on the thread that has the store.
   let beat: () -> Void
+  /// Whether this consumer does what is done once for all machines.
+  let keepsHouse: @Sendable () -> Bool
   /// Whether the consumer of this process moves.
   private let worker: @Sendable () -> Worker
   /// Keeps a second consumer away from an SQLite file; PostgreSQL's store has a lock in the database.
@@ -83,19 +92,24 @@ private struct StorePlace {
       let lock = try AgentLock(database: path)
       store = try SQLiteCloudStore(path: path, limits: limits)
       name = path
+      (number, isNewcomer) = (0, false)
       beat = { lock.beat("consumer") }
+      keepsHouse = { true }
       worker = { AgentLock.worker(database: path) }
       self.lock = lock
       self.path = path
     case .postgresql(let server):
-      let store = try PostgreSQLCloudStore(PostgreSQLAddress(server), limits: limits, work: .alone)
+      let store = try PostgreSQLCloudStore(
+        PostgreSQLAddress(server), limits: limits, work: configuration.group == nil ? .alone : .shared)
       let pulse = Pulse()
       self.store = store
       name = store.subject
+      (number, isNewcomer) = (store.number, store.isNewcomer)
       beat = {
-        pulse.beat()
         store.beat()
+        pulse.beat(isFirst: store.isFirst)
       }
+      keepsHouse = { pulse.isFirst }
       worker = { pulse.worker }
       lock = nil
       path = nil
@@ -118,7 +132,9 @@ private struct StorePlace {
 
   /// What runs beside the consumer.
   func services(_ configuration: CloudConfiguration, _ commits: CommitTries, _ logger: Logger) -> [any Service] {
-    let checks = configuration.check.map { RegularCheck(configuration: configuration, check: $0, logger: logger) }
+    let checks = configuration.check.map {
+      RegularCheck(configuration: configuration, check: $0, isOurs: keepsHouse, logger: logger)
+    }
     let all: [(any Service)?] = [checks, backups(configuration, logger)]
     return all.compactMap(\.self) + configuration.onlookers(worker: worker, commits: commits, logger: logger)
   }
@@ -132,12 +148,14 @@ private struct StorePlace {
 
 /// The heartbeat of this process' own consumer, where no file beside the store has it.
 private final class Pulse: Sendable {
-  private let last = Mutex(ContinuousClock.now)
+  private let last = Mutex((at: ContinuousClock.now, isFirst: false))
 
-  func beat() { last.withLock { $0 = .now } }
+  func beat(isFirst: Bool) { last.withLock { $0 = (.now, isFirst) } }
+
+  var isFirst: Bool { last.withLock(\.isFirst) }
 
   var worker: Worker {
-    let silence = last.withLock { $0 }.duration(to: .now)
+    let silence = last.withLock(\.at).duration(to: .now)
     return Worker(
       process: getpid(), stuck: silence > AgentLock.patience ? [.init(name: "consumer", silence: silence)] : [])
   }

@@ -16,7 +16,7 @@ enum LetterReplay {
     guard !ids.isEmpty else { return outcome }
     let connection = configuration.connection
     var options = MQTTOptions(connection)
-    options.clientID = "drover-dead-\(getpid())"
+    options.clientID = "drover-dead-\(MQTTOptions.passing)"
     options.sessionExpiry = .zero
     options.drainTimeout = .seconds(1)
     let remarks = Remarks()

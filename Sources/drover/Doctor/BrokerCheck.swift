@@ -9,7 +9,7 @@ import Synchronization
 enum BrokerCheck {
   static func run(_ connection: BrokerConnection, subscriptions: [Subscription]) async -> Finding {
     var options = MQTTOptions(connection)
-    options.clientID = "drover-doctor-\(getpid())"
+    options.clientID = "drover-doctor-\(MQTTOptions.passing)"
     options.sessionExpiry = .zero
     options.subscriptions = subscriptions
     options.drainTimeout = .seconds(1)
