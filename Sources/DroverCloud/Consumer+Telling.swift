@@ -6,7 +6,9 @@ import Logging
 
 extension Consumer {
   func report(_ group: MessageGroup) {
-    for (machine, status) in group.statuses {
+    // A machine says it again and again; people want to know when it changes.
+    for (machine, status) in group.statuses
+    where isOnline.updateValue(status.isOnline, forKey: machine) != status.isOnline {
       logger.info("\(machine) is \(status.isOnline ? "online" : "offline")")
     }
     for (reason, count) in group.deadLetters.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {

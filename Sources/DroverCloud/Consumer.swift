@@ -42,6 +42,8 @@ package final class Consumer: SessionHandler {
   private var questions: [MachineID: Int64] = [:]
   private var lastHousekeeping: ContinuousClock.Instant?
   var warned: [String: Int] = [:]
+  /// What each machine said last, as far as it was heard since the start.
+  var isOnline: [MachineID: Bool] = [:]
 
   package init(
     store: any CloudStore, limits: Limits, user: String? = nil, logger: Logger, wallClock: @escaping () -> Int64

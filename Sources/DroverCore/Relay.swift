@@ -84,7 +84,10 @@ package struct Relay: Sendable {
   private var isConnected = false
   private var readyAt: Instant?
   private var cloudSession: String?
-  private var confirmedWhenAsked: [Int: IntervalSet] = [:]
+  /// What was confirmed when each of the newest questions was asked, the oldest first.
+  private var questions: [(number: Int64, confirmed: [Int: IntervalSet])] = []
+  /// On a slow link several are on their way, and an answer to any of them is one.
+  private static let mostQuestions = 64
   private var settlement = Settlement()
   private var nextOrder = 0
   private var highestConfirmedOrder = -1
@@ -112,7 +115,6 @@ package struct Relay: Sendable {
     self.seed = seed
     self.hasBackfill = hasBackfill
     for (stream, set) in confirmed { streams[stream, default: Stream()].confirmed = set }
-    confirmedWhenAsked = confirmed
     for (stream, set) in acknowledged {
       for interval in set.intervals {
         streams[stream, default: Stream()].outstanding.insert(interval)
@@ -279,11 +281,19 @@ package struct Relay: Sendable {
   }
 
   /// The cloud is asked what it holds.
-  package mutating func asked() { confirmedWhenAsked = streams.mapValues(\.confirmed) }
+  /// - Parameter question: its name; no other question has it.
+  package mutating func asked(_ question: Int64) {
+    questions.append((question, streams.mapValues(\.confirmed)))
+    if questions.count > Self.mostQuestions { questions.removeFirst() }
+  }
 
-  /// Whether the cloud holds less than it had confirmed when it was asked last: it was put back to an older state.
-  /// - Parameter sets: what it held at some moment since then.
-  package func cloudWentBack(_ sets: [Int: IntervalSet]) -> Bool { lacks(sets, of: confirmedWhenAsked) }
+  /// Whether the cloud holds less than it had confirmed when the question was asked: it was put back to an older state.
+  /// - Parameters:
+  ///   - sets: what it held at some moment since then.
+  ///   - question: which one it answers. One that is not known any more proves nothing.
+  package func cloudWentBack(_ sets: [Int: IntervalSet], answering question: Int64) -> Bool {
+    questions.last { $0.number == question }.map { lacks(sets, of: $0.confirmed) } ?? false
+  }
 
   /// Whether the cloud seems to hold less than it has confirmed: perhaps it was put back, perhaps this was said before what was heard last, by
   /// another consumer or by a broker that kept it.

@@ -273,7 +273,7 @@ package final class EdgeRelay: SessionHandler {
     ask = Int64(random() >> 11) | 1
     isAnswered = false
     behindSince = nil
-    relay.asked()
+    relay.asked(ask)
   }
 
   /// A birth message or its answer may be lost in a queue. Without them the cloud believes what it last heard, and an outbox or a cloud
@@ -296,14 +296,13 @@ package final class EdgeRelay: SessionHandler {
       isAnswered = true
       measureClock(confirmation)
     }
-    let isAnswer = confirmation.answer == ask
-    if isAnswer, relay.cloudWentBack(received) {
+    if let answer = confirmation.answer, relay.cloudWentBack(received, answering: answer) {
       epochIsOver = "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
       return
     }
     if relay.isBehind(received) {
       // Perhaps an old message, perhaps an old database: the answer to a new question tells.
-      guard isAnswer else { return askAgain() }
+      guard confirmation.answer == ask else { return askAgain() }
       // Of several consumers one may have looked before another committed. What comes next is ahead again.
       behindSince = behindSince ?? now
     } else {
@@ -582,6 +581,9 @@ package final class EdgeRelay: SessionHandler {
 
   /// Whether something is to be sent again, be it only an empty frame.
   package var hasIntervalsAgain: Bool { relay.hasIntervalsAgain }
+
+  /// Whether a question to the cloud is open, or will be: perhaps it no longer has what it had confirmed.
+  package var doubtsCloud: Bool { behindSince != nil || !isAnswered }
 
   // MARK: Stopping
 

@@ -285,7 +285,7 @@ struct RelaySimulation {
     relay = Relay(
       limits: limits, seed: random.next(), confirmed: confirmed, acknowledged: acknowledged, hasBackfill: backfill > 0,
       now: now)
-    if relay.cloudWentBack(covered) { fail("the cloud holds less than what was written down as confirmed") }
+    if relay.isBehind(covered) { fail("the cloud holds less than what was written down as confirmed") }
     leftByEarlierRun = relay.outstandingEvents
     settleAt = nil
     retryAt = nil

@@ -364,14 +364,16 @@ import Testing
   }
 
   @Test func `a cloud that holds less than it confirmed went back, and one that holds more did not`() {
-    let relay = Relay(
+    var relay = Relay(
       limits: .init(), seed: 1, confirmed: [1: set((0, 5))], acknowledged: [:], hasBackfill: false,
       now: ContinuousClock().now)
-    #expect(relay.cloudWentBack([:]))
-    #expect(relay.cloudWentBack([1: set((0, 4))]))
-    #expect(relay.cloudWentBack([1: set((1, 9))]))
-    #expect(!relay.cloudWentBack([1: set((0, 5))]))
-    #expect(!relay.cloudWentBack([1: set((0, 9)), 2: set((3, 4))]))
+    relay.asked(7)
+    #expect(relay.cloudWentBack([:], answering: 7))
+    #expect(relay.cloudWentBack([1: set((0, 4))], answering: 7))
+    #expect(relay.cloudWentBack([1: set((1, 9))], answering: 7))
+    #expect(!relay.cloudWentBack([1: set((0, 5))], answering: 7))
+    #expect(!relay.cloudWentBack([1: set((0, 9)), 2: set((3, 4))], answering: 7))
+    #expect(!relay.cloudWentBack([:], answering: 8), "what answers no question proves nothing")
   }
 
   // Of two consumers one read before the other committed, and was heard after it.
@@ -379,14 +381,30 @@ import Testing
     let now = ContinuousClock().now
     var relay = Relay(limits: .init(), seed: 1, acknowledged: [:], hasBackfill: false, now: now)
     relay.confirmed([1: set((0, 5))], session: "s", now: now)
-    relay.asked()
+    relay.asked(1)
     relay.confirmed([1: set((0, 9))], session: "s", now: now)
-    #expect(!relay.cloudWentBack([1: set((0, 7))]) && relay.isBehind([1: set((0, 7))]))
-    #expect(relay.cloudWentBack([1: set((0, 4))]))
+    #expect(!relay.cloudWentBack([1: set((0, 7))], answering: 1) && relay.isBehind([1: set((0, 7))]))
+    #expect(relay.cloudWentBack([1: set((0, 4))], answering: 1))
     relay.confirmed([1: set((0, 7))], session: "s", now: now)
     #expect(relay.claims(stream: 1).isConfirmed(9))
-    relay.asked()
-    #expect(relay.cloudWentBack([1: set((0, 7))]))
+    relay.asked(2)
+    #expect(relay.cloudWentBack([1: set((0, 7))], answering: 2))
+  }
+
+  // Where an answer takes longer than the pause between two questions, it is never the newest one's.
+  @Test func `an answer to an earlier question proves what that one could`() {
+    let now = ContinuousClock().now
+    var relay = Relay(limits: .init(), seed: 1, acknowledged: [:], hasBackfill: false, now: now)
+    relay.confirmed([1: set((0, 5))], session: "s", now: now)
+    relay.asked(1)
+    relay.confirmed([1: set((0, 9))], session: "s", now: now)
+    relay.asked(2)
+    #expect(relay.cloudWentBack([1: set((0, 4))], answering: 1))
+    #expect(!relay.cloudWentBack([1: set((0, 7))], answering: 1))
+    #expect(relay.cloudWentBack([1: set((0, 7))], answering: 2))
+    for question in 3...100 as ClosedRange<Int64> { relay.asked(question) }
+    #expect(!relay.cloudWentBack([:], answering: 1), "not every question is kept")
+    #expect(relay.cloudWentBack([:], answering: 50))
   }
 
   // Only the front was written down. What was confirmed beyond a gap had left the outbox, and after a start of the agent nobody noticed
@@ -396,8 +414,8 @@ import Testing
     let now = ContinuousClock().now
     var relay = Relay(
       limits: .init(), seed: 1, confirmed: [1: set((0, 5), (7, 9))], acknowledged: [:], hasBackfill: false, now: now)
-    #expect(relay.cloudWentBack([1: set((0, 7))]))
-    #expect(!relay.cloudWentBack([1: set((0, 5), (7, 9))]))
+    #expect(relay.isBehind([1: set((0, 7))]))
+    #expect(!relay.isBehind([1: set((0, 5), (7, 9))]))
     relay.connected(sessionPresent: true, patience: .zero, now: now)
     relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 9, lastSeq: 9)
     #expect(relay.next(now: now) == again(1, 5, 7))

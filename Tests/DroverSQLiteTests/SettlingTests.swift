@@ -61,8 +61,8 @@ import Testing
     func ahead() throws -> [String] { try app.lines("SELECT * FROM drover_ahead") }
     try confirm([1...1, 3...3, 6...6], front: 1)
     #expect(try ahead() == ["1, 2, 3", "1, 5, 6"])
-    #expect(try next().cloudWentBack([1: [1...5]]))
-    #expect(try !next().cloudWentBack([1: [1...1, 3...3, 6...6]]))
+    #expect(try next().isBehind([1: [1...5]]))
+    #expect(try !next().isBehind([1: [1...1, 3...3, 6...6]]))
     try confirm([4...4], front: 1)
     #expect(try ahead() == ["1, 2, 4", "1, 5, 6"])
     try confirm([2...2], front: 4)

@@ -106,7 +106,8 @@ import Testing
     #expect(try await scene.errors() == [])
   }
 
-  @Test func `events arrive while somebody looks, those of a pause after it, and those of a restart too`() async throws {
+  @Test func `events arrive while somebody looks, those of a pause after it, and those of a restart too`() async throws
+  {
     let scene = try await Scene()
     try await scene.road.waitUntilConfirmed(atLeast: 3)
     try await scene.open("#/machines/MAH001")
@@ -180,7 +181,8 @@ import Testing
     try await scene.wait(for: "what is wrong without rules") { $0.contains("1 machine is offline") }
     scene.road.end(.cloud)
     try scene.road.folder.write(
-      try String(contentsOfFile: scene.road.cloudFile, encoding: .utf8) + "\nalerts: {silent: 5s, for: 0s}\n", to: "cloud.yaml")
+      try String(contentsOfFile: scene.road.cloudFile, encoding: .utf8) + "\nalerts: {silent: 5s, for: 0s}\n",
+      to: "cloud.yaml")
     try scene.road.start(.cloud)
     try await scene.road.wait(for: "the alert") {
       try await scene.browser.text("ul.troubles li").hasPrefix("Alert: ")

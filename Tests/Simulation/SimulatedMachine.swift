@@ -344,6 +344,9 @@ final class SimulatedMachine {
   /// Whether a frame waits to be sent again: a hole may stay open behind an outbox that is empty.
   var hasIntervalsAgain: Bool { relay?.hasIntervalsAgain ?? false }
 
+  /// Whether it waits for the cloud to say what it holds: an outbox that is empty may have to be sent once more.
+  var doubtsCloud: Bool { relay?.doubtsCloud ?? false }
+
   /// How much is unconfirmed outside of the machine's disk, and how much may be.
   var window: (events: Int, bytes: Int, limits: EdgeRelay.Limits)? {
     relay.map { ($0.outstanding.events, $0.outstanding.bytes, limits) }

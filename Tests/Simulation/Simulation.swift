@@ -279,7 +279,7 @@ package final class Simulation {
   private var isAtRest: Bool {
     broker.isQuiet
       && machines.allSatisfy {
-        $0.window?.events == 0 && !$0.hasIntervalsAgain && (try? $0.waitingCount()) == 0
+        $0.window?.events == 0 && !$0.hasIntervalsAgain && !$0.doubtsCloud && (try? $0.waitingCount()) == 0
       }
   }
 
