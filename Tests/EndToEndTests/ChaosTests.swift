@@ -18,14 +18,27 @@ import Testing
   @Test func `nothing is lost and nothing is there twice when agents, broker and consumer are killed 30 times`()
     async throws
   {
-    // Drawn anew each time, and printed with whatever goes wrong: `scripts/chaos --kills 30 --seed …` plans the same blows again.
+    try await run(kills: 30)
+  }
+
+  @Test
+  func
+    `nothing is lost and nothing is there twice by three consumers on PostgreSQL that are killed with the others 20 times`()
+    async throws
+  {
+    try await run(kills: 20, "--store", "postgresql", "--consumers", "3")
+  }
+
+  private func run(kills: Int, _ options: String...) async throws {
+    // Drawn anew each time, and printed with whatever goes wrong: `scripts/chaos --kills … --seed …` plans the same blows again.
     let seed = Int.random(in: 0..<1_000_000)
     let outcome = try await Road.run(
-      "\(Road.repository)/scripts/chaos", ["--kills", "30", "--seed", "\(seed)"], environment: ["DROVER": Road.drover])
+      "\(Road.repository)/scripts/chaos", ["--kills", "\(kills)", "--seed", "\(seed)"] + options,
+      environment: ["DROVER": Road.drover])
     #expect(outcome.status == 0, "seed \(seed): \(outcome.output)\n\(outcome.errors)")
     let line = try #require(outcome.output.split(separator: "\n").last)
     let report = try JSONDecoder().decode(Report.self, from: Data(line.utf8))
-    #expect(report.kills >= 30)
+    #expect(report.kills >= kills)
     #expect(report.events > 1000, "the apps hardly wrote anything, so this says nothing")
     #expect(report.lost == 0 && report.doubled == 0 && report.violations.isEmpty, "seed \(seed)")
   }

@@ -41,11 +41,17 @@ def main():
     parser.add_argument("--kills", type=int, default=100, help="SIGKILLs of agents, broker and consumer (default 100)")
     parser.add_argument("--seed", type=int, help="plans the same blows again; drawn and printed when it is not given")
     parser.add_argument("--machines", type=int, default=2)
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="the cloud's; a PostgreSQL server of the run's own")
+    parser.add_argument("--consumers", type=int, default=1, help="consumers of one group; with --store postgresql")
     parser.add_argument("--patience", type=float, default=150, help="seconds until everything has to be confirmed at the end")
     parser.add_argument("--restore-cloud", action="store_true", help="put the consumer's database back to older copies")
     parser.add_argument("--restore-edge", action="store_true", help="put machines' databases back to older copies")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the databases and logs in any case")
     options = parser.parse_args()
+    if options.store == "sqlite" and options.consumers > 1:
+        parser.error("several consumers need --store postgresql")
+    if options.store == "postgresql" and options.restore_cloud:
+        parser.error("--restore-cloud puts SQLite files back")
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
     executable = drover()

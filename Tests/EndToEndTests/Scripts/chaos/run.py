@@ -13,6 +13,7 @@ from machine import Machine
 from plan import KINDS, rounds
 from processes import ENDING_LIMIT, Broker, Process
 from proxy import Proxy
+from stores import PostgreSQLStore, SQLiteStore
 from verdict import Verdict
 from watch import Watch
 
@@ -34,23 +35,26 @@ class Run:
         self.copies_made = 0
         self.proxies = [Proxy(options.seed + number) for number in range(options.machines + 1)]
         self.broker = Broker(folder, template, self.proxies)
-        self.database = f"{folder}/cloud.db"
+        self.store = PostgreSQLStore(folder) if options.store == "postgresql" else SQLiteStore(folder)
         self.cloud_config = f"{folder}/cloud.yaml"
         with open(self.cloud_config, "w") as file:
-            file.write(f"broker: mqtt://127.0.0.1:{self.proxies[0].port}\nstore: sqlite:./cloud.db\nkeep_alive: 5s\n")
-        self.consumer = Process("consumer", [drover, "cloud", "--config", self.cloud_config], f"{folder}/cloud.log")
+            group = "group: chaos\n" if options.consumers > 1 else ""
+            file.write(f"broker: mqtt://127.0.0.1:{self.proxies[0].port}\n{self.store.configuration}{group}keep_alive: 5s\n")
+        self.consumers = [
+            Process(f"consumer {number}", [drover, "cloud", "--config", self.cloud_config], f"{folder}/cloud-{number}.log")
+            for number in range(1, options.consumers + 1)]
         # The older journal mode and the newer one, so that both are killed.
         self.machines = [
             Machine(f"M{number}", f"{folder}/m{number}", drover, self.proxies[number],
                     "WAL" if (options.seed + number) % 2 else "DELETE", options.seed, options.restore_cloud)
             for number in range(1, options.machines + 1)]
         self.drover = drover
-        self.watch = Watch(self.machines, self.database)
+        self.watch = Watch(self.machines, self.store)
 
     @property
     def processes(self):
         emissions = [emission.process for machine in self.machines for emission in machine.emissions]
-        return [self.broker, self.consumer, *(process for machine in self.machines for process in machine.processes), *emissions]
+        return [self.broker, *self.consumers, *(process for machine in self.machines for process in machine.processes), *emissions]
 
     def violation(self, text):
         self.violations.append(text)
@@ -77,8 +81,10 @@ class Run:
         return self.report(verdict, time.monotonic() - began)
 
     def start(self):
+        self.store.start()
         self.broker.start()
-        self.consumer.start()
+        for consumer in self.consumers:
+            consumer.start()
         for machine in self.machines:
             machine.agent.start()
         self.await_(lambda: all(machine.isAttached for machine in self.machines), 60, "the agents attached their databases")
@@ -95,6 +101,7 @@ class Run:
             process.wait()
         for proxy in self.proxies:
             proxy.close()
+        self.store.end()
 
     # Waiting, with an eye on everybody
 
@@ -130,9 +137,10 @@ class Run:
             if machine.agent.fell:
                 self.fallen(machine.agent)
                 machine.agent.start()
-        if self.consumer.fell:
-            self.fallen(self.consumer)
-            self.consumer.start()
+        for consumer in self.consumers:
+            if consumer.fell:
+                self.fallen(consumer)
+                consumer.start()
         if self.broker.fell:
             self.counts["broker_fell"] += 1
             self.broker.wipe()
@@ -153,7 +161,7 @@ class Run:
         if round.copiesCloud:
             self.copies_made += 1
             path = f"{self.folder}/cloud-{self.copies_made}.db"
-            databases.copy(self.database, path)
+            self.store.save(path)
             self.copies = [*self.copies[1 - COPIES:], path]
         if round.copiesEdge is not None:
             self.machines[round.copiesEdge].take_copy()
@@ -188,13 +196,14 @@ class Run:
         if victim.kind == "app":
             running = [emission.process for emission in machine.emissions if emission.process.isRunning]
             return [machine.apps[0], *running]
-        return [self.broker if victim.kind == "broker" else self.consumer]
+        # By turns, for the plan knows machines and no consumers.
+        return [self.broker if victim.kind == "broker" else self.consumers[(victim.machine + self.counts["consumer"]) % len(self.consumers)]]
 
     def revive(self, victim, process):
         machine = self.machines[victim.machine]
         if process in machine.apps:
             machine.start_app(process)
-        elif process in (self.broker, self.consumer, machine.agent):
+        elif process in (self.broker, *self.consumers, machine.agent):
             process.start()
 
     def ended(self, process, seconds):
@@ -214,7 +223,7 @@ class Run:
         if kind == "consumer" and round.restoresCloud and self.copies:
             with self.watch.lock:
                 self.say(f"the cloud is put back to {self.copies[0]}")
-                databases.put_back(self.copies.pop(0), self.database)
+                databases.put_back(self.copies.pop(0), self.store.path)
                 self.watch.forget()
             self.counts["cloud_restored"] += 1
 
@@ -263,7 +272,7 @@ class Run:
         if not isConfirmed:
             for machine in self.machines:
                 self.violation(self.status(machine).strip())
-        for process in [*(machine.agent for machine in self.machines), self.consumer, self.broker]:
+        for process in [*(machine.agent for machine in self.machines), *self.consumers, self.broker]:
             self.ended(process, process.end())
             if process is not self.broker and process.child.returncode:
                 self.fallen(process)
@@ -274,7 +283,7 @@ class Run:
         return self.counts["cloud_restored"] + self.counts["edge_restored"] > 0
 
     def judge(self):
-        return Verdict(self.machines, self.database, self.goesBack)
+        return Verdict(self.machines, self.store, self.goesBack)
 
     def status(self, machine):
         return subprocess.run(

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from app import exact
-from databases import copy, faults, looking_into
+from databases import faults, looking_into
 from machine import FACTS
 
 COMPARE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "compare.py")
@@ -31,8 +31,8 @@ class Verdict:
         self.wentBack = wentBack
         self.violations = []
         self.lost = self.doubled = self.refused = self.facts = self.drifted = 0
-        for path in [cloud, *(machine.database for machine in machines)]:
-            for line in faults(path)[:3]:
+        for path, found in [("the cloud", cloud.faults()), *((machine.database, faults(machine.database)) for machine in machines)]:
+            for line in found[:3]:
                 self.add(f"integrity_check of {path}: {line}")
         try:
             self.judge()
@@ -59,7 +59,7 @@ class Verdict:
         self.rows = {}
         self.letters = collections.Counter()
         self.unexplained = collections.Counter()
-        with looking_into(self.cloud, 30) as database:
+        with self.cloud.looking(30) as database:
             known = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             for machine in self.machines:
                 for stream in FACTS:
@@ -122,19 +122,20 @@ class Verdict:
             wrong = {key for key in rows.keys() | ledger.keys() if rows.get(key) != ledger.get(key)}
             self.add(f"stock of {machine.name}: the app's own rows are not what the app wrote: {sorted(wrong)[:5]}")
         with tempfile.NamedTemporaryFile() as file:
-            cloud = self.without_leftovers(machine, rows.keys(), file.name) if machine.forgotten_stock else self.cloud
+            self.cloud.save(file.name)
+            if machine.forgotten_stock:
+                self.remove_leftovers(machine, rows.keys(), file.name)
             compared = subprocess.run(
-                [sys.executable, COMPARE, machine.database, cloud, machine.name, "--tables", "stock",
+                [sys.executable, COMPARE, machine.database, file.name, machine.name, "--tables", "stock",
                  "--ignore-column", "stock.synced=1"], capture_output=True, text=True)
         if compared.returncode:
             output = compared.stdout + compared.stderr
             self.lost += output.count("missing in the cloud")
             self.add(f"stock of {machine.name}: {output.strip()}")
 
-    def without_leftovers(self, machine, keys, path):
-        """A copy of the cloud without the rows that the machine had, and knows nothing of since its database was put back: that is drift,
-        which is counted and is no loss."""
-        copy(self.cloud, path)
+    def remove_leftovers(self, machine, keys, path):
+        """From a copy of the cloud the rows that the machine had, and knows nothing of since its database was put back: that is drift, which is
+        counted and is no loss."""
         with contextlib.closing(sqlite3.connect(path)) as database:
             changes = machine.stock_changes()
             for key, last in machine.forgotten_stock.items():
@@ -143,7 +144,6 @@ class Verdict:
                 deleted = database.execute("DELETE FROM stock WHERE machine_id = ? AND id = ?", (machine.name, key))
                 self.drifted += deleted.rowcount
             database.commit()
-        return path
 
     # Nothing that is over is kept
 

@@ -86,7 +86,7 @@ class Watch:
     # Never back
 
     def look_at_cloud(self):
-        with looking_into(self.cloud, 2) as database:
+        with self.cloud.looking(2) as database:
             fronts = {}
             for machine, epoch, stream, after, through in database.execute(
                     "SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received"):
