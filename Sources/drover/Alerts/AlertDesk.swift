@@ -7,9 +7,12 @@ import Synchronization
 
 final class AlertDesk: Sendable {
   private let ledger: Mutex<AlertLedger>
+  private let keepsHouse: @Sendable () -> Bool
   private let logger: Logger
 
-  init(_ configuration: AlertsConfiguration, logger: Logger) {
+  /// - Parameter keepsHouse: whether this consumer is the one that tells of the whole fleet.
+  init(_ configuration: AlertsConfiguration, keepsHouse: @escaping @Sendable () -> Bool, logger: Logger) {
+    self.keepsHouse = keepsHouse
     ledger = Mutex(AlertLedger(configuration.rules))
     self.logger = logger
   }
@@ -23,6 +26,8 @@ final class AlertDesk: Sendable {
 
   private func log(_ change: AlertChange) {
     let alert = change.alert
+    // Of several consumers each tells of itself.
+    guard keepsHouse() || [.failures, .jobs].contains(alert.rule) else { return }
     switch change.state {
     case .firing: logger.warning("alert \(alert.rule.rawValue): \(alert.text); \(alert.advice)")
     case .resolved:

@@ -136,7 +136,8 @@ private struct StorePlace {
       RegularCheck(configuration: configuration, check: $0, isOurs: keepsHouse, logger: logger)
     }
     let all: [(any Service)?] = [checks, backups(configuration, logger)]
-    return all.compactMap(\.self) + configuration.onlookers(worker: worker, commits: commits, logger: logger)
+    return all.compactMap(\.self)
+      + configuration.onlookers(worker: worker, keepsHouse: keepsHouse, commits: commits, logger: logger)
   }
 
   /// Of an SQLite file.

@@ -19,12 +19,15 @@ extension HTTPOptions {
 
 extension CloudConfiguration {
   /// The server, the looks at the fleet and the alerts; what the configuration does not ask for is not there.
-  /// - Parameter worker: the consumer of this process.
+  /// - Parameters:
+  ///   - worker: the consumer of this process.
+  ///   - keepsHouse: whether it does what is done once for all machines.
   func onlookers(
-    worker: @escaping @Sendable () -> Worker, commits: CommitTries, logger: Logger
+    worker: @escaping @Sendable () -> Worker, keepsHouse: @escaping @Sendable () -> Bool, commits: CommitTries,
+    logger: Logger
   ) -> [any Service] {
     guard http != nil || alerts != nil else { return [] }
-    let desk = alerts.map { AlertDesk($0, logger: logger) }
+    let desk = alerts.map { AlertDesk($0, keepsHouse: keepsHouse, logger: logger) }
     let watch = FleetWatch(
       reader: reader, worker: worker, freeBytes: freeBytes, commits: commits, desk: desk, logger: logger)
     return [watch] + (http.map { [server($0, watch, worker: worker, logger: logger)] } ?? [])
