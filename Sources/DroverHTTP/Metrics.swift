@@ -35,6 +35,16 @@ enum Metrics {
     page.add(
       "drover_alerts", .gauge, "What the configuration's alerts are about now, by rule.",
       alerts.counts.map { (["rule": $0.rule.rawValue], Double($0.count)) })
+    guard let posting = alerts.posting else { return }
+    page.add(
+      "drover_webhook_messages_total", .counter, "Alerts for the webhook, by what became of them.",
+      [("delivered", posting.delivered), ("dropped", posting.dropped)].map { (["outcome": $0.0], Double($0.1)) })
+    page.add(
+      "drover_webhook_failures_total", .counter, "Posts that the webhook did not take.",
+      [([:], Double(posting.failures))])
+    page.add(
+      "drover_webhook_waiting_messages", .gauge, "Alerts that wait for the webhook.",
+      [([:], Double(posting.waiting))])
   }
 
   /// What each machine said of itself; a machine that never said it has none.

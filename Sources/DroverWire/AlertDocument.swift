@@ -1,4 +1,4 @@
-// Alerts as JSON: the same form in the fleet's document, in what a webhook gets, and in the consumer's own memory of them.
+// Alerts as JSON: the same form in the fleet's document and in what a webhook gets.
 
 package import DroverCore
 
@@ -9,8 +9,28 @@ extension Alert {
     [
       ("id", .string(id)), ("rule", .string(rule.rawValue)), ("machine", subject.machine.map { .string($0) } ?? .null),
       ("part", subject.part.map { .string($0) } ?? .null), ("count", count.map(integer) ?? .null),
-      ("since", .string(Timestamp.text(microseconds: since))), ("value", .real(value)), ("text", .string(text)),
+      ("since", .string(Timestamp.text(microseconds: since))), ("value", .integer(value)), ("text", .string(text)),
       ("advice", .string(advice)),
     ]
+  }
+}
+
+extension AlertChange {
+  /// What one post carries.
+  /// - Parameter consumer: who posts it.
+  package static func document(_ changes: [AlertChange], consumer: String) -> JSON {
+    .object([
+      ("v", 1), ("consumer", .string(consumer)),
+      (
+        "alerts",
+        .array(
+          changes.map { change in
+            let head: [(String, JSON)] = [
+              ("state", .string(change.state.rawValue)), ("at", .string(Timestamp.text(microseconds: change.at))),
+            ]
+            return .object(head + change.alert.members)
+          })
+      ),
+    ])
   }
 }

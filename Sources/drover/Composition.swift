@@ -84,6 +84,14 @@ extension CloudConfiguration {
     }
   }
 
+  /// Where the consumer keeps what it told.
+  var alertMemory: any AlertMemory {
+    switch store {
+    case .sqlite(let path): SQLiteAlertMemory(path: path)
+    case .postgresql(let server): PostgreSQLAlertMemory(PostgreSQLAddress(server))
+    }
+  }
+
   /// The store beside the consumer. It is made where there is none.
   func openStore() throws -> any CloudStore {
     switch store {

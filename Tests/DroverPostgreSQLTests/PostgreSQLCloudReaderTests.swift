@@ -18,6 +18,12 @@ import Testing
     try suite.check(claim)
   }
 
+  @Test func `alerts are remembered`() throws {
+    let database = try TestServer.makeDatabase()
+    _ = try PostgreSQLCloudStore(database.address)
+    try AlertMemoryConformance.check { PostgreSQLAlertMemory(database.address) }
+  }
+
   @Test func `without a store there is nothing to see, and looking makes none`() throws {
     let database = try TestServer.makeDatabase()
     let reader = PostgreSQLCloudReader(database.address)

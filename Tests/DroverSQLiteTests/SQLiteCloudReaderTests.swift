@@ -18,4 +18,12 @@ import Testing
       })
     try suite.check(claim)
   }
+
+  @Test func `alerts are remembered`() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
+    let consumer = try SQLiteCloudStore(path: path)
+    try AlertMemoryConformance.check { SQLiteAlertMemory(path: path) }
+    withExtendedLifetime(consumer) {}
+  }
 }

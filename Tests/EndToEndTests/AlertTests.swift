@@ -1,15 +1,16 @@
 // A machine that is killed becomes an alert wherever alerts are told, and so does its return.
 
+import DroverProcesses
 import DroverTesting
 import Foundation
 import Testing
 
 @Suite(.serialized) struct AlertTests {
   /// As short as can be: a quiet machine that tells every second if it has news says something every ten.
-  private static let rules = "alerts: {silent: 15s, for: 0s, calm: 1s}"
+  private static func rules(_ more: String = "") -> String { "alerts: {silent: 15s, for: 0s, calm: 1s\(more)}" }
 
   /// Both sides run, and one event is confirmed. The machine says something every ten seconds at least.
-  private func watched(_ keys: String = Self.rules) async throws -> HTTPRoad {
+  private func watched(_ keys: String = Self.rules()) async throws -> HTTPRoad {
     let http = try HTTPRoad(edge: "status_every: 1s", cloud: keys)
     try await http.road.python("\(Road.makePensAndFacts)\ndb.execute(\"INSERT INTO pen VALUES (1, 'red')\")")
     try await http.start()
@@ -37,7 +38,7 @@ import Testing
     http.road.end(.edge, SIGKILL)
     let alert = try await waitUntilSilent(http)
     #expect(alert["rule"] as? String == "silent" && alert["machine"] as? String == Road.machine)
-    #expect((alert["value"] as? Double ?? 0) > 15 && (alert["since"] as? String)?.hasSuffix("Z") == true)
+    #expect((alert["value"] as? Int ?? 0) > 15 && (alert["since"] as? String)?.hasSuffix("Z") == true)
     #expect((alert["text"] as? String)?.hasPrefix("MAH001 was heard last ") == true)
     #expect((alert["advice"] as? String)?.contains("drover doctor") == true)
     #expect(try await isCounted(1, http))
@@ -47,5 +48,66 @@ import Testing
     let log = http.road.log(of: .cloud).split(separator: "\n")
     #expect(log.count { $0.contains(" warning alert silent: MAH001 was heard last ") } == 1)
     #expect(log.count { $0.contains(" notice alert silent is over after ") } == 1)
+  }
+
+  /// A post as the receiver took it.
+  private struct Post {
+    var authorization: String
+    var consumer: String
+    var alerts: [[String: Any]]
+
+    init?(_ line: Substring) {
+      guard let brace = line.firstIndex(of: "{"),
+        let document = try? JSONSerialization.jsonObject(with: Data(line[brace...].utf8)) as? [String: Any]
+      else { return nil }
+      authorization = line[..<brace].trimmingCharacters(in: .whitespaces)
+      consumer = document["consumer"] as? String ?? ""
+      alerts = document["alerts"] as? [[String: Any]] ?? []
+    }
+  }
+
+  @Test func `a webhook that is away for a while is told all the same, and a restart tells nothing twice`() async throws
+  {
+    let folder = try TemporaryFolder()
+    let (took, away) = (folder.file("took"), folder.file("away"))
+    try folder.write("", to: "away")
+    try folder.write("webhook-token-1\n", to: "token")
+    let port = Loopback.freePort()
+    let receiver = try ChildProcess("python3", ["\(Road.scripts)/webhook.py", "\(port)", took, away])
+    defer { receiver.end(SIGKILL) }
+    func posts() -> [Post] {
+      ((try? String(contentsOfFile: took, encoding: .utf8)) ?? "").split(separator: "\n").compactMap(Post.init)
+    }
+    let webhook = "{url: \"http://127.0.0.1:\(port)/hook-secret\", token_file: \(folder.file("token"))}"
+    let http = try await watched(Self.rules(", webhook: \(webhook)"))
+
+    http.road.end(.edge, SIGKILL)
+    let alert = try await waitUntilSilent(http)
+    try await http.road.wait(for: "a post that is refused") {
+      try String(contentsOfFile: away, encoding: .utf8).contains("firing")
+    }
+    // The consumer dies with a message that nobody has taken.
+    http.road.end(.cloud, SIGKILL)
+    try FileManager.default.removeItem(atPath: away)
+    try http.road.start(.cloud)
+    try await http.road.wait(for: "the message of before") { posts().count == 1 }
+    try await http.road.wait(for: "the alert is still open") { try await open(http)?.count == 1 }
+    try http.road.start(.edge)
+    try await http.road.wait(for: "the end of it") { posts().count == 2 }
+
+    let found = posts()
+    #expect(found.allSatisfy { $0.authorization == "Bearer webhook-token-1" && $0.consumer == "drover-cloud" })
+    #expect(found.flatMap(\.alerts).map { $0["state"] as? String } == ["firing", "resolved"])
+    #expect(found.flatMap(\.alerts).allSatisfy { $0["id"] as? String == alert["id"] as? String })
+    #expect(found.flatMap(\.alerts).allSatisfy { $0["machine"] as? String == Road.machine })
+    let log = http.road.log(of: .cloud)
+    #expect(log.contains("post alerts to the webhook: 127.0.0.1 answers 503"))
+    #expect(!log.contains("hook-secret") && !log.contains("webhook-token-1"))
+    #expect(log.split(separator: "\n").count { $0.contains(" warning alert silent") } == 1)
+    try await http.road.wait(for: "the figures of the next look") {
+      let metrics = try await http.ask(.cloud, "/metrics").body
+      return metrics.contains("drover_webhook_waiting_messages 0\n")
+        && metrics.contains("drover_webhook_messages_total{outcome=\"delivered\"} 2\n")
+    }
   }
 }

@@ -28,11 +28,11 @@ package struct Alert: Equatable, Sendable {
   /// When its condition was seen first, microseconds since 1970.
   package var since: Int64
   /// What was measured: seconds, bytes or a number, as the rule has it; of several the worst.
-  package var value: Double
+  package var value: Int64
   /// What is the matter, without what to do.
   package var text: String
 
-  package init(rule: AlertRule, subject: AlertSubject, count: Int? = nil, since: Int64, value: Double, text: String) {
+  package init(rule: AlertRule, subject: AlertSubject, count: Int? = nil, since: Int64, value: Int64, text: String) {
     self.rule = rule
     self.subject = subject
     self.count = count
@@ -71,9 +71,19 @@ package struct AlertStanding: Sendable {
   package var open: [Alert]
   /// How many subjects each rule that is on finds beyond its limit.
   package var counts: [(rule: AlertRule, count: Int)]
+  /// nil without a webhook.
+  package var posting: AlertPosting?
 
-  package init(open: [Alert], counts: [(rule: AlertRule, count: Int)]) {
+  package init(open: [Alert], counts: [(rule: AlertRule, count: Int)], posting: AlertPosting? = nil) {
+    self.posting = posting
     self.open = open
     self.counts = counts
   }
+}
+
+/// Where a consumer keeps what the next one has to know of its alerts. DroverSQLite implements it.
+package protocol AlertMemory: Sendable {
+  /// nil when nothing was ever written.
+  func read() throws -> String?
+  func write(_ text: String) throws
 }

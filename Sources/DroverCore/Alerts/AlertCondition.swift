@@ -8,7 +8,7 @@ struct AlertKey: Hashable {
 struct AlertCondition {
   /// Whether it is beyond the limit; otherwise it is too near to it to say that it is over.
   var isBeyond: Bool
-  var value: Double
+  var value: Int64
   var text: String
 }
 
@@ -47,7 +47,7 @@ extension AlertRules {
       add(
         .jobs, AlertSubject(part: job.name),
         AlertCondition(
-          isBeyond: true, value: Double(seconds),
+          isBeyond: true, value: seconds,
           text: "the consumer's \(job.name) has not moved for \(ageText(seconds * 1_000_000))"))
     }
     return found
@@ -59,7 +59,7 @@ extension AlertRules {
     }
     let last = machine.isOnline.map { $0 ? ", with \"online\" as its last word" : " and is offline" } ?? ""
     return AlertCondition(
-      isBeyond: listening > limit, value: Double(silence) / 1_000_000,
+      isBeyond: listening > limit, value: silence / 1_000_000,
       text: "\(machine.name) was heard last \(ageText(silence)) ago\(last)")
   }
 
@@ -68,7 +68,7 @@ extension AlertRules {
     else { return nil }
     let waiting = machine.outbox?.standing.waiting ?? 0
     return AlertCondition(
-      isBeyond: wait > limit, value: Double(wait) / 1_000_000,
+      isBeyond: wait > limit, value: wait / 1_000_000,
       text: "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation, \(waiting) wait in all")
   }
 
@@ -77,7 +77,7 @@ extension AlertRules {
     let all = machine.deadLetters + atEdge
     guard let limit = deadLetters, all > limit else { return nil }
     return AlertCondition(
-      isBeyond: true, value: Double(all),
+      isBeyond: true, value: Int64(all),
       text: "\(machine.name) has dead letters: \(machine.deadLetters) in the cloud, \(atEdge) at the machine")
   }
 
@@ -87,20 +87,20 @@ extension AlertRules {
     let stray = report.deadLetters.present - report.machines.reduce(0) { $0 + $1.deadLetters }
     guard stray > limit else { return nil }
     return AlertCondition(
-      isBeyond: true, value: Double(stray), text: "there are dead letters of no known machine: \(stray)")
+      isBeyond: true, value: Int64(stray), text: "there are dead letters of no known machine: \(stray)")
   }
 
   /// An eighth more than the limit is enough again.
   private func room(_ free: Int64?, on disk: String) -> AlertCondition? {
     guard let limit = self.disk, let free, free < limit + limit / 8 else { return nil }
     return AlertCondition(
-      isBeyond: free < limit, value: Double(free), text: "\(disk) has \(byteText(free)) left")
+      isBeyond: free < limit, value: free, text: "\(disk) has \(byteText(free)) left")
   }
 
   private func failed(_ count: Int, _ what: String) -> AlertCondition? {
     guard let limit = failures, count > 0 else { return nil }
     return AlertCondition(
-      isBeyond: count > limit, value: Double(count), text: "\(what) have failed \(count) times in a row")
+      isBeyond: count > limit, value: Int64(count), text: "\(what) have failed \(count) times in a row")
   }
 }
 

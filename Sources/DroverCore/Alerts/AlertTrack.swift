@@ -23,7 +23,7 @@ struct AlertTrack {
   private var endedAt: Duration?
   private var returns = 0
   /// What was found last.
-  var value = 0.0
+  var value: Int64 = 0
   var text = ""
 
   init(since: Int64) { self.since = since }

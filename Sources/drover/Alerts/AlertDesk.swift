@@ -1,27 +1,90 @@
-// Judges each look at the fleet by the rules, and tells what began and what ended.
+// Judges each look at the fleet by the rules, tells what began and what ended, and remembers it for the next consumer. The webhook is served
+// beside all that, at its own pace.
 
+import Dispatch
 import DroverConfiguration
 import DroverCore
+import DroverHTTP
+import DroverWire
 import Logging
+import ServiceLifecycle
 import Synchronization
 
-final class AlertDesk: Sendable {
-  private let ledger: Mutex<AlertLedger>
-  private let keepsHouse: @Sendable () -> Bool
-  private let logger: Logger
+final class AlertDesk: Service {
+  private struct State {
+    /// nil until it is known what was told before.
+    var ledger: AlertLedger?
+    var queue = AlertQueue()
+    var failure: String?
+  }
 
-  /// - Parameter keepsHouse: whether this consumer is the one that tells of the whole fleet.
-  init(_ configuration: AlertsConfiguration, keepsHouse: @escaping @Sendable () -> Bool, logger: Logger) {
+  private static let backoff = Backoff(base: .seconds(1), cap: .seconds(300))
+
+  private let state = Mutex(State())
+  private let rules: AlertRules
+  private let webhook: WebhookConfiguration?
+  /// Who posts.
+  private let consumer: String
+  private let keepsHouse: @Sendable () -> Bool
+  private let memory: any AlertMemory
+  private let logger: Logger
+  /// Writes to the memory one after the other.
+  private let writing = DispatchQueue(label: "drover-alerts")
+  private let (news, newsCame) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+
+  /// - Parameters:
+  ///   - consumer: who posts.
+  ///   - keepsHouse: whether this consumer is the one that tells of the whole fleet.
+  init(
+    _ configuration: AlertsConfiguration, consumer: String, keepsHouse: @escaping @Sendable () -> Bool,
+    memory: any AlertMemory, logger: Logger
+  ) {
+    rules = configuration.rules
+    webhook = configuration.webhook
+    self.consumer = consumer
     self.keepsHouse = keepsHouse
-    ledger = Mutex(AlertLedger(configuration.rules))
+    self.memory = memory
     self.logger = logger
   }
 
+  // MARK: Judging
+
+  /// Blocks while the memory is read or written.
   /// - Returns: the alerts that there are now.
-  func judge(_ fleet: FleetSnapshot) -> AlertStanding {
-    let (changes, standing) = ledger.withLock { ledger in (ledger.take(fleet), ledger.standing) }
+  /// - Throws: when the memory cannot be read, before anything is judged.
+  func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
+    try recall()
+    let (changes, standing) = state.withLock { state in
+      let changes = state.ledger!.take(fleet)
+      if webhook != nil { state.queue.add(changes) }
+      var standing = state.ledger!.standing
+      standing.posting = webhook.map { _ in state.queue.posting }
+      return (changes, standing)
+    }
+    guard !changes.isEmpty else { return standing }
     for change in changes { log(change) }
+    remember()
+    newsCame.yield()
     return standing
+  }
+
+  private func recall() throws {
+    guard state.withLock({ $0.ledger == nil }) else { return }
+    let notes = parsed(try memory.read())
+    state.withLock { state in
+      state.ledger = AlertLedger(rules, open: notes.open)
+      if webhook != nil { state.queue = AlertQueue(waiting: notes.waiting) }
+    }
+    newsCame.yield()
+  }
+
+  private func parsed(_ text: String?) -> AlertNotes {
+    do throws(WireError) {
+      return try text.map { text throws(WireError) in try AlertNotes(parsing: text) } ?? AlertNotes()
+    } catch {
+      logger.warning("read the alerts that were told before: \(error); those that are open are told once more")
+      return AlertNotes()
+    }
   }
 
   private func log(_ change: AlertChange) {
@@ -33,5 +96,65 @@ final class AlertDesk: Sendable {
     case .resolved:
       logger.notice("alert \(alert.rule.rawValue) is over after \(ageText(change.at - alert.since)): \(alert.text)")
     }
+  }
+
+  private func remember() {
+    writing.sync {
+      let notes = state.withLock { AlertNotes(open: $0.ledger?.open ?? [], waiting: $0.queue.waiting) }
+      do {
+        try memory.write(notes.text)
+      } catch {
+        logger.warning("\(error); after a restart, alerts may be told once more")
+      }
+    }
+  }
+
+  // MARK: The webhook
+
+  func run() async throws {
+    guard let webhook else { return try await gracefulShutdown() }
+    let receiver = Webhook(url: webhook.url, token: webhook.token)
+    await cancelWhenGracefulShutdown {
+      for await _ in self.news {
+        while !Task.isCancelled, await self.post(to: receiver) {}
+      }
+    }
+    await receiver.close()
+  }
+
+  /// Posts what comes next, and waits after a failure.
+  /// - Returns: whether there may be more.
+  private func post(to receiver: Webhook) async -> Bool {
+    let batch = state.withLock(\.queue.next)
+    guard !batch.changes.isEmpty else { return false }
+    do throws(WebhookError) {
+      try await receiver.post(AlertChange.document(batch.changes, consumer: consumer).text())
+    } catch {
+      guard !Task.isCancelled else { return false }
+      await pause(after: error)
+      return true
+    }
+    state.withLock { state in
+      state.queue.delivered(batch)
+      state.failure = nil
+    }
+    await withCheckedContinuation { continuation in
+      DispatchQueue.global().async { [self] in
+        remember()
+        continuation.resume()
+      }
+    }
+    return true
+  }
+
+  private func pause(after error: WebhookError) async {
+    let (attempt, isNew) = state.withLock { state in
+      state.queue.failed()
+      defer { state.failure = error.description }
+      return (state.queue.attempts, state.failure != error.description)
+    }
+    let delay = Self.backoff.delay(attempt: attempt, seed: .random(in: .min ... .max))
+    if isNew { logger.warning("post alerts to the webhook: \(error); tried again, check alerts.webhook") }
+    try? await Task.sleep(for: delay)
   }
 }

@@ -71,7 +71,7 @@ final class FleetWatch: Service {
     var snapshot = FleetSnapshot(
       at: now, report: report, waiting: waiting, worker: worker(), history: history, storeFreeBytes: freeBytes(),
       failedCommits: commits.failed)
-    snapshot.alerts = desk?.judge(snapshot)
+    snapshot.alerts = try desk?.judge(snapshot)
     state.withLock { $0.snapshot = snapshot }
   }
 }

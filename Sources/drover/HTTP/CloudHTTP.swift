@@ -27,19 +27,23 @@ extension CloudConfiguration {
     logger: Logger
   ) -> [any Service] {
     guard http != nil || alerts != nil else { return [] }
-    let desk = alerts.map { AlertDesk($0, keepsHouse: keepsHouse, logger: logger) }
+    let desk = alerts.map {
+      AlertDesk($0, consumer: connection.clientID, keepsHouse: keepsHouse, memory: alertMemory, logger: logger)
+    }
     let watch = FleetWatch(
-      reader: reader, worker: worker, freeBytes: freeBytes, commits: commits, desk: desk, logger: logger)
-    return [watch] + (http.map { [server($0, watch, worker: worker, logger: logger)] } ?? [])
+      reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk, logger: logger)
+    let server = http.map { httpServer($0, watch, worker: worker, logger: logger) }
+    let all: [(any Service)?] = [watch, desk, server]
+    return all.compactMap(\.self)
   }
 
-  /// What the filesystem of an SQLite store has left.
-  private var freeBytes: @Sendable () -> Int64? {
-    guard case .sqlite(let path) = store else { return { nil } }
-    return { FreeSpace.of(path)?.bytes }
+  /// What the store's filesystem has left; a database server does not say.
+  func storeFreeBytes() -> Int64? {
+    guard case .sqlite(let path) = store else { return nil }
+    return FreeSpace.of(path)?.bytes
   }
 
-  private func server(
+  private func httpServer(
     _ http: HTTPConfiguration, _ watch: FleetWatch, worker: @escaping @Sendable () -> Worker, logger: Logger
   ) -> HTTPServer {
     let options = HTTPOptions(http)

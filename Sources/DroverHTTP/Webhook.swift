@@ -1,0 +1,57 @@
+// Posts documents to an address of somebody else's. It shows the address's host in errors, and nothing else of it: a webhook's path is often its
+// secret.
+
+private import AsyncHTTPClient
+private import Foundation
+private import NIOCore
+private import NIOHTTP1
+
+/// Why a document was not taken.
+package struct WebhookError: Error, CustomStringConvertible {
+  package let description: String
+}
+
+package struct Webhook: Sendable {
+  /// Longest time for one post.
+  private static let patience = TimeAmount.seconds(10)
+
+  private let url: String
+  private let token: String?
+  private let client: Client
+
+  /// A client belongs to one who posts; he has to `close` it.
+  package init(url: String, token: String?) {
+    self.url = url
+    self.token = token
+    var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+    configuration.timeout.connect = Self.patience
+    client = Client(HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
+  }
+
+  package var host: String { URLComponents(string: url)?.host ?? "" }
+
+  /// - Throws: `WebhookError` when the answer is no success, or does not come in time.
+  package func post(_ document: String) async throws(WebhookError) {
+    var request = HTTPClientRequest(url: url)
+    request.method = .POST
+    request.headers.add(name: "Content-Type", value: "application/json")
+    if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+    request.body = .bytes(ByteBuffer(string: document))
+    let status: Int
+    do {
+      status = Int(try await client.http.execute(request, timeout: Self.patience).status.code)
+    } catch {
+      throw WebhookError(description: "\(host) does not answer: \(error)")
+    }
+    guard (200..<300).contains(status) else {
+      throw WebhookError(description: "\(host) answers \(status)")
+    }
+  }
+
+  package func close() async { try? await client.http.shutdown() }
+
+  private final class Client: Sendable {
+    let http: HTTPClient
+    init(_ http: HTTPClient) { self.http = http }
+  }
+}
