@@ -12,12 +12,13 @@ struct Drover: AsyncParsableCommand {
     discussion: """
       On the machine:   drover edge --config edge.yaml
       In the cloud:     drover cloud --config cloud.yaml
-      On either side:   drover status --config FILE, drover doctor --config FILE,
-                        drover dead list --config FILE
+      On either side:   drover status --config FILE, drover watch --config FILE,
+                        drover doctor --config FILE, drover dead list --config FILE
       """,
     version: version,
     subcommands: [
-      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, TailCommand.self, DoctorCommand.self,
+      EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, WatchCommand.self, TailCommand.self,
+      DoctorCommand.self,
       DeadCommand.self,
       CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
       SchemaCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,

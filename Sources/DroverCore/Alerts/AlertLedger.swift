@@ -22,12 +22,15 @@ package struct AlertLedger {
   private var groups: [AlertRule: Group] = [:]
   private var checks = FailedChecks()
   /// How long it has been looking, whatever the wall clock did meanwhile.
-  private var looking = Duration.zero
+  private var looking: Duration
   private var lastLook: Int64?
 
-  /// - Parameter open: what was told and not ended when the process before this one stopped.
-  package init(_ rules: AlertRules, open: [Alert] = []) {
+  /// - Parameters:
+  ///   - open: what was told and not ended when the process before this one stopped.
+  ///   - looking: for how long somebody has been looking already.
+  package init(_ rules: AlertRules, open: [Alert] = [], looking: Duration = .zero) {
     self.rules = rules
+    self.looking = looking
     for alert in open {
       if let count = alert.count {
         groups[alert.rule] = Group(since: alert.since, told: count)
@@ -148,6 +151,15 @@ package struct AlertLedger {
   }
 
   private func isGrouped(_ key: AlertKey) -> Bool { groups[key.rule]?.members.contains(key.subject) ?? false }
+
+  /// What is beyond its limit at this moment, and which machines it concerns: for somebody who looks now and then.
+  static func problems(in fleet: FleetSnapshot, by rules: AlertRules) -> (alerts: [Alert], machines: Set<String>) {
+    var rules = rules
+    rules.hold = .zero
+    var ledger = AlertLedger(rules, looking: rules.silent.map { $0 + .seconds(1) } ?? .zero)
+    _ = ledger.take(fleet)
+    return (ledger.open, Set(ledger.tracks.filter(\.value.isFiring).compactMap(\.key.subject.machine)))
+  }
 
   // MARK: What is told
 

@@ -25,6 +25,14 @@ package struct Worker: Equatable, Sendable {
 
   package var isMoving: Bool { process != nil && stuck.isEmpty }
 
+  /// In words.
+  package var text: String {
+    guard let process else { return "not running" }
+    let jobs = stuck.map { "its \($0.name) has not moved for \(ageText($0.silence.components.seconds * 1_000_000))" }
+    let place = host.map { " on \($0)" } ?? ""
+    return (["running, process \(process)\(place)"] + jobs).joined(separator: "; ")
+  }
+
   /// The one that counts for whoever asks on a host: of its own one that is stuck, or any; without own ones, one that moves, or any.
   /// - Returns: a worker without a process where nobody is at work.
   package static func telling(_ workers: [Worker], on host: String) -> Worker {

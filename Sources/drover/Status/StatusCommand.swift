@@ -32,15 +32,6 @@ struct StatusCommand: AsyncParsableCommand {
     guard worker.isMoving else { throw ExitCode(2) }
   }
 
-  /// The process at work, in words.
-  private func words(_ worker: Worker) -> String {
-    guard let process = worker.process else { return "not running" }
-    let stuck = worker.stuck
-      .map { "its \($0.name) has not moved for \(ageText($0.silence.components.seconds * 1_000_000))" }
-    let place = worker.host.map { " on \($0)" } ?? ""
-    return (["running, process \(process)\(place)"] + stuck).joined(separator: "; ")
-  }
-
   private func edge(_ configuration: EdgeConfiguration) throws -> Worker {
     let report: EdgeReport?
     do { report = try configuration.reader.report() } catch { throw fail("status: \(error)") }
@@ -51,7 +42,7 @@ struct StatusCommand: AsyncParsableCommand {
       return worker
     }
     print("machine \(configuration.machine)  \(configuration.database)")
-    print("agent   \(words(worker))")
+    print("agent   \(worker.text)")
     for line in BackupStanding(configuration.database, configuration.backup).lines { print("backup  \(line)") }
     guard let report else {
       print("The database is not attached yet; `drover edge` does that when it starts.")
@@ -112,7 +103,7 @@ struct StatusCommand: AsyncParsableCommand {
       return worker
     }
     print("store        \(standing.store)")
-    for worker in standing.workers.isEmpty ? [worker] : standing.workers { print("consumer     \(words(worker))") }
+    for worker in standing.workers.isEmpty ? [worker] : standing.workers { print("consumer     \(worker.text)") }
     for line in configuration.backupStanding?.lines ?? [] { print("backup       \(line)") }
     if let report {
       print("dead letters \(report.deadLetters.text), \(byteText(Int64(report.letterBytes)))")

@@ -45,9 +45,9 @@ struct CloudStanding {
   let waiting: [WaitingSchema]
   let workers: [Worker]
 
-  init(_ reader: any CloudReader) throws {
+  init(_ reader: any CloudReader, _ scope: ReportScope = .everything) throws {
     store = reader.name
-    report = try reader.report(.everything)
+    report = try reader.report(scope)
     waiting = try reader.waitingSchemas()
     workers = try reader.workers()
   }

@@ -1,0 +1,72 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import Foundation
+
+struct WatchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "watch",
+    abstract: "Shows where everything stands, and goes on showing it.",
+    discussion: """
+      Examples:
+        drover watch --config cloud.yaml      # the fleet: what is wrong, and every machine, the worst first
+        drover watch --config edge.yaml       # one machine's streams
+        drover watch --config cloud.yaml | cat
+
+      It looks every 2 seconds, into the store itself, so that it needs no HTTP. The bars are what it has seen since it began.
+      q or Ctrl-C ends it, s sorts otherwise, j and k scroll. Without a terminal it prints one look and ends.
+      """)
+
+  private static let interval = Duration.seconds(2)
+
+  @OptionGroup var options: ConfigurationOption
+
+  func run() async throws {
+    var source = WatchSource(try options.any())
+    guard let terminal = Terminal() else { return try printOnce(&source) }
+    defer { terminal.restore() }
+    watch(&source, terminal)
+  }
+
+  private func printOnce(_ source: inout WatchSource) throws {
+    do {
+      let frame = WatchFrame(try source.look(.worst), size: .unlimited, footer: nil)
+      for line in frame.lines { print(line.text) }
+    } catch {
+      throw fail("watch: \(error)")
+    }
+  }
+
+  /// Blocks, which harms nobody: nothing else goes on in this process.
+  private func watch(_ source: inout WatchSource, _ terminal: Terminal) {
+    let began = Timestamp.text(microseconds: wallClock()).dropFirst(11).prefix(8)
+    var order = WatchView.Order.worst
+    var skipped = 0
+    while true {
+      let view = look(&source, order)
+      let nextLook = ContinuousClock.now.advanced(by: Self.interval)
+      var isWaiting = true
+      while isWaiting {
+        let footer = "q ends  s sorts: \(order.rawValue)  j k scroll  bars: seen since \(began) UTC"
+        terminal.show(WatchFrame(view, size: terminal.size, footer: footer, skipped: skipped))
+        switch terminal.next(within: ContinuousClock.now.duration(to: nextLook)) {
+        case .nothing: isWaiting = false
+        case .resized: break
+        case .end, .key(UInt8(ascii: "q")), .key(3): return
+        case .key(UInt8(ascii: "s")):
+          order = order.next
+          isWaiting = false
+        case .key(UInt8(ascii: "j")): skipped = min(skipped + 1, view.rowCount)
+        case .key(UInt8(ascii: "k")): skipped = max(0, skipped - 1)
+        case .key: break
+        }
+      }
+    }
+  }
+
+  private func look(_ source: inout WatchSource, _ order: WatchView.Order) -> WatchView {
+    do { return try source.look(order) } catch {
+      return WatchView(failure: "\(error)")
+    }
+  }
+}
