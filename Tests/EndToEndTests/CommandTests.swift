@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized) struct CommandTests {
   static let streams = "  - name: temperature\n    kind: payload\n"
 
-  @Test(arguments: ["edge", "cloud", "emit", "status", "doctor", "detach"])
+  @Test(arguments: ["edge", "cloud", "emit", "status", "watch", "doctor", "detach"])
   func `every command has help with an example`(command: String) async throws {
     let outcome = try await Road.drover(command, "--help")
     #expect(outcome.status == 0)
