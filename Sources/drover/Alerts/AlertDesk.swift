@@ -55,7 +55,7 @@ final class AlertDesk: Service {
   func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
     try recall()
     let (changes, standing) = state.withLock { state in
-      let changes = state.ledger!.take(fleet)
+      let changes = state.ledger!.take(fleet).filter { mayTell($0.alert) }
       if webhook != nil { state.queue.add(changes) }
       var standing = state.ledger!.standing
       standing.posting = webhook.map { _ in state.queue.posting }
@@ -87,10 +87,11 @@ final class AlertDesk: Service {
     }
   }
 
+  /// Of several consumers each tells of itself, and one of the machines.
+  private func mayTell(_ alert: Alert) -> Bool { keepsHouse() || [.failures, .jobs].contains(alert.rule) }
+
   private func log(_ change: AlertChange) {
     let alert = change.alert
-    // Of several consumers each tells of itself.
-    guard keepsHouse() || [.failures, .jobs].contains(alert.rule) else { return }
     switch change.state {
     case .firing: logger.warning("alert \(alert.rule.rawValue): \(alert.text); \(alert.advice)")
     case .resolved:
@@ -98,7 +99,9 @@ final class AlertDesk: Service {
     }
   }
 
+  /// Of several consumers the one that tells of the machines.
   private func remember() {
+    guard keepsHouse() else { return }
     writing.sync {
       let notes = state.withLock { AlertNotes(open: $0.ledger?.open ?? [], waiting: $0.queue.waiting) }
       do {
