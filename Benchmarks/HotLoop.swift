@@ -23,7 +23,8 @@ struct HotLoop: Sendable {
     HotLoop(name: "outbox read", item: "event", prepare: outboxRead),
     HotLoop(name: "frame encode", item: "event", prepare: frameEncode),
     HotLoop(name: "frame decode", item: "event", prepare: frameDecode),
-    HotLoop(name: "apply", item: "event", prepare: apply),
+    HotLoop(name: "apply", item: "event", prepare: { try apply(keepsFeed: false) }),
+    HotLoop(name: "apply numbered", item: "event", prepare: { try apply(keepsFeed: true) }),
     HotLoop(name: "settle", item: "event", prepare: settle),
     HotLoop(name: "interval set", item: "interval", prepare: intervalSet),
   ]
@@ -164,10 +165,12 @@ private func frameDecode() throws -> Round {
 }
 
 /// Frames from the broker become rows of the cloud's database, a hundred of them in one transaction.
-private func apply() throws -> Round {
+/// - Parameter keepsFeed: whether the rows are numbered for the change feed.
+private func apply(keepsFeed: Bool) throws -> Round {
   let machine = try Machine()
   let folder = try TemporaryFolder()
   let store = try SQLiteCloudStore(path: folder.file("cloud.db"))
+  _ = try store.keepFeed(keepsFeed)
   var logger = Logger(label: "apply")
   logger.logLevel = .error
   let consumer = Consumer(

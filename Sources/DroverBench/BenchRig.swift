@@ -29,7 +29,7 @@ final class BenchRig: CloudRig {
       case .postgresql(let address, let uri): PostgreSQLBenchStore(address: address, line: uri)
       }
     app = try BenchApp(path: folder.file("machine/app.db"))
-    try super.init(drover: drover, folder: folder, store: cloud.line)
+    try super.init(drover: drover, folder: folder, store: cloud.line, keepsFeed: options.keepsFeed)
     for table in [Self.backlog, Self.live] { try app.create(table) }
     try folder.write(
       """

@@ -12,7 +12,8 @@ class CloudRig {
   /// - Parameters:
   ///   - drover: the path of the executable.
   ///   - store: the consumer's `store:`.
-  init(drover: String, folder: TemporaryFolder, store: String) throws {
+  ///   - keepsFeed: its `changes:`.
+  init(drover: String, folder: TemporaryFolder, store: String, keepsFeed: Bool = false) throws {
     self.drover = drover
     self.folder = folder
     broker = try MosquittoBroker { _ in ["allow_anonymous true", "sys_interval 1"] }
@@ -21,6 +22,7 @@ class CloudRig {
       """
       broker: mqtt://127.0.0.1:\(broker.port)
       store: \(store)
+      changes: \(keepsFeed)
       log_level: warning
       """, to: "cloud.yaml")
   }

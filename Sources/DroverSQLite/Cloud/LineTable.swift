@@ -86,7 +86,7 @@ final class LineTable {
       for (index, value) in row.enumerated() { upsert.bind(value, at: Int32(index + 2)) }
       upsert.bind(epoch, at: Int32(row.count + 2))
       upsert.bind(version, at: Int32(row.count + 3))
-      let twin = try feed?.twin(.text(machine.text), schema.rows.keyValues(of: row))
+      let twin = try feed?.twin(machine, schema.rows.keyValues(of: row))
       if try upsert.run() > 0 { try feed?.put(over: twin) }
     }
     try remove(of: machine, header: key, olderThan: epoch, version)

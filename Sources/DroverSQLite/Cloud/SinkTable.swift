@@ -282,7 +282,7 @@ final class SinkTable {
     let rest = stored.indices.map { filled[$0] == expected[$0] ? stored[$0] : expected[$0] }
     guard try filled == expected || isTheSame(event, rest, as: stored) else { return nil }
     guard filled != stored else { return .superseded }
-    let twin = try feed?.twin(.text(machine.text), event.key)
+    let twin = try feed?.twin(machine, event.key)
     try late.write(comparison, event, of: machine)
     try feed?.put(over: twin)
     return .applied
@@ -344,7 +344,7 @@ final class SinkTable {
 
   /// Inserts the event's row, or puts it in the place of an older one. False when the table keeps what it has.
   private func write(_ event: SinkEvent, epoch: Int64) throws -> Bool {
-    let twin = try feed?.twin(.text(machine.text), key(of: event))
+    let twin = try feed?.twin(machine, key(of: event))
     guard try runUpsert(event, epoch: epoch) else { return false }
     try feed?.put(over: twin)
     return true

@@ -35,6 +35,9 @@ struct BenchCommand: AsyncParsableCommand {
       valueName: "sqlite|postgresql|uri"))
   var store = "sqlite"
 
+  @Flag(help: "The consumer keeps a change feed (`changes: true`).")
+  var changes = false
+
   @Flag(help: "Print the figures as JSON.")
   var json = false
 
@@ -42,7 +45,10 @@ struct BenchCommand: AsyncParsableCommand {
     guard events >= 1000, live > 0, idle > 0 else {
       throw ValidationError("--events takes at least 1000, --live and --idle at least 1 second")
     }
-    guard place != nil else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
+    guard let place else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
+    if changes {
+      guard case .sqlite = place else { throw ValidationError("--changes is for --store sqlite") }
+    }
   }
 
   private var place: Bench.Store? {
@@ -62,6 +68,7 @@ struct BenchCommand: AsyncParsableCommand {
     options.events = events
     options.liveSeconds = live
     options.idleSeconds = idle
+    options.keepsFeed = changes
     options.compression = compression
     options.store = place!
     do {

@@ -151,10 +151,10 @@ final class RowFeed {
   }
 
   /// Before a put: the row whose key it would change.
-  func twin(_ machine: Value, _ key: @autoclosure () -> [Value]) throws -> Found? {
+  func twin(_ machine: MachineID, _ key: @autoclosure () -> [Value]) throws -> Found? {
     guard hasTwins else { return nil }
     let key = key()
-    return try find(machine, key).flatMap { Array($0.key.dropFirst()) == key ? nil : $0 }
+    return try find(.text(machine.text), key).flatMap { Array($0.key.dropFirst()) == key ? nil : $0 }
   }
 
   /// A row was put, in the place of its twin if it had one.
