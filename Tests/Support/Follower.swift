@@ -72,7 +72,8 @@ package struct Follower {
       }
       try #require(page.next.number >= number && count <= limit)
       // As it travels.
-      cursor = try #require(ChangeCursor(page.next.text))
+      cursor = ChangeCursor(page.next.text)
+      try #require(cursor != nil)
       return page.hasMore
     } catch ChangesError.gone {
       try #require(cursor != nil)
