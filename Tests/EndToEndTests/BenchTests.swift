@@ -57,7 +57,8 @@ import Testing
     }
     #expect(
       lines.map(\.loop) == [
-        "insert", "captured insert", "outbox read", "frame encode", "frame decode", "apply", "settle", "interval set",
+        "insert", "captured insert", "outbox read", "frame encode", "frame decode", "apply", "apply numbered", "settle",
+        "interval set",
       ])
     #expect(lines.allSatisfy { $0.rounds >= 3 && 0 < $0.least_ns && $0.least_ns <= $0.median_ns })
   }

@@ -18,6 +18,7 @@ from databases import faults, looking_into
 from machine import Machine
 from processes import Broker, Process
 from shim import DEATHS, FailPoint
+from stores import SQLiteStore
 from verdict import Verdict
 
 #: A test of its own stands behind each wait: what has not come by then does not come.
@@ -305,7 +306,7 @@ class Trial:
         self.machine.tend_emissions()
         self.end(self.machine.agent)
         self.end(self.consumer)
-        verdict = Verdict([self.machine], self.cloud, wentBack)
+        verdict = Verdict([self.machine], SQLiteStore(os.path.dirname(self.cloud)), wentBack)
         self.result.violations += verdict.violations
         for name in os.listdir(self.machine.folder):
             if name.startswith("app.db") and name.removeprefix("app.db") not in BESIDE or name.startswith("."):
