@@ -8,8 +8,8 @@ struct Division {
   let now: [InboundMessage]
   let later: [InboundMessage]
 
-  /// Fewer bytes are not worth a commit of their own.
-  private static let bytesAtOnce = 512 << 10
+  /// So many consumers can be at work at once although each has something of all machines. More parts would be more commits.
+  private static let parts = 4
   /// A database has room for some thousands of locks, all consumers' together.
   private static let mostStreams = 200
 
@@ -24,9 +24,7 @@ struct Division {
       return
     }
     let all = Set(streams.map { $0! }).shuffled()
-    let bytes = messages.reduce(1) { $0 + $1.payload.count }
-    let most = min(Self.mostStreams, max(1, all.count * Self.bytesAtOnce / bytes))
-    let claimed = try transaction.claim(all, most: most)
+    let claimed = try transaction.claim(all, most: min(Self.mostStreams, (all.count + Self.parts - 1) / Self.parts))
     now = Self.inOrder(
       messages.indices.filter { claimed.contains(streams[$0]!) }.map { (Self.place(of: topics[$0]), messages[$0]) })
     later = messages.indices.filter { !claimed.contains(streams[$0]!) }.map { messages[$0] }

@@ -37,7 +37,7 @@ extension Transaction {
 
   /// Sees to the sink's tables. Returns why that cannot be.
   private func prepare(_ sink: Sink) throws -> String? {
-    guard store.knowledge.writers[sink] == nil else { return nil }
+    guard store.knowledge.writers[sink] == nil, try !isPrepared(sink) else { return nil }
     try lock(Locks.name("sink", SQLName(sink.stream.text).text))
     if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
       return reason
@@ -45,6 +45,18 @@ extension Transaction {
     let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
     if let latest, try MatchedSink(self, sink.stream).settle(latest, machine: sink.machine) { try reshaped() }
     return nil
+  }
+
+  /// Whether the sink's tables have been made as they have to be. Looked at without a lock, for all machines of all consumers wait for that one; if
+  /// somebody changes them now, a statement fails and the transaction runs again.
+  private func isPrepared(_ sink: Sink) throws -> Bool {
+    let form = SinkForm(kind: sink.kind, isTable: sink.schema != nil, header: nil)
+    guard let table = try table(of: sink.stream), table.form.refusal(of: form, sink.stream) == nil else { return false }
+    guard let schema = sink.schema else { return true }
+    // With its description the tables were made to fit.
+    guard try self.schema(schema.id, machine: sink.machine, stream: sink.stream) != nil else { return false }
+    return try table.shape.lacking(schema).isEmpty
+      && schema.lines.allSatisfy { try self.table(of: $0.table)?.shape.lacking($0.rows).isEmpty ?? false }
   }
 
   /// By what the rows of a stream are matched; nil where they are not.
