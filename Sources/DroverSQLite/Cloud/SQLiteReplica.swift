@@ -22,24 +22,26 @@ package final class SQLiteReplica: Replica {
   }
 
   package func streams() throws -> [ReplicatedStream] {
-    try queue.read { database in
-      let rows = try Row.fetchAll(
-        database,
-        sql: """
-          SELECT schema.machine_id, schema.stream, schema.schema_id, max(schema.described), machine.online
-            FROM drover_schema AS schema
-            JOIN drover_sink AS sink ON sink.stream = schema.stream AND sink.form = 'table'
-            JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
-           GROUP BY schema.machine_id, schema.stream ORDER BY schema.machine_id, schema.stream
-          """)
-      return try rows.compactMap { row in
-        let machine = try MachineID(row["machine_id"])
-        let stream = try StreamName(row["stream"])
-        let schema = try StreamSchema.read(
-          SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
-        return schema.map {
-          ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: row["online"] as Int? == 1)
-        }
+    try queue.read { try Self.streams($0) }
+  }
+
+  static func streams(_ database: Database) throws -> [ReplicatedStream] {
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT schema.machine_id, schema.stream, schema.schema_id, max(schema.described), machine.online
+          FROM drover_schema AS schema
+          JOIN drover_sink AS sink ON sink.stream = schema.stream AND sink.form = 'table'
+          JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+         GROUP BY schema.machine_id, schema.stream ORDER BY schema.machine_id, schema.stream
+        """)
+    return try rows.compactMap { row in
+      let machine = try MachineID(row["machine_id"])
+      let stream = try StreamName(row["stream"])
+      let schema = try StreamSchema.read(
+        SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
+      return schema.map {
+        ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: row["online"] as Int? == 1)
       }
     }
   }

@@ -11,6 +11,8 @@ package struct StoreRebuild: Equatable, Sendable {
   package var aside: String
   /// The machines that it knew.
   package var machines: [String] = []
+  /// What it had of each of them that can be compared with the machine's own; nil where that cannot be read.
+  package var tables: [String: Set<String>]?
   package var letters = 0
   /// Why not everything could be read that should be carried over.
   package var unread: String?
@@ -71,6 +73,9 @@ package struct StoreRebuild: Equatable, Sendable {
         row["online"] = .null
         return row
       }.map { String.fromDatabaseValue($0) ?? "" }
+      tables = try? SQLiteReplica.streams(old).reduce(into: [:]) {
+        $0[$1.machine.text, default: []].insert($1.stream.text)
+      }
       _ = try copy("drover_epoch", "machine_id", old, new) { $0 }
       letters = try copyLetters(old, new)
       _ = try copy("drover_dead_dropped", "machine_id", old, new) { $0 }

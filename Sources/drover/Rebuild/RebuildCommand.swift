@@ -44,7 +44,7 @@ struct RebuildCommand: AsyncParsableCommand {
       throw fail("rebuild: the old store names no machines to wait for; `drover status` shows those that come")
     }
     do {
-      try await RebuildProgress(configuration: configuration, path: path, machines: rebuild.machines).follow()
+      try await RebuildProgress(configuration: configuration, path: path, rebuild: rebuild).follow()
     } catch {
       throw fail("rebuild: \(error)")
     }

@@ -10,7 +10,7 @@ struct RebuildProgress {
   let configuration: CloudConfiguration
   /// Of the SQLite store.
   let path: String
-  let machines: [String]
+  let rebuild: StoreRebuild
 
   private static let pause = Duration.seconds(1)
 
@@ -19,20 +19,29 @@ struct RebuildProgress {
     let channel = MachineChannel(configuration.connection, name: "rebuild")
     async let connection: Void = channel.run()
     defer { channel.stop() }
-    var missing = Set(machines)
+    var missing = Set(rebuild.machines)
+    for machine in rebuild.machines where rebuild.tables?[machine, default: []].isEmpty == true {
+      missing.remove(machine)
+      say("\(machine): had no table that could be compared; not waited for")
+    }
     var last: [String: String] = [:]
-    while true {
+    // Equal and still as they were counted before: while rows come in, neither the figure nor the comparison is the last.
+    var equal: Set<String> = []
+    while !missing.isEmpty {
       let report = try SQLiteCloudReader(path: path).report()
       for machine in report?.machines ?? [] where missing.contains(machine.name) {
-        let state = describe(machine)
-        // While rows come in there is nothing to compare.
-        if machine.isOnline == true, last[machine.name] == state, try await isEqual(machine, channel) {
+        let streams = try SQLiteReplica(path: path).streams().filter { $0.machine.text == machine.name }
+        let state = describe(machine, absent(streams, of: machine.name))
+        if last[machine.name] != state {
+          say("\(machine.name): \(state)")
+          equal.remove(machine.name)
+        } else if equal.contains(machine.name) {
           missing.remove(machine.name)
           say("\(machine.name): \(state); equal to the machine's own")
-        } else if last[machine.name] != state {
-          say("\(machine.name): \(state)")
+          continue
         }
         last[machine.name] = state
+        if isThere(streams, of: machine.name), try await areEqual(streams, channel) { equal.insert(machine.name) }
       }
       guard !missing.isEmpty else { break }
       try await Task.sleep(for: Self.pause)
@@ -42,14 +51,23 @@ struct RebuildProgress {
     say("every machine that the old store knew has filled the new one")
   }
 
-  private func describe(_ machine: CloudReport.Machine) -> String {
+  private func describe(_ machine: CloudReport.Machine, _ absent: [String]) -> String {
     let rows = machine.streams.reduce(0) { $0 + ($1.rows ?? 0) }
     return "\(machine.isOnline == true ? "online" : "not connected"), \(rows) rows in \(machine.streams.count) streams"
+      + (absent.isEmpty ? "" : "; not yet described: \(absent.joined(separator: ", "))")
   }
 
-  private func isEqual(_ machine: CloudReport.Machine, _ channel: MachineChannel) async throws -> Bool {
+  /// Of what the old store had, what the new one has not heard of.
+  private func absent(_ streams: [ReplicatedStream], of machine: String) -> [String] {
+    (rebuild.tables?[machine] ?? []).subtracting(streams.map(\.stream.text)).sorted()
+  }
+
+  private func isThere(_ streams: [ReplicatedStream], of machine: String) -> Bool {
+    !streams.isEmpty && streams.allSatisfy(\.isOnline) && absent(streams, of: machine).isEmpty
+  }
+
+  private func areEqual(_ streams: [ReplicatedStream], _ channel: MachineChannel) async throws -> Bool {
     let replica = try SQLiteReplica(path: path)
-    let streams = try replica.streams().filter { $0.machine.text == machine.name }
     let results = await CheckRound(replica: replica, machines: channel, isRepairing: false).run(streams)
     return results.allSatisfy { $0.failure == nil && $0.finding.drift == 0 && $0.finding.inFlight == 0 }
   }
