@@ -1,14 +1,18 @@
 // Sockets on 127.0.0.1 for brokers and for what stands in front of them.
 
 import Glibc
+import Synchronization
 
 package enum Loopback {
-  /// A port that nobody listens on. Below the range from which the system takes ports for outgoing connections, so that
-  /// a server that is killed and started again finds its port free.
+  /// Whoever was given one may not listen on it yet.
+  private static let given = Mutex<Set<Int>>([])
+
+  /// A port that nobody listens on, and that nobody in this process was given before. Below the range from which the system takes ports for
+  /// outgoing connections, so that a server that is killed and started again finds its port free.
   package static func freePort() -> Int {
     while true {
       let port = Int.random(in: 15_000..<32_000)
-      if let socket = listen(port: port) {
+      if given.withLock({ $0.insert(port).inserted }), let socket = listen(port: port) {
         close(socket)
         return port
       }
