@@ -17,18 +17,31 @@ import Testing
   // MARK: The store
 
   @Test(arguments: CloudStoreConformance.claims)
-  func `two that take turns hold what every store must`(claim: CloudStoreConformance.Claim) throws {
+  func `two that take turns hold what every store must, and who follows them has its rows`(
+    claim: CloudStoreConformance.Claim
+  ) throws {
+    var followed: FollowedStore?
+    var holder: TestDatabase?
+    defer { withExtendedLifetime(holder) {} }
     let suite = CloudStoreConformance { conditions in
       let database = try TestServer.makeDatabase()
+      holder = database
       let limits = CloudStoreLimits(
         streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
         deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters)
       let stores = try (0..<2).map { _ in
         try PostgreSQLCloudStore(database.address, limits: limits, work: .shared, now: conditions.now)
       }
-      return (TakingTurns(stores), Reader(database: database))
+      _ = try stores[0].keepFeed(true)
+      followed = FollowedStore(TakingTurns(stores), try follower(of: database))
+      return (followed!, Reader(database: database, hidden: ["drover_change"]))
     }
     try suite.check(claim)
+    try followed!.follower.expectStore()
+  }
+
+  private func follower(of database: TestDatabase) throws -> Follower {
+    try Follower(PostgreSQLChangeReader(database.address), PostgreSQLCloudReader(database.address), seed: 1)
   }
 
   private final class TakingTurns: CloudStore {
@@ -147,11 +160,14 @@ import Testing
         """.utf8))
   }
 
-  @Test func `three at once, to whom frames of all machines come as dice fall and some twice, lose and double nothing`()
+  @Test
+  func
+    `three at once, to whom frames of all machines come as dice fall and some twice, lose and double nothing, nor does who follows them`()
     async throws
   {
     let database = try TestServer.makeDatabase()
     let setup = try shared(database)
+    _ = try setup.keepFeed(true)
     for machine in Self.machines {
       _ = try setup.transaction { try $0.adopt(Self.schema, machine: MachineID(machine), stream: Self.stream) }
     }
@@ -161,11 +177,28 @@ import Testing
       hands[Int.random(in: 0..<3)].append(frame)
       if Int.random(in: 0..<5) == 0 { hands[Int.random(in: 0..<3)].append(frame) }
     }
+    let watch = Watch(try follower(of: database), writers: hands.count)
     await withTaskGroup(of: Void.self) { group in
-      for hand in hands { group.addTask { await Self.onThread { try Self.consume(hand, from: database) } } }
+      for hand in hands {
+        group.addTask {
+          await Self.onThread { try Self.consume(hand, from: database) }
+          watch.left.subtract(1, ordering: .relaxed)
+        }
+      }
+      group.addTask {
+        await Self.onThread {
+          while watch.left.load(ordering: .relaxed) > 0 { try watch.follower.withLock { try $0.catchUp() } }
+        }
+      }
     }
 
     let count = Self.framesOfMachine * Self.eventsOfFrame
+    let heard = try watch.follower.withLock { follower in
+      try follower.expectStore()
+      #expect(follower.repeated == 0 && follower.beginnings == 0)
+      return follower.heard
+    }
+    #expect(heard == ChangeCounts(puts: Int64(count * Self.machines.count)))
     for machine in Self.machines {
       let received = try setup.transaction {
         try $0.received(machine: MachineID(machine), epoch: Epoch("aaaa"), stream: Self.stream)
@@ -176,6 +209,17 @@ import Testing
     #expect(try Reader(database: database).deadLetters().isEmpty)
     let report = try #require(try PostgreSQLCloudReader(database.address).report(.everything))
     #expect(report.machines.map { $0.streams.map(\.applied) } == Self.machines.map { _ in [count] })
+  }
+
+  /// Who follows them while they write.
+  private final class Watch: Sendable {
+    let follower: Mutex<Follower>
+    let left: Atomic<Int>
+
+    init(_ follower: sending Follower, writers: Int) {
+      self.follower = Mutex(follower)
+      left = Atomic(writers)
+    }
   }
 
   private static func consume(_ messages: [InboundMessage], from database: TestDatabase) throws {

@@ -29,6 +29,8 @@ import Testing
 /// Reads by the names that Drover has noted for a source's columns, and by PostgreSQL's own types.
 struct Reader: SinkReader {
   let database: TestDatabase
+  /// Columns that the claims do not know of.
+  var hidden: Set<String> = []
 
   private struct Column {
     var name: String
@@ -58,7 +60,7 @@ struct Reader: SinkReader {
         LEFT JOIN drover_sink_column ON sink = $1 AND column_name = attname::text
        WHERE attnum > 0 AND NOT attisdropped ORDER BY attnum
       """, [.text(SQLName(table).text), .text(try name(of: table, connection))])
-    return (0..<rows.count).map {
+    return (0..<rows.count).filter { !hidden.contains(rows.text($0, 1)) }.map {
       Column(
         name: rows.text($0, 1), identifier: rows.text($0, 0),
         affinity: DroverCore.Column(name: "", declaredType: rows.text($0, 2)).affinity)

@@ -20,10 +20,11 @@ enum TestServer {
     }
   }
 
-  /// An empty database.
-  static func makeDatabase() throws -> TestDatabase {
+  /// An empty database, or a copy of another one.
+  static func makeDatabase(copying other: TestDatabase? = nil) throws -> TestDatabase {
     let name = "test\(count.add(1, ordering: .relaxed).newValue)"
-    try Connection(PostgreSQLAddress(uri: uri("postgres"))).run("CREATE DATABASE \(name)")
+    let template = other.map { " TEMPLATE \($0.name)" } ?? ""
+    try Connection(PostgreSQLAddress(uri: uri("postgres"))).run("CREATE DATABASE \(name)\(template)")
     return TestDatabase(name: name, address: PostgreSQLAddress(uri: try uri(name)))
   }
 }

@@ -158,6 +158,8 @@ package final class FollowedStore: CloudStore {
     self.follower = follower
   }
 
+  package var isShared: Bool { store.isShared }
+
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     let result = try store.transaction(body)
     try follower.look()

@@ -1,6 +1,6 @@
 // The seam to a cloud store's change feed: every row of a sink table bears the number of its last change, and what was deleted is told with a
 // number too. To read is to ask for what has a number behind a cursor, so a row that changed a thousand times comes once. docs/decisions/0020
-// tells why. DroverSQLite implements it.
+// tells why. DroverSQLite and DroverPostgreSQL implement it.
 
 package protocol ChangeReader: Sendable {
   /// Opens the store for questions that follow each other.

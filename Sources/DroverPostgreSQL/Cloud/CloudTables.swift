@@ -49,6 +49,7 @@ enum CloudTables {
 
   private static let migrations = [
     bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes, Consumers.migration,
+    ChangeFeed.migration,
   ]
 
   private static let outboxes = """

@@ -67,9 +67,10 @@ enum Fitting {
     let widening = SinkWidening(connection: transaction.connection)
     do {
       try transaction.atomically {
-        let targets = try tables.map { try widening.target(column, type, table: $0.qualified) }
+        let relations = tables.flatMap { $0.relations(with: column) }
+        let targets = try relations.map { try widening.target(column, type, table: $0) }
         let target = targets.contains(.text) ? TypeNumber.text : targets[0]
-        for table in tables { try widening.run(column, to: target, table: table.qualified) }
+        for relation in relations { try widening.run(column, to: target, table: relation) }
       }
     } catch let error as PostgreSQLError where error.isChangeRefused {
       transaction.stubborn[column.identifier] =

@@ -45,18 +45,27 @@ struct LineMerge {
   {
     _ = try writer.upsert(
       rows.map { NewRow(values: converted($0), version: version) }, machine: machine, epoch: epoch,
-      transaction.connection)
+      transaction.feed)
     try remove(header: key, olderThan: epoch, version, transaction)
   }
 
   /// Removes the header's lines that are older than its event.
   func remove(header key: [Value], olderThan epoch: Int64, _ version: Int64, _ transaction: Transaction) throws {
     guard let parameters = parameters(header: key) else { return }
-    try transaction.connection.query(
+    let (table, feed) = (writer.table, transaction.feed)
+    try feed.open(table.feed)
+    let first = references.count + 2
+    let deletion = """
+      DELETE FROM \(table.qualified) AS line USING \(given) WHERE \(isOfHeader)
+         AND (line.drover_epoch, line.drover_version) < ($\(first)::bigint, $\(first + 1)::bigint)
       """
-      DELETE FROM \(writer.table.qualified) AS line USING \(given) WHERE \(isOfHeader)
-         AND (line.drover_epoch, line.drover_version) < ($\(references.count + 2), $\(references.count + 3))
-      """, parameters + [.integer(epoch), .integer(version)])
+    let statement = table.feed?.burying(
+      deletion, alias: "line", key: table.wholeKey, version: "$\(first + 1)::bigint", now: "$\(first + 2)::bigint")
+    let now: [Parameter] = table.feed == nil ? [] : [.integer(feed.now)]
+    let deleted = try feed.connection.query(
+      statement ?? deletion, parameters + [.integer(epoch), .integer(version)] + now
+    ).changed
+    feed.count(table.feed, deletes: deleted)
   }
 
   /// Whether the header has these lines and no others.

@@ -72,7 +72,7 @@ struct MatchedSink {
     guard schema.naturalKey != key else { return false }
     if schema.naturalKey == nil, try isDeclared(besides: machine) { return false }
     if key == nil { try makeHeld() }
-    try schema.naturalKey.map(match) ?? dissolve()
+    try refill { try schema.naturalKey.map(match) ?? dissolve() }
     return true
   }
 
@@ -98,15 +98,43 @@ struct MatchedSink {
   /// Until now the sink's rows were each machine's own.
   private func makeHeld() throws {
     let sink = try transaction.table(of: stream)!
-    let key = [sink.machine] + sink.key.map { sink.column($0)!.identifier }
+    let key = sink.wholeKey
     try connection.change(
       """
       CREATE TABLE \(held) (LIKE \(sink.qualified), PRIMARY KEY (\(key.joined(separator: ", "))));
+      -- The change feed is of what is shown.
+      ALTER TABLE \(held) DROP COLUMN IF EXISTS \(TableShape.changeColumn);
       -- The number of the thing that the row is; rows of one thing have the same.
       ALTER TABLE \(held) ADD COLUMN drover_thing bigint;
       INSERT INTO \(held) (\(names(sink))) SELECT \(names(sink)) FROM \(sink.qualified);
       CREATE INDEX \(index("thing")) ON \(held) (drover_thing, drover_version);
       """)
+  }
+
+  /// Fills the sink with other rows. To the change feed those that are there afterwards were put, and of the others those that it had were deleted.
+  private func refill(_ fill: () throws -> Void) throws {
+    let sink = try transaction.table(of: stream)!
+    guard let table = sink.feed else { return try fill() }
+    let key = sink.wholeKey
+    try transaction.feed.open(table)
+    try connection.change(
+      """
+      CREATE TEMPORARY TABLE drover_shown ON COMMIT DROP AS
+        SELECT drover_version, \(key.joined(separator: ", ")) FROM \(sink.qualified)
+      """)
+    try fill()
+    let isThere = key.map { "sink.\($0) = shown.\($0)" }.joined(separator: " AND ")
+    let deletes = try connection.patiently {
+      try connection.query(
+        """
+        INSERT INTO \(table.gone) (drover_change, drover_gone_at, drover_version, \(key.joined(separator: ", ")))
+        SELECT \(ChangeFeed.next), $1, drover_version, \(key.joined(separator: ", ")) FROM pg_temp.drover_shown AS shown
+         WHERE NOT EXISTS (SELECT 1 FROM \(sink.qualified) AS sink WHERE \(isThere))
+        """, [.integer(transaction.feed.now)], isKept: false
+      ).changed
+    }
+    transaction.feed.count(table, deletes: deletes)
+    try connection.run("DROP TABLE pg_temp.drover_shown")
   }
 
   /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
@@ -135,13 +163,19 @@ struct MatchedSink {
   /// From now on the sink's rows are each machine's own again.
   private func dissolve() throws {
     let sink = try transaction.table(of: stream)!
+    let numbering = sink.numbering
     try forgetKey()
-    try connection.change(
-      """
-      DELETE FROM \(sink.qualified);
-      INSERT INTO \(sink.qualified) (\(names(sink))) SELECT \(names(sink)) FROM \(held);
-      DROP TABLE \(held);
-      """)
+    let shown = try connection.patiently {
+      try connection.run("DELETE FROM \(sink.qualified)")
+      return try connection.query(
+        """
+        INSERT INTO \(sink.qualified) (\(([names(sink)] + numbering.column).joined(separator: ", ")))
+        SELECT \(([names(sink)] + numbering.value).joined(separator: ", ")) FROM \(held)
+        """, isKept: false
+      ).changed
+    }
+    transaction.feed.count(sink.feed, puts: shown)
+    try connection.run("DROP TABLE \(held)")
   }
 
   private func forgetKey() throws {

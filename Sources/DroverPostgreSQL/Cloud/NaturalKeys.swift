@@ -138,7 +138,14 @@ struct NaturalKeys: ThingTables {
 
   func hide(_ row: RowKey) throws {
     guard let key = parameters(row) else { return }
-    try connection.query("DELETE FROM \(sink.qualified) WHERE \(isRow(sink))", key)
+    try transaction.feed.open(sink.feed)
+    let deletion = "DELETE FROM \(sink.qualified) AS shown WHERE \(isRow(sink))"
+    let statement = sink.feed?.burying(
+      deletion, alias: "shown", key: sink.wholeKey, version: "shown.drover_version",
+      now: "$\(key.count + 1)::bigint")
+    let now: [Parameter] = sink.feed == nil ? [] : [.integer(transaction.feed.now)]
+    let deleted = try connection.query(statement ?? deletion, key + now).changed
+    transaction.feed.count(sink.feed, deletes: deleted)
   }
 
   func refresh(_ thing: Int64) throws {
@@ -146,7 +153,10 @@ struct NaturalKeys: ThingTables {
     let values =
       sink.columns.filter { !held.key.contains($0.name) }.map(\.identifier) + ["drover_epoch", "drover_version"]
     func list(_ names: [String], of table: String) -> String { names.map { "\(table).\($0)" }.joined(separator: ", ") }
-    try connection.query(
+    let numbering = sink.numbering
+    let changes = (values + numbering.column).map { "\($0) = excluded.\($0)" }.joined(separator: ", ")
+    try transaction.feed.open(sink.feed)
+    let shown = try connection.query(
       """
       WITH first AS (
         SELECT \(list(key, of: "held")) FROM \(held.qualified) AS held
@@ -154,11 +164,13 @@ struct NaturalKeys: ThingTables {
          WHERE held.drover_thing = $1 ORDER BY shown.\(sink.machine) IS NULL, held.\(sink.machine) LIMIT 1),
       newest AS (
         SELECT * FROM \(held.qualified) WHERE drover_thing = $1 ORDER BY drover_version DESC, \(sink.machine) LIMIT 1)
-      INSERT INTO \(sink.qualified) AS shown (\((key + values).joined(separator: ", ")))
-      SELECT \(list(key, of: "first")), \(list(values, of: "newest")) FROM first, newest
-      ON CONFLICT (\(key.joined(separator: ", "))) DO UPDATE SET \(values.map { "\($0) = excluded.\($0)" }.joined(separator: ", "))
+      INSERT INTO \(sink.qualified) AS shown (\((key + values + numbering.column).joined(separator: ", ")))
+      SELECT \(([list(key, of: "first"), list(values, of: "newest")] + numbering.value).joined(separator: ", ")) FROM first, newest
+      ON CONFLICT (\(key.joined(separator: ", "))) DO UPDATE SET \(changes)
       \(isComparable ? "WHERE (\(list(values, of: "shown"))) IS DISTINCT FROM (\(list(values, of: "excluded")))" : "")
-      """, [.integer(thing)])
+      """, [.integer(thing)]
+    ).changed
+    transaction.feed.count(sink.feed, puts: shown)
   }
 
   private var isComparable: Bool { !sink.columns.contains { $0.type == .json } }

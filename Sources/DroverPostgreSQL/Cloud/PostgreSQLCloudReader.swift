@@ -107,14 +107,27 @@ struct NotedSink {
   /// Shows every row of the table, within a transaction that keeps its form.
   func readRows(in place: String, _ connection: Connection, _ take: (SinkRow) throws -> Void) throws {
     let table = try SinkTable.read(stream, in: place, connection)!
-    let columns = columns.map { table.column(SQLName($0.name))! }
-    let names = [table.machine, "drover_version"] + columns.map(\.identifier)
-    try connection.pieces(of: "SELECT \(names.joined(separator: ", ")) FROM \(table.qualified)") { piece in
+    let columns = columns(in: table)
+    try connection.pieces(of: "SELECT \(Self.selection(table, columns)) FROM \(table.qualified)") { piece in
       for row in 0..<piece.count {
-        let values = columns.indices.map { columns[$0].value(piece, row, $0 + 2) }
-        guard let content = content(values) else { continue }
-        try take(SinkRow(machine: piece.text(row, 0), version: piece.integer(row, 1), content: content))
+        try self.row(piece, row, from: 0, columns).map(take)
       }
+    }
+  }
+
+  /// The source's columns as the table holds them.
+  func columns(in table: SinkTable) -> [SinkColumn] { columns.map { table.column(SQLName($0.name))! } }
+
+  /// What `row` reads.
+  static func selection(_ table: SinkTable, _ columns: [SinkColumn]) -> String {
+    ([table.machine, "drover_version"] + columns.map(\.identifier)).joined(separator: ", ")
+  }
+
+  /// A row of the table; nil for one that is none of Drover's.
+  /// - Parameter first: the column with which the selection begins.
+  func row(_ rows: Rows, _ row: Int, from first: Int, _ columns: [SinkColumn]) -> SinkRow? {
+    content(columns.indices.map { columns[$0].value(rows, row, first + 2 + $0) }).map {
+      SinkRow(machine: rows.text(row, first), version: rows.integer(row, first + 1), content: $0)
     }
   }
 

@@ -21,6 +21,8 @@ package final class PostgreSQLCloudStore: CloudStore {
   private var shapes: Int64 = -1
   private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
+  /// The last number of the change feed that this store has given and committed.
+  private var reached: Int64 = 0
 
   /// Who works on the database.
   package enum Work: Sendable {
@@ -99,6 +101,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     case .shared: membership = try Consumers(connection: new).claimNumber(membership?.number, token)
     }
     self.place = place
+    try ChangeFeed.settle(new, reached: reached)
     connection = new
   }
 
@@ -116,6 +119,12 @@ package final class PostgreSQLCloudStore: CloudStore {
   // MARK: Transactions
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
+    try running { try body($0) }
+  }
+
+  /// Runs a transaction, and again where others were in its way or an event was refused.
+  /// - Parameter lock: a statement that comes before everything else.
+  func running<Result>(after lock: String? = nil, _ body: (Transaction) throws -> Result) throws -> Result {
     var isCareful = false
     // What the database refused of one event is found out in steps that can each be taken back.
     func isWorthCare(_ error: PostgreSQLError) -> Bool {
@@ -123,27 +132,40 @@ package final class PostgreSQLCloudStore: CloudStore {
       return error.isAboutTheEvent && !isCareful
     }
     return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthCare) {
-      try attemptTransaction(isCareful, body)
+      try attemptTransaction(isCareful, lock, body)
     }
   }
 
   private func attemptTransaction<Result>(
-    _ isCareful: Bool, _ body: (any CloudTransaction) throws -> Result
+    _ isCareful: Bool, _ lock: String?, _ body: (Transaction) throws -> Result
   ) throws -> Result {
     let connection = try begin()
-    let shapes = try connection.query("SELECT value::bigint FROM drover_meta WHERE name = 'shapes'")
-    let current = shapes.count == 0 ? 0 : shapes.integer(0, 0)
-    if current != self.shapes {
-      knowledge = Knowledge()
-      try connection.forgetStatements()
-      self.shapes = current
-    }
-    let transaction = Transaction(store: self, connection: connection, isCareful: isCareful)
+    if let lock { try connection.run(lock) }
+    let transaction = Transaction(
+      store: self, connection: connection, isCareful: isCareful, keepsFeed: try look(connection))
     let result = try body(transaction)
     if transaction.hasReshaped { try transaction.noteReshaping() }
+    let number = try transaction.feed.finish()
     try connection.run("COMMIT", operation: "commit to")
+    if let number { reached = number }
     return result
   }
+
+  /// The beginning of each transaction: forgets what is known of tables that have changed.
+  /// - Returns: whether there is a change feed. None is begun or ended until the transaction is over, since it has read that table.
+  private func look(_ connection: Connection) throws -> Bool {
+    let now = try connection.query(
+      "SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed)")
+    if now.integer(0, 0) != shapes {
+      knowledge = Knowledge()
+      try connection.forgetStatements()
+      shapes = now.integer(0, 0)
+    }
+    return now.boolean(0, 1)
+  }
+
+  /// How often tables were made, changed or put aside; as a subquery.
+  static let shapes = "coalesce((SELECT value::bigint FROM drover_meta WHERE name = 'shapes'), 0)"
 
   /// Begins on a connection that may have been lost since it was last used; then on a new one.
   private func begin() throws -> Connection {

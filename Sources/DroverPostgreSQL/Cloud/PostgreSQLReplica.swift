@@ -138,8 +138,11 @@ package final class PostgreSQLReplica: Replica {
       let source = try ReplicaSource(stream, in: place, connection)
       let lines = source.lines[number]
       let found = try lines.byKey.find(keys, machine: stream.machine, connection).compactMap { $0?.values }
-      try lines.byKey.delete(
-        try source.strays(found, lines, connection), machine: stream.machine, connection)
+      let strays = try source.strays(found, lines, connection)
+      let versions = try lines.byKey.versions(strays, machine: stream.machine, connection)
+      let feed = ChangeFeed(connection, now: now())
+      try lines.byKey.delete(strays, versions: versions.map { $0!.1 }, machine: stream.machine, feed)
+      try feed.finish()
     }
   }
 

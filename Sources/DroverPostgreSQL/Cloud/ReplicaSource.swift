@@ -71,7 +71,7 @@ struct ReplicaSource {
       """
     return SinkTable(
       name: sink.name, qualified: subquery, form: sink.form, machine: sink.machine, columns: sink.columns + [isShown],
-      key: sink.key, shape: TableShape(names: sink.columns.map(\.name), key: sink.shape.key))
+      key: sink.key, shape: TableShape(names: sink.columns.map(\.name), key: sink.shape.key), feed: nil)
   }
 
   private static func list(_ names: [String], of table: String) -> String {

@@ -17,6 +17,7 @@ struct SinkMerge {
   let epoch: Int64
 
   private var connection: Connection { transaction.connection }
+  private var feed: ChangeFeed { transaction.feed }
 
   /// An event, made ready.
   fileprivate struct Item {
@@ -136,7 +137,7 @@ struct SinkMerge {
   // MARK: Facts
 
   private func insertOnce(_ items: [Item]) throws -> [MergeOutcome] {
-    let isNew = try writer.insert(items.map(\.new), machine: sink.machine, epoch: epoch, connection)
+    let isNew = try writer.insert(items.map(\.new), machine: sink.machine, epoch: epoch, feed)
     let others = items.indices.filter { !isNew[$0] }
     let stored = try writer.find(others.map { items[$0].key }, machine: sink.machine, connection)
     var outcomes = [MergeOutcome](repeating: .applied, count: items.count)
@@ -168,7 +169,7 @@ struct SinkMerge {
     guard comparison.filled == comparison.expected else { return nil }
     guard comparison.filled != stored.values else { return .superseded }
     try writer.replace(
-      comparison.filled, epoch: comparison.epoch, version: comparison.version, machine: sink.machine, connection)
+      comparison.filled, epoch: comparison.epoch, version: comparison.version, machine: sink.machine, feed)
     return .applied
   }
 
@@ -176,13 +177,13 @@ struct SinkMerge {
 
   private func put(_ items: [Item]) throws -> [MergeOutcome] {
     guard completeWhen != nil || !lines.isEmpty else {
-      return try writer.upsert(items.map(\.new), machine: sink.machine, epoch: epoch, connection)
+      return try writer.upsert(items.map(\.new), machine: sink.machine, epoch: epoch, feed)
         .map { $0 ? .applied : .superseded }
     }
     let stored = try writer.find(items.map(\.key), machine: sink.machine, connection)
     var outcomes = try zip(items, stored).map { try refusal($0, $1) }
     let open = items.indices.filter { outcomes[$0] == nil }
-    let isWritten = try writer.upsert(open.map { items[$0].new }, machine: sink.machine, epoch: epoch, connection)
+    let isWritten = try writer.upsert(open.map { items[$0].new }, machine: sink.machine, epoch: epoch, feed)
     for (index, isWritten) in zip(open, isWritten) {
       outcomes[index] = isWritten ? .applied : .superseded
       if isWritten { try replaceLines(items[index]) }
@@ -243,7 +244,9 @@ struct SinkMerge {
       if let version, version >= items[index].version { outcomes[index] = .superseded }
     }
     let open = items.indices.filter { outcomes[$0] == nil }
-    try writer.delete(open.filter { versions[$0] != nil }.map { items[$0].key }, machine: sink.machine, connection)
+    let present = open.filter { versions[$0] != nil }.map { items[$0] }
+    try writer.delete(
+      present.map(\.key), versions: present.map(\.event.version), machine: sink.machine, feed)
     for line in lines + otherLines {
       for index in open {
         try line.remove(header: items[index].key, olderThan: epoch, items[index].event.version, transaction)

@@ -16,10 +16,12 @@ struct SinkTable {
   let key: [SQLName]
   /// What its columns are called, Drover's own included, in the table's order.
   let shape: TableShape
+  /// What of the change feed belongs to it; nil where its rows are not numbered.
+  let feed: FeedTable?
 
   /// The most that a table takes: 1600 columns and 32 parts of an index, Drover's own included
   /// (https://www.postgresql.org/docs/current/limits.html).
-  static let maximumColumns = 1596
+  static let maximumColumns = 1595
   static let maximumKeyColumns = 31
 
   func column(_ name: SQLName) -> SinkColumn? { columns.first { $0.name == name } }
@@ -33,17 +35,20 @@ struct SinkTable {
   static func read(_ stream: StreamName, in place: String, _ connection: Connection) throws -> SinkTable? {
     let name = SQLName(stream.text).text
     let sink = try connection.query(
-      "SELECT table_name, kind, form, header FROM drover_sink WHERE name = $1", [.text(name)])
+      "SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed) FROM drover_sink WHERE name = $1",
+      [.text(name)])
     guard sink.count > 0, let kind = Kind(rawValue: sink.text(0, 1)) else { return nil }
     let form = SinkForm(
       kind: kind, isTable: sink.text(0, 2) == "table",
       header: sink.optionalText(0, 3).map { SQLName($0).text })
-    return try read(sink.text(0, 0), sink: name, form: form, in: place, connection)
+    let table = sink.text(0, 0)
+    let feed = sink.boolean(0, 4) ? FeedTable(stream: name, table: table, in: place) : nil
+    return try read(table, sink: name, form: form, feed: feed, in: place, connection)
   }
 
   /// - Parameter table: the sink's own, or one that has its columns too.
   static func read(
-    _ table: String, sink: String, form: SinkForm, in place: String, _ connection: Connection
+    _ table: String, sink: String, form: SinkForm, feed: FeedTable? = nil, in place: String, _ connection: Connection
   ) throws -> SinkTable {
     let qualified = "\(place).\(quoted(table))"
     let rows = try connection.query(
@@ -77,7 +82,7 @@ struct SinkTable {
     let parts = key.sorted { $0.0 < $1.0 }.map(\.1)
     return SinkTable(
       name: table, qualified: qualified, form: form, machine: quoted(machine), columns: columns, key: parts,
-      shape: TableShape(names: names, key: [SQLName(machine)] + parts))
+      shape: TableShape(names: names, key: [SQLName(machine)] + parts), feed: feed)
   }
 
   // MARK: Making

@@ -37,6 +37,8 @@ struct SinkWriter {
   private let findText: String
   private let versionsText: String
   private let deleteText: String
+  private let twinsText: String?
+  private let buryText: String?
 
   /// - Parameters:
   ///   - names: the rows' columns in their order, which the table has.
@@ -54,14 +56,16 @@ struct SinkWriter {
     let places = columns.indices.map { "c\($0)" }
 
     let marked = mark == nil ? [] : [TableShape.schemaColumn]
-    let all = [table.machine] + columns.map(\.identifier) + ["drover_epoch", "drover_version"] + marked
+    let numbering = table.numbering
+    let all =
+      [table.machine] + columns.map(\.identifier) + ["drover_epoch", "drover_version"] + marked + numbering.column
     let conflict = ([table.machine] + keyColumns.map(\.identifier)).joined(separator: ", ")
     let returned = keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", ")
     /// $1 is the machine and $2 the epoch's number; what `source` needs comes next, and the mark is the last.
     func insertion(_ end: String, from source: String, parameters: Int) -> String {
       let given =
         ["$1"] + places.map { "given.\($0)" } + ["$2", "given.version"]
-        + (mark == nil ? [] : ["$\(parameters + 3)::text"])
+        + (mark == nil ? [] : ["$\(parameters + 3)::text"]) + numbering.value
       // In no order of keys: the lock on the machine's stream keeps others from these rows.
       return """
         INSERT INTO \(table.qualified) AS stored (\(all.joined(separator: ", ")))
@@ -84,7 +88,7 @@ struct SinkWriter {
     insert = writing("NOTHING")
     upsert = writing(
       """
-      UPDATE SET \(Self.changes(columns, key, marked).joined(separator: ", "))
+      UPDATE SET \(Self.changes(columns, key, marked + numbering.column).joined(separator: ", "))
        WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
       """)
     let keys = keyColumns.enumerated().map { "$\($0 + 2)::\($1.type.name)[]" }.joined(separator: ", ")
@@ -100,9 +104,31 @@ struct SinkWriter {
         \(from)
       """
     versionsText = "SELECT given.place, stored.drover_epoch, stored.drover_version \(from)"
-    deleteText = """
-      DELETE FROM \(table.qualified) AS stored USING unnest(\(keys)) AS given (\(keyPlaces)) WHERE \(isRow)
+    let last = keyColumns.count + 2
+    let deletion = """
+      DELETE FROM \(table.qualified) AS stored USING unnest(\(keys), $\(last)::bigint[]) AS given (\(keyPlaces), version)
+       WHERE \(isRow)
       """
+    let wholeKey = [table.machine] + keyColumns.map(\.identifier)
+    deleteText =
+      table.feed?.burying(
+        deletion, alias: "stored", key: wholeKey, version: "given.version", now: "$\(last + 1)::bigint") ?? deletion
+    let untyped = keyColumns.indices.filter { keyColumns[$0].type == .jsonb }
+    let isOther = untyped.map { "stored.\(keyColumns[$0].identifier)::text <> given.k\($0)::text" }
+    twinsText =
+      table.feed == nil || untyped.isEmpty
+      ? nil
+      : """
+      SELECT given.place, stored.drover_version, \(keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", "))
+        \(from) AND (\(isOther.joined(separator: " OR ")))
+      """
+    buryText = table.feed.map {
+      """
+      INSERT INTO \($0.gone) (drover_change, drover_gone_at, drover_version, \(wholeKey.joined(separator: ", ")))
+      SELECT \(ChangeFeed.next), $\(last + 1), given.version, $1, \(keyColumns.indices.map { "given.k\($0)" }.joined(separator: ", "))
+        FROM unnest(\(keys), $\(last)::bigint[]) AS given (\(keyPlaces), version)
+      """
+    }
   }
 
   /// All but the key, and of the key what can be equal without being the same: jsonb takes 1 and 1.0 for one value.
@@ -151,19 +177,24 @@ struct SinkWriter {
   /// Writes the rows that are newer than what is there.
   /// - Parameter rows: no two with one key.
   /// - Returns: for each whether it was written.
-  func upsert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ connection: Connection) throws -> [Bool] {
-    try write(upsert, rows, machine, epoch, connection)
+  func upsert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws -> [Bool] {
+    let twins = try twins(of: rows, machine, feed.connection)
+    let isWritten = try write(upsert, rows, machine, epoch, feed)
+    try bury(twins.filter { isWritten[$0.row] }, machine, feed)
+    return isWritten
   }
 
   /// Writes the rows whose key is not there.
-  func insert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ connection: Connection) throws -> [Bool] {
-    try write(insert, rows, machine, epoch, connection)
+  func insert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws -> [Bool] {
+    try write(insert, rows, machine, epoch, feed)
   }
 
   private func write(
-    _ writing: Writing, _ rows: [NewRow], _ machine: MachineID, _ epoch: Int64, _ connection: Connection
+    _ writing: Writing, _ rows: [NewRow], _ machine: MachineID, _ epoch: Int64, _ feed: ChangeFeed
   ) throws -> [Bool] {
     guard !rows.isEmpty else { return [] }
+    let connection = feed.connection
+    try feed.open(table.feed)
     let origin: [Parameter] = [.text(machine.text), .integer(epoch)]
     let marks: [Parameter] = mark.map { [.text($0.text)] } ?? []
     let written: Rows
@@ -173,6 +204,7 @@ struct SinkWriter {
       try fillStage(rows, connection)
       written = try connection.query(writing.fromStage, origin + marks)
     }
+    feed.count(table.feed, puts: written.count)
     guard written.count < rows.count else { return rows.map { _ in true } }
     let keys = Set((0..<written.count).map { Self.identity(of: key(written, $0, from: 0)) })
     return rows.map { keys.contains(Self.identity(of: keyValues(of: $0.values))) }
@@ -202,9 +234,43 @@ struct SinkWriter {
   }
 
   /// Removes rows.
-  func delete(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws {
+  /// - Parameter versions: for each key that of its delete.
+  func delete(_ keys: [[Value]], versions: [Int64], machine: MachineID, _ feed: ChangeFeed) throws {
     guard !keys.isEmpty else { return }
-    try connection.query(deleteText, [.text(machine.text)] + keyArrays(keys))
+    try feed.open(table.feed)
+    let now: [Parameter] = table.feed == nil ? [] : [.integer(feed.now)]
+    let deleted = try feed.connection.query(
+      deleteText, [.text(machine.text)] + keyArrays(keys) + [.integers(versions)] + now
+    ).changed
+    feed.count(table.feed, deletes: deleted)
+  }
+
+  // MARK: Twins
+
+  /// A row whose key a put changes into another that is equal: in jsonb 1 and 1.0 are one key, and each is kept as it was written.
+  private struct Twin {
+    /// The position of the row that is put.
+    let row: Int
+    let key: [Value]
+    let version: Int64
+  }
+
+  private func twins(of rows: [NewRow], _ machine: MachineID, _ connection: Connection) throws -> [Twin] {
+    guard let twinsText, !rows.isEmpty else { return [] }
+    let found = try connection.query(
+      twinsText, [.text(machine.text)] + keyArrays(rows.map { keyValues(of: $0.values) }))
+    return (0..<found.count).map {
+      Twin(row: Int(found.integer($0, 0)) - 1, key: key(found, $0, from: 2), version: found.integer($0, 1))
+    }
+  }
+
+  /// The rows have other names now.
+  private func bury(_ twins: [Twin], _ machine: MachineID, _ feed: ChangeFeed) throws {
+    guard let buryText, !twins.isEmpty else { return }
+    try feed.connection.query(
+      buryText,
+      [.text(machine.text)] + keyArrays(twins.map(\.key)) + [.integers(twins.map(\.version)), .integer(feed.now)])
+    feed.count(table.feed, deletes: twins.count)
   }
 
   // MARK: Finding
@@ -257,22 +323,26 @@ struct SinkWriter {
   }
 
   /// Writes values into a row that does not change otherwise, with the schema, epoch and version that it has now.
-  func replace(_ row: [Value], epoch: Int64, version: Int64, machine: MachineID, _ connection: Connection) throws {
+  func replace(_ row: [Value], epoch: Int64, version: Int64, machine: MachineID, _ feed: ChangeFeed) throws {
+    try feed.open(table.feed)
     let own = columns.indices.filter { !key.contains($0) }
     let marks = [
       "\(TableShape.schemaColumn) = $\(columns.count + 4)::text", "drover_epoch = $2", "drover_version = given.version",
     ]
+    let number = zip(table.numbering.column, table.numbering.value).map { "\($0) = \($1)" }
     let isRow = key.map { "stored.\(columns[$0].identifier) = given.c\($0)" }.joined(separator: " AND ")
     let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]
-    try connection.query(
+    let replaced = try feed.connection.query(
       """
       UPDATE \(table.qualified) AS stored
-         SET \((own.map { "\(columns[$0].identifier) = given.c\($0)" } + marks).joined(separator: ", "))
+         SET \((own.map { "\(columns[$0].identifier) = given.c\($0)" } + marks + number).joined(separator: ", "))
         FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version)
        WHERE stored.\(table.machine) = $1 AND \(isRow)
       """,
       [.text(machine.text), .integer(epoch)] + self.arrays([NewRow(values: row, version: version)])
-        + [.text(mark!.text)])
+        + [.text(mark!.text)]
+    ).changed
+    feed.count(table.feed, puts: replaced)
   }
 }
 

@@ -61,6 +61,8 @@ extension Transaction {
       return nil
     }
     let known = try schemas.latest(of: stream)
+    try feed.forgetReaders(of: table.feed)
+    try table.feed?.drop(connection)
     let aside = "\(stream.text)_until_\(Timestamp.name(microseconds: store.now()))"
     try MatchedSink(self, stream).putAside(as: aside)
     try connection.run("ALTER TABLE \(table.qualified) RENAME TO \(quoted(Names.relation(aside)))")
@@ -146,6 +148,7 @@ extension Transaction {
       }
       try SinkTable.make(stream, form: wanted, header: header, schema: schema, in: store.place, connection)
       try reshaped()
+      if keepsFeed { try FeedTable.make(for: self.table(of: stream)!, connection) }
       return nil
     }
     if let reason = table.form.refusal(of: wanted, stream) { return reason }
@@ -181,13 +184,15 @@ extension Transaction {
     let name = SQLName(stream.text).text
     let held = try MatchedSink(self, stream).heldTable()
     for column in mixed {
-      for table in [table, held].compactMap(\.self) {
-        try SinkWidening(connection: connection).run(column, to: .jsonb, table: table.qualified)
+      for relation in [table, held].compactMap(\.self).flatMap({ $0.relations(with: column) }) {
+        try SinkWidening(connection: connection).run(column, to: .jsonb, table: relation)
       }
       try connection.query(
         "UPDATE drover_sink_column SET declared_type = '' WHERE sink = $1 AND name = $2",
         [.text(name), .text(column.name.text)])
     }
+    // An ID is written by its column's type, so rows are called otherwise in the change feed now.
+    if mixed.contains(where: { table.key.contains($0.name) }) { try feed.forgetReaders(of: table.feed) }
     let isWide = table.columns.count + lacking.count > SinkColumn.mostRoomyColumns
     for column in lacking {
       let type = SinkColumn.type(of: column, isCompact: isWide)

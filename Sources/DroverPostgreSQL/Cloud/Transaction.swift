@@ -7,6 +7,9 @@ final class Transaction: CloudTransaction {
   let connection: Connection
   /// Each step has a savepoint, so that one event that the database refuses is found.
   let isCareful: Bool
+  /// Whether the store keeps a change feed.
+  let keepsFeed: Bool
+  let feed: ChangeFeed
   /// Tables were made, changed or put aside.
   var hasReshaped = false
   private var locked: Set<Int64> = []
@@ -15,10 +18,12 @@ final class Transaction: CloudTransaction {
   /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
   var stubborn: [String: String] = [:]
 
-  init(store: PostgreSQLCloudStore, connection: Connection, isCareful: Bool) {
+  init(store: PostgreSQLCloudStore, connection: Connection, isCareful: Bool, keepsFeed: Bool) {
     self.store = store
     self.connection = connection
     self.isCareful = isCareful
+    self.keepsFeed = keepsFeed
+    feed = ChangeFeed(connection, now: store.now())
   }
 
   /// Nobody else gets the lock until the transaction ends.
@@ -41,12 +46,14 @@ final class Transaction: CloudTransaction {
   /// Runs a part of the transaction that can be taken back by itself.
   func atomically<Result>(_ part: () throws -> Result) throws -> Result {
     try connection.run("SAVEPOINT drover_part")
+    let changes = feed.state
     do {
       let result = try part()
       try connection.run("RELEASE drover_part")
       return result
     } catch {
       try connection.run("ROLLBACK TO drover_part; RELEASE drover_part")
+      feed.restore(changes)
       throw error
     }
   }
@@ -261,5 +268,7 @@ final class Transaction: CloudTransaction {
                             AND received.stream = tombstone.stream AND received.after_seq = 0))
       """, [.integer(moment)])
     tombstones = [:]
+    guard keepsFeed else { return }
+    for table in try feedTables() { try feed.forgetDeletes(of: table, madeBefore: moment) }
   }
 }
