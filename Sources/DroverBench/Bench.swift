@@ -16,7 +16,7 @@ package struct Bench {
     package var rates = [100, 1000]
     package var compression = Compression.none
     package var store = Store.sqlite
-    /// Whether the consumer keeps a change feed, which is for SQLite alone.
+    /// Whether the consumer keeps a change feed.
     package var keepsFeed = false
 
     package init() {}

@@ -135,9 +135,6 @@ extension CloudConfiguration {
     if case .postgresql = store, backup.every != nil {
       backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
     }
-    if case .postgresql = store, changes {
-      file.report("this version keeps the feed in SQLite stores only; remove it", at: "changes")
-    }
     if case .sqlite = store, group != nil {
       file.report("needs a PostgreSQL store: an SQLite file has one consumer", at: "group")
     }

@@ -279,3 +279,19 @@ package protocol CloudStore: AnyObject {
 extension CloudStore {
   package var isShared: Bool { false }
 }
+
+/// A store that can number what happens to its rows, for those who follow them (`ChangeReader`).
+package protocol FeedStore: CloudStore {
+  /// For the consumer, before it takes anything: keeps a change feed from now on, or none. Consumers of a group should say the same.
+  func keepFeed(_ isWanted: Bool) throws -> FeedChange
+}
+
+/// What became of the change feed when the consumer began.
+package enum FeedChange: Equatable, Sendable {
+  case none
+  /// It was switched on, and so many rows were numbered.
+  case began(rows: Int64)
+  /// The store is not the one that readers know, so their cursors are of an era that has ended.
+  case newEra
+  case ended
+}

@@ -11,19 +11,18 @@ enum ChangeRoutes {
   /// A page ends behind the change with which it has as many bytes; one change may be larger.
   private static let pageBytes = 1 << 20
 
-  static func all(_ reader: (any ChangeReader)?, patience: Duration, _ blocking: Blocking) -> [Route] {
-    let live = reader.map { LiveFeed($0, patience: patience) }
+  static func all(_ reader: any ChangeReader, patience: Duration, _ blocking: Blocking) -> [Route] {
+    let live = LiveFeed(reader, patience: patience)
     return [
       Route(.get, "/v1/streams") { _, _ in
-        let reader = try present(reader)
-        return .json(try await blocking.run { try explained { try reader.open().report().document } })
+        .json(try await blocking.run { try explained { try reader.open().report().document } })
       },
       Route(.get, "/v1/streams/{stream}/changes") { request, asking in
-        try await changes(request, asking, present(reader), blocking)
+        try await changes(request, asking, reader, blocking)
       },
       Route(.get, "/v1/live") { request, asking in
         let question = try question(request, after: request.headers[.lastEventID] ?? request.text("after"))
-        return try await present(live).respond(question, asking)
+        return try await live.respond(question, asking)
       },
     ]
   }
@@ -69,11 +68,6 @@ enum ChangeRoutes {
         return cursor
       }, stream: try request.query("stream") { try StreamName($0) },
       machine: try request.query("machine") { try MachineID($0) })
-  }
-
-  private static func present<Thing>(_ thing: Thing?) throws -> Thing {
-    guard let thing else { throw Problem(.notFound, "This kind of store has no change feed yet.") }
-    return thing
   }
 
   /// What the feed cannot answer is a problem that says what to do.

@@ -11,8 +11,8 @@ import NIOCore
 package struct CloudSource: Sendable {
   /// Looks into the store.
   package var reader: any CloudReader
-  /// Reads the change feed; nil where the store can have none.
-  package var changes: (any ChangeReader)?
+  /// Reads the change feed.
+  package var changes: any ChangeReader
   /// Opens the dead letters, to look at them or to change them; used on one thread.
   package var letters: @Sendable (_ forChange: Bool) throws -> any DeadLetterStore
   /// Who works on the store, and whether he moves.
@@ -28,7 +28,7 @@ package struct CloudSource: Sendable {
   package var software: String
 
   package init(
-    reader: any CloudReader, changes: (any ChangeReader)?,
+    reader: any CloudReader, changes: any ChangeReader,
     letters: @escaping @Sendable (Bool) throws -> any DeadLetterStore,
     worker: @escaping @Sendable () -> Worker, fleet: @escaping @Sendable () -> FleetSnapshot?,
     status: @escaping @Sendable () throws -> JSON,

@@ -76,11 +76,11 @@ extension CloudConfiguration {
     }
   }
 
-  /// Looks into the changes of the store; nil where this version keeps no feed.
-  var changeReader: (any ChangeReader)? {
+  /// Looks into the changes of the store.
+  var changeReader: any ChangeReader {
     switch store {
     case .sqlite(let path): SQLiteChangeReader(path: path)
-    case .postgresql: nil
+    case .postgresql(let server): PostgreSQLChangeReader(PostgreSQLAddress(server))
     }
   }
 

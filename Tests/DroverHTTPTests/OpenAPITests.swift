@@ -25,7 +25,8 @@ import Yams
 
   @Test func `the cloud's document has every route, and no others`() throws {
     let source = CloudSource(
-      reader: NoStore(), changes: nil, letters: { _ in throw CancellationError() }, worker: { Worker(process: nil) },
+      reader: NoStore(), changes: NoChanges(), letters: { _ in throw CancellationError() },
+      worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
     let served = operations(CloudRoutes.all(source, patience: .seconds(1)))
     #expect(served.count > 10)
@@ -39,6 +40,10 @@ import Yams
     #expect(served.count == 5)
     #expect(try operations(PackageResources.edge_yaml) == served)
   }
+}
+
+struct NoChanges: ChangeReader {
+  func open() throws -> any ChangeSession { throw ChangesError.off }
 }
 
 private struct NoStore: CloudReader {

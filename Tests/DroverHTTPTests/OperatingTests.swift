@@ -22,7 +22,8 @@ import Yams
   /// What /metrics prints of a store that has something of everything.
   private func printed() throws -> Set<String> {
     let source = CloudSource(
-      reader: OneMachine(), changes: nil, letters: { _ in throw CancellationError() }, worker: { Worker(process: 1) },
+      reader: OneMachine(), changes: NoChanges(), letters: { _ in throw CancellationError() },
+      worker: { Worker(process: 1) },
       fleet: { OneMachine.fleet }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "1")
     let lines = try Metrics.text(source).split(separator: "\n")
     return Set(lines.compactMap { $0.prefixMatch(of: /drover_[a-z0-9_]+/).map { String($0.output) } })

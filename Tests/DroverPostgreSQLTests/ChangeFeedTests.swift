@@ -134,7 +134,7 @@ import Testing
     let (one, two) = try two(database)
     try bring(put(1...3, 1), to: one)
     for isWanted in [true, false, true] {
-      let change = Mutex<Result<PostgreSQLCloudStore.FeedChange, any Error>?>(nil)
+      let change = Mutex<Result<FeedChange, any Error>?>(nil)
       let ended = DispatchSemaphore(value: 0)
       let watch = try database.connect()
       nonisolated(unsafe) let switching = two

@@ -10,7 +10,8 @@ package protocol ChangeReader: Sendable {
 
 /// Somebody's view of the feed; used by one thread at a time. All but the first question throw `ChangesError` too.
 package protocol ChangeSession: Sendable {
-  /// Whether something may have been committed since this was asked last; true at first. Takes a few microseconds.
+  /// Whether something may have been committed since this was asked last; true at first. Takes less than a hundred
+  /// microseconds.
   func hasMoved() throws -> Bool
   func report() throws -> ChangeReport
   /// Reads changes in their order, as one moment of the store has them.

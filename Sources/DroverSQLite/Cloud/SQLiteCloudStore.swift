@@ -8,7 +8,7 @@ package struct CloudStoreError: Error, CustomStringConvertible {
   package let description: String
 }
 
-package final class SQLiteCloudStore: CloudStore {
+package final class SQLiteCloudStore: FeedStore {
   private let queue: DatabaseQueue
   let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.
@@ -127,17 +127,6 @@ package final class SQLiteCloudStore: CloudStore {
 
   // MARK: The change feed
 
-  /// What became of the change feed when the consumer began.
-  package enum FeedChange: Equatable, Sendable {
-    case none
-    /// It was switched on, and so many rows were numbered.
-    case began(rows: Int64)
-    /// The store is not the one that readers know, so their cursors are of an era that has ended.
-    case newEra
-    case ended
-  }
-
-  /// For the consumer, before it takes anything: keeps a change feed from now on, or none.
   /// - Throws: `CloudStoreError`.
   package func keepFeed(_ isWanted: Bool) throws -> FeedChange {
     let (change, memory) = try writing { database in

@@ -67,7 +67,7 @@ struct CloudCommand: AsyncParsableCommand {
 
 /// The store that the configuration names, and what belongs to it.
 private struct StorePlace {
-  let store: any CloudStore
+  let store: any FeedStore
   /// As a person knows it.
   let name: String
   /// Of a group's consumer.
@@ -116,9 +116,7 @@ private struct StorePlace {
     }
   }
 
-  /// Of an SQLite file.
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
-    guard let store = store as? SQLiteCloudStore else { return }
     switch try store.keepFeed(isWanted) {
     case .none: break
     case .began(let rows): logger.info("change feed: begun; \(rows) rows have got a number")

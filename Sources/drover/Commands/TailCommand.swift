@@ -1,7 +1,6 @@
 import ArgumentParser
 import DroverConfiguration
 import DroverCore
-import DroverSQLite
 import DroverWire
 import Foundation
 
@@ -38,10 +37,9 @@ struct TailCommand: AsyncParsableCommand {
   func run() async throws {
     // Who has enough of the output closes it, as `head` does.
     signal(SIGPIPE, SIG_IGN)
-    let path = try options.cloud().sqlitePath(
-      for: "tail", orElse: "this version keeps no feed of changes in PostgreSQL")
+    let reader = try options.cloud().changeReader
     do {
-      try await follow(SQLiteChangeReader(path: path).open())
+      try await follow(reader.open())
     } catch let error as CancellationError {
       throw error
     } catch {
@@ -61,12 +59,21 @@ struct TailCommand: AsyncParsableCommand {
       }
       var hasMore = true
       while hasMore {
-        let page = try session.read(question) { Output.print(line(of: $0)) }
+        // Printed when the store is let go, since whoever reads the output may take his time.
+        var lines: [[UInt8]] = []
+        var bytes = 0
+        let page = try session.read(question) { change in
+          lines.append(line(of: change))
+          bytes += lines.last!.count
+          return bytes < Self.pageBytes
+        }
         question.after = page.next
-        hasMore = page.hasMore && Output.isWanted
+        hasMore = lines.allSatisfy(Output.print) && page.hasMore && Output.isWanted
       }
     }
   }
+
+  private static let pageBytes = 64 << 10
 
   private func line(of change: Change) -> [UInt8] {
     var bytes: [UInt8] = []

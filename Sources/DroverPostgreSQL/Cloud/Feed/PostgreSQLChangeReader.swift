@@ -4,8 +4,8 @@ package import DroverCore
 import Synchronization
 
 package final class PostgreSQLChangeReader: ChangeReader {
-  /// Connections that are kept for the next question; as many questions are asked at a time by whoever serves others.
-  private static let most = 2
+  /// Connections that are kept for the next question: as many questions are asked at a time by a server, for requests and for live readers.
+  private static let most = 4
 
   private let address: PostgreSQLAddress
   private let idle = Mutex<[FeedConnection]>([])
@@ -26,8 +26,9 @@ package final class PostgreSQLChangeReader: ChangeReader {
       keep(connection)
       return result
     } catch {
-      // What the store cannot answer says nothing against the connection.
+      // What the store cannot answer says nothing against the connection; and where one is lost, the others are no better.
       if error is ChangesError { keep(connection) }
+      if connection.connection.isLost { idle.withLock { $0 = [] } }
       throw error
     }
   }

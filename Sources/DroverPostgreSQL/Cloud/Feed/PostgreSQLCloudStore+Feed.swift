@@ -1,18 +1,9 @@
 // The change feed is switched on and off while nobody writes: every transaction of a store has read `drover_feed` before anything else, and a lock
 // on that table waits for all of them and keeps the next ones out.
 
-import DroverCore
+package import DroverCore
 
-extension PostgreSQLCloudStore {
-  /// What became of the change feed when the consumer began.
-  package enum FeedChange: Equatable, Sendable {
-    case none
-    /// It was switched on, and so many rows were numbered.
-    case began(rows: Int)
-    case ended
-  }
-
-  /// For the consumer, before it takes anything: a change feed is kept from now on, or none. Of a group each says so, and should say the same.
+extension PostgreSQLCloudStore: FeedStore {
   package func keepFeed(_ isWanted: Bool) throws -> FeedChange {
     guard try running({ $0.keepsFeed }) != isWanted else { return .none }
     return try running(after: "LOCK TABLE drover_feed IN ACCESS EXCLUSIVE MODE") { transaction in
@@ -30,10 +21,10 @@ extension PostgreSQLCloudStore {
 extension Transaction {
   /// Begins a new era, in which all rows that are there have a number.
   /// - Returns: how many rows there are.
-  fileprivate func switchFeedOn() throws -> Int {
+  fileprivate func switchFeedOn() throws -> Int64 {
     try connection.query("DELETE FROM drover_feed_stream")
     try connection.query("INSERT INTO drover_feed (id, era) VALUES (0, $1)", [.text(ChangeFeed.newEra())])
-    var rows = 0
+    var rows: Int64 = 0
     for stream in try NotedSink.all(connection).map(\.stream) {
       let table = try SinkTable.read(stream, in: store.place, connection)!
       try FeedTable.make(for: table, connection)
@@ -42,12 +33,12 @@ extension Transaction {
         "UPDATE \(table.qualified) SET \(TableShape.changeColumn) = \(ChangeFeed.next)", isKept: false
       ).changed
       feed.count(table.feed, puts: count)
-      rows += count
+      rows += Int64(count)
     }
     return rows
   }
 
-  fileprivate func switchFeedOff() throws -> PostgreSQLCloudStore.FeedChange {
+  fileprivate func switchFeedOff() throws -> FeedChange {
     for table in try feedTables() { try table.drop(connection) }
     try connection.query("DELETE FROM drover_feed")
     return .ended
