@@ -23,8 +23,9 @@ package enum Topic: Hashable, Sendable {
   package static let documentFilters = ["\(prefix)+/schema/#", "\(prefix)+/status"]
 
   /// Events, of which each member of a group gets some.
-  package static func sharedFilters(of group: String) -> [String] {
-    [Kind.snapshot, .payload, .batch].map { "$share/\(group)/\(prefix)+/\($0.rawValue)/#" }
+  /// - Parameter machine: whose; of all machines, if it is not said.
+  package static func sharedFilters(of group: String, machine: String = "+") -> [String] {
+    [Kind.snapshot, .payload, .batch].map { "$share/\(group)/\(prefix)\(machine)/\($0.rawValue)/#" }
   }
 
   /// The answers of all machines.

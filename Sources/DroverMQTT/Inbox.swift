@@ -11,6 +11,8 @@ final class Inbox {
     let code: UInt8
     let sessionPresent: Bool
     let maximumPacketSize: Int?
+    /// False where the broker says that it has none. [MQTT 5, 3.2.2.3.13]
+    let hasSharedSubscriptions: Bool
   }
 
   /// Counts callbacks that told of a packet: the loop reads on while this rises.
@@ -81,9 +83,11 @@ final class Inbox {
     var size: UInt32 = 0
     let hasSize =
       mosquitto_property_read_int32(properties, Int32(MQTT_PROP_MAXIMUM_PACKET_SIZE.rawValue), &size, false) != nil
+    var isShared: UInt8 = 1
+    mosquitto_property_read_byte(properties, Int32(MQTT_PROP_SHARED_SUB_AVAILABLE.rawValue), &isShared, false)
     connack = Connack(
       code: UInt8(truncatingIfNeeded: code), sessionPresent: flags & 1 != 0,
-      maximumPacketSize: hasSize ? Int(size) : nil)
+      maximumPacketSize: hasSize ? Int(size) : nil, hasSharedSubscriptions: isShared != 0)
   }
 
   private func subscribed(packetID: Int32, codes: UnsafeBufferPointer<Int32>) {

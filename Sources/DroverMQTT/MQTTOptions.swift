@@ -73,6 +73,11 @@ package struct MQTTOptions: Sendable {
   }
 }
 
+extension MQTTOptions {
+  /// MQTT 3.1.1 knows no shared subscriptions: many a broker takes their filters for ordinary ones, which nothing matches.
+  var needsMQTT5: Bool { subscriptions.contains(where: \.isShared) }
+}
+
 /// A topic filter that the session subscribes to, at QoS 1.
 package struct Subscription: Equatable, Sendable {
   package var filter: String
@@ -80,11 +85,13 @@ package struct Subscription: Equatable, Sendable {
   package var noLocal: Bool
 
   package init(filter: String, noLocal: Bool = false) {
-    precondition(
-      !noLocal || !filter.hasPrefix("$share/"), "no-local on a shared subscription is an error [MQTT-3.8.3-4]")
     self.filter = filter
     self.noLocal = noLocal
+    precondition(!noLocal || !isShared, "no-local on a shared subscription is an error [MQTT-3.8.3-4]")
   }
+
+  /// Each message goes to one of its subscribers. [MQTT 5, 4.8.2]
+  var isShared: Bool { filter.hasPrefix("$share/") }
 }
 
 /// The files of a TLS connection, in PEM. A broker whose certificate does not hold is always refused.

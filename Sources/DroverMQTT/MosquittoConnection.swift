@@ -153,8 +153,10 @@ final class MosquittoConnection: Publisher {
   func opening() throws(SessionEnd) -> SessionInfo? {
     guard let connack = inbox.connack else { return nil }
     guard connack.code == 0 else { throw .refused(code: connack.code, level) }
+    guard connack.hasSharedSubscriptions || !options.needsMQTT5 else { throw .noSharedSubscriptions }
     for (packetID, filter) in subscribing {
       guard let code = inbox.subacks[packetID] else { return nil }
+      guard code != MQTT_RC_SHARED_SUBS_NOT_SUPPORTED.rawValue else { throw .noSharedSubscriptions }
       guard code < 0x80 else { throw .subscriptionRefused(filter: filter, code: code) }
     }
     isOpen = true
@@ -278,7 +280,9 @@ final class MosquittoConnection: Publisher {
   private func check(_ code: Int32) throws(SessionEnd) {
     let cause = errno
     // After a DISCONNECT packet the library closes the socket and reports success.
-    if let reason = inbox.disconnect { throw .disconnected(reason) }
+    if let reason = inbox.disconnect {
+      throw reason == MQTT_RC_SHARED_SUBS_NOT_SUPPORTED.rawValue ? .noSharedSubscriptions : .disconnected(reason)
+    }
     guard code != MOSQ_ERR_SUCCESS.rawValue else {
       guard socket != nil || isLeaving else { throw closedByPeer }
       return

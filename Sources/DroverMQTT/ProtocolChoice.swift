@@ -1,5 +1,5 @@
 // Which version of MQTT the next attempt speaks. MQTT 5 is wanted, for its reasons and its session expiry; 3.1.1 is
-// what is left when the broker knows nothing newer. No attempt is ever made here.
+// what is left when the broker knows nothing newer, unless the session needs what only MQTT 5 has. No attempt is ever made here.
 
 /// The numbers are those of the CONNECT packet.
 enum ProtocolLevel: Int, Sendable {
@@ -26,13 +26,17 @@ struct ProtocolChoice: Sendable {
 
   /// What the next attempt speaks.
   private(set) var next = ProtocolLevel.mqtt5
+  private let needsMQTT5: Bool
   private var closedInARow = 0
+
+  /// - Parameter needsMQTT5: 3.1.1 is never spoken.
+  init(needsMQTT5: Bool = false) { self.needsMQTT5 = needsMQTT5 }
 
   /// Tells how the attempt with `next` ended; `next` then holds the following one's version.
   mutating func ended(_ ending: Ending) -> Pause {
     let spoken = next
     next = .mqtt5
-    guard spoken == .mqtt5 else {
+    guard spoken == .mqtt5, !needsMQTT5 else {
       closedInARow = 0
       return .backoff
     }

@@ -20,6 +20,8 @@ enum SessionEnd: Error, Equatable {
   case refused(code: UInt8, ProtocolLevel)
   /// SUBACK with a failure code.
   case subscriptionRefused(filter: String, code: UInt8)
+  /// The broker says so in CONNACK, or with the reason 0x9E in SUBACK or DISCONNECT.
+  case noSharedSubscriptions
   case closedBeforeConnack
   /// The peer took the connection and did not say CONNACK or SUBACK in this time.
   case noAnswer(within: Duration)
@@ -55,10 +57,16 @@ enum SessionEnd: Error, Equatable {
     case .tls(let why) where why.contains("wrong version number"):
       return "TLS with \(broker) failed: \(why); does this port speak TLS?"
     case .tls(let why): return "TLS with \(broker) failed: \(why); \(tlsAdvice(options))"
+    case .refused where options.needsMQTT5 && bearingOnVersion == .versionRefused:
+      return "\(broker) does not speak MQTT 5; \(sharingAdvice)"
     case .refused(let code, let level): return "\(broker) refused the connection: \(refusal(code, level, options))"
     case .subscriptionRefused(let filter, let code):
       return
         "\(broker) refused the subscription to \(filter): \(reasonText(code)); check the broker's ACL for \(user(options))"
+    case .noSharedSubscriptions: return "\(broker) has no shared subscriptions; \(sharingAdvice)"
+    case .closedBeforeConnack where options.needsMQTT5:
+      return
+        "\(broker) closed the connection before CONNACK; does this port expect another protocol, TLS or none, or an MQTT older than 5? \(sharingAdvice)"
     case .closedBeforeConnack:
       let advice =
         options.tls == nil
@@ -93,6 +101,9 @@ private func reasonText(_ code: UInt8) -> String {
   let known = String(cString: mosquitto_reason_string(Int32(code)))
   return "\(known) (0x\(String(code, radix: 16, uppercase: true)))"
 }
+
+private let sharingAdvice =
+  "consumers of a `group` share their work by shared subscriptions of MQTT 5: use a broker that has them, or one consumer without `group`"
 
 private func user(_ options: MQTTOptions) -> String {
   options.username.map { "user \($0)" } ?? "a client without user name"

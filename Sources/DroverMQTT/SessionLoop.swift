@@ -25,7 +25,7 @@ final class SessionLoop {
   private let clock = ContinuousClock()
   private let backoff = Backoff()
 
-  private var choice = ProtocolChoice()
+  private var choice: ProtocolChoice
   private var retries = RetryLog()
   /// The end that came before was logged, so the next beginning is too.
   private var isOpeningWorthALine = true
@@ -40,6 +40,7 @@ final class SessionLoop {
     self.wakeup = wakeup
     self.handler = handler
     self.isStopping = isStopping
+    choice = ProtocolChoice(needsMQTT5: options.needsMQTT5)
   }
 
   func run() {

@@ -63,9 +63,14 @@ extension CloudConfiguration {
   }
 
   /// What the consumer hears. No member of a group may have all events to itself, and each has to hear what machines say of themselves.
-  var subscriptions: [Subscription] {
+  var subscriptions: [Subscription] { subscriptions(machine: "+") }
+
+  /// What a visitor asks for who only wants to know whether it would be given: of a group's share nothing, for no machine has that name.
+  var trialSubscriptions: [Subscription] { subscriptions(machine: MQTTOptions.passing) }
+
+  private func subscriptions(machine: String) -> [Subscription] {
     guard let group else { return [Subscription(filter: Topic.everything, noLocal: true)] }
-    return (Topic.documentFilters + Topic.sharedFilters(of: group)).map { Subscription(filter: $0) }
+    return (Topic.documentFilters + Topic.sharedFilters(of: group, machine: machine)).map { Subscription(filter: $0) }
   }
 
   /// Looks into the store.

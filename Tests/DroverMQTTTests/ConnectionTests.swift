@@ -236,6 +236,32 @@ import Testing
     }
   }
 
+  /// CONNACK with the property 42, SUBACK of the first SUBSCRIBE, DISCONNECT. mosquitto has shared subscriptions always.
+  private static let unshared: [UInt8] = [0x20, 0x05, 0x00, 0x00, 0x02, 42, 0]
+  private static let connack: [UInt8] = [0x20, 0x03, 0x00, 0x00, 0x00]
+
+  @Test(arguments: [unshared, connack + [0x90, 0x04, 0, 1, 0, 0x9E], connack + [0xE0, 0x02, 0x9E, 0]])
+  func `a broker without shared subscriptions is named, in whatever way it says so`(answer: [UInt8]) async throws {
+    let proxy = ConnectProxy(to: 0, .answer(answer))
+    let options = MQTTOptions(
+      host: "127.0.0.1", port: proxy.port, clientID: "consumer",
+      subscriptions: [Subscription(filter: "$share/fleet/t/#")])
+    try await Client.with(options) { consumer in
+      let lines = try await consumer.log.lines.wait(for: "a line") { !$0.isEmpty }
+      #expect(
+        lines[0].contains("127.0.0.1:\(proxy.port) has no shared subscriptions; ") && lines[0].contains("`group`"))
+      #expect(lines[0].contains("trying again in "))
+      #expect(consumer.record.now.events.isEmpty)
+    }
+  }
+
+  @Test func `who asks for no shared subscription does not mind that there are none`() async throws {
+    let proxy = ConnectProxy(to: 0, .answer(Self.unshared + [0x90, 0x04, 0, 1, 0, 1]))
+    let options = MQTTOptions(
+      host: "127.0.0.1", port: proxy.port, clientID: "consumer", subscriptions: [Subscription(filter: "t/#")])
+    try await Client.with(options) { _ = try await $0.opened() }
+  }
+
   @Test func `a second client with the same ID is told of`() async throws {
     let broker = try MosquittoBroker()
     try await Client.with(broker.options("twin")) { first in
@@ -277,6 +303,23 @@ import Testing
       let again = try await client.opened(times: 2)
       #expect(again.openings.last == SessionInfo(sessionPresent: true, protocolLevel: 4))
       #expect(proxy.levels.now == [5, 4, 5, 4])
+    }
+  }
+
+  @Test(arguments: [ConnectProxy.TowardsMQTT5.refuse, .hangUp])
+  func `what needs shared subscriptions is never said in 3.1.1`(manner: ConnectProxy.TowardsMQTT5) async throws {
+    let broker = try MosquittoBroker()
+    let proxy = ConnectProxy(to: broker.port, manner)
+    let options = broker.options("client", subscriptions: [Subscription(filter: "$share/fleet/t/#")]) {
+      $0.port = proxy.port
+    }
+    try await Client.with(options) { client in
+      try await proxy.levels.wait(for: "four attempts") { $0.count >= 4 }
+      #expect(proxy.levels.now.allSatisfy { $0 == 5 })
+      let line = try #require(client.log.lines.now.first)
+      #expect(line.contains(manner == .refuse ? "does not speak MQTT 5; " : "an MQTT older than 5?"))
+      #expect(line.contains("`group`") && line.contains("trying again in "))
+      #expect(client.record.now.events.isEmpty)
     }
   }
 

@@ -1,4 +1,4 @@
-// Stands between a client and a broker and behaves like one that knows no MQTT 5; everything else it passes on. Also a
+// Stands between a client and a broker and behaves like one that knows no MQTT 5, or not all of it; everything else it passes on. Also a
 // way to cut a connection that both sides think well of.
 
 import DroverProcesses
@@ -6,12 +6,16 @@ import Glibc
 import Synchronization
 
 package final class ConnectProxy: Sendable {
-  package enum TowardsMQTT5: Sendable {
+  package enum TowardsMQTT5: Equatable, Sendable {
     /// A 3.1.1 broker's answer: CONNACK with code 1.
     case refuse
     /// Hangs up without a word.
     case hangUp
     case pass
+    /// Asks no broker and says these bytes.
+    case answer([UInt8])
+
+    fileprivate var isAnswer: Bool { if case .answer = self { true } else { false } }
   }
 
   package let port: Int
@@ -79,8 +83,12 @@ package final class ConnectProxy: Sendable {
     let level = Int(start[name + 4])
     levels.update { $0.append(level) }
     if level == 5, manner != .pass {
-      if manner == .refuse { _ = send(client, [0x20, 0x02, 0x00, 0x01], 4, Int32(MSG_NOSIGNAL)) }
-      shutdown(client, Int32(SHUT_WR))
+      switch manner {
+      case .refuse: _ = sendAll([0x20, 0x02, 0x00, 0x01], to: client)
+      case .answer(let bytes): _ = sendAll(bytes[...], to: client)
+      case .hangUp, .pass: break
+      }
+      if !manner.isAnswer { shutdown(client, Int32(SHUT_WR)) }
       while recv(client, &start, start.count, 0) > 0 {}
       return
     }

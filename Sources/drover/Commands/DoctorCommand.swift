@@ -61,8 +61,7 @@ struct DoctorCommand: AsyncParsableCommand {
   private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
     var findings = store(configuration)
     findings.append(HostChecks.clock())
-    findings.append(
-      await BrokerCheck.run(configuration.connection, subscriptions: [Subscription(filter: Topic.everything)]))
+    findings.append(await BrokerCheck.run(configuration.connection, subscriptions: configuration.trialSubscriptions))
     let workers = (try? configuration.reader.workers()) ?? []
     for worker in workers {
       findings.append(.good("consumer", "running, process \(worker.process!)\(worker.host.map { " on \($0)" } ?? "")"))
