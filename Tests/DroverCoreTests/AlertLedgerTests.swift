@@ -15,7 +15,8 @@ import Testing
     private(set) var changes: [AlertChange] = []
 
     init(_ rules: AlertRules = AlertRules(), open: [Alert] = [], machines: Int = 1) {
-      ledger = AlertLedger(rules, open: open)
+      ledger = AlertLedger(rules)
+      ledger.follow(open, takesOver: true)
       fleet = FleetSnapshot(
         at: begin, report: AlertLedgerTests.report(machines: machines), waiting: [], worker: Worker(process: 1),
         history: FleetHistory())
@@ -305,5 +306,111 @@ import Testing
     after.look(seconds: 70) { Self.hear(&$0) }
     #expect(after.told == ["resolved silent -"])
     #expect(after.changes[0].alert.id == before.changes[0].alert.id)
+  }
+
+  // MARK: Several consumers
+
+  /// A consumer that tells, and one that came later and follows it, look at the same fleet by turns.
+  private struct Pair {
+    var first: Watch
+    var second: Watch
+
+    init(_ rules: AlertRules = AlertRules(), machines: Int = 1, apart: Int64 = 400) {
+      first = Watch(rules, machines: machines)
+      second = Watch(rules, machines: machines)
+      first.look(seconds: apart)
+      second.fleet.at = first.fleet.at
+      second.ledger.follow(first.ledger.open, takesOver: false)
+    }
+
+    mutating func look(seconds: Int64, change: (inout FleetSnapshot) -> Void = { _ in }) {
+      for _ in 0..<(seconds / 5) {
+        first.look(seconds: 5, change: change)
+        second.ledger.follow(first.ledger.open, takesOver: false)
+        second.look(seconds: 5, change: change)
+      }
+    }
+
+    /// - Returns: what the second one tells from now on.
+    mutating func firstDies() -> Watch {
+      let told = first.ledger.open
+      var heir = Watch()
+      (heir.ledger, heir.fleet) = (second.ledger, second.fleet)
+      heir.ledger.follow(told, takesOver: true)
+      return heir
+    }
+  }
+
+  @Test(arguments: [1, 100])
+  func `an alert is the same whoever is asked, and whoever tells its end`(machines: Int) {
+    var pair = Pair(machines: machines)
+    // The first has been looking for long enough to call them silent, the second has not.
+    pair.look(seconds: 700)
+    #expect(pair.first.told.count == 1)
+    pair.second.ledger.follow(pair.first.ledger.open, takesOver: false)
+    #expect(pair.second.ledger.open.map(\.id) == pair.first.changes.map(\.alert.id))
+    var heir = pair.firstDies()
+    heir.look(seconds: 600)
+    #expect(heir.told == [])
+    heir.look(seconds: 70) { Self.hear(&$0) }
+    #expect(heir.changes.map(\.state) == [.resolved])
+    #expect(heir.changes.map(\.alert.id) == pair.first.changes.map(\.alert.id))
+  }
+
+  @Test(arguments: [1, 100])
+  func `what this one saw at another moment has the name under which it was told`(machines: Int) {
+    var pair = Pair(AlertRules(silent: nil), machines: machines)
+    func fail(_ count: Int, _ fleet: inout FleetSnapshot) {
+      for index in fleet.report!.machines.indices { fleet.report!.machines[index].deadLetters = count }
+    }
+    pair.first.look(seconds: 20)
+    pair.second.look(seconds: 20) { fail(1, &$0) }
+    pair.look(seconds: 10) { fail(1, &$0) }
+    let (before, told) = (pair.second.changes.map(\.alert.id), pair.first.changes.map(\.alert.id))
+    #expect(before != told)
+    var heir = pair.firstDies()
+    heir.look(seconds: 60) { fail(1, &$0) }
+    heir.look(seconds: 65) { fail(0, &$0) }
+    #expect(heir.changes.map(\.state) == [.resolved])
+    #expect(heir.changes.map(\.alert.id) == told)
+  }
+
+  @Test(arguments: [1, 100])
+  func `what began while nobody told is told by the one who takes over`(machines: Int) {
+    var pair = Pair(AlertRules(silent: nil), machines: machines)
+    func fail(_ fleet: inout FleetSnapshot) {
+      for index in fleet.report!.machines.indices { fleet.report!.machines[index].deadLetters = 1 }
+    }
+    pair.second.look(seconds: 20, change: fail)
+    #expect(pair.second.told.count == 1)
+    var heir = pair.firstDies()
+    heir.look(seconds: 60, change: fail)
+    #expect(heir.changes.map(\.state) == [.firing])
+    #expect(heir.changes.map(\.alert.id) == pair.second.changes.map(\.alert.id))
+  }
+
+  @Test func `an end that another consumer told is told by nobody else`() {
+    var pair = Pair(AlertRules(silent: nil, calm: .seconds(20)))
+    pair.look(seconds: 100) { Self.wait(700, &$0) }
+    pair.look(seconds: 25) { Self.wait(0, &$0) }
+    #expect(pair.first.changes.map(\.state) == [.firing, .resolved])
+    var heir = pair.firstDies()
+    heir.look(seconds: 100)
+    #expect(heir.told == [])
+    heir.look(seconds: 100) { Self.wait(700, &$0) }
+    #expect(
+      heir.changes.map(\.alert.id) == [pair.first.changes[0].alert.id], "within a quarter of an hour it is the same")
+  }
+
+  @Test func `what a consumer tells of itself is its own until it takes over`() {
+    var pair = Pair(AlertRules(silent: nil))
+    pair.first.fleet.failedCommits = 10
+    pair.look(seconds: 20)
+    #expect(pair.first.told == ["firing failures -"])
+    #expect(pair.second.told == [] && pair.second.ledger.open == [])
+    var heir = pair.firstDies()
+    heir.look(seconds: 120)
+    #expect(heir.told == ["resolved failures -"])
+    #expect(heir.changes[0].alert.id == pair.first.changes[0].alert.id)
   }
 }

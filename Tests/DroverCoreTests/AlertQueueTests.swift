@@ -40,7 +40,8 @@ import Testing
   }
 
   @Test func `what the process before could not post comes first`() {
-    var queue = AlertQueue(waiting: changes(0..<2))
+    var queue = AlertQueue()
+    queue.add(changes(0..<2))
     queue.add(changes(2..<3))
     #expect(queue.next.changes == changes(0..<3))
   }

@@ -50,52 +50,29 @@ import Testing
     #expect(log.count { $0.contains(" notice alert silent is over after ") } == 1)
   }
 
-  /// A post as the receiver took it.
-  private struct Post {
-    var authorization: String
-    var consumer: String
-    var alerts: [[String: Any]]
-
-    init?(_ line: Substring) {
-      guard let brace = line.firstIndex(of: "{"),
-        let document = try? JSONSerialization.jsonObject(with: Data(line[brace...].utf8)) as? [String: Any]
-      else { return nil }
-      authorization = line[..<brace].trimmingCharacters(in: .whitespaces)
-      consumer = document["consumer"] as? String ?? ""
-      alerts = document["alerts"] as? [[String: Any]] ?? []
-    }
-  }
-
   @Test func `a webhook that is away for a while is told all the same, and a restart tells nothing twice`() async throws
   {
     let folder = try TemporaryFolder()
-    let (took, away) = (folder.file("took"), folder.file("away"))
-    try folder.write("", to: "away")
     try folder.write("webhook-token-1\n", to: "token")
-    let port = Loopback.freePort()
-    let receiver = try ChildProcess("python3", ["\(Road.scripts)/webhook.py", "\(port)", took, away])
-    defer { receiver.end(SIGKILL) }
-    func posts() -> [Post] {
-      ((try? String(contentsOfFile: took, encoding: .utf8)) ?? "").split(separator: "\n").compactMap(Post.init)
-    }
-    let webhook = "{url: \"http://127.0.0.1:\(port)/hook-secret\", token_file: \(folder.file("token"))}"
+    let receiver = try WebhookReceiver(isAway: true)
+    let webhook = "{url: \"http://127.0.0.1:\(receiver.port)/hook-secret\", token_file: \(folder.file("token"))}"
     let http = try await watched(Self.rules(", webhook: \(webhook)"))
 
     http.road.end(.edge, SIGKILL)
     let alert = try await waitUntilSilent(http)
     try await http.road.wait(for: "a post that is refused") {
-      try String(contentsOfFile: away, encoding: .utf8).contains("firing")
+      receiver.refused.contains("firing")
     }
     // The consumer dies with a message that nobody has taken.
     http.road.end(.cloud, SIGKILL)
-    try FileManager.default.removeItem(atPath: away)
+    try receiver.comeBack()
     try http.road.start(.cloud)
-    try await http.road.wait(for: "the message of before") { posts().count == 1 }
+    try await http.road.wait(for: "the message of before") { receiver.posts.count == 1 }
     try await http.road.wait(for: "the alert is still open") { try await open(http)?.count == 1 }
     try http.road.start(.edge)
-    try await http.road.wait(for: "the end of it") { posts().count == 2 }
+    try await http.road.wait(for: "the end of it") { receiver.posts.count == 2 }
 
-    let found = posts()
+    let found = receiver.posts
     #expect(found.allSatisfy { $0.authorization == "Bearer webhook-token-1" && $0.consumer == "drover-cloud" })
     #expect(found.flatMap(\.alerts).map { $0["state"] as? String } == ["firing", "resolved"])
     #expect(found.flatMap(\.alerts).allSatisfy { $0["id"] as? String == alert["id"] as? String })

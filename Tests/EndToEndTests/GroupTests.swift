@@ -17,7 +17,7 @@ import Testing
     let store: Connection
     private(set) var consumers: [Int: ChildProcess] = [:]
 
-    init(machines: Int) throws {
+    init(machines: Int, cloud: String = "") throws {
       server = try PostgreSQLServer()
       let broker = try MosquittoBroker(isPersistent: true) { _ in
         ["allow_anonymous true", "max_queued_messages 1000000"]
@@ -27,7 +27,7 @@ import Testing
       roads = try (1...machines).map {
         try Road(
           "M\($0)", broker: broker, streams: Road.pensAndFacts, edge: "frame: {events: 20}",
-          cloud: "group: team\nkeep_alive: 5s", store: uri)
+          cloud: "group: team\nkeep_alive: 5s\n\(cloud)", store: uri)
       }
       store = try Connection(PostgreSQLAddress(uri: uri))
     }
@@ -153,5 +153,34 @@ import Testing
     }
     try await road.waitUntilConfirmed(atLeast: 6)
     #expect(try team.rows(of: "pen") == 6)
+  }
+
+  @Test func `an alert that one consumer told is ended by another, and its receiver knows that it is the same`()
+    async throws
+  {
+    let receiver = try WebhookReceiver(isAway: true)
+    let team = try Team(
+      machines: 1, cloud: "alerts: {calm: 0s, webhook: {url: \"http://127.0.0.1:\(receiver.port)/\"}}")
+    let road = team.roads[0]
+    for number in 1...2 { try team.startConsumer(number) }
+    for number in 1...2 {
+      try await road.wait(for: "consumer \(number) is connected") { team.log(number).contains("connected") }
+    }
+    let publish = ["-p", "\(team.broker.port)", "-q", "1", "-t", "drover/v1/M9/payload/x", "-m", "garbage"]
+    try ChildProcess.run("mosquitto_pub", publish)
+    func teller() -> Int? { (1...2).first { team.log($0).contains(" warning alert dead_letters") } }
+    try await road.wait(for: "one of them tells it") { teller() != nil }
+    try await road.wait(for: "a post that is refused") { receiver.refused.contains("firing") }
+    // The one that told it is gone before anybody has taken it.
+    let gone = try #require(teller())
+    team.end(gone, SIGKILL)
+    try receiver.comeBack()
+    try await road.wait(for: "the other one posts it") { receiver.alerts.count == 1 }
+    let purge = try await Road.drover("dead", "purge", "--config", road.cloudFile, "--yes")
+    #expect(purge.status == 0, "\(purge)")
+    try await road.wait(for: "the end of it") { receiver.alerts.count == 2 }
+    #expect(receiver.alerts.map { $0["state"] as? String } == ["firing", "resolved"])
+    #expect(Set(receiver.alerts.compactMap { $0["id"] as? String }).count == 1)
+    #expect(!team.log(3 - gone).contains(" warning alert dead_letters"), "it was told twice")
   }
 }

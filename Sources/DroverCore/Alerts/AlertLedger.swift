@@ -15,29 +15,28 @@ package struct AlertLedger {
     /// How many there were when it was told last.
     var told = 0
     var endedAt: Duration?
+
+    /// Nobody is left, and that has been told.
+    mutating func end(at moment: Duration) {
+      if told > 0 { endedAt = moment }
+      (told, members) = (0, [])
+    }
   }
 
   private let rules: AlertRules
   private var tracks: [AlertKey: AlertTrack] = [:]
   private var groups: [AlertRule: Group] = [:]
+  /// Rules of which somebody else told an alert about several since the last look.
+  private var toAdopt: Set<AlertRule> = []
   private var checks = FailedChecks()
   /// How long it has been looking, whatever the wall clock did meanwhile.
   private var looking: Duration
   private var lastLook: Int64?
 
-  /// - Parameters:
-  ///   - open: what was told and not ended when the process before this one stopped.
-  ///   - looking: for how long somebody has been looking already.
-  package init(_ rules: AlertRules, open: [Alert] = [], looking: Duration = .zero) {
+  /// - Parameter looking: for how long somebody has been looking already.
+  package init(_ rules: AlertRules, looking: Duration = .zero) {
     self.rules = rules
     self.looking = looking
-    for alert in open {
-      if let count = alert.count {
-        groups[alert.rule] = Group(since: alert.since, told: count)
-      } else {
-        tracks[AlertKey(rule: alert.rule, subject: alert.subject)] = AlertTrack(told: alert)
-      }
-    }
   }
 
   /// The alerts that were told and have not ended, by rule and then by name.
@@ -58,11 +57,10 @@ package struct AlertLedger {
   /// Takes a look into account.
   /// - Returns: what is to be told of it, by rule and then by name.
   package mutating func take(_ fleet: FleetSnapshot) -> [AlertChange] {
-    let isFirst = lastLook == nil
     advance(to: fleet.at)
     checks.note(fleet.report?.machines ?? [])
     let found = rules.conditions(in: fleet, listening: looking, failedChecks: checks.counts)
-    if isFirst { adopt(found) }
+    adopt(found)
     var began: [AlertRule: [AlertSubject]] = [:]
     var ended: [AlertRule: [AlertSubject]] = [:]
     for key in Set(tracks.keys).union(found.keys) {
@@ -80,15 +78,16 @@ package struct AlertLedger {
     }
   }
 
-  /// Whom an alert about several was about is not remembered from one process to the next: all of whom it could be.
+  /// Whom somebody else's alert about several is about is not told from one process to the next: all of whom it could be.
   private mutating func adopt(_ found: [AlertKey: AlertCondition]) {
-    for (key, condition) in found where groups[key.rule] != nil && tracks[key] == nil {
+    for (key, condition) in found where toAdopt.contains(key.rule) && tracks[key]?.isFiring != true {
       let since = groups[key.rule]!.since
       tracks[key] = AlertTrack(
         told: Alert(
           rule: key.rule, subject: key.subject, since: since, value: condition.value, text: condition.text))
       groups[key.rule]!.members.insert(key.subject)
     }
+    toAdopt = []
   }
 
   private mutating func advance(to now: Int64) {
@@ -142,7 +141,7 @@ package struct AlertLedger {
     if group.members.isEmpty {
       guard group.told > 0 else { return [] }
       let alert = alert(rule, group)
-      (group.told, group.endedAt) = (0, looking)
+      group.end(at: looking)
       return [AlertChange(.resolved, alert, at: now)]
     }
     guard group.members.count >= max(1, group.told * 2) else { return [] }
@@ -159,6 +158,36 @@ package struct AlertLedger {
     var ledger = AlertLedger(rules, looking: rules.silent.map { $0 + .seconds(1) } ?? .zero)
     _ = ledger.take(fleet)
     return (ledger.open, Set(ledger.tracks.filter(\.value.isFiring).compactMap(\.key.subject.machine)))
+  }
+
+  // MARK: What another consumer told
+
+  /// Goes on with what somebody else told: a process before this one, or another consumer of the group.
+  /// - Parameters:
+  ///   - open: what was told and has not ended.
+  ///   - takesOver: whether nobody else tells it from now on. What fires here and was never told is then told at the next look.
+  package mutating func follow(_ open: [Alert], takesOver: Bool) {
+    for rule in AlertRule.allCases where takesOver || !rule.isOwn {
+      follow(open.filter { $0.rule == rule }, rule, takesOver: takesOver)
+    }
+  }
+
+  private mutating func follow(_ open: [Alert], _ rule: AlertRule, takesOver: Bool) {
+    let alone = open.filter { $0.count == nil }
+    for alert in alone {
+      tracks[AlertKey(rule: rule, subject: alert.subject), default: AlertTrack(told: alert)].follow(alert.since)
+    }
+    let told = Set(alone.map(\.subject))
+    let untold = tracks.filter { $0.key.rule == rule && $0.value.isFiring && !told.contains($0.key.subject) }.keys
+    if let many = open.first(where: { $0.count != nil }) {
+      groups[rule] = Group(since: many.since, members: Set(untold.map(\.subject)), told: many.count!)
+      toAdopt.insert(rule)
+    } else {
+      for key in untold where tracks[key]!.isAnothers { tracks[key]!.followEnd(at: looking) }
+      guard !rule.isOwn else { return }
+      groups[rule]?.end(at: looking)
+      if takesOver { for key in untold where tracks[key]!.isFiring { tracks[key]!.holdBack() } }
+    }
   }
 
   // MARK: What is told

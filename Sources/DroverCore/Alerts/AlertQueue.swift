@@ -6,18 +6,14 @@ package struct AlertQueue: Sendable {
   /// A post of a hundred is some ten kilobytes.
   static let batch = 100
 
-  package private(set) var waiting: [AlertChange]
+  package private(set) var waiting: [AlertChange] = []
   private var sums = AlertPosting()
   /// Posts that failed since one went well.
   package private(set) var attempts = 0
   /// The number of the first one that waits, counted from the beginning of all.
   private var first = 0
 
-  /// - Parameter waiting: what the process before this one could not post.
-  package init(waiting: [AlertChange] = []) {
-    self.waiting = waiting
-    trim()
-  }
+  package init() {}
 
   package mutating func add(_ changes: [AlertChange]) {
     waiting += changes
@@ -46,6 +42,12 @@ package struct AlertQueue: Sendable {
     let gone = max(0, batch.end - first)
     waiting.removeFirst(gone)
     first += gone
+  }
+
+  /// What waits is somebody else's from now on.
+  package mutating func giveAway() {
+    first += waiting.count
+    waiting = []
   }
 
   package mutating func failed() {

@@ -24,6 +24,9 @@ package enum AlertRule: String, CaseIterable, Sendable {
     }
   }
 
+  /// Whether each of several consumers tells it of itself; the others are told by one of them, of all machines.
+  package var isOwn: Bool { [.failures, .jobs].contains(self) }
+
   /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
   var beginsAtOnce: Bool {
     switch self {

@@ -22,18 +22,18 @@ struct AlertTrack {
   private(set) var since: Int64
   private var endedAt: Duration?
   private var returns = 0
+  /// Another consumer told it.
+  private(set) var isAnothers = false
   /// What was found last.
   var value: Int64 = 0
   var text = ""
 
   init(since: Int64) { self.since = since }
 
-  /// One that was told before this process began.
+  /// One that was told by somebody else.
   init(told alert: Alert) {
-    stage = .firing(wellSince: nil)
-    since = alert.since
-    value = alert.value
-    text = alert.text
+    (since, value, text) = (alert.since, alert.value, alert.text)
+    follow(alert.since)
   }
 
   var isFiring: Bool { if case .firing = stage { true } else { false } }
@@ -80,6 +80,20 @@ struct AlertTrack {
     stage = .firing(wellSince: nil)
     return .began
   }
+
+  // MARK: What another consumer told
+
+  /// Another one told of it as something that began then: it is the same alert, however this one saw it.
+  mutating func follow(_ since: Int64) {
+    if !isFiring { stage = .firing(wellSince: nil) }
+    (self.since, isAnothers) = (since, true)
+  }
+
+  /// The other one told its end.
+  mutating func followEnd(at moment: Duration) { (stage, endedAt, isAnothers) = (.quiet, moment, false) }
+
+  /// Nobody told of it: it is to be told at the next look, if it still holds.
+  mutating func holdBack() { stage = .pending(since: .zero) }
 
   private func isRemembered(at moment: Duration) -> Bool { endedAt.map { moment - $0 < Self.memory } ?? false }
 }

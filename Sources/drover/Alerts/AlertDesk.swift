@@ -1,5 +1,6 @@
-// Judges each look at the fleet by the rules, tells what began and what ended, and remembers it for the next consumer. The webhook is served
-// beside all that, at its own pace.
+// Judges each look at the fleet by the rules, tells what began and what ended, and remembers it for the next consumer. Of a group all judge and
+// one tells; the others follow what it told, so that an alert is the same whoever is asked, and whoever tells its end. The webhook is
+// served beside all that, at its own pace.
 
 import Dispatch
 import DroverConfiguration
@@ -12,16 +13,16 @@ import Synchronization
 
 final class AlertDesk: Service {
   private struct State {
-    /// nil until it is known what was told before.
-    var ledger: AlertLedger?
+    var ledger: AlertLedger
     var queue = AlertQueue()
     var failure: String?
+    /// Whether this consumer tells of the whole fleet, and the memory is its own: false until it has read what was told before.
+    var keepsHouse = false
   }
 
   private static let backoff = Backoff(base: .seconds(1), cap: .seconds(300))
 
-  private let state = Mutex(State())
-  private let rules: AlertRules
+  private let state: Mutex<State>
   private let webhook: WebhookConfiguration?
   /// Who posts.
   private let consumer: String
@@ -39,7 +40,7 @@ final class AlertDesk: Service {
     _ configuration: AlertsConfiguration, consumer: String, keepsHouse: @escaping @Sendable () -> Bool,
     memory: any AlertMemory, logger: Logger
   ) {
-    rules = configuration.rules
+    state = Mutex(State(ledger: AlertLedger(configuration.rules)))
     webhook = configuration.webhook
     self.consumer = consumer
     self.keepsHouse = keepsHouse
@@ -53,11 +54,11 @@ final class AlertDesk: Service {
   /// - Returns: the alerts that there are now.
   /// - Throws: when the memory cannot be read, before anything is judged.
   func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
-    try recall()
+    try follow(keepsHouse: keepsHouse())
     let (changes, standing) = state.withLock { state in
-      let changes = state.ledger!.take(fleet).filter { mayTell($0.alert) }
+      let changes = state.ledger.take(fleet).filter { state.keepsHouse || $0.alert.rule.isOwn }
       if webhook != nil { state.queue.add(changes) }
-      var standing = state.ledger!.standing
+      var standing = state.ledger.standing
       standing.posting = webhook.map { _ in state.queue.posting }
       return (changes, standing)
     }
@@ -68,12 +69,20 @@ final class AlertDesk: Service {
     return standing
   }
 
-  private func recall() throws {
-    guard state.withLock({ $0.ledger == nil }) else { return }
+  /// Reads what the one who tells has told, until this consumer is that one.
+  private func follow(keepsHouse: Bool) throws {
+    let isKnown = state.withLock { state in
+      // What waits stands in the memory, which is another's from now on.
+      if state.keepsHouse, !keepsHouse { state.queue.giveAway() }
+      state.keepsHouse = state.keepsHouse && keepsHouse
+      return state.keepsHouse
+    }
+    guard !isKnown else { return }
     let notes = parsed(try memory.read())
     state.withLock { state in
-      state.ledger = AlertLedger(rules, open: notes.open)
-      if webhook != nil { state.queue = AlertQueue(waiting: notes.waiting) }
+      state.ledger.follow(notes.open, takesOver: keepsHouse)
+      if keepsHouse, webhook != nil { state.queue.add(notes.waiting) }
+      state.keepsHouse = keepsHouse
     }
     newsCame.yield()
   }
@@ -87,9 +96,6 @@ final class AlertDesk: Service {
     }
   }
 
-  /// Of several consumers each tells of itself, and one of the machines.
-  private func mayTell(_ alert: Alert) -> Bool { keepsHouse() || [.failures, .jobs].contains(alert.rule) }
-
   private func log(_ change: AlertChange) {
     let alert = change.alert
     switch change.state {
@@ -101,9 +107,11 @@ final class AlertDesk: Service {
 
   /// Of several consumers the one that tells of the machines.
   private func remember() {
-    guard keepsHouse() else { return }
     writing.sync {
-      let notes = state.withLock { AlertNotes(open: $0.ledger?.open ?? [], waiting: $0.queue.waiting) }
+      let notes = state.withLock { state in
+        state.keepsHouse ? AlertNotes(open: state.ledger.open, waiting: state.queue.waiting) : nil
+      }
+      guard let notes else { return }
       do {
         try memory.write(notes.text)
       } catch {
