@@ -30,7 +30,7 @@ microbench: ## measure the hot loops one by one (MICROBENCH='--filter frame')
 	swift build -c release --product drover-benchmarks
 	$$(swift build -c release --product drover-benchmarks --show-bin-path)/drover-benchmarks $(MICROBENCH)
 
-chaos: ## kill every process again and again while apps write, and compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge' or '--store postgresql --consumers 3')
+chaos: ## kill every process, a PostgreSQL server too, again and again while apps write, and compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge' or '--store postgresql --consumers 3')
 	@scripts/chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 failpoints: ## every single change of the disk goes wrong once, with a verdict after each (FAILPOINTS='--program agent --kind full')

@@ -23,7 +23,7 @@ import Testing
 
   @Test
   func
-    `nothing is lost and nothing is there twice by three consumers on PostgreSQL that are killed with the others 20 times`()
+    `nothing is lost and nothing is there twice by three consumers on PostgreSQL that are killed with its server and the others 20 times`()
     async throws
   {
     try await run(kills: 20, "--store", "postgresql", "--consumers", "3")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills Drover's processes while apps write, and compares at the end: nothing lost, nothing twice.
+"""Kills Drover's processes, the broker and the database's server while apps write, and compares at the end: nothing lost, nothing twice.
 
 Real processes on loopback, in a temporary folder: a mosquitto, the consumer, machines with an agent and two apps each, and a proxy
 before the broker that cuts, stalls and refuses. The last line of the output is the report as JSON. Exit status 1 on any violation;
@@ -38,7 +38,7 @@ def line(report):
 
 def main():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="SIGKILLs of agents, broker and consumer (default 100)")
+    parser.add_argument("--kills", type=int, default=100, help="SIGKILLs of agents, broker, consumer and PostgreSQL's server (default 100)")
     parser.add_argument("--seed", type=int, help="plans the same blows again; drawn and printed when it is not given")
     parser.add_argument("--machines", type=int, default=2)
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="the cloud's; a PostgreSQL server of the run's own")

@@ -38,23 +38,26 @@ class Round:
 
     @property
     def kills(self):
-        return sum(victim.isKilled and victim.kind in KINDS for victim in self.victims)
+        return sum(victim.isKilled and victim.kind in KILLED for victim in self.victims)
 
 
-#: Kills of these count; the apps and runs of `drover emit` die besides.
 KINDS = ("agent", "broker", "consumer")
+#: The database's server: SIGKILL of its first process, and its own immediate stop.
+STORE = ("store", "store_stop")
+#: Kills of these count; the apps and runs of `drover emit` die besides.
+KILLED = (*KINDS, *STORE)
 
 
-def rounds(seed, kills, machines, restores_cloud, restores_edge):
+def rounds(seed, kills, machines, restores_cloud, restores_edge, kills_store):
     chance = random.Random(seed)
     done = 0
     while done < kills:
-        round = draw(chance, machines, restores_cloud, restores_edge)
+        round = draw(chance, machines, restores_cloud, restores_edge, kills_store)
         done += round.kills
         yield round
 
 
-def draw(chance, machines, restores_cloud, restores_edge):
+def draw(chance, machines, restores_cloud, restores_edge, kills_store):
     # Every line draws the same number of times whatever the options are, so that they do not change the rest of the plan.
     how_many = chance.choices([1, 2, 3], [75, 17, 8])[0]
     kinds = chance.sample(KINDS, how_many)
@@ -82,6 +85,9 @@ def draw(chance, machines, restores_cloud, restores_edge):
         copiesEdge=chance.randrange(machines) if chance.random() < 0.3 else None,
         restoresEdge=chance.randrange(machines) if chance.random() < 0.15 else None, restoresMemory=chance.random() < 0.4,
         isCalm=chance.random() < 0.3)
+    store = Victim(chance.choice(STORE), 0, True, min(chance.expovariate(1 / 0.5), 3.0))
+    if chance.random() < 0.25 and kills_store:
+        round.victims.append(store)
     if not restores_cloud:
         round.copiesCloud = round.restoresCloud = False
     if not restores_edge:

@@ -32,8 +32,13 @@ class Process:
         self.child = None
         #: It was started and nobody has told it to end.
         self.isWanted = False
+        #: When that was, and what stood in its log.
+        self.began = 0.0
+        self.logged = 0
 
     def start(self):
+        self.began = time.monotonic()
+        self.logged = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
             # A session of its own: Ctrl-C reaches the driver only.
             self.child = subprocess.Popen(
@@ -71,6 +76,12 @@ class Process:
     def end(self, number=signal.SIGTERM):
         self.tell(number)
         return self.wait()
+
+    def has_said(self, text):
+        """Since it was started."""
+        with open(self.log, "rb") as log:
+            log.seek(self.logged)
+            return text in log.read().decode("utf-8", "replace")
 
     def last_lines(self, count=15):
         with contextlib.suppress(OSError), open(self.log, "rb") as log:

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import os
 import signal
 import statistics
@@ -10,7 +11,7 @@ import time
 
 import databases
 from machine import Machine
-from plan import KINDS, rounds
+from plan import KILLED, STORE, rounds
 from processes import ENDING_LIMIT, Broker, Process
 from proxy import Proxy
 from stores import PostgreSQLStore, SQLiteStore
@@ -31,6 +32,8 @@ class Run:
         self.counts = collections.Counter()
         self.violations = []
         self.slowest_ending = 0.0
+        #: Until when the database was away; without end while it is.
+        self.store_away = 0.0
         self.copies = []
         self.copies_made = 0
         self.proxies = [Proxy(options.seed + number) for number in range(options.machines + 1)]
@@ -72,7 +75,7 @@ class Run:
             self.start()
             for round in rounds(
                     self.options.seed, self.options.kills, self.options.machines, self.options.restore_cloud,
-                    self.options.restore_edge):
+                    self.options.restore_edge, self.store.server is not None):
                 self.play(round)
                 self.tell(began)
             verdict = self.settle()
@@ -81,7 +84,7 @@ class Run:
         return self.report(verdict, time.monotonic() - began)
 
     def start(self):
-        self.store.start()
+        self.store.make()
         self.broker.start()
         for consumer in self.consumers:
             consumer.start()
@@ -139,12 +142,28 @@ class Run:
                 machine.agent.start()
         for consumer in self.consumers:
             if consumer.fell:
-                self.fallen(consumer)
+                reason = self.reason_to_end(consumer)
+                if reason:
+                    self.counts[reason] += 1
+                else:
+                    self.fallen(consumer)
                 consumer.start()
+        if self.store.server and self.store.server.fell:
+            self.fallen(self.store.server)
+            self.store.start()
         if self.broker.fell:
             self.counts["broker_fell"] += 1
             self.broker.wipe()
             self.broker.start()
+
+    def reason_to_end(self, consumer):
+        """What a consumer may end for, to be started again: it finds no database when it starts (one that is at work has to wait for it), or
+        another one has taken its number while the database was away."""
+        if consumer.began > self.store_away:
+            return None
+        if consumer.has_said("another consumer has taken number"):
+            return "consumer_lost_number"
+        return None if consumer.has_said("connected to") else "consumer_without_store"
 
     def fallen(self, process):
         status = process.child.returncode
@@ -172,8 +191,10 @@ class Run:
 
         victims = [(victim, process) for victim in round.victims for process in self.processes_of(victim)]
         for victim, process in victims:
-            self.say(f"{'SIGKILL' if victim.isKilled else 'SIGTERM'} to {process.name}")
-            process.tell(signal.SIGKILL if victim.isKilled else signal.SIGTERM)
+            self.say(f"{self.blow(victim).name} to {process.name}")
+            if process is self.store.server:
+                self.store_away = math.inf
+            process.tell(self.blow(victim))
             self.counts[victim.kind if victim.isKilled else "asked"] += 1
         for victim, process in victims:
             self.ended(process, process.wait())
@@ -182,14 +203,22 @@ class Run:
         if round.restoresEdge is not None:
             self.restore_edge(self.machines[round.restoresEdge], round.restoresMemory)
         began = time.monotonic()
-        for victim, process in sorted(victims, key=lambda pair: pair[0].pause):
+        # The database comes first: who starts without it ends at once.
+        for victim, process in sorted(victims, key=lambda pair: (pair[0].kind not in STORE, pair[0].pause)):
             self.sleep(max(0.0, victim.pause - (time.monotonic() - began)))
             self.revive(victim, process)
         self.watch.restarted()
         if round.isCalm:
             self.await_(lambda: self.watch.isRecovered, CALM_LIMIT, None)
 
+    def blow(self, victim):
+        if victim.kind == "store_stop":
+            return signal.SIGQUIT
+        return signal.SIGKILL if victim.isKilled else signal.SIGTERM
+
     def processes_of(self, victim):
+        if victim.kind in STORE:
+            return [self.store.server]
         machine = self.machines[victim.machine]
         if victim.kind == "agent":
             return [machine.agent]
@@ -203,6 +232,9 @@ class Run:
         machine = self.machines[victim.machine]
         if process in machine.apps:
             machine.start_app(process)
+        elif process is self.store.server:
+            self.store.start()
+            self.store_away = time.monotonic()
         elif process in (self.broker, *self.consumers, machine.agent):
             process.start()
 
@@ -298,7 +330,7 @@ class Run:
             stream["pending"] == 0 and stream["synced"] == 0 and not stream["backfilling"] for stream in status["streams"])
 
     def tell(self, began):
-        done = sum(self.counts[kind] for kind in KINDS)
+        done = sum(self.counts[kind] for kind in KILLED)
         tenth = max(1, self.options.kills // 10)
         if done // tenth > self.counts["told"]:
             self.counts["told"] = done // tenth
@@ -314,7 +346,7 @@ class Run:
         recoveries = self.watch.recoveries
         return {
             "seed": self.options.seed,
-            "kills": sum(counts.get(kind, 0) for kind in KINDS),
+            "kills": sum(counts.get(kind, 0) for kind in KILLED),
             "by_kind": dict(sorted(counts.items())),
             "events": sum(machine.events() for machine in self.machines),
             "facts": verdict.facts,

@@ -22,7 +22,10 @@ class SQLiteStore:
         self.path = f"{folder}/cloud.db"
         self.configuration = "store: sqlite:./cloud.db\n"
 
-    def start(self):
+    #: It has no server that could die.
+    server = None
+
+    def make(self):
         pass
 
     def end(self):
@@ -73,7 +76,10 @@ def wire(read):
 
 
 class PostgreSQLStore:
-    """Its server is never killed here: what becomes of that stands in the tests of DroverPostgreSQL."""
+    """A server with the durability that it has by default, for it is killed too."""
+
+    #: Seconds until it takes connections again: after SIGKILL of its first process the others have to notice first.
+    PATIENCE = 60
 
     def __init__(self, folder):
         # The server refuses to be root's, and the run's folder is closed to others.
@@ -83,7 +89,7 @@ class PostgreSQLStore:
         if self.owner:
             os.chown(self.folder, self.owner.pw_uid, self.owner.pw_gid)
         self.configuration = f"store: postgresql://drover@{self.folder.replace('/', '%2F')}/postgres\n"
-        settings = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=60"]
+        settings = ["listen_addresses=", "max_connections=60"]
         self.server = Process(
             "PostgreSQL",
             self.unprivileged("--pdeathsig", "QUIT", "--", f"{self.programs}/postgres", "-D", f"{self.folder}/data", "-k", self.folder,
@@ -94,15 +100,22 @@ class PostgreSQLStore:
         user = ["--reuid", str(self.owner.pw_uid), "--regid", str(self.owner.pw_gid), "--clear-groups"] if self.owner else []
         return ["setpriv", *user, *words]
 
-    def start(self):
+    def make(self):
         subprocess.run(
             self.unprivileged("--", f"{self.programs}/initdb", "-D", f"{self.folder}/data", "-U", "drover", "-A", "trust", "-E", "UTF8",
                               "--locale=C", "--no-sync"), check=True, stdout=subprocess.DEVNULL)
+        self.start()
+
+    def start(self):
+        """Returns when it takes connections."""
+        until = time.monotonic() + self.PATIENCE
         self.server.start()
         while subprocess.run(["pg_isready", "-q", "-h", self.folder]).returncode:
-            if self.server.fell:
+            if time.monotonic() > until:
                 sys.exit("chaos: PostgreSQL does not start:\n" + "\n".join(self.server.last_lines()))
             time.sleep(0.02)
+            if self.server.fell:
+                self.server.start()
 
     def end(self):
         self.server.end(2)
@@ -148,5 +161,8 @@ class PostgreSQLStore:
             database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(TABLES[table]))})", rows[table])
 
     def faults(self):
-        """Nothing of the server's is killed, so nothing of it can be damaged."""
-        return []
+        """Damaged tables and indexes, and rows that an index does not find."""
+        checked = subprocess.run(
+            [f"{self.programs}/pg_amcheck", "--install-missing", "--heapallindexed", "-h", self.folder, "-U", "drover", "postgres"],
+            capture_output=True, text=True)
+        return (checked.stdout + checked.stderr).splitlines() if checked.returncode else []
