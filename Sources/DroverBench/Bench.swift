@@ -16,6 +16,10 @@ package struct Bench {
     package var rates = [100, 1000]
     package var compression = Compression.none
     package var store = Store.sqlite
+    /// How many consumers share the work as a group, on PostgreSQL; nil for one that works alone.
+    package var consumers: Int?
+    /// How many tables the backlog lies in. What is one table's is applied by one consumer at a time.
+    package var tables = 1
     /// Whether the consumer keeps a change feed.
     package var keepsFeed = false
 
@@ -48,11 +52,10 @@ package struct Bench {
     progress("measuring what capture costs a writer")
     let capture = try CaptureCost.measured()
     progress("writing \(options.events) rows while the agent is away")
-    try rig.attach()
-    let rows = 1..<Int64(options.events + 1)
-    try rig.app.insert(rows, into: BenchRig.backlog, perTransaction: 1000)
+    try rig.attach(consumers: options.consumers ?? 1)
+    try rig.write(1..<Int64(options.events + 1))
     progress("upserting them in a bare loop")
-    let yardstick = try rig.cloud.upsertAll(of: rig.app, BenchRig.backlog)
+    let yardstick = try rig.upsertBacklog()
     progress("draining")
     var report = try drain(capture)
     report.yardstickPerSecond = Double(options.events) / (yardstick / .seconds(1))
@@ -68,7 +71,7 @@ package struct Bench {
       progress("live, \(rate) events/s, while \(options.events) drain")
       rig.endAgent()
       let first = Int64(options.events * (index + 1) + 1)
-      try rig.app.insert(first..<(first + Int64(options.events)), into: BenchRig.backlog, perTransaction: 1000)
+      try rig.write(first..<(first + Int64(options.events)))
       try rig.startAgent()
       let sorted = try await live.run(rate: rate, seconds: options.liveSeconds)
       report.latencies.append(.init(rate: rate, whileDraining: true, sorted: sorted))
@@ -84,7 +87,7 @@ package struct Bench {
     let before = try usages()
     let start = ContinuousClock.now
     try rig.startAgent()
-    try rig.wait(for: "the first event") { try cloud.hasRows(BenchRig.backlog) }
+    try rig.wait(for: "the first event") { try rig.backlog.contains { try cloud.hasRows($0) } }
     let first = start.duration(to: .now)
     try rig.waitForConfirmed(options.events + 1, app)
     let all = start.duration(to: .now)
@@ -96,13 +99,13 @@ package struct Bench {
       events: options.events, store: rig.cloud.name, drainSeconds: all / .seconds(1), yardstickPerSecond: 0,
       firstEventSeconds: first / .seconds(1),
       brokerBytesPerEvent: Double(try rig.brokerCount("bytes/received") - bytes) / Double(options.events),
-      plainBytesPerEvent: try rig.app.plainBytes(of: BenchRig.backlog),
-      agent: used[0], consumer: used[1], broker: used[2], capture: capture)
+      plainBytesPerEvent: try rig.app.plainBytes(of: rig.backlog[0]),
+      agent: used[0], broker: used[1], consumers: Array(used[2...]), capture: capture)
   }
 
-  /// Of agent, consumer and broker.
+  /// Of agent, broker and consumers.
   private func usages() throws -> [ProcessUsage?] {
-    [rig.agent?.processID, rig.consumer?.processID, rig.broker.processID].map { $0.flatMap(ProcessUsage.of) }
+    ([rig.agent?.processID, rig.broker.processID] + rig.consumers.map(\.processID)).map { $0.flatMap(ProcessUsage.of) }
   }
 
   private func measureIdle(_ report: inout BenchReport) throws {
@@ -113,6 +116,7 @@ package struct Bench {
     let shares = zip(try usages(), before).map { after, before in
       ((after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0)) / Double(options.idleSeconds) * 100
     }
-    (report.agent.idle, report.consumer.idle, report.broker.idle) = (shares[0], shares[1], shares[2])
+    (report.agent.idle, report.broker.idle) = (shares[0], shares[1])
+    for (index, share) in shares[2...].enumerated() { report.consumers[index].idle = share }
   }
 }

@@ -40,7 +40,8 @@ package struct BenchReport: Codable, Sendable {
   package var brokerBytesPerEvent: Double
   /// Of a row as a plain JSON object.
   package var plainBytesPerEvent: Double
-  package var agent, consumer, broker: Usage
+  package var agent, broker: Usage
+  package var consumers: [Usage]
   package var capture: CaptureCost
   package var latencies: [Latency] = []
 
@@ -50,7 +51,10 @@ package struct BenchReport: Codable, Sendable {
       "first event  in the cloud \(number(firstEventSeconds, 2)) s after the agent's start, with all waiting",
       "wire         \(number(brokerBytesPerEvent, 1)) bytes an event to the broker, acknowledgements and confirmations included: \(number(brokerBytesPerEvent / plainBytesPerEvent, 2)) of the row's plain JSON",
     ]
-    for (name, usage) in [("agent", agent), ("consumer", consumer), ("broker", broker)] {
+    let each = consumers.enumerated().map { index, usage in
+      (consumers.count == 1 ? "consumer" : "consumer \(index + 1)", usage)
+    }
+    for (name, usage) in [("agent", agent)] + each + [("broker", broker)] {
       lines.append(
         name.padding(toLength: 13, withPad: " ", startingAt: 0)
           + "\(number(usage.cpu, 2)) s of CPU, \(number(Double(usage.memory) / 1e6, 1)) MB at most"

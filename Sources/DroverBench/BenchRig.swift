@@ -7,10 +7,11 @@ import Foundation
 
 final class BenchRig: CloudRig {
   static let machine = try! MachineID("BENCH01")
-  /// The table of the backlog, and the one of what happens meanwhile.
-  static let backlog = "reading"
+  /// The table of what happens while a backlog drains.
   static let live = "alarm"
 
+  /// The tables of the backlog.
+  let backlog: [String]
   let app: BenchApp
   private(set) var agent: ChildProcess?
 
@@ -21,6 +22,8 @@ final class BenchRig: CloudRig {
   /// - Parameter drover: the path of the executable.
   init(drover: String, options: Bench.Options) throws {
     let folder = try TemporaryFolder()
+    backlog = (1...options.tables).map { $0 == 1 ? "reading" : "reading_\($0)" }
+    let tables = backlog + [Self.live]
     try FileManager.default.createDirectory(atPath: folder.file("machine"), withIntermediateDirectories: false)
     cloud =
       switch options.store {
@@ -29,8 +32,10 @@ final class BenchRig: CloudRig {
       case .postgresql(let address, let uri): PostgreSQLBenchStore(address: address, line: uri)
       }
     app = try BenchApp(path: folder.file("machine/app.db"))
-    try super.init(drover: drover, folder: folder, store: cloud.line, keepsFeed: options.keepsFeed)
-    for table in [Self.backlog, Self.live] { try app.create(table) }
+    try super.init(
+      drover: drover, folder: folder, store: cloud.line, keepsFeed: options.keepsFeed, isGroup: options.consumers != nil
+    )
+    for table in tables { try app.create(table) }
     try folder.write(
       """
       machine: \(Self.machine)
@@ -39,15 +44,29 @@ final class BenchRig: CloudRig {
       log_level: warning
       compression: \(options.compression.rawValue)
       streams:
-        - {table: \(Self.backlog), kind: snapshot}
-        - {table: \(Self.live), kind: snapshot}
+      \(tables.map { "  - {table: \($0), kind: snapshot}" }.joined(separator: "\n"))
       """, to: "edge.yaml")
+  }
+
+  /// Writes rows with these IDs, a thousand in a transaction, into the backlog's tables by turns.
+  func write(_ ids: Range<Int64>) throws {
+    for (number, first) in stride(from: ids.lowerBound, to: ids.upperBound, by: 1000).enumerated() {
+      try app.insert(
+        first..<min(first + 1000, ids.upperBound), into: backlog[number % backlog.count], perTransaction: 1000)
+    }
+  }
+
+  /// Nothing but upserts of the backlog's rows. Returns how long they took.
+  func upsertBacklog() throws -> Duration {
+    try backlog.reduce(.zero) { try $0 + cloud.upsertAll(of: app, $1) }
   }
 
   /// Lets agent and consumer meet and agree on empty tables, as on a machine that has been in service for a while; then the agent goes away,
   /// and what the app writes waits in the outbox.
-  func attach() throws {
-    try startConsumer()
+  /// - Parameter count: of consumers.
+  func attach(consumers count: Int) throws {
+    for _ in 0..<count { try startConsumer() }
+    try wait(for: "\(count) consumers") { try brokerCount("clients/connected") >= count }
     try startAgent()
     try app.insert(1..<2, into: Self.live, perTransaction: 1)
     try wait(for: "the agent") {

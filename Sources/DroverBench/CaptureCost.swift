@@ -13,6 +13,8 @@ package struct CaptureCost: Codable, Sendable {
   /// A row among a thousand in a transaction (`synchronous = NORMAL`).
   package var bulk: Double
 
+  private static let table = "reading"
+
   static func measured() throws -> CaptureCost {
     CaptureCost(
       durable: try ratio(rows: 500, perTransaction: 1, .full),
@@ -24,11 +26,11 @@ package struct CaptureCost: Codable, Sendable {
     let folder = try TemporaryFolder()
     let plain = try BenchApp(path: folder.file("plain.db"), synchronous: synchronous)
     let captured = try BenchApp(path: folder.file("captured.db"), synchronous: synchronous)
-    for app in [plain, captured] { try app.create(BenchRig.backlog) }
+    for app in [plain, captured] { try app.create(table) }
     try EdgeDatabase.prepare(
       path: folder.file("captured.db"),
       declarations: [
-        StreamDeclaration(name: try! StreamName(BenchRig.backlog), kind: .snapshot, table: BenchRig.backlog)
+        StreamDeclaration(name: try! StreamName(table), kind: .snapshot, table: table)
       ],
       quota: OutboxQuota())
     let clock = ContinuousClock()
@@ -37,8 +39,8 @@ package struct CaptureCost: Codable, Sendable {
     let piece = Int64(rows / 10)
     for first in stride(from: 1, through: Int64(rows), by: Int(piece)) {
       let part = first..<(first + piece)
-      without += try clock.measure { try plain.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
-      with += try clock.measure { try captured.insert(part, into: BenchRig.backlog, perTransaction: perTransaction) }
+      without += try clock.measure { try plain.insert(part, into: table, perTransaction: perTransaction) }
+      with += try clock.measure { try captured.insert(part, into: table, perTransaction: perTransaction) }
     }
     return with / without
   }

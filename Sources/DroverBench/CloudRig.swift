@@ -7,13 +7,14 @@ class CloudRig {
   let folder: TemporaryFolder
   let broker: MosquittoBroker
   private let drover: String
-  private(set) var consumer: ChildProcess?
+  private(set) var consumers: [ChildProcess] = []
 
   /// - Parameters:
   ///   - drover: the path of the executable.
   ///   - store: the consumer's `store:`.
   ///   - keepsFeed: its `changes:`.
-  init(drover: String, folder: TemporaryFolder, store: String, keepsFeed: Bool = false) throws {
+  ///   - isGroup: whether several consumers may share the work.
+  init(drover: String, folder: TemporaryFolder, store: String, keepsFeed: Bool = false, isGroup: Bool = false) throws {
     self.drover = drover
     self.folder = folder
     broker = try MosquittoBroker { _ in ["allow_anonymous true", "sys_interval 1"] }
@@ -23,11 +24,11 @@ class CloudRig {
       broker: mqtt://127.0.0.1:\(broker.port)
       store: \(store)
       changes: \(keepsFeed)
-      log_level: warning
+      log_level: warning\(isGroup ? "\ngroup: bench" : "")
       """, to: "cloud.yaml")
   }
 
-  func startConsumer() throws { consumer = try start("cloud") }
+  func startConsumer() throws { consumers.append(try start("cloud")) }
 
   /// Starts one side by the configuration in the folder.
   func start(_ side: String) throws -> ChildProcess {
@@ -35,7 +36,7 @@ class CloudRig {
   }
 
   /// What was started, by the side's name.
-  var processes: [(name: String, process: ChildProcess?)] { [("cloud", consumer)] }
+  var processes: [(name: String, process: ChildProcess?)] { consumers.map { ("cloud", $0) } }
 
   /// Ends the measuring with what the processes said when one of them is gone.
   func expectRunning() throws {

@@ -140,7 +140,7 @@ package struct Fleet: Sendable {
 
   private func measure(_ rig: CloudRig, _ work: () throws -> Void) throws -> Measure {
     func usages() throws -> [ProcessUsage] {
-      try [rig.consumer?.processID, rig.broker.processID, getpid()].map { processID in
+      try [rig.consumers.first?.processID, rig.broker.processID, getpid()].map { processID in
         guard let usage = processID.flatMap(ProcessUsage.of) else { throw BenchFailure("a process is gone") }
         return usage
       }

@@ -35,6 +35,19 @@ struct BenchCommand: AsyncParsableCommand {
       valueName: "sqlite|postgresql|uri"))
   var store = "sqlite"
 
+  @Option(
+    help: ArgumentHelp(
+      "With a PostgreSQL store, how many consumers share the work as a group.",
+      discussion: "Without it there is one, and no group.",
+      valueName: "number"))
+  var consumers: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "How many tables the backlog lies in: what is one table's is applied by one consumer at a time.",
+      valueName: "number"))
+  var tables = 1
+
   @Flag(help: "The consumer keeps a change feed (`changes: true`).")
   var changes = false
 
@@ -45,7 +58,13 @@ struct BenchCommand: AsyncParsableCommand {
     guard events >= 1000, live > 0, idle > 0 else {
       throw ValidationError("--events takes at least 1000, --live and --idle at least 1 second")
     }
-    guard place != nil else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
+    guard let place else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
+    guard (1...100).contains(consumers ?? 1), (1...100).contains(tables) else {
+      throw ValidationError("--consumers and --tables take 1 to 100")
+    }
+    if consumers != nil, case .sqlite = place {
+      throw ValidationError("--consumers is for --store postgresql: an SQLite file has one consumer")
+    }
   }
 
   private var place: Bench.Store? {
@@ -66,6 +85,8 @@ struct BenchCommand: AsyncParsableCommand {
     options.liveSeconds = live
     options.idleSeconds = idle
     options.keepsFeed = changes
+    options.consumers = consumers
+    options.tables = tables
     options.compression = compression
     options.store = place!
     do {
