@@ -232,6 +232,15 @@ package struct CloudReaderConformance {
           "stock MAH001 1: machine_id=\(Value("own")) n=integer(1)",
         ])
     },
+    Claim("schemas that wait are told apart by machine and stream") { scene in
+      try scene.bring(.columns("level REAL"), machine: .a, .put(1, 1, 0.5))
+      for (machine, name) in [(MachineID.b, "code"), (.a, "other")] {
+        _ = try scene.adopt(.make([(name, "TEXT"), ("level", "REAL")], key: [0]), machine: machine)
+      }
+      let waiting = try scene.reader.waitingSchemas()
+      #expect(waiting.map(\.machine) == [.a, .b] && waiting.map(\.added) == [["other"], ["code"]])
+      #expect(waiting.allSatisfy { $0.stream == .stock && $0.missing == ["id"] })
+    },
     Claim("a schema that waits is told with what is different") { scene in
       try scene.bring(.columns("level REAL", "gone TEXT"), .put(1, 1, 0.5, "x"))
       let other = StreamSchema.make([("code", "TEXT"), ("level", "REAL")], key: [0])

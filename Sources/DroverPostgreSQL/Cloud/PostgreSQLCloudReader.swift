@@ -43,19 +43,14 @@ package struct PostgreSQLCloudReader: CloudReader {
   // MARK: Schemas
 
   private func waitingSchemas(_ connection: Connection) throws -> [WaitingSchema] {
-    let rows = try connection.query(
-      "SELECT machine_id, stream, reason, first_at FROM drover_schema_waiting ORDER BY machine_id, stream")
-    let sinks = try NotedSink.all(connection)
-    return try (0..<rows.count).compactMap { row in
-      let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
-      guard let schema = try SchemaTables(connection: connection).waiting(machine: machine, stream: stream) else {
-        return nil
-      }
-      let present = sinks.first { $0.name == SQLName(stream.text) }?.columns.map { SQLName($0.name) } ?? []
-      let named = Set(schema.columns.map { SQLName($0.name) })
+    let present = Dictionary(
+      uniqueKeysWithValues: try NotedSink.all(connection).map { ($0.name, $0.columns.map { SQLName($0.name) }) })
+    return try SchemaTables(connection: connection).waiting().map { waiting in
+      let present = present[SQLName(waiting.stream.text)] ?? []
+      let named = Set(waiting.schema.columns.map { SQLName($0.name) })
       return WaitingSchema(
-        machine: machine, stream: stream, reason: rows.text(row, 2), since: rows.integer(row, 3),
-        added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
+        machine: waiting.machine, stream: waiting.stream, reason: waiting.reason, since: waiting.since,
+        added: waiting.schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter { !named.contains($0) }.map(\.text))
     }
   }

@@ -35,11 +35,13 @@ struct SchemaTables {
     }
   }
 
-  /// - Parameter rows: columns in order: name, type, and places in the key, the natural key and its alternative.
+  /// - Parameters:
+  ///   - rows: name, type, and places in the key, the natural key and its alternative.
+  ///   - places: which of the rows are the schema's, in the columns' order; nil: all.
   private func schema(
-    _ kind: Kind, _ rows: Rows, completeWhen: Condition? = nil, lines: [LineSchema] = []
+    _ kind: Kind, _ rows: Rows, _ places: [Int]? = nil, completeWhen: Condition? = nil, lines: [LineSchema] = []
   ) throws -> StreamSchema {
-    let places = Array(0..<rows.count)
+    let places = places ?? Array(0..<rows.count)
     let columns = columns(rows, places)
     let identity = positions(rows, places, 3).map { columns[$0].name }
     return try StreamSchema(
@@ -155,6 +157,28 @@ struct SchemaTables {
         SELECT name, declared_type, key_position, identity_position, else_position FROM drover_schema_waiting_column
          WHERE machine_id = $1 AND stream = $2 ORDER BY position
         """, name))
+  }
+
+  /// Those of all machines, by machine and stream: two statements, however many there are.
+  func waiting() throws -> [(
+    machine: MachineID, stream: StreamName, reason: String, since: Int64, schema: StreamSchema
+  )] {
+    let columns = try connection.query(
+      """
+      SELECT name, declared_type, key_position, identity_position, else_position, machine_id, stream
+        FROM drover_schema_waiting_column ORDER BY machine_id, stream, position
+      """)
+    let places = Dictionary(grouping: 0..<columns.count) { [columns.text($0, 5), columns.text($0, 6)] }
+    let rows = try connection.query(
+      "SELECT machine_id, stream, reason, first_at, kind FROM drover_schema_waiting ORDER BY machine_id, stream")
+    return try (0..<rows.count).compactMap { row in
+      let (machine, stream) = (rows.text(row, 0), rows.text(row, 1))
+      guard let kind = Kind(rawValue: rows.text(row, 4)) else { return nil }
+      return (
+        try MachineID(machine), try StreamName(stream), rows.text(row, 2), rows.integer(row, 3),
+        try schema(kind, columns, places[[machine, stream]] ?? [])
+      )
+    }
   }
 
   // MARK: Accepting

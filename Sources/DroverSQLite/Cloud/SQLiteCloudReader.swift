@@ -62,7 +62,7 @@ package struct SQLiteCloudReader: CloudReader {
 
   // MARK: The report
 
-  /// A few statements, however many machines there are.
+  /// A few statements, however many machines there are, and one for each table whose rows are counted.
   private func machines(_ scope: ReportScope, _ database: Database) throws -> [CloudReport.Machine] {
     let hasOutboxes = try database.columns(in: "drover_machine").contains { $0.name == "told_at" }
     let rows = try Row.fetchAll(
@@ -115,6 +115,13 @@ package struct SQLiteCloudReader: CloudReader {
   ) throws -> [String: [CloudReport.Stream]] {
     let checks = try checks(in: range, database)
     let lines = try lineTables(database)
+    var counts: [SQLName: [String: Int]] = [:]
+    func rows(_ stream: String, _ machine: String) throws -> Int? {
+      guard countsRows else { return nil }
+      let name = SQLName(stream)
+      if counts[name] == nil { counts[name] = try count(stream, in: range, database) }
+      return counts[name]![machine] ?? 0
+    }
     var streams: [String: [CloudReport.Stream]] = [:]
     for row in try Row.fetchAll(
       database,
@@ -124,13 +131,9 @@ package struct SQLiteCloudReader: CloudReader {
       let (machine, name): (String, String) = (row["machine_id"], row["stream"])
       streams[machine, default: []].append(
         CloudReport.Stream(
-          name: name, rows: try countsRows ? countRows(of: name, machine: machine, database) : nil,
-          applied: row["applied"], superseded: row["superseded"], refused: row["refused"],
-          version: row["version"], appliedAt: row["applied_at"],
-          check: checks[machine]?[name],
-          lines: try (lines[SQLName(name)] ?? []).map {
-            CloudReport.Lines(table: $0, rows: try countsRows ? countRows(of: $0, machine: machine, database) : nil)
-          }))
+          name: name, rows: try rows(name, machine), applied: row["applied"], superseded: row["superseded"],
+          refused: row["refused"], version: row["version"], appliedAt: row["applied_at"], check: checks[machine]?[name],
+          lines: try (lines[SQLName(name)] ?? []).map { CloudReport.Lines(table: $0, rows: try rows($0, machine)) }))
     }
     return streams
   }
@@ -164,31 +167,38 @@ package struct SQLiteCloudReader: CloudReader {
     ).mapValues { $0.map { $0["stream"] } }
   }
 
-  /// The machine is the first column of every sink table's key.
-  private func countRows(of stream: String, machine: String, _ database: Database) throws -> Int {
-    guard try database.tableExists(stream) else { return 0 }
+  /// The machines' own rows in a stream's table, by machine. The machine is the first column of every sink table's key.
+  private func count(
+    _ stream: String, in range: StatementArguments, _ database: Database
+  ) throws -> [String: Int] {
+    guard try database.tableExists(stream) else { return [:] }
     let table = try MatchedSink.ownRows(of: StreamName(stream), database)
-    guard let column = try database.firstKeyColumn(of: table) else { return 0 }
-    return try Int.fetchOne(
-      database, sql: "SELECT count(*) FROM \(quoted(table)) WHERE \(quoted(column)) = ?", arguments: [machine])!
+    guard let column = try database.firstKeyColumn(of: table).map(quoted) else { return [:] }
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT \(column) AS machine, count(*) AS rows FROM \(quoted(table)) WHERE \(column) >= ? AND \(column) <= ?
+         GROUP BY \(column)
+        """, arguments: range)
+    return Dictionary(uniqueKeysWithValues: rows.map { ($0["machine"] as String, $0["rows"] as Int) })
   }
 
   // MARK: Schemas
 
   private func waitingSchemas(_ database: Database) throws -> [WaitingSchema] {
     guard try database.tableExists("drover_schema_waiting") else { return [] }
-    return try Row.fetchAll(database, sql: "SELECT * FROM drover_schema_waiting ORDER BY machine_id, stream").compactMap
-    {
-      row in
-      let machine = try MachineID(row["machine_id"])
-      let stream = try StreamName(row["stream"])
-      guard let schema = try WaitingSchemas(database: database).schema(machine: machine, stream: stream) else {
-        return nil
-      }
-      let present = try database.catalogue(of: stream.text).map(\.name)
+    var tables: [SQLName: [SQLName]] = [:]
+    func columns(of stream: StreamName) throws -> [SQLName] {
+      let name = SQLName(stream.text)
+      if tables[name] == nil { tables[name] = try database.catalogue(of: stream.text).map(\.name) }
+      return tables[name]!
+    }
+    return try WaitingSchemas(database: database).all().map { note, schema in
+      let stream = try StreamName(note["stream"])
+      let present = try columns(of: stream)
       let named = Set(schema.columns.map { SQLName($0.name) })
       return WaitingSchema(
-        machine: machine, stream: stream, reason: row["reason"], since: row["first_at"],
+        machine: try MachineID(note["machine_id"]), stream: stream, reason: note["reason"], since: note["first_at"],
         added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter {
           !named.contains($0) && $0 != SQLName(schema.machineColumn)

@@ -76,6 +76,19 @@ struct WaitingSchemas {
     return try StreamSchema(kind: kind, rows: rows)
   }
 
+  /// Those of all machines with what is noted of them, by machine and stream: two statements, however many there are.
+  func all() throws -> [(note: Row, schema: StreamSchema)] {
+    let columns = Dictionary(
+      grouping: try Row.fetchAll(
+        database, sql: "SELECT * FROM drover_schema_waiting_column ORDER BY machine_id, stream, position"),
+      by: { [$0["machine_id"] as String, $0["stream"] as String] })
+    return try Row.fetchAll(database, sql: "SELECT * FROM drover_schema_waiting ORDER BY machine_id, stream")
+      .compactMap { note in
+        guard let kind = Kind(rawValue: note["kind"]) else { return nil }
+        return (note, try StreamSchema(kind: kind, rows: columns[[note["machine_id"], note["stream"]]] ?? []))
+      }
+  }
+
   // MARK: Accepting
 
   /// Takes the sink table out of the way of a waiting schema, with everything that was known of the stream's rows.
