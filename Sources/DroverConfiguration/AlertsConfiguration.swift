@@ -19,10 +19,13 @@ package struct WebhookConfiguration: Equatable, Sendable, CustomStringConvertibl
   package let url: String
   /// Goes into the header `Authorization`.
   package let token: String?
+  /// The authorities that may have signed the receiver's certificate; nil for those of the system.
+  package let ca: String?
 
-  package init(url: String, token: String? = nil) {
+  package init(url: String, token: String? = nil, ca: String? = nil) {
     self.url = url
     self.token = token
+    self.ca = ca
   }
 
   package var description: String { "(webhook)" }
@@ -79,11 +82,15 @@ extension WebhookConfiguration {
         + "environment variable with `token_env`")
     let token = keys.secret(file: "token_file", variable: "token_env", bytes: 1...4096)
     if let token, !isPlain(token) { keys.report("the token has characters that no header takes", at: "token_file") }
+    let ca = keys.optional("ca", .readableFile(in: keys.folder))
+    if ca != nil, let url, !url.hasPrefix("https://") {
+      keys.report("is for an address with https://; remove it", at: "ca")
+    }
     if alerts.isGiven("webhook"), !keys.isGiven("url") {
       keys.report("missing; add for example `url: https://example.com/drover`", at: "url")
     }
     guard let url else { return nil }
-    self.init(url: url, token: token)
+    self.init(url: url, token: token, ca: ca)
   }
 }
 

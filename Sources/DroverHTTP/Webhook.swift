@@ -5,6 +5,7 @@ private import AsyncHTTPClient
 private import Foundation
 private import NIOCore
 private import NIOHTTP1
+private import NIOSSL
 
 /// Why a document was not taken.
 package struct WebhookError: Error, CustomStringConvertible {
@@ -20,10 +21,13 @@ package struct Webhook: Sendable {
   private let client: Client
 
   /// A client belongs to one who posts; he has to `close` it.
-  package init(url: String, token: String?) {
+  /// - Parameter ca: a file with the authorities that may have signed the receiver's certificate; nil for those of the system.
+  package init(url: String, token: String?, ca: String? = nil) {
     self.url = url
     self.token = token
-    var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+    var tls = TLSConfiguration.makeClientConfiguration()
+    if let ca { tls.trustRoots = .file(ca) }
+    var configuration = HTTPClient.Configuration(tlsConfiguration: tls, redirectConfiguration: .disallow)
     configuration.timeout.connect = Self.patience
     client = Client(HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
   }
@@ -41,11 +45,21 @@ package struct Webhook: Sendable {
     do {
       status = Int(try await client.http.execute(request, timeout: Self.patience).status.code)
     } catch {
-      throw WebhookError(description: "\(host) does not answer: \(error)")
+      throw WebhookError(description: explanation(of: error))
     }
     guard (200..<300).contains(status) else {
       throw WebhookError(description: "\(host) answers \(status)")
     }
+  }
+
+  /// BoringSSL's errors begin with numbers and end with the name of the cause.
+  private func explanation(of error: any Error) -> String {
+    let text = "\(error)"
+    if error is NIOSSLExtraError { return "\(host) is not what its certificate is for" }
+    if text.contains("CERTIFICATE_VERIFY_FAILED") {
+      return "\(host) has a certificate of another CA than those of alerts.webhook.ca or of the system"
+    }
+    return "\(host) does not answer: \(text)"
   }
 
   package func close() async { try? await client.http.shutdown() }

@@ -291,6 +291,9 @@ package final class Connection {
   /// libpq keeps no code of a refused connection, and its text is the server's: what can be told apart by it is.
   private func failedState() -> String? {
     let text = Self.text(PQerrorMessage(handle))
+    if text.contains("certificate") || text.contains("SSL error") || text.contains("does not support SSL") {
+      return "08001"
+    }
     if text.contains("does not exist") { return text.contains("database") ? "3D000" : "28000" }
     if text.contains("authentication") || text.contains("no password") || text.contains("pg_hba.conf") {
       return "28P01"

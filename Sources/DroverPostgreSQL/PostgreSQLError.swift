@@ -23,6 +23,8 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
 
   private var advice: String? {
     switch state {
+    case "08001"?:
+      "check `sslmode` and `sslrootcert` in `store:`, and that the server has a certificate of that CA for the name that `store:` has"
     case nil: "is the server up, and does `store:` name it?"
     case "28000"?, "28P01"?: "check the user in `store:`, its password and pg_hba.conf"
     case "3D000"?: "create it: CREATE DATABASE … ENCODING 'UTF8'"

@@ -1,5 +1,5 @@
-// A real PostgreSQL for the tests and the benchmark: in a folder of its own, on a socket there and on no port, killed and started again at
-// will, and gone with the process that started it, however that ends.
+// A real PostgreSQL for the tests and the benchmark: in a folder of its own, on a socket there and on no port unless it is asked for, killed and
+// started again at will, and gone with the process that started it, however that ends.
 
 import Foundation
 import Synchronization
@@ -7,6 +7,8 @@ import Synchronization
 package final class PostgreSQLServer: Sendable {
   private let folder: TemporaryFolder
   private let arguments: [String]
+  /// Where it listens on loopback, with TLS and for passwords (scram-sha-256) only; nil: nowhere.
+  package let tlsPort: Int?
   private let process = Mutex<ChildProcess?>(nil)
 
   /// The superuser, who needs no password.
@@ -16,9 +18,12 @@ package final class PostgreSQLServer: Sendable {
   ///
   /// - Parameters:
   ///   - isDurable: whether a commit is on the disk when it returns, as it is by default; without it everything is faster.
-  ///   - settings: further ones, as `name=value`.
-  package init(isDurable: Bool = false, settings: [String] = []) throws {
-    folder = try TemporaryFolder()
+  ///   - certificates: whose certificate it shows on a port of loopback; nil: it has no port.
+  package init(isDurable: Bool = false, certificates: Certificates? = nil) throws {
+    let folder = try TemporaryFolder()
+    self.folder = folder
+    let port = Loopback.freePort()
+    tlsPort = certificates == nil ? nil : port
     let data = folder.file("data")
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
     // The server refuses to be root's.
@@ -33,7 +38,8 @@ package final class PostgreSQLServer: Sendable {
     let (setpriv, words) = Self.unprivileged(command + (isDurable ? [] : ["--no-sync"]))
     try ChildProcess.run(setpriv, words)
     let unsafe = ["fsync=off", "full_page_writes=off", "max_wal_size=128MB"]
-    let all = ["listen_addresses=", "max_connections=60"] + (isDurable ? [] : unsafe) + settings
+    let network = try certificates.map { try Self.network($0, port: port, folder) } ?? ["listen_addresses="]
+    let all = network + ["max_connections=60"] + (isDurable ? [] : unsafe)
     arguments =
       [try Self.program("postgres"), "-D", data, "-k", folder.path] + all.flatMap { ["-c", $0] }
     try start()
@@ -41,9 +47,30 @@ package final class PostgreSQLServer: Sendable {
 
   deinit { stop() }
 
-  /// The URI of one of its databases.
+  /// Settings for a port that takes TLS and passwords alone. The key has to be the server's own file.
+  private static func network(_ certificates: Certificates, port: Int, _ folder: TemporaryFolder) throws -> [String] {
+    let (certificate, key, access) = (folder.file("server.pem"), folder.file("server.key"), folder.file("access.conf"))
+    try FileManager.default.copyItem(atPath: certificates.certificateFile, toPath: certificate)
+    try FileManager.default.copyItem(atPath: certificates.keyFile, toPath: key)
+    try folder.write("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n", to: "access.conf")
+    if let owner { for file in [certificate, key, access] { chown(file, owner.user, owner.group) } }
+    chmod(key, 0o600)
+    return [
+      "listen_addresses=127.0.0.1", "port=\(port)", "hba_file=\(access)", "password_encryption=scram-sha-256", "ssl=on",
+      "ssl_cert_file=\(certificate)", "ssl_key_file=\(key)",
+    ]
+  }
+
+  /// The URI of one of its databases, on its socket.
   package func uri(_ database: String = "postgres") -> String {
-    "postgresql://\(Self.user)@\(folder.path.replacing("/", with: "%2F"))/\(database)"
+    let port = tlsPort.map { "?port=\($0)" } ?? ""
+    return "postgresql://\(Self.user)@\(folder.path.replacing("/", with: "%2F"))/\(database)\(port)"
+  }
+
+  /// The URI of its database on the port.
+  /// - Parameter parameters: as `name=value`.
+  package func tlsURI(user: String, host: String = "localhost", _ parameters: String...) -> String {
+    "postgresql://\(user)@\(host):\(tlsPort!)/postgres?\((["hostaddr=127.0.0.1"] + parameters).joined(separator: "&"))"
   }
 
   package func start() throws {
@@ -52,7 +79,7 @@ package final class PostgreSQLServer: Sendable {
       let (program, words) = Self.unprivileged(arguments, diesWithParent: true)
       let child = try Nursery.spawn(program, words, errorsTo: folder.file("postgres.log"))
       $0 = child
-      while (try? ChildProcess.run(Self.program("pg_isready"), ["-q", "-h", folder.path])) == nil {
+      while (try? ChildProcess.run(Self.program("pg_isready"), ["-q", "-d", uri()])) == nil {
         guard child.isRunning else {
           throw CommandFailed(
             program: "postgres", why: "ended while starting: \(folder.read("postgres.log").suffix(2000))")

@@ -33,15 +33,22 @@ import Testing
         jobs: on
         for: 0s
         calm: 5m
-        webhook: {url: "https://example.com/hook?key=1", token_file: t}
-      """, files: ["t": "secret\n"])
+        webhook: {url: "https://example.com/hook?key=1", token_file: t, ca: ca.pem}
+      """, files: ["t": "secret\n", "ca.pem": ""])
     let rules = AlertRules(
       silent: .seconds(3600), oldestUnconfirmed: .seconds(7200), failures: 0, deadLetters: 7, disk: 2 << 30,
       schemas: false, jobs: true, hold: .zero, calm: .seconds(300))
     #expect(
       found
         == AlertsConfiguration(
-          rules: rules, webhook: WebhookConfiguration(url: "https://example.com/hook?key=1", token: "secret")))
+          rules: rules,
+          webhook: WebhookConfiguration(
+            url: "https://example.com/hook?key=1", token: "secret", ca: found?.webhook?.ca)))
+    #expect(found?.webhook?.ca?.hasSuffix("/ca.pem") == true)
+    #expect(
+      try problemsOf("alerts: {webhook: {url: \"http://example.com/\", ca: ca.pem}}", files: ["ca.pem": ""]) == [
+        "cloud.yaml:3:48: alerts.webhook.ca: is for an address with https://; remove it"
+      ])
   }
 
   @Test func `every rule can be switched off`() throws {

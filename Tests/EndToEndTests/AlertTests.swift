@@ -87,4 +87,36 @@ import Testing
         && metrics.contains("drover_webhook_messages_total{outcome=\"delivered\"} 2\n")
     }
   }
+
+  @Test func `a receiver over https is posted to when its certificate fits, and told nothing before`() async throws {
+    let folder = try TemporaryFolder()
+    let (ours, other) = (try Certificates(in: folder), try Certificates(in: folder, prefix: "other-"))
+    let receiver = try WebhookReceiver(certificates: ours)
+    func keys(host: String, ca: String?) -> String {
+      let ca = ca.map { ", ca: \($0)" } ?? ""
+      return "alerts: {webhook: {url: \"https://\(host):\(receiver.port)/hook-secret\"\(ca)}}"
+    }
+    let refusals = [
+      (keys(host: "localhost", ca: nil), "localhost has a certificate of another CA"),
+      (keys(host: "localhost", ca: other.caFile), "localhost has a certificate of another CA"),
+      (keys(host: "127.0.0.2", ca: ours.caFile), "127.0.0.2 is not what its certificate is for"),
+    ]
+    let road = try Road(streams: Road.pensAndFacts)
+    let plain = road.folder.read("cloud.yaml")
+    try road.start(.cloud)
+    try await road.wait(for: "the consumer") { road.log(of: .cloud).contains("connected") }
+    try ChildProcess.run(
+      "mosquitto_pub", ["-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/M9/payload/x", "-m", "garbage"])
+    for (keys, refusal) in refusals {
+      try road.folder.write("\(plain)\n\(keys)\n", to: "cloud.yaml")
+      try road.folder.write("", to: "cloud.log")
+      try road.restart(.cloud, SIGTERM)
+      try await road.wait(for: refusal) { road.log(of: .cloud).contains(refusal) }
+      #expect(receiver.posts.isEmpty && !road.log(of: .cloud).contains("hook-secret"))
+    }
+    try road.folder.write("\(plain)\n\(keys(host: "localhost", ca: ours.caFile))\n", to: "cloud.yaml")
+    try road.restart(.cloud, SIGTERM)
+    try await road.wait(for: "the message") { receiver.alerts.count == 1 }
+    #expect(receiver.alerts.map { $0["state"] as? String } == ["firing"])
+  }
 }

@@ -259,4 +259,35 @@ import Testing
       #expect(outcome.errors.contains("this is for SQLite stores; "), "\(words): \(outcome.errors)")
     }
   }
+
+  @Test func `a consumer logs in with the password of a file over TLS, and with another one says why it cannot`()
+    async throws
+  {
+    let folder = try TemporaryFolder()
+    let certificates = try Certificates(in: folder)
+    let server = try PostgreSQLServer(certificates: certificates)
+    let owner = try Connection(PostgreSQLAddress(uri: server.uri()))
+    try owner.run("CREATE ROLE keeper SUPERUSER LOGIN PASSWORD 'right-geheim'")
+    let uri = server.tlsURI(user: "keeper", "sslmode=verify-full", "sslrootcert=\(certificates.caFile)")
+    let road = try Road(
+      streams: Self.streams, cloud: "store_credentials: {password_file: \(folder.file("password"))}", store: uri)
+    try await road.python(Self.makePens)
+    try await road.python("db.execute(\"INSERT INTO pen (name) VALUES ('red')\")")
+
+    try folder.write("wrong-geheim\n", to: "password")
+    let refused = try await Road.run(Road.drover, ["cloud", "--config", road.cloudFile])
+    #expect(refused.status == 1)
+    #expect(
+      refused.errors.contains("connect to localhost/postgres: ") && refused.errors.contains("`store:`, its password"))
+    #expect(!(refused.errors + refused.output).contains("geheim"))
+
+    try folder.write("right-geheim\n", to: "password")
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 1)
+    #expect(try owner.query("SELECT count(*) FROM pen").integer(0, 0) == 1)
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'keeper'"
+    #expect(try owner.query(encrypted).boolean(0, 0))
+    #expect(!road.log(of: .cloud).contains("geheim"))
+  }
 }

@@ -9,11 +9,14 @@ final class WebhookReceiver {
   private let folder: TemporaryFolder
   private let process: ChildProcess
 
-  init(isAway: Bool = false) throws {
+  /// - Parameter certificates: with whose it speaks TLS; nil: in clear.
+  init(isAway: Bool = false, certificates: Certificates? = nil) throws {
     folder = try TemporaryFolder()
     if isAway { try folder.write("", to: "away") }
     process = try ChildProcess(
-      "python3", ["\(Road.scripts)/webhook.py", "\(port)", folder.file("took"), folder.file("away")])
+      "python3",
+      ["\(Road.scripts)/webhook.py", "\(port)", folder.file("took"), folder.file("away")]
+        + (certificates.map { [$0.certificateFile, $0.keyFile] } ?? []))
   }
 
   deinit { process.end(SIGKILL) }

@@ -124,7 +124,7 @@ final class AlertDesk: Service {
 
   func run() async throws {
     guard let webhook else { return try await gracefulShutdown() }
-    let receiver = Webhook(url: webhook.url, token: webhook.token)
+    let receiver = Webhook(url: webhook.url, token: webhook.token, ca: webhook.ca)
     await cancelWhenGracefulShutdown {
       for await _ in self.news {
         while !Task.isCancelled, await self.post(to: receiver) {}

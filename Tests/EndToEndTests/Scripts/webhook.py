@@ -1,7 +1,9 @@
-"""Takes what is posted: each body is a line of the file, with the header Authorization in front. While a second file is there, it answers 503."""
+"""Takes what is posted: each body is a line of the file, with the header Authorization in front. While a second file is there, it answers 503. A certificate
+and its key make it speak TLS."""
 
 import http.server
 import os
+import ssl
 import sys
 
 port, took, away = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -17,4 +19,9 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
-http.server.HTTPServer(("127.0.0.1", port), Receiver).serve_forever()
+server = http.server.HTTPServer(("", port), Receiver)
+if len(sys.argv) > 4:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[4], sys.argv[5])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
