@@ -281,7 +281,7 @@ extension CloudStore {
 }
 
 /// A store that can number what happens to its rows, for those who follow them (`ChangeReader`).
-package protocol FeedStore: CloudStore {
+package protocol FeedStore {
   /// For the consumer, before it takes anything: keeps a change feed from now on, or none. Consumers of a group should say the same.
   func keepFeed(_ isWanted: Bool) throws -> FeedChange
 }

@@ -8,7 +8,7 @@ package struct CloudStoreError: Error, CustomStringConvertible {
   package let description: String
 }
 
-package final class SQLiteCloudStore: FeedStore {
+package final class SQLiteCloudStore: CloudStore, FeedStore {
   private let queue: DatabaseQueue
   let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.

@@ -67,7 +67,9 @@ struct CloudCommand: AsyncParsableCommand {
 
 /// The store that the configuration names, and what belongs to it.
 private struct StorePlace {
-  let store: any FeedStore
+  let store: any CloudStore
+  /// The same.
+  private let feed: any FeedStore
   /// As a person knows it.
   let name: String
   /// Of a group's consumer.
@@ -90,7 +92,8 @@ private struct StorePlace {
     switch configuration.store {
     case .sqlite(let path):
       let lock = try AgentLock(database: path)
-      store = try SQLiteCloudStore(path: path, limits: limits)
+      let store = try SQLiteCloudStore(path: path, limits: limits)
+      (self.store, feed) = (store, store)
       name = path
       (number, isNewcomer) = (0, false)
       beat = { lock.beat("consumer") }
@@ -102,7 +105,7 @@ private struct StorePlace {
       let store = try PostgreSQLCloudStore(
         PostgreSQLAddress(server), limits: limits, work: configuration.group == nil ? .alone : .shared)
       let pulse = Pulse()
-      self.store = store
+      (self.store, feed) = (store, store)
       name = store.subject
       (number, isNewcomer) = (store.number, store.isNewcomer)
       beat = {
@@ -117,7 +120,7 @@ private struct StorePlace {
   }
 
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
-    switch try store.keepFeed(isWanted) {
+    switch try feed.keepFeed(isWanted) {
     case .none: break
     case .began(let rows): logger.info("change feed: begun; \(rows) rows have got a number")
     case .newEra:
