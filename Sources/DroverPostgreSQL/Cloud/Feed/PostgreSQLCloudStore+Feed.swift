@@ -48,5 +48,4 @@ extension Transaction {
   func feedTables() throws -> [FeedTable] {
     try NotedSink.all(connection).map { FeedTable(stream: $0.name.text, table: $0.table, in: store.place) }
   }
-
 }
