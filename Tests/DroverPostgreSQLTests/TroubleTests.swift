@@ -111,11 +111,13 @@ import Testing
   }
 
   /// - Parameter isOver: whether there is nothing left that could be blocked.
-  private static func waitUntilBlocked(_ database: TestDatabase, orUntil isOver: () -> Bool = { false }) throws {
+  private static func waitUntilBlocked(
+    _ database: TestDatabase, _ many: Int64 = 1, orUntil isOver: () -> Bool = { false }
+  ) throws {
     let connection = try database.connect()
     let blocked =
       "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while try connection.query(blocked).integer(0, 0) == 0, !isOver() {}
+    while try connection.query(blocked).integer(0, 0) < many, !isOver() {}
   }
 
   // Neither saw the other's: the delete found no row to remove, and the put no tombstone to heed. The row stayed.
@@ -144,6 +146,55 @@ import Testing
     }
     done.wait()
     #expect(try Reader(database: database).rows(of: "stock").map { $0["id"] } == [1])
+  }
+
+  // It was copied by nobody, and stood in the sink as if it had been matched.
+  @Test func `what other consumers are writing when rows begin to be matched is matched too`() throws {
+    let database = try TestServer.makeDatabase()
+    let stores = try (0..<3).map { _ in try PostgreSQLCloudStore(database.address) }
+    let (store, other, later) = (stores[0], stores[1], stores[2])
+    let matched = try StreamSchema(
+      kind: .snapshot, columns: Self.schema.columns, key: [0],
+      naturalKey: NaturalKey(columns: [Self.schema.columns[1].name]))
+    let second = try MachineID("MAH002")
+    let third = try MachineID("MAH003")
+    let otherSink = Sink(machine: third, stream: Self.sink.stream, kind: .snapshot, schema: Self.schema)
+    for machine in [Self.machine, third] {
+      #expect(try store.transaction { try $0.adopt(Self.schema, machine: machine, stream: Self.sink.stream) } == nil)
+    }
+    // They know the table then, and nothing else holds them up.
+    for (store, sink) in [(other, Self.sink), (later, otherSink)] {
+      _ = try store.transaction { try $0.merge([Self.event(1, 1, "known")], epoch: nil, into: sink) }
+    }
+    let done = DispatchSemaphore(value: 0)
+    let over = Atomic<Int>(0)
+    /// In a thread of its own, until it has to wait for the others.
+    func begin(_ store: PostgreSQLCloudStore, _ body: @escaping @Sendable (any CloudTransaction) throws -> Void) throws
+    {
+      let box = Box((store, body))
+      let isOver = over.load(ordering: .sequentiallyConsistent)
+      Thread.detachNewThread {
+        try? box.content.0.transaction(box.content.1)
+        over.add(1, ordering: .sequentiallyConsistent)
+        done.signal()
+      }
+      begun += 1
+      try Self.waitUntilBlocked(database, begun) { over.load(ordering: .sequentiallyConsistent) > isOver }
+    }
+    var begun: Int64 = 0
+    try other.transaction { transaction in
+      _ = try transaction.merge([Self.event(7, 5, "thing")], epoch: nil, into: Self.sink)
+      try begin(store) { _ = try $0.adopt(matched, machine: second, stream: Self.sink.stream) }
+      try begin(later) { _ = try $0.merge([Self.event(8, 5, "late")], epoch: nil, into: otherSink) }
+    }
+    for _ in 0..<begun { done.wait() }
+    let sink = Sink(machine: second, stream: Self.sink.stream, kind: .snapshot, schema: matched)
+    for event in [Self.event(70, 6, "thing"), Self.event(80, 6, "late")] {
+      #expect(try other.transaction { try $0.merge([event], epoch: nil, into: sink) } == [.applied])
+    }
+    #expect(try Reader(database: database).rows(of: "stock").map { $0["id"] } == [1, 7, 8])
+    #expect(try store.transaction { try $0.merge([Self.event(90, 7, "known")], epoch: nil, into: sink) } == [.applied])
+    #expect(try Reader(database: database).rows(of: "stock").count == 3)
   }
 
   @Test func `two consumers that merge the same rows at once end with the newest of each`() async throws {

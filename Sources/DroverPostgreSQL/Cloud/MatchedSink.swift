@@ -71,6 +71,8 @@ struct MatchedSink {
     let key = try key()
     guard schema.naturalKey != key else { return false }
     if schema.naturalKey == nil, try isDeclared(besides: machine) { return false }
+    // Whoever writes into the sink without knowing of the other table has to be done, and nobody may begin.
+    try transaction.haveToOneself()
     if key == nil { try makeHeld() }
     try refill { try schema.naturalKey.map(match) ?? dissolve() }
     return true

@@ -32,6 +32,12 @@ final class Transaction: CloudTransaction {
     try connection.query("SELECT pg_advisory_xact_lock($1)", [.integer(name)])
   }
 
+  /// Waits until every other transaction of a store has ended, and keeps the next ones waiting until this one has: each has read `drover_feed` before
+  /// anything else, and what it knows of the tables with it. Those who wait for each other are told so by the server, and run again.
+  func haveToOneself() throws { try connection.run(Self.havingToOneself) }
+
+  static let havingToOneself = "LOCK TABLE drover_feed IN ACCESS EXCLUSIVE MODE"
+
   func claim(_ streams: [MachineStream], most: Int) throws -> Set<MachineStream> {
     guard store.isShared else { return Set(streams) }
     let names = streams.map { Locks.events(of: $0.machine, $0.stream) }

@@ -6,7 +6,7 @@ package import DroverCore
 extension PostgreSQLCloudStore: FeedStore {
   package func keepFeed(_ isWanted: Bool) throws -> FeedChange {
     guard try running({ $0.keepsFeed }) != isWanted else { return .none }
-    return try running(after: "LOCK TABLE drover_feed IN ACCESS EXCLUSIVE MODE") { transaction in
+    return try running(after: Transaction.havingToOneself) { transaction in
       guard transaction.keepsFeed != isWanted else { return .none }
       let connection = transaction.connection
       let change = try connection.patiently {
