@@ -142,11 +142,7 @@ class Run:
                 machine.agent.start()
         for consumer in self.consumers:
             if consumer.fell:
-                reason = self.reason_to_end(consumer)
-                if reason:
-                    self.counts[reason] += 1
-                else:
-                    self.fallen(consumer)
+                self.fallen(consumer)
                 consumer.start()
         if self.store.server and self.store.server.fell:
             self.fallen(self.store.server)
@@ -166,6 +162,10 @@ class Run:
         return None if consumer.has_said("connected to") else "consumer_without_store"
 
     def fallen(self, process):
+        reason = self.reason_to_end(process) if process in self.consumers else None
+        if reason:
+            self.counts[reason] += 1
+            return
         status = process.child.returncode
         self.violation(f"{process.name} ended by itself with status {status}: " + " | ".join(process.last_lines(4)))
 
