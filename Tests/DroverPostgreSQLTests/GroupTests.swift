@@ -118,9 +118,12 @@ import Testing
     let database = try TestServer.makeDatabase()
     let store = try shared(database)
     try terminate(database)
-    let other = try shared(database)
+    var other: PostgreSQLCloudStore? = try shared(database)
     #expect(throws: StoreUnusable.self) { try store.transaction { _ in } }
-    withExtendedLifetime(other) {}
+    #expect(other?.number == 1)
+    // He has said so, and takes it no more.
+    other = nil
+    #expect(throws: StoreUnusable.self) { try store.transaction { _ in } }
   }
 
   @Test func `one of them does what is done once for all, and another takes it when he is gone`() throws {

@@ -69,6 +69,9 @@ package final class PostgreSQLCloudStore: CloudStore {
     try take(connection)
   }
 
+  /// Another consumer has its number. Once is enough to find that out: it waits for the number for seconds, while whoever asks it to end has to wait.
+  private var end: StoreUnusable?
+
   package var isShared: Bool { work == .shared }
   /// The consumer's number, which it keeps as long as it lives, and one that comes after it has again: 0 for one that works alone.
   package var number: Int64 { membership?.number ?? 0 }
@@ -85,10 +88,16 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// The connection as it is, or a new one.
   private func connect() throws -> Connection {
     if let connection, !connection.isLost { return connection }
+    if let end { throw end }
     connection = nil
     knowledge = Knowledge()
     let new = try Connection(address)
-    try take(new)
+    do {
+      try take(new)
+    } catch let error as StoreUnusable {
+      end = error
+      throw error
+    }
     return new
   }
 
