@@ -25,6 +25,9 @@ final class VirtualTime {
 final class SQLiteClock: Sendable {
   private let microseconds = Atomic<Int64>(0)
 
+  /// Before any connection is opened that is to have it.
+  init() { _ = Self.isInstalled }
+
   /// Microseconds since 1970.
   func set(_ wall: Int64) { microseconds.store(wall, ordering: .relaxed) }
 
@@ -32,8 +35,7 @@ final class SQLiteClock: Sendable {
   @TaskLocal private static var current: SQLiteClock?
 
   func scope<Result>(_ body: () throws -> Result) rethrows -> Result {
-    _ = Self.isInstalled
-    return try Self.$current.withValue(self, operation: body)
+    try Self.$current.withValue(self, operation: body)
   }
 
   /// A file system of SQLite's that differs from the default one in its clock alone. It becomes the default of the whole process,
