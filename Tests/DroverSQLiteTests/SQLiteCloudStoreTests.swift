@@ -21,9 +21,7 @@ import Testing
   {
     try SQLiteCloudStore(
       path: folder.path,
-      limits: CloudStoreLimits(
-        streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-        deadLetterBytes: conditions.deadLetterBytes),
+      limits: conditions.limits,
       now: conditions.now)
   }
 

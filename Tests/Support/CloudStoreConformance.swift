@@ -8,12 +8,20 @@ import Testing
 package struct CloudStoreConditions: Sendable {
   package var streamsPerMachine = 200
   package var columnsPerTable = 1000
+  package var columnsPerMachine = 100
+  package var pins: [StreamPin] = []
   package var deadLetterBytes = 1 << 20
   package var deadLetters = DeadLetterBounds()
   /// Wall clock, microseconds since 1970.
   package var now: @Sendable () -> Int64 = { 1_795_000_000_000_000 }
 
   package init() {}
+
+  package var limits: CloudStoreLimits {
+    CloudStoreLimits(
+      streamsPerMachine: streamsPerMachine, columnsPerTable: columnsPerTable, columnsPerMachine: columnsPerMachine,
+      deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, pins: StreamPins(pins))
+  }
 }
 
 /// Reads what a store has written, past the store.
@@ -76,7 +84,7 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + schemas + hostile + values + bookkeeping + transactions
+    merging + completing + units + naturalKeys + payloads + schemas + sharedTables + pinned + hostile + values + bookkeeping + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

@@ -38,22 +38,24 @@ package final class PostgreSQLReplica: Replica {
   }
 
   package func streams() throws -> [ReplicatedStream] {
-    try connection.looking {
-      let rows = try connection.query(
-        """
-        SELECT DISTINCT ON (schema.machine_id, schema.stream)
-               schema.machine_id, schema.stream, schema.schema_id, coalesce(machine.online, false)
-          FROM drover_schema AS schema
-          JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
-          JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
-         ORDER BY schema.machine_id, schema.stream, schema.described DESC
-        """)
-      return try (0..<rows.count).compactMap { row in
-        let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
-        return try SchemaTables(connection: connection)
-          .read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
-          .map { ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: rows.boolean(row, 3)) }
-      }
+    try connection.looking { try Self.streams(connection) }
+  }
+
+  static func streams(_ connection: Connection) throws -> [ReplicatedStream] {
+    let rows = try connection.query(
+      """
+      SELECT DISTINCT ON (schema.machine_id, schema.stream)
+             schema.machine_id, schema.stream, schema.schema_id, coalesce(machine.online, false)
+        FROM drover_schema AS schema
+        JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
+        JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+       ORDER BY schema.machine_id, schema.stream, schema.described DESC
+      """)
+    return try (0..<rows.count).compactMap { row in
+      let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
+      return try SchemaTables(connection: connection)
+        .read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
+        .map { ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: rows.boolean(row, 3)) }
     }
   }
 

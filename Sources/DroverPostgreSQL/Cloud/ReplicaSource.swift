@@ -58,8 +58,8 @@ struct ReplicaSource {
       (SELECT \(list(names, of: "held")), (
               EXISTS (SELECT 1 FROM \(held) AS newer
                        WHERE newer.drover_thing = held.drover_thing
-                         AND (newer.drover_version > held.drover_version
-                              OR newer.drover_version = held.drover_version AND newer.\(sink.machine) < held.\(sink.machine)))
+                         AND (newer.drover_rank > held.drover_rank
+                              OR newer.drover_rank = held.drover_rank AND newer.\(sink.machine) < held.\(sink.machine)))
               OR EXISTS (SELECT 1 FROM \(held) AS member JOIN \(sink.qualified) AS shown ON \(isMember)
                           WHERE member.drover_thing = held.drover_thing
                             AND ROW (\(exactly(sink, of: "shown"))) IS NOT DISTINCT FROM ROW (\(exactly(sink, of: "held"))))

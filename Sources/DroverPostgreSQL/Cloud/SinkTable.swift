@@ -35,12 +35,12 @@ struct SinkTable {
   static func read(_ stream: StreamName, in place: String, _ connection: Connection) throws -> SinkTable? {
     let name = SQLName(stream.text).text
     let sink = try connection.query(
-      "SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed) FROM drover_sink WHERE name = $1",
+      "SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed), is_loose FROM drover_sink WHERE name = $1",
       [.text(name)])
     guard sink.count > 0, let kind = Kind(rawValue: sink.text(0, 1)) else { return nil }
     let form = SinkForm(
       kind: kind, isTable: sink.text(0, 2) == "table",
-      header: sink.optionalText(0, 3).map { SQLName($0).text })
+      header: sink.optionalText(0, 3).map { SQLName($0).text }, isLoose: sink.boolean(0, 5))
     let table = sink.text(0, 0)
     let feed = sink.boolean(0, 4) ? FeedTable(stream: name, table: table, in: place) : nil
     return try read(table, sink: name, form: form, feed: feed, in: place, connection)
@@ -120,11 +120,11 @@ struct SinkTable {
       """)
     let name = SQLName(stream.text).text
     try connection.query(
-      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header) VALUES ($1, $2, $3, $4, $5, $6)",
+      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header, is_loose) VALUES ($1, $2, $3, $4, $5, $6, $7)",
       [
         .text(name), .text(stream.text), .text(table), .text(form.kind.rawValue),
         .text(form.isTable ? "table" : "body"),
-        .text(header?.text),
+        .text(header?.text), .boolean(form.isLoose),
       ])
     for (index, column) in columns.enumerated() {
       try note(column.0, of: name, keyPosition: key.firstIndex(of: index), connection)

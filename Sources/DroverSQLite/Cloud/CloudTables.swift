@@ -215,6 +215,10 @@ enum CloudTables {
           """)
     }
     migrator.registerMigration("12 change feed") { try $0.execute(sql: ChangeFeed.migration) }
+    migrator.registerMigration("13 shared tables") { database in
+      try database.execute(sql: SharedTables.migration)
+      try SharedTables.rankHeldRows(database, now: SQLiteCloudStore.wallClock())
+    }
     return migrator
   }
 }

@@ -14,21 +14,27 @@ struct SinkWidening {
     self.table = table
   }
 
+  /// The columns of the table that would change a value of the schema's, each with what the schema has.
+  func retyped(by schema: StreamSchema) throws -> [(present: DroverCore.Column, new: DroverCore.Column)] {
+    let columns = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))").map {
+      DroverCore.Column(name: $0["name"], declaredType: $0["type"])
+    }
+    let present = Dictionary(columns.map { (SQLName($0.name), $0) }, uniquingKeysWith: { first, _ in first })
+    return schema.columns.compactMap { column in
+      present[SQLName(column.name)].flatMap { $0.keeps(column) ? nil : ($0, column) }
+    }
+  }
+
   /// Makes the table anew if a column of it would change a value of the schema's. SQLite cannot alter a column's type.
   /// - Returns: whether that was so.
   @discardableResult
   func run(for schema: StreamSchema) throws -> Bool {
+    let retyped = Set(try retyped(by: schema).map { SQLName($0.present.name) })
+    guard !retyped.isEmpty else { return false }
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
-    var columns: [DroverCore.Column] = rows.map { .init(name: $0["name"], declaredType: $0["type"]) }
-    var isWidened = false
-    for column in schema.columns {
-      guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(column.name) }),
-        !columns[index].keeps(column)
-      else { continue }
-      columns[index] = DroverCore.Column(name: columns[index].name, declaredType: "")
-      isWidened = true
+    let columns: [DroverCore.Column] = rows.map { row in
+      .init(name: row["name"], declaredType: retyped.contains(SQLName(row["name"])) ? "" : row["type"])
     }
-    guard isWidened else { return false }
     let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
     try remake(zip(columns, rows).map { SinkTable.definition($0) + ($1["notnull"] == 1 ? " NOT NULL" : "") }, key)
     return true

@@ -9,12 +9,13 @@ extension Transaction {
     if let known = store.table(of: sink) {
       table = known
     } else {
-      if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
+      if let reason = try refusal(of: sink, isBare: epoch == nil) {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       table = try self.table(of: sink)
     }
     table.serve(sink.machine)
+    if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
     var hasTombstones = try store.cache.tombstones[origin] ?? anyTombstone(origin)
     let now = store.now()
@@ -23,7 +24,18 @@ extension Transaction {
     func merge(_ event: SinkEvent) throws -> MergeOutcome {
       try table.merge(event, epoch: number, now: now, hasTombstones: &hasTombstones)
     }
-    return try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, merge) ?? events.map(merge)
+    return try store.cache.naturalKeys[sink.stream]?.merge(
+      events, machine: sink.machine, now: now, merge) ?? events.map(merge)
+  }
+
+  /// Sees to the sink's tables. Returns why that cannot be.
+  private func refusal(of sink: Sink, isBare: Bool) throws -> String? {
+    let pins = store.limits.pins
+    let pinned =
+      sink.schema.map { pins.refusal(of: $0, sink.stream, sink.machine) }
+      ?? pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
+    if let pinned { return pinned }
+    return try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))?.reason
   }
 
   /// What merges a machine's events into a table that fits them.

@@ -86,9 +86,7 @@ private struct StorePlace {
   private let path: String?
 
   init(_ configuration: CloudConfiguration) throws {
-    let limits = CloudStoreLimits(
-      streamsPerMachine: configuration.limits.streamsPerMachine,
-      columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters)
+    let limits = configuration.storeLimits
     switch configuration.store {
     case .sqlite(let path):
       let lock = try AgentLock(database: path)
