@@ -159,4 +159,34 @@ import Testing
     #expect(try merge(store, event(7, 30, .text("code")), sink(first, plain)) == .applied)
     #expect(try rows("SELECT machine_id, id FROM stock ORDER BY 1") == [#""MAH001" 7"#, #""MAH002" 9"#])
   }
+
+  // What is in a store from before is the operator's word: it needs no other.
+  @Test func `rows that were matched before this version stay matched, those of machines that declare nothing too`()
+    throws
+  {
+    let (named, plain) = (try schema(naturalKey: ["a"]), try schema())
+    do {
+      let store = try SQLiteCloudStore(path: database)
+      try adopt(store, (first, named))
+      #expect(try merge(store, event(1, 1 << 52, .text("code")), sink(first, named)) == .applied)
+    }
+    try DatabaseQueue(path: database).write {
+      try $0.execute(
+        sql: """
+          DROP INDEX drover_thing_of_stock;
+          ALTER TABLE drover_held_stock DROP COLUMN drover_rank;
+          CREATE INDEX drover_thing_of_stock ON drover_held_stock (drover_thing, drover_version);
+          DROP TABLE drover_column_alone; DROP TABLE drover_identity_member; DROP TABLE drover_schema_waiting_line;
+          DROP INDEX drover_schema_users; DROP INDEX drover_schema_line_users;
+          ALTER TABLE drover_sink DROP COLUMN is_loose;
+          ALTER TABLE drover_schema_waiting DROP COLUMN complete_when;
+          DELETE FROM grdb_migrations WHERE identifier = '13 shared tables';
+          """)
+    }
+    let store = try SQLiteCloudStore(path: database)
+    try adopt(store, (second, plain), (first, named))
+    #expect(try merge(store, event(9, 2, .text("code")), sink(second, plain)) == .applied)
+    #expect(try rows("SELECT count(*), max(drover_version) FROM stock") == ["1 \(1 << 52)"])
+    #expect(try rows("SELECT count(*) FROM drover_held_stock WHERE drover_rank < \(1 << 51)") == ["2"])
+  }
 }

@@ -15,11 +15,15 @@ struct MatchedSink {
 
   private var connection: Connection { transaction.connection }
   private var name: String { SQLName(stream.text).text }
-  private var heldName: String { Self.heldName(of: stream) }
-  private var held: String { "\(transaction.store.place).\(quoted(heldName))" }
+  private var held: String {
+    get throws { "\(transaction.store.place).\(quoted(Self.heldName(of: try spelled)))" }
+  }
+  /// The stream as its tables are named; streams that differ in case alone share them.
+  private var spelled: String { get throws { try transaction.table(of: stream)?.stream ?? stream.text } }
 
   /// The name of the table with what each machine has.
-  static func heldName(of stream: StreamName) -> String { Names.relation("drover_held_\(stream.text)") }
+  /// - Parameter stream: as the first who described it spells it.
+  static func heldName(of stream: String) -> String { Names.relation("drover_held_\(stream)") }
 
   /// By what its rows are matched; nil where they are not.
   func key() throws -> NaturalKey? { try Self.key(of: stream, connection) }
@@ -44,7 +48,8 @@ struct MatchedSink {
     let name = SQLName("drover_held_\(stream.text)")
     if let known = transaction.store.knowledge.tables[name] { return known }
     let table = try SinkTable.read(
-      heldName, sink: self.name, form: sink.form, in: transaction.store.place, connection)
+      Self.heldName(of: sink.stream), of: sink.stream, sink: self.name, form: sink.form, in: transaction.store.place,
+      connection)
     transaction.store.knowledge.tables[name] = table
     return table
   }
@@ -66,7 +71,9 @@ struct MatchedSink {
     guard let wanted = schema.naturalKey, pin?.naturalKey == nil else { return nil }
     let key = try key()
     guard key != wanted else { return nil }
-    if let key, try isDeclared(besides: machine) { return Obstacle(wanted.refusal(against: key, stream), .table(stream)) }
+    if let key, try isDeclared(besides: machine) {
+      return Obstacle(wanted.refusal(against: key, stream), .table(stream))
+    }
     // Where its own rows alone are matched, it may match them otherwise.
     let isItsOwn = try key != nil && !isMember(Self.everybody)
     guard !isAccepted, !isItsOwn,
@@ -90,7 +97,8 @@ struct MatchedSink {
     if wanted == key {
       let isShown = try (isMember(machine.text), isMember(Self.everybody))
       // Whose rows are matched has changed; of a machine that has brought none yet nothing is to be matched.
-      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1) else {
+      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1)
+      else {
         return false
       }
     }
@@ -267,5 +275,7 @@ struct MatchedSink {
   }
 
   /// Streams cannot be named drover_…, so the names are free.
-  private func index(_ what: String) -> String { quoted(Names.relation("drover_\(what)_of_\(stream.text)")) }
+  private func index(_ what: String) throws -> String {
+    quoted(Names.relation("drover_\(what)_of_\(try spelled)"))
+  }
 }

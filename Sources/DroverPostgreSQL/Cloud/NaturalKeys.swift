@@ -74,7 +74,8 @@ struct NaturalKeys: ThingTables {
     let wanted = ["drover_thing"] + (identity + fallback).map(\.identifier)
     let rows = try connection.query(
       """
-      SELECT \(wanted.joined(separator: ", ")), \(MatchedSink.takesPart(stream, machine: held.machine)) FROM \(held.qualified)
+      SELECT \(wanted.joined(separator: ", ")), \(MatchedSink.takesPart(stream, machine: "own.\(held.machine)"))
+        FROM \(held.qualified) AS own
        WHERE \(isRow(held))
       """, key)
     guard rows.count > 0 else { return nil }

@@ -182,10 +182,12 @@ package final class PostgreSQLReplica: Replica {
   private func tables(of stream: ReplicatedStream) throws -> [String] {
     let names = ([stream.stream] + stream.schema.lines.map(\.table)).map { SQLName($0.text).text }
     let rows = try connection.query(
-      "SELECT table_name FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)])
+      "SELECT table_name, name, stream FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)])
     let isMatched = try MatchedSink.key(of: stream.stream, connection) != nil
-    let tables =
-      (0..<rows.count).map { rows.text($0, 0) } + (isMatched ? [MatchedSink.heldName(of: stream.stream)] : [])
+    var tables = (0..<rows.count).map { rows.text($0, 0) }
+    for row in 0..<rows.count where isMatched && rows.text(row, 1) == names[0] {
+      tables.append(MatchedSink.heldName(of: rows.text(row, 2)))
+    }
     return tables.map { "\(place).\(quoted($0))" }
   }
 }

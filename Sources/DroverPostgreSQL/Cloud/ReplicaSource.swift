@@ -50,7 +50,7 @@ struct ReplicaSource {
   private static func checked(
     _ sink: SinkTable, _ stream: StreamName, in place: String, _ connection: Connection
   ) throws -> SinkTable {
-    let held = "\(place).\(quoted(MatchedSink.heldName(of: stream)))"
+    let held = "\(place).\(quoted(MatchedSink.heldName(of: sink.stream)))"
     let key = [sink.machine] + sink.key.map { sink.column($0)!.identifier }
     let names = [sink.machine] + sink.columns.map(\.identifier) + ["drover_epoch", "drover_version"]
     let isMember = key.map { "shown.\($0) = member.\($0)" }.joined(separator: " AND ")
@@ -70,7 +70,8 @@ struct ReplicaSource {
         WHERE NOT EXISTS (SELECT 1 FROM \(held) AS member WHERE \(isMember)))
       """
     return SinkTable(
-      name: sink.name, qualified: subquery, form: sink.form, machine: sink.machine, columns: sink.columns + [isShown],
+      stream: sink.stream, name: sink.name, qualified: subquery, form: sink.form, machine: sink.machine,
+      columns: sink.columns + [isShown],
       key: sink.key, shape: TableShape(names: sink.columns.map(\.name), key: sink.shape.key), feed: nil)
   }
 

@@ -50,8 +50,10 @@ extension Transaction {
     try lock(Locks.name("sink", SQLName(sink.stream.text).text))
     let obstacle = try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))
     if let obstacle { return obstacle.reason }
-    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
-    if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
+    // What was not described declares nothing.
+    if let latest = try latestSchema(machine: sink.machine, stream: sink.stream) {
+      try settle(latest, machine: sink.machine, stream: sink.stream)
+    }
     return nil
   }
 

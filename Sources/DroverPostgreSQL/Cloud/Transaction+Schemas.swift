@@ -147,7 +147,11 @@ extension Transaction {
     try table.feed?.drop(connection)
     let name = "\(stream.text)_until_\(Timestamp.name(microseconds: store.now()))"
     var aside = name
-    for number in 2... where try isTaken(Names.relation(aside)) { aside = "\(name)_\(number)" }
+    var number = 1
+    while try isTaken(Names.relation(aside)) {
+      number += 1
+      aside = "\(name)_\(number)"
+    }
     try MatchedSink(self, stream).putAside(as: aside)
     try connection.run(
       """
@@ -269,7 +273,8 @@ extension Transaction {
     let (lacking, retyped) = (table.shape.lacking(schema), table.retyped(by: schema))
     if !wanted.isAccepted, !lacking.isEmpty || !retyped.isEmpty, try users.isUsed(stream, besides: machine),
       let reason = shared.refusal(
-        lacking: lacking, retyped: retyped.map { (Column(name: "", declaredType: $0.present.affinity.declaration), $0.new) },
+        lacking: lacking,
+        retyped: retyped.map { (Column(name: "", declaredType: $0.present.affinity.declaration), $0.new) },
         stream, store.limits.pins[stream], budget: store.limits.columnsPerMachine)
     {
       return Obstacle(reason, .word)

@@ -92,7 +92,9 @@ struct MatchedSink {
     guard let wanted = schema.naturalKey, pin?.naturalKey == nil else { return nil }
     let key = try key()
     guard key != wanted else { return nil }
-    if let key, try isDeclared(besides: machine) { return Obstacle(wanted.refusal(against: key, stream), .table(stream)) }
+    if let key, try isDeclared(besides: machine) {
+      return Obstacle(wanted.refusal(against: key, stream), .table(stream))
+    }
     // Where its own rows alone are matched, it may match them otherwise.
     let isItsOwn = try key != nil && !isMember(Self.everybody)
     guard !isAccepted, !isItsOwn,
@@ -122,7 +124,8 @@ struct MatchedSink {
     if wanted == key {
       let isShown = try (isMember(machine.text), isMember(Self.everybody))
       // Whose rows are matched has changed; of a machine that has brought none yet nothing is to be matched.
-      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1) else {
+      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1)
+      else {
         return false
       }
     }

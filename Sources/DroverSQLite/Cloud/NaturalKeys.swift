@@ -165,7 +165,8 @@ final class NaturalKeys: ThingTables {
     guard try standing.step() else { return nil }
     let identity = key.columns.indices.map { standing.value(Int32($0 + 1)) }
     let others = key.fallback.indices.map { standing.value(Int32(identity.count + $0 + 1)) }
-    return Standing(thing: standing.isNull(0) ? nil : standing.integer(0), identity: identity, fallback: others,
+    return Standing(
+      thing: standing.isNull(0) ? nil : standing.integer(0), identity: identity, fallback: others,
       takesPart: standing.integer(Int32(identity.count + others.count + 1)) == 1)
   }
 

@@ -40,8 +40,10 @@ extension Transaction {
 
   /// What merges a machine's events into a table that fits them.
   private func table(of sink: Sink) throws -> SinkTable {
-    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
-    if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
+    let described = try latestSchema(machine: sink.machine, stream: sink.stream)
+    // What was not described declares nothing.
+    if let described { try settle(described, machine: sink.machine, stream: sink.stream) }
+    let latest = described ?? sink.schema
     let matched = MatchedSink(database: database, stream: sink.stream)
     let keys = try matched.naturalKeys(
       or: store.cache.naturalKeys[sink.stream], feed: store.feed.table(of: sink.stream))

@@ -271,7 +271,8 @@ extension Transaction {
     let taken = try String.fetchOne(
       database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
     if let taken {
-      return Obstacle("the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's", .none)
+      return Obstacle(
+        "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's", .none)
     }
     try database.execute(sql: SinkTable.creation(stream: stream, schema: wanted.schema))
     let isLoose = wanted.isBare && store.limits.pins[stream] == nil
@@ -307,7 +308,8 @@ extension Transaction {
       return Obstacle(reason, .word)
     }
     let needsMark = try shape.needsMark(
-      for: schema, kind: kind, isLines: wanted.header != nil, hasOther: { try hasOther(than: schema.id, machine, stream) })
+      for: schema, kind: kind, isLines: wanted.header != nil,
+      hasOther: { try hasOther(than: schema.id, machine, stream) })
     if needsMark {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(TableShape.schemaColumn) TEXT")
     }

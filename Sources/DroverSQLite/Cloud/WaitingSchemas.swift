@@ -170,7 +170,11 @@ struct WaitingSchemas {
   func clear(stream: StreamName, now: Int64) throws -> String {
     let name = "\(stream.text)_until_\(Timestamp.name(microseconds: now))"
     var aside = name
-    for number in 2... where try database.tableExists(aside) { aside = "\(name)_\(number)" }
+    var number = 1
+    while try database.tableExists(aside) {
+      number += 1
+      aside = "\(name)_\(number)"
+    }
     // Or somebody's views would speak of the old table from now on.
     try database.execute(sql: "PRAGMA legacy_alter_table = ON")
     defer { try? database.execute(sql: "PRAGMA legacy_alter_table = OFF") }

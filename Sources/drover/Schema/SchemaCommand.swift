@@ -75,7 +75,9 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
       guard !acceptance.aside.isEmpty else {
         return print("\(stream) is as \(machine) has it now; no row has changed")
       }
-      print("\(stream) is made anew as \(machine) has it; rows until now are in \(acceptance.aside.joined(separator: ", "))")
+      print(
+        "\(stream) is made anew as \(machine) has it; its rows until now are in \(acceptance.aside.joined(separator: ", "))"
+      )
       print("`drover check --stream \(stream) --repair` has other machines' rows sent again, once they are connected")
     } catch let refused as AcceptanceRefused {
       throw fail(

@@ -139,7 +139,7 @@ struct StatusCommand: AsyncParsableCommand {
     print(table.text)
     for schema in waiting {
       print(
-        "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); `drover schema accept` makes the table anew"
+        "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); see `drover schema list` and `accept`"
       )
     }
     return worker
