@@ -85,6 +85,10 @@ import Testing
     func count(_ table: String) async throws -> String {
       try await squatter.inCloud("SELECT count(*) FROM \(table) WHERE machine_id = '\(Road.machine)' AND v = 'a'")
     }
+    // Until then it is the bare event's.
+    try await squatter.wait(for: "parts, as described") {
+      try await squatter.inCloud("SELECT count(*) FROM pragma_table_info('parts') WHERE name = 'v'") == "[[1]]"
+    }
     for table in ["parts", "other"] {
       try await squatter.wait(for: "\(table), which nothing stops") { try await count(table) == "[[1]]" }
     }

@@ -143,6 +143,11 @@ extension CloudStoreConformance {
       #expect(
         try scene.merge(.bodies(.snapshot, machine: .evil), .body(1, "1", "1"), epoch: nil).map(\.refusal) == [.schema])
       #expect(try scene.lines(.stock).count == 1)
+      // One that a bare event of a described stream has made is no such table.
+      let known = StreamName.named("known")
+      try scene.merge(.table(plain, known), .put(1, 1, "x", 1.5), epoch: nil)
+      #expect(try scene.adopt(plain, known) == nil)
+      #expect(try scene.lines(known).count == 1)
       // As lines too.
       try scene.merge(.bodies(.snapshot, .named("sales"), machine: .evil), .body(1, "1", "1"), epoch: nil)
       #expect(try scene.adopt(receipts(lines: "sales"), .named("receipts")) == nil)

@@ -258,7 +258,7 @@ extension Transaction {
     if let reason = schema.flatMap(bounds(of: stream).refusal) { return Obstacle(reason, .none) }
     let form = SinkForm(
       kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text).text },
-      isLoose: wanted.isBare && store.limits.pins[stream] == nil)
+      isLoose: wanted.isBare && schema == nil && store.limits.pins[stream] == nil)
     guard let table = try table(of: stream) else { return try makeTable(wanted, form) }
     if table.form.isLoose, form.isTable {
       _ = try putAside(stream)

@@ -275,7 +275,7 @@ extension Transaction {
         "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's", .none)
     }
     try database.execute(sql: SinkTable.creation(stream: stream, schema: wanted.schema))
-    let isLoose = wanted.isBare && store.limits.pins[stream] == nil
+    let isLoose = wanted.isBare && wanted.schema == nil && store.limits.pins[stream] == nil
     try database.execute(
       sql: "INSERT INTO drover_sink (stream, kind, form, header, is_loose) VALUES (?, ?, ?, ?, ?)",
       arguments: [
