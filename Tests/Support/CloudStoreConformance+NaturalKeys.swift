@@ -254,7 +254,8 @@ extension CloudStoreConformance {
       try scene.merge(a, .product(1, 1, "111", price: 1))
       try scene.merge(b, .product(2, 70, "111", price: 2))
       #expect(try scene.adopt(plain, .stock) == nil)
-      #expect(try scene.products() == ["MAH001/1 111 1 v1", "MAH002/70 111 2 v2"], "those of who declares none are its own")
+      // The rows of a machine that declares none are its own.
+      #expect(try scene.products() == ["MAH001/1 111 1 v1", "MAH002/70 111 2 v2"])
       #expect(try scene.adopt(plain, .stock, machine: .b) == nil)
       #expect(try scene.products() == ["MAH001/1 111 1 v1", "MAH002/70 111 2 v2"])
       #expect(try scene.merge(.products(.b, plain), .product(3, 71, "111")) == [.applied])

@@ -84,7 +84,8 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + schemas + sharedTables + pinned + hostile + values + bookkeeping + transactions
+    merging + completing + units + naturalKeys + payloads + schemas + sharedTables + pinned + hostile
+    + values + bookkeeping + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 
