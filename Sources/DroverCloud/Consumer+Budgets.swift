@@ -35,9 +35,9 @@ extension Consumer {
   }
 
   /// Whether one more dead letter of a machine's may be kept; otherwise it is counted.
-  func hasLetterLeft(_ machine: MachineID?, _ group: inout MessageGroup) -> Bool {
-    guard let machine, !gate.letter(of: machine, now: wallClock()) else { return true }
-    group.noteOverrun(.deadLetters, machine: machine)
+  func hasLetterLeft(_ machine: MachineID?, bytes: Int, _ group: inout MessageGroup) -> Bool {
+    guard let machine, let budget = gate.letter(of: machine, bytes: bytes, now: wallClock()) else { return true }
+    group.noteOverrun(budget, machine: machine)
     return false
   }
 

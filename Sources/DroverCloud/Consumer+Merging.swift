@@ -116,7 +116,7 @@ extension Consumer {
     }
     // A machine writes below its own name, whatever else the topic says.
     let machine = topic?.machine ?? Topic.machine(ofStray: message.topic)
-    guard hasLetterLeft(machine, &group) else { return .setAside }
+    guard hasLetterLeft(machine, bytes: message.payload.count, &group) else { return .setAside }
     let burial = try transaction.bury(
       DeadLetter(
         topic: message.topic, machine: machine, stream: stream, reason: reason, detail: detail,
@@ -131,7 +131,7 @@ extension Consumer {
     _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws -> Bool {
     // An agent's event stays at the edge, whose frame comes again; anything else is counted and gone.
-    guard hasLetterLeft(machine, &group) else { return epoch == nil }
+    guard hasLetterLeft(machine, bytes: raw.count, &group) else { return epoch == nil }
     let burial = try transaction.bury(
       DeadLetter(
         topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))

@@ -35,7 +35,9 @@ struct MachineGate {
     budgets.unpacked(bytes, of: machine, now: now)
   }
 
-  mutating func letter(of machine: MachineID, now: Int64) -> Bool { budgets.letter(of: machine, now: now) }
+  mutating func letter(of machine: MachineID, bytes: Int, now: Int64) -> Budget? {
+    budgets.letter(of: machine, bytes: bytes, now: now)
+  }
 
   mutating func admits(_ events: [Event], of machine: MachineID, now: Int64) -> Bool {
     let count = events.count { $0.localID.utf8.count > MachineLimits.longID }

@@ -14,6 +14,7 @@ extension MachineLimits {
     number("messages_per_second", 10...10_000_000, \.messagesPerSecond)
     size("bytes_per_second", 1 << 20...1 << 40, \.bytesPerSecond)
     number("dead_letters_per_minute", 1...10_000_000, \.deadLettersPerMinute)
+    size("dead_letter_bytes_per_minute", 1 << 20...1 << 40, \.deadLetterBytesPerMinute)
     number("long_ids_per_minute", 1...10_000_000, \.longIDsPerMinute)
     number("epochs_per_hour", 1...1_000_000, \.epochsPerHour)
     number("epochs_kept", 10...1_000_000, \.epochsKept)

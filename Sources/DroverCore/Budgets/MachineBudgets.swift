@@ -9,19 +9,22 @@ package struct MachineBudgets: Sendable {
     var messages: TokenBucket
     var bytes: TokenBucket
     var deadLetters: TokenBucket
+    var deadLetterBytes: TokenBucket
     var longIDs: TokenBucket
     var epochs: TokenBucket
     var schemaChanges: TokenBucket
     var looks: TokenBucket
 
-    /// Some seconds' or a minute's worth may come at once: what waited while the consumer was away, a migration of all tables.
+    /// Some of it may come at once: what waited while the consumer was away, a migration of all tables.
     init(_ limits: MachineLimits, now: Int64) {
       func bucket(_ count: Int, each seconds: Double, capacity: Int) -> TokenBucket {
         TokenBucket(perSecond: Double(count) / seconds, capacity: Double(capacity), now: now)
       }
       messages = bucket(limits.messagesPerSecond, each: 1, capacity: 5 * limits.messagesPerSecond)
       bytes = bucket(limits.bytesPerSecond, each: 1, capacity: 2 * limits.bytesPerSecond)
-      deadLetters = bucket(limits.deadLettersPerMinute, each: 60, capacity: limits.deadLettersPerMinute)
+      deadLetters = bucket(limits.deadLettersPerMinute, each: 60, capacity: max(1, limits.deadLettersPerMinute / 6))
+      deadLetterBytes = bucket(
+        limits.deadLetterBytesPerMinute, each: 60, capacity: max(1, limits.deadLetterBytesPerMinute / 6))
       longIDs = bucket(limits.longIDsPerMinute, each: 60, capacity: limits.longIDsPerMinute)
       epochs = bucket(limits.epochsPerHour, each: 3600, capacity: limits.epochsPerHour)
       schemaChanges = bucket(
@@ -50,9 +53,13 @@ package struct MachineBudgets: Sendable {
     with(machine, now) { $0.bytes.charge(Double(bytes), now: now) }
   }
 
-  /// Whether one more dead letter may be kept.
-  package mutating func letter(of machine: MachineID, now: Int64) -> Bool {
-    with(machine, now) { $0.deadLetters.take(now: now) }
+  /// One more dead letter is to be kept.
+  /// - Returns: the budget that has no room for it.
+  package mutating func letter(of machine: MachineID, bytes: Int, now: Int64) -> Budget? {
+    with(machine, now) { rates in
+      guard rates.deadLetters.take(now: now) else { return .deadLetters }
+      return rates.deadLetterBytes.take(Double(bytes), now: now) ? nil : .deadLetterBytes
+    }
   }
 
   /// Whether events with so many long IDs may be taken.

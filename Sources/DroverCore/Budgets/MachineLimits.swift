@@ -6,6 +6,7 @@ package enum Budget: String, CaseIterable, Sendable {
   case messages = "messages_per_second"
   case bytes = "bytes_per_second"
   case deadLetters = "dead_letters_per_minute"
+  case deadLetterBytes = "dead_letter_bytes_per_minute"
   case epochs = "epochs_per_hour"
   case schemaChanges = "schema_changes_per_minute"
   case longIDs = "long_ids_per_minute"
@@ -19,6 +20,7 @@ package struct MachineLimits: Equatable, Sendable {
   /// Unpacked where it is packed.
   package var bytesPerSecond = 128 << 20
   package var deadLettersPerMinute = 6000
+  package var deadLetterBytesPerMinute = 64 << 20
   /// Events whose ID is longer than `longID`: a database finds and compares such keys slowly.
   package var longIDsPerMinute = 600
   /// Epochs that were not heard of before.
