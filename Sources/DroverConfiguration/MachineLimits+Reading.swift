@@ -1,9 +1,9 @@
-// The keys of `limits` that are about one machine.
+// The keys of `limits` that are about one machine; its streams are read with what a table may be.
 
 import DroverCore
 
 extension MachineLimits {
-  init(reading keys: Section, streams: Int) {
+  init(reading keys: Section) {
     self.init()
     func number(_ key: String, _ range: ClosedRange<Int>, _ place: WritableKeyPath<MachineLimits, Int>) {
       self[keyPath: place] = keys.optional(key, .integer(range), default: self[keyPath: place])
@@ -23,6 +23,5 @@ extension MachineLimits {
     number("open_intervals", 10...1_000_000, \.openIntervals)
     number("tombstones", 16...1_000_000_000, \.tombstones)
     size("tombstone_bytes", 1 << 20...1 << 40, \.tombstoneBytes)
-    self.streams = streams
   }
 }

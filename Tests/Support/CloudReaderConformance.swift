@@ -135,6 +135,22 @@ package struct CloudReaderConformance {
       #expect(report.machines[1].streams[0].applied == 2)
       #expect(report.messages.map(\.outcome) == ["bare", "frame"] && report.messages.map(\.count) == [1, 2])
     },
+    Claim("what was set aside is counted by machine and budget") { scene in
+      for (machine, budget, count) in [(MachineID.b, Budget.epochs, 2), (.b, .epochs, 3), (.b, .bytes, 1)] {
+        try scene.store.transaction {
+          try $0.heard(machine: .a, epoch: nil)
+          try $0.heard(machine: machine, epoch: nil)
+          try $0.note(count, over: budget, machine: machine)
+        }
+      }
+      func overrun(_ budget: String, _ count: Int) -> Overrun {
+        Overrun(budget: budget, count: count, firstAt: microsecond, lastAt: microsecond)
+      }
+      #expect(
+        try scene.report().machines.map(\.overruns) == [
+          [], [overrun("bytes_per_second", 1), overrun("epochs_per_hour", 5)],
+        ])
+    },
     Claim("a scope has a page of machines, and counts rows only when asked") { scene in
       for number in 1...5 {
         let machine = try MachineID("MAH00\(number)")
