@@ -97,7 +97,7 @@ extension Consumer {
           message, topic, bytes: limits.messageBytes + 1, beginning: beginning, transaction, &group)
       }
       decoded = try FrameDecoder.decode(payload) {
-        try transaction.schema($0, machine: machine, stream: stream)
+        try gate.schema($0, of: machine, stream, now: wallClock(), transaction)
       }
     } catch let error as WireError {
       return try bury(message, topic, .unparsable, error.description, transaction, &group)
@@ -109,7 +109,9 @@ extension Consumer {
       }
       // No dead letter: the frame is not covered, so the edge sends it again once it has described the stream.
       group.machines[machine] = header.epoch
-      if let id = header.schema, try transaction.isWaiting(id, machine: machine, stream: stream) {
+      if let id = header.schema, gate.mayLook(at: machine, now: wallClock()),
+        try transaction.isWaiting(id, machine: machine, stream: stream)
+      {
         // It is known and cannot be followed. The machine's other streams need the room that this one takes on the way.
         group.hold(stream, of: machine)
       } else {

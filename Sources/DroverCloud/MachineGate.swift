@@ -14,6 +14,7 @@ struct MachineGate {
   private var epochs: [MachineID: Set<Epoch>] = [:]
   private var streams: [MachineID: Set<StreamName>] = [:]
   private var intervals: [MachineID: OpenIntervals] = [:]
+  private var schemas: [MachineStream: Set<SchemaID>] = [:]
   private var described: [MachineStream: (id: SchemaID, at: Int64)] = [:]
   private var heldAt: [MachineStream: Int64] = [:]
 
@@ -94,6 +95,24 @@ struct MachineGate {
     return intervals[outbox.machine]!.sum < most
   }
 
+  /// The schema that a frame names. One that is not known here is looked for while there is a budget for it; later the agent is asked to describe
+  /// it, as if it were not known at all.
+  mutating func schema(
+    _ id: SchemaID, of machine: MachineID, _ stream: StreamName, now: Int64, _ transaction: any CloudTransaction
+  ) throws -> StreamSchema? {
+    let origin = MachineStream(machine: machine, stream: stream)
+    let isKnown = schemas[origin]?.contains(id) ?? false
+    guard isKnown || budgets.look(at: machine, now: now) else { return nil }
+    guard let schema = try transaction.schema(id, machine: machine, stream: stream) else { return nil }
+    if !isKnown {
+      if schemas.count >= Self.mostKept { schemas = [:] }
+      schemas[origin, default: []].insert(id)
+    }
+    return schema
+  }
+
+  mutating func mayLook(at machine: MachineID, now: Int64) -> Bool { budgets.look(at: machine, now: now) }
+
   /// What is to be done with a description.
   enum Description {
     /// It is what the store holds, and was looked at a moment ago.
@@ -114,7 +133,7 @@ struct MachineGate {
       return .known
     }
     let latest = isKept ? try transaction.latestSchema(machine: machine, stream: stream) : nil
-    guard latest?.id == schema.id || budgets.schemaChange(of: machine, now: now) else { return .overBudget }
+    guard latest?.id == schema.id || budgets.schemaChange(of: machine, to: schema, now: now) else { return .overBudget }
     if described.count >= Self.mostKept { described = [:] }
     described[origin] = (schema.id, now)
     return .adopt
@@ -137,6 +156,7 @@ struct MachineGate {
     epochs = [:]
     streams = [:]
     intervals = [:]
+    schemas = [:]
     described = [:]
   }
 

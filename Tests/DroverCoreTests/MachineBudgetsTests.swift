@@ -70,16 +70,28 @@ import Testing
   }
 
   // The figures of docs/performance.md: 300,000 events a second in frames of 100, and a window of 50,000 events.
-  @Test func `an honest agent never meets the defaults: a drain, what waited for the consumer, a migration of all tables`() {
+  @Test
+  func `an honest agent never meets the defaults: a drain, what waited for the consumer, a migration of all tables`() {
     var budgets = MachineBudgets(MachineLimits())
     // What lay in the broker comes in one second, in frames of one event at worst.
     let waited = (0..<50_000).count { budgets.message(of: a, bytes: 600, now: now + Int64($0) * 20) != nil }
     let drained = (3000..<180_000).count { budgets.message(of: a, bytes: 20_000, now: now + Int64($0) * 333) != nil }
     #expect(waited == 0 && drained == 0)
-    let schemas = (0..<200).count { _ in !budgets.schemaChange(of: a, now: now) }
+    let schemas = (0..<200).count { _ in !budgets.schemaChange(of: a, to: Self.schema(columns: 60), now: now) }
     // A restore every two minutes for a day.
     let epochs = (0..<720).count { !budgets.newEpoch(of: a, now: now + Int64($0) * 120 * second) }
     #expect(schemas == 0 && epochs == 0)
+  }
+
+  @Test func `a wide description counts for many`() {
+    var budgets = MachineBudgets(MachineLimits())
+    let wide = (0..<20).count { _ in budgets.schemaChange(of: a, to: Self.schema(columns: 1000), now: now) }
+    #expect(wide == 10)
+  }
+
+  private static func schema(columns: Int) -> StreamSchema {
+    try! StreamSchema(
+      kind: .snapshot, columns: (0..<columns).map { Column(name: "c\($0)", declaredType: "TEXT") }, key: [0])
   }
 
   // MARK: Tombstones

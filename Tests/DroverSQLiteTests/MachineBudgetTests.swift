@@ -83,7 +83,9 @@ import Testing
     switch flood {
     case .epochs: frame(epoch: String(number + 1, radix: 16))
     case .epochsWithSpaces:
-      message("EVIL/payload/s", "{ \"v\": 1, \"epoch\": \"\(String(number + 1, radix: 16))\", \"after\": 0, \"through\": 1, \"events\": []}")
+      message(
+        "EVIL/payload/s",
+        "{ \"v\": 1, \"epoch\": \"\(String(number + 1, radix: 16))\", \"after\": 0, \"through\": 1, \"events\": []}")
     case .epochsOfStatuses:
       message("EVIL/status", "{\"v\":1,\"online\":true,\"epoch\":\"\(String(number + 1, radix: 16))\"}")
     case .garbage: message("EVIL/payload/s", "garbage \(number)")
@@ -117,6 +119,23 @@ import Testing
     let aside = try app.integer("SELECT sum(count) FROM drover_over_budget WHERE machine_id = 'EVIL'")
     #expect((1002 + 500...2002).contains(aside))
     #expect(try app.integer("SELECT count(*) FROM drover_over_budget WHERE machine_id <> 'EVIL'") == 0)
+  }
+
+  @Test func `frames that name ever new schemas cost the store a bounded number of looks`() throws {
+    func frames(_ numbers: Range<Int>) -> [InboundMessage] {
+      numbers.map {
+        message(
+          "EVIL/snapshot/s",
+          "{\"v\":1,\"epoch\":\"ab\",\"after\":\($0),\"through\":\($0 + 1),\"schema\":\"\($0)\",\"events\":[]}")
+      }
+    }
+    try consumer.received(frames(0..<1000))
+    try consumer.received(frames(1000..<1001))
+    let (few, many) = (
+      try StatementCount.of(app.path) { try consumer.received(frames(2000..<2001)) },
+      try StatementCount.of(app.path) { try consumer.received(frames(3000..<4000)) }
+    )
+    #expect(many == few)
   }
 
   @Test(arguments: Flood.allCases) func `a flood leaves little in the store`(flood: Flood) throws {
@@ -189,7 +208,9 @@ import Testing
   }
 
   @Test func `statuses of a group are written once for each machine, and say all that they said`() throws {
-    func status(_ machine: String, _ rest: String) -> InboundMessage { message("\(machine)/status", "{\"v\":1,\(rest)}") }
+    func status(_ machine: String, _ rest: String) -> InboundMessage {
+      message("\(machine)/status", "{\"v\":1,\(rest)}")
+    }
     let outbox = "\"outbox\":{\"waiting\":7,\"dead_letters\":0}"
     try consumer.received([status("M", "\"online\":true,\"epoch\":\"ab\",\"software\":\"1\"")])
     let (few, many) = (

@@ -223,6 +223,7 @@ final class Invariants {
   func end() {
     guard violation == nil else { return }
     do {
+      try hostileIsBounded()
       let letters = try reading(Self.deadLetters)
       for letter in letters
       where !["conflict reading", "conflict note", "frozen lot"].contains("\(letter.reason) \(letter.stream)") {
@@ -352,9 +353,25 @@ final class Invariants {
     return tables
   }
 
+  /// What the hostile machine leaves has no meaning.
+  private static let isHonest = "machine_id IS NOT '\(HostileMachine.id)'"
+
+  /// Whoever floods takes a bounded part of the store.
+  private func hostileIsBounded() throws {
+    for (table, most) in HostileMachine.bounds {
+      let rows = try reading {
+        try $0.integer("SELECT count(*) FROM \(table) WHERE machine_id = '\(HostileMachine.id)'") ?? 0
+      }
+      if rows > most {
+        fail("a hostile machine takes a bounded part of the store", "\(rows) rows in \(table), \(most) are allowed")
+      }
+    }
+  }
+
   private static func state(_ database: PlainDatabase) throws -> Cloud {
     var cloud = Cloud()
-    try database.rows("SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received") { row in
+    try database.rows("SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received WHERE \(isHonest)")
+    { row in
       cloud.received[Origin(machine: row.text(0), epoch: row.text(1), stream: row.text(2)), default: IntervalSet()]
         .insert(Interval(after: row.integer(3), through: row.integer(4)))
     }
@@ -375,7 +392,8 @@ final class Invariants {
         cloud.complete.insert(Key(machine: row.text(0), stream: "lot", id: row.text(1)))
       }
     }
-    try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone") { row in
+    try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone WHERE \(isHonest)") {
+      row in
       cloud.tombstones[Key(machine: row.text(0), stream: row.text(1), id: row.text(2))] = Version(
         epoch: row.integer(3), number: row.integer(4))
     }
@@ -404,7 +422,9 @@ final class Invariants {
 
   private static func deadLetters(_ database: PlainDatabase) throws -> [DeadLetterLine] {
     var letters: [DeadLetterLine] = []
-    try database.rows("SELECT machine_id, stream, reason, detail, CAST(raw AS TEXT) FROM drover_dead_letter") { row in
+    try database.rows(
+      "SELECT machine_id, stream, reason, detail, CAST(raw AS TEXT) FROM drover_dead_letter WHERE \(isHonest)"
+    ) { row in
       letters.append(
         DeadLetterLine(
           machine: row.text(0), stream: row.text(1), reason: row.text(2), detail: row.text(3), raw: row.text(4)))

@@ -10,6 +10,7 @@ final class SimulatedCloud {
   private let time: VirtualTime
   private let chance: Chance
   private let trace: Trace
+  private let limits: MachineLimits
   private let mistake: Mistake?
   private let didCommit: () -> Void
   private let clients: [SimulatedClient]
@@ -21,12 +22,13 @@ final class SimulatedCloud {
 
   init(
     folder: String, broker: SimulatedBroker, time: VirtualTime, chance: Chance, trace: Trace,
-    mistake: Mistake?, didCommit: @escaping () -> Void
+    limits: MachineLimits, mistake: Mistake?, didCommit: @escaping () -> Void
   ) {
     path = "\(folder)/cloud.db"
     self.time = time
     self.chance = chance
     self.trace = trace
+    self.limits = limits
     self.mistake = mistake
     self.didCommit = didCommit
     clients = ["drover-cloud", "drover-cloud-2"].map {
@@ -41,13 +43,16 @@ final class SimulatedCloud {
   func start() {
     let life = Life { [unowned self] in client.link?.isDead = true }
     do {
-      let database = try SQLiteCloudStore(path: path, now: { [unowned self] in wall })
+      let database = try SQLiteCloudStore(
+        path: path, limits: CloudStoreLimits(streamsPerMachine: limits.streams, machine: limits),
+        now: { [unowned self] in wall })
       let store = FaultyCloudStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in
         if mistake == .equalVersionWins { makeEqualVersionsWin() }
         didCommit()
       }
       let consumer = Consumer(
-        store: store, limits: .init(), logger: trace.logger("cloud"), wallClock: { [unowned self] in wall })
+        store: store, limits: .init(machine: limits), logger: trace.logger("cloud"),
+        wallClock: { [unowned self] in wall })
       self.life = life
       self.consumer = consumer
       client.run(consumer)

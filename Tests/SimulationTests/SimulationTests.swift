@@ -28,6 +28,16 @@ import Testing
     try holds(plan)
   }
 
+  @Test(arguments: 1...UInt64(40))
+  func `whatever another machine sends, the others' rows are equal in the end, and the store is bounded`(
+    seed: UInt64
+  ) throws {
+    var plan = Plan(seed: seed, steps: 250)
+    if seed.isMultiple(of: 2) { plan.faults = .none }
+    plan.isHostile = true
+    try holds(plan)
+  }
+
   private func holds(_ plan: Plan) throws {
     let outcome = try Simulation.run(plan)
     guard let violation = outcome.violation else { return }

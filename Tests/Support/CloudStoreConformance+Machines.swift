@@ -6,7 +6,10 @@ import Testing
 extension CloudStoreConformance {
   static let machines: [Claim] = [
     // 25,000 epochs of one machine made each further one read all of them, and a row of another machine waited for 89 seconds.
-    Claim("of many epochs the newest are known, in their order, each machine's by itself", conditions { $0.machine.epochsKept = 10 }) {
+    Claim(
+      "of many epochs the newest are known, in their order, each machine's by itself",
+      conditions { $0.machine.epochsKept = 10 }
+    ) {
       scene throws in
       let epochs = (1...50).map { try! Epoch(String($0, radix: 16)) }
       try scene.store.transaction { transaction throws in
@@ -28,7 +31,9 @@ extension CloudStoreConformance {
         #expect(try transaction.knows(epochs[0], machine: .b))
       }
     },
-    Claim("rows keep the order of their epochs when old epochs are forgotten", conditions { $0.machine.epochsKept = 10 }) {
+    Claim(
+      "rows keep the order of their epochs when old epochs are forgotten", conditions { $0.machine.epochsKept = 10 }
+    ) {
       scene throws in
       let sink = Sink.table(.columns("a"))
       let epochs = (1...30).map { try! Epoch(String($0, radix: 16)) }
@@ -40,7 +45,8 @@ extension CloudStoreConformance {
       #expect(try scene.merge(sink, .put(1, 1, "back"), epoch: epochs[0]) == [.applied])
       #expect(try scene.merge(sink, .put(2_000, 1, "late"), epoch: epochs[29]) == [.superseded])
     },
-    Claim("an epoch that a dead letter names keeps its place", conditions { $0.machine.epochsKept = 10 }) { scene throws in
+    Claim("an epoch that a dead letter names keeps its place", conditions { $0.machine.epochsKept = 10 }) {
+      scene throws in
       let sink = Sink.table(.columns("a"))
       try scene.merge(sink, .put(1, 1, "old"), epoch: .one)
       try scene.store.transaction {
@@ -54,7 +60,8 @@ extension CloudStoreConformance {
       #expect(try scene.store.transaction { try $0.knows(.one, machine: .a) })
       #expect(try scene.merge(sink, .put(9, 1, "letter"), epoch: .one) == [.superseded])
     },
-    Claim("a tombstone of a forgotten epoch retires by its age", conditions { $0.machine.epochsKept = 10 }) { scene throws in
+    Claim("a tombstone of a forgotten epoch retires by its age", conditions { $0.machine.epochsKept = 10 }) {
+      scene throws in
       let sink = Sink.table(.columns("a"))
       try scene.merge(sink, .delete(10, 1, seq: 5), epoch: .one)
       let later: Int64 = 1_795_000_000_000_001
@@ -65,7 +72,10 @@ extension CloudStoreConformance {
       #expect(try scene.merge(sink, .put(1, 1, "new"), epoch: .two) == [.applied])
     },
     // 40,000 deletes of IDs of 5 kB took 365 MB.
-    Claim("at the bound the oldest tombstones of the machine go, and nobody else's", conditions { $0.machine.tombstones = 160 }) {
+    Claim(
+      "at the bound the oldest tombstones of the machine go, and nobody else's",
+      conditions { $0.machine.tombstones = 160 }
+    ) {
       scene throws in
       let (mine, other) = (Sink.bodies(.snapshot), Sink.bodies(.snapshot, machine: .b))
       try scene.merge(other, .deleteBody(10, "0"), epoch: nil)
@@ -102,7 +112,10 @@ extension CloudStoreConformance {
       #expect(try (800...1100).contains(buried(0..<2000)))
       #expect(try buried(1900..<2000) == 100)
     },
-    Claim("a stream gets no further description beyond the bound, and goes on with those that it has", conditions { $0.machine.schemasPerStream = 3 }) {
+    Claim(
+      "a stream gets no further description beyond the bound, and goes on with those that it has",
+      conditions { $0.machine.schemasPerStream = 3 }
+    ) {
       scene throws in
       let schemas = (1...4).map { StreamSchema.columns("c\($0) TEXT") }
       #expect(try schemas.map { try scene.adopt($0, .stock) == nil } == [true, true, true, false])
@@ -111,7 +124,8 @@ extension CloudStoreConformance {
       #expect(try scene.merge(.table(schemas[2]), .put(1, 1, "x")) == [.applied])
       #expect(try scene.adopt(schemas[3], .stock, machine: .b) == nil)
     },
-    Claim("a machine's streams are those that it described, sent events of, or has received intervals of") { scene throws in
+    Claim("a machine's streams are those that it described, sent events of, or has received intervals of") {
+      scene throws in
       _ = try scene.adopt(.columns("a"), .stock)
       try scene.store.transaction { transaction throws in
         try transaction.note(StreamProgress(), machine: .a, stream: .named("noted"))

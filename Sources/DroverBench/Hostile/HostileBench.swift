@@ -73,7 +73,8 @@ package struct HostileBench {
     var report = HostileReport(store: rig.cloud.name, phases: [])
     var live = LivePhase(rig: rig)
     for kind in [FloodKind?.none] + FloodKind.allCases.map({ $0 }) {
-      progress(kind.map { "live, while another machine sends \(perSecond) messages/s: \($0.rawValue)" } ?? "live, alone")
+      progress(
+        kind.map { "live, while another machine sends \(perSecond) messages/s: \($0.rawValue)" } ?? "live, alone")
       flood.send(kind)
       let start = ContinuousClock.now
       let sorted = try await live.run(rate: Self.rate, seconds: options.liveSeconds)

@@ -73,8 +73,8 @@ package struct MachineBudgets: Sendable {
   }
 
   /// Whether the machine may describe a stream otherwise than before.
-  package mutating func schemaChange(of machine: MachineID, now: Int64) -> Bool {
-    with(machine, now) { $0.schemaChanges.take(now: now) }
+  package mutating func schemaChange(of machine: MachineID, to schema: StreamSchema, now: Int64) -> Bool {
+    with(machine, now) { $0.schemaChanges.take(schema.cost, now: now) }
   }
 
   package mutating func mayChangeSchema(_ machine: MachineID, now: Int64) -> Bool {
@@ -91,5 +91,13 @@ package struct MachineBudgets: Sendable {
   ) -> Result {
     if machines.count >= Self.mostMachines, machines[machine] == nil { machines = [:] }
     return use(&machines[machine, default: Rates(limits, now: now)])
+  }
+}
+
+extension StreamSchema {
+  /// A description counts as one more for each 50 columns, and a table of lines for ten columns besides its own: to make and to change tables
+  /// takes so long.
+  fileprivate var cost: Double {
+    Double(max(1, (columns.count + lines.reduce(0) { $0 + $1.rows.columns.count + 10 }) / 50))
   }
 }

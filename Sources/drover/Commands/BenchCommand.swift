@@ -69,7 +69,9 @@ struct BenchCommand: AsyncParsableCommand {
       throw ValidationError("--events takes at least 1000, --live and --idle at least 1 second")
     }
     guard let place else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
-    guard (1...1_000_000).contains(flood) else { throw ValidationError("--flood takes 1 to 1,000,000 messages a second") }
+    guard (1...1_000_000).contains(flood) else {
+      throw ValidationError("--flood takes 1 to 1,000,000 messages a second")
+    }
     guard (1...100).contains(consumers ?? 1), (1...100).contains(tables) else {
       throw ValidationError("--consumers and --tables take 1 to 100")
     }

@@ -36,7 +36,8 @@ struct CloudCommand: AsyncParsableCommand {
       throw fail("\(error)")
     }
     let consumer = Consumer(
-      store: place.store, limits: .init(messageBytes: configuration.limits.messageBytes, machine: configuration.limits.machine),
+      store: place.store,
+      limits: .init(messageBytes: configuration.limits.messageBytes, machine: configuration.limits.machine),
       user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
     let member = configuration.group.map { ", number \(place.number) of the group \($0)" } ?? ""
     logger.info("cloud consumer: \(configuration.connection.broker) to \(place.name)\(member)")
