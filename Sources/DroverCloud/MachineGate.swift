@@ -133,7 +133,8 @@ struct MachineGate {
       return .known
     }
     let latest = isKept ? try transaction.latestSchema(machine: machine, stream: stream) : nil
-    guard latest?.id == schema.id || budgets.schemaChange(of: machine, to: schema, now: now) else { return .overBudget }
+    let isAgain = described[origin].map { (0..<60_000_000).contains(now &- $0.at) } ?? false
+    guard latest?.id == schema.id || budgets.schemaChange(of: machine, to: schema, isAgain: isAgain, now: now) else { return .overBudget }
     if described.count >= Self.mostKept { described = [:] }
     described[origin] = (schema.id, now)
     return .adopt

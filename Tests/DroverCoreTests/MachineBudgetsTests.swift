@@ -46,7 +46,7 @@ import Testing
   @Test func `each machine has budgets of its own, and each rate is a budget of its own`() {
     var limits = MachineLimits()
     limits.messagesPerSecond = 2
-    limits.deadLettersPerMinute = 6
+    limits.deadLettersPerMinute = 30
     limits.epochsPerHour = 1
     var budgets = MachineBudgets(limits)
     let messages = (0..<11).map { _ in budgets.message(of: a, bytes: 1, now: now) }
@@ -83,10 +83,15 @@ import Testing
     #expect(schemas == 0 && epochs == 0)
   }
 
-  @Test func `a wide description counts for many`() {
+  @Test func `a wide description counts for many, and so does one that changes again and again`() {
     var budgets = MachineBudgets(MachineLimits())
     let wide = (0..<20).count { _ in budgets.schemaChange(of: a, to: Self.schema(columns: 1000), now: now) }
     #expect(wide == 10)
+    budgets = MachineBudgets(MachineLimits())
+    let again = (0..<100).count { _ in
+      budgets.schemaChange(of: a, to: Self.schema(columns: 3), isAgain: true, now: now)
+    }
+    #expect(again == 40)
   }
 
   private static func schema(columns: Int) -> StreamSchema {

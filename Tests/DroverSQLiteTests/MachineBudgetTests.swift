@@ -34,11 +34,11 @@ import Testing
     app = try AppDatabase()
     var limits = MachineLimits()
     limits.epochsPerHour = 5
-    limits.deadLettersPerMinute = 60
+    limits.deadLettersPerMinute = 300
     limits.schemaChangesPerMinute = 5
     limits.streams = 20
     limits.openIntervals = 10
-    limits.longIDsPerMinute = 5
+    limits.longIDsPerMinute = 300
     let clock = clock
     store = try SQLiteCloudStore(
       path: app.path, limits: CloudStoreLimits(streamsPerMachine: 20, machine: limits), now: { clock.now })
@@ -177,7 +177,7 @@ import Testing
       }
     }
     #expect(try covered() == 10)
-    clock.now += 10 * 1_000_000
+    clock.now += 2 * 1_000_000
     try consumer.received((10..<20).map(broken))
     #expect(try covered() == 20)
     #expect(try app.integer("SELECT count(*) FROM drover_dead_letter") == 20)

@@ -11,7 +11,7 @@ struct HostileMachine {
   static let limits: MachineLimits = {
     var limits = MachineLimits()
     limits.messagesPerSecond = 50
-    limits.deadLettersPerMinute = 60
+    limits.deadLettersPerMinute = 120
     limits.longIDsPerMinute = 10
     limits.epochsPerHour = 30
     limits.epochsKept = 40

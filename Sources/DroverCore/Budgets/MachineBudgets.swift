@@ -5,6 +5,9 @@ package struct MachineBudgets: Sendable {
   /// More machines than a consumer serves; beyond it all begin with full budgets again.
   private static let mostMachines = 100_000
 
+  /// A stream whose description changes again and again makes the tables of all machines change; a migration changes it once.
+  private static let costAgain = 5.0
+
   private struct Rates {
     var messages: TokenBucket
     var bytes: TokenBucket
@@ -22,10 +25,10 @@ package struct MachineBudgets: Sendable {
       }
       messages = bucket(limits.messagesPerSecond, each: 1, capacity: 5 * limits.messagesPerSecond)
       bytes = bucket(limits.bytesPerSecond, each: 1, capacity: 2 * limits.bytesPerSecond)
-      deadLetters = bucket(limits.deadLettersPerMinute, each: 60, capacity: max(1, limits.deadLettersPerMinute / 6))
+      deadLetters = bucket(limits.deadLettersPerMinute, each: 60, capacity: max(1, limits.deadLettersPerMinute / 30))
       deadLetterBytes = bucket(
-        limits.deadLetterBytesPerMinute, each: 60, capacity: max(1, limits.deadLetterBytesPerMinute / 6))
-      longIDs = bucket(limits.longIDsPerMinute, each: 60, capacity: limits.longIDsPerMinute)
+        limits.deadLetterBytesPerMinute, each: 60, capacity: max(1, limits.deadLetterBytesPerMinute / 30))
+      longIDs = bucket(limits.longIDsPerMinute, each: 60, capacity: max(1, limits.longIDsPerMinute / 60))
       epochs = bucket(limits.epochsPerHour, each: 3600, capacity: limits.epochsPerHour)
       schemaChanges = bucket(
         limits.schemaChangesPerMinute, each: 60, capacity: max(limits.schemaChangesPerMinute, limits.streams))
@@ -73,8 +76,11 @@ package struct MachineBudgets: Sendable {
   }
 
   /// Whether the machine may describe a stream otherwise than before.
-  package mutating func schemaChange(of machine: MachineID, to schema: StreamSchema, now: Int64) -> Bool {
-    with(machine, now) { $0.schemaChanges.take(schema.cost, now: now) }
+  /// - Parameter isAgain: whether the same stream has changed within the last minute.
+  package mutating func schemaChange(
+    of machine: MachineID, to schema: StreamSchema, isAgain: Bool = false, now: Int64
+  ) -> Bool {
+    with(machine, now) { $0.schemaChanges.take(schema.cost * (isAgain ? Self.costAgain : 1), now: now) }
   }
 
   package mutating func mayChangeSchema(_ machine: MachineID, now: Int64) -> Bool {
