@@ -168,10 +168,16 @@ package final class EdgeRelay: SessionHandler {
       guard let topic = try? Topic(parsing: message.topic), topic.machine == machine else { continue }
       switch topic {
       case .confirm:
+        // An empty retained message takes the one before it away.
+        guard !message.payload.isEmpty else { continue }
         do throws(WireError) {
           hear(try Confirmation(document: message.payload))
         } catch {
-          logger.warning("read \(message.topic): \(error); it is not from a Drover consumer of this version")
+          said.rarely("confirm") {
+            logger.warning(
+              "read \(message.topic): \(error); it is not from a Drover consumer of this version, so nothing of it counts\($0)"
+            )
+          }
         }
       case .command(_, name: "schema"):
         if let publisher { announceSchemas(publisher) }
@@ -184,9 +190,12 @@ package final class EdgeRelay: SessionHandler {
         do throws(WireError) {
           responder.ask(try StreamRequest(document: message.payload))
         } catch {
-          logger.warning("read \(message.topic): \(error)")
+          said.rarely("command") { logger.warning("read \(message.topic): \(error)\($0)") }
         }
-      case .command(_, let name): logger.warning("command \(name): this version of the agent does not know it")
+      case .command(_, let name):
+        said.rarely("unknown command") {
+          logger.warning("command \(name.prefix(64)): this version of the agent does not know it\($0)")
+        }
       default: continue
       }
     }
@@ -194,9 +203,20 @@ package final class EdgeRelay: SessionHandler {
 
   /// Each confirmation is held against the agent's own runs, also one that a newer one follows at once: it may be the only one that tells.
   private func hear(_ confirmation: Confirmation) {
-    if confirmation.epoch == store.epoch, store.runs.contradicts(confirmation.runs) {
+    guard confirmation.epoch == store.epoch else {
+      self.confirmation = confirmation
+      return
+    }
+    if store.runs.contradicts(confirmation.runs) {
       epochIsOver =
         "the cloud has heard of a run of the agent that is not known here: the database was put back to an earlier state"
+    } else if let highest = confirmation.streams.values.compactMap(\.last).max(), highest > store.runs.reached {
+      // A consumer tells of the run with everything that it has of it, so this is none of its words.
+      return said.rarely("impossible confirmation") {
+        logger.warning(
+          "read the confirmation: it covers event \(highest), and this agent has handed out none above \(store.runs.reached); nothing of it counts, and everything stays in the outbox. Somebody else than the consumer may write to \(Topic.confirm(machine).text): check the broker's ACL\($0)"
+        )
+      }
     }
     self.confirmation = confirmation
   }

@@ -32,7 +32,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     var tombstones: [Origin: Bool] = [:]
     var epochs: [EpochKey: Int64] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
-    var statements: [String: Statement] = [:]
+    var statements: [ExactText: Statement] = [:]
   }
   struct EpochKey: Hashable {
     var machine: MachineID

@@ -132,7 +132,7 @@ extension EdgeDatabase {
     {
       let kind: String = row["kind"]
       let table: String? = row["table_name"]
-      guard kind == declaration.kind.rawValue, table?.lowercased() == declaration.table?.lowercased() else {
+      guard kind == declaration.kind.rawValue, table.map(SQLName.init) == declaration.table.map(SQLName.init) else {
         throw EdgeStoreError.failed(
           "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name"
         )
@@ -164,10 +164,12 @@ extension EdgeDatabase {
     for row in rows {
       let (type, name, sql): (String, String, String) = (row["type"], row["name"], row["sql"])
       present[name] = sql
-      if wanted[name]?.sql != sql { try database.execute(sql: "DROP \(type.uppercased()) \(quoted(name))") }
+      if wanted[name]?.sql.isExactly(sql) != true {
+        try database.execute(sql: "DROP \(type.uppercased()) \(quoted(name))")
+      }
     }
     var uncaptured: Set<Int> = []
-    for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name] != made.sql {
+    for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name]?.isExactly(made.sql) != true {
       try database.execute(sql: made.sql)
       if present[name] == nil { uncaptured.insert(made.stream) }
     }

@@ -76,7 +76,22 @@ extension EdgeDatabase {
     guard remembered.generation <= generation, try !isBehind(remembered) else {
       return "the database is behind what \(file) remembers: it was restored or rolled back"
     }
+    guard try !hasImpossibleConfirmation() else {
+      return "more events are noted as confirmed than were ever given: a confirmation was forged"
+    }
     return nil
+  }
+
+  /// Whether something is noted as confirmed that no event is: an agent of an older version believed every confirmation.
+  private func hasImpossibleConfirmation() throws(EdgeStoreError) -> Bool {
+    try access { database in
+      try Bool.fetchOne(
+        database,
+        sql: """
+          SELECT max(ifnull((SELECT max(confirmed_through) FROM drover_stream), 0),
+                     ifnull((SELECT max(through_seq) FROM drover_ahead), 0)) >= (SELECT seq FROM drover_next)
+          """) ?? false
+    }
   }
 
   /// Whether the outbox is another one than the newest run has read, though the agent had written nothing into it since: numbers that it read

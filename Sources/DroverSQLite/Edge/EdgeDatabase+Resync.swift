@@ -102,7 +102,7 @@ extension EdgeDatabase {
     defer { running.reset() }
     var rates: [Int: Int?] = [:]
     while try running.step() {
-      rates[Int(running.integer(0))] = running.isNull(1) ? .some(nil) : Int(running.integer(1))
+      rates[Int(running.integer(0))] = running.isNull(1) ? .some(nil) : Int(max(1, running.integer(1)))
     }
     let next = streams.map(\.number).first { rates.keys.contains($0) } ?? rates.keys.min()
     backfilling = next
@@ -138,7 +138,8 @@ extension ResyncProgress {
       let worked: Int64? = row["worked_at"]
       return ResyncProgress(
         total: row["total"], looked: row["looked"], entered: row["entered"],
-        elapsed: max(0, (worked ?? 0) - (began ?? 0)), isDone: row["isDone"])
+        elapsed: max(0, (worked ?? 0).clamped(to: Bounds.time) - (began ?? 0).clamped(to: Bounds.time)),
+        isDone: row["isDone"])
     }
   }
 }

@@ -80,7 +80,7 @@ package final class EdgeDatabase: EdgeStore {
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns
   var schemaVersion: Int64 = -1
-  var statements: [String: Statement] = [:]
+  var statements: [ExactText: Statement] = [:]
   /// By stream.
   var readers: [Int: RowReader] = [:]
   let path: String
@@ -390,12 +390,12 @@ package final class EdgeDatabase: EdgeStore {
 
   /// A statement that is prepared once for the life of the connection.
   func prepared(_ sql: String, _ database: Database) throws -> Statement {
-    if let statement = statements[sql] {
+    if let statement = statements[ExactText(sql)] {
       statement.reset()
       return statement
     }
     let statement = try Statement(database, sql)
-    statements[sql] = statement
+    statements[ExactText(sql)] = statement
     return statement
   }
 

@@ -27,20 +27,28 @@ struct OutboxMemory: Equatable {
   /// which the higher counts, and none that is torn.
   init?(text: String) {
     var lines = text.split(separator: "\n").map { $0.split(separator: " ") }
-    guard let first = lines.first, first.count == 2, let generation = Int64(first[1]) else { return nil }
+    guard let first = lines.first, first.count == 2, let generation = Self.number(first[1], Bounds.sequence)
+    else { return nil }
     self.init(epoch: String(first[0]), generation: generation, runs: Runs())
     guard lines.count > 1 else { return }
     let marks = lines.suffix(RunMark.count).compactMap { RunMark(words: $0) }
     lines = lines.dropFirst().dropLast(RunMark.count)
     guard let mark = marks.max(by: { $0.reached < $1.reached }), let newest = lines.popLast(), newest.count == 1,
-      let number = Int64(newest[0])
+      let number = Self.number(newest[0], Bounds.run)
     else { return nil }
     for line in lines {
-      guard line.count == 2, let earlier = Int64(line[0]), let reached = Int64(line[1]) else { return nil }
+      guard line.count == 2, let earlier = Self.number(line[0], Bounds.run),
+        let reached = Self.number(line[1], Bounds.sequence)
+      else { return nil }
       runs.raise(earlier, to: reached)
     }
     runs.raise(number, to: mark.reached)
     version = mark.version
+  }
+
+  /// A number that can be true.
+  fileprivate static func number(_ text: Substring, _ range: ClosedRange<Int64>) -> Int64? {
+    Int64(text).flatMap { range.contains($0) ? $0 : nil }
   }
 
   init(epoch: String, generation: Int64, runs: Runs) {
@@ -77,7 +85,9 @@ private struct RunMark: Equatable {
   }
 
   init?(words: [Substring]) {
-    guard words.count == 3, let reached = Int64(words[0]), let version = Int64(words[1]) else { return nil }
+    guard words.count == 3, let reached = OutboxMemory.number(words[0], Bounds.sequence),
+      let version = OutboxMemory.number(words[1], Bounds.version)
+    else { return nil }
     self.init(reached: reached, version: version)
     guard words[2] == digest else { return nil }
   }
