@@ -14,6 +14,7 @@ extension EdgeDatabase {
     let warning = try access { database in
       var warning: String?
       try database.inTransaction(.immediate) {
+        try verify(database)
         let known = try Int64.fetchOne(
           database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [Self.clockAhead])
         let ahead: Int64
