@@ -88,8 +88,15 @@ package final class EdgeRelay: SessionHandler {
   private var epochIsOver: String?
   /// The new epoch stands in the store, and the relay does not know yet.
   private var hasBegunEpoch = false
+  /// The database is gone, or another one that cannot be attached yet: nothing of it can be said.
+  private var isAway = false
+  /// The cloud has been told so on this connection.
+  private var isAwayTold = false
   private var isStopping = false
   private var isDamaged = false
+  /// Since when the file looks damaged. While it is copied over it does, until all of it is there.
+  private var damagedSince: ContinuousClock.Instant?
+  private static let copyingLimit = Duration.seconds(2)
   var said = Said()
 
   /// - Parameters:
@@ -379,6 +386,7 @@ package final class EdgeRelay: SessionHandler {
       watchClock()
       takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
+      damagedSince = nil
       insistOnAnswer(now: now)
       doubtLaggard(now: now)
       try look(now: now)
@@ -395,15 +403,41 @@ package final class EdgeRelay: SessionHandler {
       return .milliseconds(20)
     } catch .schemaChanged {
       return refresh()
+    } catch .otherDatabase(let reason) {
+      return leave(because: reason)
     } catch .damaged(let text) {
+      damagedSince = damagedSince ?? now
+      guard let damagedSince, damagedSince.advanced(by: Self.copyingLimit) <= now else {
+        retryAt = clock.now.advanced(by: .milliseconds(500))
+        return .milliseconds(500)
+      }
       isDamaged = true
       onFatal(text)
       return .seconds(1)
     } catch {
       said.rarely("store") { logger.error("work on the outbox: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
+      sayAway()
       return .seconds(1)
     }
+  }
+
+  /// The database is not the one that the relay knows. Nothing that is known of it counts any more.
+  private func leave(because reason: String) -> Duration {
+    epochIsOver = reason
+    hasBegunEpoch = false
+    isAway = true
+    unsendable = []
+    sizes = [:]
+    responder.databaseChanged()
+    return .zero
+  }
+
+  /// While there is no database that could be attached, the cloud is not told that all is well.
+  private func sayAway() {
+    guard isAway, !isAwayTold, let publisher else { return }
+    isAwayTold = true
+    _ = try? publisher.publish(status(isOnline: false))
   }
 
   /// The relay forgets what it knew: in the new epoch nothing is sent and nothing is confirmed yet.
@@ -414,6 +448,8 @@ package final class EdgeRelay: SessionHandler {
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
     hasBegunEpoch = false
     epochIsOver = nil
+    isAway = false
+    isAwayTold = false
     settleAt = nil
     makeEncoders()
     guard let publisher else { return }
@@ -451,7 +487,7 @@ package final class EdgeRelay: SessionHandler {
       switch error {
       case .busy: spaceAt = nil
       case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
-      case .schemaChanged, .damaged: throw error
+      case .schemaChanged, .otherDatabase, .damaged: throw error
       }
     }
   }
@@ -532,6 +568,8 @@ package final class EdgeRelay: SessionHandler {
       }
       if store.hasBackfill { relay.backfillNeeded() }
       return .zero
+    } catch .otherDatabase(let reason) {
+      return leave(because: reason)
     } catch {
       said.rarely("refresh") { logger.error("look at the tables: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
@@ -564,7 +602,8 @@ package final class EdgeRelay: SessionHandler {
   // MARK: Announcing
 
   private func announce(_ publisher: any Publisher) {
-    announcements = [status(isOnline: true)]
+    isAwayTold = false
+    announcements = [status(isOnline: !isAway)]
     announceSchemas(publisher)
   }
 
@@ -609,7 +648,7 @@ package final class EdgeRelay: SessionHandler {
 
   package func isDrained() -> Bool {
     isStopping = true
-    return isDamaged || relay.isQuiet && !relay.hasSettlement
+    return isDamaged || isAway || relay.isQuiet && !relay.hasSettlement
   }
 
   package func sessionWillClose(publisher: any Publisher) {
