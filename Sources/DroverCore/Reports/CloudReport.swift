@@ -76,11 +76,14 @@ package struct CloudReport: Sendable {
     package var outbox: Told?
     package var streams: [Stream]
     package var deadLetters: Int
+    /// What was set aside because a budget was used up, by the budget's name.
+    package var overruns: [Overrun]
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int
+      deadLetters: Int, overruns: [Overrun] = []
     ) {
+      self.overruns = overruns
       self.outbox = outbox
       self.name = name
       self.isOnline = isOnline

@@ -29,7 +29,8 @@ extension Transaction {
     // One at a time makes or changes the tables of a stream.
     try lock(Locks.name("sink", SQLName(stream.text).text))
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try MatchedSink(self, stream).refusal(of: schema, machine: machine)
+      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+        ?? MatchedSink(self, stream).refusal(of: schema, machine: machine)
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.

@@ -27,7 +27,8 @@ extension Transaction {
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
+      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+        ?? MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
