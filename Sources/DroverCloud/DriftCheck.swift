@@ -154,8 +154,10 @@ package struct DriftCheck {
       let (atEdge, inCloud) = (standings[index], after[index])
       if atEdge.isWaiting || before[index] != inCloud {
         moving.append(id)
-      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil {
-        // A fact that the edge no longer has is none too many in the cloud.
+      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil,
+        !(inCloud?.isRetired(atEdge) ?? false)
+      {
+        // A fact that the edge no longer has is none too many in the cloud, nor is a final record.
         drifting.append(Drifting(id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil))
       }
     }

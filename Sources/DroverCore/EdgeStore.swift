@@ -79,8 +79,11 @@ package struct RowStanding: Equatable, Sendable {
   package var digest: UInt64?
   /// The outbox holds an event of it that is not confirmed.
   package var isWaiting: Bool
+  /// The digests of row and lines apart; nil where no lines travel with it, or they are too many to be told.
+  package var unit: UnitDigest?
 
-  package init(digest: UInt64?, isWaiting: Bool) {
+  package init(digest: UInt64?, isWaiting: Bool, unit: UnitDigest? = nil) {
+    self.unit = unit
     self.digest = digest
     self.isWaiting = isWaiting
   }
@@ -138,7 +141,10 @@ package protocol EdgeStore: AnyObject {
   var streams: [EdgeStream] { get }
   /// Rows that were there before Drover still wait to enter the outbox.
   var hasBackfill: Bool { get }
-  /// How many of them may be looked at in a second; nil: as many as the window allows.
+  /// Streams of which changes may have been missed, with a name for the last time: their rows have entered the outbox once more since, and rows
+  /// that are gone are found by a comparison. A stream is among them for good.
+  var gaps: [StreamName: String] { get }
+  /// How many of the rows that wait may be looked at in a second; nil: as many as the window allows.
   var backfillRate: Int? { get }
 
   /// Whether another connection has committed since the last call.

@@ -64,6 +64,8 @@ package final class EdgeRelay: SessionHandler {
   private var settleAt: ContinuousClock.Instant?
   private var spaceAt: ContinuousClock.Instant?
   private var standing: StandingSchedule
+  /// The gaps that the cloud was told of last.
+  private var toldGaps: [StreamName: String] = [:]
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -494,6 +496,10 @@ package final class EdgeRelay: SessionHandler {
 
   /// How much waits is what the cloud cannot know of itself.
   private func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    if publisher != nil, !isStopping, toldGaps != store.gaps {
+      toldGaps = store.gaps
+      announcements.append(status(isOnline: true))
+    }
     guard standing.isDue(now: now), !isStopping else { return }
     let begin = clock.now
     let found = try store.outboxStanding()
@@ -602,6 +608,7 @@ package final class EdgeRelay: SessionHandler {
   // MARK: Announcing
 
   private func announce(_ publisher: any Publisher) {
+    toldGaps = store.gaps
     isAwayTold = false
     announcements = [status(isOnline: !isAway)]
     announceSchemas(publisher)
@@ -622,7 +629,7 @@ package final class EdgeRelay: SessionHandler {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
-        outbox: standing.told
+        outbox: standing.told, gaps: store.gaps
       )
       .document, isRetained: true, contentType: "application/json")
   }

@@ -194,6 +194,10 @@ extension MachineStatus {
       members.append(("clock_offset_us", .integer(clockOffset.clamped(to: Bounds.clockOffset))))
     }
     if let outbox { members.append(("outbox", outbox.json)) }
+    if !gaps.isEmpty {
+      let list = gaps.sorted { $0.key < $1.key }
+      members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
+    }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -213,7 +217,26 @@ extension MachineStatus {
       ask: members.has("ask") ? try members.integer("ask", in: Bounds.question) : nil,
       clockOffset: members.has("clock_offset_us")
         ? try members.integer("clock_offset_us", in: Bounds.clockOffset) : nil,
-      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil)
+      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil,
+      gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:])
+  }
+
+  private static func gaps(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamName: String] {
+    var gaps: [StreamName: String] = [:]
+    for element in elements {
+      let pair = try element.elements(2)
+      do {
+        // It has the form of an epoch's name.
+        gaps[try StreamName(try pair[0].string())] = try Epoch(try pair[1].string()).text
+      } catch let error as InvalidName {
+        throw WireError("\"gaps\": \(error.message)")
+      } catch let error as WireError {
+        throw error
+      } catch {
+        throw WireError("\(error)")
+      }
+    }
+    return gaps
   }
 }
 

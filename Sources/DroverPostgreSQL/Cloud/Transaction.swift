@@ -181,6 +181,15 @@ final class Transaction: CloudTransaction {
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
+    for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
+      // Only of streams that were described, so that nobody fills the table with names.
+      try connection.query(
+        """
+        INSERT INTO drover_gap AS known (machine_id, stream, gap)
+        SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2)
+        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE known.gap <> excluded.gap
+        """, [.text(machine.text), .text(stream.text), .text(gap)])
+    }
     guard let outbox = status.outbox else { return }
     try connection.query(
       """

@@ -34,6 +34,7 @@ extension EdgeDatabase {
         try SpaceKeeper.makeTable(database)
         try database.execute(sql: Self.resyncTable)
         try database.execute(sql: Self.aheadTable)
+        try database.execute(sql: Self.captureTable)
         try putViews(database)
         attached = try attachStreams(database)
         try EdgeDeadLetters.makeTables(database)
@@ -52,6 +53,7 @@ extension EdgeDatabase {
       readers = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       try lookForBackfill(database)
+      try lookForGaps(database)
     }
   }
 
@@ -86,7 +88,7 @@ extension EdgeDatabase {
   private func attachStreams(_ database: Database) throws -> Attached {
     var attached: [EdgeStream] = []
     var captured: [Int: CapturedTable] = [:]
-    var wanted: [String: (stream: Int, sql: String)] = [:]
+    var wanted = WantedCapture()
     for declaration in declarations {
       let number = try number(of: declaration, database)
       var schema: StreamSchema?
@@ -103,9 +105,7 @@ extension EdgeDatabase {
       }
       func want(_ table: CapturedTable) throws {
         try widenKey(table.schema.key.count, database)
-        for made in table.allTriggers(stream: number) + table.rowidIndexes(stream: number) {
-          wanted[made.name] = (number, made.sql)
-        }
+        wanted.add(table, stream: number)
       }
       attached.append(
         EdgeStream(
@@ -154,27 +154,6 @@ extension EdgeDatabase {
     try database.execute(sql: Bookkeeping.keyIndex(columns: count))
   }
 
-  private func putCapture(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
-    let rows = try Row.fetchAll(
-      database,
-      sql: "SELECT type, name, sql FROM sqlite_master WHERE \(Bookkeeping.isCapture)")
-    var present: [String: String] = [:]
-    for row in rows {
-      let (type, name, sql): (String, String, String) = (row["type"], row["name"], row["sql"])
-      present[name] = sql
-      if wanted[name]?.sql.isExactly(sql) != true {
-        try database.execute(sql: "DROP \(type.uppercased()) \(quoted(name))")
-      }
-    }
-    var uncaptured: Set<Int> = []
-    for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name]?.isExactly(made.sql) != true {
-      try database.execute(sql: made.sql)
-      if present[name] == nil { uncaptured.insert(made.stream) }
-    }
-    // Without its triggers the table may have changed in any way: new here, or dropped and made again. Its rows are brought.
-    for stream in uncaptured { try startBackfill(stream, database) }
-  }
-
   /// Another schema, or another selection of rows and hashes, means that every row reads differently from what the cloud has: the rows are brought once more.
   private func noteSchema(_ stream: EdgeStream, _ selection: String, _ database: Database) throws {
     guard let id = stream.schema.map({ $0.id.text + selection }) else { return }
@@ -186,7 +165,7 @@ extension EdgeDatabase {
     if known != nil { try startBackfill(stream.number, database) }
   }
 
-  private func startBackfill(_ stream: Int, _ database: Database) throws {
+  func startBackfill(_ stream: Int, _ database: Database) throws {
     try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [stream])
     // All of them, also where a part was ordered.
     try database.execute(sql: "DELETE FROM drover_resync WHERE stream = ?", arguments: [stream])

@@ -78,7 +78,9 @@ extension EdgeDatabase {
           entry.content = try reader.content(seq: seq, key: entry.key, into: store)
           if !lines.isEmpty, entry.content != .none {
             let key = Array(entry.key)
-            entry.lines = try lines.map { try readLines($0, header: key, database) }
+            entry.lines =
+              reader.isKept
+              ? try reader.keptLines(seq: seq, header: key) : try lines.map { try readLines($0, header: key, database) }
             for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
           }
         }

@@ -22,6 +22,7 @@ extension EdgeDatabase {
         return .commit
       }
       try lookForBackfill(database)
+      try lookForGaps(database)
       return hasBackfill
     }
   }
@@ -140,11 +141,16 @@ extension EdgeDatabase {
           """, database)
         for key in keys {
           var digest: UInt64?
+          var unit: UnitDigest?
           if case .row(let values) = try content(of: key, stream: stream, table, database) {
             digest = try lineDigest(Digest(of: values), key: key, table, database)
+            if table.freezes, !table.lines.isEmpty {
+              unit = UnitDigest(
+                header: values, lines: try table.lines.map { try readLines($0, header: key, database) })
+            }
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
-          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step()))
+          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step(), unit: unit))
           waiting.reset()
         }
         return .commit

@@ -78,6 +78,7 @@ package final class EdgeDatabase: EdgeStore {
   var backfilling: Int?
   package internal(set) var backfillRate: Int?
   package var hasBackfill: Bool { backfilling != nil }
+  package internal(set) var gaps: [StreamName: String] = [:]
 
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns
@@ -366,7 +367,7 @@ package final class EdgeDatabase: EdgeStore {
     try bind(
       """
       UPDATE drover_outbox SET op = 'delete'
-       WHERE seq > ? AND seq <= ? AND stream = ? AND op = 'put'
+       WHERE seq > ? AND seq <= ? AND stream = ? AND op = 'put' AND seq NOT IN (SELECT seq FROM drover_kept)
          AND NOT EXISTS (SELECT 1 FROM \(quoted(table.name)) AS app WHERE \(isSame.joined(separator: " AND ")))
       """, interval, stream, database
     ).run()
@@ -379,8 +380,13 @@ package final class EdgeDatabase: EdgeStore {
     let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
     let entries = try bind(
       """
-      SELECT \(keys.joined(separator: ", ")) FROM drover_outbox
+      SELECT \(keys.joined(separator: ", ")) FROM drover_outbox AS entry
        WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0 AND op = 'put'
+         -- A row of the key of one that was kept is another one, which has an entry of its own.
+         AND NOT (seq IN (SELECT seq FROM drover_kept)
+                  AND EXISTS (SELECT 1 FROM drover_outbox AS newer
+                               WHERE newer.stream = entry.stream AND newer.body IS NULL AND newer.seq > entry.seq
+                                 AND \(keys.map { "newer.\($0) IS entry.\($0)" }.joined(separator: " AND "))))
       """, interval, stream, database)
     defer { entries.reset() }
     let column = quoted(flag)
