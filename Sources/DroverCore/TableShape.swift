@@ -46,10 +46,10 @@ package struct CloudStoreLimits: Sendable {
 package struct SinkForm: Equatable, Sendable {
   package var kind: Kind
   package var isTable: Bool
-  /// The stream whose lines the table holds, in lower case; nil for a stream's own table.
-  package var header: String?
+  /// The stream whose lines the table holds; nil for a stream's own table.
+  package var header: SQLName?
 
-  package init(kind: Kind, isTable: Bool, header: String?) {
+  package init(kind: Kind, isTable: Bool, header: SQLName?) {
     self.kind = kind
     self.isTable = isTable
     self.header = header

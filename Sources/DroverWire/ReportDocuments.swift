@@ -8,7 +8,7 @@ extension Worker {
       [
         ("running", .bool(process != nil)), ("pid", process.map { .integer(Int64($0)) } ?? .null),
         ("stuck", .array(stuck.map { .string($0.name) })),
-      ] + (host.map { [("host", .string($0))] } ?? []))
+      ] + (isElsewhere ? [("elsewhere", .bool(true))] : []) + (host.map { [("host", .string($0))] } ?? []))
   }
 }
 

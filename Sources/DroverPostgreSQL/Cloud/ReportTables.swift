@@ -87,7 +87,8 @@ struct ReportTables {
   /// Numbers by machine.
   private func figures(_ sql: String, _ range: [Parameter]) throws -> [String: Int] {
     let rows = try connection.query(sql, range)
-    return Dictionary(uniqueKeysWithValues: (0..<rows.count).map { (rows.text($0, 0), Int(rows.integer($0, 1))) })
+    // Somebody may have written names into a table that are one to Swift and two to the database.
+    return Dictionary((0..<rows.count).map { (rows.text($0, 0), Int(rows.integer($0, 1))) }) { first, _ in first }
   }
 
   // MARK: Streams
@@ -153,7 +154,8 @@ extension DeadLetterFigures {
     let counters = try connection.query(
       "SELECT name, value::bigint FROM drover_meta WHERE name LIKE 'dead\\_letters\\_%'")
     let counts = Dictionary(
-      uniqueKeysWithValues: (0..<counters.count).map { (counters.text($0, 0), Int(counters.integer($0, 1))) })
+      (0..<counters.count).map { (counters.text($0, 0), Int(counters.integer($0, 1))) }
+    ) { first, _ in first }
     func count(_ counter: DeadLetterCounter) -> Int { counts[counter.rawValue] ?? 0 }
     self.init(present: Int(present), replayed: count(.replayed), purged: count(.purged), dropped: count(.dropped))
   }

@@ -141,7 +141,7 @@ extension Transaction {
     stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
   ) throws -> String? {
     if let reason = schema.flatMap(bounds.refusal) { return reason }
-    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text).text })
+    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text) })
     guard let table = try table(of: stream) else {
       if let reason = store.limits.refusal(ofStreams: try knownStreams(machine)) { return reason }
       if let taken = try SinkTable.taken(stream, in: store.place, connection) {

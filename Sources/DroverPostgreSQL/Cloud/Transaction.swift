@@ -16,7 +16,7 @@ final class Transaction: CloudTransaction {
   /// Of machines' streams whose events this transaction merges: whether they have tombstones.
   var tombstones: [MachineStream: Bool] = [:]
   /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
-  var stubborn: [String: String] = [:]
+  var stubborn: [ExactText: String] = [:]
 
   init(store: PostgreSQLCloudStore, connection: Connection, isCareful: Bool, keepsFeed: Bool) {
     self.store = store
@@ -89,7 +89,7 @@ final class Transaction: CloudTransaction {
       [.text(machine.text), .text(epoch.text), .text(stream.text)])
     var received = IntervalSet()
     for row in 0..<rows.count {
-      received.insert(Interval(after: rows.integer(row, 0), through: rows.integer(row, 1)))
+      if let interval = Interval(believing: rows.integer(row, 0), rows.integer(row, 1)) { received.insert(interval) }
     }
     return received
   }
@@ -112,7 +112,7 @@ final class Transaction: CloudTransaction {
       [.text(machine.text), .text(epoch.text)])
     var streams: [StreamName: IntervalSet] = [:]
     for row in 0..<rows.count {
-      let interval = Interval(after: rows.integer(row, 1), through: rows.integer(row, 2))
+      guard let interval = Interval(believing: rows.integer(row, 1), rows.integer(row, 2)) else { continue }
       streams[try StreamName(rows.text(row, 0)), default: IntervalSet()].insert(interval)
     }
     return streams
@@ -181,6 +181,15 @@ final class Transaction: CloudTransaction {
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
+    for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
+      // Only of streams that were described, so that nobody fills the table with names.
+      try connection.query(
+        """
+        INSERT INTO drover_gap AS known (machine_id, stream, gap)
+        SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2)
+        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE known.gap <> excluded.gap
+        """, [.text(machine.text), .text(stream.text), .text(gap)])
+    }
     guard let outbox = status.outbox else { return }
     try connection.query(
       """

@@ -34,7 +34,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     var tombstones: [Origin: Bool] = [:]
     var epochs: [MachineID: [Epoch: Int64]] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
-    var statements: [String: Statement] = [:]
+    var statements: [ExactText: Statement] = [:]
   }
   struct SchemaKey: Hashable {
     var machine: MachineID

@@ -143,7 +143,7 @@ extension Transaction {
     stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
   ) throws -> String? {
     if let reason = schema.flatMap(bounds.refusal) { return reason }
-    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header?.text.lowercased())
+    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text) })
     guard let form = try form(of: stream) else {
       let known = try Int.fetchOne(
         database,
@@ -218,7 +218,7 @@ extension Transaction {
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
     let form = SinkForm(
-      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?)?.lowercased())
+      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?).map(SQLName.init))
     store.cache.forms[stream] = form
     return form
   }

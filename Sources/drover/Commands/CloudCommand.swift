@@ -138,7 +138,8 @@ private struct StorePlace {
     let checks = configuration.check.map {
       RegularCheck(configuration: configuration, check: $0, isOurs: keepsHouse, logger: logger)
     }
-    let all: [(any Service)?] = [checks, backups(configuration, logger)]
+    let gaps = GapCheck(configuration: configuration, isOurs: keepsHouse, logger: logger)
+    let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
     return all.compactMap(\.self)
       + configuration.onlookers(worker: worker, keepsHouse: keepsHouse, commits: commits, logger: logger)
   }
