@@ -59,4 +59,11 @@ package struct MachineStatus: Equatable, Sendable {
     self.software = software
     self.at = at
   }
+
+  /// This status with what an earlier one says where this one says nothing.
+  package func completed(by earlier: Self) -> Self {
+    Self(
+      isOnline: isOnline, epoch: epoch ?? earlier.epoch, software: software ?? earlier.software,
+      at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox)
+  }
 }

@@ -255,7 +255,8 @@ struct SinkMerge {
     }
     let isBuried = try bury(open.map { items[$0].event })
     for index in open {
-      outcomes[index] = versions[index] != nil || isBuried.contains(items[index].event.localID) ? .applied : .superseded
+      outcomes[index] =
+        versions[index] != nil || isBuried.contains(ExactText(items[index].event.localID)) ? .applied : .superseded
     }
     return outcomes.map { $0! }
   }
@@ -276,9 +277,9 @@ struct SinkMerge {
     let rows = try connection.query(
       "SELECT local_id, epoch, version FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
       originParameters + [.texts(items.map(\.event.localID))])
-    var found: [String: (Int64, Int64)] = [:]
-    for row in 0..<rows.count { found[rows.text(row, 0)] = (rows.integer(row, 1), rows.integer(row, 2)) }
-    return items.map { found[$0.event.localID] }
+    var found: [ExactText: (Int64, Int64)] = [:]
+    for row in 0..<rows.count { found[ExactText(rows.text(row, 0))] = (rows.integer(row, 1), rows.integer(row, 2)) }
+    return items.map { found[ExactText($0.event.localID)] }
   }
 
   private func dropTombstones(_ items: [Item]) throws {
@@ -289,7 +290,7 @@ struct SinkMerge {
   }
 
   /// - Returns: the local IDs whose tombstone is this event's now.
-  private func bury(_ events: [SinkEvent]) throws -> Set<String> {
+  private func bury(_ events: [SinkEvent]) throws -> Set<ExactText> {
     guard !events.isEmpty else { return [] }
     transaction.tombstones[origin] = true
     let rows = try connection.query(
@@ -306,7 +307,7 @@ struct SinkMerge {
         .integer(epoch), .integer(transaction.store.now()), .texts(events.map(\.localID)),
         .integers(events.map(\.version)), .integers(events.map { $0.seq ?? -1 }),
       ])
-    return Set((0..<rows.count).map { rows.text($0, 0) })
+    return Set((0..<rows.count).map { ExactText(rows.text($0, 0)) })
   }
 }
 

@@ -215,7 +215,8 @@ enum CloudTables {
           """)
     }
     migrator.registerMigration("12 change feed") { try $0.execute(sql: ChangeFeed.migration) }
-    migrator.registerMigration("13 gaps of capture") { database in
+    migrator.registerMigration("13 budgets of machines") { try $0.execute(sql: MachineTables.migration) }
+    migrator.registerMigration("14 gaps of capture") { database in
       try database.execute(
         sql: """
           -- Gaps in what machines captured of their streams: the one that was heard of last, and the last that a comparison has closed.

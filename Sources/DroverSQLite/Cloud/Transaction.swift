@@ -9,12 +9,12 @@ struct Transaction: CloudTransaction {
   let database: Database
 
   func prepared(_ sql: String) throws -> Statement {
-    if let statement = store.cache.statements[sql] {
+    if let statement = store.cache.statements[ExactText(sql)] {
       statement.reset()
       return statement
     }
     let statement = try Statement(database, sql)
-    store.cache.statements[sql] = statement
+    store.cache.statements[ExactText(sql)] = statement
     return statement
   }
 
@@ -29,7 +29,7 @@ struct Transaction: CloudTransaction {
     select.bind(stream.text, at: 3)
     var received = IntervalSet()
     while try select.step() {
-      received.insert(Interval(after: select.integer(0), through: select.integer(1)))
+      if let interval = Interval(believing: select.integer(0), select.integer(1)) { received.insert(interval) }
     }
     return received
   }
@@ -76,8 +76,8 @@ struct Transaction: CloudTransaction {
     select.bind(epoch.text, at: 2)
     var streams: [StreamName: IntervalSet] = [:]
     while try select.step() {
-      streams[try StreamName(select.text(0)), default: IntervalSet()].insert(
-        Interval(after: select.integer(1), through: select.integer(2)))
+      guard let interval = Interval(believing: select.integer(1), select.integer(2)) else { continue }
+      streams[try StreamName(select.text(0)), default: IntervalSet()].insert(interval)
     }
     return streams
   }

@@ -19,13 +19,11 @@ extension EdgeDatabase {
       database.clearSchemaCache()
       // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
       try database.inTransaction(.immediate) {
+        // Where Drover's own tables are gone the numbers would begin anew under the same epoch, and the cloud would take new events for ones
+        // that it has.
+        try verify(database)
         if try !database.tableExists("drover_outbox") {
-          guard schemaVersion == -1 else {
-            // Under the same epoch the numbers would begin anew, and the cloud would take new events for ones it has.
-            throw EdgeStoreError.failed(
-              "look at the tables: Drover's own are gone from the database since the agent was started; start the agent again"
-            )
-          }
+          for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
           try database.execute(sql: Bookkeeping.tables)
           try database.execute(sql: Bookkeeping.keyIndex(columns: Bookkeeping.initialKeyColumns))
           try database.execute(
@@ -132,7 +130,7 @@ extension EdgeDatabase {
     {
       let kind: String = row["kind"]
       let table: String? = row["table_name"]
-      guard kind == declaration.kind.rawValue, table?.lowercased() == declaration.table?.lowercased() else {
+      guard kind == declaration.kind.rawValue, table.map(SQLName.init) == declaration.table.map(SQLName.init) else {
         throw EdgeStoreError.failed(
           "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name"
         )

@@ -94,11 +94,11 @@ extension EdgeDatabase {
     let isComplete = isComplete(present, wanted, put: known?["put"])
     if !present.isEmpty, !isComplete { try rescue(stream, present, database) }
     for (name, part) in present.sorted(by: { $0.key < $1.key })
-    where wanted[name]?.sql != part.sql || !isSame(part.table, wanted[name]?.table) {
+    where !(wanted[name]?.sql.isExactly(part.sql) ?? false) || !isSame(part.table, wanted[name]?.table) {
       try database.execute(sql: "DROP \(part.type.uppercased()) \(quoted(name))")
     }
     for (name, part) in wanted.sorted(by: { $0.key < $1.key })
-    where present[name]?.sql != part.sql || !isSame(part.table, present[name]?.table) {
+    where !(present[name]?.sql.isExactly(part.sql) ?? false) || !isSame(part.table, present[name]?.table) {
       try database.execute(sql: part.sql)
     }
     try database.execute(

@@ -10,6 +10,7 @@ extension EdgeDatabase {
   package func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         try lookForBackfill(database)
         guard let number = backfilling else { return .commit }
@@ -74,6 +75,7 @@ extension EdgeDatabase {
       }
       var last: [Value]?
       try database.inTransaction(.deferred) {
+        try verify(database)
         try checkSchema(database)
         let order = table.walkingOrder.count
         let filter = table.filter.map { [$0] } ?? []
@@ -128,6 +130,7 @@ extension EdgeDatabase {
       }
       var standings: [RowStanding] = []
       try database.inTransaction(.deferred) {
+        try verify(database)
         try checkSchema(database)
         let columns = table.schema.key.indices.map(Bookkeeping.keyColumn)
         let waiting = try prepared(
@@ -159,6 +162,7 @@ extension EdgeDatabase {
   package func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         guard let table = tables[stream] else {
           throw EdgeStoreError.failed("send again: the table is not there")
