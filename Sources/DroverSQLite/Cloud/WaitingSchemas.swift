@@ -113,7 +113,6 @@ struct WaitingSchemas {
     try MatchedSink(database: database, stream: stream).putAside(as: aside)
     for table in [
       "drover_sink", "drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone", "drover_check",
-      "drover_gap",
     ] {
       try database.execute(sql: "DELETE FROM \(table) WHERE lower(stream) = lower(?)", arguments: [stream.text])
     }
