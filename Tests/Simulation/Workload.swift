@@ -194,7 +194,8 @@ struct Workload {
     _ database: PlainDatabase, _ facts: inout Facts, _ isAttached: Bool
   ) throws -> AppStatement {
     let count = facts.streams["reading"]!.count
-    let isOld = try Self.isBringing("reading", database, isAttached: isAttached)
+    let isOld = try Self.isUncaptured("reading", database, isAttached: isAttached)
+    let isBringing = try Self.isBringing("reading", database, isAttached: isAttached)
     let content = value()
     let token = facts.token()
     var id = count + 1
@@ -204,7 +205,7 @@ struct Workload {
       switch random.below(3) {
       case 0:
         let said = try run(AppStatement("DELETE FROM reading WHERE id = ?", .integer(Int64(id))), database)
-        facts.delete("reading", id: String(id), isBringing: isOld)
+        facts.delete("reading", id: String(id), isBringing: isBringing)
         return said
       case 1 where isThere:
         let said = try run(
@@ -223,16 +224,20 @@ struct Workload {
     return said
   }
 
-  /// Whether rows of a table may not have entered the outbox: they are brought, or its triggers are not there, because it is not attached yet or
-  /// the app has just made it.
-  static func isBringing(_ table: String, _ database: PlainDatabase, isAttached: Bool) throws -> Bool {
+  /// Whether a table has no triggers: it is not attached yet, or the app has just made it.
+  static func isUncaptured(_ table: String, _ database: PlainDatabase, isAttached: Bool) throws -> Bool {
     guard isAttached else { return true }
     return try database.integer(
       """
       SELECT 1 FROM drover_stream AS stream WHERE name = '\(table)'
-         AND (backfill = 'running'
-              OR NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'drover_' || stream.number || '_insert' AND tbl_name = '\(table)'))
+         AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'drover_' || stream.number || '_insert' AND tbl_name = '\(table)')
       """) != nil
+  }
+
+  /// Whether rows of a table may not have entered the outbox yet.
+  static func isBringing(_ table: String, _ database: PlainDatabase, isAttached: Bool) throws -> Bool {
+    try isUncaptured(table, database, isAttached: isAttached)
+      || database.integer("SELECT 1 FROM drover_stream WHERE name = '\(table)' AND backfill = 'running'") != nil
   }
 
   private func row(_ id: Int, _ database: PlainDatabase) throws -> String {
