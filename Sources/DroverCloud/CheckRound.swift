@@ -9,8 +9,10 @@ package struct CheckRound {
     /// Why the stream could not be compared, or not to the end.
     package var failure: String?
 
-    /// Everything that differs was found and is equal now, but for facts, which are never overwritten.
-    package var isSettled: Bool { failure == nil && finding.inFlight == 0 && finding.drift <= finding.conflicts }
+    /// Everything that differs was found and is equal now, but for facts and complete rows, which are never overwritten.
+    package var isSettled: Bool {
+      failure == nil && finding.inFlight == 0 && finding.drift <= finding.conflicts + finding.frozen
+    }
   }
 
   private let replica: any Replica

@@ -114,6 +114,8 @@ package struct DriftCheck {
     var id: String
     var isAtEdge: Bool
     var isInCloud: Bool
+    /// The cloud's row is complete.
+    var isFinal: Bool
 
     func isConflict(_ kind: Kind) -> Bool { kind == .payload && isAtEdge && isInCloud }
   }
@@ -158,7 +160,9 @@ package struct DriftCheck {
         !(inCloud?.isRetired(atEdge) ?? false)
       {
         // A fact that the edge no longer has is none too many in the cloud, nor is a final record.
-        drifting.append(Drifting(id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil))
+        drifting.append(
+          Drifting(
+            id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil, isFinal: inCloud?.isFinal ?? false))
       }
     }
   }
@@ -185,6 +189,7 @@ extension DriftFinding {
       extra += 1
     } else {
       different += 1
+      if row.isFinal { frozen += 1 }
     }
   }
 }

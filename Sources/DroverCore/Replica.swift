@@ -53,6 +53,8 @@ package struct DriftFinding: Equatable, Sendable {
   package var repaired = 0
   /// Facts with other values in the cloud: they are never overwritten.
   package var conflicts = 0
+  /// Of the rows with other values: those that are complete in the cloud, which no event changes.
+  package var frozen = 0
   /// Lines in the cloud whose header is not there.
   package var strayLines = 0
 

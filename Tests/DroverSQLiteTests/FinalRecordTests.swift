@@ -164,6 +164,23 @@ import Testing
     #expect(kept == ["'it's', 7, 1", "'B', 8, 1"])
   }
 
+  @Test(arguments: [
+    ("CREATE TABLE mo (id INTEGER PRIMARY KEY, done INT)", true), ("CREATE TABLE mo (done INT)", true),
+    ("CREATE TABLE mo (id INTEGER PRIMARY KEY AUTOINCREMENT, done INT)", false),
+    ("CREATE TABLE mo (no TEXT PRIMARY KEY, done INT)", false),
+    ("CREATE TABLE mo (a INT, b INT, done INT, PRIMARY KEY (a, b))", false),
+  ])
+  func `keys of final records that SQLite gives again are warned of`(table: String, isWarned: Bool) throws {
+    let app = try AppDatabase(table)
+    let warnings = Warnings()
+    let declaration = try StreamDeclaration.batch("mo", completeWhen: "done = 1")
+    _ = try app.attach([declaration], warn: warnings.note)
+    #expect(warnings.texts.contains { $0.contains("may be used again") } == isWarned)
+    #expect(DatabaseCheck.advice(on: declaration, path: app.path).isEmpty != isWarned)
+    // What is never complete is deleted in the cloud before its key comes again.
+    #expect(DatabaseCheck.advice(on: try .batch("mo"), path: app.path).isEmpty)
+  }
+
   // MARK: With lines
 
   private static let receipts = """

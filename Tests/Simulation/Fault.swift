@@ -53,6 +53,8 @@ package enum Fault: Int, CaseIterable, Sendable {
   case edgeRollback
   /// The cloud's database is put back to a copy.
   case cloudRollback
+  /// A table of the app's is renamed, and another one of its name made with some of its rows.
+  case rotation
 
   package init?(name: String) {
     guard let fault = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
@@ -68,7 +70,7 @@ package enum Fault: Int, CaseIterable, Sendable {
     case .edgeCrashBeforeCommit, .edgeCrashAfterCommit, .consumerCrashBeforeCommit, .consumerCrashAfterCommit: 100
     case .disconnect, .edgeCrash, .consumerCrash, .edgeClockStep, .delay: 30
     case .edgeStop, .consumerStop, .consumerMoves, .sessionLost, .brokerEmpty, .brokerOlder, .cloudClockStep: 15
-    case .migration: 5
+    case .migration, .rotation: 5
     case .fullQueue, .noReasons: 1000
     case .edgeRollback, .cloudRollback: 10
     }

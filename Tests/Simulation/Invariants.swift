@@ -234,6 +234,7 @@ final class Invariants {
       for machine in machines() {
         for table in ["stock", "lot"] { try rowsAreEqual(machine, table, letters) }
         try factsAreThere(machine, letters)
+        try finalRecordsAreThere(machine)
         let waiting = try machine.waitingCount()
         if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
         let isOnline = try reading {
@@ -270,7 +271,7 @@ final class Invariants {
     for id in Set(edge.keys).union(cloud.keys).sorted() where edge[id] != cloud[id] {
       // What existed only in the future that a backup took away stays, until drift is checked.
       if edge[id] == nil, machine.hasGoneBack, try isLeftOver(machine, table, id) { continue }
-      if table == "lot", try isFrozen(machine, id, letters) { continue }
+      if table == "lot", try edge[id] == nil ? isComplete(machine, id) : isFrozen(machine, id, letters) { continue }
       fail(
         "the rows are equal in the end",
         "\(table) \(id) of \(machine.id) is \(edge[id] ?? "gone") and in the cloud \(cloud[id] ?? "gone")")
@@ -290,13 +291,22 @@ final class Invariants {
 
   /// Whether a lot is complete in the cloud, and what was refused of it is among the dead letters.
   private func isFrozen(_ machine: SimulatedMachine, _ id: String, _ letters: [DeadLetterLine]) throws -> Bool {
-    let isComplete = try reading {
-      try $0.integer("SELECT 1 FROM lot WHERE machine_id = '\(machine.id)' AND id = \(id) AND status = 1") != nil
-    }
-    return isComplete
+    try isComplete(machine, id)
       && letters.contains {
         $0.machine == machine.id.text && $0.reason == "frozen" && $0.raw.contains("\"id\":\"\(id)\"")
       }
+  }
+
+  private func isComplete(_ machine: SimulatedMachine, _ id: String) throws -> Bool {
+    try reading {
+      try $0.integer("SELECT 1 FROM lot WHERE machine_id = '\(machine.id)' AND id = \(id) AND status = 1") != nil
+    }
+  }
+
+  private func finalRecordsAreThere(_ machine: SimulatedMachine) throws {
+    for id in machine.facts.clearedLots.sorted() where try !isComplete(machine, id) {
+      fail("a final record that was cleared is there", "lot \(id) of \(machine.id) is not complete in the cloud")
+    }
   }
 
   private func factsAreThere(_ machine: SimulatedMachine, _ letters: [DeadLetterLine]) throws {

@@ -3,6 +3,7 @@
 import DroverCloud
 import DroverCore
 import DroverSQLite
+import DroverWire
 import Foundation
 
 final class SimulatedCloud {
@@ -120,6 +121,37 @@ final class SimulatedCloud {
   }
 
   private func reap() { if life?.isOver ?? false { kill() } }
+
+  // MARK: Gaps
+
+  func closedGaps(of machine: MachineID) throws -> [String: String] {
+    guard FileManager.default.fileExists(atPath: path) else { return [:] }
+    var closed: [String: String] = [:]
+    try PlainDatabase(path: path, readOnly: true).rows(
+      "SELECT stream, closed FROM drover_gap WHERE machine_id = '\(machine)' AND closed IS NOT NULL"
+    ) { closed[$0.text(0)] = $0.text(1) }
+    return closed
+  }
+
+  /// Has all of the stream's rows that are here sent again, if the machine has told of the gap, and notes that it is closed.
+  func compare(_ machine: MachineID, stream: String, gap: String) throws -> OutboundMessage? {
+    let replica = try SQLiteReplica(path: path, now: { [unowned self] in wall })
+    guard
+      let found = try replica.gaps().first(where: {
+        $0.gap == gap && $0.stream.machine == machine && $0.stream.stream.text == stream
+      })
+    else { return nil }
+    var ids: [String] = []
+    try replica.survey(found.stream) { key, _ in ids.append(LocalIDCodec.text(key: key, schema: found.stream.schema)) }
+    if found.stream.schema.kind == .payload { ids = [] }
+    try replica.note(gap: gap, isClosed: true, of: found.stream)
+    trace("cloud: \(stream) of \(machine) is compared after a gap")
+    return OutboundMessage(
+      topic: Topic.command(machine, name: "stream").text,
+      payload: StreamRequest(
+        id: "1", stream: found.stream.stream, schema: found.stream.schema.id, question: .sendAgain(ids)
+      ).document)
+  }
 
   // MARK: Backups
 

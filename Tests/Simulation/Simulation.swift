@@ -188,6 +188,7 @@ package final class Simulation {
     if chance.happens(.edgeStop), machine.isRunning { machine.stop() }
     if chance.happens(.edgeClockStep) { machine.stepClock() }
     if chance.happens(.migration) { try machine.migrate() }
+    if chance.happens(.rotation) { try machine.rotate() }
     if chance.happens(.consumerCrash), cloud.isRunning { cloud.kill() }
     if chance.happens(.consumerStop), cloud.isRunning { cloud.stop() }
     if chance.happens(.consumerMoves) { cloud.move() }
@@ -251,7 +252,7 @@ package final class Simulation {
       if advanceAll() {
         pause = .milliseconds(1)
       } else {
-        if isAtRest { return stayAtRest() }
+        if isAtRest, (try? closeGaps()) == true { return stayAtRest() }
         pause = min(pause * 2, .seconds(15))
       }
       time.advance(by: pause)
@@ -281,6 +282,22 @@ package final class Simulation {
     for machine in machines { if machine.hear(atMost: .max) { moved = true } }
     if cloud.hear(atMost: 50) { moved = true }
     return moved
+  }
+
+  /// What a comparison after a gap in a machine's capture comes to: rows that the cloud has are sent again, as deletes where they are gone. True
+  /// when every gap has been closed.
+  private func closeGaps() throws -> Bool {
+    var areClosed = true
+    for machine in machines {
+      let closed = try cloud.closedGaps(of: machine.id)
+      for (stream, gap) in try machine.gaps() where closed[stream] != gap {
+        areClosed = false
+        // It closes what it has been told of.
+        guard let request = try cloud.compare(machine.id, stream: stream, gap: gap) else { continue }
+        broker.distribute(request, from: "check")
+      }
+    }
+    return areClosed
   }
 
   private var isAtRest: Bool {

@@ -11,7 +11,7 @@ extension CapturedTable {
   /// Whether rows come to be final.
   var freezes: Bool { schema.completeWhen != nil }
 
-  /// Whether an expression of a row's column can be named where the row may be gone: what the row lacks is NULL.
+  /// What tells a row from all others; a key may be NULL in several.
   private var identity: [String] { rowidName.map { [$0] } ?? keyExpressions }
 
   /// Whether a row is final and travels, as SQL that is 0 or 1; 0 where there is no such row, or no row ever is final.
@@ -106,6 +106,21 @@ extension CapturedTable {
              <= (SELECT count(*) FROM \(quoted(lines.table.name)) AS drover_line WHERE \(ofHeader.joined(separator: " AND ")))
         """
     }.joined()
+  }
+
+  // MARK: Keys
+
+  /// What an operator should know of final records whose keys SQLite gives again, as whole sentences without a full stop; nil where it does not.
+  func reusedKeyAdvice(_ database: Database) throws -> String? {
+    guard freezes, hasRowid, schema.key.count == 1,
+      schema.columns[schema.key[0]].declaredType.uppercased() == "INTEGER" || isKnownByRowid
+    else { return nil }
+    // An INTEGER PRIMARY KEY is the rowid, which SQLite gives again unless AUTOINCREMENT says otherwise (https://www.sqlite.org/autoinc.html).
+    let creation = try String.fetchOne(
+      database, sql: "SELECT upper(sql) FROM sqlite_master WHERE type = 'table' AND name = ?", arguments: [name])
+    guard let creation, !creation.contains("AUTOINCREMENT") else { return nil }
+    return
+      "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
   }
 
   // MARK: Reading

@@ -45,6 +45,7 @@ extension EdgeDatabase {
       warnOfTablesWithoutKey(attached.tables)
       warnOfBlindIndexes(attached.tables)
       warnOfSlowLines(attached.tables)
+      try warnOfReusedFinalKeys(attached.tables, database)
       epoch = attached.epoch
       streams = attached.streams
       tables = attached.tables
@@ -198,6 +199,12 @@ extension EdgeDatabase {
           "capture \(table.name): each of its events, and a comparison for each of its rows, reads the whole table \(lines.table.name); make an index on \(lines.table.name).\(column)"
         )
       }
+    }
+  }
+
+  private func warnOfReusedFinalKeys(_ captured: [Int: CapturedTable], _ database: Database) throws {
+    for (number, table) in captured where tables[number] != table {
+      if let advice = try table.reusedKeyAdvice(database) { warn("capture \(table.name): \(advice)") }
     }
   }
 

@@ -131,7 +131,16 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
     var row: [LetterContent.NamedValue] = []
     while try fields.step() {
       guard case .text(let name) = fields.value(0) else { continue }
-      row.append(LetterContent.NamedValue(name: String(decoding: name, as: UTF8.self), value: fields.value(1)))
+      let value = fields.value(1)
+      if let line = CapturedTable.lineField(Array(name)) {
+        let column = String(decoding: line.column, as: UTF8.self)
+        row.append(
+          LetterContent.NamedValue(
+            name: "\(column) of line \(String(decoding: line.line, as: UTF8.self)) in table \(line.table + 1) of with",
+            value: value))
+      } else {
+        row.append(LetterContent.NamedValue(name: String(decoding: name, as: UTF8.self), value: value))
+      }
     }
     return row
   }
@@ -164,6 +173,9 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       let sameKey = keys.map { "entry.\($0) IS letter.\($0)" }.joined(separator: " AND ")
       let isSuperseded =
         try isCaptured
+        // A final record that was kept is superseded by nothing.
+        && !Bool.fetchOne(
+          database, sql: "SELECT EXISTS (SELECT 1 FROM drover_dead_field WHERE letter = ?)", arguments: [id])!
         && Bool.fetchOne(
           database,
           sql: """
@@ -249,8 +261,10 @@ extension EdgeDatabase {
     if table != nil { try checkSchema(database) }
     let now = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
 
+    let isKept = try Bool.fetchOne(
+      database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM drover_kept WHERE seq = ?)"), arguments: [event.seq])!
     // A snapshot has one letter for each key: only its newest state counts.
-    if let table, table.schema.kind != .payload {
+    if let table, table.schema.kind != .payload, !isKept {
       let again = try prepared(
         """
         UPDATE drover_dead_letter
@@ -259,6 +273,7 @@ extension EdgeDatabase {
          WHERE id = (SELECT letter.id FROM drover_outbox AS entry JOIN drover_dead_letter AS letter
                          ON letter.stream = entry.stream AND letter.body IS NULL
                         AND \(keys.map { "letter.\($0) IS entry.\($0)" }.joined(separator: " AND "))
+                        AND NOT EXISTS (SELECT 1 FROM drover_dead_field AS field WHERE field.letter = letter.id)
                       WHERE entry.seq = ?1 AND entry.stream = ?2)
         """, database)
       bind(event, to: again)
@@ -275,6 +290,11 @@ extension EdgeDatabase {
     guard try insert.run() > 0 else { return false }
     if let table, table.schema.kind == .payload {
       try keepRow(of: event, letter: database.lastInsertedRowID, table, database)
+    } else if isKept {
+      try database.execute(
+        sql:
+          "INSERT INTO drover_dead_field (letter, field, value) SELECT ?, field, value FROM drover_kept WHERE seq = ?",
+        arguments: [database.lastInsertedRowID, event.seq])
     }
     return try remove(event, database)
   }
