@@ -53,6 +53,8 @@ package enum Fault: Int, CaseIterable, Sendable {
   case edgeRollback
   /// The cloud's database is put back to a copy.
   case cloudRollback
+  /// As `edgeRollback`, while the agent has the database open: in place by SQLite's backup API, or by another file that takes its name.
+  case edgeRestoredLive
 
   package init?(name: String) {
     guard let fault = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
@@ -70,7 +72,7 @@ package enum Fault: Int, CaseIterable, Sendable {
     case .edgeStop, .consumerStop, .consumerMoves, .sessionLost, .brokerEmpty, .brokerOlder, .cloudClockStep: 15
     case .migration: 5
     case .fullQueue, .noReasons: 1000
-    case .edgeRollback, .cloudRollback: 10
+    case .edgeRollback, .cloudRollback, .edgeRestoredLive: 10
     }
   }
 }
