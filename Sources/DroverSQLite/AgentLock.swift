@@ -63,7 +63,7 @@ package final class AgentLock: Sendable {
     let before = state.withLock { $0.held }
     if let before, before.path == FileBeside(Self.ending, database: database).path {
       // The same name, another file.
-      let inode = try Self.takeInode(of: database, lock: before.path)
+      let inode = try Self.takeInode(of: database)
       state.withLock { state in
         state.held?.inode = inode
         state.held?.identity = FileIdentity(of: database)
@@ -86,10 +86,12 @@ package final class AgentLock: Sendable {
       if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
         held.earlier = (earlier, try takeFile(earlier, creates: false))
       }
-      held.inode = try takeInode(of: database, lock: file.path)
+      held.inode = try takeInode(of: database)
       held.identity = FileIdentity(of: database)
       return held
     } catch {
+      // Beside another name of the file nothing is left.
+      if held.descriptor >= 0 { unlink(file.path) }
       held.release()
       throw error
     }
@@ -121,7 +123,7 @@ package final class AgentLock: Sendable {
   }
 
   /// - Returns: -1 where there is no file yet, or its filesystem has no such locks.
-  private static func takeInode(of database: String, lock path: String) throws(LockError) -> Int32 {
+  private static func takeInode(of database: String) throws(LockError) -> Int32 {
     let descriptor = open(database, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else { return -1 }
     var lock = flock()

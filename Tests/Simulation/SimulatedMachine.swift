@@ -281,12 +281,43 @@ final class SimulatedMachine {
       try FileManager.default.copyItem(atPath: path + ".backup" + suffix, toPath: path + suffix)
     }
     app = try PlainDatabase(path: path)
+    didGoBack(to: backup)
+    trace(
+      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])"
+    )
+  }
+
+  private func didGoBack(to backup: Facts) {
     facts.goBack(to: backup)
     wentBackIn = epoch
     lastEpoch = epoch
     hasReason = true
+  }
+
+  /// While the agent goes on, if it runs.
+  func restoreLive() throws {
+    guard let backup else { return }
+    let way = chance.below(4, for: .edgeRestoredLive)
+    if way < 2 {
+      try app.restore(from: path + ".backup")
+    } else {
+      let new = path + ".new"
+      try FileManager.default.removeItemIfThere(atPath: new)
+      try PlainDatabase(path: new).restore(from: path + ".backup")
+      // The app has closed the file, as it has to.
+      app = try PlainDatabase(path: ":memory:")
+      for suffix in ["-wal", "-shm"] { try FileManager.default.removeItemIfThere(atPath: path + suffix) }
+      guard rename(new, path) == 0 else { throw CocoaError(.fileWriteUnknown) }
+      app = try PlainDatabase(path: path)
+    }
+    let state = path + ".backup-drover.state"
+    if way % 2 == 1, FileManager.default.fileExists(atPath: state) {
+      try FileManager.default.removeItemIfThere(atPath: path + "-drover.state")
+      try FileManager.default.copyItem(atPath: state, toPath: path + "-drover.state")
+    }
+    didGoBack(to: backup)
     trace(
-      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])"
+      "\(id): its database is \(way < 2 ? "put back in its place to" : "replaced by") a copy under the agent, \(way % 2 == 1 ? "with its memory" : "and nothing else")"
     )
   }
 

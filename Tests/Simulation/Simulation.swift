@@ -198,6 +198,10 @@ package final class Simulation {
       // Whoever puts a database back needs longer than a tick of a clock.
       time.advance(by: .seconds(60))
     }
+    if chance.happens(.edgeRestoredLive) {
+      try machine.restoreLive()
+      time.advance(by: .seconds(1))
+    }
     if chance.happens(.cloudRollback), FileManager.default.fileExists(atPath: cloud.path + ".backup") {
       if cloud.isRunning { cloud.kill() }
       invariants.willRestoreCloud()

@@ -20,7 +20,7 @@ import Testing
     try holds(plan)
   }
 
-  @Test(arguments: 1...UInt64(25), [Fault.edgeRollback, .cloudRollback])
+  @Test(arguments: 1...UInt64(25), [Fault.edgeRollback, .cloudRollback, .edgeRestoredLive])
   func `what is put back to a backup, the edge or the cloud, becomes equal again`(seed: UInt64, fault: Fault) throws {
     var plan = Plan(seed: seed, steps: 250)
     if seed.isMultiple(of: 2) { plan.faults = .none }

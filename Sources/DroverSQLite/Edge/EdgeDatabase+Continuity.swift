@@ -152,6 +152,8 @@ extension EdgeDatabase {
 
   /// An app that has just begun to make its database may ask whether it is empty: nothing of Drover's may stand in it before that.
   func requireSomethingToCapture(_ database: Database) throws {
+    // GRDB remembers tables of the database that was here before.
+    database.clearSchemaCache()
     if try database.tableExists("drover_outbox") { return }
     let tables = declarations.compactMap(\.table)
     guard try tables.isEmpty || tables.contains(where: { try database.tableExists($0) }) else {
