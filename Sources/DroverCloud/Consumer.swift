@@ -21,7 +21,7 @@ package final class Consumer: SessionHandler {
   /// Of one turn, so that messages are heard in between when all of a fleet waits.
   private static let mostConfirmations = 1000
 
-  private let store: any CloudStore
+  let store: any CloudStore
   let limits: Limits
   /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
   private let user: String?
@@ -44,6 +44,14 @@ package final class Consumer: SessionHandler {
   var warned: [String: Int] = [:]
   /// What each machine said last, as far as it was heard since the start.
   var isOnline: [MachineID: Bool] = [:]
+  /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
+  var watches: [MachineID: CloneWatch] = [:]
+  var clones: [MachineID: Trouble] = [:]
+  var areClonesKnown = false
+  var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  /// Whether another client takes this consumer's session, and what of it is not written down yet.
+  private var session = SessionWatch()
+  private var taken: Trouble?
 
   package init(
     store: any CloudStore, limits: Limits, user: String? = nil, logger: Logger, wallClock: @escaping () -> Int64
@@ -70,6 +78,7 @@ package final class Consumer: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    session.opened(now: wallClock())
     hasLostSession = hasLostSession || (!info.sessionPresent && !isNewcomer)
     do {
       let machines = try store.transaction { transaction in
@@ -92,6 +101,12 @@ package final class Consumer: SessionHandler {
     return name
   }
 
+  package func sessionEnding(isTaken: Bool?) {
+    guard let trouble = session.closed(isTaken: isTaken, now: wallClock()) else { return }
+    taken = trouble
+    warnRarely("session", "\(trouble.text(nil)); \(trouble.advice)")
+  }
+
   package func sessionClosed(reason: String) {
     publisher = nil
     published = [:]
@@ -110,6 +125,7 @@ package final class Consumer: SessionHandler {
 
   package func received(_ messages: [InboundMessage]) throws {
     do {
+      listen(to: messages)
       var left = messages
       while !left.isEmpty { left = try commit(left) }
       onCommit(true)
@@ -128,11 +144,15 @@ package final class Consumer: SessionHandler {
     var group = MessageGroup()
     var later: [InboundMessage] = []
     var isAgain = false
+    var found: [MachineID: Trouble] = [:]
     try store.transaction { transaction in
       group = MessageGroup()
       // What an attempt before this one took for received is not in the store, and others may have received more.
       if isAgain || store.isShared { forgetReceived() }
       isAgain = true
+      found = try judge(transaction)
+      group.clones = found
+      if let taken { try transaction.note(taken, machine: nil) }
       var now = messages
       if store.isShared {
         let division = try Division(messages, transaction)
@@ -149,6 +169,8 @@ package final class Consumer: SessionHandler {
       }
       try finish(&group, transaction)
     }
+    taken = nil
+    tell(found)
     follow(group)
     return later
   }
@@ -174,6 +196,7 @@ package final class Consumer: SessionHandler {
   private func forgetReceived() {
     received = ReceivedCache()
     runs = ReceivedCache()
+    areClonesKnown = false
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
@@ -227,7 +250,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes)
+      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,

@@ -5,6 +5,8 @@ struct MessageGroup {
   /// Dead letters were sent again, and may be among the messages.
   var awaitsReplays = false
   var machines: [MachineID: Epoch?] = [:]
+  /// Names that two machines have: nothing of their agents is taken.
+  var clones: [MachineID: Trouble] = [:]
   var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
   var statuses: [(MachineID, MachineStatus)] = []

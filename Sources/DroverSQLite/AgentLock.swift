@@ -13,7 +13,13 @@ package struct LockError: Error, CustomStringConvertible {
 package final class AgentLock: Sendable {
   private let descriptor: Int32
   private let path: String
-  private let beats = Mutex<[String: Int64]>([:])
+  private let state = Mutex(State())
+
+  private struct State {
+    var beats: [String: Int64] = [:]
+    /// How the connection to the broker stands; nil until there was one.
+    var connection: String?
+  }
 
   /// A job that has not noted anything for so long is stuck.
   package static let patience: Duration = .seconds(30)
@@ -24,7 +30,7 @@ package final class AgentLock: Sendable {
   /// Takes the lock, or throws with the process that has it.
   package init(database: String) throws(LockError) {
     path = Self.path(for: database)
-    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    descriptor = FileModes.open(path, O_RDWR, like: database)
     guard descriptor >= 0 else {
       throw LockError(
         description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
@@ -42,22 +48,42 @@ package final class AgentLock: Sendable {
         description:
           "lock \(path): another Drover process\(owner.map { " (\($0))" } ?? "") works on this database; stop it first")
     }
-    write([:])
+    write(State())
   }
+
+  /// Notes how the connection to the broker stands, for those who must not connect beside it.
+  package func note(connection: String) {
+    state.withLock { state in
+      state.connection = connection
+      write(state)
+    }
+  }
+
+  /// How the connection of the process that has the lock stands; nil when it has never had one.
+  package static func connection(database: String) -> String? {
+    guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return nil }
+    return text.split(separator: "\n").first { $0.hasPrefix(connectionPrefix) }.map {
+      String($0.dropFirst(connectionPrefix.count))
+    }
+  }
+
+  /// No job has this name.
+  private static let connectionPrefix = "= the connection: "
 
   /// Notes that a job moves; from any thread, as often as one likes.
   package func beat(_ job: String) {
     let now = Self.now()
-    beats.withLock { beats in
-      if let last = beats[job], now - last < Self.noteInterval { return }
-      beats[job] = now
-      write(beats)
+    state.withLock { state in
+      if let last = state.beats[job], now - last < Self.noteInterval { return }
+      state.beats[job] = now
+      write(state)
     }
   }
 
-  private func write(_ beats: [String: Int64]) {
-    let lines = beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
-    let text = Array("\(getpid())\n\(lines)".utf8)
+  private func write(_ state: State) {
+    let lines = state.beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
+    let connection = state.connection.map { "\(Self.connectionPrefix)\($0.replacing("\n", with: " "))\n" } ?? ""
+    let text = Array("\(getpid())\n\(lines)\(connection)".utf8)
     pwrite(descriptor, text, text.count, 0)
     ftruncate(descriptor, off_t(text.count))
   }

@@ -130,6 +130,7 @@ extension Confirmation {
     ]
     if let answer { members.append(("answer", .integer(answer))) }
     if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
+    if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", .object(streams)))
     return Array(JSON.object(members).text().utf8)
@@ -166,7 +167,8 @@ extension Confirmation {
         epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
         at: try members.integer("at_us"), streams: streams, runs: runs,
         answer: members.has("answer") ? try members.integer("answer") : nil,
-        maxMessageBytes: members.has("max_message_bytes") ? Int(max(1, try members.integer("max_message_bytes"))) : nil)
+        maxMessageBytes: members.has("max_message_bytes") ? Int(max(1, try members.integer("max_message_bytes"))) : nil,
+        clonedSince: members.has("cloned_since_us") ? max(0, try members.integer("cloned_since_us")) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {
@@ -186,6 +188,16 @@ extension MachineStatus {
     if let ask { members.append(("ask", .integer(ask))) }
     if let clockOffset { members.append(("clock_offset_us", .integer(clockOffset))) }
     if let outbox { members.append(("outbox", outbox.json)) }
+    if let process { members.append(("process", .integer(process))) }
+    if let taken {
+      members.append(
+        (
+          "session_taken",
+          .object([
+            ("count", .integer(Int64(taken.count))), ("since_us", .integer(taken.since)), ("last_us", .integer(taken.last)),
+          ])
+        ))
+    }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -204,7 +216,17 @@ extension MachineStatus {
       at: members.has("at_us") ? try members.integer("at_us") : nil,
       ask: members.has("ask") ? try members.integer("ask") : nil,
       clockOffset: members.has("clock_offset_us") ? try members.integer("clock_offset_us") : nil,
-      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil)
+      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil,
+      process: members.has("process") ? try members.integer("process") : nil,
+      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil)
+  }
+}
+
+extension Trouble {
+  fileprivate init(taken members: JSONDocument.Members) throws(WireError) {
+    self.init(
+      .session, since: try members.integer("since_us"), last: try members.integer("last_us"),
+      count: Int(try members.integer("count")))
   }
 }
 

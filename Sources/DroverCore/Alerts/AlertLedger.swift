@@ -223,6 +223,7 @@ extension AlertRule {
     case .disk: "disks with little room left"
     case .schemas: "streams that wait until their schema is accepted"
     case .jobs: "jobs of the consumer's that no longer move"
+    case .names: "names under which more than one is connected"
     }
   }
 }

@@ -193,6 +193,7 @@ final class Transaction: CloudTransaction {
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
+    if let taken = status.taken { try note(taken, machine: machine) }
     guard let outbox = status.outbox else { return }
     try connection.query(
       """

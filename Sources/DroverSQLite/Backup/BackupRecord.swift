@@ -57,6 +57,6 @@ package struct BackupRecord: Equatable, Sendable {
     var lines: [String] = []
     if let made { lines.append("made \(made.at) \(made.bytes) \(made.path)") }
     if let failure { lines.append("failed \(failure.at) \(failure.reason.replacing("\n", with: " "))") }
-    try WholeFile.write(lines.joined(separator: "\n") + "\n", to: Self.path(for: database))
+    try WholeFile.write(lines.joined(separator: "\n") + "\n", to: Self.path(for: database), beside: database)
   }
 }

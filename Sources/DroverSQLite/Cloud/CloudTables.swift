@@ -215,6 +215,7 @@ enum CloudTables {
           """)
     }
     migrator.registerMigration("12 change feed") { try $0.execute(sql: ChangeFeed.migration) }
+    migrator.registerMigration("13 troubles") { try $0.execute(sql: TroubleTable.migration) }
     return migrator
   }
 }

@@ -135,6 +135,7 @@ struct Transaction: CloudTransaction {
       arguments: [
         machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset,
       ])
+    if let taken = status.taken { try note(taken, machine: machine) }
     guard let outbox = status.outbox else { return }
     try database.execute(
       sql: """

@@ -98,6 +98,7 @@ private struct RunMark: Equatable {
 /// The file as the agent writes it: all of it, durable, as it is done with each settlement, and a run's mark in its place, which is not flushed
 /// and costs next to nothing.
 final class OutboxMemoryFile {
+  private let database: String
   private let path: String
   private var descriptor: Int32 = -1
   /// What the open file holds but for its marks.
@@ -105,12 +106,15 @@ final class OutboxMemoryFile {
   /// The mark that is written next: never the one that was written last.
   private var turn = 0
 
-  init(database: String) { path = OutboxMemory.path(for: database) }
+  init(database: String) {
+    self.database = database
+    path = OutboxMemory.path(for: database)
+  }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
   func write(_ memory: OutboxMemory) throws(EdgeFileError) {
-    try WholeFile.write(memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path)
+    try WholeFile.write(memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path, beside: database)
     // The file that was open has lost its name.
     if descriptor >= 0 { close(descriptor) }
     descriptor = open(path, O_WRONLY | O_CLOEXEC)
