@@ -15,7 +15,11 @@ extension Consumer {
       else { continue }
       let verdict = watches[machine, default: CloneWatch()].heard(
         process, said: said, isHeld: clones[machine] != nil, now: wallClock())
-      if verdict != .nothing { verdicts[machine] = verdict }
+      switch verdict {
+      case .nothing: continue
+      case .unclear: requests[.command(machine, name: "present")] = []
+      case .cloned, .alone: verdicts[machine] = verdict
+      }
     }
   }
 
@@ -25,7 +29,7 @@ extension Consumer {
     var clones = !areClonesKnown || store.isShared ? try transaction.troubles(.cloned) : self.clones
     for (machine, verdict) in verdicts.sorted(by: { $0.key < $1.key }) {
       switch verdict {
-      case .nothing: continue
+      case .nothing, .unclear: continue
       case .cloned:
         let now = wallClock()
         let trouble = Trouble(.cloned, since: clones[machine]?.since ?? now, last: now, count: 1)

@@ -35,7 +35,7 @@ package final class Consumer: SessionHandler {
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
   var clock = HybridClock()
-  private var requests: [Topic: [UInt8]] = [:]
+  var requests: [Topic: [UInt8]] = [:]
   /// What waits for its PUBACK, for the day when the broker refuses it.
   private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.

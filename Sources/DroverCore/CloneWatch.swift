@@ -5,6 +5,8 @@
 package struct CloneWatch: Sendable {
   package enum Verdict: Equatable, Sendable {
     case nothing
+    /// Another process than the one before, which may have ended. Whoever is there under this name has to be asked to say so.
+    case unclear
     /// Two are at work under this name.
     case cloned
     /// Only one has been heard for a while.
@@ -60,7 +62,11 @@ package struct CloneWatch: Sendable {
     let others = processes.map(\.heard).max()
     processes.append(current)
     if processes.count > Self.most { processes.removeFirst() }
-    guard isHeld else { return current.returned.count >= Self.returns ? .cloned : .nothing }
+    guard isHeld else {
+      if current.returned.count >= Self.returns { return .cloned }
+      let isOther = processes.count > 1 && index != processes.count - 1
+      return isOther && others.map { now - $0 < Self.silence } ?? false ? .unclear : .nothing
+    }
     let since = max(others ?? listeningSince!, listeningSince!)
     guard now - since >= Self.silence else { return .nothing }
     processes = [Process(id: process, heard: now, said: said)]

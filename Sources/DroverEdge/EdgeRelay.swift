@@ -197,6 +197,10 @@ package final class EdgeRelay: SessionHandler {
         guard message.payload.elementsEqual(store.epoch.text.utf8), !rivals.isHeld else { continue }
         epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
       case .command(_, name: "hold"): hold(message.payload)
+      case .command(_, name: "present"):
+        guard publisher != nil, !isStopping else { continue }
+        newQuestion()
+        announcements.append(status(isOnline: true))
       case .command(_, name: "stream"):
         do throws(WireError) {
           responder.ask(try StreamRequest(document: message.payload))
