@@ -47,6 +47,8 @@ package struct MachineStatus: Equatable, Sendable {
   package var clockOffset: Int64?
   /// Nil until it was looked at, and in a last will.
   package var outbox: OutboxStanding?
+  /// Streams of which changes may have been missed, each with a name for the last time: 1 to 32 lower-case hexadecimal digits.
+  package var gaps: [StreamName: String]
   /// Names the agent's process; nil in a last will, and of an agent that knows of none.
   package var process: Int64?
   /// Another client takes the machine's session again and again.
@@ -54,8 +56,9 @@ package struct MachineStatus: Equatable, Sendable {
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
-    outbox: OutboxStanding? = nil, process: Int64? = nil, taken: Trouble? = nil
+    outbox: OutboxStanding? = nil, gaps: [StreamName: String] = [:], process: Int64? = nil, taken: Trouble? = nil
   ) {
+    self.gaps = gaps
     self.process = process
     self.taken = taken
     self.outbox = outbox
@@ -65,5 +68,12 @@ package struct MachineStatus: Equatable, Sendable {
     self.epoch = epoch
     self.software = software
     self.at = at
+  }
+
+  /// This status with what an earlier one says where this one says nothing.
+  package func completed(by earlier: Self) -> Self {
+    Self(
+      isOnline: isOnline, epoch: epoch ?? earlier.epoch, software: software ?? earlier.software,
+      at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox)
   }
 }

@@ -14,6 +14,12 @@ package struct Column: Hashable, Sendable {
     affinity = Self.affinity(of: declaredType)
   }
 
+  package static func == (a: Self, b: Self) -> Bool {
+    a.name.isExactly(b.name) && a.declaredType.isExactly(b.declaredType)
+  }
+
+  package func hash(into hasher: inout Hasher) { ExactText(name).hash(into: &hasher) }
+
   private static func affinity(of declaredType: String) -> Affinity {
     // By bytes, and in upper case by ASCII alone, as SQLite compares.
     let type = declaredType.utf8.map { (0x61...0x7a).contains($0) ? $0 - 0x20 : $0 }
@@ -33,6 +39,9 @@ package struct SchemaID: Hashable, Sendable, CustomStringConvertible {
   package let text: String
   package init(text: String) { self.text = text }
   package var description: String { text }
+
+  package static func == (a: Self, b: Self) -> Bool { a.text.isExactly(b.text) }
+  package func hash(into hasher: inout Hasher) { ExactText(text).hash(into: &hasher) }
 }
 
 package struct StreamSchema: Hashable, Sendable {
@@ -81,7 +90,7 @@ package struct StreamSchema: Hashable, Sendable {
     guard lines.allSatisfy({ $0.references.count == key.count }) else {
       throw InvalidName(message: "lines refer to the whole key of their header")
     }
-    guard Set(lines.map { $0.table.text.lowercased() }).count == lines.count else {
+    guard Set(lines.map { SQLName($0.table.text) }).count == lines.count else {
       throw InvalidName(message: "two tables of lines have the same name")
     }
     guard naturalKey == nil || kind == .snapshot else {

@@ -4,6 +4,14 @@ import DroverCore
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    let outcomes = try mergeRows(events, epoch: epoch, into: sink)
+    if sink.kind != .payload {
+      try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
+    }
+    return outcomes
+  }
+
+  private func mergeRows(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
     let number = try number(of: epoch, machine: sink.machine)
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {

@@ -28,6 +28,8 @@ struct CapturedTable: Equatable {
   private(set) var filter: String?
   /// The same on the row that a trigger calls OLD.
   private var oldFilter: String?
+  /// The same as a condition.
+  private(set) var travels: Condition?
   /// Columns that travel as a hash, by their positions in the schema's.
   private(set) var hashes: [Int: ValueHash] = [:]
   /// Tables whose rows travel with this one's.
@@ -153,7 +155,7 @@ struct CapturedTable: Equatable {
         hasRowid: hasRowid, rowidName: rowidName, syncedColumn: flag.map { columns[$0].name }, uniques: uniques,
         blindIndexes: blindIndexes,
         filter: filter.map { "coalesce(\($0.text { "\(quoted(name)).\(quoted($0))" }), 0)" },
-        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" },
+        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" }, travels: filter,
         hashes: selection.hashKey.map { key in
           Dictionary(
             uniqueKeysWithValues: chosen.indices.filter { chosen[$0].isHashed }.map { ($0, ValueHash(key)) })
@@ -204,24 +206,18 @@ struct CapturedTable: Equatable {
 
   // MARK: Rowids
 
-  /// Name and SQL of the indexes that hold the rowids of this stream's tables in their places.
+  /// Table, name and SQL of the indexes that hold the rowids of this stream's tables in their places.
   ///
   /// VACUUM gives the rows of a table that has neither a key nor any index new rowids (`xferOptimization` in SQLite's insert.c), and no
   /// trigger sees it: the cloud would take one row for another. Any index at all prevents it, so this one holds no row and costs none.
-  func rowidIndexes(stream: Int) -> [(name: String, sql: String)] {
+  func rowidIndexes(stream: Int) -> [(table: String, name: String, sql: String)] {
     ([(self, "")] + lines.enumerated().map { ($1.table, "with\($0 + 1)_") }).filter(\.0.isKnownByRowid).map {
       let name = "drover_\(stream)_\($1)rowids"
-      return (name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
+      return ($0.name, name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
     }
   }
 
   // MARK: Triggers
-
-  /// Name and SQL of each trigger of the stream with this number, those on its tables of lines included.
-  func allTriggers(stream: Int) -> [(name: String, sql: String)] {
-    triggers(stream: stream)
-      + lines.enumerated().flatMap { $1.triggers(stream: stream, number: $0 + 1, header: self) }
-  }
 
   /// Name and SQL of each trigger on the stream's own table.
   ///
@@ -269,26 +265,32 @@ struct CapturedTable: Equatable {
         }
     }
     let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
+    let isFinal = isFinal { "OLD.\($0)" }
+    let deleted = [entry(stream, "delete", "OLD") + (freezes ? " WHERE NOT \(isFinal)" : ""), supersede(stream, "OLD")]
     return [
       make("insert", "AFTER INSERT", changed),
-      make("update", update, changed),
+      make("update", update, freezes ? [changed[0]] + keepNoLonger(stream) + [changed[1]] : changed),
       make(
         "rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)",
         [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])),
-      make("delete", "AFTER DELETE", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
+      freezes
+        ? make("delete", "BEFORE DELETE", keepFinal(stream, isFinal) { "OLD.\($0)" } + deleted)
+        : make("delete", "AFTER DELETE", deleted),
     ]
       + uniques.enumerated().flatMap { index, parts in
         let others = "FROM \(table) AS displaced WHERE \(Self.sameParts(parts))"
-        let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(
-          separator: " OR ")
+        func isOther(than own: String) -> String {
+          " AND (\(keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }.joined(separator: " OR ")))"
+        }
         return [
           make(
             "displace\(index + 1)_insert", "BEFORE INSERT", when: " WHEN EXISTS (SELECT 1 \(others))",
-            displace(stream, others)),
+            // A REPLACE of the same key is a change of the row.
+            displace(stream, others, retiring: others + isOther(than: "NEW"))),
           make(
             "displace\(index + 1)_update", "BEFORE UPDATE",
-            when: " WHEN EXISTS (SELECT 1 \(others) AND (\(notItself)))",
-            displace(stream, others + " AND (\(notItself))")),
+            when: " WHEN EXISTS (SELECT 1 \(others)\(isOther(than: "OLD")))",
+            displace(stream, others + isOther(than: "OLD"), retiring: others + isOther(than: "OLD"))),
         ]
       }
   }
@@ -296,8 +298,21 @@ struct CapturedTable: Equatable {
   /// A REPLACE removes the rows that stand in its way without firing their DELETE triggers
   /// (https://www.sqlite.org/lang_conflict.html), so the row that is about to be displaced is entered beforehand. Where it stays
   /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
-  private func displace(_ stream: Int, _ others: String) -> [String] {
-    enter(stream, as: "displaced", from: others)
+  /// - Parameter retiring: a FROM clause with its WHERE that gives the row if it is another one; a final record is kept, and no change.
+  private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
+    guard freezes else { return enter(stream, as: "displaced", from: others) }
+    return retire(stream, as: "displaced", from: retiring, orEnterFrom: others)
+  }
+
+  /// Statements that keep a row of this table where it is final, and enter it as changed where it is not.
+  /// - Parameters:
+  ///   - alias: this table's name in `others`.
+  ///   - others: a FROM clause with its WHERE that gives the row which is about to go; none where it does not.
+  ///   - all: the same where it may stay.
+  func retire(_ stream: Int, as alias: String, from others: String, orEnterFrom all: String) -> [String] {
+    let row = { (column: String) in "(SELECT \(alias).\(column) \(others))" }
+    let isFinal = isFinal(row)
+    return keepFinal(stream, isFinal, row) + enter(stream, as: alias, from: "\(all) AND NOT \(isFinal)")
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
@@ -315,8 +330,8 @@ struct CapturedTable: Equatable {
       """
       DELETE FROM drover_outbox WHERE seq IN (
           SELECT older.seq FROM (SELECT * FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest, drover_outbox AS older
-           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq
-             AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))
+           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq\(freezes ? " AND newest.stream = older.stream" : "")
+             AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))\(unlessKept)
       """,
     ]
   }
@@ -337,14 +352,17 @@ struct CapturedTable: Equatable {
   }
 
   /// The unary plus takes the column's affinity away, so that the index on the untyped key columns can be used.
-  private func match(_ stream: Int, _ row: (String) -> String) -> String {
+  func match(_ stream: Int, _ row: (String) -> String) -> String {
     "stream = \(stream) AND body IS NULL AND "
       + keyExpressions.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\(row($1))" }.joined(separator: " AND ")
   }
 
   private func supersede(_ stream: Int, _ row: String) -> String {
-    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)"
+    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)\(unlessKept)"
   }
+
+  /// An entry with a final record of its own is superseded by nothing.
+  private var unlessKept: String { freezes ? " AND seq NOT IN (SELECT seq FROM drover_kept)" : "" }
 
   /// Statements that keep the row that a REPLACE is about to displace.
   private func keepDisplaced(_ stream: Int, _ others: String) -> [String] {
@@ -367,9 +385,9 @@ struct CapturedTable: Equatable {
       UPDATE drover_space
            SET body_bytes = body_bytes - (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
                                             FROM drover_kept WHERE seq = \(own))
-         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))
+         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))\(stillHasLines(own))
       """,
-      "DELETE FROM drover_kept WHERE seq = \(own)",
+      "DELETE FROM drover_kept WHERE seq = \(own)\(stillHasLines(own))",
     ]
   }
 
