@@ -10,7 +10,8 @@ extension Consumer {
   /// delivers again, is no news.
   func listen(to messages: [InboundMessage]) {
     for message in messages where !message.isRetained && !message.isDuplicate {
-      guard case .status(let machine)? = try? Topic(parsing: message.topic), message.payload.count <= limits.messageBytes,
+      guard case .status(let machine)? = try? Topic(parsing: message.topic),
+        message.payload.count <= limits.messageBytes,
         let status = try? MachineStatus(document: message.payload), let process = status.process, let said = status.at
       else { continue }
       let verdict = watches[machine, default: CloneWatch()].heard(

@@ -98,7 +98,8 @@ package final class AgentLock: Sendable {
   }
 
   private static func takeFile(_ path: String, creates: Bool, like database: String) throws(LockError) -> Int32 {
-    let descriptor = creates
+    let descriptor =
+      creates
       ? FileModes.open(path, O_RDWR, like: database) : open(path, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw LockError(

@@ -202,7 +202,8 @@ extension MachineStatus {
         (
           "session_taken",
           .object([
-            ("count", .integer(Int64(taken.count))), ("since_us", .integer(taken.since)), ("last_us", .integer(taken.last)),
+            ("count", .integer(Int64(taken.count))), ("since_us", .integer(taken.since)),
+            ("last_us", .integer(taken.last)),
           ])
         ))
     }

@@ -70,7 +70,8 @@ extension CloudReport.Machine {
 extension Overrun {
   fileprivate func document(now: Int64) -> JSON {
     .object([
-      ("budget", .string("limits.\(budget)")), ("count", integer(count)), ("last_seconds", .real(seconds(now - lastAt))),
+      ("budget", .string("limits.\(budget)")), ("count", integer(count)),
+      ("last_seconds", .real(seconds(now - lastAt))),
     ])
   }
 }

@@ -14,12 +14,13 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    [1, 1, 1, 1, 1, 1],  // one that tells how it stands
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],  // one that is started again and again
-    [1, 1, 2, 2, 2, 3],  // a new card
-    [1, 2, 1, 2],  // a last word that comes late
-  ] as [[Int64]])
+  @Test(
+    arguments: [
+      [1, 1, 1, 1, 1, 1],  // one that tells how it stands
+      [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],  // one that is started again and again
+      [1, 1, 2, 2, 2, 3],  // a new card
+      [1, 2, 1, 2],  // a last word that comes late
+    ] as [[Int64]])
   func `one machine is no clone, whatever it does`(processes: [Int64]) {
     let found = verdicts(processes)
     #expect(found.allSatisfy { $0 != .cloned })
@@ -28,9 +29,10 @@ import Testing
     #expect(found == [.nothing] + changes)
   }
 
-  @Test(arguments: [
-    [1, 2, 1, 2, 1], [1, 2, 2, 1, 1, 2, 1], [1, 2, 3, 1, 2, 3, 1], [0, 1, 2, 1, 2, 1],
-  ] as [[Int64]])
+  @Test(
+    arguments: [
+      [1, 2, 1, 2, 1], [1, 2, 2, 1, 1, 2, 1], [1, 2, 3, 1, 2, 3, 1], [0, 1, 2, 1, 2, 1],
+    ] as [[Int64]])
   func `a process that is heard twice more after another lives beside it`(processes: [Int64]) {
     let found = verdicts(processes)
     #expect(found.last == .cloned)

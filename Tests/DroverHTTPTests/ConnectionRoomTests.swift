@@ -26,7 +26,8 @@ import Testing
     }
   }
 
-  @Test func `a request with a known token keeps its connection, and the answer to it makes the connection the last to go`() {
+  @Test
+  func `a request with a known token keeps its connection, and the answer to it makes the connection the last to go`() {
     var room = room()
     let known = room.open(from: "a").id
     room.serve(known)
@@ -36,7 +37,10 @@ import Testing
     #expect(room.open(from: "a").closing == others[1])
   }
 
-  @Test func `where all of an address are served, a connection more is for open paths alone, and the other addresses are not touched`() {
+  @Test
+  func
+    `where all of an address are served, a connection more is for open paths alone, and the other addresses are not touched`()
+  {
     var room = room()
     for _ in 0..<3 { room.serve(room.open(from: "a").id) }
     let first = room.open(from: "a")
@@ -86,7 +90,8 @@ import Testing
     ("10.1.2.3", "10.1.2.3"), ("::ffff:10.1.2.3", "10.1.2.3"), ("2001:db8:1:2:3:4:5:6", "20:1:d:b8:0:1:0:2"),
     ("2001:db8:1:2::9", "20:1:d:b8:0:1:0:2"), ("2001:db8:1:3::9", "20:1:d:b8:0:1:0:3"),
   ])
-  func `an IPv4 address counts by itself, and an IPv6 address with its network`(address: String, client: String) throws {
+  func `an IPv4 address counts by itself, and an IPv6 address with its network`(address: String, client: String) throws
+  {
     #expect(try SocketAddress(ipAddress: address, port: 1).client == client)
   }
 }

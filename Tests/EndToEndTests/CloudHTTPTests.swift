@@ -332,7 +332,8 @@ import Testing
   @Test func `no browser guesses what an answer is, and none keeps it`() async throws {
     let http = try HTTPRoad()
     try await http.start([.cloud])
-    for (path, token) in [("/v1/status", HTTPRoad.readToken), ("/v1/nothing", HTTPRoad.readToken), ("/v1/status", nil)] {
+    for (path, token) in [("/v1/status", HTTPRoad.readToken), ("/v1/nothing", HTTPRoad.readToken), ("/v1/status", nil)]
+    {
       let headers = try await http.ask(.cloud, path, token: token).headers
       #expect(headers.contains("X-Content-Type-Options: nosniff") && headers.contains("Cache-Control: no-store"))
     }

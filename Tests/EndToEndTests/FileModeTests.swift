@@ -55,7 +55,9 @@ import Testing
         seen["\(words[0]) at work"] = mode
       }
     }
-    for name in ["app.db-drover.state", "app.db-drover.lock", "app.db-drover.backup", "cloud.db", "cloud.db-drover.feed"] {
+    for name in [
+      "app.db-drover.state", "app.db-drover.lock", "app.db-drover.backup", "cloud.db", "cloud.db-drover.feed",
+    ] {
       #expect(seen[name] != nil, "\(name) of \(seen.keys.sorted()); \(outcome.errors)")
     }
     #expect(seen.keys.contains { $0.hasPrefix("edge-backups/app-") })

@@ -168,7 +168,9 @@ extension CloudReport {
   /// What is wrong now with who is connected: whose name it is, nil for the consumer's, and what.
   /// - Parameter now: microseconds since 1970.
   package func troubles(now: Int64) -> [(machine: String?, trouble: Trouble)] {
-    let all = troubles.map { (nil as String?, $0) } + machines.flatMap { machine in machine.troubles.map { (machine.name, $0) } }
+    let all =
+      troubles.map { (nil as String?, $0) }
+      + machines.flatMap { machine in machine.troubles.map { (machine.name, $0) } }
     return all.filter { $0.1.isPresent(now: now) }
   }
 }

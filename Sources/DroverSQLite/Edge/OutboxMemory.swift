@@ -126,7 +126,8 @@ final class OutboxMemoryFile {
   deinit { if descriptor >= 0 { close(descriptor) } }
 
   func write(_ memory: OutboxMemory) throws(EdgeFileError) {
-    try WholeFile.write(memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path, beside: database)
+    try WholeFile.write(
+      memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path, beside: database)
     // The file that was open has lost its name.
     if descriptor >= 0 { close(descriptor) }
     descriptor = open(path, O_WRONLY | O_CLOEXEC)
