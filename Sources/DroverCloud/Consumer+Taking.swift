@@ -49,16 +49,15 @@ extension Consumer {
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
-      if let epoch = status.epoch, try !gate.admits(epoch, of: machine, now: wallClock(), transaction) {
-        return setAside(topic, over: .epochs, &group)
-      }
       var current = status
       if group.clones[machine] != nil {
         // Neither one's epoch is the machine's. Each hears with the answer that it has to hold.
         current.epoch = nil
-        try transaction.setStatus(current, machine: machine)
-        group.statuses.append((machine, status))
+        group.note(current, machine: machine, said: status)
         return .document
+      }
+      if let epoch = status.epoch, try !gate.admits(epoch, of: machine, now: wallClock(), transaction) {
+        return setAside(topic, over: .epochs, &group)
       }
       if let epoch = status.epoch, try !transaction.isLatest(epoch, machine: machine) {
         // Nothing is confirmed in an epoch that is over, so there is no answer either: the machine asks until it has another.

@@ -91,6 +91,8 @@ package final class Consumer: SessionHandler {
     do {
       let machines = try store.transaction { transaction in
         _ = try nameSession(transaction)
+        // Each confirmation says whether its machine has to hold.
+        clones = try transaction.troubles(.cloned)
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -240,6 +242,7 @@ package final class Consumer: SessionHandler {
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
+        if store.isShared { clones = try transaction.troubles(.cloned) }
         return (try nameSession(transaction), known)
       }
       hasLostSession = false

@@ -33,8 +33,9 @@ struct MessageGroup {
     requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
   }
 
-  mutating func note(_ status: MachineStatus, machine: MachineID) {
-    statuses.append((machine, status))
+  /// - Parameter said: what is answered, where that is not what is written down.
+  mutating func note(_ status: MachineStatus, machine: MachineID, said: MachineStatus? = nil) {
+    statuses.append((machine, said ?? status))
     latestStatuses[machine] = latestStatuses[machine].map { status.completed(by: $0) } ?? status
   }
 
