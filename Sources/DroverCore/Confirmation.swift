@@ -74,6 +74,8 @@ package struct MachineStatus: Equatable, Sendable {
   package func completed(by earlier: Self) -> Self {
     Self(
       isOnline: isOnline, epoch: epoch ?? earlier.epoch, software: software ?? earlier.software,
-      at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox)
+      at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox,
+      gaps: earlier.gaps.merging(gaps) { _, new in new }, process: process ?? earlier.process,
+      taken: taken ?? earlier.taken)
   }
 }
