@@ -59,7 +59,7 @@ import Testing
     #expect(long.status == 422)
     #expect(long.detail.contains("longer than 65536 bytes"), "\(long.body)")
     let emitted = try await Road.drover(
-      "emit", "--config", http.road.edgeFile, "--stream", "reading", "--id-field", "id",
+      "emit", "--config", http.road.edgeFile, "--stream", "reading", "--id-field", "id", "--format", "json",
       input: "{\"id\":\"\(String(repeating: "x", count: 65_537))\"}\n{\"id\":\"short\"}\n")
     #expect(emitted.status == 1)
     #expect(emitted.errors.contains("line 1:") && emitted.errors.contains("longer than 65536 bytes"))

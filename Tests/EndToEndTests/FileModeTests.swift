@@ -41,7 +41,7 @@ import Testing
       "$0" edge --config "$1" >"$3/edge.log" 2>&1 & edge=$!
       tries=0
       until "$0" status --config "$1" --json | grep -q '"confirmed": [1-9]' || [ $((tries += 1)) -gt 600 ]; do sleep 0.1; done
-      echo '{"id":"a"}' | "$0" emit --config "$1" --stream reading --id-field id
+      echo '{"id":"a"}' | "$0" emit --config "$1" --stream reading --id-field id --format json
       "$0" backup --config "$1" && "$0" backup --config "$2"
       find "$3" -printf '%P %m\\n'
       kill $edge $cloud; wait
