@@ -49,10 +49,16 @@ extension Consumer {
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
+      var current = status
+      if group.clones[machine] != nil {
+        // Neither one's epoch is the machine's. Each hears with the answer that it has to hold.
+        current.epoch = nil
+        group.note(current, machine: machine, said: status)
+        return .document
+      }
       if let epoch = status.epoch, try !gate.admits(epoch, of: machine, now: wallClock(), transaction) {
         return setAside(topic, over: .epochs, &group)
       }
-      var current = status
       if let epoch = status.epoch, try !transaction.isLatest(epoch, machine: machine) {
         // Nothing is confirmed in an epoch that is over, so there is no answer either: the machine asks until it has another.
         group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
@@ -72,6 +78,7 @@ extension Consumer {
     _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     if case .events(let machine, _, _) = topic, let epoch = FrameDecoder.epoch(ofBeginning: beginning) {
+      if group.clones[machine] != nil { return .held }
       // The agent still has it, and hears with the confirmation how much one message may hold: it comes again in parts, or stays there as a
       // dead letter of the edge.
       if try transaction.isLatest(epoch, machine: machine) { group.machines[machine] = epoch }
@@ -101,6 +108,12 @@ extension Consumer {
       }
     } catch let error as WireError {
       return try bury(message, topic, .unparsable, error.description, transaction, &group)
+    }
+    switch decoded {
+    // Both machines still have what is their own.
+    case .unknownSchema, .frame:
+      if group.clones[machine] != nil { return .held }
+    case .bare: break
     }
     switch decoded {
     case .unknownSchema(let header):

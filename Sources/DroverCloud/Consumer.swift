@@ -27,7 +27,7 @@ package final class Consumer: SessionHandler {
   /// Of one turn, so that messages are heard in between when all of a fleet waits.
   private static let mostConfirmations = 1000
 
-  private let store: any CloudStore
+  let store: any CloudStore
   let limits: Limits
   /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
   private let user: String?
@@ -42,7 +42,7 @@ package final class Consumer: SessionHandler {
   var runs = ReceivedCache<OutboxOrigin, Runs>()
   var gate: MachineGate
   var clock = HybridClock()
-  private var requests: [Topic: [UInt8]] = [:]
+  var requests: [Topic: [UInt8]] = [:]
   /// What waits for its PUBACK, for the day when the broker refuses it.
   private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.
@@ -51,6 +51,14 @@ package final class Consumer: SessionHandler {
   var warned: [String: Int] = [:]
   /// What each machine said last, as far as it was heard since the start.
   var isOnline: [MachineID: Bool] = [:]
+  /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
+  var watches: [MachineID: CloneWatch] = [:]
+  var clones: [MachineID: Trouble] = [:]
+  var areClonesKnown = false
+  var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  /// Whether another client takes this consumer's session, and what of it is not written down yet.
+  private var session = SessionWatch()
+  private var taken: Trouble?
 
   package init(
     store: any CloudStore, limits: Limits, user: String? = nil, logger: Logger, wallClock: @escaping () -> Int64
@@ -78,10 +86,13 @@ package final class Consumer: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    session.opened(now: wallClock())
     hasLostSession = hasLostSession || (!info.sessionPresent && !isNewcomer)
     do {
       let machines = try store.transaction { transaction in
         _ = try nameSession(transaction)
+        // Each confirmation says whether its machine has to hold.
+        clones = try transaction.troubles(.cloned)
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -98,6 +109,12 @@ package final class Consumer: SessionHandler {
     let name = Epoch(random: .random(in: .min ... .max)).text
     try transaction.setSession(name)
     return name
+  }
+
+  package func sessionEnding(isTaken: Bool?) {
+    guard let trouble = session.closed(isTaken: isTaken, now: wallClock()) else { return }
+    taken = trouble
+    warnRarely("session", "\(trouble.text(nil)); \(trouble.advice)")
   }
 
   package func sessionClosed(reason: String) {
@@ -118,6 +135,7 @@ package final class Consumer: SessionHandler {
 
   package func received(_ messages: [InboundMessage]) throws {
     do {
+      listen(to: messages)
       var left = messages
       while !left.isEmpty { left = try commit(left) }
       onCommit(true)
@@ -137,12 +155,16 @@ package final class Consumer: SessionHandler {
     var group = MessageGroup()
     var later: [InboundMessage] = []
     var isAgain = false
+    var found: [MachineID: Trouble] = [:]
     try store.transaction { transaction in
       group = MessageGroup()
       // What an attempt before this one took for received is not in the store, and others may have received more.
       if isAgain { gate.forgetKnown() }
       if isAgain || store.isShared { forgetReceived() }
       isAgain = true
+      found = try judge(transaction)
+      group.clones = found
+      if let taken { try transaction.note(taken, machine: nil) }
       var now = messages
       if store.isShared {
         let division = try Division(messages, transaction)
@@ -159,6 +181,8 @@ package final class Consumer: SessionHandler {
       }
       try finish(&group, transaction)
     }
+    taken = nil
+    tell(found)
     follow(group)
     return later
   }
@@ -184,6 +208,7 @@ package final class Consumer: SessionHandler {
   private func forgetReceived() {
     received = ReceivedCache()
     runs = ReceivedCache()
+    areClonesKnown = false
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
@@ -217,6 +242,7 @@ package final class Consumer: SessionHandler {
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
+        if store.isShared { clones = try transaction.troubles(.cloned) }
         return (try nameSession(transaction), known)
       }
       hasLostSession = false
@@ -237,7 +263,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes)
+      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,

@@ -5,6 +5,8 @@ struct MessageGroup {
   /// Dead letters were sent again, and may be among the messages.
   var awaitsReplays = false
   var machines: [MachineID: Epoch?] = [:]
+  /// Names that two machines have: nothing of their agents is taken.
+  var clones: [MachineID: Trouble] = [:]
   var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
   private(set) var statuses: [(MachineID, MachineStatus)] = []
@@ -31,8 +33,9 @@ struct MessageGroup {
     requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
   }
 
-  mutating func note(_ status: MachineStatus, machine: MachineID) {
-    statuses.append((machine, status))
+  /// - Parameter said: what is answered, where that is not what is written down.
+  mutating func note(_ status: MachineStatus, machine: MachineID, said: MachineStatus? = nil) {
+    statuses.append((machine, said ?? status))
     latestStatuses[machine] = latestStatuses[machine].map { status.completed(by: $0) } ?? status
   }
 

@@ -164,7 +164,8 @@ package enum MessageOutcome: String, Hashable, Sendable {
   /// A frame of a run of the agent that a later one followed: its facts were taken where they could be, and nothing is covered. The edge sends it again, unless
   /// it is of a future that its database has lost.
   case overtaken
-  /// A frame with an event that could not be applied, and with no room left among the dead letters; the edge keeps it and sends it again.
+  /// A frame with an event that could not be applied, and with no room left among the dead letters, or of a machine that there are two of; the edge
+  /// keeps it and sends it again.
   case held
   /// A schema or a status.
   case document
@@ -259,6 +260,12 @@ package protocol CloudTransaction {
   /// The name of the broker session in which the consumer received what is in the store.
   func session() throws -> String?
   func setSession(_ name: String) throws
+  /// What is wrong with who is connected, by machine.
+  func troubles(_ kind: Trouble.Kind) throws -> [MachineID: Trouble]
+  /// Keeps what is wrong, in the place of what was known of it.
+  /// - Parameter machine: nil for the consumer.
+  func note(_ trouble: Trouble, machine: MachineID?) throws
+  func forget(_ kind: Trouble.Kind, machine: MachineID) throws
   /// Forgets tombstones that were made before a moment and that no older event of their epoch can meet any more.
   /// - Parameter moment: microseconds since 1970.
   func retireTombstones(madeBefore moment: Int64) throws

@@ -189,6 +189,8 @@ package protocol EdgeStore: AnyObject {
   func outboxStanding() throws(EdgeStoreError) -> OutboxStanding
   /// Takes note of the clock, so that versions can be compared with others'; says when they are beyond `HybridClock.tolerance`.
   func note(_ clock: ClockNews) throws(EdgeStoreError)
+  /// Keeps what is wrong with who is connected under the machine's name, for those who look; nil when it is over.
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) throws(EdgeStoreError)
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

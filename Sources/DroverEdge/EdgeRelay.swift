@@ -88,6 +88,11 @@ package final class EdgeRelay: SessionHandler {
   private var confirmation: Confirmation?
   /// Why a new epoch has to begin, as soon as the store can.
   private var epochIsOver: String?
+  private var rivals = Rivals()
+  /// Names this process in its statuses.
+  private let process: Int64
+  /// What the store has not been told of yet; nil where the trouble is over.
+  private var troubleNews: [Trouble.Kind: Trouble?] = [.cloned: nil]
   /// The new epoch stands in the store, and the relay does not know yet.
   private var hasBegunEpoch = false
   /// The database is gone, or another one that cannot be attached yet: nothing of it can be said.
@@ -123,6 +128,7 @@ package final class EdgeRelay: SessionHandler {
     self.clock = Clock(read: clock)
     self.random = random
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock())
+    process = Int64(random() >> 11) | 1
     makeEncoders()
   }
 
@@ -144,6 +150,8 @@ package final class EdgeRelay: SessionHandler {
 
   /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
   package var onFatal: (String) -> Void = { _ in }
+  /// Told when a connection stands, with nil, and when it is gone, with the reason.
+  package var onConnection: (String?) -> Void = { _ in }
   /// Called in every turn, to show that the relay moves.
   package var beat: () -> Void = {}
 
@@ -154,6 +162,8 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    onConnection(nil)
+    rivals.opened(now: wallClock())
     askDelay = Self.firstAskDelay
     newQuestion()
     maximumPacketSize = info.maximumPacketSize
@@ -163,7 +173,14 @@ package final class EdgeRelay: SessionHandler {
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
 
+  package func sessionEnding(isTaken: Bool?) {
+    guard let trouble = rivals.closed(isTaken: isTaken, now: wallClock()) else { return }
+    troubleNews[.session] = trouble
+    said.rarely("session") { logger.warning("\(trouble.text(machine.text)); \(trouble.advice)\($0)") }
+  }
+
   package func sessionClosed(reason: String) {
+    onConnection(reason)
     publisher = nil
     clockOffset = nil
     announced = [:]
@@ -192,9 +209,13 @@ package final class EdgeRelay: SessionHandler {
         if let publisher { announceSchemas(publisher) }
       case .command(_, name: "epoch"):
         // It may have lain in the broker since an epoch that is over anyway.
-        guard message.payload.elementsEqual(store.epoch.text.utf8) else { continue }
+        guard message.payload.elementsEqual(store.epoch.text.utf8), !rivals.isHeld else { continue }
         epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
       case .command(_, name: "hold"): hold(message.payload)
+      case .command(_, name: "present"):
+        guard publisher != nil, !isStopping else { continue }
+        newQuestion()
+        announcements.append(status(isOnline: true))
       case .command(_, name: "stream"):
         do throws(WireError) {
           responder.ask(try StreamRequest(document: message.payload))
@@ -212,6 +233,8 @@ package final class EdgeRelay: SessionHandler {
 
   /// Each confirmation is held against the agent's own runs, also one that a newer one follows at once: it may be the only one that tells.
   private func hear(_ confirmation: Confirmation) {
+    if rivals.hear(clonedSince: confirmation.clonedSince) { heedRivals() }
+    guard !rivals.isHeld else { return }
     guard confirmation.epoch == store.epoch else {
       self.confirmation = confirmation
       return
@@ -228,6 +251,32 @@ package final class EdgeRelay: SessionHandler {
       }
     }
     self.confirmation = confirmation
+  }
+
+  /// Two agents are at work under this name, or no longer.
+  private func heedRivals() {
+    relay.disconnected()
+    if !isAway { epochIsOver = nil }
+    confirmation = nil
+    guard let since = rivals.clonedSince else {
+      troubleNews[.cloned] = .some(nil)
+      logger.info("only this machine is called \(machine) now: it goes on")
+      guard let publisher else { return }
+      askDelay = Self.firstAskDelay
+      newQuestion()
+      announce(publisher)
+      return relay.connected(sessionPresent: false, patience: limits.patience, now: clock.now)
+    }
+    let trouble = Trouble(.cloned, since: since, last: since, count: 1)
+    troubleNews[.cloned] = trouble
+    logger.error("\(trouble.text(machine.text)). What the app writes is captured meanwhile. \(trouble.advice)")
+  }
+
+  /// While another may be at work under this name, the consumer has to hear of this one.
+  private func showPresence(now: ContinuousClock.Instant) {
+    guard publisher != nil, !isStopping, rivals.isDue(now: now) else { return }
+    newQuestion()
+    announcements.append(status(isOnline: true))
   }
 
   /// The cloud cannot take these streams now: their frames give the window free, and are tried again after a while.
@@ -387,7 +436,9 @@ package final class EdgeRelay: SessionHandler {
     do {
       watchClock()
       takeConfirmation(now: now)
-      if let epochIsOver { try startEpoch(because: epochIsOver) }
+      // What the cloud has heard may be another's. What the database is, the agent knows by itself.
+      if let epochIsOver, isAway || !rivals.doubts(now: now, wall: wallClock()) { try startEpoch(because: epochIsOver) }
+      showPresence(now: now)
       damagedSince = nil
       insistOnAnswer(now: now)
       doubtLaggard(now: now)
@@ -452,6 +503,7 @@ package final class EdgeRelay: SessionHandler {
     epochIsOver = nil
     isAway = false
     isAwayTold = false
+    rivals.epochBegan()
     settleAt = nil
     makeEncoders()
     guard let publisher else { return }
@@ -479,6 +531,10 @@ package final class EdgeRelay: SessionHandler {
       if let news = clockNews {
         try store.note(news)
         clockNews = nil
+      }
+      for (kind, trouble) in troubleNews {
+        try store.note(trouble, kind)
+        troubleNews[kind] = nil
       }
       if spaceAt.map({ $0 <= now }) ?? true {
         spaceAt = now.advanced(by: .seconds(1))
@@ -522,6 +578,8 @@ package final class EdgeRelay: SessionHandler {
       }
       announcements.removeFirst()
     }
+    // What is sent now would be mixed with another's, or is of an epoch that is over.
+    guard !rivals.isHeld, epochIsOver == nil else { return .milliseconds(250) }
     if responder.isBusy, try responder.turn(store, publisher) {
       relay.news()
       if store.hasBackfill { relay.backfillNeeded() }
@@ -629,7 +687,7 @@ package final class EdgeRelay: SessionHandler {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
-        outbox: standing.told, gaps: store.gaps
+        outbox: standing.told, gaps: store.gaps, process: process, taken: rivals.taken
       )
       .document, isRetained: true, contentType: "application/json")
   }

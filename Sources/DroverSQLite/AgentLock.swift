@@ -34,6 +34,8 @@ package final class AgentLock: Sendable {
   private struct State {
     var held: Held?
     var beats: [String: Int64] = [:]
+    /// How the connection to the broker stands; nil until there was one.
+    var connection: String?
   }
 
   private let state = Mutex(State())
@@ -81,10 +83,10 @@ package final class AgentLock: Sendable {
     let file = FileBeside(ending, database: database)
     var held = Held(path: file.path, descriptor: -1)
     do {
-      held.descriptor = try takeFile(file.path, creates: true)
+      held.descriptor = try takeFile(file.path, creates: true, like: database)
       // An agent of an earlier release may be at work, with its lock beside the link.
       if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
-        held.earlier = (earlier, try takeFile(earlier, creates: false))
+        held.earlier = (earlier, try takeFile(earlier, creates: false, like: database))
       }
       held.inode = try takeInode(of: database)
       held.identity = FileIdentity(of: database)
@@ -97,8 +99,10 @@ package final class AgentLock: Sendable {
     }
   }
 
-  private static func takeFile(_ path: String, creates: Bool) throws(LockError) -> Int32 {
-    let descriptor = open(path, O_RDWR | (creates ? O_CREAT : 0) | O_CLOEXEC, 0o644)
+  private static func takeFile(_ path: String, creates: Bool, like database: String) throws(LockError) -> Int32 {
+    let descriptor =
+      creates
+      ? FileModes.open(path, O_RDWR, like: database) : open(path, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw LockError(
         description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
@@ -141,6 +145,22 @@ package final class AgentLock: Sendable {
     )
   }
 
+  /// Notes how the connection to the broker stands, for those who must not connect beside it.
+  package func note(connection: String) {
+    state.withLock { $0.connection = connection }
+    write()
+  }
+
+  /// How the connection of the process that has the lock stands; nil when it has never had one.
+  package static func connection(database: String) -> String? {
+    holding(database)?.text.split(separator: "\n").first { $0.hasPrefix(connectionPrefix) }.map {
+      String($0.dropFirst(connectionPrefix.count))
+    }
+  }
+
+  /// No job has this name.
+  private static let connectionPrefix = "= the connection: "
+
   /// Notes that a job moves; from any thread, as often as one likes.
   package func beat(_ job: String) {
     let now = Self.now()
@@ -159,7 +179,8 @@ package final class AgentLock: Sendable {
       let machine = machine.map { "for machine \($0)\n" } ?? ""
       let file = held.identity.map { "file \($0.device) \($0.inode)\n" } ?? ""
       let lines = state.beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
-      let text = Array("\(getpid())\n\(machine)\(file)\(lines)".utf8)
+      let connection = state.connection.map { "\(Self.connectionPrefix)\($0.replacing("\n", with: " "))\n" } ?? ""
+      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(connection)".utf8)
       for descriptor in [held.descriptor, held.earlier?.descriptor ?? -1] where descriptor >= 0 {
         pwrite(descriptor, text, text.count, 0)
         ftruncate(descriptor, off_t(text.count))

@@ -133,6 +133,7 @@ extension Confirmation {
     ]
     if let answer { members.append(("answer", .integer(answer))) }
     if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
+    if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", .object(streams)))
     return Array(JSON.object(members).text().utf8)
@@ -168,7 +169,8 @@ extension Confirmation {
         at: try members.integer("at_us", in: Bounds.time), streams: streams, runs: runs,
         answer: members.has("answer") ? try members.integer("answer", in: Bounds.question) : nil,
         maxMessageBytes: members.has("max_message_bytes")
-          ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil)
+          ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil,
+        clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {
@@ -194,6 +196,17 @@ extension MachineStatus {
       members.append(("clock_offset_us", .integer(clockOffset.clamped(to: Bounds.clockOffset))))
     }
     if let outbox { members.append(("outbox", outbox.json)) }
+    if let process { members.append(("process", .integer(process))) }
+    if let taken {
+      members.append(
+        (
+          "session_taken",
+          .object([
+            ("count", .integer(Int64(taken.count))), ("since_us", .integer(taken.since)),
+            ("last_us", .integer(taken.last)),
+          ])
+        ))
+    }
     if !gaps.isEmpty {
       let list = gaps.sorted { $0.key < $1.key }
       members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
@@ -218,7 +231,9 @@ extension MachineStatus {
       clockOffset: members.has("clock_offset_us")
         ? try members.integer("clock_offset_us", in: Bounds.clockOffset) : nil,
       outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil,
-      gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:])
+      gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:],
+      process: members.has("process") ? try members.integer("process", in: Bounds.question) : nil,
+      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil)
   }
 
   private static func gaps(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamName: String] {
@@ -237,6 +252,14 @@ extension MachineStatus {
       }
     }
     return gaps
+  }
+}
+
+extension Trouble {
+  fileprivate init(taken members: JSONDocument.Members) throws(WireError) {
+    self.init(
+      .session, since: try members.integer("since_us", in: Bounds.time),
+      last: try members.integer("last_us", in: Bounds.time), count: Int(try members.integer("count", in: Bounds.count)))
   }
 }
 

@@ -123,6 +123,11 @@ final class FaultyEdgeStore: EdgeStore {
     try writing { () throws(EdgeStoreError) in try store.note(clock) }
   }
 
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.note(trouble, kind) }
+  }
+
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try mayFail()
     var settlement = settlement

@@ -109,6 +109,7 @@ final class FleetStore: EdgeStore {
     OutboxStanding(waiting: waiting.count, oldest: waiting.first?.version, deadLetters: 0, freeBytes: nil)
   }
   func note(_ clock: ClockNews) {}
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) {}
   func resyncProgress(stream: Int) -> ResyncProgress? { nil }
 
   func startEpoch(because reason: String) throws(EdgeStoreError) { throw unable("begin an epoch because \(reason)") }

@@ -43,6 +43,11 @@ extension AlertRules {
         AlertCondition(
           isBeyond: true, value: 1, text: "\(schema.stream) of \(schema.machine) waits until its schema is accepted"))
     }
+    for (machine, trouble) in names ? fleet.report?.troubles(now: fleet.at) ?? [] : [] {
+      add(
+        .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),
+        AlertCondition(isBeyond: true, value: Int64(trouble.count), text: trouble.text(machine)))
+    }
     for job in jobs ? fleet.worker.stuck : [] {
       let seconds = job.silence.components.seconds
       add(

@@ -224,6 +224,7 @@ extension AlertRule {
     case .schemas: "streams that wait until their schema is accepted"
     case .budgets: "machines that send more than their budgets allow"
     case .jobs: "jobs of the consumer's that no longer move"
+    case .names: "names under which more than one is connected"
     }
   }
 }

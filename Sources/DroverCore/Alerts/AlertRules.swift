@@ -9,6 +9,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case schemas
   case jobs
   case budgets
+  case names
 
   /// What to do about it.
   package var advice: String {
@@ -23,6 +24,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
     case .schemas: "`drover schema list` shows the difference, `drover schema accept` takes it"
     case .budgets:
       "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
+    case .names:
+      "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -34,7 +37,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   var beginsAtOnce: Bool {
     switch self {
     case .silent, .oldestUnconfirmed, .disk: false
-    case .failures, .deadLetters, .schemas, .jobs, .budgets: true
+    case .failures, .deadLetters, .schemas, .jobs, .budgets, .names: true
     }
   }
 }
@@ -57,6 +60,8 @@ package struct AlertRules: Equatable, Sendable {
   package var jobs: Bool
   /// A machine sends more than its budgets allow.
   package var budgets: Bool
+  /// Two machines have one name, or another client takes a session again and again.
+  package var names: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long it has to be over before its end is told.
@@ -65,7 +70,7 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    budgets: Bool = true, hold: Duration = .seconds(30), calm: Duration = .seconds(60)
+    budgets: Bool = true, names: Bool = true, hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed
@@ -75,6 +80,7 @@ package struct AlertRules: Equatable, Sendable {
     self.schemas = schemas
     self.jobs = jobs
     self.budgets = budgets
+    self.names = names
     self.hold = hold
     self.calm = calm
   }
@@ -91,6 +97,7 @@ package struct AlertRules: Equatable, Sendable {
       case .schemas: schemas
       case .jobs: jobs
       case .budgets: budgets
+      case .names: names
       }
     }
   }

@@ -10,6 +10,20 @@ const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSe
  */
 const kinds = [
   {
+    name: "cloned", level: 3,
+    has: (m) => m.troubles?.some((trouble) => trouble.kind === "cloned"),
+    word: () => "two machines of this name",
+    title: (n) => `${plural(n, "name belongs", "names belong")} to two machines each`,
+    advice: "A card or a disk was copied. Nothing of either is taken or sent until only one is heard: give one of them another name (machine: in its configuration) and restart its agent, or switch it off.",
+  },
+  {
+    name: "session", level: 3,
+    has: (m) => m.troubles?.some((trouble) => trouble.kind === "session"),
+    word: () => "session taken by another client",
+    title: (n) => `Another client takes the session of ${plural(n, "machine")} again and again`,
+    advice: "Find the other program with this client_id: a second agent of the machine, a copied card, a tool. See that the broker's listeners bind client IDs to users.",
+  },
+  {
     name: "offline", level: 3,
     has: (m) => m.online === false,
     word: () => "offline",

@@ -15,7 +15,8 @@ struct ReportTables {
     return CloudReport(
       machines: try machines(), dropped: try dropped(), letterBytes: Int(use.integer(0, 1)),
       letterRows: Int(use.integer(0, 0)), deadLetters: try DeadLetterFigures(connection),
-      messages: (0..<messages.count).map { (messages.text($0, 0), Int(messages.integer($0, 1))) })
+      messages: (0..<messages.count).map { (messages.text($0, 0), Int(messages.integer($0, 1))) },
+      troubles: try TroubleTable.all(connection)[""] ?? [])
   }
 
   private func dropped() throws -> [CloudReport.Dropped] {
@@ -42,12 +43,14 @@ struct ReportTables {
     guard rows.count > 0 else { return [] }
     let range = [Parameter.text(rows.text(0, 0)), .text(rows.text(rows.count - 1, 0))]
     let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
+    let troubles = try TroubleTable.all(connection)
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
-        deadLetters: letters[name] ?? 0, overruns: overruns[name] ?? [])
+        deadLetters: letters[name] ?? 0, overruns: overruns[name] ?? [],
+        troubles: troubles[name] ?? [])
     }
   }
 

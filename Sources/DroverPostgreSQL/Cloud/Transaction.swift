@@ -181,6 +181,7 @@ final class Transaction: CloudTransaction {
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
+    if let taken = status.taken { try note(taken, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try connection.query(

@@ -58,7 +58,7 @@ package struct BackupRecord: Equatable, Sendable {
     if let made { lines.append("made \(made.at) \(made.bytes) \(made.path)") }
     if let failure { lines.append("failed \(failure.at) \(failure.reason.replacing("\n", with: " "))") }
     let file = Self.file(database)
-    try WholeFile.write(lines.joined(separator: "\n") + "\n", to: file.path)
+    try WholeFile.write(lines.joined(separator: "\n") + "\n", to: file.path, beside: database)
     file.removeEarlier()
   }
 }

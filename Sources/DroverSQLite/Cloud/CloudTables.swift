@@ -230,6 +230,7 @@ enum CloudTables {
           ) WITHOUT ROWID;
           """)
     }
+    migrator.registerMigration("15 troubles") { try $0.execute(sql: TroubleTable.migration) }
     return migrator
   }
 }

@@ -27,7 +27,7 @@ package struct SQLiteCloudReader: CloudReader {
         machines: try machines(scope, database), dropped: try dropped(database), letterBytes: use["bytes"],
         letterRows: use["rows"], deadLetters: try DeadLetterFigures(database),
         messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
-          .map { ($0["outcome"], $0["count"]) })
+          .map { ($0["outcome"], $0["count"]) }, troubles: try TroubleTable.all(database)[""] ?? [])
     } ?? nil
   }
 
@@ -84,12 +84,13 @@ package struct SQLiteCloudReader: CloudReader {
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
     let overruns = try overruns(in: range, database)
+    let troubles = try TroubleTable.all(database)
     return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
-        overruns: overruns[name] ?? [])
+        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [])
     }
   }
 

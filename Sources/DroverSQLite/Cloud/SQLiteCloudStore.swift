@@ -64,6 +64,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       // A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
       try database.execute(sql: "PRAGMA synchronous = FULL")
     }
+    FileModes.make(path)
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)

@@ -135,6 +135,8 @@ enum Bookkeeping {
          WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body)
                -- json_valid() looks no further than a NUL.
                OR instr(NEW.body, char(0));
+        SELECT RAISE(ABORT, 'drover_intake: local_id is longer than \(Event.maximumIDBytes) bytes')
+         WHERE length(CAST(NEW.local_id AS BLOB)) > \(Event.maximumIDBytes);
         INSERT INTO drover_outbox (seq, stream, op, version, key, body)
           SELECT next.seq, stream.number, 'put', next.version,
                  ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),

@@ -203,6 +203,7 @@ package final class EdgeDatabase: EdgeStore {
       throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
     }
     sqliteIsSetUp
+    if create { FileModes.make(path) }
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     // Drover's own writes must not cascade through the app's tables.

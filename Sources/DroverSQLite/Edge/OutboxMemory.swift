@@ -109,6 +109,7 @@ private struct RunMark: Equatable {
 /// The file as the agent writes it: all of it, durable, as it is done with each settlement, and a run's mark in its place, which is not flushed
 /// and costs next to nothing.
 final class OutboxMemoryFile {
+  private let database: String
   private let file: FileBeside
   private var path: String { file.path }
   private var descriptor: Int32 = -1
@@ -117,12 +118,16 @@ final class OutboxMemoryFile {
   /// The mark that is written next: never the one that was written last.
   private var turn = 0
 
-  init(database: String) { file = OutboxMemory.file(for: database) }
+  init(database: String) {
+    self.database = database
+    file = OutboxMemory.file(for: database)
+  }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
   func write(_ memory: OutboxMemory) throws(EdgeFileError) {
-    try WholeFile.write(memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path)
+    try WholeFile.write(
+      memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path, beside: database)
     // The file that was open has lost its name.
     if descriptor >= 0 { close(descriptor) }
     descriptor = open(path, O_WRONLY | O_CLOEXEC)

@@ -46,10 +46,14 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
-    findings.append(
-      await BrokerCheck.run(
-        configuration.connection,
-        subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+    if let finding = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
+      findings.append(finding)
+    } else {
+      findings.append(
+        await BrokerCheck.run(
+          configuration.connection,
+          subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+    }
     if let pid = AgentLock.holder(database: configuration.database) {
       findings.append(.good("agent", "running, process \(pid)"))
     } else {
@@ -95,7 +99,10 @@ struct DoctorCommand: AsyncParsableCommand {
     let scarcity = report.scarcity(configuration.deadLetters).map {
       Finding.doubtful("letters", $0, "at the bound frames with events that cannot be applied stay at the edge")
     }
-    return letters(report.deadLetters) + [scarcity].compactMap(\.self)
+    let troubles = report.troubles(now: wallClock()).map { machine, trouble in
+      Finding.bad("name", trouble.text(machine), trouble.advice)
+    }
+    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles
   }
 
   private func integrity(_ path: String, missing: String) -> [Finding] {
@@ -154,6 +161,9 @@ struct DoctorCommand: AsyncParsableCommand {
           : .doubtful("outbox", "\(measure); at the limit emit and drover_intake are refused", limit.advice))
     }
     findings += letters(report.deadLetters)
+    findings += report.troubles.filter { $0.isPresent(now: wallClock()) }.map {
+      .bad("name", $0.text(configuration.machine.text), $0.advice)
+    }
     let waiting = report.streams.reduce(0) { $0 + $1.pending + $1.synced }
     let oldest = report.streams.compactMap(\.oldestUnconfirmed).min()
     if let oldest, wallClock() - oldest > 600 * 1_000_000 {

@@ -67,6 +67,9 @@ struct StatusCommand: AsyncParsableCommand {
       print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
+    for trouble in report.troubles where trouble.isPresent(now: now) {
+      print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
+    }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
     return worker
   }
@@ -137,6 +140,9 @@ struct StatusCommand: AsyncParsableCommand {
       }
     }
     print(table.text)
+    for (machine, trouble) in report?.troubles(now: now) ?? [] {
+      print("\(printable(trouble.text(machine)))\n  \(trouble.advice)")
+    }
     for machine in report?.machines ?? [] {
       for overrun in machine.overruns {
         print(
