@@ -366,13 +366,13 @@ package final class EdgeRelay: SessionHandler {
       watchClock()
       takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
-      damagedSince = nil
       insistOnAnswer(now: now)
       doubtLaggard(now: now)
       try look(now: now)
       try bury()
       var wait = try work(now: now)
       try settle(now: clock.now)
+      damagedSince = nil
       try lookAround(now: now)
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
       if let lookAgain { wait = min(wait, lookAgain) }

@@ -62,7 +62,8 @@ package final class AgentLock: Sendable {
   package func move(to database: String) throws(LockError) {
     let before = state.withLock { $0.held }
     if let before, before.path == FileBeside(Self.ending, database: database).path {
-      // The same name, another file.
+      // The same name. Of the same file its lock is held already, and another descriptor of it would meet that.
+      if before.inode >= 0, before.identity == FileIdentity(of: database) { return }
       let inode = try Self.takeInode(of: database)
       state.withLock { state in
         state.held?.inode = inode
