@@ -248,6 +248,18 @@ import Testing
     try other.close()
   }
 
+  // The lock went with the folder that was moved away, and a second agent could have begun on the database in its place.
+  @Test func `a folder that takes the place of another is locked too`() throws {
+    let (app, other) = (try AppDatabase("CREATE TABLE t (id)"), try AppDatabase("CREATE TABLE t (id)"))
+    let lock = try AgentLock(database: app.path)
+    #expect(rename(app.folder, app.folder + ".aside") == 0 && rename(other.folder, app.folder) == 0)
+    defer { try? FileManager.default.removeItem(atPath: app.folder + ".aside") }
+    #expect(AgentLock.holder(database: app.path) == nil)
+    try lock.move(to: app.path)
+    #expect(AgentLock.worker(database: app.path).isMoving)
+    #expect(throws: LockError.self) { try AgentLock(database: app.path) }
+  }
+
   @Test func `it is free again when its holder lets go`() throws {
     let app = try AppDatabase()
     do { _ = try AgentLock(database: app.path) }
