@@ -439,13 +439,13 @@ package final class EdgeRelay: SessionHandler {
       // What the cloud has heard may be another's. What the database is, the agent knows by itself.
       if let epochIsOver, isAway || !rivals.doubts(now: now, wall: wallClock()) { try startEpoch(because: epochIsOver) }
       showPresence(now: now)
-      damagedSince = nil
       insistOnAnswer(now: now)
       doubtLaggard(now: now)
       try look(now: now)
       try bury()
       var wait = try work(now: now)
       try settle(now: clock.now)
+      damagedSince = nil
       try lookAround(now: now)
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
       if let lookAgain { wait = min(wait, lookAgain) }

@@ -26,6 +26,9 @@ package final class AgentLock: Sendable {
     var inode: Int32 = -1
     var identity: FileIdentity?
 
+    /// Whether the lock file still stands under its name; its folder may be another one now.
+    var isInPlace: Bool { FileIdentity(of: path) == FileIdentity(of: "/proc/self/fd/\(descriptor)") }
+
     func release() {
       for descriptor in [descriptor, earlier?.descriptor ?? -1, inode] where descriptor >= 0 { close(descriptor) }
     }
@@ -63,8 +66,9 @@ package final class AgentLock: Sendable {
   /// have the file before open any more.
   package func move(to database: String) throws(LockError) {
     let before = state.withLock { $0.held }
-    if let before, before.path == FileBeside(Self.ending, database: database).path {
-      // The same name, another file.
+    if let before, before.path == FileBeside(Self.ending, database: database).path, before.isInPlace {
+      // The same name. Of the same file its lock is held already, and another descriptor of it would meet that.
+      if before.inode >= 0, before.identity == FileIdentity(of: database) { return }
       let inode = try Self.takeInode(of: database)
       state.withLock { state in
         state.held?.inode = inode

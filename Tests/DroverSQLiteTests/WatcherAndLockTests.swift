@@ -169,7 +169,9 @@ import Testing
     #expect(link(app.path, app.file("other.db")) == 0)
     do {
       let lock = try AgentLock(database: app.path)
-      #expect { try AgentLock(database: app.file("other.db")) } throws: { "\($0)".contains("under another name, a hard link") }
+      #expect { try AgentLock(database: app.file("other.db")) } throws: {
+        "\($0)".contains("under another name, a hard link")
+      }
       withExtendedLifetime(lock) {}
     }
     #expect(throws: Never.self) { try AgentLock(database: app.file("other.db")) }
@@ -203,7 +205,8 @@ import Testing
     try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: app.path)
     let epoch = try app.attach(.table("t")).epoch
     for ending in ["-drover.state", "-drover.backup"] {
-      let text = ending == "-drover.state" ? try String(contentsOfFile: app.path + ending, encoding: .utf8) : "made 1 2 x\n"
+      let text =
+        ending == "-drover.state" ? try String(contentsOfFile: app.path + ending, encoding: .utf8) : "made 1 2 x\n"
       try text.write(toFile: path + ending, atomically: true, encoding: .utf8)
     }
     try FileManager.default.removeItem(atPath: app.path + "-drover.state")
@@ -236,9 +239,25 @@ import Testing
     let worker = AgentLock.worker(database: app.path)
     #expect(worker.isElsewhere && !worker.isMoving)
     #expect(worker.text.contains("does not work on the file that is there now"))
+    for _ in 0..<2 {
+      try lock.move(to: app.path)
+      #expect(AgentLock.worker(database: app.path).isMoving)
+    }
+    // What has been moved aside is free for another agent.
+    #expect(throws: Never.self) { try AgentLock(database: app.file("aside.db")) }
+    try other.close()
+  }
+
+  // The lock went with the folder that was moved away, and a second agent could have begun on the database in its place.
+  @Test func `a folder that takes the place of another is locked too`() throws {
+    let (app, other) = (try AppDatabase("CREATE TABLE t (id)"), try AppDatabase("CREATE TABLE t (id)"))
+    let lock = try AgentLock(database: app.path)
+    #expect(rename(app.folder, app.folder + ".aside") == 0 && rename(other.folder, app.folder) == 0)
+    defer { try? FileManager.default.removeItem(atPath: app.folder + ".aside") }
+    #expect(AgentLock.holder(database: app.path) == nil)
     try lock.move(to: app.path)
     #expect(AgentLock.worker(database: app.path).isMoving)
-    try other.close()
+    #expect(throws: LockError.self) { try AgentLock(database: app.path) }
   }
 
   @Test func `it is free again when its holder lets go`() throws {

@@ -24,7 +24,9 @@ import Testing
 
   /// Where the app writes while the agent follows; then everything has to be in the cloud.
   private func expectAll(_ road: Road, _ ids: ClosedRange<Int>, epochs: Int = 1) async throws {
-    try await road.python("db.executemany(\"INSERT INTO pen VALUES (?, 'after')\", [(n,) for n in range(\(ids.lowerBound), \(ids.upperBound) + 1)])")
+    try await road.python(
+      "db.executemany(\"INSERT INTO pen VALUES (?, 'after')\", [(n,) for n in range(\(ids.lowerBound), \(ids.upperBound) + 1)])"
+    )
     try await road.wait(for: "all that was written afterwards is in the cloud") {
       try await road.inCloud("SELECT count(*) FROM pen WHERE name = 'after'") == "[[\(ids.count)]]"
     }
@@ -34,7 +36,9 @@ import Testing
   }
 
   @Test(arguments: ["wal", "delete"])
-  func `what an app writes after its database was restored under the agent arrives, also over a start`(mode: String) async throws {
+  func `what an app writes after its database was restored under the agent arrives, also over a start`(mode: String)
+    async throws
+  {
     let road = try await makeRoad(mode)
     try await road.python("copy = sqlite3.connect('\(road.folder.file("backup.db"))'); db.backup(copy); copy.close()")
     try await road.python("db.executemany(\"INSERT INTO pen VALUES (?, 'before')\", [(n,) for n in range(10, 16)])")
@@ -88,14 +92,17 @@ import Testing
       let outcome = try await Road.drover("edge", "--config", other.file("edge.yaml"))
       #expect(outcome.status == 1)
       #expect(
-        outcome.errors.contains(name == "link.db" ? "for machine \(Road.machine) works on this database" : "under another name"))
+        outcome.errors.contains(
+          name == "link.db" ? "for machine \(Road.machine) works on this database" : "under another name"))
       if name == "link.db" {
-        #expect(try await Road.drover("status", "--config", other.file("edge.yaml")).output.contains("running, process"))
+        #expect(
+          try await Road.drover("status", "--config", other.file("edge.yaml")).output.contains("running, process"))
         let detach = try await Road.drover("detach", "--force", "--config", other.file("edge.yaml"))
         #expect(detach.status == 1 && detach.errors.contains("works on this database"))
       }
     }
-    #expect(try FileManager.default.contentsOfDirectory(atPath: other.path).sorted() == ["edge.yaml", "hard.db", "link.db"])
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: other.path).sorted() == ["edge.yaml", "hard.db", "link.db"])
     #expect(!road.log(of: .edge).contains("a new epoch"))
   }
 }

@@ -124,8 +124,15 @@ extension EdgeDatabase {
       }
       try? queue.close()
       isOpen = false
+      candidate = nil
     }
     try OpenFiles.requireReady(path)
+    // Whoever replaces a database removes and moves several files. What is opened in the middle of that is none.
+    let present = FileIdentity(of: path)
+    guard present == candidate else {
+      candidate = present
+      throw .failed("open \(path): it has just come to stand there; the agent opens it when it stays")
+    }
     do {
       try willOpen(path)
       queue = try Self.open(path, create: false)

@@ -102,6 +102,8 @@ package final class EdgeDatabase: EdgeStore {
   var verifiedVersion: Int64 = -1
   /// The database was found to be another one, and has to be attached anew.
   var isOther = false
+  /// The file that stood under the name when it was to be opened last.
+  var candidate: FileIdentity?
   let random: () -> UInt64
   /// Called before another file is opened under the same path, to take its lock.
   let willOpen: (String) throws -> Void

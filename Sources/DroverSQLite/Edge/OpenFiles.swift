@@ -42,7 +42,9 @@ struct OpenFiles {
     return nil
   }
 
-  private var hasItsWAL: Bool { FileIdentity(of: resolved + "-wal") == wal && FileIdentity(of: resolved + "-shm") == shm }
+  private var hasItsWAL: Bool {
+    FileIdentity(of: resolved + "-wal") == wal && FileIdentity(of: resolved + "-shm") == shm
+  }
 
   /// Right after the connection has used the file, so that what stands there is what it has open.
   private mutating func noteWAL(_ database: Database) throws {

@@ -54,7 +54,15 @@ struct DoctorCommand: AsyncParsableCommand {
           configuration.connection,
           subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
     }
-    if let pid = AgentLock.holder(database: configuration.database) {
+    findings += HostChecks.hardLinks(of: configuration.database)
+    let worker = AgentLock.worker(database: configuration.database)
+    if worker.isElsewhere {
+      findings.append(
+        .bad(
+          "agent", worker.text,
+          "look into the agent's log: it opens the database as soon as that has its tables, and says what it waits for")
+      )
+    } else if let pid = worker.process {
       findings.append(.good("agent", "running, process \(pid)"))
     } else {
       findings.append(.doubtful("agent", "not running", "start `drover edge --config \(options.config)`"))
