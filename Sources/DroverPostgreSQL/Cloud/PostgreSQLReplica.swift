@@ -84,7 +84,7 @@ package final class PostgreSQLReplica: Replica {
   package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
     try looking(at: stream) { source in
       let stored = try source.rows.find(
-        keys.map(source.rows.converted(key:)), machine: stream.machine, connection)
+        keys.map(source.key), machine: stream.machine, connection)
       var digests = try source.digests(stored.compactMap { $0?.values }, connection)[...]
       return stored.map {
         $0.map { ReplicaRow(digest: digests.removeFirst(), epoch: $0.epoch, version: $0.version) }

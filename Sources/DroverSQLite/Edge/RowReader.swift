@@ -52,7 +52,8 @@ final class RowReader {
 
   /// Shows the values of an entry's row in the order of the columns. False, without showing any, where it is gone or does not travel.
   private func find(seq: Int64, key: Values, _ see: (_ column: Int, _ value: LentValue) -> Void) throws -> Bool {
-    if let kept = try kept(seq: seq) {
+    if var kept = try kept(seq: seq) {
+      if table.schema.tellsLives { kept[columns - 1] = key[key.count - 1] }
       for (column, value) in kept.enumerated() { value.lend { see(column, $0) } }
       return true
     }

@@ -115,16 +115,20 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
-    configuration.declarations.compactMap { declaration in
-      guard let table = declaration.table else { return nil }
+    configuration.declarations.flatMap { declaration -> [Finding] in
+      guard let table = declaration.table else { return [] }
       do throws(EdgeStoreError) {
         guard let reason = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
-          return .good("stream", "\(declaration.name): table \(table) can be captured")
+          return [.good("stream", "\(declaration.name): table \(table) can be captured")]
+            + DatabaseCheck.advice(on: declaration, path: configuration.database).map { advice in
+              .doubtful("stream", "\(declaration.name): \(advice)", "see `key` in docs/configuration.md")
+            }
         }
-        return .bad(
-          "stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+        return [
+          .bad("stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+        ]
       } catch {
-        return .bad("stream", "\(declaration.name): \(error)", "check the database")
+        return [.bad("stream", "\(declaration.name): \(error)", "check the database")]
       }
     }
   }
