@@ -84,8 +84,8 @@ package struct StreamSchema: Hashable, Sendable {
     }
     let life = columns.firstIndex { SQLName($0.name) == SQLName(Self.lifeColumn) }
     if let life {
-      guard kind == .payload, life == columns.count - 1, columns[life] == Self.life, key.count > 1, key.last == life else {
-        throw InvalidName(message: "\(Self.lifeColumn) is a text, the last column and the last part of a fact's key")
+      guard kind == .payload, columns[life] == Self.life, key.count > 1, key.last == life else {
+        throw InvalidName(message: "\(Self.lifeColumn) is a text and the last part of a fact's key")
       }
     }
     guard completeWhen == nil || kind == .batch else {
@@ -160,7 +160,19 @@ package struct StreamSchema: Hashable, Sendable {
 
   /// The schema of the source itself.
   package func notTellingLives() throws(InvalidName) -> StreamSchema {
-    tellsLives ? try StreamSchema(kind: kind, columns: columns.dropLast(), key: Array(sourceKey)) : self
+    guard tellsLives else { return self }
+    let life = key[key.count - 1]
+    return try StreamSchema(
+      kind: kind, columns: Array(columns[..<life] + columns[(life + 1)...]), key: sourceKey.map { $0 < life ? $0 : $0 - 1 })
+  }
+
+  /// The ids of the schemas that differ from this one by `drover_life` at most, its own among them.
+  package func idsButForLives() throws(InvalidName) -> [SchemaID] {
+    guard kind == .payload else { return [id] }
+    let plain = try notTellingLives()
+    let wide = try StreamSchema(
+      kind: kind, columns: plain.columns + [Self.life], key: plain.key + [plain.columns.count])
+    return [plain.id, wide.id]
   }
 
   private init(columns: [Column], key: [Int], likeElse schema: StreamSchema) {

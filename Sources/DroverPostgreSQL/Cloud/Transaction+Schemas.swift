@@ -222,7 +222,10 @@ extension Transaction {
   private func hasOther(than schema: StreamSchema, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
     try connection.query(
       "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id NOT IN ($3, $4))",
-      [.text(machine.text), .text(stream.text), .text(schema.id.text), .text(schema.notTellingLives().id.text)]
+      [
+        .text(machine.text), .text(stream.text), .text(schema.idsButForLives().first!.text),
+        .text(schema.idsButForLives().last!.text),
+      ]
     ).boolean(0, 0)
   }
 }

@@ -208,7 +208,9 @@ extension Transaction {
     try Bool.fetchOne(
       database,
       sql: "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id NOT IN (?, ?))",
-      arguments: [machine.text, stream.text, schema.id.text, schema.notTellingLives().id.text])!
+      arguments: [
+        machine.text, stream.text, schema.idsButForLives().first!.text, schema.idsButForLives().last!.text,
+      ])!
   }
 
   private func form(of stream: StreamName) throws -> SinkForm? {

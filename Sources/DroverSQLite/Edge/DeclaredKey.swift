@@ -6,6 +6,8 @@ import GRDB
 struct DeclaredKey: Equatable {
   /// Whether they are the table's primary key, in its own order.
   let isPrimaryKey: Bool
+  /// Whether the table promises that no two rows have one key.
+  let isUnique: Bool
   /// What an operator should know: whole sentences without a full stop.
   let warnings: [String]
 
@@ -33,7 +35,7 @@ struct DeclaredKey: Equatable {
     var warnings: [String] = []
     if !isUnique {
       warnings.append(
-        "its key \(list) is not unique: of two rows with one key neither can be told from the other, and their events become dead letters; make a UNIQUE index on \(list), or name more columns in `key`"
+        "nothing keeps its key \(list) unique, and it cannot be captured while two rows have one key; make a UNIQUE index on \(list), or name more columns in `key`"
       )
     }
     if !isIndexed {
@@ -44,6 +46,21 @@ struct DeclaredKey: Equatable {
         "\(nullable.joined(separator: ", ")) of its key may be NULL, and a row where it is becomes a dead letter; declare it NOT NULL, or name other columns in `key`"
       )
     }
+    self.isUnique = isUnique
     self.warnings = warnings
+    guard !isUnique else { return }
+    let columns = key.map(quoted).joined(separator: ", ")
+    let hasTwins = try Bool.fetchOne(
+      database,
+      sql: """
+        SELECT EXISTS (SELECT 1 FROM \(quoted(table)) WHERE \(key.map { "\(quoted($0)) IS NOT NULL" }.joined(separator: " AND "))
+                        GROUP BY \(columns) HAVING count(*) > 1)
+        """)!
+    guard !hasTwins else {
+      throw CaptureRefusal(
+        description:
+          "two rows of \(table) have the same \(list), which is their key, and could not be told apart in the cloud; remove one and make a UNIQUE index on \(list), or name more columns in `key`"
+      )
+    }
   }
 }

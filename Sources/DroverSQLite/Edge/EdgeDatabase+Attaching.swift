@@ -121,7 +121,7 @@ extension EdgeDatabase {
           number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema,
           isFiltered: declaration.selection.filter != nil))
     }
-    try putCapture(wanted, database)
+    try putCapture(wanted, isMigrated: isMigrated, database)
     for (stream, declaration) in zip(attached, declarations) {
       try noteSchema(stream, declaration.selection.fingerprint, database)
     }
@@ -192,7 +192,10 @@ extension EdgeDatabase {
     try database.execute(sql: wanted)
   }
 
-  private func putCapture(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
+  /// - Parameter isMigrated: whether the triggers are those of a version that made fewer for facts.
+  private func putCapture(
+    _ wanted: [String: (stream: Int, sql: String)], isMigrated: Bool, _ database: Database
+  ) throws {
     let rows = try Row.fetchAll(
       database,
       sql: "SELECT type, name, sql FROM sqlite_master WHERE \(Bookkeeping.isCapture)")
@@ -205,7 +208,8 @@ extension EdgeDatabase {
     var uncaptured: Set<Int> = []
     for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name] != made.sql {
       try database.execute(sql: made.sql)
-      if present[name] == nil { uncaptured.insert(made.stream) }
+      let isNew = isMigrated && KeyLives.newTriggers.contains { name == "drover_\(made.stream)_\($0)" }
+      if present[name] == nil, !isNew { uncaptured.insert(made.stream) }
     }
     // Without its triggers the table may have changed in any way: new here, or dropped and made again. Its rows are brought.
     for stream in uncaptured { try startBackfill(stream, database) }

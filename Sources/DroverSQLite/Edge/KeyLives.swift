@@ -31,7 +31,7 @@ struct KeyLives: Equatable {
   static func advice(_ table: CapturedTable) -> String {
     let key = table.schema.sourceKey.map { table.schema.columns[$0].name }.joined(separator: ", ")
     return """
-      keys of deleted rows are used again, so each such row gets a mark, \(StreamSchema.lifeColumn), that tells it from the earlier ones in the cloud; if no key is ever used twice, or other columns tell rows apart, say so with `key: [\(key), …]`, or declare an INTEGER PRIMARY KEY AUTOINCREMENT
+      keys of deleted rows may be used again, so rows that come with such a key get a mark, \(StreamSchema.lifeColumn), which tells them from the earlier ones in the cloud; where columns tell rows apart for ever, name them, for example `key: [\(key), measured_at]`, or declare the key INTEGER PRIMARY KEY AUTOINCREMENT
       """
   }
 
@@ -109,6 +109,9 @@ struct KeyLives: Equatable {
     try database.execute(
       sql: "UPDATE drover_stream SET left_key = \(everyKey) WHERE kind = 'payload' AND table_name IS NOT NULL")
   }
+
+  /// What the triggers' names end with that older versions did not make.
+  static let newTriggers = ["again", "left", "stays", "lives", "rekey", "displace0_update"]
 
   // MARK: SQL
 
@@ -196,7 +199,7 @@ struct KeyLives: Equatable {
     return (
       name,
       """
-      CREATE TRIGGER \(name) AFTER INSERT ON \(table) WHEN (SELECT lives FROM drover_stream WHERE number = \(stream)) = 0 BEGIN
+      CREATE TRIGGER \(name) AFTER INSERT ON \(table) WHEN NEW.drover_life <> '' AND (SELECT lives FROM drover_stream WHERE number = \(stream)) = 0 BEGIN
         UPDATE drover_stream SET lives = 1 WHERE number = \(stream);
       END
       """

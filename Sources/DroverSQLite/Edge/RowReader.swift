@@ -13,6 +13,8 @@ final class RowReader {
   private let hashes: [Int: ValueHash]
   private let syncedIndex: Int?
   private let isFiltered: Bool
+  /// Whether two rows may have one key.
+  private let mayHaveTwins: Bool
 
   init(_ table: CapturedTable, _ database: Database) throws {
     self.table = table
@@ -25,6 +27,7 @@ final class RowReader {
     hashes = table.hashes
     syncedIndex = table.syncedIndex
     isFiltered = table.filter != nil
+    mayHaveTwins = table.declaredKey?.isUnique == false
   }
 
   /// What is sent of an entry's row; `.none` where it is gone or does not travel.
@@ -64,6 +67,10 @@ final class RowReader {
       guard isRow(of: key) else { continue }
       guard !isFiltered || select.integer(Int32(columns)) != 0 else { return false }
       for column in 0..<columns { see(column, select.lent(Int32(column))) }
+      if mayHaveTwins {
+        // Looked at anew, the table is refused with its reason.
+        while try select.step() { if isRow(of: key) { throw EdgeStoreError.schemaChanged } }
+      }
       return true
     }
     return false
