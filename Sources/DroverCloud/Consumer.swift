@@ -11,8 +11,14 @@ package final class Consumer: SessionHandler {
     package var messageBytes: Int
     /// Least time between two confirmations to one machine.
     package var confirmInterval: Duration
+    /// What one machine may use.
+    package var machine: MachineLimits
 
-    package init(messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50)) {
+    package init(
+      messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50),
+      machine: MachineLimits = MachineLimits()
+    ) {
+      self.machine = machine
       self.messageBytes = messageBytes
       self.confirmInterval = confirmInterval
     }
@@ -34,6 +40,7 @@ package final class Consumer: SessionHandler {
   private var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
+  var gate: MachineGate
   var clock = HybridClock()
   private var requests: [Topic: [UInt8]] = [:]
   /// What waits for its PUBACK, for the day when the broker refuses it.
@@ -50,6 +57,7 @@ package final class Consumer: SessionHandler {
   ) {
     self.store = store
     self.limits = limits
+    gate = MachineGate(limits.machine)
     self.user = user
     self.logger = logger
     self.wallClock = wallClock
@@ -116,6 +124,7 @@ package final class Consumer: SessionHandler {
     } catch {
       onCommit(false)
       forgetReceived()
+      gate.forgetKnown()
       failed(error)
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
@@ -131,6 +140,7 @@ package final class Consumer: SessionHandler {
     try store.transaction { transaction in
       group = MessageGroup()
       // What an attempt before this one took for received is not in the store, and others may have received more.
+      if isAgain { gate.forgetKnown() }
       if isAgain || store.isShared { forgetReceived() }
       isAgain = true
       var now = messages
@@ -143,7 +153,7 @@ package final class Consumer: SessionHandler {
         let outcome = try take(message, transaction, &group)
         group.outcomes[outcome, default: 0] += 1
         // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-        if group.awaitsReplays, ![.waiting, .overtaken, .held].contains(outcome) {
+        if group.awaitsReplays, ![.waiting, .overtaken, .held, .setAside].contains(outcome) {
           try transaction.settleReplay(topic: message.topic, raw: message.payload)
         }
       }
@@ -257,8 +267,16 @@ package final class Consumer: SessionHandler {
       if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
     }
     runs.saved()
+    for (machine, status) in group.latestStatuses.sorted(by: { $0.key < $1.key }) {
+      try transaction.setStatus(status, machine: machine)
+    }
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       try transaction.heard(machine: machine, epoch: epoch)
+    }
+    for (machine, counts) in group.overruns.sorted(by: { $0.key < $1.key }) {
+      for (budget, count) in counts.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+        try transaction.note(count, over: budget, machine: machine)
+      }
     }
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)

@@ -7,7 +7,11 @@ struct MessageGroup {
   var machines: [MachineID: Epoch?] = [:]
   var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
-  var statuses: [(MachineID, MachineStatus)] = []
+  private(set) var statuses: [(MachineID, MachineStatus)] = []
+  /// What each machine said last, with what it said before where it said nothing new: one statement, however often it speaks.
+  private(set) var latestStatuses: [MachineID: MachineStatus] = [:]
+  /// How many messages were set aside, by machine and budget.
+  private(set) var overruns: [MachineID: [Budget: Int]] = [:]
   /// Commands to machines, and what stands in them.
   var requests: [Topic: [UInt8]] = [:]
   var outcomes: [MessageOutcome: Int] = [:]
@@ -25,6 +29,16 @@ struct MessageGroup {
       return
     }
     requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
+  }
+
+  mutating func note(_ status: MachineStatus, machine: MachineID) {
+    statuses.append((machine, status))
+    latestStatuses[machine] = latestStatuses[machine].map { status.completed(by: $0) } ?? status
+  }
+
+  mutating func noteOverrun(_ budget: Budget, machine: MachineID) {
+    overruns[machine, default: [:]][budget, default: 0] += 1
+    if machines[machine] == nil { machines[machine] = .some(nil) }
   }
 
   mutating func note(_ burial: Burial, _ reason: DeadLetterReason, machine: MachineID?) {

@@ -121,11 +121,11 @@ extension StreamConfiguration {
 
   /// Reports each stream that has the table or the name of one before it.
   private static func reportTwins(_ streams: [(keys: Section, stream: StreamConfiguration?)]) {
-    var tables: [String: String] = [:]
-    var names: [String: String] = [:]
+    var tables: [SQLName: String] = [:]
+    var names: [SQLName: String] = [:]
     for case (let keys, let stream?) in streams {
-      let table = stream.table.map { folded($0.name) }
-      let name = folded(stream.name.text)
+      let table = stream.table.map { SQLName($0.name) }
+      let name = SQLName(stream.name.text)
       if let table, let owner = tables[table] {
         keys.report("\(owner) has this table already, as SQLite compares names", at: "table")
       } else if let owner = names[name] {
@@ -142,24 +142,19 @@ extension StreamConfiguration {
 
   /// Reports each table of lines that is a stream's, or other lines', or bears the name of one in the cloud.
   private static func reportSharedLines(
-    _ streams: [(keys: Section, stream: StreamConfiguration?)], _ tables: [String: String], _ names: [String: String]
+    _ streams: [(keys: Section, stream: StreamConfiguration?)], _ tables: [SQLName: String], _ names: [SQLName: String]
   ) {
-    var lines: [String: String] = [:]
+    var lines: [SQLName: String] = [:]
     for case (let keys, let stream?) in streams {
       for table in stream.table?.with.map(\.table.text) ?? [] {
-        if let owner = tables[folded(table)] ?? names[folded(table)] {
+        if let owner = tables[SQLName(table)] ?? names[SQLName(table)] {
           keys.report("\(quoted(table)) travels as \(owner) already, and cannot be its lines too", at: "with")
-        } else if let owner = lines[folded(table)] {
+        } else if let owner = lines[SQLName(table)] {
           keys.report("\(quoted(table)) travels with \(owner) already", at: "with")
         }
-        lines[folded(table)] = lines[folded(table)] ?? keys.path
+        lines[SQLName(table)] = lines[SQLName(table)] ?? keys.path
       }
     }
-  }
-
-  /// SQLite ignores the case of ASCII letters and of no others (https://www.sqlite.org/datatype3.html, NOCASE).
-  private static func folded(_ name: String) -> String {
-    String(decoding: name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
   }
 }
 

@@ -179,6 +179,8 @@ package enum MessageOutcome: String, Hashable, Sendable {
   case document
   /// The message as a whole is a dead letter.
   case deadLetter = "dead_letter"
+  /// A budget of the machine's is used up: it was neither applied nor kept, and is counted by the budget. An agent sends it again.
+  case setAside = "set_aside"
   /// On a topic that the consumer has nothing to do with: its own, or an answer that nobody waits for.
   case ignored
 }
@@ -244,8 +246,16 @@ package protocol CloudTransaction {
   /// A message was taken that may be a letter's: the letter with these bytes on this topic goes if it still bears the mark.
   func settleReplay(topic: String, raw: [UInt8]) throws
 
-  /// Whether no other epoch of the machine was heard of later. One that was not heard of before is the latest from now on.
+  /// Whether no other epoch of the machine was heard of later. One that was not heard of before is the latest from now on. Of each machine
+  /// the newest epochs are known, and those that dead letters name; what was received in others is forgotten with them.
   func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool
+
+  /// Whether an epoch of the machine was heard of.
+  func knows(_ epoch: Epoch, machine: MachineID) throws -> Bool
+  /// The machine's streams: those that were described, of which events came, or of which something was received in its epoch.
+  func streams(of machine: MachineID) throws -> Set<StreamName>
+  /// Adds to the account of what was set aside because a budget of the machine's was used up.
+  func note(_ count: Int, over budget: Budget, machine: MachineID) throws
 
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws

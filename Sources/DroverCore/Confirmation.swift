@@ -43,11 +43,14 @@ package struct MachineStatus: Equatable, Sendable {
   package var clockOffset: Int64?
   /// Nil until it was looked at, and in a last will.
   package var outbox: OutboxStanding?
+  /// Streams of which changes may have been missed, each with a name for the last time: 1 to 32 lower-case hexadecimal digits.
+  package var gaps: [StreamName: String]
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
-    outbox: OutboxStanding? = nil
+    outbox: OutboxStanding? = nil, gaps: [StreamName: String] = [:]
   ) {
+    self.gaps = gaps
     self.outbox = outbox
     self.clockOffset = clockOffset
     self.ask = ask
@@ -55,5 +58,12 @@ package struct MachineStatus: Equatable, Sendable {
     self.epoch = epoch
     self.software = software
     self.at = at
+  }
+
+  /// This status with what an earlier one says where this one says nothing.
+  package func completed(by earlier: Self) -> Self {
+    Self(
+      isOnline: isOnline, epoch: epoch ?? earlier.epoch, software: software ?? earlier.software,
+      at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox)
   }
 }

@@ -14,6 +14,12 @@ package struct Column: Hashable, Sendable {
     affinity = Self.affinity(of: declaredType)
   }
 
+  package static func == (a: Self, b: Self) -> Bool {
+    a.name.isExactly(b.name) && a.declaredType.isExactly(b.declaredType)
+  }
+
+  package func hash(into hasher: inout Hasher) { ExactText(name).hash(into: &hasher) }
+
   private static func affinity(of declaredType: String) -> Affinity {
     // By bytes, and in upper case by ASCII alone, as SQLite compares.
     let type = declaredType.utf8.map { (0x61...0x7a).contains($0) ? $0 - 0x20 : $0 }
@@ -33,6 +39,9 @@ package struct SchemaID: Hashable, Sendable, CustomStringConvertible {
   package let text: String
   package init(text: String) { self.text = text }
   package var description: String { text }
+
+  package static func == (a: Self, b: Self) -> Bool { a.text.isExactly(b.text) }
+  package func hash(into hasher: inout Hasher) { ExactText(text).hash(into: &hasher) }
 }
 
 package struct StreamSchema: Hashable, Sendable {
@@ -97,7 +106,7 @@ package struct StreamSchema: Hashable, Sendable {
     guard lines.allSatisfy({ $0.references.count == key.count }) else {
       throw InvalidName(message: "lines refer to the whole key of their header")
     }
-    guard Set(lines.map { $0.table.text.lowercased() }).count == lines.count else {
+    guard Set(lines.map { SQLName($0.table.text) }).count == lines.count else {
       throw InvalidName(message: "two tables of lines have the same name")
     }
     guard naturalKey == nil || kind == .snapshot else {
@@ -163,7 +172,8 @@ package struct StreamSchema: Hashable, Sendable {
     guard tellsLives else { return self }
     let life = key[key.count - 1]
     return try StreamSchema(
-      kind: kind, columns: Array(columns[..<life] + columns[(life + 1)...]), key: sourceKey.map { $0 < life ? $0 : $0 - 1 })
+      kind: kind, columns: Array(columns[..<life] + columns[(life + 1)...]),
+      key: sourceKey.map { $0 < life ? $0 : $0 - 1 })
   }
 
   /// The ids of the schemas that differ from this one by `drover_life` at most, its own among them.

@@ -8,11 +8,14 @@ package struct CloudStoreLimits: Sendable {
   package var deadLetterBytes: Int
   /// What all dead letters may take; one machine's take half of it at most.
   package var deadLetters: DeadLetterBounds
+  /// What one machine may leave in the store.
+  package var machine: MachineLimits
 
   package init(
     streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20,
-    deadLetters: DeadLetterBounds = DeadLetterBounds()
+    deadLetters: DeadLetterBounds = DeadLetterBounds(), machine: MachineLimits = MachineLimits()
   ) {
+    self.machine = machine
     self.deadLetters = deadLetters
     self.streamsPerMachine = streamsPerMachine
     self.columnsPerTable = columnsPerTable
@@ -23,6 +26,13 @@ package struct CloudStoreLimits: Sendable {
   package func refusal(ofStreams known: Int) -> String? {
     known < streamsPerMachine
       ? nil : "the machine has \(known) streams, and limits.streams_per_machine is \(streamsPerMachine)"
+  }
+
+  /// Why a stream with so many descriptions gets no further one, or nil.
+  package func refusal(ofSchemas kept: Int) -> String? {
+    kept < machine.schemasPerStream
+      ? nil
+      : "\(kept) descriptions of the stream are kept, and limits.schemas_per_stream is \(machine.schemasPerStream)"
   }
 
   /// Why a stream with so many tables of lines cannot be, or nil.
@@ -36,10 +46,10 @@ package struct CloudStoreLimits: Sendable {
 package struct SinkForm: Equatable, Sendable {
   package var kind: Kind
   package var isTable: Bool
-  /// The stream whose lines the table holds, in lower case; nil for a stream's own table.
-  package var header: String?
+  /// The stream whose lines the table holds; nil for a stream's own table.
+  package var header: SQLName?
 
-  package init(kind: Kind, isTable: Bool, header: String?) {
+  package init(kind: Kind, isTable: Bool, header: SQLName?) {
     self.kind = kind
     self.isTable = isTable
     self.header = header

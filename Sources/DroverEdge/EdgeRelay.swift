@@ -64,6 +64,8 @@ package final class EdgeRelay: SessionHandler {
   private var settleAt: ContinuousClock.Instant?
   private var spaceAt: ContinuousClock.Instant?
   private var standing: StandingSchedule
+  /// The gaps that the cloud was told of last.
+  private var toldGaps: [StreamName: String] = [:]
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -88,8 +90,15 @@ package final class EdgeRelay: SessionHandler {
   private var epochIsOver: String?
   /// The new epoch stands in the store, and the relay does not know yet.
   private var hasBegunEpoch = false
+  /// The database is gone, or another one that cannot be attached yet: nothing of it can be said.
+  private var isAway = false
+  /// The cloud has been told so on this connection.
+  private var isAwayTold = false
   private var isStopping = false
   private var isDamaged = false
+  /// Since when the file looks damaged. While it is copied over it does, until all of it is there.
+  private var damagedSince: ContinuousClock.Instant?
+  private static let copyingLimit = Duration.seconds(2)
   var said = Said()
 
   /// - Parameters:
@@ -168,10 +177,16 @@ package final class EdgeRelay: SessionHandler {
       guard let topic = try? Topic(parsing: message.topic), topic.machine == machine else { continue }
       switch topic {
       case .confirm:
+        // An empty retained message takes the one before it away.
+        guard !message.payload.isEmpty else { continue }
         do throws(WireError) {
           hear(try Confirmation(document: message.payload))
         } catch {
-          logger.warning("read \(message.topic): \(error); it is not from a Drover consumer of this version")
+          said.rarely("confirm") {
+            logger.warning(
+              "read \(message.topic): \(error); it is not from a Drover consumer of this version, so nothing of it counts\($0)"
+            )
+          }
         }
       case .command(_, name: "schema"):
         if let publisher { announceSchemas(publisher) }
@@ -184,9 +199,12 @@ package final class EdgeRelay: SessionHandler {
         do throws(WireError) {
           responder.ask(try StreamRequest(document: message.payload))
         } catch {
-          logger.warning("read \(message.topic): \(error)")
+          said.rarely("command") { logger.warning("read \(message.topic): \(error)\($0)") }
         }
-      case .command(_, let name): logger.warning("command \(name): this version of the agent does not know it")
+      case .command(_, let name):
+        said.rarely("unknown command") {
+          logger.warning("command \(name.prefix(64)): this version of the agent does not know it\($0)")
+        }
       default: continue
       }
     }
@@ -194,9 +212,20 @@ package final class EdgeRelay: SessionHandler {
 
   /// Each confirmation is held against the agent's own runs, also one that a newer one follows at once: it may be the only one that tells.
   private func hear(_ confirmation: Confirmation) {
-    if confirmation.epoch == store.epoch, store.runs.contradicts(confirmation.runs) {
+    guard confirmation.epoch == store.epoch else {
+      self.confirmation = confirmation
+      return
+    }
+    if store.runs.contradicts(confirmation.runs) {
       epochIsOver =
         "the cloud has heard of a run of the agent that is not known here: the database was put back to an earlier state"
+    } else if let highest = confirmation.streams.values.compactMap(\.last).max(), highest > store.runs.reached {
+      // A consumer tells of the run with everything that it has of it, so this is none of its words.
+      return said.rarely("impossible confirmation") {
+        logger.warning(
+          "read the confirmation: it covers event \(highest), and this agent has handed out none above \(store.runs.reached); nothing of it counts, and everything stays in the outbox. Somebody else than the consumer may write to \(Topic.confirm(machine).text): check the broker's ACL\($0)"
+        )
+      }
     }
     self.confirmation = confirmation
   }
@@ -359,6 +388,7 @@ package final class EdgeRelay: SessionHandler {
       watchClock()
       takeConfirmation(now: now)
       if let epochIsOver { try startEpoch(because: epochIsOver) }
+      damagedSince = nil
       insistOnAnswer(now: now)
       doubtLaggard(now: now)
       try look(now: now)
@@ -375,15 +405,41 @@ package final class EdgeRelay: SessionHandler {
       return .milliseconds(20)
     } catch .schemaChanged {
       return refresh()
+    } catch .otherDatabase(let reason) {
+      return leave(because: reason)
     } catch .damaged(let text) {
+      damagedSince = damagedSince ?? now
+      guard let damagedSince, damagedSince.advanced(by: Self.copyingLimit) <= now else {
+        retryAt = clock.now.advanced(by: .milliseconds(500))
+        return .milliseconds(500)
+      }
       isDamaged = true
       onFatal(text)
       return .seconds(1)
     } catch {
       said.rarely("store") { logger.error("work on the outbox: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
+      sayAway()
       return .seconds(1)
     }
+  }
+
+  /// The database is not the one that the relay knows. Nothing that is known of it counts any more.
+  private func leave(because reason: String) -> Duration {
+    epochIsOver = reason
+    hasBegunEpoch = false
+    isAway = true
+    unsendable = []
+    sizes = [:]
+    responder.databaseChanged()
+    return .zero
+  }
+
+  /// While there is no database that could be attached, the cloud is not told that all is well.
+  private func sayAway() {
+    guard isAway, !isAwayTold, let publisher else { return }
+    isAwayTold = true
+    _ = try? publisher.publish(status(isOnline: false))
   }
 
   /// The relay forgets what it knew: in the new epoch nothing is sent and nothing is confirmed yet.
@@ -394,6 +450,8 @@ package final class EdgeRelay: SessionHandler {
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
     hasBegunEpoch = false
     epochIsOver = nil
+    isAway = false
+    isAwayTold = false
     settleAt = nil
     makeEncoders()
     guard let publisher else { return }
@@ -431,13 +489,17 @@ package final class EdgeRelay: SessionHandler {
       switch error {
       case .busy: spaceAt = nil
       case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
-      case .schemaChanged, .damaged: throw error
+      case .schemaChanged, .otherDatabase, .damaged: throw error
       }
     }
   }
 
   /// How much waits is what the cloud cannot know of itself.
   private func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    if publisher != nil, !isStopping, toldGaps != store.gaps {
+      toldGaps = store.gaps
+      announcements.append(status(isOnline: true))
+    }
     guard standing.isDue(now: now), !isStopping else { return }
     let begin = clock.now
     let found = try store.outboxStanding()
@@ -512,6 +574,8 @@ package final class EdgeRelay: SessionHandler {
       }
       if store.hasBackfill { relay.backfillNeeded() }
       return .zero
+    } catch .otherDatabase(let reason) {
+      return leave(because: reason)
     } catch {
       said.rarely("refresh") { logger.error("look at the tables: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
@@ -544,7 +608,9 @@ package final class EdgeRelay: SessionHandler {
   // MARK: Announcing
 
   private func announce(_ publisher: any Publisher) {
-    announcements = [status(isOnline: true)]
+    toldGaps = store.gaps
+    isAwayTold = false
+    announcements = [status(isOnline: !isAway)]
     announceSchemas(publisher)
   }
 
@@ -563,7 +629,7 @@ package final class EdgeRelay: SessionHandler {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
-        outbox: standing.told
+        outbox: standing.told, gaps: store.gaps
       )
       .document, isRetained: true, contentType: "application/json")
   }
@@ -589,7 +655,7 @@ package final class EdgeRelay: SessionHandler {
 
   package func isDrained() -> Bool {
     isStopping = true
-    return isDamaged || relay.isQuiet && !relay.hasSettlement
+    return isDamaged || isAway || relay.isQuiet && !relay.hasSettlement
   }
 
   package func sessionWillClose(publisher: any Publisher) {

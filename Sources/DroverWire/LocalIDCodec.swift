@@ -58,7 +58,9 @@ package enum LocalIDCodec {
     guard sourceParts == 1 else {
       throw WireError("the id of a composite key is a JSON array of its \(sourceParts) values")
     }
-    if schema.columns[schema.key[0]].affinity.isNumeric, let integer = Int64(text) { return [.integer(integer)] + first }
+    if schema.columns[schema.key[0]].affinity.isNumeric, let integer = Int64(text) {
+      return [.integer(integer)] + first
+    }
     return [.text(text)] + first
   }
 

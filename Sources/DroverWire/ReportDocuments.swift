@@ -8,7 +8,7 @@ extension Worker {
       [
         ("running", .bool(process != nil)), ("pid", process.map { .integer(Int64($0)) } ?? .null),
         ("stuck", .array(stuck.map { .string($0.name) })),
-      ] + (host.map { [("host", .string($0))] } ?? []))
+      ] + (isElsewhere ? [("elsewhere", .bool(true))] : []) + (host.map { [("host", .string($0))] } ?? []))
   }
 }
 
@@ -49,6 +49,7 @@ extension CloudReport.Machine {
       ("last_heard_seconds", .real(seconds(now - lastHeard))),
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
       ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)),
+      ("over_budget", .array(overruns.map { $0.document(now: now) })),
     ]
   }
 
@@ -60,6 +61,14 @@ extension CloudReport.Machine {
       ("dead_letters", integer(outbox.standing.deadLetters)),
       ("free_bytes", outbox.standing.freeBytes.map { .integer($0) } ?? .null),
       ("told_seconds", .real(seconds(now - outbox.at))),
+    ])
+  }
+}
+
+extension Overrun {
+  fileprivate func document(now: Int64) -> JSON {
+    .object([
+      ("budget", .string("limits.\(budget)")), ("count", integer(count)), ("last_seconds", .real(seconds(now - lastAt))),
     ])
   }
 }

@@ -32,7 +32,9 @@ import Testing
     )
     #expect(read.streams.map { $0.table?.key } == [["mo_id"], ["id", "at"], nil])
     #expect(problemsOfStreams("  - {table: a, kind: batch, key: []}").first?.contains("at least one entry") == true)
-    #expect(problemsOfStreams("  - {name: a, kind: payload, key: id}").first?.contains("no columns to know its events by") == true)
+    #expect(
+      problemsOfStreams("  - {name: a, kind: payload, key: id}").first?.contains("no columns to know its events by")
+        == true)
   }
 
   @Test func `a stream has a table or a name`() {

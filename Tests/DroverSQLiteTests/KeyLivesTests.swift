@@ -99,10 +99,14 @@ extension EdgeDatabase {
     ("INSERT OR IGNORE INTO sale (id, price) VALUES (1, 7)", ["1, 1.0, 1", "2, 2.0, 1"]),
     ("INSERT INTO sale (id, price) VALUES (1, 7) ON CONFLICT DO UPDATE SET price = 7", ["2, 2.0, 1", "1, 7.0, 1"]),
     ("BEGIN; DELETE FROM sale WHERE id = 1; ROLLBACK", ["1, 1.0, 1", "2, 2.0, 1"]),
-    ("BEGIN; DELETE FROM sale WHERE id = 1; INSERT INTO sale (id, price) VALUES (1, 7); COMMIT",
-      ["1, 1.0, 1", "2, 2.0, 1", "1, 7.0, 1 A"]),
-    ("PRAGMA recursive_triggers = ON; REPLACE INTO sale (id, price) VALUES (1, 7)",
-      ["1, 1.0, 1", "2, 2.0, 1", "1, 7.0, 1 A"]),
+    (
+      "BEGIN; DELETE FROM sale WHERE id = 1; INSERT INTO sale (id, price) VALUES (1, 7); COMMIT",
+      ["1, 1.0, 1", "2, 2.0, 1", "1, 7.0, 1 A"]
+    ),
+    (
+      "PRAGMA recursive_triggers = ON; REPLACE INTO sale (id, price) VALUES (1, 7)",
+      ["1, 1.0, 1", "2, 2.0, 1", "1, 7.0, 1 A"]
+    ),
     // Another key is another fact.
     ("UPDATE sale SET id = 2 WHERE id = 1", ["2, 2.0, 1", "2, 1.0, 1 A"]),
     ("UPDATE sale SET rowid = 2 WHERE id = 1", ["2, 2.0, 1", "2, 1.0, 1 A"]),
@@ -126,7 +130,8 @@ extension EdgeDatabase {
   }
 
   @Test(arguments: [
-    "CREATE TABLE sale (id TEXT PRIMARY KEY, price REAL)", "CREATE TABLE sale (id TEXT PRIMARY KEY, price REAL) WITHOUT ROWID",
+    "CREATE TABLE sale (id TEXT PRIMARY KEY, price REAL)",
+    "CREATE TABLE sale (id TEXT PRIMARY KEY, price REAL) WITHOUT ROWID",
     "CREATE TABLE sale (id TEXT COLLATE NOCASE PRIMARY KEY, price REAL UNIQUE)",
   ])
   func `any key may be used again`(table: String) throws {
@@ -155,7 +160,8 @@ extension EdgeDatabase {
     try app.run("INSERT INTO sale VALUES (1, 1), (9, 9)")
     for _ in 0..<2 {
       try app.run("REPLACE INTO sale VALUES (2, 9); INSERT INTO sale VALUES (9, 5); DELETE FROM sale WHERE id = 2")
-      try app.run("UPDATE OR REPLACE sale SET price = 5 WHERE id = 1; UPDATE sale SET price = 1; INSERT INTO sale VALUES (9, 9)")
+      try app.run(
+        "UPDATE OR REPLACE sale SET price = 5 WHERE id = 1; UPDATE sale SET price = 1; INSERT INTO sale VALUES (9, 9)")
     }
     let lives = try edge.looking(edge.told).filter { $0.text.hasPrefix("9, ") }.map(\.life)
     #expect(Set(lives).count == 5, "\(lives)")
@@ -164,7 +170,8 @@ extension EdgeDatabase {
   @Test func `rows that are brought once more have the lives that they were sent with`() throws {
     let app = try AppDatabase(table)
     let edge = try app.attach(sale())
-    try app.run("INSERT INTO sale (price) VALUES (1), (2); DELETE FROM sale WHERE id = 2; INSERT INTO sale (price) VALUES (3)")
+    try app.run(
+      "INSERT INTO sale (price) VALUES (1), (2); DELETE FROM sale WHERE id = 2; INSERT INTO sale (price) VALUES (3)")
     let sent = try edge.looking(edge.told).suffix(1)
     try edge.confirmAll()
     _ = try edge.resync(ResyncOrder(), stream: 1)

@@ -31,7 +31,9 @@ import Testing
   }
 
   // What a dead letter, an export or a reader of the change feed knows a row by stays when its table uses a key again.
-  @Test(arguments: types) func `the first life of a key has the text that the key had, and another has its own`(type: String) throws {
+  @Test(arguments: types) func `the first life of a key has the text that the key had, and another has its own`(
+    type: String
+  ) throws {
     let plain = try StreamSchema(kind: .payload, columns: [Column(name: "id", declaredType: type)], key: [0])
     let schema = plain.tellingLives()
     var texts: Set<[UInt8]> = []

@@ -41,6 +41,7 @@ final class FaultyEdgeStore: EdgeStore {
   var runs: Runs { store.runs }
   var streams: [EdgeStream] { store.streams }
   var hasBackfill: Bool { store.hasBackfill }
+  var gaps: [StreamName: String] { store.gaps }
   var backfillRate: Int? { store.backfillRate }
 
   func hasChanged() throws(EdgeStoreError) -> Bool {

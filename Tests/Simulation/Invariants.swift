@@ -310,7 +310,9 @@ final class Invariants {
           $0.key.machine == machine.id.text && Self.id(of: $0.key) == id && fact.contents.values.contains($0.value)
         }
         known.formUnion(rows.map(\.key.id))
-        if rows.count > 1 { fail("every fact is there once", "\(stream) \(name) of \(machine.id): \(rows.values.sorted())") }
+        if rows.count > 1 {
+          fail("every fact is there once", "\(stream) \(name) of \(machine.id): \(rows.values.sorted())")
+        }
         let present = rows.first.flatMap { row in fact.contents.first { $0.value == row.value }?.key }
         for token in fact.required.sorted() where token != present {
           let isDead = letters.contains {
@@ -326,7 +328,8 @@ final class Invariants {
       }
       let strangers = cloud.filter { $0.key.machine == machine.id.text && !known.contains($0.key.id) }
       if !strangers.isEmpty {
-        fail("every fact is there with its content", "\(stream) of \(machine.id) never were: \(strangers.values.sorted())")
+        fail(
+          "every fact is there with its content", "\(stream) of \(machine.id) never were: \(strangers.values.sorted())")
       }
     }
   }

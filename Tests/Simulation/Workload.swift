@@ -33,7 +33,9 @@ struct Facts {
 
   /// What the fact is called that stands in the table under an ID; nil where none does.
   func name(_ stream: String, id: String) -> String? {
-    (1...).lazy.map { "\(id)#\($0)" }.prefix { streams[stream]![$0] != nil }.first { streams[stream]![$0]!.current != nil }
+    (1...).lazy.map { "\(id)#\($0)" }.prefix { streams[stream]![$0] != nil }.first {
+      streams[stream]![$0]!.current != nil
+    }
   }
 
   /// An ID that is free is used again by another fact.

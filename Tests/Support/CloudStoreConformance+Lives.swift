@@ -64,7 +64,8 @@ extension CloudStoreConformance {
       try scene.merge(.table(new), .life(2, 1, "y", "f0"))
       #expect(try !scene.reader.columns(of: "stock").contains(TableShape.schemaColumn))
       let later = StreamSchema.make(
-        [("id", "INTEGER"), ("a", "TEXT"), ("b", "INT"), (StreamSchema.lifeColumn, "TEXT")], key: [0, 3], kind: .payload)
+        [("id", "INTEGER"), ("a", "TEXT"), ("b", "INT"), (StreamSchema.lifeColumn, "TEXT")], key: [0, 3], kind: .payload
+      )
       #expect(try scene.adopt(later, .stock) == nil)
       let outcomes = try scene.merge(
         .table(later), .row(3, [1, "x", 5, ""], key: [1, ""]), .row(4, [1, "y", 6, "f0"], key: [1, "f0"]),
@@ -75,14 +76,17 @@ extension CloudStoreConformance {
     },
     Claim("a key of several columns gets lives too, and another key waits as ever") { scene throws in
       func schema(_ key: [Int], lives: Bool) -> StreamSchema {
-        let columns = [("shop", "INT"), ("nr", "INT"), ("a", "TEXT")] + (lives ? [(StreamSchema.lifeColumn, "TEXT")] : [])
+        let columns =
+          [("shop", "INT"), ("nr", "INT"), ("a", "TEXT")] + (lives ? [(StreamSchema.lifeColumn, "TEXT")] : [])
         return .make(columns, key: key + (lives ? [3] : []), kind: .payload)
       }
       #expect(try scene.adopt(schema([0, 1], lives: false), .stock) == nil)
       try scene.merge(.table(schema([0, 1], lives: false)), .row(1, [1, 2, "x"], key: [1, 2]))
       #expect(try scene.adopt(schema([0, 1], lives: true), .stock) == nil)
       #expect(
-        try scene.merge(.table(schema([0, 1], lives: true)), .row(2, [1, 2, "y", "f0"], key: [1, 2, "f0"])) == [.applied])
+        try scene.merge(.table(schema([0, 1], lives: true)), .row(2, [1, 2, "y", "f0"], key: [1, 2, "f0"])) == [
+          .applied
+        ])
       #expect(try scene.adopt(schema([0], lives: true), .stock)?.contains("its key is") == true)
       #expect(try scene.adopt(schema([1], lives: false), .stock)?.contains("its key is") == true)
       #expect(try scene.reader.rows(of: "stock").count == 2)

@@ -76,7 +76,8 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + lives + schemas + hostile + values + bookkeeping + transactions
+    merging + completing + units + naturalKeys + payloads + lives + schemas + hostile + values + bookkeeping
+    + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

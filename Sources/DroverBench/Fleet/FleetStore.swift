@@ -18,6 +18,7 @@ final class FleetStore: EdgeStore {
       schema: FleetTable.schema)
   ]
   let hasBackfill = false
+  let gaps: [StreamName: String] = [:]
   let backfillRate: Int? = nil
 
   /// The machine's place in the fleet.

@@ -8,6 +8,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case disk
   case schemas
   case jobs
+  case budgets
 
   /// What to do about it.
   package var advice: String {
@@ -20,6 +21,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
     case .deadLetters: "`drover dead list` says why; replay them when the reason is gone, or purge them"
     case .disk: "make room on that disk, or give it more; lower backup.keep or outbox.max_bytes if they fill it"
     case .schemas: "`drover schema list` shows the difference, `drover schema accept` takes it"
+    case .budgets:
+      "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -31,7 +34,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   var beginsAtOnce: Bool {
     switch self {
     case .silent, .oldestUnconfirmed, .disk: false
-    case .failures, .deadLetters, .schemas, .jobs: true
+    case .failures, .deadLetters, .schemas, .jobs, .budgets: true
     }
   }
 }
@@ -52,6 +55,8 @@ package struct AlertRules: Equatable, Sendable {
   package var schemas: Bool
   /// A job of the consumer's no longer moves.
   package var jobs: Bool
+  /// A machine sends more than its budgets allow.
+  package var budgets: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long it has to be over before its end is told.
@@ -60,7 +65,7 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    hold: Duration = .seconds(30), calm: Duration = .seconds(60)
+    budgets: Bool = true, hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed
@@ -69,6 +74,7 @@ package struct AlertRules: Equatable, Sendable {
     self.disk = disk
     self.schemas = schemas
     self.jobs = jobs
+    self.budgets = budgets
     self.hold = hold
     self.calm = calm
   }
@@ -84,6 +90,7 @@ package struct AlertRules: Equatable, Sendable {
       case .disk: disk != nil
       case .schemas: schemas
       case .jobs: jobs
+      case .budgets: budgets
       }
     }
   }

@@ -3,7 +3,7 @@
 
 import { bytes, element, list, offset, plural, span } from "./text.js";
 
-const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSeconds: 30 };
+const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSeconds: 30, budgetSeconds: 60 };
 
 /**
  * Each kind of trouble: whether a machine has it, how bad it is (3 worst), in a word for its row, and in sentences for the list above.
@@ -29,6 +29,13 @@ const kinds = [
     word: (m) => `${bytes(m.outbox.free_bytes)} free`,
     title: (n) => `${plural(n, "machine has", "machines have")} less than ${bytes(limits.freeBytes)} of disk left`,
     advice: "When it is full the app cannot commit either. Make room on the machine; drover doctor there says what takes it.",
+  },
+  {
+    name: "budget", level: 2,
+    has: (m) => (m.over_budget ?? []).some((each) => each.last_seconds < limits.budgetSeconds),
+    word: (m) => `over ${list(m.over_budget.filter((each) => each.last_seconds < limits.budgetSeconds).map((each) => each.budget))}`,
+    title: (n) => `${plural(n, "machine sends", "machines send")} more than ${n === 1 ? "its" : "their"} budget allows`,
+    advice: "What is beyond it is set aside and counted; an agent sends it again later. Look at what the machine sends; if it is right, raise the limit that is named.",
   },
   {
     name: "drift", level: 2,

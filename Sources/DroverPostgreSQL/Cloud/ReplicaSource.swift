@@ -116,6 +116,14 @@ struct ReplicaSource {
     return digests.map(\.state)
   }
 
+  /// Row and lines of a header apart.
+  func unit(_ row: [Value], _ connection: Connection) throws -> UnitDigest {
+    let key = schema.key.map { row[$0] }
+    return UnitDigest(
+      header: row.prefix(schema.columns.count),
+      lines: try lines.map { try $0.find(headers: [key], machine, connection)[0] })
+  }
+
   // MARK: Stray lines
 
   /// The keys of those lines whose header is not there.

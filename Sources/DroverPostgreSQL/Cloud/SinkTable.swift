@@ -40,7 +40,7 @@ struct SinkTable {
     guard sink.count > 0, let kind = Kind(rawValue: sink.text(0, 1)) else { return nil }
     let form = SinkForm(
       kind: kind, isTable: sink.text(0, 2) == "table",
-      header: sink.optionalText(0, 3).map { SQLName($0).text })
+      header: sink.optionalText(0, 3).map(SQLName.init))
     let table = sink.text(0, 0)
     let feed = sink.boolean(0, 4) ? FeedTable(stream: name, table: table, in: place) : nil
     return try read(table, sink: name, form: form, feed: feed, in: place, connection)

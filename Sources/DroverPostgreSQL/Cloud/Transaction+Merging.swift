@@ -4,12 +4,20 @@ import DroverCore
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    let outcomes = try mergeRows(events, epoch: epoch, into: sink)
+    if sink.kind != .payload {
+      try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
+    }
+    return outcomes
+  }
+
+  private func mergeRows(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
     if let schema = sink.schema, sink.kind == .payload, !schema.tellsLives,
       try table(of: sink.stream)?.shape.tellsLives == true
     {
       var wide = sink
       wide.schema = schema.tellingLives()
-      return try merge(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
+      return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
     }
     let number = try number(of: epoch, machine: sink.machine)
     try lock(Locks.events(of: sink.machine, sink.stream))

@@ -29,7 +29,8 @@ extension Transaction {
     // One at a time makes or changes the tables of a stream.
     try lock(Locks.name("sink", SQLName(stream.text).text))
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try MatchedSink(self, stream).refusal(of: schema, machine: machine)
+      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+        ?? MatchedSink(self, stream).refusal(of: schema, machine: machine)
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
@@ -140,7 +141,7 @@ extension Transaction {
     stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
   ) throws -> String? {
     if let reason = schema.flatMap(bounds.refusal) { return reason }
-    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text).text })
+    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text) })
     guard let table = try table(of: stream) else {
       if let reason = store.limits.refusal(ofStreams: try knownStreams(machine)) { return reason }
       if let taken = try SinkTable.taken(stream, in: store.place, connection) {

@@ -15,6 +15,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   let now: () -> Int64
   /// What is known of the database without asking; forgotten when a transaction fails.
   var cache = Cache()
+  /// How many tombstones each machine's deletes have added.
+  var tombstoneRoom = TombstoneRoom()
   private var dataVersion: Int64 = -1
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
@@ -32,13 +34,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     var tombstones: [Origin: Bool] = [:]
     /// Whether the keys of sink tables of facts tell lives.
     var tellsLives: [StreamName: Bool] = [:]
-    var epochs: [EpochKey: Int64] = [:]
+    var epochs: [MachineID: [Epoch: Int64]] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
-    var statements: [String: Statement] = [:]
-  }
-  struct EpochKey: Hashable {
-    var machine: MachineID
-    var epoch: Epoch
+    var statements: [ExactText: Statement] = [:]
   }
   struct SchemaKey: Hashable {
     var machine: MachineID

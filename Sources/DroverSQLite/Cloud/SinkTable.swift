@@ -231,8 +231,10 @@ final class SinkTable {
     return .applied
   }
 
+  /// Whether every line of the event is there. Lines that are there and not in it were cleared at the edge, which takes none from what is
+  /// complete.
   private func linesAreStored(_ event: SinkEvent) throws -> Bool {
-    try zip(lines, event.lines).allSatisfy { try $0.holds($1, of: machine, header: event.key) }
+    try zip(lines, event.lines).allSatisfy { try $0.holds($1, of: machine) }
   }
 
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
@@ -326,7 +328,8 @@ final class SinkTable {
       if version >= (epoch, event.version) { return .superseded }
       let found = try feed?.find(.text(machine.text), key(of: event))
       bindKey(remove, event)
-      guard try remove.run() > 0 else { return frozen(event) }
+      // It is complete: the edge has cleared it, and the record stays.
+      guard try remove.run() > 0 else { return .superseded }
       if let feed, let found { try feed.delete(found, version: event.version) }
     }
     bindTombstoneKey(buryTombstone, event)

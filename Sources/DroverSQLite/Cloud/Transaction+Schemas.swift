@@ -27,7 +27,8 @@ extension Transaction {
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
+      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+        ?? MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
@@ -142,7 +143,7 @@ extension Transaction {
     stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
   ) throws -> String? {
     if let reason = schema.flatMap(bounds.refusal) { return reason }
-    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header?.text.lowercased())
+    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text) })
     guard let form = try form(of: stream) else {
       let known = try Int.fetchOne(
         database,
@@ -207,7 +208,8 @@ extension Transaction {
   private func hasOther(than schema: StreamSchema, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
     try Bool.fetchOne(
       database,
-      sql: "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id NOT IN (?, ?))",
+      sql:
+        "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id NOT IN (?, ?))",
       arguments: [
         machine.text, stream.text, schema.idsButForLives().first!.text, schema.idsButForLives().last!.text,
       ])!
@@ -223,7 +225,7 @@ extension Transaction {
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
     let form = SinkForm(
-      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?)?.lowercased())
+      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?).map(SQLName.init))
     store.cache.forms[stream] = form
     return form
   }

@@ -65,7 +65,7 @@ enum Bookkeeping {
       key, key2, key3, key4
     );
 
-    -- Rows of immutable facts that the app deleted before they were sent, one value a row.
+    -- Immutable facts, and final records of batches with their lines, that the app deleted before they were sent, one value a row.
     CREATE TABLE drover_kept (
       seq    INTEGER NOT NULL,
       field TEXT NOT NULL,
@@ -173,6 +173,7 @@ enum Bookkeeping {
         SELECT type, name FROM sqlite_master
          WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
                         'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_resync', 'drover_ahead',
+                        'drover_capture',
                         'drover_next', 'drover_intake', 'drover_intake_insert', 'drover_intake_key')
             OR \(isCapture) OR \(KeyLives.isTable)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name

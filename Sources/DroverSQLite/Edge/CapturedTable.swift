@@ -34,6 +34,8 @@ struct CapturedTable: Equatable {
   private(set) var filter: String?
   /// The same on the row that a trigger calls OLD.
   private var oldFilter: String?
+  /// The same as a condition.
+  private(set) var travels: Condition?
   /// Columns that travel as a hash, by their positions in the schema's.
   private(set) var hashes: [Int: ValueHash] = [:]
   /// Tables whose rows travel with this one's.
@@ -102,7 +104,8 @@ struct CapturedTable: Equatable {
     let hasRowid = (entry["wr"] as Int) == 0
     let isStrict = (entry["strict"] as Int) == 1
     let rows = try Row.fetchAll(
-      database, sql: "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
+      database,
+      sql: "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
       arguments: [name])
 
     var columns: [DroverCore.Column] = []
@@ -161,7 +164,9 @@ struct CapturedTable: Equatable {
     var declared: DeclaredKey?
     if declaredKey != nil {
       let nullable = keyPositions.filter { position in
-        rows.first { SQLName($0["name"]) == SQLName(columns[position].name) }.map { $0["notnull"] == 0 && $0["pk"] == 0 } ?? false
+        rows.first { SQLName($0["name"]) == SQLName(columns[position].name) }.map {
+          $0["notnull"] == 0 && $0["pk"] == 0
+        } ?? false
       }
       declared = try DeclaredKey(
         database, table: name, key: keyNames, primaryKey: primaryKey.map { columns[$0].name },
@@ -184,7 +189,7 @@ struct CapturedTable: Equatable {
         declaredKey: declared, uniques: uniques,
         blindIndexes: blindIndexes,
         filter: filter.map { "coalesce(\($0.text { "\(quoted(name)).\(quoted($0))" }), 0)" },
-        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" },
+        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" }, travels: filter,
         hashes: selection.hashKey.map { key in
           Dictionary(
             uniqueKeysWithValues: chosen.indices.filter { chosen[$0].isHashed }.map { ($0, ValueHash(key)) })
@@ -259,7 +264,8 @@ struct CapturedTable: Equatable {
     expressions.append(lives.life(of: keyExpressions.map { "\(quoted(name)).\($0)" }))
     do throws(InvalidName) {
       schema = try StreamSchema(
-        kind: schema.kind, columns: schema.columns + [DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")],
+        kind: schema.kind,
+        columns: schema.columns + [DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")],
         key: schema.key + [schema.columns.count])
     } catch {
       throw CaptureRefusal(description: "\(name): \(error.message)")
@@ -268,24 +274,18 @@ struct CapturedTable: Equatable {
 
   // MARK: Rowids
 
-  /// Name and SQL of the indexes that hold the rowids of this stream's tables in their places.
+  /// Table, name and SQL of the indexes that hold the rowids of this stream's tables in their places.
   ///
   /// VACUUM gives the rows of a table that has neither a key nor any index new rowids (`xferOptimization` in SQLite's insert.c), and no
   /// trigger sees it: the cloud would take one row for another. Any index at all prevents it, so this one holds no row and costs none.
-  func rowidIndexes(stream: Int) -> [(name: String, sql: String)] {
+  func rowidIndexes(stream: Int) -> [(table: String, name: String, sql: String)] {
     ([(self, "")] + lines.enumerated().map { ($1.table, "with\($0 + 1)_") }).filter(\.0.isKnownByRowid).map {
       let name = "drover_\(stream)_\($1)rowids"
-      return (name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
+      return ($0.name, name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
     }
   }
 
   // MARK: Triggers
-
-  /// Name and SQL of each trigger of the stream with this number, those on its tables of lines included.
-  func allTriggers(stream: Int) -> [(name: String, sql: String)] {
-    triggers(stream: stream)
-      + lines.enumerated().flatMap { $1.triggers(stream: stream, number: $0 + 1, header: self) }
-  }
 
   /// Name and SQL of each trigger on the stream's own table.
   ///
@@ -312,26 +312,32 @@ struct CapturedTable: Equatable {
 
     if schema.kind == .payload { return factTriggers(stream, make, update: update, rekeyed: rekeyed, slipsThrough) }
     let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
+    let isFinal = isFinal { "OLD.\($0)" }
+    let deleted = [entry(stream, "delete", "OLD") + (freezes ? " WHERE NOT \(isFinal)" : ""), supersede(stream, "OLD")]
     return [
       make("insert", "AFTER INSERT", "", changed),
-      make("update", update, "", changed),
+      make("update", update, "", freezes ? [changed[0]] + keepNoLonger(stream) + [changed[1]] : changed),
       make(
         "rekey", "AFTER UPDATE", " WHEN \(rekeyed)",
         [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])),
-      make("delete", "AFTER DELETE", "", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
+      freezes
+        ? make("delete", "BEFORE DELETE", "", keepFinal(stream, isFinal) { "OLD.\($0)" } + deleted)
+        : make("delete", "AFTER DELETE", "", deleted),
     ]
       + uniques.enumerated().flatMap { index, parts in
         let others = "FROM \(table) AS displaced WHERE \(Self.sameParts(parts))"
-        let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(
-          separator: " OR ")
+        func isOther(than own: String) -> String {
+          " AND (\(keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }.joined(separator: " OR ")))"
+        }
         return [
           make(
             "displace\(index + 1)_insert", "BEFORE INSERT", " WHEN EXISTS (SELECT 1 \(others))",
-            displace(stream, others)),
+            // A REPLACE of the same key is a change of the row.
+            displace(stream, others, retiring: others + isOther(than: "NEW"))),
           make(
             "displace\(index + 1)_update", "BEFORE UPDATE",
-            " WHEN EXISTS (SELECT 1 \(others) AND (\(notItself)))",
-            displace(stream, others + " AND (\(notItself))")),
+            " WHEN EXISTS (SELECT 1 \(others)\(isOther(than: "OLD")))",
+            displace(stream, others + isOther(than: "OLD"), retiring: others + isOther(than: "OLD"))),
         ]
       }
   }
@@ -346,7 +352,8 @@ struct CapturedTable: Equatable {
     let changed =
       [entry(stream, "put", "NEW")] + (canBeDisplaced ? keepNoLonger(stream) : [])
       + [supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
-    func displacing(_ name: String, _ event: String, _ others: String, when: String = "") -> (name: String, sql: String) {
+    func displacing(_ name: String, _ event: String, _ others: String, when: String = "") -> (name: String, sql: String)
+    {
       let key = keyExpressions.map { "(SELECT displaced.\($0) \(others))" }
       return make(
         "displace\(name)_\(event)", "BEFORE \(event.uppercased())", " WHEN \(when)EXISTS (SELECT 1 \(others))",
@@ -372,6 +379,8 @@ struct CapturedTable: Equatable {
     // The first finds the row by the key's index, and the second is by bytes.
     let sameKey = keyExpressions.map { "displaced.\($0) = NEW.\($0)" }.joined(separator: " AND ")
     let isItself = keyExpressions.map { " AND displaced.\($0) IS NEW.\($0) COLLATE BINARY" }.joined()
+    // Before an INSERT a rowid that SQLite has yet to give reads as -1; then no row can be in its place.
+    let isGiven = hasRowid && keyExpressions.count == 1 ? "NEW.\(keyExpressions[0]) IS NOT -1 AND " : ""
     let stays = lives.stays(new, exists: "EXISTS (SELECT 1 FROM \(table) AS displaced WHERE \(sameKey)\(isItself))")
     return keeping + [
       make("insert", "AFTER INSERT", " WHEN NOT \(mayNeedMark)", [entry(stream, "put", "NEW", isFirstLife: true)]),
@@ -380,15 +389,27 @@ struct CapturedTable: Equatable {
       make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", lives.move(from: old, to: new) + changed),
       displacing("0", "update", others(sameKey, than: "OLD"), when: "(\(rekeyed)) AND "),
       make("left", "AFTER DELETE", "", lives.leave(old)),
-      lives.trigger,
-    ] + (stays.map { [make("stays", "BEFORE INSERT", " WHEN \($0.when)", $0.statements)] } ?? [])
+    ] + (stays.map { [make("stays", "BEFORE INSERT", " WHEN \(isGiven)\($0.when)", $0.statements)] } ?? [])
   }
 
   /// A REPLACE removes the rows that stand in its way without firing their DELETE triggers
   /// (https://www.sqlite.org/lang_conflict.html), so the row that is about to be displaced is entered beforehand. Where it stays
   /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
-  private func displace(_ stream: Int, _ others: String) -> [String] {
-    enter(stream, as: "displaced", from: others)
+  /// - Parameter retiring: a FROM clause with its WHERE that gives the row if it is another one; a final record is kept, and no change.
+  private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
+    guard freezes else { return enter(stream, as: "displaced", from: others) }
+    return retire(stream, as: "displaced", from: retiring, orEnterFrom: others)
+  }
+
+  /// Statements that keep a row of this table where it is final, and enter it as changed where it is not.
+  /// - Parameters:
+  ///   - alias: this table's name in `others`.
+  ///   - others: a FROM clause with its WHERE that gives the row which is about to go; none where it does not.
+  ///   - all: the same where it may stay.
+  func retire(_ stream: Int, as alias: String, from others: String, orEnterFrom all: String) -> [String] {
+    let row = { (column: String) in "(SELECT \(alias).\(column) \(others))" }
+    let isFinal = isFinal(row)
+    return keepFinal(stream, isFinal, row) + enter(stream, as: alias, from: "\(all) AND NOT \(isFinal)")
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
@@ -406,8 +427,8 @@ struct CapturedTable: Equatable {
       """
       DELETE FROM drover_outbox WHERE seq IN (
           SELECT older.seq FROM (SELECT * FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest, drover_outbox AS older
-           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq
-             AND older.life = newest.life AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))
+           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq\(freezes ? " AND newest.stream = older.stream" : "")
+             AND older.life = newest.life AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))\(unlessKept)
       """,
     ]
   }
@@ -433,7 +454,7 @@ struct CapturedTable: Equatable {
   }
 
   /// The unary plus takes the column's affinity away, so that the index on the untyped key columns can be used.
-  private func match(_ stream: Int, _ row: (String) -> String) -> String {
+  func match(_ stream: Int, _ row: (String) -> String) -> String {
     let keys = keyExpressions.map(row)
     let life = lives.map { $0.life(of: keys) } ?? "''"
     return "stream = \(stream) AND body IS NULL AND life = \(life) AND "
@@ -441,8 +462,11 @@ struct CapturedTable: Equatable {
   }
 
   private func supersede(_ stream: Int, _ row: String) -> String {
-    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)"
+    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)\(unlessKept)"
   }
+
+  /// An entry with a final record of its own is superseded by nothing.
+  private var unlessKept: String { freezes ? " AND seq NOT IN (SELECT seq FROM drover_kept)" : "" }
 
   /// Statements that keep the row that a REPLACE is about to displace.
   private func keepDisplaced(_ stream: Int, _ others: String) -> [String] {
@@ -464,9 +488,9 @@ struct CapturedTable: Equatable {
       UPDATE drover_space
            SET body_bytes = body_bytes - (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
                                             FROM drover_kept WHERE seq = \(own))
-         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))
+         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))\(stillHasLines(own))
       """,
-      "DELETE FROM drover_kept WHERE seq = \(own)",
+      "DELETE FROM drover_kept WHERE seq = \(own)\(stillHasLines(own))",
     ]
   }
 

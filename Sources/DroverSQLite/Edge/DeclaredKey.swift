@@ -20,7 +20,8 @@ struct DeclaredKey: Equatable {
     let names = key.map(SQLName.init)
     isPrimaryKey = names == primaryKey.map(SQLName.init)
     let indexes = try Row.fetchAll(
-      database, sql: "SELECT name, \"unique\" AS isUnique FROM pragma_index_list(?) WHERE NOT partial", arguments: [table])
+      database, sql: "SELECT name, \"unique\" AS isUnique FROM pragma_index_list(?) WHERE NOT partial",
+      arguments: [table])
     var isUnique = !primaryKey.isEmpty && Set(primaryKey.map(SQLName.init)).isSubset(of: names)
     var isIndexed = primaryKey.first.map { names.contains(SQLName($0)) } ?? false
     for index in indexes {

@@ -19,13 +19,11 @@ extension EdgeDatabase {
       database.clearSchemaCache()
       // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
       try database.inTransaction(.immediate) {
+        // Where Drover's own tables are gone the numbers would begin anew under the same epoch, and the cloud would take new events for ones
+        // that it has.
+        try verify(database)
         if try !database.tableExists("drover_outbox") {
-          guard schemaVersion == -1 else {
-            // Under the same epoch the numbers would begin anew, and the cloud would take new events for ones it has.
-            throw EdgeStoreError.failed(
-              "look at the tables: Drover's own are gone from the database since the agent was started; start the agent again"
-            )
-          }
+          for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
           try database.execute(sql: Bookkeeping.tables)
           try database.execute(
             sql: "INSERT INTO drover_meta (name, value) VALUES ('format', ?), ('epoch', ?)",
@@ -37,6 +35,7 @@ extension EdgeDatabase {
         try database.execute(sql: Self.aheadTable)
         let isMigrated = try KeyLives.widenBookkeeping(database)
         try putKeyIndex(database)
+        try database.execute(sql: Self.captureTable)
         try putViews(database)
         attached = try attachStreams(database, isMigrated: isMigrated)
         try EdgeDeadLetters.makeTables(database)
@@ -58,6 +57,7 @@ extension EdgeDatabase {
       readers = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       try lookForBackfill(database)
+      try lookForGaps(database)
     }
   }
 
@@ -94,7 +94,7 @@ extension EdgeDatabase {
   private func attachStreams(_ database: Database, isMigrated: Bool) throws -> Attached {
     var attached: [EdgeStream] = []
     var captured: [Int: CapturedTable] = [:]
-    var wanted: [String: (stream: Int, sql: String)] = [:]
+    var wanted = WantedCapture()
     for declaration in declarations {
       let number = try number(of: declaration, database)
       var schema: StreamSchema?
@@ -112,16 +112,14 @@ extension EdgeDatabase {
       }
       func want(_ table: CapturedTable) throws {
         try widenKey(table.schema.sourceKey.count, database)
-        for made in table.allTriggers(stream: number) + table.rowidIndexes(stream: number) {
-          wanted[made.name] = (number, made.sql)
-        }
+        wanted.add(table, stream: number)
       }
       attached.append(
         EdgeStream(
           number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema,
           isFiltered: declaration.selection.filter != nil))
     }
-    try putCapture(wanted, isMigrated: isMigrated, database)
+    try putCapture(wanted, database)
     for (stream, declaration) in zip(attached, declarations) {
       try noteSchema(stream, declaration.selection.fingerprint, database)
     }
@@ -160,7 +158,7 @@ extension EdgeDatabase {
     {
       let kind: String = row["kind"]
       let table: String? = row["table_name"]
-      guard kind == declaration.kind.rawValue, table?.lowercased() == declaration.table?.lowercased() else {
+      guard kind == declaration.kind.rawValue, table.map(SQLName.init) == declaration.table.map(SQLName.init) else {
         throw EdgeStoreError.failed(
           "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name"
         )
@@ -192,29 +190,6 @@ extension EdgeDatabase {
     try database.execute(sql: wanted)
   }
 
-  /// - Parameter isMigrated: whether the triggers are those of a version that made fewer for facts.
-  private func putCapture(
-    _ wanted: [String: (stream: Int, sql: String)], isMigrated: Bool, _ database: Database
-  ) throws {
-    let rows = try Row.fetchAll(
-      database,
-      sql: "SELECT type, name, sql FROM sqlite_master WHERE \(Bookkeeping.isCapture)")
-    var present: [String: String] = [:]
-    for row in rows {
-      let (type, name, sql): (String, String, String) = (row["type"], row["name"], row["sql"])
-      present[name] = sql
-      if wanted[name]?.sql != sql { try database.execute(sql: "DROP \(type.uppercased()) \(quoted(name))") }
-    }
-    var uncaptured: Set<Int> = []
-    for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name] != made.sql {
-      try database.execute(sql: made.sql)
-      let isNew = isMigrated && KeyLives.newTriggers.contains { name == "drover_\(made.stream)_\($0)" }
-      if present[name] == nil, !isNew { uncaptured.insert(made.stream) }
-    }
-    // Without its triggers the table may have changed in any way: new here, or dropped and made again. Its rows are brought.
-    for stream in uncaptured { try startBackfill(stream, database) }
-  }
-
   /// Another schema, or another selection of rows and hashes, means that every row reads differently from what the cloud has: the rows are brought once more.
   private func noteSchema(_ stream: EdgeStream, _ selection: String, _ database: Database) throws {
     // The cloud knows that rows without a life are the first of their keys, so a schema that tells lives asks for no row again.
@@ -227,7 +202,7 @@ extension EdgeDatabase {
     if known != nil { try startBackfill(stream.number, database) }
   }
 
-  private func startBackfill(_ stream: Int, _ database: Database) throws {
+  func startBackfill(_ stream: Int, _ database: Database) throws {
     try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [stream])
     // All of them, also where a part was ordered.
     try database.execute(sql: "DELETE FROM drover_resync WHERE stream = ?", arguments: [stream])

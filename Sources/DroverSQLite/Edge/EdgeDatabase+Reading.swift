@@ -10,8 +10,9 @@ extension EdgeDatabase {
       var result = OutboxRead(entries: [], scannedThrough: 0, lastSeq: 0)
       var lastVersion: Int64 = 0
       try database.inTransaction(.deferred) {
+        try verifyFiles(database)
+        let last = try hold(continuity, database)
         try checkSchema(database)
-        let last = try newest(database)
         lastVersion = last.version
         result = try read(request, lastSeq: last.seq, maximumBytes: maximumBytes, database)
         return .commit
@@ -20,21 +21,6 @@ extension EdgeDatabase {
       if !result.entries.isEmpty || request.isAgain { try vouch(for: result.lastSeq, version: lastVersion, database) }
       return result
     }
-  }
-
-  /// The highest seq and version that were given.
-  private func newest(_ database: Database) throws -> (seq: Int64, version: Int64) {
-    let newest = try prepared(
-      """
-      SELECT max(clock.seq, ifnull(newest.seq, 0)), max(clock.version, ifnull(newest.version, 0))
-        FROM drover_clock AS clock
-        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
-      """, database)
-    defer { newest.reset() }
-    guard try newest.step() else {
-      throw EdgeStoreError.failed("read the outbox: drover_clock is empty; detach and attach again")
-    }
-    return (newest.integer(0), newest.integer(1))
   }
 
   private func read(
@@ -93,7 +79,9 @@ extension EdgeDatabase {
           entry.content = try reader.content(seq: seq, key: entry.key, into: store)
           if !lines.isEmpty, entry.content != .none {
             let key = Array(entry.key)
-            entry.lines = try lines.map { try readLines($0, header: key, database) }
+            entry.lines =
+              reader.isKept
+              ? try reader.keptLines(seq: seq, header: key) : try lines.map { try readLines($0, header: key, database) }
             for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
           }
         }

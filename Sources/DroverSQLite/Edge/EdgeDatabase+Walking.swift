@@ -10,6 +10,7 @@ extension EdgeDatabase {
   package func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         try lookForBackfill(database)
         guard let number = backfilling else { return .commit }
@@ -21,6 +22,7 @@ extension EdgeDatabase {
         return .commit
       }
       try lookForBackfill(database)
+      try lookForGaps(database)
       return hasBackfill
     }
   }
@@ -73,6 +75,7 @@ extension EdgeDatabase {
       }
       var last: [Value]?
       try database.inTransaction(.deferred) {
+        try verify(database)
         try checkSchema(database)
         let order = table.walkingOrder.count
         let filter = table.filter.map { [$0] } ?? []
@@ -127,6 +130,7 @@ extension EdgeDatabase {
       }
       var standings: [RowStanding] = []
       try database.inTransaction(.deferred) {
+        try verify(database)
         try checkSchema(database)
         let columns = table.outboxColumns
         let waiting = try prepared(
@@ -137,11 +141,16 @@ extension EdgeDatabase {
           """, database)
         for key in keys {
           var digest: UInt64?
+          var unit: UnitDigest?
           if case .row(let values) = try content(of: key, stream: stream, table, database) {
             digest = try lineDigest(Digest(of: values), key: key, table, database)
+            if table.freezes, !table.lines.isEmpty {
+              unit = UnitDigest(
+                header: values, lines: try table.lines.map { try readLines($0, header: key, database) })
+            }
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
-          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step()))
+          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step(), unit: unit))
           waiting.reset()
         }
         return .commit
@@ -153,6 +162,7 @@ extension EdgeDatabase {
   package func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         guard let table = tables[stream] else {
           throw EdgeStoreError.failed("send again: the table is not there")

@@ -232,10 +232,10 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
 
 extension EdgeDatabase {
   package func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
-    defer { remember() }
-    return try access { database in
+    let isBuried = try access { database in
       var isBuried = false
       try database.inTransaction(.immediate) {
+        try verify(database)
         isBuried = try bury(event, database)
         // A database that is put back to before this moment is another one: there the event is neither sent nor set apart.
         try raiseGeneration(database)
@@ -243,6 +243,8 @@ extension EdgeDatabase {
       }
       return isBuried
     }
+    remember()
+    return isBuried
   }
 
   private func bury(_ event: UnsendableEvent, _ database: Database) throws -> Bool {

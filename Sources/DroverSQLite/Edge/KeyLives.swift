@@ -39,7 +39,8 @@ struct KeyLives: Equatable {
   static func advice(on table: CapturedTable, _ stream: StreamName, _ database: Database) throws -> [String] {
     guard table.declaredKey == nil, table.schema.kind == .payload, try database.tableExists("drover_stream"),
       try has("left_key", "drover_stream", database),
-      try Bool.fetchOne(database, sql: "SELECT lives FROM drover_stream WHERE name = ?", arguments: [stream.text]) == true
+      try Bool.fetchOne(database, sql: "SELECT lives FROM drover_stream WHERE name = ?", arguments: [stream.text])
+        == true
     else { return [] }
     return [advice(table)]
   }
@@ -66,7 +67,9 @@ struct KeyLives: Equatable {
   /// Drops marks of rows that were displaced past the triggers and whose keys were not used again.
   func dropLooseMarks(of captured: CapturedTable, _ database: Database) throws {
     guard captured.canBeDisplaced else { return }
-    let isRow = captured.keyExpressions.enumerated().map { "\(quoted(captured.name)).\($1) = \(table).\(Self.column($0))" }
+    let isRow = captured.keyExpressions.enumerated().map {
+      "\(quoted(captured.name)).\($1) = \(table).\(Self.column($0))"
+    }
     try database.execute(
       sql: """
         DELETE FROM \(table) WHERE NOT EXISTS (SELECT 1 FROM \(quoted(captured.name)) WHERE \(isRow.joined(separator: " AND ")))
@@ -88,12 +91,13 @@ struct KeyLives: Equatable {
   /// Keys that were used before this version of Drover knew of lives: all up to as many as there were facts, where some are gone by now.
   /// SQLite counts keys up from the table's highest, so it has given none above that.
   func assumeLeftKeys(of captured: CapturedTable, _ database: Database) throws {
-    let entries = try Int64.fetchOne(
-      database,
-      sql: """
-        SELECT confirmed + (SELECT count(*) FROM drover_outbox WHERE stream = ?1 AND seq > confirmed_through)
-          FROM drover_stream WHERE number = ?1
-        """, arguments: [stream]) ?? 0
+    let entries =
+      try Int64.fetchOne(
+        database,
+        sql: """
+          SELECT confirmed + (SELECT count(*) FROM drover_outbox WHERE stream = ?1 AND seq > confirmed_through)
+            FROM drover_stream WHERE number = ?1
+          """, arguments: [stream]) ?? 0
     let rows = try Int64.fetchOne(database, sql: "SELECT count(*) FROM \(quoted(captured.name))") ?? 0
     guard entries > rows, let first = captured.keyExpressions.first else { return }
     let column = captured.schema.columns[captured.schema.key[0]]
@@ -110,8 +114,10 @@ struct KeyLives: Equatable {
       sql: "UPDATE drover_stream SET left_key = \(everyKey) WHERE kind = 'payload' AND table_name IS NOT NULL")
   }
 
-  /// What the triggers' names end with that older versions did not make.
-  static let newTriggers = ["again", "left", "stays", "lives", "rekey", "displace0_update"]
+  /// Whether versions that put no digest of their triggers down made no trigger of this name for facts.
+  static func isNewTrigger(_ name: String) -> Bool {
+    ["again", "left", "stays", "lives", "rekey", "displace0_update"].contains { name.hasSuffix("_\($0)") }
+  }
 
   // MARK: SQL
 

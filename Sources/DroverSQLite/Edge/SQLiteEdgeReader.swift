@@ -32,8 +32,7 @@ package struct SQLiteEdgeReader: EdgeReader {
             confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running",
             resync: try ResyncProgress.read(stream: row["number"], database))
         }
-        let clockAhead = try Int64.fetchOne(
-          database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [EdgeDatabase.clockAhead])
+        let clockAhead = try EdgeDatabase.measure(database)
         return EdgeReport(
           epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",
           space: try EdgeReport.Space(database, path: path), clockAhead: clockAhead,

@@ -137,6 +137,13 @@ struct StatusCommand: AsyncParsableCommand {
       }
     }
     print(table.text)
+    for machine in report?.machines ?? [] {
+      for overrun in machine.overruns {
+        print(
+          "\(machine.name) was beyond limits.\(overrun.budget): \(overrun.count) set aside, last \(ageText(now - overrun.lastAt)) ago"
+        )
+      }
+    }
     for schema in waiting {
       print(
         "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); `drover schema accept` makes the table anew"
