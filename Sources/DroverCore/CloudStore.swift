@@ -37,6 +37,15 @@ package struct SinkEvent: Equatable, Sendable {
       raw: raw)
   }
 
+  /// The same for a table that tells lives of a key apart, of a machine that has none: the first life.
+  package func tellingLives() -> SinkEvent {
+    var content = content
+    if case .row(let row) = content { content = .row(Values(Array(row) + [StreamSchema.firstLife])) }
+    return SinkEvent(
+      seq: seq, localID: localID, version: version, at: at, key: key + [StreamSchema.firstLife], content: content,
+      lines: lines, raw: raw)
+  }
+
   /// An event whose key stands in its row.
   /// - Parameter columns: the key's positions in the row.
   package init(

@@ -353,7 +353,8 @@ final class SimulatedMachine {
     var entries: [Entry] = []
     try app.rows(
       """
-      SELECT outbox.seq, stream.name, outbox.version, CAST(outbox.key AS TEXT)
+      SELECT outbox.seq, stream.name, outbox.version,
+             CAST(outbox.key AS TEXT) || iif(outbox.life = '', '', '/' || outbox.life)
         FROM drover_outbox AS outbox JOIN drover_stream AS stream ON stream.number = outbox.stream ORDER BY outbox.seq
       """
     ) { entries.append(Entry(seq: $0.integer(0), stream: $0.text(1), version: $0.integer(2), key: $0.text(3))) }

@@ -3,7 +3,7 @@
 
 import DroverCore
 
-/// The facts that an app has committed, by stream and ID.
+/// The facts that an app has committed, by stream and what tells them apart: the ID, and which of those that had it this is.
 struct Facts {
   struct Fact {
     /// Every content it ever had: the token that is in it, and the row as one text.
@@ -24,32 +24,48 @@ struct Facts {
   private var tokens = 0
   /// The cloud was put back once: what is deleted from its table cannot be sent again.
   private var cloudWentBack = false
+  /// A backup took the database's place once: until the agent notices, a row may get a key of the future that was lost.
+  private(set) var wentBack = false
 
   mutating func token() -> String {
     tokens += 1
     return "t\(tokens)."
   }
 
+  /// The ID that a fact has had.
+  static func id(of name: String) -> String { String(name.prefix { $0 != "#" }) }
+
+  /// What the fact is called that stands in the table under an ID; nil where none does.
+  func name(_ stream: String, id: String) -> String? {
+    (1...).lazy.map { "\(id)#\($0)" }.prefix { streams[stream]![$0] != nil }.first {
+      streams[stream]![$0]!.current != nil
+    }
+  }
+
+  /// An ID that is free is used again by another fact.
   mutating func insert(_ stream: String, id: String, token: String, row: String, isOld: Bool = false) {
-    var fact = streams[stream]![id] ?? Fact()
+    let name = name(stream, id: id) ?? (1...).lazy.map { "\(id)#\($0)" }.first { streams[stream]![$0] == nil }!
+    var fact = streams[stream]![name] ?? Fact()
     fact.contents[token] = row
     fact.required.insert(token)
     fact.current = token
     if isOld { fact.old.insert(token) }
-    streams[stream]![id] = fact
+    streams[stream]![name] = fact
   }
 
   mutating func update(_ stream: String, id: String, token: String, row: String, isOld: Bool) {
-    if let before = streams[stream]![id]?.current { streams[stream]![id]!.required.remove(before) }
+    if let name = name(stream, id: id), let before = streams[stream]![name]!.current {
+      streams[stream]![name]!.required.remove(before)
+    }
     insert(stream, id: id, token: token, row: row, isOld: isOld)
   }
 
   /// - Parameter isBringing: rows from before Drover may still have to be brought; a deleted one never will be.
   mutating func delete(_ stream: String, id: String, isBringing: Bool) {
-    guard var fact = streams[stream]![id] else { return }
+    guard let name = name(stream, id: id), var fact = streams[stream]![name] else { return }
     if let token = fact.current, cloudWentBack || isBringing && fact.old.contains(token) { fact.required.remove(token) }
     fact.current = nil
-    streams[stream]![id] = fact
+    streams[stream]![name] = fact
   }
 
   /// - Parameter isBringing: rows from before Drover may still have to be brought.
@@ -66,6 +82,7 @@ struct Facts {
   /// A backup took the place of the database: what came after it may have arrived or not, and is asked of nobody.
   mutating func goBack(to backup: Facts) {
     clearedLots = backup.clearedLots
+    wentBack = true
     for (stream, facts) in streams {
       for id in facts.keys {
         streams[stream]![id]!.required = backup.streams[stream]![id]?.required ?? []
@@ -198,10 +215,11 @@ struct Workload {
     let isBringing = try Self.isBringing("reading", database, isAttached: isAttached)
     let content = value()
     let token = facts.token()
-    var id = count + 1
+    // One that never was, or the one that SQLite gives: the highest that was deleted is used again.
+    var id = random.percent(50) ? count + 1 : Int(try database.integer("SELECT ifnull(max(id), 0) + 1 FROM reading")!)
     if count > 0, random.percent(30) {
       id = 1 + random.below(count)
-      let isThere = facts.streams["reading"]![String(id)]?.current != nil
+      let isThere = facts.name("reading", id: String(id)) != nil
       switch random.below(3) {
       case 0:
         let said = try run(AppStatement("DELETE FROM reading WHERE id = ?", .integer(Int64(id))), database)
@@ -249,7 +267,7 @@ struct Workload {
     let isRepeated = count > 0 && random.percent(15)
     let id = "n\(isRepeated ? 1 + random.below(count) : count + 1)"
     // The same again, or another content under the same ID.
-    let old = facts.streams["note"]![id]?.current
+    let old = facts.name("note", id: id).flatMap { facts.streams["note"]![$0]!.current }
     let token = random.percent(50) ? old ?? facts.token() : facts.token()
     let body = "{\"token\": \"\(token)\", \"text\": \"é \\\"\"}"
     let said = try run(

@@ -77,7 +77,7 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + schemas + hostile + values + bookkeeping + machines
+    merging + completing + units + naturalKeys + payloads + lives + schemas + hostile + values + bookkeeping + machines
     + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)

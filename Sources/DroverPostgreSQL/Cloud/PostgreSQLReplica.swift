@@ -96,7 +96,7 @@ package final class PostgreSQLReplica: Replica {
   package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
     try looking(at: stream) { source in
       let stored = try source.rows.find(
-        keys.map(source.rows.converted(key:)), machine: stream.machine, connection)
+        keys.map(source.key), machine: stream.machine, connection)
       var digests = try source.digests(stored.compactMap { $0?.values }, connection)[...]
       return try stored.map { stored in
         try stored.map { row in

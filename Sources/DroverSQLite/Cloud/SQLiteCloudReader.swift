@@ -220,7 +220,7 @@ package struct SQLiteCloudReader: CloudReader {
         added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter {
           !named.contains($0) && $0 != SQLName(schema.machineColumn)
-            && ($0 == SQLName(StreamSchema.rowidColumn) || !$0.text.hasPrefix("drover_"))
+            && (StreamSchema.ownColumns.contains($0) || !$0.text.hasPrefix("drover_"))
         }.map(\.text))
     }
   }

@@ -32,6 +32,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     /// The same schemas, each once: a fleet's machines share a few.
     var distinctSchemas: Set<StreamSchema> = []
     var tombstones: [Origin: Bool] = [:]
+    /// Whether the keys of sink tables of facts tell lives.
+    var tellsLives: [StreamName: Bool] = [:]
     var epochs: [MachineID: [Epoch: Int64]] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
     var statements: [ExactText: Statement] = [:]

@@ -75,7 +75,10 @@ package final class SQLiteReplica: Replica {
       let schema = stream.schema
       let source = try source(stream, database)
       let isFinal = schema.completeWhen.map { "coalesce(\($0.text { quoted($0) }), 0)" } ?? "0"
-      let isKey = schema.key.enumerated().map { "\(quoted(schema.columns[$1].name)) IS ?\($0 + 2)" }
+      var isKey = schema.key.enumerated().map { "\(quoted(schema.columns[$1].name)) IS ?\($0 + 2)" }
+      if !schema.tellsLives, try source.tellsLives(database, of: stream.stream) {
+        isKey.append("\(StreamSchema.lifeColumn) = ''")
+      }
       let statement = try Statement(
         database,
         """
@@ -192,6 +195,10 @@ package final class SQLiteReplica: Replica {
     var columns: String
     var count: Int
     var isMatched: Bool
+
+    func tellsLives(_ database: Database, of stream: StreamName) throws -> Bool {
+      try !isMatched && database.catalogue(of: stream.text).contains { $0.name == SQLName(StreamSchema.lifeColumn) }
+    }
   }
 
   private func source(_ stream: ReplicatedStream, _ database: Database) throws -> Source {

@@ -430,6 +430,8 @@ final class SinkTable {
   /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything
   /// else stands the affinity, which is all that SQLite would take from it.
   static func definition(_ column: DroverCore.Column) -> String {
+    // Rows of machines and schemas that tell no lives are the first of their keys.
+    if SQLName(column.name) == SQLName(StreamSchema.lifeColumn) { return "\(column.name) TEXT NOT NULL DEFAULT ''" }
     if isPlainType(column.declaredType) { return "\(quoted(column.name)) \(column.declaredType)" }
     let affinity =
       switch column.affinity {

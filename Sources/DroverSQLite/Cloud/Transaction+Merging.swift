@@ -5,6 +5,11 @@ import GRDB
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    if let schema = sink.schema, sink.kind == .payload, !schema.tellsLives, try tellsLives(sink.stream) {
+      var wide = sink
+      wide.schema = schema.tellingLives()
+      return try self.merge(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
+    }
     let table: SinkTable
     if let known = store.table(of: sink) {
       table = known
@@ -29,6 +34,16 @@ extension Transaction {
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
     }
     return outcomes
+  }
+
+  /// Whether the key of a stream's sink table tells lives.
+  private func tellsLives(_ stream: StreamName) throws -> Bool {
+    if let known = store.cache.tellsLives[stream] { return known }
+    let isSo = try database.catalogue(of: stream.text).contains {
+      $0.name == SQLName(StreamSchema.lifeColumn) && $0.keyPosition > 0
+    }
+    store.cache.tellsLives[stream] = isSo
+    return isSo
   }
 
   /// What merges a machine's events into a table that fits them.

@@ -156,13 +156,13 @@ enum Bookkeeping {
   /// In a query of sqlite_master: what CapturedTable makes, which is named after the stream's number: triggers, which speak of the outbox,
   /// and indexes without a row.
   static let isCapture = """
-    (type = 'trigger' AND name GLOB 'drover_[0-9]*_*' AND sql LIKE '%drover_outbox%'
+    (type = 'trigger' AND name GLOB 'drover_[0-9]*_*' AND (sql LIKE '%drover_outbox%' OR sql LIKE '%drover_life_%')
       OR type = 'index' AND name GLOB 'drover_[0-9]*_rowids' AND sql LIKE '% (1) WHERE 0')
     """
 
   /// Finds the older entry of a key that a newer one supersedes.
   static func keyIndex(columns: Int) -> String {
-    let keys = (0..<columns).map(keyColumn).joined(separator: ", ")
+    let keys = (["key", KeyLives.outboxColumn] + (1..<columns).map(keyColumn)).joined(separator: ", ")
     return "CREATE INDEX drover_outbox_key ON drover_outbox (stream, \(keys)) WHERE body IS NULL"
   }
 
@@ -177,7 +177,7 @@ enum Bookkeeping {
                         'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_resync', 'drover_ahead',
                         'drover_capture',
                         'drover_next', 'drover_intake', 'drover_intake_insert', 'drover_intake_key')
-            OR \(isCapture)
+            OR \(isCapture) OR \(KeyLives.isTable)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name
         """
     ).map { row in

@@ -11,9 +11,6 @@ extension CapturedTable {
   /// Whether rows come to be final.
   var freezes: Bool { schema.completeWhen != nil }
 
-  /// What tells a row from all others; a key may be NULL in several.
-  private var identity: [String] { rowidName.map { [$0] } ?? keyExpressions }
-
   /// Whether a row is final and travels, as SQL that is 0 or 1; 0 where there is no such row, or no row ever is final.
   /// - Parameter row: SQL that reads one of its columns.
   func isFinal(_ row: (String) -> String) -> String {
@@ -112,7 +109,7 @@ extension CapturedTable {
 
   /// What an operator should know of final records whose keys SQLite gives again, as whole sentences without a full stop; nil where it does not.
   func reusedKeyAdvice(_ database: Database) throws -> String? {
-    guard freezes, hasRowid, schema.key.count == 1,
+    guard freezes, declaredKey == nil, hasRowid, schema.key.count == 1,
       schema.columns[schema.key[0]].declaredType.uppercased() == "INTEGER" || isKnownByRowid
     else { return nil }
     // An INTEGER PRIMARY KEY is the rowid, which SQLite gives again unless AUTOINCREMENT says otherwise (https://www.sqlite.org/autoinc.html).

@@ -46,7 +46,8 @@ package enum DatabaseCheck {
     guard let queue = try? EdgeDatabase.open(path, create: false, readOnly: true) else { return [] }
     let advice = try? queue.read { database -> [String] in
       guard case .table(let table)? = try CapturedTable.inspect(database, declaration) else { return [] }
-      return [try table.reusedKeyAdvice(database)].compactMap(\.self)
+      return try (table.declaredKey?.warnings ?? []) + KeyLives.advice(on: table, declaration.name, database)
+        + [table.reusedKeyAdvice(database)].compactMap(\.self)
     }
     return advice ?? []
   }

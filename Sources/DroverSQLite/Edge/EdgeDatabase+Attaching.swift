@@ -25,7 +25,6 @@ extension EdgeDatabase {
         if try !database.tableExists("drover_outbox") {
           for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
           try database.execute(sql: Bookkeeping.tables)
-          try database.execute(sql: Bookkeeping.keyIndex(columns: Bookkeeping.initialKeyColumns))
           try database.execute(
             sql: "INSERT INTO drover_meta (name, value) VALUES ('format', ?), ('epoch', ?)",
             arguments: [Bookkeeping.format, epoch.text])
@@ -34,9 +33,11 @@ extension EdgeDatabase {
         try SpaceKeeper.makeTable(database)
         try database.execute(sql: Self.resyncTable)
         try database.execute(sql: Self.aheadTable)
+        let isMigrated = try KeyLives.widenBookkeeping(database)
+        try putKeyIndex(database)
         try database.execute(sql: Self.captureTable)
         try putViews(database)
-        attached = try attachStreams(database)
+        attached = try attachStreams(database, isMigrated: isMigrated)
         try EdgeDeadLetters.makeTables(database)
         return .commit
       }
@@ -46,10 +47,13 @@ extension EdgeDatabase {
       warnOfBlindIndexes(attached.tables)
       warnOfSlowLines(attached.tables)
       try warnOfReusedFinalKeys(attached.tables, database)
+      warnOfDeclaredKeys(attached.tables)
+      warnOfLives(attached.tables)
       epoch = attached.epoch
       streams = attached.streams
       tables = attached.tables
       keyColumns = attached.keyColumns
+      streamsWithLives = attached.streamsWithLives
       statements = [:]
       readers = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
@@ -84,9 +88,11 @@ extension EdgeDatabase {
     var streams: [EdgeStream]
     var tables: [Int: CapturedTable]
     var keyColumns: Int
+    var streamsWithLives: Int64
   }
 
-  private func attachStreams(_ database: Database) throws -> Attached {
+  /// - Parameter isMigrated: whether the outbox is of a version that did not know when keys are used again.
+  private func attachStreams(_ database: Database, isMigrated: Bool) throws -> Attached {
     var attached: [EdgeStream] = []
     var captured: [Int: CapturedTable] = [:]
     var wanted = WantedCapture()
@@ -94,18 +100,19 @@ extension EdgeDatabase {
       let number = try number(of: declaration, database)
       var schema: StreamSchema?
       switch try CapturedTable.inspect(database, declaration) {
-      case .table(let table)?:
+      case .table(var table)?:
+        try tellLives(&table, stream: number, isMigrated: isMigrated, database)
         schema = table.schema
         captured[number] = table
         try want(table)
       case .missing(let name, let header)?:
         warn("capture \(declaration.name): there is no table \(name) yet; the stream waits for it")
         // What is there goes on being captured, so that no delete is missed meanwhile.
-        if let header { try want(header) }
+        if let header { try want(header) }  // a batch's, which has no lives
       case nil: break
       }
       func want(_ table: CapturedTable) throws {
-        try widenKey(table.schema.key.count, database)
+        try widenKey(table.schema.sourceKey.count, database)
         wanted.add(table, stream: number)
       }
       attached.append(
@@ -120,7 +127,28 @@ extension EdgeDatabase {
     return Attached(
       epoch: try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? ""),
       streams: attached, tables: captured,
-      keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") })
+      keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") },
+      streamsWithLives: try Int64.fetchOne(database, sql: "SELECT sum(lives) FROM drover_stream") ?? 0)
+  }
+
+  /// Has facts of a table told apart that bear one key, one after the other.
+  private func tellLives(
+    _ table: inout CapturedTable, stream: Int, isMigrated: Bool, _ database: Database
+  ) throws {
+    guard table.schema.kind == .payload else { return }
+    let isDescribed = try Bool.fetchOne(
+      database, sql: "SELECT lives FROM drover_stream WHERE number = ?", arguments: [stream])!
+    let lives = KeyLives(stream: stream, areGiven: table.declaredKey == nil)
+    if let declared = table.declaredKey, !declared.isPrimaryKey || !isDescribed {
+      // The operator says that no key is used again.
+      try database.execute(sql: "DROP TABLE IF EXISTS \(lives.table)")
+      try database.execute(sql: "UPDATE drover_stream SET lives = 0 WHERE number = ? AND lives", arguments: [stream])
+      return
+    }
+    try lives.makeTable(keyColumns: table.schema.key.count, database)
+    if isMigrated { try lives.assumeLeftKeys(of: table, database) }
+    try table.tell(lives, isDescribed: isDescribed)
+    try lives.dropLooseMarks(of: table, database)
   }
 
   /// The stream's number, which stays the same while the database is attached.
@@ -151,13 +179,22 @@ extension EdgeDatabase {
     for index in present..<count {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(Bookkeeping.keyColumn(index))")
     }
-    try database.execute(sql: "DROP INDEX drover_outbox_key")
-    try database.execute(sql: Bookkeeping.keyIndex(columns: count))
+    try putKeyIndex(database)
+  }
+
+  private func putKeyIndex(_ database: Database) throws {
+    let columns = try database.catalogue(of: "drover_outbox").count { $0.name.text.hasPrefix("key") }
+    let wanted = Bookkeeping.keyIndex(columns: columns)
+    let present = try String.fetchOne(database, sql: "SELECT sql FROM sqlite_master WHERE name = 'drover_outbox_key'")
+    guard present != wanted else { return }
+    try database.execute(sql: "DROP INDEX IF EXISTS drover_outbox_key")
+    try database.execute(sql: wanted)
   }
 
   /// Another schema, or another selection of rows and hashes, means that every row reads differently from what the cloud has: the rows are brought once more.
   private func noteSchema(_ stream: EdgeStream, _ selection: String, _ database: Database) throws {
-    guard let id = stream.schema.map({ $0.id.text + selection }) else { return }
+    // The cloud knows that rows without a life are the first of their keys, so a schema that tells lives asks for no row again.
+    guard let id = try stream.schema.map({ try $0.notTellingLives().id.text + selection }) else { return }
     let known = try String.fetchOne(
       database, sql: "SELECT schema_id FROM drover_stream WHERE number = ?", arguments: [stream.number])
     guard known != id else { return }
@@ -188,6 +225,19 @@ extension EdgeDatabase {
       warn(
         "capture \(table.name): rows that a REPLACE removes through \(table.blindIndexes.joined(separator: ", ")), a unique index with a condition or an expression, are seen only with PRAGMA recursive_triggers = ON"
       )
+    }
+  }
+
+  private func warnOfDeclaredKeys(_ captured: [Int: CapturedTable]) {
+    for (number, table) in captured where tables[number]?.declaredKey != table.declaredKey {
+      for warning in table.declaredKey?.warnings ?? [] { warn("capture \(table.name): \(warning)") }
+    }
+  }
+
+  private func warnOfLives(_ captured: [Int: CapturedTable]) {
+    for (number, table) in captured
+    where table.schema.tellsLives && table.lives?.areGiven == true && tables[number]?.schema.tellsLives == false {
+      warn("capture \(table.name): \(KeyLives.advice(table))")
     }
   }
 

@@ -18,6 +18,7 @@ struct WantedCapture {
 
   mutating func add(_ table: CapturedTable, stream: Int) {
     for made in table.triggers(stream: stream) { add(made, stream, table.name) }
+    if let lives = table.lives { add(lives.trigger, stream, lives.table) }
     for (index, lines) in table.lines.enumerated() {
       for made in lines.triggers(stream: stream, number: index + 1, header: table) {
         add(made, stream, lines.table.name)
@@ -125,7 +126,8 @@ extension EdgeDatabase {
   ) -> Bool {
     guard !present.isEmpty,
       wanted.allSatisfy({ name, part in
-        present[name].map { isSame($0.table, part.table) } ?? (put != nil && !name.contains("displace"))
+        if let there = present[name] { return isSame(there.table, part.table) }
+        return put == nil ? KeyLives.isNewTrigger(name) : !name.contains("displace")
       })
     else { return false }
     // A database that another version of Drover attached last has no digest yet.

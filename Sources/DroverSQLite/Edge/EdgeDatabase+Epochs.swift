@@ -38,6 +38,7 @@ extension EdgeDatabase {
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")
+        try KeyLives.assumeEveryKeyIsLeft(database)
         try raiseGeneration(database)
         found = try look(database, against: nil)
         return .commit

@@ -40,7 +40,7 @@ extension EdgeDatabase {
       ?? "1"
     let order = table.walkingOrder.count
     let keys = table.schema.key.count
-    let rows = try walk(table, reading: table.keyExpressions + [wanted], after: cursor, limit: limit, database)
+    let rows = try walk(table, reading: table.wholeKeyExpressions + [wanted], after: cursor, limit: limit, database)
     defer { rows.reset() }
     var entrance = try Entrance(self, table, stream: stream, database)
     var (looked, entered) = (0, 0)
@@ -132,7 +132,7 @@ extension EdgeDatabase {
       try database.inTransaction(.deferred) {
         try verify(database)
         try checkSchema(database)
-        let columns = table.schema.key.indices.map(Bookkeeping.keyColumn)
+        let columns = table.outboxColumns
         let waiting = try prepared(
           """
           SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL
@@ -208,7 +208,7 @@ extension EdgeDatabase {
 
 extension CapturedTable {
   /// Any rowid table can be walked by its rowid, also where its key holds NULL.
-  fileprivate var walkingOrder: [String] { rowidName.map { [$0] } ?? keyExpressions }
+  fileprivate var walkingOrder: [String] { identity }
 }
 
 /// Enters rows into the outbox within one transaction. An older entry of a row is superseded, as by a trigger: it may be on its way with
@@ -226,7 +226,7 @@ private struct Entrance {
       throw EdgeStoreError.failed("enter rows: drover_clock is empty; detach and attach again")
     }
     (seq, version) = (next.integer(0), next.integer(1))
-    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    let keys = table.outboxColumns
     insert = try edge.prepared(
       """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))

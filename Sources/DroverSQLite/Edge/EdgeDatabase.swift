@@ -21,11 +21,15 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var selection: Selection
   /// By what the cloud matches its rows with other machines'.
   package var naturalKey: NaturalKey?
+  /// The columns by which a row is known; nil: its primary key.
+  package var key: [String]?
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil
+    with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil,
+    key: [String]? = nil
   ) {
+    self.key = key
     self.naturalKey = naturalKey
     self.selection = selection
     self.with = with
@@ -82,6 +86,8 @@ package final class EdgeDatabase: EdgeStore {
 
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns
+  /// How many streams tell lives of a key apart.
+  var streamsWithLives: Int64 = 0
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.
@@ -380,7 +386,7 @@ package final class EdgeDatabase: EdgeStore {
   /// another entry, and stays as the app left it.
   private func flag(_ stream: Int, _ interval: Interval, _ database: Database) throws {
     guard let table = tables[stream], let flag = table.syncedColumn else { return }
-    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    let keys = table.outboxColumns
     let entries = try bind(
       """
       SELECT \(keys.joined(separator: ", ")) FROM drover_outbox AS entry
@@ -396,7 +402,7 @@ package final class EdgeDatabase: EdgeStore {
     // OR ABORT: a constraint of the app's may say ON CONFLICT REPLACE, which would delete a row, or ROLLBACK.
     let update = try prepared(
       "UPDATE OR ABORT \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
-        + table.keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+        + table.wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
         + (table.filter.map { " AND \($0)" } ?? ""), database)
     var refusal: DatabaseError?
     while try entries.step() {

@@ -57,13 +57,15 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
     let wanted = try keyColumns("drover_outbox", database)
     let present = try keyColumns("drover_dead_letter", database)
     for column in wanted where !present.contains(column) {
-      try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)")
+      let form = column == KeyLives.outboxColumn ? " TEXT NOT NULL DEFAULT ''" : ""
+      try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)\(form)")
     }
   }
 
   private static func keyColumns(_ table: String, _ database: Database) throws -> [String] {
     let present = Set(try database.catalogue(of: table).map(\.name))
-    return (0..<present.count).map(Bookkeeping.keyColumn).filter { present.contains(SQLName($0)) }
+    return ((0..<present.count).map(Bookkeeping.keyColumn) + [KeyLives.outboxColumn])
+      .filter { present.contains(SQLName($0)) }
   }
 
   // MARK: Looking
@@ -115,7 +117,9 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       letter.bind(id, at: 1)
       guard try letter.step() else { return nil }
       var key = keys.indices.map { letter.value(Int32(4 + $0)) }
+      let life = key.removeLast()
       while key.count > 1, key.last == .null { key.removeLast() }
+      if life != StreamSchema.firstLife { key.append(life) }
       var body: [UInt8]?
       if case .text(let bytes) = letter.value(3) { body = Array(bytes) }
       guard case .text(let operation) = letter.value(1) else { return nil }
@@ -256,7 +260,7 @@ extension EdgeDatabase {
   }
 
   private func bury(_ event: UnsendableEvent, _ database: Database) throws -> Bool {
-    let keys = (0..<keyColumns).map(Bookkeeping.keyColumn)
+    let keys = (0..<keyColumns).map(Bookkeeping.keyColumn) + [KeyLives.outboxColumn]
     let table = tables[event.stream]
     if table != nil { try checkSchema(database) }
     let now = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
@@ -319,7 +323,7 @@ extension EdgeDatabase {
   }
 
   private func keepRow(of event: UnsendableEvent, letter: Int64, _ table: CapturedTable, _ database: Database) throws {
-    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn).joined(separator: ", ")
+    let keys = table.outboxColumns.joined(separator: ", ")
     let select = try prepared("SELECT \(keys) FROM drover_outbox WHERE seq = ?", database)
     defer { select.reset() }
     select.bind(event.seq, at: 1)

@@ -13,6 +13,8 @@ final class RowReader {
   private let hashes: [Int: ValueHash]
   private let syncedIndex: Int?
   private let isFiltered: Bool
+  /// Whether two rows may have one key.
+  private let mayHaveTwins: Bool
   /// Whether the row that was shown last was kept from the table, with its lines.
   private(set) var isKept = false
 
@@ -27,6 +29,7 @@ final class RowReader {
     hashes = table.hashes
     syncedIndex = table.syncedIndex
     isFiltered = table.filter != nil
+    mayHaveTwins = table.declaredKey?.isUnique == false
   }
 
   /// What is sent of an entry's row; `.none` where it is gone or does not travel.
@@ -55,8 +58,9 @@ final class RowReader {
   /// Shows the values of an entry's row in the order of the columns. False, without showing any, where it is gone or does not travel.
   private func find(seq: Int64, key: Values, _ see: (_ column: Int, _ value: LentValue) -> Void) throws -> Bool {
     isKept = false
-    if let kept = try kept(seq: seq) {
+    if var kept = try kept(seq: seq) {
       isKept = true
+      if table.schema.tellsLives { kept[columns - 1] = key[key.count - 1] }
       for (column, value) in kept.enumerated() { value.lend { see(column, $0) } }
       return true
     }
@@ -67,6 +71,10 @@ final class RowReader {
       guard isRow(of: key) else { continue }
       guard !isFiltered || select.integer(Int32(columns)) != 0 else { return false }
       for column in 0..<columns { see(column, select.lent(Int32(column))) }
+      if mayHaveTwins {
+        // Looked at anew, the table is refused with its reason.
+        while try select.step() { if isRow(of: key) { throw EdgeStoreError.schemaChanged } }
+      }
       return true
     }
     return false
