@@ -183,10 +183,12 @@ struct Workload {
     switch random.below(24) {
     case 0, 1:
       return try clear("id = \(random.below(12) + facts.usedLots.count)", database, &facts, isAttached)
-    case 2: return try clear(random.pick(["status = 1", "1"]), database, &facts, isAttached)
-    case 3: return try run(AppStatement("UPDATE lot SET weight = ? WHERE id = ?", weight, id), database)
-    case 4..<8: return try run(AppStatement("UPDATE lot SET status = 1 WHERE id = ?", id), database)
-    case 8..<16:
+    case 2, 3: return try clear(random.pick(["status = 1", "1"]), database, &facts, isAttached)
+    case 4: return try run(AppStatement("UPDATE lot SET weight = ? WHERE id = ?", weight, id), database)
+    case 5..<10:
+      return try run(
+        AppStatement("UPDATE lot SET status = 1 WHERE id % 3 = ?", .integer(Int64(random.below(3)))), database)
+    case 10..<16:
       return try run(AppStatement("UPDATE lot SET weight = ? WHERE id = ? AND status = 0", weight, id), database)
     default:
       guard case .integer(let number) = id, !facts.usedLots.contains("\(number)") else {
