@@ -159,8 +159,15 @@ let package = Package(
     // Everything but the network under one seed: docs/simulation.md.
     .target(
       name: "DroverSimulation",
-      dependencies: ["DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "CSQLite", logging],
+      dependencies: [
+        "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration", "CSQLite",
+        logging,
+      ],
       path: "Tests/Simulation", swiftSettings: house),
+    .executableTarget(
+      name: "drover-fuzz",
+      dependencies: ["DroverSimulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Tests/FuzzProgram", swiftSettings: house),
     .executableTarget(
       name: "drover-simulate",
       dependencies: ["DroverSimulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],

@@ -34,7 +34,7 @@ package final class Consumer: SessionHandler {
   let logger: Logger
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
-  private var publisher: (any Publisher)?
+  private(set) var publisher: (any Publisher)?
   /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
   private var hasLostSession = false
   private var confirmations = ConfirmationSchedule()
@@ -49,6 +49,14 @@ package final class Consumer: SessionHandler {
   private var questions: [MachineID: Int64] = [:]
   private var lastHousekeeping: ContinuousClock.Instant?
   var warned: [String: Int] = [:]
+  /// Over messages that may end the process; nil until the first ones come.
+  var watch: PoisonWatch?
+  /// The process ends in order; what still comes is processed without a watch.
+  var hasEnded = false
+  /// The turn since which nothing has come that was delivered before.
+  var concernedAt: ContinuousClock.Instant?
+  /// Under which the store keeps what this consumer has in its hands; each of several has its own.
+  package var noteName = "in_hand"
   /// What each machine said last, as far as it was heard since the start.
   var isOnline: [MachineID: Bool] = [:]
   /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
@@ -136,8 +144,7 @@ package final class Consumer: SessionHandler {
   package func received(_ messages: [InboundMessage]) throws {
     do {
       listen(to: messages)
-      var left = messages
-      while !left.isEmpty { left = try commit(left) }
+      try process(messages)
       onCommit(true)
     } catch {
       onCommit(false)
@@ -150,8 +157,9 @@ package final class Consumer: SessionHandler {
   }
 
   /// Commits what of the messages one transaction takes.
+  /// - Parameter note: written down with the last of them.
   /// - Returns: the others.
-  private func commit(_ messages: [InboundMessage]) throws -> [InboundMessage] {
+  func commit(_ messages: [InboundMessage], note: String?) throws -> [InboundMessage] {
     var group = MessageGroup()
     var later: [InboundMessage] = []
     var isAgain = false
@@ -180,6 +188,7 @@ package final class Consumer: SessionHandler {
         }
       }
       try finish(&group, transaction)
+      if let note, later.isEmpty { try transaction.setNote(noteName, note) }
     }
     taken = nil
     tell(found)
@@ -215,6 +224,7 @@ package final class Consumer: SessionHandler {
     beat()
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
+    calmDown(now: now)
     for (topic, payload) in requests.sorted(by: { $0.key.text < $1.key.text }) {
       guard let token = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload)) else { continue }
       published[token] = topic
@@ -224,7 +234,11 @@ package final class Consumer: SessionHandler {
     return min(.seconds(1), confirmations.nextDue(now: now) ?? .seconds(1))
   }
 
-  package func isDrained() -> Bool { confirmations.isEmpty || publisher == nil }
+  package func isDrained() -> Bool {
+    guard confirmations.isEmpty || publisher == nil else { return false }
+    endWatch()
+    return true
+  }
 
   package func sessionWillClose(publisher: any Publisher) {}
 

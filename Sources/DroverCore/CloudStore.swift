@@ -124,6 +124,8 @@ package enum DeadLetterReason: String, CaseIterable, Sendable {
   case ambiguous
   case schema
   case store
+  /// The consumer died while it processed this message, again and again.
+  case poison
 }
 
 /// Something that could not be applied, with what is needed to look into it and to try again.
@@ -266,6 +268,9 @@ package protocol CloudTransaction {
   /// The machines that were heard, with the epoch in which each was heard last.
   func machines() throws -> [MachineID: Epoch]
 
+  /// Writes a note of the consumer's, or takes it away, with the transaction.
+  func setNote(_ name: String, _ value: String?) throws
+
   /// The name of the broker session in which the consumer received what is in the store.
   func session() throws -> String?
   func setSession(_ name: String) throws
@@ -300,6 +305,10 @@ package protocol CloudStore: AnyObject {
   /// A store that others write to as well may run `body` again from its beginning, when nothing of the time before remains: what it changes
   /// outside the store it has to set back first, and an error of the transaction's it must let pass.
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result
+  /// A note of the consumer's for the next one, or nil.
+  func note(_ name: String) throws -> String?
+  /// Writes a note, or takes it away. It survives the process from now on, and the power when anything later does: nothing is flushed for it.
+  func setNote(_ name: String, _ value: String?) throws
 }
 
 extension CloudStore {

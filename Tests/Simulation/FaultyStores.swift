@@ -176,6 +176,16 @@ final class FaultyCloudStore: CloudStore {
     self.didCommit = didCommit
   }
 
+  func note(_ name: String) throws -> String? {
+    if life.isOver { throw Killed() }
+    return try store.note(name)
+  }
+
+  func setNote(_ name: String, _ value: String?) throws {
+    if life.isOver { throw Killed() }
+    try store.setNote(name, value)
+  }
+
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     if life.isOver { throw Killed() }
     var result: Result?

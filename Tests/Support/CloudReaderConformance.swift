@@ -103,6 +103,29 @@ package struct CloudReaderConformance {
   // MARK: Reports
 
   private static let reports = [
+    // Two such streams whose schemas waited ended `drover status` and /metrics for everybody.
+    Claim("streams whose names look alike are two in every report") { scene in
+      let names = ["\u{e9}", "e\u{301}"].map { StreamName.named($0) }
+      let schema = StreamSchema.columns("v")
+      for (index, name) in names.enumerated() {
+        for id in 0...index { try scene.bring(schema, in: name, .put(Int64(id + 1), .integer(Int64(id)), 1)) }
+      }
+      let streams = try scene.report().machines[0].streams
+      #expect(streams.count == 2)
+      for (index, name) in names.enumerated() {
+        let stream = streams.first { $0.name.isExactly(name.text) }
+        #expect(stream?.rows == index + 1)
+        #expect(try scene.lines(name).count == index + 1)
+      }
+      #expect(try Set(scene.reader.sinks().map(\.stream)) == Set(names))
+      for name in names {
+        try scene.store.transaction {
+          let reason = try $0.adopt(StreamSchema.make([("other", "TEXT")], key: [0]), machine: .b, stream: name)
+          #expect(reason != nil)
+        }
+      }
+      #expect(try Set(scene.reader.waitingSchemas().map(\.stream)) == Set(names))
+    },
     Claim("an empty store has an empty report") { scene in
       let report = try scene.report()
       #expect(report.machines.isEmpty && report.dropped.isEmpty && report.messages.isEmpty)

@@ -129,6 +129,16 @@ package final class PostgreSQLCloudStore: CloudStore {
     try running { try body($0) }
   }
 
+  package func note(_ name: String) throws -> String? { try running { try $0.note(name) } }
+
+  package func setNote(_ name: String, _ value: String?) throws {
+    try running { transaction in
+      // It has to survive this process, and the server's crash need not be thought of.
+      try transaction.connection.run("SET LOCAL synchronous_commit = off")
+      try transaction.setNote(name, value)
+    }
+  }
+
   /// Runs a transaction, and again where others were in its way or an event was refused.
   /// - Parameter lock: a statement that comes before everything else.
   func running<Result>(after lock: String? = nil, _ body: (Transaction) throws -> Result) throws -> Result {

@@ -168,7 +168,9 @@ struct SchemaTables {
       SELECT name, declared_type, key_position, identity_position, else_position, machine_id, stream
         FROM drover_schema_waiting_column ORDER BY machine_id, stream, position
       """)
-    let places = Dictionary(grouping: 0..<columns.count) { [columns.text($0, 5), columns.text($0, 6)] }
+    let places = Dictionary(grouping: 0..<columns.count) {
+      [ExactText(columns.text($0, 5)), ExactText(columns.text($0, 6))]
+    }
     let rows = try connection.query(
       "SELECT machine_id, stream, reason, first_at, kind FROM drover_schema_waiting ORDER BY machine_id, stream")
     return try (0..<rows.count).compactMap { row in

@@ -254,6 +254,16 @@ final class Transaction: CloudTransaction {
 
   func setSession(_ name: String) throws { try setMeta("session", name) }
 
+  func note(_ name: String) throws -> String? {
+    let rows = try connection.query("SELECT value FROM drover_meta WHERE name = $1", [.text(name)])
+    return rows.count == 0 ? nil : rows.text(0, 0)
+  }
+
+  func setNote(_ name: String, _ value: String?) throws {
+    if let value { return try setMeta(name, value) }
+    try connection.query("DELETE FROM drover_meta WHERE name = $1", [.text(name)])
+  }
+
   func setMeta(_ name: String, _ value: String) throws {
     try connection.query(
       "INSERT INTO drover_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -99,23 +99,42 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     }
   }
 
+  package func note(_ name: String) throws -> String? {
+    try accessing {
+      try String.fetchOne($0, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [name])
+    }
+  }
+
+  package func setNote(_ name: String, _ value: String?) throws {
+    try accessing { database in
+      // A commit in WAL mode that is not flushed is there after the death of the process (https://www.sqlite.org/pragma.html#pragma_synchronous).
+      try database.execute(sql: "PRAGMA synchronous = NORMAL")
+      defer { try? database.execute(sql: "PRAGMA synchronous = FULL") }
+      try Transaction(store: self, database: database).setNote(name, value)
+    }
+  }
+
   /// - Parameter body: returns how far the change feed is by then, where it has moved.
   private func writing<Result>(_ body: (Database) throws -> (Result, Int64?)) throws -> Result {
-    do {
-      return try queue.inDatabase { database in
-        var done: (result: Result, number: Int64?)?
-        try database.inTransaction(.immediate) {
-          // Another program has committed: it may have made tables anew (`accept`).
-          let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
-          if version != dataVersion { forgetAll() }
-          dataVersion = version
-          try feed.begin(database, now: now())
-          done = try body(database)
-          return .commit
-        }
-        if let number = done!.number { feedMemory?.note(number) }
-        return done!.result
+    try accessing { database in
+      var done: (result: Result, number: Int64?)?
+      try database.inTransaction(.immediate) {
+        // Another program has committed: it may have made tables anew (`accept`).
+        let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+        if version != dataVersion { forgetAll() }
+        dataVersion = version
+        try feed.begin(database, now: now())
+        done = try body(database)
+        return .commit
       }
+      if let number = done!.number { feedMemory?.note(number) }
+      return done!.result
+    }
+  }
+
+  private func accessing<Result>(_ body: (Database) throws -> Result) throws -> Result {
+    do {
+      return try queue.inDatabase(body)
     } catch {
       forgetAll()
       guard let error = error as? DatabaseError else { throw error }

@@ -206,6 +206,14 @@ struct Transaction: CloudTransaction {
     }
   }
 
+  func setNote(_ name: String, _ value: String?) throws {
+    guard let value else {
+      return try database.execute(sql: "DELETE FROM drover_meta WHERE name = ?", arguments: [name])
+    }
+    try database.execute(
+      sql: "INSERT OR REPLACE INTO drover_meta (name, value) VALUES (?, ?)", arguments: [name, value])
+  }
+
   func session() throws -> String? {
     try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'session'")
   }

@@ -51,6 +51,7 @@ struct CloudCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
     consumer.isNewcomer = place.isNewcomer
+    if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.keepsHouse = place.keepsHouse
     consumer.beat = place.beat
     let commits = CommitTries()

@@ -39,7 +39,7 @@ struct EmitCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try options.edge()
-    guard let declared = configuration.streams.first(where: { $0.name.text == stream }) else {
+    guard let declared = configuration.streams.first(where: { $0.name.text.isExactly(stream) }) else {
       throw fail(
         "emit: \(options.config) lists no stream \(stream); it lists \(configuration.streams.map(\.name.text).joined(separator: ", "))"
       )
