@@ -1,6 +1,6 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test bench fleet microbench chaos failpoints simulate schemathesis format lint clean
+.PHONY: help demo test bench fleet microbench chaos failpoints simulate fuzz schemathesis format lint clean
 
 RELEASE = -c release --static-swift-stdlib --product drover
 
@@ -40,6 +40,10 @@ failpoints: ## every single change of the disk goes wrong once, with a verdict a
 simulate: ## many runs of the simulation, docs/simulation.md (SEEDS=100000, FIRST=1, OPTIONS="--fault drop=500")
 	swift build -c release --product drover-simulate
 	.build/release/drover-simulate --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(OPTIONS)
+
+fuzz: ## mutated documents for every decoder and both sides (FUZZ='--seconds 3600 --seed 1')
+	swift build -c release --product drover-fuzz
+	.build/release/drover-fuzz $(FUZZ)
 
 schemathesis: ## ask both HTTP servers what their OpenAPI documents say (SCHEMATHESIS='--max-examples 500')
 	@scripts/schemathesis

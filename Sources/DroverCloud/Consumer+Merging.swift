@@ -28,10 +28,13 @@ extension Consumer {
     var progress = StreamProgress()
     var ready: [SinkEvent] = []
     ready.reserveCapacity(events.count)
-    for event in events {
+    // Where those that are not ready stood.
+    var unfit: [Int] = []
+    for (place, event) in events.enumerated() {
       do throws(WireError) {
         ready.append(try prepare(event, sink.schema))
       } catch {
+        unfit.append(place)
         progress.refused += 1
         let isKept = try buryEvent(
           FrameEncoder.text(of: event, schema: sink.schema), message, sink.machine, sink.stream, epoch, .event,
@@ -41,16 +44,23 @@ extension Consumer {
     }
     if !ready.isEmpty {
       let outcomes = try transaction.merge(ready, epoch: epoch, into: sink)
+      var places = events.indices.makeIterator()
+      var skipped = unfit[...]
       for (event, outcome) in zip(ready, outcomes) {
+        var place = places.next()!
+        while skipped.first == place {
+          skipped.removeFirst()
+          place = places.next()!
+        }
         progress.version = max(progress.version, event.version)
         switch outcome {
         case .applied: progress.applied += 1
         case .superseded: progress.superseded += 1
         case .refused(let reason, let detail):
           progress.refused += 1
-          let sent = events.first { $0.seq == event.seq && $0.localID == event.localID }!
           let isKept = try buryEvent(
-            FrameEncoder.text(of: sent, schema: sink.schema), message, sink.machine, sink.stream, epoch, reason, detail,
+            FrameEncoder.text(of: events[place], schema: sink.schema), message, sink.machine, sink.stream, epoch,
+            reason, detail,
             transaction, &group)
           isWhole = isWhole && isKept
         }
@@ -114,11 +124,14 @@ extension Consumer {
     case .events(_, _, let name), .schema(_, let name): stream = name
     default: break
     }
+    // A machine writes below its own name, whatever else the topic says.
+    let machine = topic?.machine ?? Topic.machine(ofStray: message.topic)
+    guard hasLetterLeft(machine, bytes: message.payload.count, &group) else { return .setAside }
     let burial = try transaction.bury(
       DeadLetter(
-        topic: message.topic, machine: topic?.machine, stream: stream, reason: reason, detail: detail,
+        topic: message.topic, machine: machine, stream: stream, reason: reason, detail: detail,
         raw: message.payload[...]))
-    group.note(burial, reason, machine: topic?.machine)
+    group.note(burial, reason, machine: machine)
     return .deadLetter
   }
 
@@ -127,6 +140,8 @@ extension Consumer {
     _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName, _ epoch: Epoch?,
     _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws -> Bool {
+    // An agent's event stays at the edge, whose frame comes again; anything else is counted and gone.
+    guard hasLetterLeft(machine, bytes: raw.count, &group) else { return epoch == nil }
     let burial = try transaction.bury(
       DeadLetter(
         topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))

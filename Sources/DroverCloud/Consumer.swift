@@ -11,8 +11,14 @@ package final class Consumer: SessionHandler {
     package var messageBytes: Int
     /// Least time between two confirmations to one machine.
     package var confirmInterval: Duration
+    /// What one machine may use.
+    package var machine: MachineLimits
 
-    package init(messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50)) {
+    package init(
+      messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50),
+      machine: MachineLimits = MachineLimits()
+    ) {
+      self.machine = machine
       self.messageBytes = messageBytes
       self.confirmInterval = confirmInterval
     }
@@ -21,35 +27,53 @@ package final class Consumer: SessionHandler {
   /// Of one turn, so that messages are heard in between when all of a fleet waits.
   private static let mostConfirmations = 1000
 
-  private let store: any CloudStore
+  let store: any CloudStore
   let limits: Limits
   /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
   private let user: String?
   let logger: Logger
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
-  private var publisher: (any Publisher)?
+  private(set) var publisher: (any Publisher)?
   /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
   private var hasLostSession = false
   private var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
+  var gate: MachineGate
   var clock = HybridClock()
-  private var requests: [Topic: [UInt8]] = [:]
+  var requests: [Topic: [UInt8]] = [:]
   /// What waits for its PUBACK, for the day when the broker refuses it.
   private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.
   private var questions: [MachineID: Int64] = [:]
   private var lastHousekeeping: ContinuousClock.Instant?
   var warned: [String: Int] = [:]
+  /// Over messages that may end the process; nil until the first ones come.
+  var watch: PoisonWatch?
+  /// The process ends in order; what still comes is processed without a watch.
+  var hasEnded = false
+  /// The turn since which nothing has come that was delivered before.
+  var concernedAt: ContinuousClock.Instant?
+  /// Under which the store keeps what this consumer has in its hands; each of several has its own.
+  package var noteName = "in_hand"
   /// What each machine said last, as far as it was heard since the start.
   var isOnline: [MachineID: Bool] = [:]
+  /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
+  var watches: [MachineID: CloneWatch] = [:]
+  var clones: [MachineID: Trouble] = [:]
+  var areClonesKnown = false
+  var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  /// Whether another client takes this consumer's session, and what of it is not written down yet.
+  private var session = SessionWatch()
+  private var taken: Trouble?
 
   package init(
     store: any CloudStore, limits: Limits, user: String? = nil, logger: Logger, wallClock: @escaping () -> Int64
   ) {
     self.store = store
     self.limits = limits
+    gate = MachineGate(limits.machine)
     self.user = user
     self.logger = logger
     self.wallClock = wallClock
@@ -70,10 +94,13 @@ package final class Consumer: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    session.opened(now: wallClock())
     hasLostSession = hasLostSession || (!info.sessionPresent && !isNewcomer)
     do {
       let machines = try store.transaction { transaction in
         _ = try nameSession(transaction)
+        // Each confirmation says whether its machine has to hold.
+        clones = try transaction.troubles(.cloned)
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -90,6 +117,12 @@ package final class Consumer: SessionHandler {
     let name = Epoch(random: .random(in: .min ... .max)).text
     try transaction.setSession(name)
     return name
+  }
+
+  package func sessionEnding(isTaken: Bool?) {
+    guard let trouble = session.closed(isTaken: isTaken, now: wallClock()) else { return }
+    taken = trouble
+    warnRarely("session", "\(trouble.text(nil)); \(trouble.advice)")
   }
 
   package func sessionClosed(reason: String) {
@@ -110,12 +143,13 @@ package final class Consumer: SessionHandler {
 
   package func received(_ messages: [InboundMessage]) throws {
     do {
-      var left = messages
-      while !left.isEmpty { left = try commit(left) }
+      listen(to: messages)
+      try process(messages)
       onCommit(true)
     } catch {
       onCommit(false)
       forgetReceived()
+      gate.forgetKnown()
       failed(error)
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
@@ -123,16 +157,22 @@ package final class Consumer: SessionHandler {
   }
 
   /// Commits what of the messages one transaction takes.
+  /// - Parameter note: written down with the last of them.
   /// - Returns: the others.
-  private func commit(_ messages: [InboundMessage]) throws -> [InboundMessage] {
+  func commit(_ messages: [InboundMessage], note: String?) throws -> [InboundMessage] {
     var group = MessageGroup()
     var later: [InboundMessage] = []
     var isAgain = false
+    var found: [MachineID: Trouble] = [:]
     try store.transaction { transaction in
       group = MessageGroup()
       // What an attempt before this one took for received is not in the store, and others may have received more.
+      if isAgain { gate.forgetKnown() }
       if isAgain || store.isShared { forgetReceived() }
       isAgain = true
+      found = try judge(transaction)
+      group.clones = found
+      if let taken { try transaction.note(taken, machine: nil) }
       var now = messages
       if store.isShared {
         let division = try Division(messages, transaction)
@@ -143,12 +183,15 @@ package final class Consumer: SessionHandler {
         let outcome = try take(message, transaction, &group)
         group.outcomes[outcome, default: 0] += 1
         // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-        if group.awaitsReplays, ![.waiting, .overtaken, .held].contains(outcome) {
+        if group.awaitsReplays, ![.waiting, .overtaken, .held, .setAside].contains(outcome) {
           try transaction.settleReplay(topic: message.topic, raw: message.payload)
         }
       }
       try finish(&group, transaction)
+      if let note, later.isEmpty { try transaction.setNote(noteName, note) }
     }
+    taken = nil
+    tell(found)
     follow(group)
     return later
   }
@@ -174,12 +217,14 @@ package final class Consumer: SessionHandler {
   private func forgetReceived() {
     received = ReceivedCache()
     runs = ReceivedCache()
+    areClonesKnown = false
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
     beat()
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
+    calmDown(now: now)
     for (topic, payload) in requests.sorted(by: { $0.key.text < $1.key.text }) {
       guard let token = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload)) else { continue }
       published[token] = topic
@@ -189,7 +234,11 @@ package final class Consumer: SessionHandler {
     return min(.seconds(1), confirmations.nextDue(now: now) ?? .seconds(1))
   }
 
-  package func isDrained() -> Bool { confirmations.isEmpty || publisher == nil }
+  package func isDrained() -> Bool {
+    guard confirmations.isEmpty || publisher == nil else { return false }
+    endWatch()
+    return true
+  }
 
   package func sessionWillClose(publisher: any Publisher) {}
 
@@ -207,6 +256,7 @@ package final class Consumer: SessionHandler {
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
+        if store.isShared { clones = try transaction.troubles(.cloned) }
         return (try nameSession(transaction), known)
       }
       hasLostSession = false
@@ -227,7 +277,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes)
+      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
@@ -257,8 +307,16 @@ package final class Consumer: SessionHandler {
       if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
     }
     runs.saved()
+    for (machine, status) in group.latestStatuses.sorted(by: { $0.key < $1.key }) {
+      try transaction.setStatus(status, machine: machine)
+    }
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       try transaction.heard(machine: machine, epoch: epoch)
+    }
+    for (machine, counts) in group.overruns.sorted(by: { $0.key < $1.key }) {
+      for (budget, count) in counts.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+        try transaction.note(count, over: budget, machine: machine)
+      }
     }
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)

@@ -94,17 +94,17 @@ package struct DriftCheck {
 
   /// The local IDs of rows that seem to differ.
   private func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>) async throws -> [String] {
-    var inCloud: [String: UInt64] = [:]
+    var inCloud: [ExactText: UInt64] = [:]
     try replica.survey(stream) { key, digest in
       let id = LocalIDCodec.text(key: key, schema: stream.schema)
-      if parts.contains(Parts.part(of: Digest.of(localID: id), bits: bits)) { inCloud[id] = digest }
+      if parts.contains(Parts.part(of: Digest.of(localID: id), bits: bits)) { inCloud[ExactText(id)] = digest }
     }
     var suspects: [String] = []
     try await machines.ask(.rows(bits: bits, parts: parts.sorted()), of: stream) { answer in
       guard case .rows(let rows) = answer else { throw CheckFailure.unexpected }
-      for row in rows where inCloud.removeValue(forKey: row.id) != row.digest { suspects.append(row.id) }
+      for row in rows where inCloud.removeValue(forKey: ExactText(row.id)) != row.digest { suspects.append(row.id) }
     }
-    return suspects + inCloud.keys.sorted()
+    return suspects + inCloud.keys.sorted().map(\.text)
   }
 
   // MARK: Looking exactly
@@ -114,6 +114,8 @@ package struct DriftCheck {
     var id: String
     var isAtEdge: Bool
     var isInCloud: Bool
+    /// The cloud's row is complete.
+    var isFinal: Bool
 
     func isConflict(_ kind: Kind) -> Bool { kind == .payload && isAtEdge && isInCloud }
   }
@@ -144,7 +146,9 @@ package struct DriftCheck {
     let before = try replica.rows(stream, keys: keys)
     var standings: [RowStanding] = []
     try await machines.ask(.standing(ids), of: stream) { answer in
-      guard case .standing(let list) = answer, list.map(\.id) == ids else { throw CheckFailure.unexpected }
+      guard case .standing(let list) = answer, list.map({ ExactText($0.id) }) == ids.map(ExactText.init) else {
+        throw CheckFailure.unexpected
+      }
       standings = list.map(\.standing)
     }
     let after = try replica.rows(stream, keys: keys)
@@ -152,9 +156,13 @@ package struct DriftCheck {
       let (atEdge, inCloud) = (standings[index], after[index])
       if atEdge.isWaiting || before[index] != inCloud {
         moving.append(id)
-      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil {
-        // A fact that the edge no longer has is none too many in the cloud.
-        drifting.append(Drifting(id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil))
+      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil,
+        !(inCloud?.isRetired(atEdge) ?? false)
+      {
+        // A fact that the edge no longer has is none too many in the cloud, nor is a final record.
+        drifting.append(
+          Drifting(
+            id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil, isFinal: inCloud?.isFinal ?? false))
       }
     }
   }
@@ -181,6 +189,7 @@ extension DriftFinding {
       extra += 1
     } else {
       different += 1
+      if row.isFinal { frozen += 1 }
     }
   }
 }

@@ -30,9 +30,16 @@ package struct CloudConfiguration: Equatable, Sendable {
     package let columnsPerTable: Int
     /// How many columns it may add to a table that other machines use too.
     package let columnsPerMachine: Int
+    /// What one machine may use of the consumer and leave in the store.
+    package private(set) var machine: MachineLimits
 
-    package init(messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int, columnsPerMachine: Int = 100) {
+    package init(
+      messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int, columnsPerMachine: Int = 100,
+      machine: MachineLimits = MachineLimits()
+    ) {
       self.columnsPerMachine = columnsPerMachine
+      self.machine = machine
+      self.machine.streams = streamsPerMachine
       self.messageBytes = messageBytes
       self.streamsPerMachine = streamsPerMachine
       self.columnsPerTable = columnsPerTable
@@ -173,7 +180,8 @@ extension CloudConfiguration {
       streamsPerMachine: limitKeys.optional("streams_per_machine", .integer(1...10_000), default: 200),
       // SQLite takes 2,000 columns unless it is built otherwise, and some are Drover's.
       columnsPerTable: limitKeys.optional("columns_per_table", .integer(1...1900), default: 1000),
-      columnsPerMachine: limitKeys.optional("columns_per_machine", .integer(0...1900), default: 100))
+      columnsPerMachine: limitKeys.optional("columns_per_machine", .integer(0...1900), default: 100),
+      machine: MachineLimits(reading: limitKeys))
     if batch.bytes < limits.messageBytes {
       let message =
         "expected a batch that holds at least one message: batch.bytes is \(sizeText(batch.bytes)), "

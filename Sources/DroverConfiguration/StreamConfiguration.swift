@@ -19,11 +19,14 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let selection: SelectionConfiguration
     /// By what its rows are matched with other machines' in the cloud; nil where they are the machine's own.
     package let naturalKey: NaturalKey?
+    /// The columns by which a row is known; nil: its primary key.
+    package let key: [String]?
 
     package init(
       name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = [],
-      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil
+      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil, key: [String]? = nil
     ) {
+      self.key = key
       self.naturalKey = naturalKey
       self.selection = selection
       self.with = with
@@ -75,11 +78,15 @@ extension StreamConfiguration {
     let with = LinesConfiguration.list(reading: stream)
     let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
     let naturalKey = NaturalKey(reading: stream, kind: kind, hasTable: stream.isGiven("table"))
+    let key = stream.list("key", .text("a column's name", maximumBytes: 128), takesOne: true)
     let name = stream.optional("name", .streamName)
     let own = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
+    }
+    if stream.isGiven("key"), !stream.isGiven("table") {
+      stream.report("a stream without a `table` has no columns to know its events by; they have IDs", at: "key")
     }
     let isBatch = stream.isGiven("table") && (kind == nil || kind == .batch)
     if stream.isGiven("complete_when"), !isBatch {
@@ -97,7 +104,7 @@ extension StreamConfiguration {
       table: table.map {
         Table(
           name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection,
-          naturalKey: naturalKey)
+          naturalKey: naturalKey, key: key.isEmpty ? nil : key)
       }, frame: stream.isGiven("frame") ? own : nil)
   }
 
@@ -114,11 +121,11 @@ extension StreamConfiguration {
 
   /// Reports each stream that has the table or the name of one before it.
   private static func reportTwins(_ streams: [(keys: Section, stream: StreamConfiguration?)]) {
-    var tables: [String: String] = [:]
-    var names: [String: String] = [:]
+    var tables: [SQLName: String] = [:]
+    var names: [SQLName: String] = [:]
     for case (let keys, let stream?) in streams {
-      let table = stream.table.map { folded($0.name) }
-      let name = folded(stream.name.text)
+      let table = stream.table.map { SQLName($0.name) }
+      let name = SQLName(stream.name.text)
       if let table, let owner = tables[table] {
         keys.report("\(owner) has this table already, as SQLite compares names", at: "table")
       } else if let owner = names[name] {
@@ -135,24 +142,19 @@ extension StreamConfiguration {
 
   /// Reports each table of lines that is a stream's, or other lines', or bears the name of one in the cloud.
   private static func reportSharedLines(
-    _ streams: [(keys: Section, stream: StreamConfiguration?)], _ tables: [String: String], _ names: [String: String]
+    _ streams: [(keys: Section, stream: StreamConfiguration?)], _ tables: [SQLName: String], _ names: [SQLName: String]
   ) {
-    var lines: [String: String] = [:]
+    var lines: [SQLName: String] = [:]
     for case (let keys, let stream?) in streams {
       for table in stream.table?.with.map(\.table.text) ?? [] {
-        if let owner = tables[folded(table)] ?? names[folded(table)] {
+        if let owner = tables[SQLName(table)] ?? names[SQLName(table)] {
           keys.report("\(quoted(table)) travels as \(owner) already, and cannot be its lines too", at: "with")
-        } else if let owner = lines[folded(table)] {
+        } else if let owner = lines[SQLName(table)] {
           keys.report("\(quoted(table)) travels with \(owner) already", at: "with")
         }
-        lines[folded(table)] = lines[folded(table)] ?? keys.path
+        lines[SQLName(table)] = lines[SQLName(table)] ?? keys.path
       }
     }
-  }
-
-  /// SQLite ignores the case of ASCII letters and of no others (https://www.sqlite.org/datatype3.html, NOCASE).
-  private static func folded(_ name: String) -> String {
-    String(decoding: name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
   }
 }
 

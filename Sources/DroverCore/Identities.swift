@@ -61,9 +61,9 @@ package struct StreamName: Hashable, Sendable, Comparable, CustomStringConvertib
   package var description: String { text }
 
   // By bytes: names that merely look alike, `é` in one code point and in two, are two to SQLite and to the broker.
-  package static func == (a: Self, b: Self) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-  package func hash(into hasher: inout Hasher) { for byte in text.utf8 { hasher.combine(byte) } }
-  package static func < (a: Self, b: Self) -> Bool { a.text.utf8.lexicographicallyPrecedes(b.text.utf8) }
+  package static func == (a: Self, b: Self) -> Bool { a.text.isExactly(b.text) }
+  package func hash(into hasher: inout Hasher) { ExactText(text).hash(into: &hasher) }
+  package static func < (a: Self, b: Self) -> Bool { ExactText(a.text) < ExactText(b.text) }
 }
 
 /// The outbox's incarnation: a new one whenever the outbox was created, wiped or restored from a backup.

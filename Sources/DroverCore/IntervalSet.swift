@@ -6,6 +6,12 @@ package struct Interval: Hashable, Sendable, CustomStringConvertible {
   package let after: Int64
   package let through: Int64
 
+  /// An interval that comes from outside; nil when it cannot be one.
+  package init?(believing after: Int64, _ through: Int64) {
+    guard Bounds.sequence.contains(after), Bounds.sequence.contains(through), after < through else { return nil }
+    self.init(after: after, through: through)
+  }
+
   /// Precondition: `after < through`, both at least 0.
   package init(after: Int64, through: Int64) {
     precondition(0 <= after && after < through, "an interval covers at least one sequence number")
@@ -22,8 +28,9 @@ package struct IntervalSet: Equatable, Sendable, CustomStringConvertible {
   package private(set) var intervals: [Interval] = []
 
   package init() {}
+  /// In whatever order they are.
   package init(_ intervals: some Swift.Sequence<Interval>) {
-    for interval in intervals { insert(interval) }
+    for interval in intervals.sorted(by: { $0.after < $1.after }) { insert(interval) }
   }
 
   package var isEmpty: Bool { intervals.isEmpty }
@@ -48,6 +55,12 @@ package struct IntervalSet: Equatable, Sendable, CustomStringConvertible {
   package func contains(_ interval: Interval) -> Bool {
     let index = firstIndex(endingAtOrAfter: interval.through)
     return index < intervals.count && intervals[index].after <= interval.after
+  }
+
+  /// Whether an interval overlaps or touches one that is there, so that the set has no more of them with it.
+  package func touches(_ interval: Interval) -> Bool {
+    let index = firstIndex(endingAtOrAfter: interval.after)
+    return index < intervals.count && intervals[index].after <= interval.through
   }
 
   package mutating func insert(_ interval: Interval) {

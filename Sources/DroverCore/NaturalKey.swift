@@ -26,6 +26,16 @@ package struct NaturalKey: Hashable, Sendable {
     self.fallback = fallback
   }
 
+  package static func == (a: Self, b: Self) -> Bool {
+    a.columns.map(ExactText.init) == b.columns.map(ExactText.init)
+      && a.fallback.map(ExactText.init) == b.fallback.map(ExactText.init)
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(columns.map(ExactText.init))
+    hasher.combine(fallback.map(ExactText.init))
+  }
+
   /// The same with each name as the column bears it. Throws when a column is not there.
   package func resolved(among columns: [Column]) throws(InvalidName) -> NaturalKey {
     func resolve(_ names: [String], _ what: String) throws(InvalidName) -> [String] {

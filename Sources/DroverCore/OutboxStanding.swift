@@ -11,11 +11,12 @@ package struct OutboxStanding: Equatable, Sendable {
   /// What the database's filesystem has left, in bytes; nil where it does not say.
   package var freeBytes: Int64?
 
+  /// What cannot be true becomes the nearest that can: a store may hold what an older version of Drover believed.
   package init(waiting: Int, oldest: Int64?, deadLetters: Int, freeBytes: Int64?) {
-    self.waiting = waiting
-    self.oldest = oldest
-    self.deadLetters = deadLetters
-    self.freeBytes = freeBytes
+    self.waiting = Int(Int64(waiting).clamped(to: Bounds.count))
+    self.oldest = oldest?.clamped(to: Bounds.version)
+    self.deadLetters = Int(Int64(deadLetters).clamped(to: Bounds.count))
+    self.freeBytes = freeBytes?.clamped(to: Bounds.bytes)
   }
 
   /// Whether a person would want to hear of it again: anything but a disk that has a little more or less.

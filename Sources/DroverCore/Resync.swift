@@ -42,16 +42,21 @@ package struct ResyncProgress: Equatable, Sendable {
   package var isDone: Bool
 
   package init(total: Int, looked: Int, entered: Int, elapsed: Int64, isDone: Bool) {
-    self.total = total
-    self.looked = looked
-    self.entered = entered
-    self.elapsed = elapsed
+    self.total = Int(Int64(total).clamped(to: Bounds.count))
+    self.looked = Int(Int64(looked).clamped(to: Bounds.count))
+    self.entered = Int(Int64(entered).clamped(to: Bounds.count))
+    self.elapsed = elapsed.clamped(to: Bounds.duration)
     self.isDone = isDone
   }
 
+  /// A number that is no longer of use to a person, and far below where an integer ends.
+  private static let most = 1e15
+
   /// Rows a second so far; nil before there is anything to divide.
-  package var rate: Double? { elapsed > 0 && looked > 0 ? Double(looked) * 1_000_000 / Double(elapsed) : nil }
+  package var rate: Double? {
+    elapsed > 0 && looked > 0 ? min(Double(looked) * 1_000_000 / Double(elapsed), Self.most) : nil
+  }
 
   /// Seconds that are left at this rate.
-  package var secondsLeft: Double? { isDone ? 0 : rate.map { Double(max(0, total - looked)) / $0 } }
+  package var secondsLeft: Double? { isDone ? 0 : rate.map { min(Double(max(0, total - looked)) / $0, Self.most) } }
 }

@@ -35,11 +35,16 @@ package struct Runs: Equatable, Sendable {
 
   package var newest: Run? { list.last }
 
+  /// The highest sequence number that any of them has reached.
+  package var reached: Int64 { list.map(\.reached).max() ?? 0 }
+
   /// The newest, for a confirmation.
   package var told: Runs { Runs(list.suffix(Self.mostTold)) }
 
   /// Takes note of a run, and that it has reached a sequence number. Beyond `most` the oldest is forgotten.
+  /// Numbers that cannot be true are none of a run.
   package mutating func raise(_ number: Int64, to reached: Int64) {
+    guard Bounds.run.contains(number), Bounds.sequence.contains(reached) else { return }
     let index = list.firstIndex { $0.number >= number } ?? list.endIndex
     if index < list.endIndex, list[index].number == number {
       list[index].reached = max(list[index].reached, reached)

@@ -8,8 +8,8 @@ package struct SQLName: Hashable, Sendable, CustomStringConvertible {
     text = String(decoding: name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
   }
 
-  package static func == (a: Self, b: Self) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-  package func hash(into hasher: inout Hasher) { for byte in text.utf8 { hasher.combine(byte) } }
+  package static func == (a: Self, b: Self) -> Bool { a.text.isExactly(b.text) }
+  package func hash(into hasher: inout Hasher) { ExactText(text).hash(into: &hasher) }
   package var description: String { text }
 }
 

@@ -2,6 +2,7 @@
 // statement has a deadline here, for a server or a network that is silent, and the server has one of its own.
 
 private import CPostgreSQL
+private import DroverCore
 private import Glibc
 
 /// Where the store is.
@@ -40,7 +41,7 @@ package final class Connection {
   private let handle: OpaquePointer
   /// Server and database, for errors and logs.
   package let subject: String
-  private var names: [String: String] = [:]
+  private var names: [ExactText: String] = [:]
   /// How long an answer may take, in seconds; the server gives a statement up after 25.
   package var patience = 30
   /// What statements are for, where they do not say: an error begins with it.
@@ -173,11 +174,11 @@ package final class Connection {
   }
 
   private func prepared(_ sql: String, _ parameters: [Parameter], _ operation: String) throws -> String {
-    if let name = names[sql] { return name }
+    if let name = names[ExactText(sql)] { return name }
     if names.count >= Self.mostStatements { try forgetStatements() }
     let name = "d\(names.count)"
     try prepare(sql, as: name, parameters, operation)
-    names[sql] = name
+    names[ExactText(sql)] = name
     return name
   }
 

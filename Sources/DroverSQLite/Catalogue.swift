@@ -5,6 +5,9 @@ import DroverCore
 import GRDB
 
 extension Database {
+  /// Whether a table or view has this name, as SQLite compares names; GRDB compares them as Swift does.
+  func hasTable(_ name: String) throws -> Bool { try !catalogue(of: name).isEmpty }
+
   /// A table's columns in order: the name, the declared type, and its place in the declared primary key, from 1, or 0.
   func catalogue(of table: String) throws -> [(name: SQLName, type: String, keyPosition: Int)] {
     try Row.fetchAll(self, sql: "PRAGMA main.table_info(\(quoted(table)))")

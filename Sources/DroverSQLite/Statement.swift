@@ -91,7 +91,12 @@ final class Statement {
   }
 
   /// A column that holds text.
-  func text(_ column: Int32) -> String { String(cString: sqlite3_column_text(handle, column)) }
+  func text(_ column: Int32) -> String {
+    sqlite3_column_text(handle, column).map {
+      String(
+        decoding: UnsafeRawBufferPointer(start: $0, count: Int(sqlite3_column_bytes(handle, column))), as: UTF8.self)
+    } ?? ""
+  }
   func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
   func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
 

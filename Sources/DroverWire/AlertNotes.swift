@@ -33,7 +33,7 @@ package struct AlertNotes: Equatable, Sendable {
       let change = try element.members()
       guard let alert = try Alert(note: change), let state = AlertChange.State(rawValue: try change.string("state"))
       else { continue }
-      waiting.append(AlertChange(state, alert, at: try change.integer("at")))
+      waiting.append(AlertChange(state, alert, at: try change.integer("at", in: Bounds.time)))
     }
   }
 }
@@ -53,7 +53,8 @@ extension Alert {
       machine: note.has("machine") ? try note.string("machine") : nil,
       part: note.has("part") ? try note.string("part") : nil)
     self.init(
-      rule: rule, subject: subject, count: note.has("count") ? Int(try note.integer("count")) : nil,
-      since: try note.integer("since"), value: try note.integer("value"), text: try note.string("text"))
+      rule: rule, subject: subject, count: note.has("count") ? Int(try note.integer("count", in: Bounds.count)) : nil,
+      since: try note.integer("since", in: Bounds.time), value: try note.integer("value", in: .min ... .max),
+      text: try note.string("text"))
   }
 }

@@ -65,6 +65,9 @@ extension LineSchema {
   fileprivate init(members: JSONDocument.Members, headerKey: [String]) throws(WireError) {
     let (columns, key) = try members.columnsAndKey()
     let named = try members.object("references")
+    guard named.names.count == headerKey.count else {
+      throw WireError("\"references\" does not name each part of the header's key once")
+    }
     var references: [Int: Int] = [:]
     for name in named.names {
       let header = try named.string(name)
@@ -73,7 +76,7 @@ extension LineSchema {
       else { throw WireError("\"references\" names a column that is not there, or not in the header's key") }
       references[part] = column
     }
-    guard references.count == headerKey.count, named.names.count == headerKey.count else {
+    guard references.count == headerKey.count else {
       throw WireError("\"references\" does not name each part of the header's key once")
     }
     do {
@@ -126,10 +129,11 @@ extension Confirmation {
     }
     var members: [(String, JSON)] = [
       ("v", 1), ("epoch", .string(epoch.text)), ("session", .string(session)),
-      ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at)),
+      ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at.clamped(to: Bounds.time))),
     ]
     if let answer { members.append(("answer", .integer(answer))) }
     if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
+    if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", .object(streams)))
     return Array(JSON.object(members).text().utf8)
@@ -143,30 +147,30 @@ extension Confirmation {
     var streams: [StreamName: IntervalSet] = [:]
     for name in listed.names {
       let stream = try listed.object(name)
-      var set = IntervalSet()
-      let front = try stream.integer("through")
-      guard front >= 0 else { throw WireError("\"through\" is negative") }
-      if front > 0 { set.insert(Interval(after: 0, through: front)) }
+      var intervals: [Interval] = []
+      let front = try stream.integer("through", in: Bounds.sequence)
+      if front > 0 { intervals.append(Interval(after: 0, through: front)) }
       for element in try stream.array("ahead") {
-        let (after, through) = try element.pair()
-        guard after >= 0, after < through else { throw WireError("\"ahead\" holds an empty interval") }
-        set.insert(Interval(after: after, through: through))
+        let (after, through) = try element.pair(in: Bounds.sequence, Bounds.sequence)
+        guard after < through else { throw WireError("\"ahead\" holds an empty interval") }
+        intervals.append(Interval(after: after, through: through))
       }
-      do { streams[try StreamName(name)] = set } catch { throw WireError(error.message) }
+      do { streams[try StreamName(name)] = IntervalSet(intervals) } catch { throw WireError(error.message) }
     }
     var runs = Runs()
     // A cloud that knows of no runs tells of none.
     for element in members.has("runs") ? try members.array("runs") : [] {
-      let (number, reached) = try element.pair()
-      guard number >= 0, reached >= 0 else { throw WireError("\"runs\" holds a negative number") }
+      let (number, reached) = try element.pair(in: Bounds.run, Bounds.sequence)
       runs.raise(number, to: reached)
     }
     do {
       self.init(
         epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
-        at: try members.integer("at_us"), streams: streams, runs: runs,
-        answer: members.has("answer") ? try members.integer("answer") : nil,
-        maxMessageBytes: members.has("max_message_bytes") ? Int(max(1, try members.integer("max_message_bytes"))) : nil)
+        at: try members.integer("at_us", in: Bounds.time), streams: streams, runs: runs,
+        answer: members.has("answer") ? try members.integer("answer", in: Bounds.question) : nil,
+        maxMessageBytes: members.has("max_message_bytes")
+          ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil,
+        clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {
@@ -182,10 +186,31 @@ extension MachineStatus {
     var members: [(String, JSON)] = [("v", 1), ("online", .bool(isOnline))]
     if let epoch { members.append(("epoch", .string(epoch.text))) }
     if let software { members.append(("software", .string(software))) }
-    if let at { members += [("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at))] }
+    // A clock that says an impossible time is set right by what is measured of it; what it says must not make the rest unreadable.
+    if let at {
+      let at = at.clamped(to: Bounds.time)
+      members += [("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at))]
+    }
     if let ask { members.append(("ask", .integer(ask))) }
-    if let clockOffset { members.append(("clock_offset_us", .integer(clockOffset))) }
+    if let clockOffset {
+      members.append(("clock_offset_us", .integer(clockOffset.clamped(to: Bounds.clockOffset))))
+    }
     if let outbox { members.append(("outbox", outbox.json)) }
+    if let process { members.append(("process", .integer(process))) }
+    if let taken {
+      members.append(
+        (
+          "session_taken",
+          .object([
+            ("count", .integer(Int64(taken.count))), ("since_us", .integer(taken.since)),
+            ("last_us", .integer(taken.last)),
+          ])
+        ))
+    }
+    if !gaps.isEmpty {
+      let list = gaps.sorted { $0.key < $1.key }
+      members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
+    }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -201,10 +226,40 @@ extension MachineStatus {
     self.init(
       isOnline: try members.bool("online"), epoch: epoch,
       software: members.has("software") ? try members.string("software") : nil,
-      at: members.has("at_us") ? try members.integer("at_us") : nil,
-      ask: members.has("ask") ? try members.integer("ask") : nil,
-      clockOffset: members.has("clock_offset_us") ? try members.integer("clock_offset_us") : nil,
-      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil)
+      at: members.has("at_us") ? try members.integer("at_us", in: Bounds.time) : nil,
+      ask: members.has("ask") ? try members.integer("ask", in: Bounds.question) : nil,
+      clockOffset: members.has("clock_offset_us")
+        ? try members.integer("clock_offset_us", in: Bounds.clockOffset) : nil,
+      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil,
+      gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:],
+      process: members.has("process") ? try members.integer("process", in: Bounds.question) : nil,
+      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil)
+  }
+
+  private static func gaps(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamName: String] {
+    var gaps: [StreamName: String] = [:]
+    for element in elements {
+      let pair = try element.elements(2)
+      do {
+        // It has the form of an epoch's name.
+        gaps[try StreamName(try pair[0].string())] = try Epoch(try pair[1].string()).text
+      } catch let error as InvalidName {
+        throw WireError("\"gaps\": \(error.message)")
+      } catch let error as WireError {
+        throw error
+      } catch {
+        throw WireError("\(error)")
+      }
+    }
+    return gaps
+  }
+}
+
+extension Trouble {
+  fileprivate init(taken members: JSONDocument.Members) throws(WireError) {
+    self.init(
+      .session, since: try members.integer("since_us", in: Bounds.time),
+      last: try members.integer("last_us", in: Bounds.time), count: Int(try members.integer("count", in: Bounds.count)))
   }
 }
 
@@ -218,28 +273,31 @@ extension OutboxStanding {
   }
 
   fileprivate init(members: JSONDocument.Members) throws(WireError) {
-    func count(_ name: String) throws(WireError) -> Int64 {
-      let number = try members.integer(name)
-      guard number >= 0 else { throw WireError("\"\(name)\" is negative") }
-      return number
-    }
     self.init(
-      waiting: Int(try count("waiting")), oldest: members.has("oldest_us") ? try members.integer("oldest_us") : nil,
-      deadLetters: Int(try count("dead_letters")), freeBytes: members.has("free_bytes") ? try count("free_bytes") : nil)
+      waiting: Int(try members.integer("waiting", in: Bounds.count)),
+      oldest: members.has("oldest_us") ? try members.integer("oldest_us", in: Bounds.version) : nil,
+      deadLetters: Int(try members.integer("dead_letters", in: Bounds.count)),
+      freeBytes: members.has("free_bytes") ? try members.integer("free_bytes", in: Bounds.bytes) : nil)
   }
 }
 
 extension JSONDocument.Members {
   fileprivate func columnsAndKey() throws(WireError) -> (columns: [Column], key: [Int]) {
     var columns: [Column] = []
-    for element in try array("columns") {
+    var places: [SQLName: Int] = [:]
+    let described = try array("columns")
+    guard described.count <= Bounds.columns else {
+      throw WireError("\"columns\" holds more than \(Bounds.columns) columns")
+    }
+    for element in described {
       let column = try element.members()
-      columns.append(Column(name: try column.string("name"), declaredType: try column.string("type")))
+      let name = try column.string("name")
+      places[SQLName(name)] = places[SQLName(name)] ?? columns.count
+      columns.append(Column(name: name, declaredType: try column.string("type")))
     }
     var key: [Int] = []
     for element in try array("key") {
-      let name = try element.string()
-      guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(name) }) else {
+      guard let index = places[SQLName(try element.string())] else {
         throw WireError("the key names a column that is not there")
       }
       key.append(index)
@@ -248,6 +306,6 @@ extension JSONDocument.Members {
   }
 
   func requireVersion1() throws(WireError) {
-    guard try integer("v") == 1 else { throw WireError("\"v\" is not 1") }
+    _ = try integer("v", in: 1...1)
   }
 }

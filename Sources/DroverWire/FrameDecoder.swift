@@ -42,12 +42,12 @@ package enum FrameDecoder {
       // They were read under the header that stood before them; nothing may change it now.
       guard events == nil, !missingSchema else { throw scanner.fault("a member behind \"events\"") }
       switch name {
-      case "v": fields.v = try scanner.readInt64()
+      case "v": fields.v = try scanner.readInt64(in: Bounds.sequence)
       case "epoch": fields.epoch = String(decoding: try scanner.readString(), as: UTF8.self)
-      case "run": fields.run = try scanner.readInt64()
-      case "after": fields.after = try scanner.readInt64()
-      case "through": fields.through = try scanner.readInt64()
-      case "last": fields.last = try scanner.readInt64()
+      case "run": fields.run = try scanner.readInt64(in: Bounds.run)
+      case "after": fields.after = try scanner.readInt64(in: Bounds.sequence)
+      case "through": fields.through = try scanner.readInt64(in: Bounds.sequence)
+      case "last": fields.last = try scanner.readInt64(in: Bounds.sequence)
       case "schema": fields.schema = SchemaID(text: String(decoding: try scanner.readString(), as: UTF8.self))
       case "events":
         let header = try fields.header()
@@ -158,8 +158,7 @@ private struct Fields {
     guard let epoch, let after, let through else {
       throw WireError("\"epoch\", \"after\" and \"through\" stand before \"events\"")
     }
-    guard after >= 0, after < through else { throw WireError("\"after\" \(after) is not below \"through\" \(through)") }
-    guard run >= 0 else { throw WireError("\"run\" is negative") }
+    guard after < through else { throw WireError("\"after\" \(after) is not below \"through\" \(through)") }
     let name: Epoch
     do { name = try Epoch(epoch) } catch { throw WireError(error.message) }
     return FrameHeader(
@@ -179,26 +178,21 @@ private struct EventFields {
   /// The row came as a list of its values.
   var isList = false
 
-  /// Longest local ID, in bytes.
-  static let maximumIDBytes = 1 << 16
-
   mutating func read(_ name: ArraySlice<UInt8>, _ scanner: inout JSONScanner, row: RowDecoder?) throws(WireError) {
     switch name {
-    case "seq": seq = try scanner.readInt64()
+    case "seq": seq = try scanner.readInt64(in: Bounds.sequence)
     case "id":
       if scanner.peek() == UInt8(ascii: "\"") {
         id = String(decoding: try scanner.readString(), as: UTF8.self)
       } else {
-        id = String(try scanner.readInt64())
+        id = try scanner.readIntegerText()
       }
     case "op":
       let text = String(decoding: try scanner.readString(), as: UTF8.self)
       guard let known = Operation(rawValue: text) else { throw scanner.fault("\"op\" is put or delete") }
       operation = known
     case "version":
-      let number = try scanner.readInt64()
-      guard (0..<HybridClock.limit).contains(number) else { throw scanner.fault("\"version\" is not below 2^53") }
-      version = number
+      version = try scanner.readInt64(in: Bounds.version)
     case "at": at = String(decoding: try scanner.readString(), as: UTF8.self)
     case "row":
       guard let row, content == .none else {
@@ -217,8 +211,8 @@ private struct EventFields {
 
   func event(raw: ArraySlice<UInt8>) throws(WireError) -> Event {
     guard let id, !id.isEmpty else { throw WireError("the event has no \"id\"") }
-    guard id.utf8.count <= Self.maximumIDBytes else {
-      throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes")
+    guard id.utf8.count <= Event.maximumIDBytes else {
+      throw WireError("the \"id\" is longer than \(Event.maximumIDBytes) bytes")
     }
     switch (operation, content) {
     case (.put, .none): throw WireError("the event puts, and has no \"body\"")
@@ -236,6 +230,7 @@ private struct EventFields {
 private final class RowDecoder {
   private let schema: StreamSchema
   private let names: [[UInt8]]
+  private lazy var places = Dictionary(names.enumerated().map { ($1[...], $0) }) { first, _ in first }
   private let lines: [(table: [UInt8], row: RowDecoder)]
   /// Those of all lists that were read.
   private let values = ValueStore()
@@ -288,7 +283,7 @@ private final class RowDecoder {
       let index: Int
       if next < names.count, name.elementsEqual(names[next]) {
         index = next
-      } else if let found = names.firstIndex(where: { name.elementsEqual($0) }) {
+      } else if let found = places[name] {
         index = found
       } else {
         throw scanner.fault("the body has a member that is no column of schema \(schema.id)")

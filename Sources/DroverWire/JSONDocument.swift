@@ -96,8 +96,9 @@ package final class JSONDocument {
       text(try get(name, json_type_string, "a string"))
     }
 
-    package func integer(_ name: String) throws(WireError) -> Int64 {
-      try exact(try get(name, json_type_int, "an integer"), name)
+    /// - Parameter range: what can be true (`Bounds`).
+    package func integer(_ name: String, in range: ClosedRange<Int64>) throws(WireError) -> Int64 {
+      try within(range, exact(try get(name, json_type_int, "an integer"), name), name)
     }
 
     package func bool(_ name: String) throws(WireError) -> Bool {
@@ -157,11 +158,12 @@ package final class JSONDocument {
 
     package var isNull: Bool { value == nil }
 
-    package func integer() throws(WireError) -> Int64 {
+    /// - Parameter range: what can be true (`Bounds`).
+    package func integer(in range: ClosedRange<Int64>) throws(WireError) -> Int64 {
       guard json_object_get_type(value) == json_type_int else {
         throw WireError("\"\(name)\" holds something else than integers")
       }
-      return try exact(value, name)
+      return try within(range, exact(value, name), name)
     }
 
     package func bool() throws(WireError) -> Bool {
@@ -179,16 +181,21 @@ package final class JSONDocument {
       return (0..<count).map { Element(value: json_object_array_get_idx(value, $0), owner: owner, name: name) }
     }
 
+    package func elements() throws(WireError) -> [Element] {
+      guard json_object_get_type(value) == json_type_array else {
+        throw WireError("\"\(name)\" holds something else than arrays")
+      }
+      return (0..<json_object_array_length(value)).map {
+        Element(value: json_object_array_get_idx(value, $0), owner: owner, name: name)
+      }
+    }
+
     /// An array of exactly two integers.
-    package func pair() throws(WireError) -> (Int64, Int64) {
-      guard json_object_get_type(value) == json_type_array, json_object_array_length(value) == 2 else {
-        throw WireError("\"\(name)\" holds something else than pairs")
-      }
-      let numbers = (0..<2).map { json_object_array_get_idx(value, $0) }
-      guard numbers.allSatisfy({ json_object_get_type($0) == json_type_int }) else {
-        throw WireError("\"\(name)\" holds something else than pairs of integers")
-      }
-      return (try exact(numbers[0], name), try exact(numbers[1], name))
+    package func pair(
+      in first: ClosedRange<Int64>, _ second: ClosedRange<Int64>
+    ) throws(WireError) -> (Int64, Int64) {
+      let numbers = try elements(2)
+      return (try numbers[0].integer(in: first), try numbers[1].integer(in: second))
     }
   }
 }
@@ -199,6 +206,14 @@ private func text(_ value: OpaquePointer?) -> String {
   return json_object_get_string(value).withMemoryRebound(to: UInt8.self, capacity: count) {
     String(decoding: UnsafeBufferPointer(start: $0, count: count), as: UTF8.self)
   }
+}
+
+/// An integer that can be true.
+private func within(_ range: ClosedRange<Int64>, _ integer: Int64, _ name: String) throws(WireError) -> Int64 {
+  guard range.contains(integer) else {
+    throw WireError("\"\(name)\" holds \(integer), which is not from \(range.lowerBound) to \(range.upperBound)")
+  }
+  return integer
 }
 
 /// An integer as it was written. json-c bends what does not fit into 64 bits to the nearest that does; the smallest one is

@@ -110,14 +110,27 @@ package struct JSONScanner {
 
   // MARK: Values
 
-  package mutating func readInt64() throws(WireError) -> Int64 {
+  /// - Parameter range: what can be true (`Bounds`).
+  package mutating func readInt64(in range: ClosedRange<Int64>) throws(WireError) -> Int64 {
+    let (integer, start) = try readInteger()
+    guard range.contains(integer) else {
+      index = start
+      throw fault("\(integer) is not from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return integer
+  }
+
+  /// The text of an integer that nobody calculates with.
+  package mutating func readIntegerText() throws(WireError) -> String { String(try readInteger().integer) }
+
+  private mutating func readInteger() throws(WireError) -> (integer: Int64, start: Int) {
     _ = peek()
     let start = index
     guard case .integer(let integer) = try readNumber() else {
       index = start
       throw fault("expected an integer")
     }
-    return integer
+    return (integer, start)
   }
 
   /// A string's bytes with its escapes resolved: a slice of the message where there are none.

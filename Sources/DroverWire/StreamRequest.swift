@@ -104,22 +104,25 @@ extension StreamRequest {
     let members = try JSONDocument(parsing: document).members
     try members.requireVersion1()
     func bits() throws(WireError) -> Int {
-      let bits = Int(try members.integer("bits"))
-      guard (0...Parts.mostBits).contains(bits) else { throw WireError("\"bits\" is not from 0 to \(Parts.mostBits)") }
-      return bits
+      Int(try members.integer("bits", in: Parts.bounds))
     }
     func ids() throws(WireError) -> [String] {
+      let elements = try members.array("ids")
+      guard elements.count <= Bounds.localIDs else {
+        throw WireError("\"ids\" holds more than \(Bounds.localIDs) local IDs")
+      }
       var ids: [String] = []
-      for element in try members.array("ids") { ids.append(try element.string()) }
+      for element in elements { ids.append(try element.string()) }
       return ids
     }
     let question: Question
     switch try members.string("ask") {
     case "parts": question = .parts(bits: try bits())
     case "rows":
+      let bits = try bits()
       var parts: [Int] = []
-      for element in try members.array("parts") { parts.append(Int(try element.integer())) }
-      question = .rows(bits: try bits(), parts: parts)
+      for element in try members.array("parts") { parts.append(Int(try element.integer(in: Parts.numbers(bits)))) }
+      question = .rows(bits: bits, parts: parts)
     case "standing": question = .standing(try ids())
     case "send_again": question = .sendAgain(try ids())
     case "resync": question = .resync(try ResyncOrder(members))
@@ -145,6 +148,9 @@ extension StreamRequest {
 }
 
 extension StreamReply {
+  /// Of all rows whose lines one answer tells one by one.
+  private static let mostLines = 10_000
+
   package var document: [UInt8] {
     var members: [(String, JSON)] = [("v", 1), ("number", .integer(Int64(number))), ("more", .bool(hasMore))]
     switch content {
@@ -173,6 +179,13 @@ extension StreamReply {
               ])
             })
         ))
+      let units = standings.map(\.standing.unit)
+      // Without them lines that were cleared count as a difference, which a person can see.
+      if units.contains(where: { $0 != nil }),
+        units.reduce(0, { $0 + ($1?.lines.joined().count ?? 0) }) <= Self.mostLines
+      {
+        members.append(("units", .array(units.map { $0.map(\.json) ?? .null })))
+      }
     case .entered(let count): members.append(("entered", .integer(Int64(count))))
     case .progress(let progress):
       members += [
@@ -192,12 +205,14 @@ extension StreamReply {
     if members.has("error") {
       content = .failure(try members.string("error"))
     } else if members.has("entered") {
-      content = .entered(Int(try members.integer("entered")))
+      content = .entered(Int(try members.integer("entered", in: Bounds.count)))
     } else if members.has("total") {
       content = .progress(
         ResyncProgress(
-          total: Int(try members.integer("total")), looked: Int(try members.integer("looked")),
-          entered: Int(try members.integer("brought")), elapsed: try members.integer("elapsed_us"),
+          total: Int(try members.integer("total", in: Bounds.count)),
+          looked: Int(try members.integer("looked", in: Bounds.count)),
+          entered: Int(try members.integer("brought", in: Bounds.count)),
+          elapsed: try members.integer("elapsed_us", in: Bounds.duration),
           isDone: try members.bool("done")))
     } else if members.has("standing") {
       var standings: [Standing] = []
@@ -209,6 +224,13 @@ extension StreamReply {
             standing: RowStanding(
               digest: parts[1].isNull ? nil : try digest(parts[1]), isWaiting: try parts[2].bool())))
       }
+      if members.has("units") {
+        let units = try members.array("units")
+        guard units.count == standings.count else { throw WireError("\"units\" has not one for each of \"standing\"") }
+        for (index, unit) in units.enumerated() where !unit.isNull {
+          standings[index].standing.unit = try UnitDigest(unit)
+        }
+      }
       content = .standing(standings)
     } else if members.has("rows") {
       var rows: [Row] = []
@@ -218,15 +240,19 @@ extension StreamReply {
       }
       content = .rows(rows)
     } else {
+      let bits = Int(try members.integer("bits", in: Parts.bounds))
       var fingerprints: [Int: Fingerprint] = [:]
       for element in try members.array("parts") {
         let parts = try element.elements(3)
-        fingerprints[Int(try parts[0].integer())] = Fingerprint(
-          rows: Int(try parts[1].integer()), sum: try digest(parts[2]))
+        let number = Int(try parts[0].integer(in: Parts.numbers(bits)))
+        guard fingerprints[number] == nil else { throw WireError("\"parts\" names a part twice") }
+        fingerprints[number] = Fingerprint(
+          rows: Int(try parts[1].integer(in: Bounds.count)), sum: try digest(parts[2]))
       }
-      content = .parts(Parts(bits: Int(try members.integer("bits")), fingerprints: fingerprints))
+      content = .parts(Parts(bits: bits, fingerprints: fingerprints))
     }
-    self.init(content, number: Int(try members.integer("number")), hasMore: try members.bool("more"))
+    self.init(
+      content, number: Int(try members.integer("number", in: Bounds.part)), hasMore: try members.bool("more"))
   }
 }
 
@@ -246,17 +272,42 @@ extension ResyncOrder {
       do { condition = try Condition(parsing: text) } catch { throw WireError("\"where\": \(error)") }
     }
     if members.has("since_us") {
-      since = Since(column: try members.string("time_column"), moment: try members.integer("since_us"))
+      since = Since(
+        column: try members.string("time_column"), moment: try members.integer("since_us", in: Bounds.moment))
     }
     if members.has("rate") {
-      let given = try members.integer("rate")
-      guard (1...1_000_000_000).contains(given) else { throw WireError("\"rate\" is not from 1 to 1000000000") }
-      rate = Int(given)
+      rate = Int(try members.integer("rate", in: 1...1_000_000_000))
     }
   }
 }
 
+extension UnitDigest {
+  fileprivate var json: JSON {
+    .array([.string(hexadecimal(header))] + lines.map { .array($0.map { .string(hexadecimal($0)) }) })
+  }
+
+  fileprivate init(_ element: JSONDocument.Element) throws(WireError) {
+    let parts = try element.elements()
+    guard let first = parts.first else { throw WireError("a unit has the digest of its header") }
+    var lines: [[UInt64]] = []
+    for table in parts.dropFirst() {
+      var digests: [UInt64] = []
+      for line in try table.elements() { digests.append(try digest(line)) }
+      lines.append(digests)
+    }
+    self.init(header: try digest(first), lines: lines)
+  }
+}
+
 private func hexadecimal(_ digest: UInt64) -> String { String(digest, radix: 16) }
+
+extension Parts {
+  /// Of `bits`.
+  fileprivate static let bounds: ClosedRange<Int64> = 0...Int64(mostBits)
+
+  /// The numbers that the parts have.
+  fileprivate static func numbers(_ bits: Int) -> ClosedRange<Int64> { 0...(1 << Int64(bits)) - 1 }
+}
 
 private func digest(_ element: JSONDocument.Element) throws(WireError) -> UInt64 {
   guard let digest = UInt64(try element.string(), radix: 16) else {

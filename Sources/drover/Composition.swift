@@ -109,7 +109,8 @@ extension CloudConfiguration {
   var storeLimits: CloudStoreLimits {
     CloudStoreLimits(
       streamsPerMachine: limits.streamsPerMachine, columnsPerTable: limits.columnsPerTable,
-      columnsPerMachine: limits.columnsPerMachine, deadLetters: deadLetters, pins: StreamPins(streams))
+      columnsPerMachine: limits.columnsPerMachine, deadLetters: deadLetters, machine: limits.machine,
+      pins: StreamPins(streams))
   }
 
   /// The replica for a comparison, beside the consumer and on a connection of its own.
@@ -144,7 +145,7 @@ extension EdgeConfiguration {
           LinesDeclaration(
             table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
         }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection(),
-        naturalKey: $0.table?.naturalKey)
+        naturalKey: $0.table?.naturalKey, key: $0.table?.key)
     }
   }
 }

@@ -47,6 +47,8 @@ import Testing
     init(_ stores: [PostgreSQLCloudStore]) { self.stores = stores }
 
     var isShared: Bool { true }
+    func note(_ name: String) throws -> String? { try stores[0].note(name) }
+    func setNote(_ name: String, _ value: String?) throws { try stores[0].setNote(name, value) }
     func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
       stores.append(stores.removeFirst())
       return try stores[0].transaction(body)

@@ -180,7 +180,7 @@ import Testing
           DROP INDEX drover_schema_users; DROP INDEX drover_schema_line_users;
           ALTER TABLE drover_sink DROP COLUMN is_loose;
           ALTER TABLE drover_schema_waiting DROP COLUMN complete_when;
-          DELETE FROM grdb_migrations WHERE identifier = '13 shared tables';
+          DELETE FROM grdb_migrations WHERE identifier = '16 shared tables';
           """)
     }
     let store = try SQLiteCloudStore(path: database)

@@ -129,9 +129,10 @@ import Testing
       runs.raise(.random(in: 0...(1 << 53), using: &random), to: .random(in: 0...(1 << 60), using: &random))
     }
     let confirmation = Confirmation(
-      epoch: Samples.epoch, session: random.text(), at: max(random.integer(), .min + 1), streams: streams, runs: runs,
+      epoch: Samples.epoch, session: random.text(), at: .random(in: Bounds.time, using: &random), streams: streams,
+      runs: runs,
       answer: random.percent(50) ? nil : .random(in: 0...(1 << 53), using: &random),
-      maxMessageBytes: random.percent(50) ? nil : .random(in: 1...(1 << 30), using: &random))
+      maxMessageBytes: random.percent(50) ? nil : .random(in: 1 << 10...(1 << 28), using: &random))
     #expect(
       try Confirmation(document: confirmation.document) == confirmation, "seed \(seed): \(text(confirmation.document))")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(confirmation.document)) }
@@ -202,14 +203,17 @@ import Testing
   @Test(arguments: [
     MachineStatus(isOnline: true, epoch: Samples.epoch, software: "1.0 \"x\"", at: 1_795_170_600_123_000),
     MachineStatus(isOnline: false, epoch: nil, software: nil, at: nil),
-    MachineStatus(isOnline: true, epoch: nil, software: "", at: -1),
-    MachineStatus(isOnline: false, epoch: Samples.epoch, software: "größe\0", at: .min + 1),
+    MachineStatus(isOnline: true, epoch: nil, software: "", at: 0),
+    MachineStatus(isOnline: false, epoch: Samples.epoch, software: "größe\0", at: Bounds.time.upperBound),
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
       outbox: OutboxStanding(waiting: 12, oldest: -3, deadLetters: 4, freeBytes: .max)),
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
       outbox: OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: nil)),
+    MachineStatus(
+      isOnline: true, epoch: nil, software: nil, at: 7,
+      gaps: [try! StreamName("stock"): "3f9c2a", try! StreamName("Käse"): "0"]),
   ])
   func `a status comes out as it went in`(status: MachineStatus) throws {
     #expect(try MachineStatus(document: status.document) == status)
@@ -230,6 +234,9 @@ import Testing
     #"{"v":1,"online":true,"outbox":{"waiting":-1,"dead_letters":0}}"#,
     #"{"v":1,"online":true,"outbox":{"waiting":1,"dead_letters":0,"free_bytes":-1}}"#,
     #"{"v":1,"online":true,"outbox":{"waiting":1,"dead_letters":0,"oldest_us":"x"}}"#,
+    #"{"v":1,"online":true,"gaps":{}}"#, #"{"v":1,"online":true,"gaps":[["t"]]}"#,
+    #"{"v":1,"online":true,"gaps":[["t","X"]]}"#, #"{"v":1,"online":true,"gaps":[["a/b","1"]]}"#,
+    #"{"v":1,"online":true,"gaps":[["t",1]]}"#,
   ])
   func `a status that is damaged is refused`(document: String) {
     #expect(throws: WireError.self) { try MachineStatus(document: bytes(document)) }

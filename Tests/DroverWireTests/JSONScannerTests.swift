@@ -148,7 +148,7 @@ import Testing
   ])
   func `an integer is read`(text: String, integer: Int64) throws {
     var scanner = JSONScanner(text)
-    #expect(try scanner.readInt64() == integer)
+    #expect(try scanner.readInt64(in: .min ... .max) == integer)
   }
 
   @Test(arguments: [
@@ -157,7 +157,7 @@ import Testing
   ])
   func `what is no 64-bit integer is not taken for one`(text: String) {
     var scanner = JSONScanner(text)
-    #expect(throws: WireError.self) { try scanner.readInt64() }
+    #expect(throws: WireError.self) { try scanner.readInt64(in: .min ... .max) }
   }
 
   @Test func `numbers of any length are read over`() {
@@ -180,7 +180,7 @@ import Testing
     var scanner = JSONScanner(#"{"a":1,"\u0062\n":2,"a":3}"#)
     var seen: [String] = []
     try scanner.readObject { (name, scanner) throws(WireError) in
-      seen.append("\(String(decoding: name, as: UTF8.self))=\(try scanner.readInt64())")
+      seen.append("\(String(decoding: name, as: UTF8.self))=\(try scanner.readInt64(in: .min ... .max))")
     }
     #expect(seen == ["a=1", "b\n=2", "a=3"])
     #expect(scanner.isAtEnd)

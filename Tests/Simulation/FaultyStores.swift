@@ -41,6 +41,7 @@ final class FaultyEdgeStore: EdgeStore {
   var runs: Runs { store.runs }
   var streams: [EdgeStream] { store.streams }
   var hasBackfill: Bool { store.hasBackfill }
+  var gaps: [StreamName: String] { store.gaps }
   var backfillRate: Int? { store.backfillRate }
 
   func hasChanged() throws(EdgeStoreError) -> Bool {
@@ -122,6 +123,11 @@ final class FaultyEdgeStore: EdgeStore {
     try writing { () throws(EdgeStoreError) in try store.note(clock) }
   }
 
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.note(trouble, kind) }
+  }
+
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try mayFail()
     var settlement = settlement
@@ -168,6 +174,16 @@ final class FaultyCloudStore: CloudStore {
     self.life = life
     self.mistake = mistake
     self.didCommit = didCommit
+  }
+
+  func note(_ name: String) throws -> String? {
+    if life.isOver { throw Killed() }
+    return try store.note(name)
+  }
+
+  func setNote(_ name: String, _ value: String?) throws {
+    if life.isOver { throw Killed() }
+    try store.setNote(name, value)
   }
 
   func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {

@@ -103,12 +103,59 @@ package struct CloudReaderConformance {
   // MARK: Reports
 
   private static let reports = [
+    // Two such streams whose schemas waited ended `drover status` and /metrics for everybody.
+    Claim("streams whose names look alike are two in every report") { scene in
+      let names = ["\u{e9}", "e\u{301}"].map { StreamName.named($0) }
+      let schema = StreamSchema.columns("v")
+      for (index, name) in names.enumerated() {
+        for id in 0...index { try scene.bring(schema, in: name, .put(Int64(id + 1), .integer(Int64(id)), 1)) }
+      }
+      let streams = try scene.report().machines[0].streams
+      #expect(streams.count == 2)
+      for (index, name) in names.enumerated() {
+        let stream = streams.first { $0.name.isExactly(name.text) }
+        #expect(stream?.rows == index + 1)
+        #expect(try scene.lines(name).count == index + 1)
+      }
+      #expect(try Set(scene.reader.sinks().map(\.stream)) == Set(names))
+      for name in names {
+        try scene.store.transaction {
+          let reason = try $0.adopt(StreamSchema.make([("other", "TEXT")], key: [0]), machine: .b, stream: name)
+          #expect(reason != nil)
+        }
+      }
+      #expect(try Set(scene.reader.waitingSchemas().map(\.stream)) == Set(names))
+    },
     Claim("an empty store has an empty report") { scene in
       let report = try scene.report()
       #expect(report.machines.isEmpty && report.dropped.isEmpty && report.messages.isEmpty)
       #expect(report.deadLetters == DeadLetterFigures() && report.letterRows == 0 && report.letterBytes == 0)
       #expect(try scene.reader.sinks().isEmpty && scene.reader.waitingSchemas().isEmpty)
       #expect(try scene.lines().isEmpty)
+    },
+    Claim("what is wrong with who is connected is kept, in place of what was known of it, until it is over") { scene in
+      try scene.bring(.columns("level REAL"), machine: .a, .put(microsecond - 3, 1, 2.5))
+      func session(_ count: Int) -> Trouble {
+        Trouble(.session, since: microsecond - 9, last: microsecond - Int64(9 - count), count: count)
+      }
+      let cloned = Trouble(.cloned, since: microsecond - 5, last: microsecond - 4, count: 1)
+      try scene.store.transaction { transaction in
+        for count in [3, 4] {
+          let status = MachineStatus(
+            isOnline: true, epoch: .one, software: "1", at: 1, process: 1, taken: session(count))
+          try transaction.setStatus(status, machine: .b)
+        }
+        try transaction.note(session(5), machine: nil)
+        try transaction.note(cloned, machine: .a)
+        try transaction.note(cloned, machine: .b)
+        #expect(try transaction.troubles(.cloned) == [.a: cloned, .b: cloned])
+        #expect(try transaction.troubles(.session) == [.b: session(4)])
+        try transaction.forget(.cloned, machine: .b)
+      }
+      let report = try scene.report()
+      #expect(report.machines.map(\.troubles) == [[cloned], [session(4)]])
+      #expect(report.troubles == [session(5)])
+      #expect(report.troubles(now: microsecond).map(\.machine) == [nil, "MAH001", "MAH002"])
     },
     Claim("machines come in order, with state, clock and streams") { scene in
       try scene.bring(.columns("level REAL"), machine: .b, .put(microsecond - 5, 1, 0.5), .put(microsecond - 4, 2, 1.5))
@@ -134,6 +181,22 @@ package struct CloudReaderConformance {
       #expect(report.machines.map { $0.streams.map(\.ahead) } == [[HybridClock.tolerance + 7, nil], [nil]])
       #expect(report.machines[1].streams[0].applied == 2)
       #expect(report.messages.map(\.outcome) == ["bare", "frame"] && report.messages.map(\.count) == [1, 2])
+    },
+    Claim("what was set aside is counted by machine and budget") { scene in
+      for (machine, budget, count) in [(MachineID.b, Budget.epochs, 2), (.b, .epochs, 3), (.b, .bytes, 1)] {
+        try scene.store.transaction {
+          try $0.heard(machine: .a, epoch: nil)
+          try $0.heard(machine: machine, epoch: nil)
+          try $0.note(count, over: budget, machine: machine)
+        }
+      }
+      func overrun(_ budget: String, _ count: Int) -> Overrun {
+        Overrun(budget: budget, count: count, firstAt: microsecond, lastAt: microsecond)
+      }
+      #expect(
+        try scene.report().machines.map(\.overruns) == [
+          [], [overrun("bytes_per_second", 1), overrun("epochs_per_hour", 5)],
+        ])
     },
     Claim("a scope has a page of machines, and counts rows only when asked") { scene in
       for number in 1...5 {

@@ -70,6 +70,53 @@ extension CloudStoreConformance {
   }()
 
   static let bookkeeping: [Claim] = [
+    // Statements were looked up by their text as Swift compares it, so one stream's events could go into another's table.
+    Claim("names that look alike are two streams, and IDs that look alike two rows") { scene throws in
+      let (composed, decomposed) = ("\u{e9}", "e\u{301}")
+      let schema = StreamSchema.columns("v")
+      for (index, name) in [composed, decomposed].enumerated() {
+        #expect(try scene.adopt(schema, .named(name)) == nil)
+        try scene.merge(.table(schema, .named(name)), .put(1, .integer(Int64(index)), 1))
+      }
+      for (index, name) in [composed, decomposed].enumerated() {
+        #expect(try scene.reader.rows(of: name).map { $0["id"] } == [.integer(Int64(index))])
+      }
+      let bodies = Sink.bodies(.snapshot)
+      try scene.merge(bodies, .body(1, composed, "1"), .body(1, decomposed, "2"))
+      #expect(try scene.reader.rows(of: "stock").count == 2)
+      #expect(try scene.merge(bodies, .deleteBody(5, composed)) == [.applied])
+      #expect(try scene.merge(bodies, .body(3, decomposed, "3"), .body(3, composed, "3")) == [.applied, .superseded])
+      #expect(try scene.reader.rows(of: "stock").map { $0["local_id"] } == [.text(decomposed)])
+    },
+    // An older version believed them.
+    Claim("numbers that no outbox gives are read as if they were not there") { scene throws in
+      try scene.store.transaction { transaction throws in
+        try transaction.setReceived(
+          IntervalSet([Interval(after: 5, through: 7), Interval(after: 9, through: .max)]), machine: .a, epoch: .one,
+          stream: .stock)
+        try transaction.raise(Run(number: .max, reached: .max), machine: .a, epoch: .one)
+        try transaction.raise(Run(number: 3, reached: 7), machine: .a, epoch: .one)
+      }
+      try scene.store.transaction { transaction throws in
+        let known = IntervalSet([Interval(after: 5, through: 7)])
+        #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock) == known)
+        #expect(try transaction.receivedStreams(machine: .a, epoch: .one) == [.stock: known])
+        #expect(try transaction.runs(machine: .a, epoch: .one) == Runs([Run(number: 3, reached: 7)]))
+      }
+    },
+    Claim("a note is there for the next consumer, until it is taken away or its transaction fails") { scene throws in
+      #expect(try scene.store.note("in_hand") == nil)
+      try scene.store.setNote("in_hand", "working\n")
+      try scene.store.setNote("in_hand_2", "other")
+      #expect(try scene.store.note("in_hand") == "working\n")
+      try? scene.store.transaction { transaction throws in
+        try transaction.setNote("in_hand", "never")
+        throw InvalidName(message: "the transaction fails")
+      }
+      #expect(try scene.store.note("in_hand") == "working\n")
+      try scene.store.transaction { try $0.setNote("in_hand", nil) }
+      #expect(try scene.store.note("in_hand") == nil && scene.store.note("in_hand_2") == "other")
+    },
     Claim("received intervals are kept by machine, epoch and stream") { scene throws in
       let (one, two) = (
         IntervalSet([Interval(after: 0, through: 5), Interval(after: 7, through: 9)]),

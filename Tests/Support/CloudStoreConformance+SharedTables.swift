@@ -135,6 +135,22 @@ extension CloudStoreConformance {
       let many = StreamSchema.make([("id", "INTEGER")] + (0..<300).map { ("x\($0)", "") }, key: [0])
       #expect(try scene.adopt(many, .stock) == nil)
     },
+    Claim(
+      "shared: keys of facts that are used again wait for no word, and count as no column",
+      conditions { $0.columnsPerMachine = 1 }
+    ) { scene throws in
+      let (old, new) = (StreamSchema.columns("a TEXT", kind: .payload), StreamSchema.lives("a TEXT"))
+      for stream in [StreamName.stock, .named("facts")] {
+        let (first, second) = stream == .stock ? (old, new) : (new, old)
+        #expect(try scene.adopt(first, stream, machine: .b) == nil)
+        #expect(try scene.adopt(second, stream) == nil)
+        try scene.merge(.table(old, stream, machine: stream == .stock ? .b : .a), .put(1, 1, "x"))
+        try scene.merge(.table(new, stream, machine: stream == .stock ? .a : .b), .life(1, 1, "x", "f0"))
+        #expect(try scene.reader.rows(of: stream.text).count == 2)
+        #expect(try scene.adopt(.columns("a TEXT", "b", "c", kind: .payload), stream, machine: .c) != nil)
+      }
+      #expect(try scene.adopt(.lives("a TEXT", "d"), .named("facts"), machine: .b) == nil)
+    },
     Claim("shared: a bare event's table gives way to the first description, and its rows are put aside") {
       scene throws in
       try scene.merge(.bodies(.snapshot, machine: .evil), .body(1, "1", "1"), epoch: nil)
@@ -253,6 +269,16 @@ extension CloudStoreConformance {
         try scene.merge(.bodies(.snapshot, machine: .evil), .body(1, "1", "1"), epoch: nil).map(\.refusal) == [.schema])
       #expect(try scene.adopt(plain, .stock) == nil)
       #expect(try scene.merge(.table(plain), .put(1, 1, "x", 1.5)) == [.applied])
+    },
+    Claim(
+      "pinned: a key of facts that are used again is the pinned one",
+      pins(StreamPin(name: .stock, kind: .payload, key: ["id"]))
+    ) { scene throws in
+      let (old, new) = (StreamSchema.columns("a TEXT", kind: .payload), StreamSchema.lives("a TEXT"))
+      for schema in [old, new] { #expect(try scene.adopt(schema, .stock) == nil) }
+      #expect(try scene.merge(.table(new), .life(1, 1, "x", "f0")) == [.applied])
+      #expect(try scene.merge(.table(old), .put(2, 1, "x")) == [.applied])
+      #expect(try scene.reader.rows(of: "stock").count == 2)
     },
     Claim(
       "pinned: machines that are not listed have no part in a stream",

@@ -12,6 +12,7 @@ package struct CloudStoreConditions: Sendable {
   package var pins: [StreamPin] = []
   package var deadLetterBytes = 1 << 20
   package var deadLetters = DeadLetterBounds()
+  package var machine = MachineLimits()
   /// Wall clock, microseconds since 1970.
   package var now: @Sendable () -> Int64 = { 1_795_000_000_000_000 }
 
@@ -20,7 +21,7 @@ package struct CloudStoreConditions: Sendable {
   package var limits: CloudStoreLimits {
     CloudStoreLimits(
       streamsPerMachine: streamsPerMachine, columnsPerTable: columnsPerTable, columnsPerMachine: columnsPerMachine,
-      deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, pins: StreamPins(pins))
+      deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, machine: machine, pins: StreamPins(pins))
   }
 }
 
@@ -84,8 +85,8 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + schemas + sharedTables + pinned + hostile
-    + values + bookkeeping + transactions
+    merging + completing + units + naturalKeys + payloads + lives + schemas + sharedTables + pinned + hostile
+    + values + bookkeeping + machines + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

@@ -160,6 +160,9 @@ package final class FollowedStore: CloudStore {
 
   package var isShared: Bool { store.isShared }
 
+  package func note(_ name: String) throws -> String? { try store.note(name) }
+  package func setNote(_ name: String, _ value: String?) throws { try store.setNote(name, value) }
+
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     let result = try store.transaction(body)
     try follower.look()

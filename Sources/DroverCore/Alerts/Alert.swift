@@ -11,8 +11,15 @@ package struct AlertSubject: Hashable, Comparable, Sendable {
     self.part = part
   }
 
+  /// By bytes, as streams are named.
+  private var names: [ExactText?] { [machine.map(ExactText.init), part.map(ExactText.init)] }
+
+  package static func == (one: Self, other: Self) -> Bool { one.names == other.names }
+  package func hash(into hasher: inout Hasher) { hasher.combine(names) }
+
   package static func < (one: Self, other: Self) -> Bool {
-    (one.machine ?? "", one.part ?? "") < (other.machine ?? "", other.part ?? "")
+    (ExactText(one.machine ?? ""), ExactText(one.part ?? ""))
+      < (ExactText(other.machine ?? ""), ExactText(other.part ?? ""))
   }
 
   /// As it stands in an identity and in a list of names.

@@ -12,7 +12,7 @@ package struct FleetHistory: Sendable {
     var counts = [UInt32](repeating: 0, count: buckets)
   }
 
-  private var machines: [String: Machine] = [:]
+  private var machines: [ExactText: Machine] = [:]
   /// The number of the newest bucket, counted from 1970.
   private var newest: Int64?
 
@@ -25,6 +25,7 @@ package struct FleetHistory: Sendable {
     advance(to: moment / (Self.bucketSeconds * 1_000_000))
     let place = Self.place(newest!)
     for (name, applied) in totals {
+      let name = ExactText(name)
       guard var machine = machines[name] else {
         machines[name] = Machine(total: applied)
         continue
@@ -37,7 +38,7 @@ package struct FleetHistory: Sendable {
 
   /// How many events were applied in each bucket, the oldest first; the last one goes on. Empty for a machine that was not noted.
   package func counts(of machine: String) -> [Int] {
-    guard let newest, let known = machines[machine] else { return [] }
+    guard let newest, let known = machines[ExactText(machine)] else { return [] }
     return (0..<Int64(Self.buckets)).reversed().map { Int(known.counts[Self.place(newest - $0)]) }
   }
 

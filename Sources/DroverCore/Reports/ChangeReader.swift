@@ -60,7 +60,8 @@ package struct ChangeCursor: Hashable, Sendable {
       parts[0].utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x7a).contains($0) })
     else { return nil }
     let numbers = parts.dropFirst().compactMap { part in
-      part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil
+      part.utf8.allSatisfy { (0x30...0x39).contains($0) }
+        ? Int64(part).flatMap { Bounds.sequence.contains($0) ? $0 : nil } : nil
     }
     guard numbers.count == parts.count - 1 else { return nil }
     self.init(era: String(parts[0]), number: numbers[0], start: numbers.count == 2 ? numbers[1] : 0)

@@ -28,9 +28,10 @@ package struct CloudReport: Sendable {
     ) {
       self.name = name
       self.rows = rows
-      self.applied = applied
-      self.superseded = superseded
-      self.refused = refused
+      self.applied = Int(Int64(applied).clamped(to: Bounds.count))
+      self.superseded = Int(Int64(superseded).clamped(to: Bounds.count))
+      self.refused = Int(Int64(refused).clamped(to: Bounds.count))
+      let (version, appliedAt) = (version.clamped(to: Bounds.version), appliedAt.clamped(to: Bounds.time))
       lag = max(0, appliedAt - version)
       ahead = version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil
       self.appliedAt = appliedAt
@@ -48,8 +49,8 @@ package struct CloudReport: Sendable {
     package var failure: String?
 
     package init(at: Int64, drift: Int, failure: String?) {
-      self.at = at
-      self.drift = drift
+      self.at = at.clamped(to: Bounds.time)
+      self.drift = Int(Int64(drift).clamped(to: Bounds.count))
       self.failure = failure
     }
   }
@@ -75,18 +76,24 @@ package struct CloudReport: Sendable {
     package var outbox: Told?
     package var streams: [Stream]
     package var deadLetters: Int
+    /// What was set aside because a budget was used up, by the budget's name.
+    package var overruns: [Overrun]
+    /// What is wrong with who is connected under its name, or was.
+    package var troubles: [Trouble]
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int
+      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = []
     ) {
+      self.overruns = overruns
+      self.troubles = troubles
       self.outbox = outbox
       self.name = name
       self.isOnline = isOnline
-      self.lastHeard = lastHeard
-      self.clockOffset = clockOffset
+      self.lastHeard = lastHeard.clamped(to: Bounds.time)
+      self.clockOffset = clockOffset?.clamped(to: Bounds.clockOffset)
       self.streams = streams
-      self.deadLetters = deadLetters
+      self.deadLetters = Int(Int64(deadLetters).clamped(to: Bounds.count))
     }
 
     /// How long the oldest event has waited for its confirmation, microseconds; nil when none waits, as far as the machine told. Of one that is
@@ -106,7 +113,7 @@ package struct CloudReport: Sendable {
 
     package init(standing: OutboxStanding, at: Int64) {
       self.standing = standing
-      self.at = at
+      self.at = at.clamped(to: Bounds.time)
     }
   }
 
@@ -126,7 +133,7 @@ package struct CloudReport: Sendable {
       self.reason = reason
       self.letters = letters
       self.bytes = bytes
-      self.lastAt = lastAt
+      self.lastAt = lastAt.clamped(to: Bounds.time)
     }
   }
 
@@ -140,17 +147,31 @@ package struct CloudReport: Sendable {
   package var deadLetters: DeadLetterFigures
   /// What became of every message, by `MessageOutcome`'s names.
   package var messages: [(outcome: String, count: Int)]
+  /// What is wrong with who is connected as the consumer, or was.
+  package var troubles: [Trouble]
 
   package init(
     machines: [Machine], dropped: [Dropped], letterBytes: Int, letterRows: Int, deadLetters: DeadLetterFigures,
-    messages: [(outcome: String, count: Int)]
+    messages: [(outcome: String, count: Int)], troubles: [Trouble] = []
   ) {
+    self.troubles = troubles
     self.machines = machines
     self.dropped = dropped
     self.letterBytes = letterBytes
     self.letterRows = letterRows
     self.deadLetters = deadLetters
     self.messages = messages
+  }
+}
+
+extension CloudReport {
+  /// What is wrong now with who is connected: whose name it is, nil for the consumer's, and what.
+  /// - Parameter now: microseconds since 1970.
+  package func troubles(now: Int64) -> [(machine: String?, trouble: Trouble)] {
+    let all =
+      troubles.map { (nil as String?, $0) }
+      + machines.flatMap { machine in machine.troubles.map { (machine.name, $0) } }
+    return all.filter { $0.1.isPresent(now: now) }
   }
 }
 

@@ -8,7 +8,7 @@ package struct Obstacle: Equatable, Sendable {
     case none
     /// The configuration pins it otherwise.
     case pin
-    /// The table could follow, and other machines use it.
+    /// The table could follow, if the operator says so: other machines use it, or a limit is reached.
     case word
     /// The table of this stream cannot follow; another can be made in its place.
     case table(StreamName)

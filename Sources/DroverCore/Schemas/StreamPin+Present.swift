@@ -9,15 +9,15 @@ extension StreamPin {
     return sinks.filter { $0.header == nil }.map { sink in
       var pin = StreamPin(name: sink.stream, kind: sink.kind, isBody: sink.schema == nil)
       guard let table = sink.schema else { return pin }
-      pin.key = table.key.map { table.columns[$0].name }
+      pin.key = table.sourceKey.map { table.columns[$0].name }
       // A type that is empty keeps whatever comes, as a BLOB column does.
-      pin.columns = table.columns.map {
+      pin.columns = table.columns.filter { SQLName($0.name) != SQLName(StreamSchema.lifeColumn) }.map {
         Column(name: $0.name, declaredType: $0.declaredType.isEmpty ? "BLOB" : $0.declaredType)
       }.filter { isWritable($0.name) && isWritable($0.declaredType) }
       pin.lines = sinks.filter { $0.header.map { SQLName($0.text) } == SQLName(sink.stream.text) }.map(\.stream)
       let described = (schemas[SQLName(sink.stream.text)] ?? []).map(\.schema)
       // What all machines agree on; what they do not stays each machine's own.
-      let conditions = Set(described.map { $0.completeWhen?.text })
+      let conditions = Set(described.map { $0.completeWhen.map { ExactText($0.text) } })
       if conditions.count == 1 { pin.completeWhen = described[0].completeWhen }
       let keys = Set(described.map(\.naturalKey))
       if keys.count == 1 { pin.naturalKey = described[0].naturalKey }

@@ -52,14 +52,15 @@ package struct StreamPin: Equatable, Sendable {
   fileprivate func refusal(of schema: StreamSchema) -> String? {
     if isBody { return "it has a table, and the configuration says that the stream has none" }
     if let reason = refusal(ofKind: schema.kind) { return reason }
-    let own = schema.key.map { SQLName(schema.columns[$0].name) }
+    // A key may get `drover_life`: each machine's rows stay its own.
+    let own = schema.sourceKey.map { SQLName(schema.columns[$0].name) }
     if !key.isEmpty, own != key.map(SQLName.init) {
       return
         "its key is \(own.map(\.text).joined(separator: ", ")), and the configuration says \(key.joined(separator: ", "))"
     }
     if let completeWhen {
       let wanted = try? completeWhen.resolved(among: schema.columns)
-      if wanted == nil || wanted?.text != schema.completeWhen?.text {
+      if wanted == nil || wanted.map({ ExactText($0.text) }) != schema.completeWhen.map({ ExactText($0.text) }) {
         return
           "it is complete when \(schema.completeWhen?.text ?? "never"), and the configuration says \(completeWhen.text)"
       }

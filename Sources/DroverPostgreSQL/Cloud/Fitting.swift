@@ -27,13 +27,13 @@ enum Fitting {
         case .fits: continue
         case .needs(let type):
           wanted[place] = type
-          if let reason = transaction.stubborn[column.identifier] { faults[index] = faults[index] ?? reason }
+          if let reason = transaction.stubborn[ExactText(column.identifier)] { faults[index] = faults[index] ?? reason }
         case .never(let reason): faults[index] = faults[index] ?? reason
         }
       }
       if key.contains(where: { row[$0] == .null }) { faults[index] = "a part of its key is NULL" }
     }
-    let open = wanted.filter { transaction.stubborn[columns[$0.key].identifier] == nil }
+    let open = wanted.filter { transaction.stubborn[ExactText(columns[$0.key].identifier)] == nil }
     guard !open.isEmpty else { return .done(faults) }
     for (place, type) in open {
       let values = zip(rows, faults).compactMap { $1 == nil ? $0?[place] : nil }
@@ -73,7 +73,7 @@ enum Fitting {
         for relation in relations { try widening.run(column, to: target, table: relation) }
       }
     } catch let error as PostgreSQLError where error.isChangeRefused {
-      transaction.stubborn[column.identifier] =
+      transaction.stubborn[ExactText(column.identifier)] =
         "the column \(column.name) is \(column.type.name) and could not be made \(type.name): \(error.explanation)"
       try transaction.reshaped()
     }

@@ -214,12 +214,12 @@ struct MatchedSink {
   private func match(by key: NaturalKey) throws {
     let sink = try transaction.table(of: stream)!
     try forgetKey()
-    for name in Set(key.columns + key.fallback) {
+    for name in Set((key.columns + key.fallback).map(ExactText.init)) {
       try connection.query(
         "INSERT INTO drover_identity VALUES ($1, $2, $3, $4)",
         [
-          .text(self.name), .text(name), .integer(key.columns.firstIndex(of: name)),
-          .integer(key.fallback.firstIndex(of: name)),
+          .text(self.name), .text(name.text), .integer(key.columns.map(ExactText.init).firstIndex(of: name)),
+          .integer(key.fallback.map(ExactText.init).firstIndex(of: name)),
         ])
     }
     for (name, columns) in [("identity", key.columns), ("else", key.fallback)] where !columns.isEmpty {

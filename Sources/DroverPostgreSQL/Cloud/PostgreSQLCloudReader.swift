@@ -46,7 +46,8 @@ package struct PostgreSQLCloudReader: CloudReader {
 
   private func waitingSchemas(_ connection: Connection) throws -> [WaitingSchema] {
     let present = Dictionary(
-      uniqueKeysWithValues: try NotedSink.all(connection).map { ($0.name, $0.columns.map { SQLName($0.name) }) })
+      try NotedSink.all(connection).map { ($0.name, $0.columns.map { SQLName($0.name) }) }
+    ) { first, _ in first }
     return try SchemaTables(connection: connection).waiting().map { waiting in
       guard let schema = waiting.schema else {
         return WaitingSchema(
@@ -85,7 +86,7 @@ struct NotedSink {
         JOIN drover_sink_column AS own ON own.sink = sink.name AND own.column_name = part.attname::text
        ORDER BY sink.stream, part.attnum
       """)
-    let sinks = Dictionary(grouping: 0..<rows.count) { rows.text($0, 0) }.values.sorted { $0[0] < $1[0] }
+    let sinks = Dictionary(grouping: 0..<rows.count) { ExactText(rows.text($0, 0)) }.values.sorted { $0[0] < $1[0] }
     return try sinks.map { try NotedSink(rows, $0) }
   }
 

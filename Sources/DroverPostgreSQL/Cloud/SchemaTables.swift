@@ -98,8 +98,8 @@ struct SchemaTables {
   private func values(_ schema: StreamSchema, _ position: Int, _ column: Column) -> [Parameter] {
     [
       .text(column.name), .text(column.declaredType.escaped), .integer(schema.key.firstIndex(of: position)),
-      .integer(schema.naturalKey?.columns.firstIndex(of: column.name)),
-      .integer(schema.naturalKey?.fallback.firstIndex(of: column.name)),
+      .integer(schema.naturalKey?.columns.firstIndex { $0.isExactly(column.name) }),
+      .integer(schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) }),
     ]
   }
 
@@ -222,7 +222,9 @@ struct SchemaTables {
       SELECT name, declared_type, key_position, identity_position, else_position, machine_id, stream
         FROM drover_schema_waiting_column ORDER BY machine_id, stream, position
       """)
-    let places = Dictionary(grouping: 0..<columns.count) { [columns.text($0, 5), columns.text($0, 6)] }
+    let places = Dictionary(grouping: 0..<columns.count) {
+      [ExactText(columns.text($0, 5)), ExactText(columns.text($0, 6))]
+    }
     let rows = try connection.query(
       "SELECT machine_id, stream, reason, first_at, kind FROM drover_schema_waiting ORDER BY machine_id, stream")
     return try (0..<rows.count).compactMap { row in
@@ -230,7 +232,7 @@ struct SchemaTables {
       guard let kind = Kind(rawValue: rows.text(row, 4)) else { return nil }
       return (
         try MachineID(machine), try StreamName(stream), rows.text(row, 2), rows.integer(row, 3),
-        try places[[machine, stream]].map { try schema(kind, columns, $0) }
+        try places[[ExactText(machine), ExactText(stream)]].map { try schema(kind, columns, $0) }
       )
     }
   }

@@ -92,7 +92,7 @@ struct SharedTables {
 
   /// A machine has brought new columns.
   func note(_ columns: [Column], of stream: StreamName, broughtBy machine: MachineID) throws {
-    for column in columns {
+    for column in columns where SQLName(column.name) != SQLName(StreamSchema.lifeColumn) {
       try connection.query(
         "INSERT INTO drover_column_alone (sink, name, machine_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         [name(stream), .text(SQLName(column.name).text), .text(machine.text)])

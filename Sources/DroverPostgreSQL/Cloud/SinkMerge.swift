@@ -236,7 +236,8 @@ struct SinkMerge {
     if completeWhen != nil {
       for (index, row) in try writer.find(items.map(\.key), machine: sink.machine, connection).enumerated() {
         guard let row, (row.epoch, row.version) < items[index].version, isComplete(row) else { continue }
-        outcomes[index] = frozen(items[index])
+        // The edge has cleared it, and the record stays.
+        outcomes[index] = .superseded
         versions[index] = nil
       }
     }
@@ -254,7 +255,8 @@ struct SinkMerge {
     }
     let isBuried = try bury(open.map { items[$0].event })
     for index in open {
-      outcomes[index] = versions[index] != nil || isBuried.contains(items[index].event.localID) ? .applied : .superseded
+      outcomes[index] =
+        versions[index] != nil || isBuried.contains(ExactText(items[index].event.localID)) ? .applied : .superseded
     }
     return outcomes.map { $0! }
   }
@@ -275,9 +277,9 @@ struct SinkMerge {
     let rows = try connection.query(
       "SELECT local_id, epoch, version FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
       originParameters + [.texts(items.map(\.event.localID))])
-    var found: [String: (Int64, Int64)] = [:]
-    for row in 0..<rows.count { found[rows.text(row, 0)] = (rows.integer(row, 1), rows.integer(row, 2)) }
-    return items.map { found[$0.event.localID] }
+    var found: [ExactText: (Int64, Int64)] = [:]
+    for row in 0..<rows.count { found[ExactText(rows.text(row, 0))] = (rows.integer(row, 1), rows.integer(row, 2)) }
+    return items.map { found[ExactText($0.event.localID)] }
   }
 
   private func dropTombstones(_ items: [Item]) throws {
@@ -288,7 +290,7 @@ struct SinkMerge {
   }
 
   /// - Returns: the local IDs whose tombstone is this event's now.
-  private func bury(_ events: [SinkEvent]) throws -> Set<String> {
+  private func bury(_ events: [SinkEvent]) throws -> Set<ExactText> {
     guard !events.isEmpty else { return [] }
     transaction.tombstones[origin] = true
     let rows = try connection.query(
@@ -305,7 +307,7 @@ struct SinkMerge {
         .integer(epoch), .integer(transaction.store.now()), .texts(events.map(\.localID)),
         .integers(events.map(\.version)), .integers(events.map { $0.seq ?? -1 }),
       ])
-    return Set((0..<rows.count).map { rows.text($0, 0) })
+    return Set((0..<rows.count).map { ExactText(rows.text($0, 0)) })
   }
 }
 

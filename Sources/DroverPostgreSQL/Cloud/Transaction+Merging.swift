@@ -4,6 +4,21 @@ import DroverCore
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    let outcomes = try mergeRows(events, epoch: epoch, into: sink)
+    if sink.kind != .payload {
+      try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
+    }
+    return outcomes
+  }
+
+  private func mergeRows(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    if let schema = sink.schema, sink.kind == .payload, !schema.tellsLives,
+      try table(of: sink.stream)?.shape.tellsLives == true
+    {
+      var wide = sink
+      wide.schema = schema.tellingLives()
+      return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
+    }
     let number = try number(of: epoch, machine: sink.machine)
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
@@ -69,8 +84,8 @@ extension Transaction {
     if let pinned = store.limits.pins[sink.stream]?.naturalKey {
       guard try naturalKey(of: sink.stream)?.isSame(as: pinned) == true else { return false }
     }
-    let header = SQLName(sink.stream.text).text
-    return try table.shape.lacking(schema).isEmpty
+    let header = SQLName(sink.stream.text)
+    return try table.shape.lacking(schema).isEmpty && !table.shape.needsLives(for: schema)
       && schema.lines.allSatisfy { line in
         guard let table = try self.table(of: line.table) else { return false }
         return table.form.header == header && table.shape.lacking(line.rows).isEmpty

@@ -60,6 +60,11 @@ extension Transaction {
     to schema: StreamSchema, _ machine: MachineID, _ stream: StreamName, isKnown: Bool, isAccepted: Bool
   ) throws -> Obstacle? {
     if let reason = store.limits.pins.refusal(of: schema, stream, machine) { return Obstacle(reason, .pin) }
+    if !isKnown, !isAccepted,
+      let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+    {
+      return Obstacle(reason, .word)
+    }
     let matched = MatchedSink(self, stream)
     let pin = store.limits.pins[stream]
     if let obstacle = try matched.obstacle(to: schema, machine: machine, pin: pin, isAccepted: isAccepted) {
@@ -257,7 +262,7 @@ extension Transaction {
     let (stream, schema, machine) = (wanted.stream, wanted.schema, wanted.machine)
     if let reason = schema.flatMap(bounds(of: stream).refusal) { return Obstacle(reason, .none) }
     let form = SinkForm(
-      kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text).text },
+      kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text) },
       isLoose: wanted.isBare && schema == nil && store.limits.pins[stream] == nil)
     guard let table = try table(of: stream) else { return try makeTable(wanted, form) }
     if table.form.isLoose, form.isTable {
@@ -313,13 +318,15 @@ extension Transaction {
     machine: MachineID
   ) throws {
     let isMarked = try table.shape.needsMark(
-      for: schema, kind: kind, isLines: isLines, hasOther: { try hasOther(than: schema.id, machine, stream) })
+      for: schema, kind: kind, isLines: isLines, hasOther: { try hasOther(than: schema, machine, stream) })
     let lacking = table.shape.lacking(schema)
-    guard isMarked || !mixed.isEmpty || !lacking.isEmpty else { return }
+    let getsLives = table.shape.needsLives(for: schema)
+    guard isMarked || !mixed.isEmpty || !lacking.isEmpty || getsLives else { return }
     if isMarked {
       try connection.run("ALTER TABLE \(table.qualified) ADD COLUMN \(TableShape.schemaColumn) text")
     }
     let name = SQLName(stream.text).text
+    if getsLives { try table.tellLives(sink: name, connection) }
     let held = try MatchedSink(self, stream).heldTable()
     for column in mixed {
       for relation in [table, held].compactMap(\.self).flatMap({ $0.relations(with: column) }) {
@@ -354,11 +361,14 @@ extension Transaction {
       ).integer(0, 0))
   }
 
-  /// Whether a machine's stream was described otherwise too.
-  private func hasOther(than id: SchemaID, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
+  /// Whether a machine's stream was described otherwise too, but for the lives of its keys.
+  private func hasOther(than schema: StreamSchema, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
     try connection.query(
-      "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id <> $3)",
-      [.text(machine.text), .text(stream.text), .text(id.text)]
+      "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id NOT IN ($3, $4))",
+      [
+        .text(machine.text), .text(stream.text), .text(schema.idsButForLives().first!.text),
+        .text(schema.idsButForLives().last!.text),
+      ]
     ).boolean(0, 0)
   }
 }

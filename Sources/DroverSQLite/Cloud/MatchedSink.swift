@@ -234,10 +234,13 @@ struct MatchedSink {
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey, _ feed: FeedTable?) throws {
     try forgetKey()
-    for name in Set(key.columns + key.fallback) {
+    for name in Set((key.columns + key.fallback).map(ExactText.init)) {
       try database.execute(
         sql: "INSERT INTO drover_identity VALUES (lower(?), ?, ?, ?)",
-        arguments: [stream.text, name, key.columns.firstIndex(of: name), key.fallback.firstIndex(of: name)])
+        arguments: [
+          stream.text, name.text, key.columns.map(ExactText.init).firstIndex(of: name),
+          key.fallback.map(ExactText.init).firstIndex(of: name),
+        ])
     }
     for (name, columns) in [("identity", key.columns), ("else", key.fallback)] where !columns.isEmpty {
       try database.execute(

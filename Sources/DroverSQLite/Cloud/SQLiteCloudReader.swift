@@ -27,7 +27,7 @@ package struct SQLiteCloudReader: CloudReader {
         machines: try machines(scope, database), dropped: try dropped(database), letterBytes: use["bytes"],
         letterRows: use["rows"], deadLetters: try DeadLetterFigures(database),
         messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
-          .map { ($0["outcome"], $0["count"]) })
+          .map { ($0["outcome"], $0["count"]) }, troubles: try TroubleTable.all(database)[""] ?? [])
     } ?? nil
   }
 
@@ -79,18 +79,34 @@ package struct SQLiteCloudReader: CloudReader {
     let range: StatementArguments = [first["machine_id"] as String, last["machine_id"] as String]
     let streams = try streams(in: range, countsRows: scope.countsRows, database)
     let letters = Dictionary(
-      uniqueKeysWithValues: try Row.fetchAll(
+      try Row.fetchAll(
         database,
         sql: """
           SELECT machine_id, sum(count) AS letters FROM drover_dead_letter
            WHERE machine_id >= ? AND machine_id <= ? GROUP BY machine_id
           """, arguments: range
-      ).map { ($0["machine_id"] as String, $0["letters"] as Int) })
+      ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
+    ) { first, _ in first }
+    let overruns = try overruns(in: range, database)
+    let troubles = try TroubleTable.all(database)
     return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
-        outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0)
+        outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
+        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [])
+    }
+  }
+
+  /// By machine.
+  private func overruns(in range: StatementArguments, _ database: Database) throws -> [String: [Overrun]] {
+    guard try database.tableExists("drover_over_budget") else { return [:] }
+    let rows = try Row.fetchAll(
+      database,
+      sql: "SELECT * FROM drover_over_budget WHERE machine_id >= ? AND machine_id <= ? ORDER BY machine_id, budget",
+      arguments: range)
+    return Dictionary(grouping: rows) { $0["machine_id"] as String }.mapValues {
+      $0.map { Overrun(budget: $0["budget"], count: $0["count"], firstAt: $0["first_at"], lastAt: $0["last_at"]) }
     }
   }
 
@@ -136,7 +152,8 @@ package struct SQLiteCloudReader: CloudReader {
       streams[machine, default: []].append(
         CloudReport.Stream(
           name: name, rows: try rows(name, machine), applied: row["applied"], superseded: row["superseded"],
-          refused: row["refused"], version: row["version"], appliedAt: row["applied_at"], check: checks[machine]?[name],
+          refused: row["refused"], version: row["version"], appliedAt: row["applied_at"],
+          check: checks[machine]?[ExactText(name)],
           lines: try (lines[SQLName(name)] ?? []).map { CloudReport.Lines(table: $0, rows: try rows($0, machine)) }))
     }
     return streams
@@ -145,16 +162,16 @@ package struct SQLiteCloudReader: CloudReader {
   /// By machine and stream.
   private func checks(
     in range: StatementArguments, _ database: Database
-  ) throws -> [String: [String: CloudReport.Check]] {
+  ) throws -> [String: [ExactText: CloudReport.Check]] {
     guard try database.tableExists("drover_check") else { return [:] }
-    var checks: [String: [String: CloudReport.Check]] = [:]
+    var checks: [String: [ExactText: CloudReport.Check]] = [:]
     for row in try Row.fetchAll(
       database,
       sql: """
         SELECT machine_id, stream, checked_at, drift, failure FROM drover_check WHERE machine_id >= ? AND machine_id <= ?
         """, arguments: range)
     {
-      checks[row["machine_id"], default: [:]][row["stream"]] = CloudReport.Check(
+      checks[row["machine_id"], default: [:]][ExactText(row["stream"])] = CloudReport.Check(
         at: row["checked_at"], drift: row["drift"], failure: row["failure"])
     }
     return checks
@@ -175,16 +192,17 @@ package struct SQLiteCloudReader: CloudReader {
   private func count(
     _ stream: String, in range: StatementArguments, _ database: Database
   ) throws -> [String: Int] {
-    guard try database.tableExists(stream) else { return [:] }
+    guard try database.hasTable(stream) else { return [:] }
     let table = try MatchedSink.ownRows(of: StreamName(stream), database)
     guard let column = try database.firstKeyColumn(of: table).map(quoted) else { return [:] }
     let rows = try Row.fetchAll(
       database,
       sql: """
-        SELECT \(column) AS machine, count(*) AS rows FROM \(quoted(table)) WHERE \(column) >= ? AND \(column) <= ?
+        SELECT CAST(\(column) AS TEXT) AS machine, count(*) AS rows FROM \(quoted(table)) WHERE \(column) >= ? AND \(column) <= ?
          GROUP BY \(column)
         """, arguments: range)
-    return Dictionary(uniqueKeysWithValues: rows.map { ($0["machine"] as String, $0["rows"] as Int) })
+    // Somebody may have written names into the table that are one to Swift and two to SQLite.
+    return Dictionary(rows.map { ($0["machine"] as String, $0["rows"] as Int) }) { first, _ in first }
   }
 
   // MARK: Schemas
@@ -211,7 +229,7 @@ package struct SQLiteCloudReader: CloudReader {
         added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter {
           !named.contains($0) && $0 != SQLName(schema.machineColumn)
-            && ($0 == SQLName(StreamSchema.rowidColumn) || !$0.text.hasPrefix("drover_"))
+            && (StreamSchema.ownColumns.contains($0) || !$0.text.hasPrefix("drover_"))
         }.map(\.text))
     }
   }

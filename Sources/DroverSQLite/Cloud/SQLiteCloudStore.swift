@@ -15,6 +15,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   let now: () -> Int64
   /// What is known of the database without asking; forgotten when a transaction fails.
   var cache = Cache()
+  /// How many tombstones each machine's deletes have added.
+  var tombstoneRoom = TombstoneRoom()
   private var dataVersion: Int64 = -1
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
@@ -30,13 +32,11 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     /// The same schemas, each once: a fleet's machines share a few.
     var distinctSchemas: Set<StreamSchema> = []
     var tombstones: [Origin: Bool] = [:]
-    var epochs: [EpochKey: Int64] = [:]
+    /// Whether the keys of sink tables of facts tell lives.
+    var tellsLives: [StreamName: Bool] = [:]
+    var epochs: [MachineID: [Epoch: Int64]] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
-    var statements: [String: Statement] = [:]
-  }
-  struct EpochKey: Hashable {
-    var machine: MachineID
-    var epoch: Epoch
+    var statements: [ExactText: Statement] = [:]
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
@@ -66,6 +66,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       // A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
       try database.execute(sql: "PRAGMA synchronous = FULL")
     }
+    FileModes.make(path)
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)
@@ -98,23 +99,42 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     }
   }
 
+  package func note(_ name: String) throws -> String? {
+    try accessing {
+      try String.fetchOne($0, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [name])
+    }
+  }
+
+  package func setNote(_ name: String, _ value: String?) throws {
+    try accessing { database in
+      // A commit in WAL mode that is not flushed is there after the death of the process (https://www.sqlite.org/pragma.html#pragma_synchronous).
+      try database.execute(sql: "PRAGMA synchronous = NORMAL")
+      defer { try? database.execute(sql: "PRAGMA synchronous = FULL") }
+      try Transaction(store: self, database: database).setNote(name, value)
+    }
+  }
+
   /// - Parameter body: returns how far the change feed is by then, where it has moved.
   private func writing<Result>(_ body: (Database) throws -> (Result, Int64?)) throws -> Result {
-    do {
-      return try queue.inDatabase { database in
-        var done: (result: Result, number: Int64?)?
-        try database.inTransaction(.immediate) {
-          // Another program has committed: it may have made tables anew (`accept`).
-          let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
-          if version != dataVersion { forgetAll() }
-          dataVersion = version
-          try feed.begin(database, now: now())
-          done = try body(database)
-          return .commit
-        }
-        if let number = done!.number { feedMemory?.note(number) }
-        return done!.result
+    try accessing { database in
+      var done: (result: Result, number: Int64?)?
+      try database.inTransaction(.immediate) {
+        // Another program has committed: it may have made tables anew (`accept`).
+        let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+        if version != dataVersion { forgetAll() }
+        dataVersion = version
+        try feed.begin(database, now: now())
+        done = try body(database)
+        return .commit
       }
+      if let number = done!.number { feedMemory?.note(number) }
+      return done!.result
+    }
+  }
+
+  private func accessing<Result>(_ body: (Database) throws -> Result) throws -> Result {
+    do {
+      return try queue.inDatabase(body)
     } catch {
       forgetAll()
       guard let error = error as? DatabaseError else { throw error }

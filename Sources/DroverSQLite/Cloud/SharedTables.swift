@@ -94,7 +94,7 @@ struct SharedTables {
 
   /// A machine has brought new columns.
   func note(_ columns: [DroverCore.Column], of stream: StreamName, broughtBy machine: MachineID) throws {
-    for column in columns {
+    for column in columns where SQLName(column.name) != SQLName(StreamSchema.lifeColumn) {
       try database.execute(
         sql: "INSERT OR IGNORE INTO drover_column_alone (stream, name, machine_id) VALUES (?, ?, ?)",
         arguments: [name(stream), SQLName(column.name).text, machine.text])

@@ -14,7 +14,7 @@ extension SinkDescription {
       sql: "SELECT stream, kind, form, \(hasLines ? "header" : "NULL AS header") FROM drover_sink ORDER BY stream"
     ).compactMap { row in
       let stream = try StreamName(row["stream"])
-      guard let kind = Kind(rawValue: row["kind"]), try database.tableExists(stream.text) else { return nil }
+      guard let kind = Kind(rawValue: row["kind"]), try database.hasTable(stream.text) else { return nil }
       let schema = try row["form"] as String == "table" ? schema(of: stream, kind, database) : nil
       let header: String? = row["header"]
       return SinkDescription(stream: stream, kind: kind, header: try header.map { try StreamName($0) }, schema: schema)
@@ -33,7 +33,7 @@ extension SinkDescription {
 
   private static func isBookkeeping(_ column: String) -> Bool {
     let name = SQLName(column)
-    return name.text.utf8.starts(with: "drover_".utf8) && name != SQLName(StreamSchema.rowidColumn)
+    return name.text.utf8.starts(with: "drover_".utf8) && !StreamSchema.ownColumns.contains(name)
   }
 }
 

@@ -1,6 +1,7 @@
 // A sink column holds what a source declares as one type, until a source declares another. The affinity of a column changes what is stored
 // in it (https://www.sqlite.org/datatype3.html, section 3): '5' from a text column becomes 5 in a column of integers, and 5.0 too. So a column
 // that values of another affinity come to is made one without any, which keeps whatever comes. The rows stay as they are, bit for bit.
+// In the same way a table's key gets `drover_life` once a machine has used keys of facts again.
 
 import DroverCore
 import GRDB
@@ -20,28 +21,40 @@ struct SinkWidening {
       DroverCore.Column(name: $0["name"], declaredType: $0["type"])
     }
     let present = Dictionary(columns.map { (SQLName($0.name), $0) }, uniquingKeysWith: { first, _ in first })
-    return schema.columns.compactMap { column in
+    return schema.columns.filter { SQLName($0.name) != SQLName(StreamSchema.lifeColumn) }.compactMap { column in
       present[SQLName(column.name)].flatMap { $0.keeps(column) ? nil : ($0, column) }
     }
   }
 
-  /// Makes the table anew if a column of it would change a value of the schema's. SQLite cannot alter a column's type.
+  /// Makes the table anew if a column of it would change a value of the schema's, or its key has to get `drover_life`. SQLite cannot alter
+  /// a column's type, nor a key.
   /// - Returns: whether that was so.
   @discardableResult
   func run(for schema: StreamSchema) throws -> Bool {
     let retyped = Set(try retyped(by: schema).map { SQLName($0.present.name) })
-    guard !retyped.isEmpty else { return false }
+    guard !retyped.isEmpty || schema.tellsLives else { return false }
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
     let columns: [DroverCore.Column] = rows.map { row in
       .init(name: row["name"], declaredType: retyped.contains(SQLName(row["name"])) ? "" : row["type"])
     }
     let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
-    try remake(zip(columns, rows).map { SinkTable.definition($0) + ($1["notnull"] == 1 ? " NOT NULL" : "") }, key)
+    let life = StreamSchema.lifeColumn
+    let getsLife = schema.tellsLives && !key.contains(life)
+    guard !retyped.isEmpty || getsLife else { return false }
+    let definitions = zip(columns, rows).map { column, row in
+      SinkTable.definition(column) + (row["notnull"] == 1 && column.name != life ? " NOT NULL" : "")
+    }
+    try remake(definitions, key, lifeAfter: getsLife ? columns.map(\.name) : nil)
     return true
   }
 
   /// Copied there and back instead of renamed: what somebody's views say of the table stays true.
-  private func remake(_ definitions: [String], _ key: [String]) throws {
+  /// - Parameter present: the columns that are there, where the table gets `drover_life`.
+  private func remake(_ definitions: [String], _ key: [String], lifeAfter present: [String]?) throws {
+    let life = DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")
+    let definitions = definitions + (present == nil ? [] : [SinkTable.definition(life)])
+    let key = key + (present == nil ? [] : [life.name])
+    let given = present.map { " (\($0.map(quoted).joined(separator: ", ")))" } ?? ""
     let others = try String.fetchAll(
       database,
       sql: """
@@ -58,7 +71,7 @@ struct SinkWidening {
     }
     let copy = "drover_widened"
     try database.execute(sql: creation(copy))
-    try database.execute(sql: "INSERT INTO main.\(copy) SELECT * FROM main.\(quoted(table))")
+    try database.execute(sql: "INSERT INTO main.\(copy)\(given) SELECT * FROM main.\(quoted(table))")
     try database.execute(sql: "DROP TABLE main.\(quoted(table))")
     try database.execute(sql: creation(quoted(table)))
     try database.execute(sql: "INSERT INTO main.\(quoted(table)) SELECT * FROM main.\(copy)")

@@ -2,7 +2,7 @@
 // with the next confirmation that the cloud no longer has what it had, and begins a new epoch. The old file is moved aside and never deleted.
 // What no machine could send again is carried over, as far as it can be read: dead letters, their figures, and which machines there are.
 
-private import DroverCore
+package import DroverCore
 private import Foundation
 import GRDB
 
@@ -12,7 +12,7 @@ package struct StoreRebuild: Equatable, Sendable {
   /// The machines that it knew.
   package var machines: [String] = []
   /// What it had of each of them that can be compared with the machine's own; nil where that cannot be read.
-  package var tables: [String: Set<String>]?
+  package var tables: [String: Set<StreamName>]?
   package var letters = 0
   /// Why not everything could be read that should be carried over.
   package var unread: String?
@@ -25,6 +25,7 @@ package struct StoreRebuild: Equatable, Sendable {
     try move(path, to: aside)
     var rebuild = StoreRebuild(aside: aside)
     do {
+      FileModes.make(path, like: aside)
       // Makes the tables.
       _ = try SQLiteCloudStore(path: path)
       let new = try DatabaseQueue(path: path)
@@ -74,7 +75,7 @@ package struct StoreRebuild: Equatable, Sendable {
         return row
       }.map { String.fromDatabaseValue($0) ?? "" }
       tables = try? SQLiteReplica.streams(old).reduce(into: [:]) {
-        $0[$1.machine.text, default: []].insert($1.stream.text)
+        $0[$1.machine.text, default: []].insert($1.stream)
       }
       _ = try copy("drover_epoch", "machine_id", old, new) { $0 }
       letters = try copyLetters(old, new)

@@ -54,8 +54,9 @@ extension Transaction {
             """,
           arguments: [
             machine.text, stream.text, schema.id.text, position, column.name, column.declaredType,
-            schema.key.firstIndex(of: position), schema.naturalKey?.columns.firstIndex(of: column.name),
-            schema.naturalKey?.fallback.firstIndex(of: column.name),
+            schema.key.firstIndex(of: position),
+            schema.naturalKey?.columns.firstIndex { $0.isExactly(column.name) },
+            schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) },
           ])
       }
       for (number, line) in schema.lines.enumerated() {
@@ -97,6 +98,11 @@ extension Transaction {
     to schema: StreamSchema, _ machine: MachineID, _ stream: StreamName, isKnown: Bool, isAccepted: Bool
   ) throws -> Obstacle? {
     if let reason = store.limits.pins.refusal(of: schema, stream, machine) { return Obstacle(reason, .pin) }
+    if !isKnown, !isAccepted,
+      let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+    {
+      return Obstacle(reason, .word)
+    }
     let matched = MatchedSink(database: database, stream: stream)
     let pin = store.limits.pins[stream]
     if let obstacle = try matched.obstacle(to: schema, machine: machine, pin: pin, isAccepted: isAccepted) {
@@ -245,8 +251,7 @@ extension Transaction {
   private func shapeTable(_ wanted: Shaping) throws -> Obstacle? {
     let (stream, schema) = (wanted.stream, wanted.schema)
     if let reason = schema.flatMap(bounds(of: stream).refusal) { return Obstacle(reason, .none) }
-    let wantedForm = SinkForm(
-      kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text).text })
+    let wantedForm = SinkForm(kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text) })
     guard let form = try form(of: stream) else { return try makeTable(wanted) }
     if form.isLoose, wantedForm.isTable {
       _ = try putAside(stream)
@@ -308,8 +313,7 @@ extension Transaction {
       return Obstacle(reason, .word)
     }
     let needsMark = try shape.needsMark(
-      for: schema, kind: kind, isLines: wanted.header != nil,
-      hasOther: { try hasOther(than: schema.id, machine, stream) })
+      for: schema, kind: kind, isLines: wanted.header != nil, hasOther: { try hasOther(than: schema, machine, stream) })
     if needsMark {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(TableShape.schemaColumn) TEXT")
     }
@@ -322,6 +326,10 @@ extension Transaction {
     {
       try store.feed.forgetReaders(of: stream, database)
     }
+    if isWidened, shape.needsLives(for: schema) {
+      try store.feed.table(of: stream)?.addKeyColumn(after: shape.key.count, database)
+      store.cache.tellsLives[stream] = nil
+    }
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }
@@ -332,12 +340,15 @@ extension Transaction {
     return nil
   }
 
-  /// Whether a machine's stream was described otherwise too.
-  private func hasOther(than id: SchemaID, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
+  /// Whether a machine's stream was described otherwise too, but for the lives of its keys.
+  private func hasOther(than schema: StreamSchema, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
     try Bool.fetchOne(
       database,
-      sql: "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id <> ?)",
-      arguments: [machine.text, stream.text, id.text])!
+      sql:
+        "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id NOT IN (?, ?))",
+      arguments: [
+        machine.text, stream.text, schema.idsButForLives().first!.text, schema.idsButForLives().last!.text,
+      ])!
   }
 
   private func form(of stream: StreamName) throws -> SinkForm? {
@@ -350,7 +361,7 @@ extension Transaction {
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
     let form = SinkForm(
-      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?).map { SQLName($0).text },
+      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?).map(SQLName.init),
       isLoose: row["is_loose"])
     store.cache.forms[stream] = form
     return form

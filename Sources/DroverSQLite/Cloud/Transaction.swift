@@ -9,12 +9,12 @@ struct Transaction: CloudTransaction {
   let database: Database
 
   func prepared(_ sql: String) throws -> Statement {
-    if let statement = store.cache.statements[sql] {
+    if let statement = store.cache.statements[ExactText(sql)] {
       statement.reset()
       return statement
     }
     let statement = try Statement(database, sql)
-    store.cache.statements[sql] = statement
+    store.cache.statements[ExactText(sql)] = statement
     return statement
   }
 
@@ -29,7 +29,7 @@ struct Transaction: CloudTransaction {
     select.bind(stream.text, at: 3)
     var received = IntervalSet()
     while try select.step() {
-      received.insert(Interval(after: select.integer(0), through: select.integer(1)))
+      if let interval = Interval(believing: select.integer(0), select.integer(1)) { received.insert(interval) }
     }
     return received
   }
@@ -76,8 +76,8 @@ struct Transaction: CloudTransaction {
     select.bind(epoch.text, at: 2)
     var streams: [StreamName: IntervalSet] = [:]
     while try select.step() {
-      streams[try StreamName(select.text(0)), default: IntervalSet()].insert(
-        Interval(after: select.integer(1), through: select.integer(2)))
+      guard let interval = Interval(believing: select.integer(1), select.integer(2)) else { continue }
+      streams[try StreamName(select.text(0)), default: IntervalSet()].insert(interval)
     }
     return streams
   }
@@ -135,6 +135,16 @@ struct Transaction: CloudTransaction {
       arguments: [
         machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset,
       ])
+    if let taken = status.taken { try note(taken, machine: machine) }
+    for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
+      // Only of streams that were described, so that nobody fills the table with names.
+      try database.execute(
+        sql: """
+          INSERT INTO drover_gap (machine_id, stream, gap)
+          SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ?1 AND stream = ?2)
+          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE gap <> excluded.gap
+          """, arguments: [machine.text, stream.text, gap])
+    }
     guard let outbox = status.outbox else { return }
     try database.execute(
       sql: """
@@ -194,6 +204,14 @@ struct Transaction: CloudTransaction {
       statement.bind(Int64(count), at: 2)
       try statement.run()
     }
+  }
+
+  func setNote(_ name: String, _ value: String?) throws {
+    guard let value else {
+      return try database.execute(sql: "DELETE FROM drover_meta WHERE name = ?", arguments: [name])
+    }
+    try database.execute(
+      sql: "INSERT OR REPLACE INTO drover_meta (name, value) VALUES (?, ?)", arguments: [name, value])
   }
 
   func session() throws -> String? {

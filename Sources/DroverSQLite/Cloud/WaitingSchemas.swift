@@ -47,8 +47,8 @@ struct WaitingSchemas {
         sql: "INSERT INTO drover_schema_waiting_column VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         arguments: [
           machine.text, stream.text, position, column.name, column.declaredType, schema.key.firstIndex(of: position),
-          schema.naturalKey?.columns.firstIndex(of: column.name),
-          schema.naturalKey?.fallback.firstIndex(of: column.name),
+          schema.naturalKey?.columns.firstIndex { $0.isExactly(column.name) },
+          schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) },
         ])
     }
     for (number, line) in schema.lines.enumerated() {
@@ -128,11 +128,11 @@ struct WaitingSchemas {
     let columns = Dictionary(
       grouping: try Row.fetchAll(
         database, sql: "SELECT * FROM drover_schema_waiting_column ORDER BY machine_id, stream, position"),
-      by: { [$0["machine_id"] as String, $0["stream"] as String] })
+      by: { [ExactText($0["machine_id"]), ExactText($0["stream"])] })
     return try Row.fetchAll(database, sql: "SELECT * FROM drover_schema_waiting ORDER BY machine_id, stream")
       .compactMap { note in
         guard let kind = Kind(rawValue: note["kind"]) else { return nil }
-        let rows = columns[[note["machine_id"], note["stream"]]]
+        let rows = columns[[ExactText(note["machine_id"]), ExactText(note["stream"])]]
         return (note, try rows.map { try StreamSchema(kind: kind, rows: $0) })
       }
   }

@@ -14,15 +14,15 @@ extension EdgeDatabase {
     let warning = try access { database in
       var warning: String?
       try database.inTransaction(.immediate) {
-        let known = try Int64.fetchOne(
-          database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [Self.clockAhead])
+        try verify(database)
+        let known = try Self.measure(database)
         let ahead: Int64
         switch clock {
-        case .measured(let measured): ahead = measured
+        case .measured(let measured): ahead = measured.clamped(to: Bounds.clockOffset)
         case .stepped(let step):
           // Without a measure nothing is known of where the clock is now either.
           guard let known else { return .commit }
-          ahead = known + step
+          ahead = (known + step.clamped(to: Bounds.clockOffset)).clamped(to: Bounds.clockOffset)
         }
         if known == nil || abs(ahead - (known ?? 0)) >= Self.notWorthIt {
           try database.execute(
@@ -40,15 +40,24 @@ extension EdgeDatabase {
     if let warning { warn(warning) }
   }
 
+  /// What was measured last; nil where nothing that can be true was.
+  static func measure(_ database: Database) throws -> Int64? {
+    // As text, for whoever has written something else there must not end the agent.
+    try String.fetchOne(
+      database, sql: "SELECT CAST(value AS TEXT) FROM drover_meta WHERE name = ?", arguments: [clockAhead]
+    ).flatMap { Int64($0) }.flatMap { Bounds.clockOffset.contains($0) ? $0 : nil }
+  }
+
   /// How far the newest version is ahead of the cloud's clock, in microseconds; nil while that is no more than the tolerance.
   static func versionsAhead(_ database: Database, clockAhead: Int64) throws -> Int64? {
-    let ahead = try Int64.fetchOne(
-      database,
-      sql: """
-        SELECT max(version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0))
-             - (\(Bookkeeping.wallClock) - ?)
-          FROM drover_clock
-        """, arguments: [clockAhead])!
+    let ahead =
+      try Int64.fetchOne(
+        database,
+        sql: """
+          SELECT max(version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0))
+               - (\(Bookkeeping.wallClock) - ?)
+            FROM drover_clock
+          """, arguments: [clockAhead.clamped(to: Bounds.clockOffset)]) ?? 0
     return ahead > HybridClock.tolerance ? ahead : nil
   }
 

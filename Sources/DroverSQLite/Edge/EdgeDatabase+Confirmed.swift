@@ -17,7 +17,7 @@ extension EdgeDatabase {
     """
 
   package func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet] {
-    try access { try confirmed($0) }
+    try verified { try confirmed($0) }
   }
 
   func confirmed(_ database: Database) throws -> [Int: IntervalSet] {
@@ -28,7 +28,7 @@ extension EdgeDatabase {
          UNION ALL SELECT stream, after_seq, through_seq FROM drover_ahead
         """)
     return rows.reduce(into: [:]) { sets, row in
-      sets[row["stream"], default: IntervalSet()].insert(Self.interval(row))
+      if let interval = Self.interval(row) { sets[row["stream"], default: IntervalSet()].insert(interval) }
     }
   }
 
@@ -54,10 +54,10 @@ extension EdgeDatabase {
     let rows = try Row.fetchAll(
       database.cachedStatement(sql: "SELECT after_seq, through_seq FROM drover_ahead WHERE stream = ?"),
       arguments: [stream])
-    return IntervalSet(rows.map(Self.interval))
+    return IntervalSet(rows.compactMap(Self.interval))
   }
 
-  private static func interval(_ row: Row) -> Interval {
-    Interval(after: row["after_seq"], through: row["through_seq"])
+  private static func interval(_ row: Row) -> Interval? {
+    Interval(believing: row["after_seq"], row["through_seq"])
   }
 }

@@ -49,6 +49,7 @@ extension EdgeDatabase {
       }
       let wanted = try table.wanted(order)
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         let running = try Row.fetchOne(
           database,
@@ -80,7 +81,7 @@ extension EdgeDatabase {
   }
 
   package func resyncProgress(stream: Int) throws(EdgeStoreError) -> ResyncProgress? {
-    try access { database in
+    try verified { database in
       try Bool.fetchOne(
         database, sql: "SELECT EXISTS (SELECT 1 FROM drover_resync WHERE stream = ?)", arguments: [stream])!
         ? progress(of: stream, database) : nil
@@ -102,7 +103,7 @@ extension EdgeDatabase {
     defer { running.reset() }
     var rates: [Int: Int?] = [:]
     while try running.step() {
-      rates[Int(running.integer(0))] = running.isNull(1) ? .some(nil) : Int(running.integer(1))
+      rates[Int(running.integer(0))] = running.isNull(1) ? .some(nil) : Int(max(1, running.integer(1)))
     }
     let next = streams.map(\.number).first { rates.keys.contains($0) } ?? rates.keys.min()
     backfilling = next
@@ -138,7 +139,8 @@ extension ResyncProgress {
       let worked: Int64? = row["worked_at"]
       return ResyncProgress(
         total: row["total"], looked: row["looked"], entered: row["entered"],
-        elapsed: max(0, (worked ?? 0) - (began ?? 0)), isDone: row["isDone"])
+        elapsed: max(0, (worked ?? 0).clamped(to: Bounds.time) - (began ?? 0).clamped(to: Bounds.time)),
+        isDone: row["isDone"])
     }
   }
 }

@@ -32,15 +32,15 @@ package struct SQLiteEdgeReader: EdgeReader {
             confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running",
             resync: try ResyncProgress.read(stream: row["number"], database))
         }
-        let clockAhead = try Int64.fetchOne(
-          database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [EdgeDatabase.clockAhead])
+        let clockAhead = try EdgeDatabase.measure(database)
         return EdgeReport(
           epoch: try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? "",
           space: try EdgeReport.Space(database, path: path), clockAhead: clockAhead,
           versionsAhead: try EdgeDatabase.versionsAhead(database, clockAhead: clockAhead ?? 0),
           streams: streams,
           journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
-          deadLetters: try DeadLetterFigures(database))
+          deadLetters: try DeadLetterFigures(database),
+          troubles: try Trouble.Kind.allCases.compactMap { try Trouble.read($0, database) })
       }
     } catch let error as EdgeStoreError {
       throw error

@@ -35,7 +35,7 @@ struct CheckCommand: AsyncParsableCommand {
     do {
       let replica = try configuration.openReplica()
       let streams = try replica.streams().filter {
-        (machine == nil || $0.machine.text == machine) && (stream == nil || $0.stream.text == stream)
+        (machine == nil || $0.machine.text == machine) && (stream == nil || $0.stream.text.isExactly(stream!))
       }
       guard !streams.isEmpty else {
         throw fail("check: the store knows no such stream with a table; `drover status --config` shows what it knows")

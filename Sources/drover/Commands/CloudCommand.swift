@@ -36,7 +36,8 @@ struct CloudCommand: AsyncParsableCommand {
       throw fail("\(error)")
     }
     let consumer = Consumer(
-      store: place.store, limits: .init(messageBytes: configuration.limits.messageBytes),
+      store: place.store,
+      limits: .init(messageBytes: configuration.limits.messageBytes, machine: configuration.limits.machine),
       user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
     let member = configuration.group.map { ", number \(place.number) of the group \($0)" } ?? ""
     logger.info("cloud consumer: \(configuration.connection.broker) to \(place.name)\(member)")
@@ -50,6 +51,7 @@ struct CloudCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     consumer.onFatal = { fatal.end(session, $0) }
     consumer.isNewcomer = place.isNewcomer
+    if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.keepsHouse = place.keepsHouse
     consumer.beat = place.beat
     let commits = CommitTries()
@@ -134,7 +136,8 @@ private struct StorePlace {
     let checks = configuration.check.map {
       RegularCheck(configuration: configuration, check: $0, isOurs: keepsHouse, logger: logger)
     }
-    let all: [(any Service)?] = [checks, backups(configuration, logger)]
+    let gaps = GapCheck(configuration: configuration, isOurs: keepsHouse, logger: logger)
+    let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
     return all.compactMap(\.self)
       + configuration.onlookers(worker: worker, keepsHouse: keepsHouse, commits: commits, logger: logger)
   }

@@ -95,7 +95,8 @@ struct ResyncCommand: AsyncParsableCommand {
       return print("The agent is not running; it begins when it starts.")
     }
     try await follow(names) { name in
-      try SQLiteEdgeReader(path: configuration.database).report()?.streams.first { $0.name == name.text }?.resync
+      try SQLiteEdgeReader(path: configuration.database).report()?.streams.first { $0.name.isExactly(name.text) }?
+        .resync
     }
   }
 

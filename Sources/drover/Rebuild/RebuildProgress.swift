@@ -59,7 +59,7 @@ struct RebuildProgress {
 
   /// Of what the old store had, what the new one has not heard of.
   private func absent(_ streams: [ReplicatedStream], of machine: String) -> [String] {
-    (rebuild.tables?[machine] ?? []).subtracting(streams.map(\.stream.text)).sorted()
+    (rebuild.tables?[machine] ?? []).subtracting(streams.map(\.stream)).sorted().map(\.text)
   }
 
   private func isThere(_ streams: [ReplicatedStream], of machine: String) -> Bool {

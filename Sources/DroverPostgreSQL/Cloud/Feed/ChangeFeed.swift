@@ -43,7 +43,7 @@ final class ChangeFeed {
     /// Whether the lock is held.
     fileprivate var isOpen = false
     fileprivate var hasNumbers = false
-    fileprivate var streams: [String: (counts: ChangeCounts, lost: Int64)] = [:]
+    fileprivate var streams: [SQLName: (counts: ChangeCounts, lost: Int64)] = [:]
   }
 
   init(_ connection: Connection, now: Int64) {
@@ -66,7 +66,7 @@ final class ChangeFeed {
   /// Rows of a table were put or deleted.
   func count(_ table: FeedTable?, puts: Int = 0, deletes: Int = 0) {
     guard let table, puts + deletes > 0 else { return }
-    state.streams[table.stream, default: (ChangeCounts(), 0)].counts +=
+    state.streams[SQLName(table.stream), default: (ChangeCounts(), 0)].counts +=
       ChangeCounts(puts: Int64(puts), deletes: Int64(deletes))
     state.hasNumbers = true
   }
@@ -86,7 +86,7 @@ final class ChangeFeed {
   }
 
   private func lose(_ number: Int64, of table: FeedTable) {
-    state.streams[table.stream, default: (ChangeCounts(), 0)].lost = number
+    state.streams[SQLName(table.stream), default: (ChangeCounts(), 0)].lost = number
   }
 
   /// The end of the transaction: leaves in the store what it has done. The streams' rows are the last that it locks, in one order.
@@ -94,7 +94,7 @@ final class ChangeFeed {
   @discardableResult
   func finish() throws -> Int64? {
     guard !state.streams.isEmpty else { return nil }
-    let streams = state.streams.sorted { $0.key < $1.key }
+    let streams = state.streams.sorted { ExactText($0.key.text) < ExactText($1.key.text) }
     let rows = try connection.query(
       """
       INSERT INTO drover_feed_stream AS known (stream, puts, deletes, newest, lost)
@@ -106,7 +106,7 @@ final class ChangeFeed {
       RETURNING newest
       """,
       [
-        .texts(streams.map(\.key)), .integers(streams.map(\.value.counts.puts)),
+        .texts(streams.map(\.key.text)), .integers(streams.map(\.value.counts.puts)),
         .integers(streams.map(\.value.counts.deletes)), .integers(streams.map(\.value.lost)),
         .boolean(state.hasNumbers),
       ])

@@ -49,12 +49,12 @@ struct FeedStreams {
     var lost: Int64
   }
 
-  private var streams: [String: Stream] = [:]
+  private var streams: [SQLName: Stream] = [:]
 
   init(_ connection: Connection) throws {
     let rows = try connection.query("SELECT stream, puts, deletes, newest, lost FROM drover_feed_stream")
     for row in 0..<rows.count {
-      streams[rows.text(row, 0)] = Stream(
+      streams[SQLName(rows.text(row, 0))] = Stream(
         counts: ChangeCounts(puts: rows.integer(row, 1), deletes: rows.integer(row, 2)), newest: rows.integer(row, 3),
         lost: rows.integer(row, 4))
     }
@@ -72,5 +72,5 @@ struct FeedStreams {
     return streams.values.map(\.lost).max() ?? 0
   }
 
-  private subscript(_ stream: StreamName) -> Stream? { streams[SQLName(stream.text).text] }
+  private subscript(_ stream: StreamName) -> Stream? { streams[SQLName(stream.text)] }
 }

@@ -1,0 +1,75 @@
+// A message that ends the process. The broker delivers it again at every start, so one such message stopped all machines until a person took it out of
+// the broker. The consumer of these tests has its real store and dies by a real trap, in a process of its own: at a bare event without a version it
+// asks what time it is, and there it falls.
+
+import DroverCloud
+import DroverCore
+import DroverProcesses
+import DroverSQLite
+import Foundation
+import Logging
+import Testing
+
+@Suite(.serialized) struct PoisonTests {
+  static let poison = InboundMessage(
+    topic: "drover/v1/EVIL/payload/ev", payload: Array(#"{"id":"p","body":1}"#.utf8), isDuplicate: true)
+
+  static func innocent(_ id: Int) -> InboundMessage {
+    InboundMessage(
+      topic: "drover/v1/GOOD/payload/ev", payload: Array(#"{"id":"\#(id)","version":\#(id),"body":\#(id)}"#.utf8),
+      isDuplicate: true)
+  }
+
+  /// A consumer with what the broker delivers when it connects.
+  static func consume(_ path: String, isFalling: Bool) throws -> Consumer {
+    let consumer = Consumer(
+      store: try SQLiteCloudStore(path: path, now: { 1_795_170_600_000_000 }), limits: .init(),
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+      wallClock: {
+        precondition(!isFalling, "the message that ends the process")
+        return 1_795_170_600_000_000
+      })
+    try consumer.received([innocent(1), poison, innocent(2)])
+    return consumer
+  }
+
+  private func die(_ path: String) async {
+    await #expect(processExitsWith: .failure) { [path] in
+      _ = try PoisonTests.consume(path, isFalling: true)
+      exit(0)
+    }
+  }
+
+  @Test func `a message at which the consumer dies again and again is set aside, and everybody's events go on`()
+    async throws
+  {
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
+    for death in 1...3 {
+      await die(path)
+      let note = try SQLiteCloudStore(path: path).note("in_hand")
+      #expect(note?.contains("hand ") == (death > 1), "it died for another reason: \(note ?? "nil")")
+    }
+    let consumer = try Self.consume(path, isFalling: true)
+    let letters = try CloudDeadLetters(path: path, readOnly: true).letters(DeadLetterFilter(), limit: 10)
+    #expect(letters.map(\.reason) == ["poison"] && letters.first?.topic == Self.poison.topic)
+    var ids: Set<String> = []
+    try SQLiteCloudReader(path: path).readRows(of: nil) { _, row in
+      if case .body(let id, _, _) = row.content { ids.insert(id) }
+    }
+    #expect(ids == ["1", "2"])
+    #expect(consumer.isDrained())
+    #expect(try SQLiteCloudStore(path: path).note("in_hand") == nil)
+  }
+
+  @Test func `innocent messages are taken by the next consumer although one before it died with them`() async throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
+    await die(path)
+    await die(path)
+    // The program was mended meanwhile.
+    let consumer = try Self.consume(path, isFalling: false)
+    #expect(try CloudDeadLetters(path: path, readOnly: true).figures().present == 0)
+    #expect(consumer.isDrained())
+  }
+}
