@@ -223,7 +223,7 @@ extension EdgeDatabase {
     let before = ["insert": "AFTER INSERT", "update": "AFTER UPDATE", "keep": "BEFORE DELETE"]
     try app.run(
       """
-      DROP INDEX drover_outbox_key; ALTER TABLE drover_outbox DROP COLUMN life; DROP TABLE drover_life_1;
+      DROP TABLE drover_capture; DROP INDEX drover_outbox_key; ALTER TABLE drover_outbox DROP COLUMN life; DROP TABLE drover_life_1;
       ALTER TABLE drover_stream DROP COLUMN left_key; ALTER TABLE drover_stream DROP COLUMN lives;
       \(before.map { "CREATE TRIGGER drover_1_\($0) \($1) ON sale BEGIN SELECT 1 FROM drover_outbox; END" }.joined(separator: ";"))
       """)

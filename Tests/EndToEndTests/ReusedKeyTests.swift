@@ -31,8 +31,8 @@ import Testing
             db.execute(f"DELETE FROM {table} WHERE synced = 1")
             for n in range(3):
                 db.execute(f"INSERT INTO {table} (at, celsius) VALUES (?, ?)", ("\(day)", 20.5 if table == "same" else \(day) + n / 4))
-        db.execute("UPDATE mo SET id = id + 100, done = 1")
-        db.execute("DELETE FROM mo WHERE id > 200")
+        db.execute("DELETE FROM mo WHERE id < 0")
+        db.execute("UPDATE mo SET id = -id, done = 1")
         for n in (1, 2): db.execute("INSERT INTO mo VALUES (?, ?, 0)", (n, \(day) * 10 + n))
         """)
       try await road.waitUntilConfirmed(atLeast: day * 11)
