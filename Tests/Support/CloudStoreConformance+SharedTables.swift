@@ -149,7 +149,11 @@ extension CloudStoreConformance {
         #expect(try scene.reader.rows(of: stream.text).count == 2)
         #expect(try scene.adopt(.columns("a TEXT", "b", "c", kind: .payload), stream, machine: .c) != nil)
       }
-      #expect(try scene.adopt(.lives("a TEXT", "d"), .named("facts"), machine: .b) == nil)
+      // Before a row of the other machine has come.
+      let third = StreamName.named("third")
+      for (machine, schema) in [(MachineID.b, new), (.a, old), (.b, .lives("a TEXT", "d"))] {
+        #expect(try scene.adopt(schema, third, machine: machine) == nil)
+      }
     },
     Claim("shared: a bare event's table gives way to the first description, and its rows are put aside") {
       scene throws in

@@ -336,8 +336,8 @@ extension Transaction {
         "UPDATE drover_sink_column SET declared_type = '' WHERE sink = $1 AND name = $2",
         [.text(name), .text(column.name.text)])
     }
-    // An ID is written by its column's type, so rows are called otherwise in the change feed now.
-    if mixed.contains(where: { table.key.contains($0.name) }) { try feed.forgetReaders(of: table.feed) }
+    // An ID is written by its columns and their types, so rows are called otherwise in the change feed now.
+    if getsLives || mixed.contains(where: { table.key.contains($0.name) }) { try feed.forgetReaders(of: table.feed) }
     let isWide = table.columns.count + lacking.count > SinkColumn.mostRoomyColumns
     for column in lacking {
       let type = SinkColumn.type(of: column, isCompact: isWide)

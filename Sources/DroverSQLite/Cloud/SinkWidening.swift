@@ -41,20 +41,23 @@ struct SinkWidening {
     let life = StreamSchema.lifeColumn
     let getsLife = schema.tellsLives && !key.contains(life)
     guard !retyped.isEmpty || getsLife else { return false }
-    let definitions = zip(columns, rows).map { column, row in
+    var definitions = zip(columns, rows).map { column, row in
       SinkTable.definition(column) + (row["notnull"] == 1 && column.name != life ? " NOT NULL" : "")
     }
-    try remake(definitions, key, lifeAfter: getsLife ? columns.map(\.name) : nil)
+    if getsLife {
+      // Before the columns that are never NULL, as in a new table: SQLite 3.40 finds NULL in columns of that kind which stand before a part of the
+      // key in a table without rowid, and calls the database damaged.
+      let place = columns.firstIndex { SQLName($0.name) == SQLName("drover_epoch") } ?? columns.endIndex
+      definitions.insert(SinkTable.definition(.init(name: life, declaredType: "TEXT")), at: place)
+    }
+    try remake(definitions, key: getsLife ? key + [life] : key, copying: columns.map(\.name))
     return true
   }
 
   /// Copied there and back instead of renamed: what somebody's views say of the table stays true.
-  /// - Parameter present: the columns that are there, where the table gets `drover_life`.
-  private func remake(_ definitions: [String], _ key: [String], lifeAfter present: [String]?) throws {
-    let life = DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")
-    let definitions = definitions + (present == nil ? [] : [SinkTable.definition(life)])
-    let key = key + (present == nil ? [] : [life.name])
-    let given = present.map { " (\($0.map(quoted).joined(separator: ", ")))" } ?? ""
+  /// - Parameter present: the columns that are there.
+  private func remake(_ definitions: [String], key: [String], copying present: [String]) throws {
+    let names = present.map(quoted).joined(separator: ", ")
     let others = try String.fetchAll(
       database,
       sql: """
@@ -71,7 +74,7 @@ struct SinkWidening {
     }
     let copy = "drover_widened"
     try database.execute(sql: creation(copy))
-    try database.execute(sql: "INSERT INTO main.\(copy)\(given) SELECT * FROM main.\(quoted(table))")
+    try database.execute(sql: "INSERT INTO main.\(copy) (\(names)) SELECT \(names) FROM main.\(quoted(table))")
     try database.execute(sql: "DROP TABLE main.\(quoted(table))")
     try database.execute(sql: creation(quoted(table)))
     try database.execute(sql: "INSERT INTO main.\(quoted(table)) SELECT * FROM main.\(copy)")
