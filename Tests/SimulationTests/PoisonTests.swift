@@ -20,13 +20,31 @@ import Testing
       isDuplicate: true)
   }
 
+  /// Tells whether a transaction is under way: what is logged after it asks for the time too.
+  private final class Watched: CloudStore {
+    let store: SQLiteCloudStore
+    private(set) var isInTransaction = false
+
+    init(_ store: SQLiteCloudStore) { self.store = store }
+
+    func note(_ name: String) throws -> String? { try store.note(name) }
+    func setNote(_ name: String, _ value: String?) throws { try store.setNote(name, value) }
+
+    func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
+      isInTransaction = true
+      defer { isInTransaction = false }
+      return try store.transaction(body)
+    }
+  }
+
   /// A consumer with what the broker delivers when it connects.
   static func consume(_ path: String, isFalling: Bool) throws -> Consumer {
+    let store = Watched(try SQLiteCloudStore(path: path, now: { 1_795_170_600_000_000 }))
     let consumer = Consumer(
-      store: try SQLiteCloudStore(path: path, now: { 1_795_170_600_000_000 }), limits: .init(),
+      store: store, limits: .init(),
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       wallClock: {
-        precondition(!isFalling, "the message that ends the process")
+        precondition(!isFalling || !store.isInTransaction, "the message that ends the process")
         return 1_795_170_600_000_000
       })
     try consumer.received([innocent(1), poison, innocent(2)])
@@ -34,16 +52,19 @@ import Testing
   }
 
   private func die(_ path: String) async {
-    await #expect(processExitsWith: .failure) { [path] in
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) { [path] in
       _ = try PoisonTests.consume(path, isFalling: true)
       exit(0)
     }
+    let said = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(said.contains("the message that ends the process"), "\(said.prefix(600))")
   }
 
   @Test func `a message at which the consumer dies again and again is set aside, and everybody's events go on`()
     async throws
   {
     let folder = try TemporaryFolder()
+    defer { withExtendedLifetime(folder) {} }
     let path = folder.file("cloud.db")
     for death in 1...3 {
       await die(path)
@@ -64,6 +85,7 @@ import Testing
 
   @Test func `innocent messages are taken by the next consumer although one before it died with them`() async throws {
     let folder = try TemporaryFolder()
+    defer { withExtendedLifetime(folder) {} }
     let path = folder.file("cloud.db")
     await die(path)
     await die(path)

@@ -178,7 +178,7 @@ struct SchemaTables {
       guard let kind = Kind(rawValue: rows.text(row, 4)) else { return nil }
       return (
         try MachineID(machine), try StreamName(stream), rows.text(row, 2), rows.integer(row, 3),
-        try schema(kind, columns, places[[machine, stream]] ?? [])
+        try schema(kind, columns, places[[ExactText(machine), ExactText(stream)]] ?? [])
       )
     }
   }
