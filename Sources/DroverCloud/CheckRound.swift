@@ -8,6 +8,11 @@ package struct CheckRound {
     package var finding: DriftFinding
     /// Why the stream could not be compared, or not to the end.
     package var failure: String?
+
+    /// Everything that differs was found and is equal now, but for facts and complete rows, which are never overwritten.
+    package var isSettled: Bool {
+      failure == nil && finding.inFlight == 0 && finding.drift <= finding.conflicts + finding.frozen
+    }
   }
 
   private let replica: any Replica

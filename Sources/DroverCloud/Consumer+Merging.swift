@@ -124,11 +124,14 @@ extension Consumer {
     case .events(_, _, let name), .schema(_, let name): stream = name
     default: break
     }
+    // A machine writes below its own name, whatever else the topic says.
+    let machine = topic?.machine ?? Topic.machine(ofStray: message.topic)
+    guard hasLetterLeft(machine, bytes: message.payload.count, &group) else { return .setAside }
     let burial = try transaction.bury(
       DeadLetter(
-        topic: message.topic, machine: topic?.machine, stream: stream, reason: reason, detail: detail,
+        topic: message.topic, machine: machine, stream: stream, reason: reason, detail: detail,
         raw: message.payload[...]))
-    group.note(burial, reason, machine: topic?.machine)
+    group.note(burial, reason, machine: machine)
     return .deadLetter
   }
 
@@ -137,6 +140,8 @@ extension Consumer {
     _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName, _ epoch: Epoch?,
     _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws -> Bool {
+    // An agent's event stays at the edge, whose frame comes again; anything else is counted and gone.
+    guard hasLetterLeft(machine, bytes: raw.count, &group) else { return epoch == nil }
     let burial = try transaction.bury(
       DeadLetter(
         topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))

@@ -12,10 +12,12 @@ extension Consumer {
     do throws(InvalidName) {
       topic = try Topic(parsing: message.topic)
     } catch {
+      if isOverBudget(stray: message, &group) { return .setAside }
       return try bury(message, nil, .topic, error.message, transaction, &group)
     }
     // An empty retained message takes the one before it away; there is nothing to apply.
     if message.payload.isEmpty, message.isRetained { return .ignored }
+    if let budget = try overrun(message, topic, transaction) { return setAside(topic, over: budget, &group) }
     guard message.payload.count <= limits.messageBytes else {
       return try tooLarge(
         message, topic, bytes: message.payload.count, beginning: message.payload, transaction, &group)
@@ -30,6 +32,11 @@ extension Consumer {
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
+      switch try gate.take(schema, of: machine, stream, now: wallClock(), transaction) {
+      case .known: return .document
+      case .overBudget: return setAside(topic, over: .schemaChanges, &group)
+      case .adopt: break
+      }
       guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return .document }
       logger.warning(
         "describe \(stream) of \(machine): \(reason); the stream waits at the edge, see `drover schema list`"
@@ -43,13 +50,21 @@ extension Consumer {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
       var current = status
+      if group.clones[machine] != nil {
+        // Neither one's epoch is the machine's. Each hears with the answer that it has to hold.
+        current.epoch = nil
+        group.note(current, machine: machine, said: status)
+        return .document
+      }
+      if let epoch = status.epoch, try !gate.admits(epoch, of: machine, now: wallClock(), transaction) {
+        return setAside(topic, over: .epochs, &group)
+      }
       if let epoch = status.epoch, try !transaction.isLatest(epoch, machine: machine) {
         // Nothing is confirmed in an epoch that is over, so there is no answer either: the machine asks until it has another.
         group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
         current.epoch = nil
       }
-      try transaction.setStatus(current, machine: machine)
-      group.statuses.append((machine, current))
+      group.note(current, machine: machine)
       return .document
     case .confirm, .command, .reply: return .ignored
     }
@@ -63,6 +78,7 @@ extension Consumer {
     _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     if case .events(let machine, _, _) = topic, let epoch = FrameDecoder.epoch(ofBeginning: beginning) {
+      if group.clones[machine] != nil { return .held }
       // The agent still has it, and hears with the confirmation how much one message may hold: it comes again in parts, or stays there as a
       // dead letter of the edge.
       if try transaction.isLatest(epoch, machine: machine) { group.machines[machine] = epoch }
@@ -81,23 +97,34 @@ extension Consumer {
     let decoded: DecodedMessage
     do {
       let payload: [UInt8]
-      switch try Compression.unpack(message.payload, most: limits.messageBytes) {
+      switch try unpack(message, of: machine) {
       case .frame(let frame): payload = frame
       case .tooLarge(let beginning):
         return try tooLarge(
           message, topic, bytes: limits.messageBytes + 1, beginning: beginning, transaction, &group)
       }
       decoded = try FrameDecoder.decode(payload) {
-        try transaction.schema($0, machine: machine, stream: stream)
+        try gate.schema($0, of: machine, stream, now: wallClock(), transaction)
       }
     } catch let error as WireError {
       return try bury(message, topic, .unparsable, error.description, transaction, &group)
     }
     switch decoded {
+    // Both machines still have what is their own.
+    case .unknownSchema, .frame:
+      if group.clones[machine] != nil { return .held }
+    case .bare: break
+    }
+    switch decoded {
     case .unknownSchema(let header):
+      guard try gate.admits(header.epoch, of: machine, now: wallClock(), transaction) else {
+        return setAside(topic, over: .epochs, &group)
+      }
       // No dead letter: the frame is not covered, so the edge sends it again once it has described the stream.
       group.machines[machine] = header.epoch
-      if let id = header.schema, try transaction.isWaiting(id, machine: machine, stream: stream) {
+      if let id = header.schema, gate.mayLook(at: machine, now: wallClock()),
+        try transaction.isWaiting(id, machine: machine, stream: stream)
+      {
         // It is known and cannot be followed. The machine's other streams need the room that this one takes on the way.
         group.hold(stream, of: machine)
       } else {
@@ -107,6 +134,9 @@ extension Consumer {
     case .bare(var event):
       // A dead letter that is sent again still bears the number that it had in its frame; outside it means nothing.
       event.seq = nil
+      guard gate.admits([event], of: machine, now: wallClock()) else {
+        return setAside(topic, over: .longIDs, &group)
+      }
       let schema = try transaction.latestSchema(machine: machine, stream: stream)
       let sink = Sink(machine: machine, stream: stream, kind: kind, schema: schema)
       let epoch =
@@ -116,6 +146,9 @@ extension Consumer {
       return .bare
     case .frame(let frame):
       let epoch = frame.header.epoch
+      guard try gate.admits(epoch, of: machine, now: wallClock(), transaction) else {
+        return setAside(topic, over: .epochs, &group)
+      }
       let schema = try frame.header.schema.flatMap { try transaction.schema($0, machine: machine, stream: stream) }
       if let schema, schema.kind != kind {
         return try bury(message, topic, .topic, "the stream's schema says \(schema.kind.rawValue)", transaction, &group)
@@ -142,6 +175,12 @@ extension Consumer {
         known = IntervalSet()
       }
       guard !known.contains(frame.header.interval) else { return .duplicate }
+      guard
+        try gate.admits(frame.header.interval, beside: known, of: stream, outbox, now: wallClock(), transaction)
+      else { return setAside(topic, over: .openIntervals, &group) }
+      guard gate.admits(frame.events, of: machine, now: wallClock()) else {
+        return setAside(topic, over: .longIDs, &group)
+      }
       var isWhole = true
       for broken in frame.broken {
         let isKept = try buryEvent(

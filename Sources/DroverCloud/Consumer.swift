@@ -11,8 +11,14 @@ package final class Consumer: SessionHandler {
     package var messageBytes: Int
     /// Least time between two confirmations to one machine.
     package var confirmInterval: Duration
+    /// What one machine may use.
+    package var machine: MachineLimits
 
-    package init(messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50)) {
+    package init(
+      messageBytes: Int = 4 << 20, confirmInterval: Duration = .milliseconds(50),
+      machine: MachineLimits = MachineLimits()
+    ) {
+      self.machine = machine
       self.messageBytes = messageBytes
       self.confirmInterval = confirmInterval
     }
@@ -34,8 +40,9 @@ package final class Consumer: SessionHandler {
   private var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
+  var gate: MachineGate
   var clock = HybridClock()
-  private var requests: [Topic: [UInt8]] = [:]
+  var requests: [Topic: [UInt8]] = [:]
   /// What waits for its PUBACK, for the day when the broker refuses it.
   private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.
@@ -52,12 +59,21 @@ package final class Consumer: SessionHandler {
   package var noteName = "in_hand"
   /// What each machine said last, as far as it was heard since the start.
   var isOnline: [MachineID: Bool] = [:]
+  /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
+  var watches: [MachineID: CloneWatch] = [:]
+  var clones: [MachineID: Trouble] = [:]
+  var areClonesKnown = false
+  var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  /// Whether another client takes this consumer's session, and what of it is not written down yet.
+  private var session = SessionWatch()
+  private var taken: Trouble?
 
   package init(
     store: any CloudStore, limits: Limits, user: String? = nil, logger: Logger, wallClock: @escaping () -> Int64
   ) {
     self.store = store
     self.limits = limits
+    gate = MachineGate(limits.machine)
     self.user = user
     self.logger = logger
     self.wallClock = wallClock
@@ -78,10 +94,13 @@ package final class Consumer: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    session.opened(now: wallClock())
     hasLostSession = hasLostSession || (!info.sessionPresent && !isNewcomer)
     do {
       let machines = try store.transaction { transaction in
         _ = try nameSession(transaction)
+        // Each confirmation says whether its machine has to hold.
+        clones = try transaction.troubles(.cloned)
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -98,6 +117,12 @@ package final class Consumer: SessionHandler {
     let name = Epoch(random: .random(in: .min ... .max)).text
     try transaction.setSession(name)
     return name
+  }
+
+  package func sessionEnding(isTaken: Bool?) {
+    guard let trouble = session.closed(isTaken: isTaken, now: wallClock()) else { return }
+    taken = trouble
+    warnRarely("session", "\(trouble.text(nil)); \(trouble.advice)")
   }
 
   package func sessionClosed(reason: String) {
@@ -123,6 +148,7 @@ package final class Consumer: SessionHandler {
     } catch {
       onCommit(false)
       forgetReceived()
+      gate.forgetKnown()
       failed(error)
       logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
       throw error
@@ -136,11 +162,16 @@ package final class Consumer: SessionHandler {
     var group = MessageGroup()
     var later: [InboundMessage] = []
     var isAgain = false
+    var found: [MachineID: Trouble] = [:]
     try store.transaction { transaction in
       group = MessageGroup()
       // What an attempt before this one took for received is not in the store, and others may have received more.
+      if isAgain { gate.forgetKnown() }
       if isAgain || store.isShared { forgetReceived() }
       isAgain = true
+      found = try judge(transaction)
+      group.clones = found
+      if let taken { try transaction.note(taken, machine: nil) }
       var now = messages
       if store.isShared {
         let division = try Division(messages, transaction)
@@ -151,13 +182,15 @@ package final class Consumer: SessionHandler {
         let outcome = try take(message, transaction, &group)
         group.outcomes[outcome, default: 0] += 1
         // What became of it this time is in this transaction, a new letter at worst. A frame that waits for its schema was not taken.
-        if group.awaitsReplays, ![.waiting, .overtaken, .held].contains(outcome) {
+        if group.awaitsReplays, ![.waiting, .overtaken, .held, .setAside].contains(outcome) {
           try transaction.settleReplay(topic: message.topic, raw: message.payload)
         }
       }
       try finish(&group, transaction)
       if let note, later.isEmpty { try transaction.setNote(noteName, note) }
     }
+    taken = nil
+    tell(found)
     follow(group)
     return later
   }
@@ -183,6 +216,7 @@ package final class Consumer: SessionHandler {
   private func forgetReceived() {
     received = ReceivedCache()
     runs = ReceivedCache()
+    areClonesKnown = false
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
@@ -221,6 +255,7 @@ package final class Consumer: SessionHandler {
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
+        if store.isShared { clones = try transaction.troubles(.cloned) }
         return (try nameSession(transaction), known)
       }
       hasLostSession = false
@@ -241,7 +276,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes)
+      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
@@ -271,8 +306,16 @@ package final class Consumer: SessionHandler {
       if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
     }
     runs.saved()
+    for (machine, status) in group.latestStatuses.sorted(by: { $0.key < $1.key }) {
+      try transaction.setStatus(status, machine: machine)
+    }
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       try transaction.heard(machine: machine, epoch: epoch)
+    }
+    for (machine, counts) in group.overruns.sorted(by: { $0.key < $1.key }) {
+      for (budget, count) in counts.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+        try transaction.note(count, over: budget, machine: machine)
+      }
     }
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)

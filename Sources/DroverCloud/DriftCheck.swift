@@ -114,6 +114,8 @@ package struct DriftCheck {
     var id: String
     var isAtEdge: Bool
     var isInCloud: Bool
+    /// The cloud's row is complete.
+    var isFinal: Bool
 
     func isConflict(_ kind: Kind) -> Bool { kind == .payload && isAtEdge && isInCloud }
   }
@@ -154,9 +156,13 @@ package struct DriftCheck {
       let (atEdge, inCloud) = (standings[index], after[index])
       if atEdge.isWaiting || before[index] != inCloud {
         moving.append(id)
-      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil {
-        // A fact that the edge no longer has is none too many in the cloud.
-        drifting.append(Drifting(id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil))
+      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil,
+        !(inCloud?.isRetired(atEdge) ?? false)
+      {
+        // A fact that the edge no longer has is none too many in the cloud, nor is a final record.
+        drifting.append(
+          Drifting(
+            id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil, isFinal: inCloud?.isFinal ?? false))
       }
     }
   }
@@ -183,6 +189,7 @@ extension DriftFinding {
       extra += 1
     } else {
       different += 1
+      if row.isFinal { frozen += 1 }
     }
   }
 }

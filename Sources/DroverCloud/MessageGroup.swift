@@ -5,9 +5,15 @@ struct MessageGroup {
   /// Dead letters were sent again, and may be among the messages.
   var awaitsReplays = false
   var machines: [MachineID: Epoch?] = [:]
+  /// Names that two machines have: nothing of their agents is taken.
+  var clones: [MachineID: Trouble] = [:]
   var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
-  var statuses: [(MachineID, MachineStatus)] = []
+  private(set) var statuses: [(MachineID, MachineStatus)] = []
+  /// What each machine said last, with what it said before where it said nothing new: one statement, however often it speaks.
+  private(set) var latestStatuses: [MachineID: MachineStatus] = [:]
+  /// How many messages were set aside, by machine and budget.
+  private(set) var overruns: [MachineID: [Budget: Int]] = [:]
   /// Commands to machines, and what stands in them.
   var requests: [Topic: [UInt8]] = [:]
   var outcomes: [MessageOutcome: Int] = [:]
@@ -25,6 +31,17 @@ struct MessageGroup {
       return
     }
     requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
+  }
+
+  /// - Parameter said: what is answered, where that is not what is written down.
+  mutating func note(_ status: MachineStatus, machine: MachineID, said: MachineStatus? = nil) {
+    statuses.append((machine, said ?? status))
+    latestStatuses[machine] = latestStatuses[machine].map { status.completed(by: $0) } ?? status
+  }
+
+  mutating func noteOverrun(_ budget: Budget, machine: MachineID) {
+    overruns[machine, default: [:]][budget, default: 0] += 1
+    if machines[machine] == nil { machines[machine] = .some(nil) }
   }
 
   mutating func note(_ burial: Burial, _ reason: DeadLetterReason, machine: MachineID?) {

@@ -28,8 +28,14 @@ package struct CloudConfiguration: Equatable, Sendable {
     package let messageBytes: Int
     package let streamsPerMachine: Int
     package let columnsPerTable: Int
+    /// What one machine may use of the consumer and leave in the store.
+    package private(set) var machine: MachineLimits
 
-    package init(messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int) {
+    package init(
+      messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int, machine: MachineLimits = MachineLimits()
+    ) {
+      self.machine = machine
+      self.machine.streams = streamsPerMachine
       self.messageBytes = messageBytes
       self.streamsPerMachine = streamsPerMachine
       self.columnsPerTable = columnsPerTable
@@ -163,7 +169,8 @@ extension CloudConfiguration {
       messageBytes: limitKeys.optional("message_bytes", .size(1 << 10...64 << 20), default: 4 << 20),
       streamsPerMachine: limitKeys.optional("streams_per_machine", .integer(1...10_000), default: 200),
       // SQLite takes 2,000 columns unless it is built otherwise, and some are Drover's.
-      columnsPerTable: limitKeys.optional("columns_per_table", .integer(1...1900), default: 1000))
+      columnsPerTable: limitKeys.optional("columns_per_table", .integer(1...1900), default: 1000),
+      machine: MachineLimits(reading: limitKeys))
     if batch.bytes < limits.messageBytes {
       let message =
         "expected a batch that holds at least one message: batch.bytes is \(sizeText(batch.bytes)), "

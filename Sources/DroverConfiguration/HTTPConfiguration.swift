@@ -12,12 +12,17 @@ package struct HTTPConfiguration: Equatable, Sendable {
     package let bodyBytes: Int
     /// Requests of one client within a second; as many may come at once.
     package let requestsPerSecond: Int
+    /// Connections of one address at a time.
+    package let connectionsPerAddress: Int
     /// How long a request may take to come in and be answered. A stream may go on for longer, as long as its reader takes something in this time.
     package let seconds: Int
 
-    package init(bodyBytes: Int = 1 << 20, requestsPerSecond: Int = 50, seconds: Int = 30) {
+    package init(
+      bodyBytes: Int = 1 << 20, requestsPerSecond: Int = 50, connectionsPerAddress: Int = 100, seconds: Int = 30
+    ) {
       self.bodyBytes = bodyBytes
       self.requestsPerSecond = requestsPerSecond
+      self.connectionsPerAddress = connectionsPerAddress
       self.seconds = seconds
     }
   }
@@ -53,6 +58,7 @@ extension HTTPConfiguration {
     let limits = Limits(
       bodyBytes: limitKeys.optional("body_bytes", .size(1 << 10...64 << 20), default: 1 << 20),
       requestsPerSecond: limitKeys.optional("requests_per_second", .integer(1...1_000_000), default: 50),
+      connectionsPerAddress: limitKeys.optional("connections_per_address", .integer(1...200), default: 100),
       seconds: limitKeys.optional("seconds", .integer(1...3600), default: 30))
     guard file.isGiven("http") else { return nil }
     if !address.isLoopback, !keys.isGiven("tokens") {

@@ -19,11 +19,14 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let selection: SelectionConfiguration
     /// By what its rows are matched with other machines' in the cloud; nil where they are the machine's own.
     package let naturalKey: NaturalKey?
+    /// The columns by which a row is known; nil: its primary key.
+    package let key: [String]?
 
     package init(
       name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = [],
-      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil
+      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil, key: [String]? = nil
     ) {
+      self.key = key
       self.naturalKey = naturalKey
       self.selection = selection
       self.with = with
@@ -75,11 +78,15 @@ extension StreamConfiguration {
     let with = LinesConfiguration.list(reading: stream)
     let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
     let naturalKey = NaturalKey(reading: stream, kind: kind)
+    let key = stream.list("key", .text("a column's name", maximumBytes: 128), takesOne: true)
     let name = stream.optional("name", .streamName)
     let own = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
+    }
+    if stream.isGiven("key"), !stream.isGiven("table") {
+      stream.report("a stream without a `table` has no columns to know its events by; they have IDs", at: "key")
     }
     let isBatch = stream.isGiven("table") && (kind == nil || kind == .batch)
     if stream.isGiven("complete_when"), !isBatch {
@@ -97,7 +104,7 @@ extension StreamConfiguration {
       table: table.map {
         Table(
           name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection,
-          naturalKey: naturalKey)
+          naturalKey: naturalKey, key: key.isEmpty ? nil : key)
       }, frame: stream.isGiven("frame") ? own : nil)
   }
 

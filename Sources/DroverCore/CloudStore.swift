@@ -37,6 +37,15 @@ package struct SinkEvent: Equatable, Sendable {
       raw: raw)
   }
 
+  /// The same for a table that tells lives of a key apart, of a machine that has none: the first life.
+  package func tellingLives() -> SinkEvent {
+    var content = content
+    if case .row(let row) = content { content = .row(Values(Array(row) + [StreamSchema.firstLife])) }
+    return SinkEvent(
+      seq: seq, localID: localID, version: version, at: at, key: key + [StreamSchema.firstLife], content: content,
+      lines: lines, raw: raw)
+  }
+
   /// An event whose key stands in its row.
   /// - Parameter columns: the key's positions in the row.
   package init(
@@ -166,12 +175,15 @@ package enum MessageOutcome: String, Hashable, Sendable {
   /// A frame of a run of the agent that a later one followed: its facts were taken where they could be, and nothing is covered. The edge sends it again, unless
   /// it is of a future that its database has lost.
   case overtaken
-  /// A frame with an event that could not be applied, and with no room left among the dead letters; the edge keeps it and sends it again.
+  /// A frame with an event that could not be applied, and with no room left among the dead letters, or of a machine that there are two of; the edge
+  /// keeps it and sends it again.
   case held
   /// A schema or a status.
   case document
   /// The message as a whole is a dead letter.
   case deadLetter = "dead_letter"
+  /// A budget of the machine's is used up: it was neither applied nor kept, and is counted by the budget. An agent sends it again.
+  case setAside = "set_aside"
   /// On a topic that the consumer has nothing to do with: its own, or an answer that nobody waits for.
   case ignored
 }
@@ -237,8 +249,16 @@ package protocol CloudTransaction {
   /// A message was taken that may be a letter's: the letter with these bytes on this topic goes if it still bears the mark.
   func settleReplay(topic: String, raw: [UInt8]) throws
 
-  /// Whether no other epoch of the machine was heard of later. One that was not heard of before is the latest from now on.
+  /// Whether no other epoch of the machine was heard of later. One that was not heard of before is the latest from now on. Of each machine
+  /// the newest epochs are known, and those that dead letters name; what was received in others is forgotten with them.
   func isLatest(_ epoch: Epoch, machine: MachineID) throws -> Bool
+
+  /// Whether an epoch of the machine was heard of.
+  func knows(_ epoch: Epoch, machine: MachineID) throws -> Bool
+  /// The machine's streams: those that were described, of which events came, or of which something was received in its epoch.
+  func streams(of machine: MachineID) throws -> Set<StreamName>
+  /// Adds to the account of what was set aside because a budget of the machine's was used up.
+  func note(_ count: Int, over budget: Budget, machine: MachineID) throws
 
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws
@@ -254,6 +274,12 @@ package protocol CloudTransaction {
   /// The name of the broker session in which the consumer received what is in the store.
   func session() throws -> String?
   func setSession(_ name: String) throws
+  /// What is wrong with who is connected, by machine.
+  func troubles(_ kind: Trouble.Kind) throws -> [MachineID: Trouble]
+  /// Keeps what is wrong, in the place of what was known of it.
+  /// - Parameter machine: nil for the consumer.
+  func note(_ trouble: Trouble, machine: MachineID?) throws
+  func forget(_ kind: Trouble.Kind, machine: MachineID) throws
   /// Forgets tombstones that were made before a moment and that no older event of their epoch can meet any more.
   /// - Parameter moment: microseconds since 1970.
   func retireTombstones(madeBefore moment: Int64) throws

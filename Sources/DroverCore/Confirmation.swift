@@ -14,11 +14,15 @@ package struct Confirmation: Equatable, Sendable {
   package var answer: Int64?
   /// The largest message that the consumer takes, in bytes; nil where it does not say.
   package var maxMessageBytes: Int?
+  /// Two agents are at work under this machine's name, since then, microseconds since 1970: both have to hold. Holds in whatever epoch the
+  /// hearer is.
+  package var clonedSince: Int64?
 
   package init(
     epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet], runs: Runs = Runs(),
-    answer: Int64? = nil, maxMessageBytes: Int? = nil
+    answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil
   ) {
+    self.clonedSince = clonedSince
     self.runs = runs
     self.maxMessageBytes = maxMessageBytes
     self.answer = answer
@@ -43,11 +47,20 @@ package struct MachineStatus: Equatable, Sendable {
   package var clockOffset: Int64?
   /// Nil until it was looked at, and in a last will.
   package var outbox: OutboxStanding?
+  /// Streams of which changes may have been missed, each with a name for the last time: 1 to 32 lower-case hexadecimal digits.
+  package var gaps: [StreamName: String]
+  /// Names the agent's process; nil in a last will, and of an agent that knows of none.
+  package var process: Int64?
+  /// Another client takes the machine's session again and again.
+  package var taken: Trouble?
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
-    outbox: OutboxStanding? = nil
+    outbox: OutboxStanding? = nil, gaps: [StreamName: String] = [:], process: Int64? = nil, taken: Trouble? = nil
   ) {
+    self.gaps = gaps
+    self.process = process
+    self.taken = taken
     self.outbox = outbox
     self.clockOffset = clockOffset
     self.ask = ask
@@ -55,5 +68,14 @@ package struct MachineStatus: Equatable, Sendable {
     self.epoch = epoch
     self.software = software
     self.at = at
+  }
+
+  /// This status with what an earlier one says where this one says nothing.
+  package func completed(by earlier: Self) -> Self {
+    Self(
+      isOnline: isOnline, epoch: epoch ?? earlier.epoch, software: software ?? earlier.software,
+      at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox,
+      gaps: earlier.gaps.merging(gaps) { _, new in new }, process: process ?? earlier.process,
+      taken: taken ?? earlier.taken)
   }
 }

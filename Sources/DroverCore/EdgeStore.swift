@@ -79,8 +79,11 @@ package struct RowStanding: Equatable, Sendable {
   package var digest: UInt64?
   /// The outbox holds an event of it that is not confirmed.
   package var isWaiting: Bool
+  /// The digests of row and lines apart; nil where no lines travel with it, or they are too many to be told.
+  package var unit: UnitDigest?
 
-  package init(digest: UInt64?, isWaiting: Bool) {
+  package init(digest: UInt64?, isWaiting: Bool, unit: UnitDigest? = nil) {
+    self.unit = unit
     self.digest = digest
     self.isWaiting = isWaiting
   }
@@ -109,6 +112,9 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   case busy
   /// The tables are not what they were when the streams were last looked at: call `refresh`.
   case schemaChanged
+  /// The database is not the one that was worked on: it was put back, or another file has its name. Nothing was read or written; call
+  /// `startEpoch`, which attaches what is there now. The text completes "because …".
+  case otherDatabase(String)
   /// The edge's dead letters are at their bound, and the event stays in the outbox; the text says what to do.
   case noRoom(String)
   /// The file is damaged. Nothing may be written to it any more; the text says what was found and what to do.
@@ -120,6 +126,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
     switch self {
     case .busy: "the database is locked by another program"
     case .schemaChanged: "the database's schema has changed"
+    case .otherDatabase(let text): text
     case .noRoom(let text): text
     case .damaged(let text): text
     case .failed(let text): text
@@ -134,7 +141,10 @@ package protocol EdgeStore: AnyObject {
   var streams: [EdgeStream] { get }
   /// Rows that were there before Drover still wait to enter the outbox.
   var hasBackfill: Bool { get }
-  /// How many of them may be looked at in a second; nil: as many as the window allows.
+  /// Streams of which changes may have been missed, with a name for the last time: their rows have entered the outbox once more since, and rows
+  /// that are gone are found by a comparison. A stream is among them for good.
+  var gaps: [StreamName: String] { get }
+  /// How many of the rows that wait may be looked at in a second; nil: as many as the window allows.
   var backfillRate: Int? { get }
 
   /// Whether another connection has committed since the last call.
@@ -143,7 +153,8 @@ package protocol EdgeStore: AnyObject {
   func refresh() throws(EdgeStoreError) -> Bool
   /// Per stream what of this epoch is confirmed, also beyond a gap.
   func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet]
-  /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again.
+  /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again. Where another
+  /// file has the database's name, that one is opened and attached; while there is none, or it is not ready yet, this throws `failed`.
   /// - Parameter reason: for the operator; completes "because …".
   func startEpoch(because reason: String) throws(EdgeStoreError)
   /// Per stream what is `synced` and not confirmed.
@@ -178,6 +189,8 @@ package protocol EdgeStore: AnyObject {
   func outboxStanding() throws(EdgeStoreError) -> OutboxStanding
   /// Takes note of the clock, so that versions can be compared with others'; says when they are beyond `HybridClock.tolerance`.
   func note(_ clock: ClockNews) throws(EdgeStoreError)
+  /// Keeps what is wrong with who is connected under the machine's name, for those who look; nil when it is over.
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) throws(EdgeStoreError)
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

@@ -21,6 +21,9 @@ package enum Lines: Equatable, Sendable {
 
 /// One change of one stream, as the cloud reads it from a frame.
 package struct Event: Equatable, Sendable {
+  /// Longest local ID, in bytes.
+  package static let maximumIDBytes = 1 << 16
+
   /// The outbox's counter; nil for a bare event of a third-party client.
   package var seq: Int64?
   /// The row's own key at the edge, as text.

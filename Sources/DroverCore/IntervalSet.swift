@@ -57,6 +57,12 @@ package struct IntervalSet: Equatable, Sendable, CustomStringConvertible {
     return index < intervals.count && intervals[index].after <= interval.after
   }
 
+  /// Whether an interval overlaps or touches one that is there, so that the set has no more of them with it.
+  package func touches(_ interval: Interval) -> Bool {
+    let index = firstIndex(endingAtOrAfter: interval.after)
+    return index < intervals.count && intervals[index].after <= interval.through
+  }
+
   package mutating func insert(_ interval: Interval) {
     // Touching counts as overlapping: (1,4] and (4,6] become (1,6].
     let lower = firstIndex(endingAtOrAfter: interval.after)

@@ -113,6 +113,9 @@ package protocol SessionHandler: AnyObject {
   func received(_ messages: [InboundMessage]) throws
   /// The broker has answered one publication.
   func acknowledged(_ token: PublishToken, reason: AcknowledgementReason)
+  /// A connection is ending. Called before `sessionClosed`, also where the session was not open yet.
+  /// - Parameter isTaken: the broker gave the session to another client with the same ID; nil where it closed the connection without a word.
+  func sessionEnding(isTaken: Bool?)
   /// The connection is gone; tokens without an answer will get none.
   func sessionClosed(reason: String)
   /// Called at least once in each turn of the loop, connected or not, and whenever `wake` was called.
@@ -123,4 +126,8 @@ package protocol SessionHandler: AnyObject {
   func isDrained() -> Bool
   /// The last thing to be said on an open connection before DISCONNECT, e.g. a farewell status.
   func sessionWillClose(publisher: any Publisher)
+}
+
+extension SessionHandler {
+  package func sessionEnding(isTaken: Bool?) {}
 }

@@ -8,8 +8,14 @@ package struct ReplicaRow: Equatable, Sendable {
   /// The epoch's number and the version that the row came with; whatever is applied changes them.
   package var epoch: Int64
   package var version: Int64
+  /// It is complete, so nothing changes it any more.
+  package var isFinal: Bool
+  /// The digests of row and lines apart; nil where no lines travel with it.
+  package var unit: UnitDigest?
 
-  package init(digest: UInt64, epoch: Int64, version: Int64) {
+  package init(digest: UInt64, epoch: Int64, version: Int64, isFinal: Bool = false, unit: UnitDigest? = nil) {
+    self.isFinal = isFinal
+    self.unit = unit
     self.digest = digest
     self.epoch = epoch
     self.version = version
@@ -47,6 +53,8 @@ package struct DriftFinding: Equatable, Sendable {
   package var repaired = 0
   /// Facts with other values in the cloud: they are never overwritten.
   package var conflicts = 0
+  /// Of the rows with other values: those that are complete in the cloud, which no event changes.
+  package var frozen = 0
   /// Lines in the cloud whose header is not there.
   package var strayLines = 0
 
@@ -70,6 +78,12 @@ package protocol Replica: AnyObject {
   func strayLines(_ stream: ReplicatedStream) throws -> Int
   /// Removes them.
   func removeStrayLines(_ stream: ReplicatedStream) throws
+  /// Streams in which the machine's capture had a gap that no comparison has closed yet: rows that are gone there may be here still. The one that
+  /// was tried longest ago comes first.
+  func gaps() throws -> [(stream: ReplicatedStream, gap: String)]
+  /// Notes that a comparison was tried for a gap.
+  /// - Parameter isClosed: it found everything there is to find, and had it sent again.
+  func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws
   /// Keeps the result for `drover status`.
   /// - Parameter failure: why the check could not be made or finished.
   func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws

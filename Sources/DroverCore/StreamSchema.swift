@@ -55,10 +55,18 @@ package struct StreamSchema: Hashable, Sendable {
   package let lines: [LineSchema]
   /// By what rows of different machines are matched in the cloud; nil where each machine's are its own. Of a snapshot alone.
   package let naturalKey: NaturalKey?
+  /// Whether the last part of the key, `drover_life`, tells facts apart that bear one key of the source's, one after the other.
+  package let tellsLives: Bool
   package let id: SchemaID
 
   /// The column that stands for SQLite's rowid where a table has no primary key of its own.
   package static let rowidColumn = "drover_rowid"
+
+  /// The last part of a fact's key where its table has used keys again: empty for the first row of a key, a random mark for each later one.
+  package static let lifeColumn = "drover_life"
+
+  /// Columns of Drover's that are part of a row's key.
+  package static let ownColumns: Set<SQLName> = [SQLName(rowidColumn), SQLName(lifeColumn)]
 
   /// Throws when no sink table could be made of it: no columns, no key, doubled or reserved names; or when its condition, lines or
   /// natural key do not fit.
@@ -76,10 +84,18 @@ package struct StreamSchema: Hashable, Sendable {
       guard !column.name.isEmpty, !column.name.utf8.contains(0) else {
         throw InvalidName(message: "a column has a name without NUL")
       }
-      guard !name.text.utf8.starts(with: "drover_".utf8) || name == SQLName(Self.rowidColumn) else {
+      guard
+        !name.text.utf8.starts(with: "drover_".utf8) || Self.ownColumns.contains(name)
+      else {
         throw InvalidName(message: "the column name \(column.name) is reserved for Drover's own bookkeeping")
       }
       guard seen.insert(name).inserted else { throw InvalidName(message: "two columns are named \(column.name)") }
+    }
+    let life = columns.firstIndex { SQLName($0.name) == SQLName(Self.lifeColumn) }
+    if let life {
+      guard kind == .payload, columns[life] == Self.life, key.count > 1, key.last == life else {
+        throw InvalidName(message: "\(Self.lifeColumn) is a text and the last part of a fact's key")
+      }
     }
     guard completeWhen == nil || kind == .batch else {
       throw InvalidName(message: "only a batch can be complete, and this is a \(kind.rawValue)")
@@ -96,6 +112,7 @@ package struct StreamSchema: Hashable, Sendable {
     guard naturalKey == nil || kind == .snapshot else {
       throw InvalidName(message: "only a snapshot is matched by a natural key, and this is a \(kind.rawValue)")
     }
+    tellsLives = life != nil
     self.naturalKey = try naturalKey?.resolved(among: columns)
     self.lines = lines
     self.kind = kind
@@ -131,6 +148,52 @@ package struct StreamSchema: Hashable, Sendable {
   /// The sink table's column for the machine: `machine_id`, but for a source that has a column of that name itself.
   package var machineColumn: String {
     columns.contains { SQLName($0.name) == SQLName("machine_id") } ? "drover_machine_id" : "machine_id"
+  }
+
+  // MARK: Lives of a key
+
+  private static let life = Column(name: lifeColumn, declaredType: "TEXT")
+
+  /// The key's positions without `drover_life`.
+  package var sourceKey: ArraySlice<Int> { tellsLives ? key.dropLast() : key[...] }
+
+  /// What a part of a key says of a row that is the first of its key.
+  package static let firstLife = Value.text([])
+
+  /// The schema with `drover_life` behind its columns. Described as it was: it keeps its id, because no machine has described this one.
+  package func tellingLives() -> StreamSchema {
+    guard !tellsLives else { return self }
+    return StreamSchema(
+      columns: columns + [Self.life], key: key + [columns.count], likeElse: self)
+  }
+
+  /// The schema of the source itself.
+  package func notTellingLives() throws(InvalidName) -> StreamSchema {
+    guard tellsLives else { return self }
+    let life = key[key.count - 1]
+    return try StreamSchema(
+      kind: kind, columns: Array(columns[..<life] + columns[(life + 1)...]),
+      key: sourceKey.map { $0 < life ? $0 : $0 - 1 })
+  }
+
+  /// The ids of the schemas that differ from this one by `drover_life` at most, its own among them.
+  package func idsButForLives() throws(InvalidName) -> [SchemaID] {
+    guard kind == .payload else { return [id] }
+    let plain = try notTellingLives()
+    let wide = try StreamSchema(
+      kind: kind, columns: plain.columns + [Self.life], key: plain.key + [plain.columns.count])
+    return [plain.id, wide.id]
+  }
+
+  private init(columns: [Column], key: [Int], likeElse schema: StreamSchema) {
+    self.columns = columns
+    self.key = key
+    kind = schema.kind
+    completeWhen = schema.completeWhen
+    lines = schema.lines
+    naturalKey = schema.naturalKey
+    tellsLives = true
+    id = schema.id
   }
 
   /// The id is made of all the rest.

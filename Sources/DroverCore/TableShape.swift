@@ -8,11 +8,14 @@ package struct CloudStoreLimits: Sendable {
   package var deadLetterBytes: Int
   /// What all dead letters may take; one machine's take half of it at most.
   package var deadLetters: DeadLetterBounds
+  /// What one machine may leave in the store.
+  package var machine: MachineLimits
 
   package init(
     streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20,
-    deadLetters: DeadLetterBounds = DeadLetterBounds()
+    deadLetters: DeadLetterBounds = DeadLetterBounds(), machine: MachineLimits = MachineLimits()
   ) {
+    self.machine = machine
     self.deadLetters = deadLetters
     self.streamsPerMachine = streamsPerMachine
     self.columnsPerTable = columnsPerTable
@@ -23,6 +26,13 @@ package struct CloudStoreLimits: Sendable {
   package func refusal(ofStreams known: Int) -> String? {
     known < streamsPerMachine
       ? nil : "the machine has \(known) streams, and limits.streams_per_machine is \(streamsPerMachine)"
+  }
+
+  /// Why a stream with so many descriptions gets no further one, or nil.
+  package func refusal(ofSchemas kept: Int) -> String? {
+    kept < machine.schemasPerStream
+      ? nil
+      : "\(kept) descriptions of the stream are kept, and limits.schemas_per_stream is \(machine.schemasPerStream)"
   }
 
   /// Why a stream with so many tables of lines cannot be, or nil.
@@ -97,9 +107,15 @@ package struct TableShape {
 
   package var isMarked: Bool { names.contains(SQLName(Self.schemaColumn)) }
 
-  /// What it lacks of a schema's columns.
+  /// Whether the last part of its key tells facts apart that bear one key of the source's.
+  package var tellsLives: Bool { key.last == SQLName(StreamSchema.lifeColumn) }
+
+  /// Whether its key has to get `drover_life` before it can hold rows of a schema.
+  package func needsLives(for schema: StreamSchema) -> Bool { schema.tellsLives && !tellsLives }
+
+  /// What it lacks of a schema's columns, but for `drover_life`.
   package func lacking(_ schema: StreamSchema) -> [Column] {
-    let present = Set(names)
+    let present = Set(names + [SQLName(StreamSchema.lifeColumn)])
     return schema.columns.filter { !present.contains(SQLName($0.name)) }
   }
 
@@ -108,7 +124,10 @@ package struct TableShape {
     guard key.first == SQLName(schema.machineColumn) else {
       return "it has a column machine_id, and the sink table \(stream) was made for tables without one"
     }
-    guard key.dropFirst().elementsEqual(schema.key.map({ SQLName(schema.columns[$0].name) })) else {
+    // A key that differs by `drover_life` alone is followed: rows of a schema without it are the first of their keys.
+    let life = SQLName(StreamSchema.lifeColumn)
+    let wanted = schema.key.map { SQLName(schema.columns[$0].name) }.filter { $0 != life }
+    guard key.dropFirst().filter({ $0 != life }).elementsEqual(wanted), schema.kind == .payload || !tellsLives else {
       return
         "its key is \(schema.key.map { schema.columns[$0].name }.joined(separator: ", ")), and the sink table's is \(key.dropFirst().map(\.text).joined(separator: ", "))"
     }
@@ -121,7 +140,8 @@ package struct TableShape {
 
   /// Besides the source's columns there are the machine, the epoch and the version.
   private var sourceColumns: Int {
-    names.count - 3 - [Self.schemaColumn, Self.changeColumn].count { names.contains(SQLName($0)) }
+    names.count - 3
+      - [Self.schemaColumn, Self.changeColumn, StreamSchema.lifeColumn].count { names.contains(SQLName($0)) }
   }
 
   /// Whether its rows have to say from now on under which schema each was written.
@@ -130,6 +150,7 @@ package struct TableShape {
     -> Bool
   {
     guard kind != .snapshot, !isLines, !isMarked else { return false }
-    return try !lacking(schema).isEmpty || schema.columns.count < sourceColumns || hasOther()
+    let own = schema.columns.count - (schema.tellsLives ? 1 : 0)
+    return try !lacking(schema).isEmpty || own < sourceColumns || hasOther()
   }
 }

@@ -53,6 +53,13 @@ package enum Topic: Hashable, Sendable {
     }
   }
 
+  /// Whose a topic is that breaks the grammar behind the machine; nil where it breaks it before.
+  package static func machine(ofStray text: String) -> MachineID? {
+    guard text.utf8.starts(with: prefix.utf8) else { return nil }
+    let name = text.utf8.dropFirst(prefix.utf8.count).prefix { $0 != UInt8(ascii: "/") }
+    return try? MachineID(String(decoding: name, as: UTF8.self))
+  }
+
   /// Reads a topic. Throws with the level that breaks the grammar and what is allowed there.
   package init(parsing text: String) throws(InvalidName) {
     // By bytes: to Swift a '/' with a combining mark behind it is another Character.

@@ -64,6 +64,8 @@ package final class EdgeRelay: SessionHandler {
   private var settleAt: ContinuousClock.Instant?
   private var spaceAt: ContinuousClock.Instant?
   private var standing: StandingSchedule
+  /// The gaps that the cloud was told of last.
+  private var toldGaps: [StreamName: String] = [:]
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -86,10 +88,22 @@ package final class EdgeRelay: SessionHandler {
   private var confirmation: Confirmation?
   /// Why a new epoch has to begin, as soon as the store can.
   private var epochIsOver: String?
+  private var rivals = Rivals()
+  /// Names this process in its statuses.
+  private let process: Int64
+  /// What the store has not been told of yet; nil where the trouble is over.
+  private var troubleNews: [Trouble.Kind: Trouble?] = [.cloned: nil]
   /// The new epoch stands in the store, and the relay does not know yet.
   private var hasBegunEpoch = false
+  /// The database is gone, or another one that cannot be attached yet: nothing of it can be said.
+  private var isAway = false
+  /// The cloud has been told so on this connection.
+  private var isAwayTold = false
   private var isStopping = false
   private var isDamaged = false
+  /// Since when the file looks damaged. While it is copied over it does, until all of it is there.
+  private var damagedSince: ContinuousClock.Instant?
+  private static let copyingLimit = Duration.seconds(2)
   var said = Said()
 
   /// - Parameters:
@@ -114,6 +128,7 @@ package final class EdgeRelay: SessionHandler {
     self.clock = Clock(read: clock)
     self.random = random
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock())
+    process = Int64(random() >> 11) | 1
     makeEncoders()
   }
 
@@ -135,6 +150,8 @@ package final class EdgeRelay: SessionHandler {
 
   /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
   package var onFatal: (String) -> Void = { _ in }
+  /// Told when a connection stands, with nil, and when it is gone, with the reason.
+  package var onConnection: (String?) -> Void = { _ in }
   /// Called in every turn, to show that the relay moves.
   package var beat: () -> Void = {}
 
@@ -145,6 +162,8 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionOpened(_ info: SessionInfo, publisher: any Publisher) {
     self.publisher = publisher
+    onConnection(nil)
+    rivals.opened(now: wallClock())
     askDelay = Self.firstAskDelay
     newQuestion()
     maximumPacketSize = info.maximumPacketSize
@@ -154,7 +173,14 @@ package final class EdgeRelay: SessionHandler {
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
 
+  package func sessionEnding(isTaken: Bool?) {
+    guard let trouble = rivals.closed(isTaken: isTaken, now: wallClock()) else { return }
+    troubleNews[.session] = trouble
+    said.rarely("session") { logger.warning("\(trouble.text(machine.text)); \(trouble.advice)\($0)") }
+  }
+
   package func sessionClosed(reason: String) {
+    onConnection(reason)
     publisher = nil
     clockOffset = nil
     announced = [:]
@@ -183,9 +209,13 @@ package final class EdgeRelay: SessionHandler {
         if let publisher { announceSchemas(publisher) }
       case .command(_, name: "epoch"):
         // It may have lain in the broker since an epoch that is over anyway.
-        guard message.payload.elementsEqual(store.epoch.text.utf8) else { continue }
+        guard message.payload.elementsEqual(store.epoch.text.utf8), !rivals.isHeld else { continue }
         epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
       case .command(_, name: "hold"): hold(message.payload)
+      case .command(_, name: "present"):
+        guard publisher != nil, !isStopping else { continue }
+        newQuestion()
+        announcements.append(status(isOnline: true))
       case .command(_, name: "stream"):
         do throws(WireError) {
           responder.ask(try StreamRequest(document: message.payload))
@@ -203,6 +233,8 @@ package final class EdgeRelay: SessionHandler {
 
   /// Each confirmation is held against the agent's own runs, also one that a newer one follows at once: it may be the only one that tells.
   private func hear(_ confirmation: Confirmation) {
+    if rivals.hear(clonedSince: confirmation.clonedSince) { heedRivals() }
+    guard !rivals.isHeld else { return }
     guard confirmation.epoch == store.epoch else {
       self.confirmation = confirmation
       return
@@ -219,6 +251,32 @@ package final class EdgeRelay: SessionHandler {
       }
     }
     self.confirmation = confirmation
+  }
+
+  /// Two agents are at work under this name, or no longer.
+  private func heedRivals() {
+    relay.disconnected()
+    if !isAway { epochIsOver = nil }
+    confirmation = nil
+    guard let since = rivals.clonedSince else {
+      troubleNews[.cloned] = .some(nil)
+      logger.info("only this machine is called \(machine) now: it goes on")
+      guard let publisher else { return }
+      askDelay = Self.firstAskDelay
+      newQuestion()
+      announce(publisher)
+      return relay.connected(sessionPresent: false, patience: limits.patience, now: clock.now)
+    }
+    let trouble = Trouble(.cloned, since: since, last: since, count: 1)
+    troubleNews[.cloned] = trouble
+    logger.error("\(trouble.text(machine.text)). What the app writes is captured meanwhile. \(trouble.advice)")
+  }
+
+  /// While another may be at work under this name, the consumer has to hear of this one.
+  private func showPresence(now: ContinuousClock.Instant) {
+    guard publisher != nil, !isStopping, rivals.isDue(now: now) else { return }
+    newQuestion()
+    announcements.append(status(isOnline: true))
   }
 
   /// The cloud cannot take these streams now: their frames give the window free, and are tried again after a while.
@@ -378,13 +436,16 @@ package final class EdgeRelay: SessionHandler {
     do {
       watchClock()
       takeConfirmation(now: now)
-      if let epochIsOver { try startEpoch(because: epochIsOver) }
+      // What the cloud has heard may be another's. What the database is, the agent knows by itself.
+      if let epochIsOver, isAway || !rivals.doubts(now: now, wall: wallClock()) { try startEpoch(because: epochIsOver) }
+      showPresence(now: now)
       insistOnAnswer(now: now)
       doubtLaggard(now: now)
       try look(now: now)
       try bury()
       var wait = try work(now: now)
       try settle(now: clock.now)
+      damagedSince = nil
       try lookAround(now: now)
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
       if let lookAgain { wait = min(wait, lookAgain) }
@@ -395,15 +456,41 @@ package final class EdgeRelay: SessionHandler {
       return .milliseconds(20)
     } catch .schemaChanged {
       return refresh()
+    } catch .otherDatabase(let reason) {
+      return leave(because: reason)
     } catch .damaged(let text) {
+      damagedSince = damagedSince ?? now
+      guard let damagedSince, damagedSince.advanced(by: Self.copyingLimit) <= now else {
+        retryAt = clock.now.advanced(by: .milliseconds(500))
+        return .milliseconds(500)
+      }
       isDamaged = true
       onFatal(text)
       return .seconds(1)
     } catch {
       said.rarely("store") { logger.error("work on the outbox: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
+      sayAway()
       return .seconds(1)
     }
+  }
+
+  /// The database is not the one that the relay knows. Nothing that is known of it counts any more.
+  private func leave(because reason: String) -> Duration {
+    epochIsOver = reason
+    hasBegunEpoch = false
+    isAway = true
+    unsendable = []
+    sizes = [:]
+    responder.databaseChanged()
+    return .zero
+  }
+
+  /// While there is no database that could be attached, the cloud is not told that all is well.
+  private func sayAway() {
+    guard isAway, !isAwayTold, let publisher else { return }
+    isAwayTold = true
+    _ = try? publisher.publish(status(isOnline: false))
   }
 
   /// The relay forgets what it knew: in the new epoch nothing is sent and nothing is confirmed yet.
@@ -414,6 +501,9 @@ package final class EdgeRelay: SessionHandler {
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
     hasBegunEpoch = false
     epochIsOver = nil
+    isAway = false
+    isAwayTold = false
+    rivals.epochBegan()
     settleAt = nil
     makeEncoders()
     guard let publisher else { return }
@@ -442,6 +532,10 @@ package final class EdgeRelay: SessionHandler {
         try store.note(news)
         clockNews = nil
       }
+      for (kind, trouble) in troubleNews {
+        try store.note(trouble, kind)
+        troubleNews[kind] = nil
+      }
       if spaceAt.map({ $0 <= now }) ?? true {
         spaceAt = now.advanced(by: .seconds(1))
         try store.watchSpace()
@@ -451,13 +545,17 @@ package final class EdgeRelay: SessionHandler {
       switch error {
       case .busy: spaceAt = nil
       case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
-      case .schemaChanged, .damaged: throw error
+      case .schemaChanged, .otherDatabase, .damaged: throw error
       }
     }
   }
 
   /// How much waits is what the cloud cannot know of itself.
   private func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    if publisher != nil, !isStopping, toldGaps != store.gaps {
+      toldGaps = store.gaps
+      announcements.append(status(isOnline: true))
+    }
     guard standing.isDue(now: now), !isStopping else { return }
     let begin = clock.now
     let found = try store.outboxStanding()
@@ -480,6 +578,8 @@ package final class EdgeRelay: SessionHandler {
       }
       announcements.removeFirst()
     }
+    // What is sent now would be mixed with another's, or is of an epoch that is over.
+    guard !rivals.isHeld, epochIsOver == nil else { return .milliseconds(250) }
     if responder.isBusy, try responder.turn(store, publisher) {
       relay.news()
       if store.hasBackfill { relay.backfillNeeded() }
@@ -532,6 +632,8 @@ package final class EdgeRelay: SessionHandler {
       }
       if store.hasBackfill { relay.backfillNeeded() }
       return .zero
+    } catch .otherDatabase(let reason) {
+      return leave(because: reason)
     } catch {
       said.rarely("refresh") { logger.error("look at the tables: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
@@ -564,7 +666,9 @@ package final class EdgeRelay: SessionHandler {
   // MARK: Announcing
 
   private func announce(_ publisher: any Publisher) {
-    announcements = [status(isOnline: true)]
+    toldGaps = store.gaps
+    isAwayTold = false
+    announcements = [status(isOnline: !isAway)]
     announceSchemas(publisher)
   }
 
@@ -583,7 +687,7 @@ package final class EdgeRelay: SessionHandler {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
-        outbox: standing.told
+        outbox: standing.told, gaps: store.gaps, process: process, taken: rivals.taken
       )
       .document, isRetained: true, contentType: "application/json")
   }
@@ -609,7 +713,7 @@ package final class EdgeRelay: SessionHandler {
 
   package func isDrained() -> Bool {
     isStopping = true
-    return isDamaged || relay.isQuiet && !relay.hasSettlement
+    return isDamaged || isAway || relay.isQuiet && !relay.hasSettlement
   }
 
   package func sessionWillClose(publisher: any Publisher) {

@@ -51,6 +51,13 @@ struct StreamResponder {
   /// Nobody waits for what was asked over another connection.
   mutating func disconnected() { self = StreamResponder(machine: machine) }
 
+  /// A table that was looked at in part is another one now.
+  mutating func databaseChanged() {
+    guard let walk else { return }
+    self.walk = nil
+    answer(walk.request, StreamReply(.failure("the machine's database was put back or replaced meanwhile; ask again")))
+  }
+
   /// Does one piece of work. Returns whether it has put rows into the outbox.
   mutating func turn(_ store: any EdgeStore, _ publisher: any Publisher) throws(EdgeStoreError) -> Bool {
     while inFlight.count < Self.window, let message = outbox.first {

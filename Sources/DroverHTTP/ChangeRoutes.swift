@@ -11,8 +11,8 @@ enum ChangeRoutes {
   /// A page ends behind the change with which it has as many bytes; one change may be larger.
   private static let pageBytes = 1 << 20
 
-  static func all(_ reader: any ChangeReader, patience: Duration, _ blocking: Blocking) -> [Route] {
-    let live = LiveFeed(reader, patience: patience)
+  static func all(_ reader: any ChangeReader, _ blocking: Blocking) -> [Route] {
+    let live = LiveFeed(reader)
     return [
       Route(.get, "/v1/streams") { _, _ in
         .json(try await blocking.run { try explained { try reader.open().report().document } })

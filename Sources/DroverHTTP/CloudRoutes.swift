@@ -50,9 +50,9 @@ package enum CloudRoutes {
   /// Longest list of one answer.
   private static let page = 1...1000
 
-  package static func all(_ source: CloudSource, patience: Duration) -> [Route] {
+  package static func all(_ source: CloudSource) -> [Route] {
     let blocking = Blocking()
-    let exports = Exports(patience: patience)
+    let exports = Exports()
     return [
       health(source.worker, of: "consumer"), openAPI(PackageResources.cloud_yaml),
       Route(.get, "/v1/status") { _, _ in .json(try await blocking.run(source.status)) },
@@ -87,7 +87,7 @@ package enum CloudRoutes {
         guard let stream = try? StreamName(name) else { throw Problem(.notFound, "The store has no such stream.") }
         return try await exports.respond(source.reader, stream: stream, asking, blocking)
       },
-    ] + ChangeRoutes.all(source.changes, patience: patience, blocking) + LetterRoutes.all(source, blocking)
+    ] + ChangeRoutes.all(source.changes, blocking) + LetterRoutes.all(source, blocking)
   }
 
   private static func machines(_ request: Request, _ source: CloudSource, _ blocking: Blocking) async throws -> Response
@@ -116,9 +116,11 @@ package enum CloudRoutes {
 
   // MARK: The same on both sides
 
+  static let healthPath = "/v1/health"
+
   /// Well only while the worker moves.
   static func health(_ worker: @escaping @Sendable () -> Worker, of name: String) -> Route {
-    Route(.get, "/v1/health", isOpen: true) { _, _ in
+    Route(.get, healthPath, isOpen: true) { _, _ in
       let worker = worker()
       guard worker.process != nil else { throw Problem(.serviceUnavailable, "The \(name) is not running.") }
       guard let stuck = worker.stuck.first else { return .json(.object([("status", "ok")])) }

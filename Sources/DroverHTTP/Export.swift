@@ -16,10 +16,6 @@ final class Exports: Sendable {
   private static let most = 2
 
   private let running = Mutex(0)
-  private let patience: Duration
-
-  /// - Parameter patience: how long the reader of an answer may take nothing.
-  init(patience: Duration) { self.patience = patience }
 
   /// - Parameter stream: nil for all.
   func respond(
@@ -42,23 +38,22 @@ final class Exports: Sendable {
     let place = Place { [self] in running.withLock { $0 -= 1 } }
     return Response(
       status: .ok, headers: [.contentType: "application/x-ndjson"],
-      body: ResponseBody { [patience] writer in
+      body: ResponseBody { writer in
         defer { withExtendedLifetime(place) {} }
-        try await Self.write(reader, stream, to: &writer, asking, patience)
+        try await Self.write(reader, stream, to: &writer, asking)
         try await writer.finish(nil)
       })
   }
 
   /// A failure, and the end of the process, end the connection before the answer is complete, which its reader sees.
   private static func write(
-    _ reader: any CloudReader, _ stream: StreamName?, to writer: inout any ResponseBodyWriter, _ asking: Asking,
-    _ patience: Duration
+    _ reader: any CloudReader, _ stream: StreamName?, to writer: inout any ResponseBodyWriter, _ asking: Asking
   ) async throws {
     let pipe = ExportPipe()
     pipe.start(reader, stream)
     defer { pipe.abandon() }
     for try await piece in pipe.pieces {
-      try await asking.write(piece, to: &writer, patience: patience)
+      try await asking.write(piece, to: &writer)
       pipe.taken()
     }
   }

@@ -12,6 +12,7 @@ import Synchronization
 
 final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == Asking {
   private let inside: Inside
+  private let connections: Connections
   private let tokens: [AccessToken]
   private let open: Set<String>
   private let rate: Mutex<RequestRate>
@@ -24,10 +25,11 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
   ///   - open: paths for which everybody may.
   ///   - patience: how long a request may take.
   init(
-    _ inside: Inside, tokens: [AccessToken], open: Set<String>, requestsPerSecond: Int, patience: Duration,
-    logger: Logger
+    _ inside: Inside, connections: Connections, tokens: [AccessToken], open: Set<String>, requestsPerSecond: Int,
+    patience: Duration, logger: Logger
   ) {
     self.inside = inside
+    self.connections = connections
     self.open = open
     self.tokens = tokens
     rate = Mutex(RequestRate(perSecond: requestsPerSecond))
@@ -38,13 +40,16 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
   func respond(to request: Request, context: Asking) async throws -> Response {
     let began = ContinuousClock.now
     let token = bearer(of: request).flatMap(token)
-    let response: Response
+    var response: Response
     do {
-      try admit(request, token, address: context.remoteAddress?.ipAddress ?? "")
+      try admit(request, token, context)
+      try makeRoom(request, token, context.channel)
       response = try await withDeadline { try await self.inside.respond(to: request, context: context) }
     } catch let problem as Problem {
       response = problem.response
     }
+    response.headers[.xContentTypeOptions] = "nosniff"
+    if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
     // The path's pattern and not the path, which may hold anything.
     logger.debug(
       "http: \(request.method) \(context.endpointPath ?? "-") \(response.status.code), \(began.duration(to: .now)), \(token?.name ?? "no token"), \(context.remoteAddress?.ipAddress ?? "-")"
@@ -54,9 +59,13 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
 
   // MARK: Who
 
-  private func admit(_ request: Request, _ token: AccessToken?, address: String) throws {
-    if let wait = rate.withLock({ $0.take(token.map { "token \($0.name)" } ?? address, now: start.duration(to: .now)) })
-    {
+  private func admit(_ request: Request, _ token: AccessToken?, _ asking: Asking) throws {
+    // The health costs no more than a refusal, and whoever supervises this process must not be locked out by others of its address.
+    guard request.uri.path != CloudRoutes.healthPath else { return }
+    let client = token.map { "token \($0.name)" } ?? asking.remoteAddress?.client ?? ""
+    if let wait = rate.withLock({ $0.take(client, now: start.duration(to: .now)) }) {
+      // What else it has sent on this connection is not answered one by one.
+      if token == nil { connections.close(asking.channel) }
       let seconds = max(1, Int((wait / .seconds(1)).rounded(.up)))
       throw Problem(
         .tooManyRequests, "There were too many requests (http.limits.requests_per_second); try again in \(seconds) s.",
@@ -74,6 +83,18 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
     guard token.access == .write || request.method == .get || request.method == .head else {
       throw Problem(.forbidden, "The token \(token.name) may only read (http.tokens[].access).")
     }
+  }
+
+  /// Keeps the connection of a request with a known token, where it has a place.
+  private func makeRoom(_ request: Request, _ token: AccessToken?, _ channel: any Channel) throws {
+    if connections.admission(of: channel) != .full, !open.contains(request.uri.path) {
+      connections.close(channel)
+      throw Problem(
+        .serviceUnavailable,
+        "All connections are in use, or all that one address may have (http.limits.connections_per_address); try again in 1 s.",
+        headers: [.retryAfter: "1", .connection: "close"])
+    }
+    if token != nil { connections.serve(channel) }
   }
 
   private func bearer(of request: Request) -> Substring? {

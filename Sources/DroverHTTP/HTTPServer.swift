@@ -29,12 +29,13 @@ package struct HTTPOptions: Sendable {
   package var certificate: Certificate?
   package var bodyBytes: Int
   package var requestsPerSecond: Int
+  package var connectionsPerAddress: Int
   /// Of one request; of what is streamed, between two pieces.
   package var patience: Duration
 
   package init(
     host: String, port: Int, tokens: [AccessToken], certificate: Certificate?, bodyBytes: Int, requestsPerSecond: Int,
-    patience: Duration
+    connectionsPerAddress: Int, patience: Duration
   ) {
     self.host = host
     self.port = port
@@ -42,6 +43,7 @@ package struct HTTPOptions: Sendable {
     self.certificate = certificate
     self.bodyBytes = bodyBytes
     self.requestsPerSecond = requestsPerSecond
+    self.connectionsPerAddress = connectionsPerAddress
     self.patience = patience
   }
 }
@@ -51,19 +53,26 @@ package struct HTTPServerError: Error, CustomStringConvertible {
 }
 
 package struct HTTPServer: Service {
-  /// Each costs a descriptor and some kilobytes; who is one too many waits in the kernel's queue.
+  /// Each costs a descriptor and some kilobytes.
   private static let mostConnections = 200
+  /// Connections beyond these, for the health alone.
+  private static let reserve = 16
+  /// Connections that have to give their places up. Beyond this number new ones wait in the kernel's queue.
+  private static let leaving = 256
 
   private let options: HTTPOptions
   private let logger: Logger
+  private let connections: Connections
   private let responder: Gate<RouterResponder<Asking>>
 
   /// - Parameter routes: of a side, from `CloudRoutes` or `EdgeRoutes`.
   package init(_ options: HTTPOptions, routes: [Route], logger: Logger) {
     self.options = options
     self.logger = logger
+    connections = Connections(
+      .init(all: Self.mostConnections, perAddress: options.connectionsPerAddress, reserve: Self.reserve))
     responder = Gate(
-      Router(routes).buildResponder(), tokens: options.tokens,
+      Router(routes).buildResponder(), connections: connections, tokens: options.tokens,
       open: Set(routes.lazy.filter(\.isOpen).map(\.path)), requestsPerSecond: options.requestsPerSecond,
       patience: options.patience, logger: logger)
   }
@@ -77,7 +86,8 @@ package struct HTTPServer: Service {
         responder: responder, server: try server(),
         configuration: ApplicationConfiguration(
           address: .hostname(options.host, port: options.port),
-          availableConnectionsDelegate: MaximumAvailableConnections(Self.mostConnections, logger: quiet)),
+          availableConnectionsDelegate: MaximumAvailableConnections(
+            Self.mostConnections + Self.reserve + Self.leaving, logger: quiet)),
         onServerRunning: { [logger] _ in logger.info("http: listening on \(address)") }, logger: quiet)
       try await application.run()
     } catch is CancellationError {
@@ -90,14 +100,23 @@ package struct HTTPServer: Service {
 
   private func server() throws -> HTTPServerBuilder {
     let plain = HTTPServerBuilder.http1(
-      configuration: .init(idleTimeout: .nanoseconds(options.patience.components.seconds * 1_000_000_000)))
+      configuration: .init(
+        additionalChannelHandlers: [ConnectionWatch(connections, patience: options.patience)]))
     guard let files = options.certificate else { return plain }
     var configuration = TLSConfiguration.makeServerConfiguration(
       certificateChain: try NIOSSLCertificate.fromPEMFile(files.file).map { .certificate($0) },
       privateKey: .privateKey(try NIOSSLPrivateKey(file: files.keyFile, format: .pem)))
     configuration.minimumTLSVersion = .tlsv12
+    configuration.cipherSuiteValues = Self.cipherSuites
     return try .tls(plain, tlsConfiguration: configuration)
   }
+
+  /// Those of TLS 1.2 with forward secrecy and authenticated encryption; TLS 1.3 has no others.
+  private static let cipherSuites: [NIOTLSCipher] = [
+    .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+  ]
 
   /// The library's own lines say how services start and stop, which is its business.
   private var quiet: Logger {

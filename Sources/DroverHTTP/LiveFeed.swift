@@ -28,15 +28,10 @@ final class LiveFeed: Sendable {
   }
 
   private let reader: any ChangeReader
-  private let patience: Duration
   private let blocking = Blocking()
   private let listeners = Mutex(Listeners())
 
-  /// - Parameter patience: how long the reader of an answer may take nothing.
-  init(_ reader: any ChangeReader, patience: Duration) {
-    self.reader = reader
-    self.patience = patience
-  }
+  init(_ reader: any ChangeReader) { self.reader = reader }
 
   /// - Parameter question: without a cursor what comes from now on.
   func respond(_ question: ChangeQuestion, _ asking: Asking) async throws -> Response {
@@ -74,7 +69,7 @@ final class LiveFeed: Sendable {
   ) async throws {
     var question = question
     // The reader's place, should it be the only thing that he hears.
-    try await asking.write(Self.place(question.after!), to: &writer, patience: patience)
+    try await asking.write(Self.place(question.after!), to: &writer)
     var last = ContinuousClock.now
     for await _ in listener.signals {
       var hasMore = true
@@ -83,13 +78,13 @@ final class LiveFeed: Sendable {
         hasMore = piece.hasMore
         question.after = piece.next
         if !piece.bytes.isEmpty {
-          try await asking.write(piece.bytes, to: &writer, patience: patience)
+          try await asking.write(piece.bytes, to: &writer)
           last = .now
         }
         if piece.isLast { return }
       }
       if last.duration(to: .now) >= Self.silence, !listener.isEnded {
-        try await asking.write(Self.place(question.after!), to: &writer, patience: patience)
+        try await asking.write(Self.place(question.after!), to: &writer)
         last = .now
       }
     }

@@ -71,6 +71,11 @@ enum Metrics {
       "drover_machine_clock_offset_seconds", .gauge, "The machine's clock less the cloud's.",
       each { $0.clockOffset.map { Double($0) / 1_000_000 } })
     page.add(
+      "drover_machine_over_budget_total", .counter, "What was set aside because a budget of the machine was used up.",
+      machines.flatMap { machine in
+        machine.overruns.map { (["machine": machine.name, "budget": $0.budget], Double($0.count)) }
+      })
+    page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
         [("cloud", machine.deadLetters), ("edge", machine.outbox?.standing.deadLetters ?? 0)]

@@ -31,7 +31,7 @@ package enum PageRoutes {
     Response(
       status: .ok,
       headers: [
-        .contentType: "\(type); charset=utf-8", .cacheControl: "no-cache", .xContentTypeOptions: "nosniff",
+        .contentType: "\(type); charset=utf-8", .cacheControl: "no-cache",
         .contentSecurityPolicy:
           "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         HTTPField.Name("Referrer-Policy")!: "no-referrer",

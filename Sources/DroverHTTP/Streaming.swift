@@ -5,15 +5,10 @@ import NIOCore
 import ServiceLifecycle
 
 extension Asking {
-  /// Writes a piece of an answer. A reader who takes nothing for too long loses his connection, and so does one who is in the way of the end
-  /// of the process.
-  func write(_ piece: [UInt8], to writer: inout any ResponseBodyWriter, patience: Duration) async throws {
+  /// Writes a piece of an answer. A reader that takes nothing for too long loses its connection (`ConnectionWatch`), and so does one that is in
+  /// the way of the end of the process.
+  func write(_ piece: [UInt8], to writer: inout any ResponseBodyWriter) async throws {
     let channel = channel
-    let watch = Task {
-      try await Task.sleep(for: patience)
-      channel.close(promise: nil)
-    }
-    defer { watch.cancel() }
     try await withGracefulShutdownHandler {
       try await writer.write(ByteBuffer(bytes: piece))
     } onGracefulShutdown: {

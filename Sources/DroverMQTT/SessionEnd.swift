@@ -35,6 +35,16 @@ enum SessionEnd: Error, Equatable {
   /// `SessionHandler.received` threw.
   case handlerRefused(String)
 
+  /// Whether another client has the session now; nil where the broker closed the connection and did not say why: with MQTT 3.1.1, and
+  /// mosquitto 2.0.11 with MQTT 5 too.
+  var isTakeover: Bool? {
+    switch self {
+    case .disconnected(0x8E): true
+    case .lost: nil
+    default: false
+    }
+  }
+
   /// What `ProtocolChoice` makes of it.
   var bearingOnVersion: ProtocolChoice.Ending {
     switch self {

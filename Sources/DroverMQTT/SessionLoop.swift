@@ -107,6 +107,7 @@ final class SessionLoop {
     var visit = Visit(connection: connection)
     let end = live(&visit, since: began)
     connection.close()
+    handler.sessionEnding(isTaken: end.isTakeover)
     guard visit.isOpen else { return end }
     if clock.now - began >= Self.goodStanding {
       retries.succeeded()

@@ -1,6 +1,8 @@
 // One agent for one database, one consumer for one store: a lock file beside the database, held by the kernel for as long as the
-// process lives, so that SIGKILL releases it. It also tells `drover status` whether anybody is at work, and whether each of its jobs still
-// moves: every job has a name and notes a heartbeat in the file.
+// process lives, so that SIGKILL releases it. It also tells `drover status` whether anybody is at work, on which file, and whether each of
+// its jobs still moves: every job has a name and notes a heartbeat in the file.
+//
+// Links lead to the same lock: it stands beside the resolved file, and a hard link is found out by a second lock on the inode itself.
 
 package import DroverCore
 private import Foundation
@@ -11,20 +13,100 @@ package struct LockError: Error, CustomStringConvertible {
 }
 
 package final class AgentLock: Sendable {
-  private let descriptor: Int32
-  private let path: String
-  private let beats = Mutex<[String: Int64]>([:])
+  /// What is held for one database.
+  private struct Held {
+    var path: String
+    /// The lock file, and the one of an earlier release where that stands elsewhere; -1: none.
+    var descriptor: Int32
+    var earlier: (path: String, descriptor: Int32)?
+    /// The database itself, open only for its lock; -1 where it is not there yet.
+    ///
+    /// It is closed only when no connection of this process has the file open: closing any descriptor of a file drops the locks that
+    /// SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    var inode: Int32 = -1
+    var identity: FileIdentity?
+
+    /// Whether the lock file still stands under its name; its folder may be another one now.
+    var isInPlace: Bool { FileIdentity(of: path) == FileIdentity(of: "/proc/self/fd/\(descriptor)") }
+
+    func release() {
+      for descriptor in [descriptor, earlier?.descriptor ?? -1, inode] where descriptor >= 0 { close(descriptor) }
+    }
+  }
+
+  private struct State {
+    var held: Held?
+    var beats: [String: Int64] = [:]
+    /// How the connection to the broker stands; nil until there was one.
+    var connection: String?
+  }
+
+  private let state = Mutex(State())
+  private let machine: String?
 
   /// A job that has not noted anything for so long is stuck.
   package static let patience: Duration = .seconds(30)
   private static let noteInterval: Int64 = 5_000_000
-
-  private static func path(for database: String) -> String { database + "-drover.lock" }
+  private static let ending = "-drover.lock"
+  /// A byte of the database that SQLite locks in no mode: its own are the 512 from 2^30 on. Locking a byte does not touch what is in it.
+  private static let inodeByte: off_t = 0x7FFF_FFF0
+  /// F_OFD_SETLK: the lock belongs to the open file and not to the process, so it neither meets nor drops SQLite's.
+  private static let setOpenFileLock: Int32 = 37
 
   /// Takes the lock, or throws with the process that has it.
-  package init(database: String) throws(LockError) {
-    path = Self.path(for: database)
-    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+  /// - Parameter machine: whose agent it is, for the person whose second agent is refused.
+  package init(database: String, machine: MachineID? = nil) throws(LockError) {
+    self.machine = machine?.text
+    let held = try Self.take(database)
+    state.withLock { $0.held = held }
+    write()
+  }
+
+  /// Takes the lock of the file that a database's path leads to now, and lets go of the one before. No connection of this process may
+  /// have the file before open any more.
+  package func move(to database: String) throws(LockError) {
+    let before = state.withLock { $0.held }
+    if let before, before.path == FileBeside(Self.ending, database: database).path, before.isInPlace {
+      // The same name. Of the same file its lock is held already, and another descriptor of it would meet that.
+      if before.inode >= 0, before.identity == FileIdentity(of: database) { return }
+      let inode = try Self.takeInode(of: database)
+      state.withLock { state in
+        state.held?.inode = inode
+        state.held?.identity = FileIdentity(of: database)
+      }
+      if before.inode >= 0 { close(before.inode) }
+    } else {
+      let next = try Self.take(database)
+      state.withLock { $0.held = next }
+      before?.release()
+    }
+    write()
+  }
+
+  private static func take(_ database: String) throws(LockError) -> Held {
+    let file = FileBeside(ending, database: database)
+    var held = Held(path: file.path, descriptor: -1)
+    do {
+      held.descriptor = try takeFile(file.path, creates: true, like: database)
+      // An agent of an earlier release may be at work, with its lock beside the link.
+      if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
+        held.earlier = (earlier, try takeFile(earlier, creates: false, like: database))
+      }
+      held.inode = try takeInode(of: database)
+      held.identity = FileIdentity(of: database)
+      return held
+    } catch {
+      // Beside another name of the file nothing is left.
+      if held.descriptor >= 0 { unlink(file.path) }
+      held.release()
+      throw error
+    }
+  }
+
+  private static func takeFile(_ path: String, creates: Bool, like database: String) throws(LockError) -> Int32 {
+    let descriptor =
+      creates
+      ? FileModes.open(path, O_RDWR, like: database) : open(path, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw LockError(
         description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
@@ -36,30 +118,78 @@ package final class AgentLock: Sendable {
       poll(nil, 0, 10)
     }
     guard attempts < 20 else {
-      let owner = Self.owner(descriptor)
-      // Thrown from here, the finished object is released as any other: deinit closes the descriptor.
+      let text = text(descriptor)
+      close(descriptor)
+      let owner = owner(text).map { " (\($0))" } ?? ""
+      let machine = words(text, "for").map { " for machine \($0[2])" } ?? ""
       throw LockError(
         description:
-          "lock \(path): another Drover process\(owner.map { " (\($0))" } ?? "") works on this database; stop it first")
+          "lock \(path): another Drover process\(owner)\(machine) works on this database; stop it first, for a database has one agent and one machine's name"
+      )
     }
-    write([:])
+    return descriptor
   }
+
+  /// - Returns: -1 where there is no file yet, or its filesystem has no such locks.
+  private static func takeInode(of database: String) throws(LockError) -> Int32 {
+    let descriptor = open(database, O_RDWR | O_CLOEXEC)
+    guard descriptor >= 0 else { return -1 }
+    var lock = flock()
+    lock.l_type = Int16(F_WRLCK)
+    lock.l_whence = Int16(SEEK_SET)
+    lock.l_start = inodeByte
+    lock.l_len = 1
+    if fcntl(descriptor, setOpenFileLock, &lock) == 0 { return descriptor }
+    let isTaken = errno == EAGAIN || errno == EACCES
+    close(descriptor)
+    guard isTaken else { return -1 }
+    throw LockError(
+      description:
+        "lock \(database): another Drover process works on this file under another name, a hard link of it; stop that one, and remove the link: programs that open a database by two names corrupt it (https://www.sqlite.org/howtocorrupt.html, section 2.5)"
+    )
+  }
+
+  /// Notes how the connection to the broker stands, for those who must not connect beside it.
+  package func note(connection: String) {
+    state.withLock { $0.connection = connection }
+    write()
+  }
+
+  /// How the connection of the process that has the lock stands; nil when it has never had one.
+  package static func connection(database: String) -> String? {
+    holding(database)?.text.split(separator: "\n").first { $0.hasPrefix(connectionPrefix) }.map {
+      String($0.dropFirst(connectionPrefix.count))
+    }
+  }
+
+  /// No job has this name.
+  private static let connectionPrefix = "= the connection: "
 
   /// Notes that a job moves; from any thread, as often as one likes.
   package func beat(_ job: String) {
     let now = Self.now()
-    beats.withLock { beats in
-      if let last = beats[job], now - last < Self.noteInterval { return }
-      beats[job] = now
-      write(beats)
+    let isDue = state.withLock { state in
+      if let last = state.beats[job], now - last < Self.noteInterval { return false }
+      state.beats[job] = now
+      return true
     }
+    if isDue { write() }
   }
 
-  private func write(_ beats: [String: Int64]) {
-    let lines = beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
-    let text = Array("\(getpid())\n\(lines)".utf8)
-    pwrite(descriptor, text, text.count, 0)
-    ftruncate(descriptor, off_t(text.count))
+  private func write() {
+    state.withLock { state in
+      guard let held = state.held else { return }
+      // What is no job has three words: an earlier release passes over it.
+      let machine = machine.map { "for machine \($0)\n" } ?? ""
+      let file = held.identity.map { "file \($0.device) \($0.inode)\n" } ?? ""
+      let lines = state.beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
+      let connection = state.connection.map { "\(Self.connectionPrefix)\($0.replacing("\n", with: " "))\n" } ?? ""
+      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(connection)".utf8)
+      for descriptor in [held.descriptor, held.earlier?.descriptor ?? -1] where descriptor >= 0 {
+        pwrite(descriptor, text, text.count, 0)
+        ftruncate(descriptor, off_t(text.count))
+      }
+    }
   }
 
   /// Microseconds of the clock that no step of the wall clock moves, the same in all processes.
@@ -69,15 +199,19 @@ package final class AgentLock: Sendable {
     return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
   }
 
-  /// Who holds a database's lock, and which of its jobs have not moved for longer than `patience`.
+  /// Who holds a database's lock, whether it works on the file that is there, and which of its jobs have not moved for longer than
+  /// `patience`.
   package static func worker(database: String) -> Worker {
-    guard let process = holder(database: database) else { return Worker(process: nil) }
-    return Worker(process: process, stuck: stuckJobs(database: database))
+    guard let (process, text) = holding(database) else { return Worker(process: nil) }
+    var worker = Worker(process: process, stuck: stuckJobs(text))
+    if let words = words(text, "file"), let device = UInt64(words[1]), let inode = UInt64(words[2]) {
+      worker.isElsewhere = FileIdentity(of: database) != FileIdentity(device: device, inode: inode)
+    }
+    return worker
   }
 
-  private static func stuckJobs(database: String) -> [Worker.StuckJob] {
-    guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return [] }
-    return text.split(separator: "\n").dropFirst().compactMap { line in
+  private static func stuckJobs(_ text: String) -> [Worker.StuckJob] {
+    text.split(separator: "\n").dropFirst().compactMap { line in
       let words = line.split(separator: " ")
       guard words.count == 2, let at = Int64(words[1]) else { return nil }
       let silence = Duration.microseconds(now() - at)
@@ -85,24 +219,42 @@ package final class AgentLock: Sendable {
     }
   }
 
-  deinit { if descriptor >= 0 { close(descriptor) } }
+  /// The line of three words that begins with one.
+  private static func words(_ text: String, _ first: String) -> [Substring]? {
+    text.split(separator: "\n").dropFirst().lazy.map { $0.split(separator: " ") }
+      .first { $0.count == 3 && $0[0] == first }
+  }
+
+  deinit { state.withLock { $0.held?.release() } }
 
   /// Removes the file; for `detach`, which leaves nothing behind.
-  package func removeFile() { unlink(path) }
+  package func removeFile() {
+    guard let held = state.withLock({ $0.held }) else { return }
+    unlink(held.path)
+    if let earlier = held.earlier { unlink(earlier.path) }
+  }
 
   /// The process that holds the lock of a database, or nil when nobody does.
-  package static func holder(database: String) -> Int32? {
-    let descriptor = open(path(for: database), O_RDWR | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { return nil }
-    return owner(descriptor)
+  package static func holder(database: String) -> Int32? { holding(database)?.process }
+
+  private static func holding(_ database: String) -> (process: Int32, text: String)? {
+    let file = FileBeside(ending, database: database)
+    for path in [file.path, file.earlierPath].compactMap(\.self) {
+      let descriptor = open(path, O_RDWR | O_CLOEXEC)
+      guard descriptor >= 0 else { continue }
+      defer { close(descriptor) }
+      guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { continue }
+      let text = text(descriptor)
+      if let process = owner(text) { return (process, text) }
+    }
+    return nil
   }
 
-  private static func owner(_ descriptor: Int32) -> Int32? {
-    var buffer = [UInt8](repeating: 0, count: 32)
+  private static func text(_ descriptor: Int32) -> String {
+    var buffer = [UInt8](repeating: 0, count: 4096)
     let count = pread(descriptor, &buffer, buffer.count, 0)
-    guard count > 0 else { return nil }
-    return Int32(String(decoding: buffer[..<count].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+    return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : ""
   }
+
+  private static func owner(_ text: String) -> Int32? { Int32(text.prefix { $0 != "\n" }) }
 }

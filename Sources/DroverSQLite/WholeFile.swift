@@ -4,9 +4,10 @@
 import Glibc
 
 enum WholeFile {
-  static func write(_ text: String, to path: String) throws(EdgeFileError) {
+  /// - Parameter database: that it stands beside.
+  static func write(_ text: String, to path: String, beside database: String) throws(EdgeFileError) {
     let unfinished = unfinishedPath(path)
-    let descriptor = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    let descriptor = FileModes.open(unfinished, O_WRONLY | O_TRUNC, like: database)
     guard descriptor >= 0 else { throw EdgeFileError("open", unfinished, errno) }
     defer { close(descriptor) }
     let bytes = Array(text.utf8)

@@ -133,6 +133,7 @@ extension Confirmation {
     ]
     if let answer { members.append(("answer", .integer(answer))) }
     if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
+    if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", .object(streams)))
     return Array(JSON.object(members).text().utf8)
@@ -168,7 +169,8 @@ extension Confirmation {
         at: try members.integer("at_us", in: Bounds.time), streams: streams, runs: runs,
         answer: members.has("answer") ? try members.integer("answer", in: Bounds.question) : nil,
         maxMessageBytes: members.has("max_message_bytes")
-          ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil)
+          ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil,
+        clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {
@@ -194,6 +196,21 @@ extension MachineStatus {
       members.append(("clock_offset_us", .integer(clockOffset.clamped(to: Bounds.clockOffset))))
     }
     if let outbox { members.append(("outbox", outbox.json)) }
+    if let process { members.append(("process", .integer(process))) }
+    if let taken {
+      members.append(
+        (
+          "session_taken",
+          .object([
+            ("count", .integer(Int64(taken.count))), ("since_us", .integer(taken.since)),
+            ("last_us", .integer(taken.last)),
+          ])
+        ))
+    }
+    if !gaps.isEmpty {
+      let list = gaps.sorted { $0.key < $1.key }
+      members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
+    }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -213,7 +230,36 @@ extension MachineStatus {
       ask: members.has("ask") ? try members.integer("ask", in: Bounds.question) : nil,
       clockOffset: members.has("clock_offset_us")
         ? try members.integer("clock_offset_us", in: Bounds.clockOffset) : nil,
-      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil)
+      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil,
+      gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:],
+      process: members.has("process") ? try members.integer("process", in: Bounds.question) : nil,
+      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil)
+  }
+
+  private static func gaps(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamName: String] {
+    var gaps: [StreamName: String] = [:]
+    for element in elements {
+      let pair = try element.elements(2)
+      do {
+        // It has the form of an epoch's name.
+        gaps[try StreamName(try pair[0].string())] = try Epoch(try pair[1].string()).text
+      } catch let error as InvalidName {
+        throw WireError("\"gaps\": \(error.message)")
+      } catch let error as WireError {
+        throw error
+      } catch {
+        throw WireError("\(error)")
+      }
+    }
+    return gaps
+  }
+}
+
+extension Trouble {
+  fileprivate init(taken members: JSONDocument.Members) throws(WireError) {
+    self.init(
+      .session, since: try members.integer("since_us", in: Bounds.time),
+      last: try members.integer("last_us", in: Bounds.time), count: Int(try members.integer("count", in: Bounds.count)))
   }
 }
 

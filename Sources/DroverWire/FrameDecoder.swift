@@ -178,9 +178,6 @@ private struct EventFields {
   /// The row came as a list of its values.
   var isList = false
 
-  /// Longest local ID, in bytes.
-  static let maximumIDBytes = 1 << 16
-
   mutating func read(_ name: ArraySlice<UInt8>, _ scanner: inout JSONScanner, row: RowDecoder?) throws(WireError) {
     switch name {
     case "seq": seq = try scanner.readInt64(in: Bounds.sequence)
@@ -214,8 +211,8 @@ private struct EventFields {
 
   func event(raw: ArraySlice<UInt8>) throws(WireError) -> Event {
     guard let id, !id.isEmpty else { throw WireError("the event has no \"id\"") }
-    guard id.utf8.count <= Self.maximumIDBytes else {
-      throw WireError("the \"id\" is longer than \(Self.maximumIDBytes) bytes")
+    guard id.utf8.count <= Event.maximumIDBytes else {
+      throw WireError("the \"id\" is longer than \(Event.maximumIDBytes) bytes")
     }
     switch (operation, content) {
     case (.put, .none): throw WireError("the event puts, and has no \"body\"")

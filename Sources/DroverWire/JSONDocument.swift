@@ -181,6 +181,15 @@ package final class JSONDocument {
       return (0..<count).map { Element(value: json_object_array_get_idx(value, $0), owner: owner, name: name) }
     }
 
+    package func elements() throws(WireError) -> [Element] {
+      guard json_object_get_type(value) == json_type_array else {
+        throw WireError("\"\(name)\" holds something else than arrays")
+      }
+      return (0..<json_object_array_length(value)).map {
+        Element(value: json_object_array_get_idx(value, $0), owner: owner, name: name)
+      }
+    }
+
     /// An array of exactly two integers.
     package func pair(
       in first: ClosedRange<Int64>, _ second: ClosedRange<Int64>

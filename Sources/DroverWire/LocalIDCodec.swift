@@ -1,10 +1,20 @@
 // A row's key as text and back. One integer or one text reads as itself (`7`, `MAH-7`); everything else, a composite key
-// above all, as a JSON array of its values (`[1,3402]`), so that no two keys share a text.
+// above all, as a JSON array of its values (`[1,3402]`), so that no two keys share a text. Where a schema tells lives of a key apart, the first
+// one's rows read as if it did not: what is known by an ID stays known by it.
 
 package import DroverCore
 
 package enum LocalIDCodec {
   package static func text(key: some Collection<Value>, schema: StreamSchema) -> String {
+    if schema.tellsLives, key.count == schema.key.count, let life = key.dropFirst(key.count - 1).first,
+      life == StreamSchema.firstLife
+    {
+      return text(sourceKey: key.dropLast(), schema: schema)
+    }
+    return text(sourceKey: key, schema: schema)
+  }
+
+  private static func text(sourceKey key: some Collection<Value>, schema: StreamSchema) -> String {
     if key.count == 1, let plain = plainText(key.first!, affinity: schema.columns[schema.key[0]].affinity) {
       return plain
     }
@@ -18,7 +28,7 @@ package enum LocalIDCodec {
     {
       return plain
     }
-    return list(schema.keyValues(of: row))
+    return schema.tellsLives ? text(key: schema.keyValues(of: row), schema: schema) : list(schema.keyValues(of: row))
   }
 
   private static func list(_ key: some Collection<Value>) -> String {
@@ -32,21 +42,26 @@ package enum LocalIDCodec {
   }
 
   package static func key(_ text: String, schema: StreamSchema) throws(WireError) -> [Value] {
+    let sourceParts = schema.key.count - (schema.tellsLives ? 1 : 0)
+    let first = schema.tellsLives ? [StreamSchema.firstLife] : []
     if text.utf8.first == UInt8(ascii: "[") {
       var key: [Value] = []
       var scanner = JSONScanner(ArraySlice(text.utf8))
       try scanner.readArray { (scanner) throws(WireError) in key.append(try scanner.readValue()) }
       try scanner.expectEnd()
+      if key.count == sourceParts { return key + first }
       guard key.count == schema.key.count else {
         throw WireError("the id has \(key.count) parts where the key has \(schema.key.count) columns")
       }
       return key
     }
-    guard schema.key.count == 1 else {
-      throw WireError("the id of a composite key is a JSON array of its \(schema.key.count) values")
+    guard sourceParts == 1 else {
+      throw WireError("the id of a composite key is a JSON array of its \(sourceParts) values")
     }
-    if schema.columns[schema.key[0]].affinity.isNumeric, let integer = Int64(text) { return [.integer(integer)] }
-    return [.text(text)]
+    if schema.columns[schema.key[0]].affinity.isNumeric, let integer = Int64(text) {
+      return [.integer(integer)] + first
+    }
+    return [.text(text)] + first
   }
 
   private static func plainText(_ value: Value, affinity: Affinity) -> String? {

@@ -8,7 +8,7 @@ extension Worker {
       [
         ("running", .bool(process != nil)), ("pid", process.map { .integer(Int64($0)) } ?? .null),
         ("stuck", .array(stuck.map { .string($0.name) })),
-      ] + (host.map { [("host", .string($0))] } ?? []))
+      ] + (isElsewhere ? [("elsewhere", .bool(true))] : []) + (host.map { [("host", .string($0))] } ?? []))
   }
 }
 
@@ -33,6 +33,7 @@ extension CloudReport {
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
       ("dropped", .array((report?.dropped ?? []).map(\.document))),
       ("messages", .object((report?.messages ?? []).map { ($0.outcome, integer($0.count)) })),
+      ("troubles", (report?.troubles ?? []).document(nil, now: now)),
     ]
   }
 }
@@ -49,6 +50,8 @@ extension CloudReport.Machine {
       ("last_heard_seconds", .real(seconds(now - lastHeard))),
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
       ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)),
+      ("over_budget", .array(overruns.map { $0.document(now: now) })),
+      ("troubles", troubles.document(name, now: now)),
     ]
   }
 
@@ -60,6 +63,15 @@ extension CloudReport.Machine {
       ("dead_letters", integer(outbox.standing.deadLetters)),
       ("free_bytes", outbox.standing.freeBytes.map { .integer($0) } ?? .null),
       ("told_seconds", .real(seconds(now - outbox.at))),
+    ])
+  }
+}
+
+extension Overrun {
+  fileprivate func document(now: Int64) -> JSON {
+    .object([
+      ("budget", .string("limits.\(budget)")), ("count", integer(count)),
+      ("last_seconds", .real(seconds(now - lastAt))),
     ])
   }
 }
@@ -112,7 +124,7 @@ extension EdgeReport {
   ///   - lines: the tables whose rows travel with a stream's.
   ///   - now: microseconds since 1970.
   package static func members(
-    of report: EdgeReport?, quota: OutboxQuota, lines: (String) -> [String], now: Int64
+    of report: EdgeReport?, machine: String, quota: OutboxQuota, lines: (String) -> [String], now: Int64
   ) -> [(String, JSON)] {
     let letters = report?.deadLetters ?? DeadLetterFigures()
     return [
@@ -123,7 +135,21 @@ extension EdgeReport {
       ("streams", .array((report?.streams ?? []).map { $0.document(lines: lines($0.name), now: now) })),
       ("dead_letters", integer(letters.present)), ("dead_letters_replayed", integer(letters.replayed)),
       ("dead_letters_purged", integer(letters.purged)),
+      ("troubles", (report?.troubles ?? []).document(machine, now: now)),
     ]
+  }
+}
+
+extension [Trouble] {
+  /// Those that there are now.
+  fileprivate func document(_ machine: String?, now: Int64) -> JSON {
+    .array(
+      filter { $0.isPresent(now: now) }.map {
+        .object([
+          ("kind", .string($0.kind.rawValue)), ("text", .string($0.text(machine))), ("advice", .string($0.advice)),
+          ("since", .string(Timestamp.text(microseconds: $0.since))), ("count", integer($0.count)),
+        ])
+      })
   }
 }
 

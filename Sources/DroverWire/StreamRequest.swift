@@ -148,6 +148,9 @@ extension StreamRequest {
 }
 
 extension StreamReply {
+  /// Of all rows whose lines one answer tells one by one.
+  private static let mostLines = 10_000
+
   package var document: [UInt8] {
     var members: [(String, JSON)] = [("v", 1), ("number", .integer(Int64(number))), ("more", .bool(hasMore))]
     switch content {
@@ -176,6 +179,13 @@ extension StreamReply {
               ])
             })
         ))
+      let units = standings.map(\.standing.unit)
+      // Without them lines that were cleared count as a difference, which a person can see.
+      if units.contains(where: { $0 != nil }),
+        units.reduce(0, { $0 + ($1?.lines.joined().count ?? 0) }) <= Self.mostLines
+      {
+        members.append(("units", .array(units.map { $0.map(\.json) ?? .null })))
+      }
     case .entered(let count): members.append(("entered", .integer(Int64(count))))
     case .progress(let progress):
       members += [
@@ -213,6 +223,13 @@ extension StreamReply {
             id: try parts[0].string(),
             standing: RowStanding(
               digest: parts[1].isNull ? nil : try digest(parts[1]), isWaiting: try parts[2].bool())))
+      }
+      if members.has("units") {
+        let units = try members.array("units")
+        guard units.count == standings.count else { throw WireError("\"units\" has not one for each of \"standing\"") }
+        for (index, unit) in units.enumerated() where !unit.isNull {
+          standings[index].standing.unit = try UnitDigest(unit)
+        }
       }
       content = .standing(standings)
     } else if members.has("rows") {
@@ -261,6 +278,24 @@ extension ResyncOrder {
     if members.has("rate") {
       rate = Int(try members.integer("rate", in: 1...1_000_000_000))
     }
+  }
+}
+
+extension UnitDigest {
+  fileprivate var json: JSON {
+    .array([.string(hexadecimal(header))] + lines.map { .array($0.map { .string(hexadecimal($0)) }) })
+  }
+
+  fileprivate init(_ element: JSONDocument.Element) throws(WireError) {
+    let parts = try element.elements()
+    guard let first = parts.first else { throw WireError("a unit has the digest of its header") }
+    var lines: [[UInt64]] = []
+    for table in parts.dropFirst() {
+      var digests: [UInt64] = []
+      for line in try table.elements() { digests.append(try digest(line)) }
+      lines.append(digests)
+    }
+    self.init(header: try digest(first), lines: lines)
   }
 }
 

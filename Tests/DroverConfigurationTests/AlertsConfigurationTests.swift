@@ -31,13 +31,14 @@ import Testing
         disk: 2GiB
         schemas: off
         jobs: on
+        budgets: off
         for: 0s
         calm: 5m
         webhook: {url: "https://example.com/hook?key=1", token_file: t, ca: ca.pem}
       """, files: ["t": "secret\n", "ca.pem": ""])
     let rules = AlertRules(
       silent: .seconds(3600), oldestUnconfirmed: .seconds(7200), failures: 0, deadLetters: 7, disk: 2 << 30,
-      schemas: false, jobs: true, hold: .zero, calm: .seconds(300))
+      schemas: false, jobs: true, budgets: false, hold: .zero, calm: .seconds(300))
     #expect(
       found
         == AlertsConfiguration(
@@ -53,7 +54,8 @@ import Testing
 
   @Test func `every rule can be switched off`() throws {
     let keys =
-      "silent: off, oldest_unconfirmed: off, failures: off, dead_letters: off, disk: off, schemas: off, jobs: off"
+      "silent: off, oldest_unconfirmed: off, failures: off, dead_letters: off, disk: off, schemas: off, jobs: off, "
+      + "budgets: off, names: off"
     #expect(try alerts("alerts: {\(keys)}")?.rules.active == [])
   }
 

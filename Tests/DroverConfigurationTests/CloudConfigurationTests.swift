@@ -25,7 +25,10 @@ import Testing
       client_id: two
       log_level: critical
       batch: {messages: 7, bytes: 3MiB}
-      limits: {message_bytes: 2MB, streams_per_machine: 5, columns_per_table: 6}
+      limits: {message_bytes: 2MB, streams_per_machine: 5, columns_per_table: 6, messages_per_second: 11,
+        bytes_per_second: 12MiB, dead_letters_per_minute: 13, dead_letter_bytes_per_minute: 14MiB, long_ids_per_minute: 15,
+        epochs_per_hour: 16, epochs_kept: 17, schema_changes_per_minute: 18, schemas_per_stream: 19, open_intervals: 20,
+        tombstones: 21, tombstone_bytes: 22MiB}
       dead_letters: {max_count: 7, max_bytes: 8MiB}
       backup: {every: 1d, folder: /var/backups, keep: 14}
       """)
@@ -35,7 +38,16 @@ import Testing
     #expect(configuration.deadLetters == DeadLetterBounds(maxCount: 7, maxBytes: 8 << 20))
     #expect(configuration.backup == BackupPlan(every: .seconds(86_400), folder: "/var/backups", keep: 14))
     #expect(configuration.batch == .init(messages: 7, bytes: 3 << 20))
-    #expect(configuration.limits == .init(messageBytes: 2_000_000, streamsPerMachine: 5, columnsPerTable: 6))
+    var machine = MachineLimits()
+    (machine.messagesPerSecond, machine.bytesPerSecond) = (11, 12 << 20)
+    (machine.deadLettersPerMinute, machine.deadLetterBytesPerMinute) = (13, 14 << 20)
+    (machine.longIDsPerMinute, machine.epochsPerHour, machine.epochsKept) = (15, 16, 17)
+    (machine.schemaChangesPerMinute, machine.schemasPerStream, machine.openIntervals) = (18, 19, 20)
+    (machine.tombstones, machine.tombstoneBytes) = (21, 22 << 20)
+    #expect(
+      configuration.limits
+        == .init(messageBytes: 2_000_000, streamsPerMachine: 5, columnsPerTable: 6, machine: machine))
+    #expect(configuration.limits.machine.streams == 5)
   }
 
   @Test func `half of the room for dead letters holds a message`() {

@@ -26,6 +26,17 @@ import Testing
       ])
   }
 
+  @Test func `a key is a column or several, and only a table has some`() throws {
+    let read = try edge(
+      "machine: M\ndatabase: a.db\nbroker: mqtt://b\nstreams:\n  - {table: a, kind: batch, key: mo_id}\n  - {table: b, kind: payload, key: [id, at]}\n  - {table: c, kind: payload}"
+    )
+    #expect(read.streams.map { $0.table?.key } == [["mo_id"], ["id", "at"], nil])
+    #expect(problemsOfStreams("  - {table: a, kind: batch, key: []}").first?.contains("at least one entry") == true)
+    #expect(
+      problemsOfStreams("  - {name: a, kind: payload, key: id}").first?.contains("no columns to know its events by")
+        == true)
+  }
+
   @Test func `a stream has a table or a name`() {
     #expect(
       problemsOfStreams("  - kind: payload") == [

@@ -186,9 +186,31 @@ import Testing
       ])
   }
 
+  @Test func `a machine beyond a budget is named with the limit, as long as something is set aside`() {
+    var watch = Watch(AlertRules(silent: nil, calm: .zero))
+    func overrun(_ count: Int, at: Int64) -> [Overrun] {
+      [
+        Overrun(budget: "epochs_per_hour", count: count, firstAt: Self.begin, lastAt: at),
+        Overrun(budget: "bytes_per_second", count: 7, firstAt: Self.begin, lastAt: at - 3_600_000_000),
+      ]
+    }
+    watch.look(seconds: 5) { fleet in
+      let now = fleet.at
+      Self.change(&fleet) { $0.overruns = overrun(40, at: now) }
+    }
+    #expect(
+      watch.changes.map(\.alert.text) == ["M00000 sends more than limits.epochs_per_hour allows: 40 set aside"])
+    let last = watch.fleet.at
+    watch.look(seconds: 55) { fleet in Self.change(&fleet) { $0.overruns = overrun(40, at: last) } }
+    #expect(watch.told == ["firing budgets M00000"])
+    watch.look(seconds: 60) { fleet in Self.change(&fleet) { $0.overruns = overrun(40, at: last) } }
+    #expect(watch.told == ["firing budgets M00000", "resolved budgets M00000"])
+  }
+
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
-      silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false)
+      silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false,
+      budgets: false)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in

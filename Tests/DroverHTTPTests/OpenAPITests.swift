@@ -28,7 +28,7 @@ import Yams
       reader: NoStore(), changes: NoChanges(), letters: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source, patience: .seconds(1)))
+    let served = operations(CloudRoutes.all(source))
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }

@@ -21,7 +21,8 @@ import Testing
       database.address,
       limits: CloudStoreLimits(
         streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-        deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters),
+        deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters,
+        machine: conditions.machine),
       now: conditions.now)
   }
 }

@@ -61,6 +61,18 @@ import Testing
     Dictionary(uniqueKeysWithValues: rows.map { ([$0[0]], Digest.of($0)) })
   }
 
+  @Test func `gaps in a machine's capture are remembered until a comparison has closed them`() throws {
+    let database = try TestServer.makeDatabase()
+    try RetirementConformance.checkGaps(
+      PostgreSQLCloudStore(database.address), PostgreSQLReplica(database.address))
+  }
+
+  @Test func `what is complete and was cleared at the edge is no difference`() throws {
+    let database = try TestServer.makeDatabase()
+    try RetirementConformance.checkUnits(
+      PostgreSQLCloudStore(database.address), PostgreSQLReplica(database.address))
+  }
+
   @Test func `rows of every type are seen as the machine has them, however many they are`() throws {
     let database = try TestServer.makeDatabase()
     let store = try PostgreSQLCloudStore(database.address)

@@ -109,6 +109,16 @@ extension EdgeDatabase {
     try read(.fresh(after: 0, through: .max, limit: limit), maximumBytes: .max)
   }
 
+  /// The same by an agent, which looks at its tables anew when they are not what they were.
+  func looking<Result>(_ body: () throws -> Result) throws -> Result {
+    do {
+      return try body()
+    } catch EdgeStoreError.schemaChanged {
+      _ = try refresh()
+      return try body()
+    }
+  }
+
   /// What waits for the broker, in the order in which it would be sent: `put 7: 7, 'pen'`, `delete 7`.
   func waiting() throws -> [String] { try everything().entries.map(line) }
 

@@ -194,4 +194,31 @@ import Testing
     try app.run("INSERT INTO t VALUES (1, 'large')")
     #expect(try edge.bury(unsendable(1)))
   }
+
+  // Of a batch a letter holds no values, since its row is in the table; of a final record that was cleared it would have held none at all.
+  @Test func `a final record that was cleared is set aside with its lines, and comes back with them`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE mo (id TEXT PRIMARY KEY, done INT); CREATE TABLE line (id INTEGER PRIMARY KEY, mo TEXT, q)")
+    let edge = try app.attach(.batch("mo", completeWhen: "done = 1", with: .lines("line", ["mo": "id"])))
+    try app.run(
+      "INSERT INTO mo VALUES ('A', 1); INSERT INTO line VALUES (1, 'A', 5); DELETE FROM mo; DELETE FROM line; INSERT INTO mo VALUES ('A', 0)"
+    )
+    let entries = try edge.everything().entries
+    #expect(try edge.bury(unsendable(entries[0].seq)))
+    #expect(try edge.waiting() == ["put 'A': 'A', 0"])
+    #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)
+    let letters = try letters(app)
+    guard case .entry(_, "put", _, _, nil, let row)? = try letters.content(of: 1) else {
+      Issue.record("the letter carries the entry")
+      return
+    }
+    #expect(
+      row.contains { $0.name == "done" && $0.value == .integer(1) } && row.contains { $0.name.hasPrefix("q of line 1") }
+    )
+    // The row of the same key that is there now has a letter of its own, if it has one.
+    #expect(try edge.bury(unsendable(entries[1].seq)))
+    #expect(try letters.letters(DeadLetterFilter(), limit: 10).count == 2)
+    #expect(try letters.requeue(1) == .queued)
+    #expect(try edge.waiting() == ["put 'A': 'A', 1 [1, 'A', 5]"])
+  }
 }

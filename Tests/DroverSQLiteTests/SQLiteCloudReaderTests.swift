@@ -27,6 +27,18 @@ import Testing
     withExtendedLifetime(consumer) {}
   }
 
+  @Test func `gaps in a machine's capture are remembered until a comparison has closed them`() throws {
+    let path = try TemporaryFolder()
+    let store = try SQLiteCloudStore(path: path.file("cloud.db"))
+    try RetirementConformance.checkGaps(store, SQLiteReplica(path: path.file("cloud.db")))
+  }
+
+  @Test func `what is complete and was cleared at the edge is no difference`() throws {
+    let path = try TemporaryFolder()
+    let store = try SQLiteCloudStore(path: path.file("cloud.db"))
+    try RetirementConformance.checkUnits(store, SQLiteReplica(path: path.file("cloud.db")))
+  }
+
   private func schema(_ key: String) throws -> StreamSchema {
     try StreamSchema(
       kind: .snapshot,

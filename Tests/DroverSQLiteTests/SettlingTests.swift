@@ -45,7 +45,7 @@ import Testing
   // back to before it had it, and the agent that was started then noticed nothing.
   @Test func `what is confirmed beyond a gap is known to the next start, until the front has passed it`() throws {
     let app = try AppDatabase(table + "; CREATE TABLE u (id INTEGER PRIMARY KEY)")
-    let edge = try app.attach([.table("t"), .table("u")])
+    var edge = try app.attach([.table("t"), .table("u")])
     try app.run("INSERT INTO t (id) VALUES (1), (2), (3), (4), (5), (6), (7)")
     func confirm(_ set: IntervalSet, front: Int64) throws {
       var confirmed = settlement(confirmed: [1: set])
@@ -53,7 +53,7 @@ import Testing
       try edge.settle(confirmed)
     }
     func next() throws -> Relay {
-      let edge = try app.attach([.table("t"), .table("u")], settled: false)
+      edge = try app.attach([.table("t"), .table("u")], settled: false)
       return Relay(
         limits: .init(), seed: 1, confirmed: try edge.confirmed(), acknowledged: try edge.acknowledged(),
         hasBackfill: false, now: ContinuousClock().now)

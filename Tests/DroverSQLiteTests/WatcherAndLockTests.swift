@@ -1,7 +1,9 @@
 import DroverCore
-import DroverSQLite
 import Foundation
+import GRDB
 import Testing
+
+@testable import DroverSQLite
 
 @Suite(.serialized, .timeLimit(.minutes(5))) struct DatabaseWatcherTests {
   // The watcher only wakes; whether there is something new is asked of the database. So each test awaits the wake.
@@ -37,6 +39,22 @@ import Testing
     let watcher = try #require(DatabaseWatcher(path: link) { waker.yield() })
     try app.run("INSERT INTO t VALUES (1)")
     var iterator = wakes.makeAsyncIterator()
+    await iterator.next()
+    withExtendedLifetime(watcher) {}
+  }
+
+  @Test func `a link that leads to another folder wakes, and what is written there then too`() async throws {
+    let (one, two) = (try AppDatabase("CREATE TABLE t (id)"), try AppDatabase("CREATE TABLE t (id)"))
+    let links = try AppDatabase()
+    let link = links.file("data")
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: one.folder)
+    let (wakes, waker) = AsyncStream.makeStream(of: Void.self)
+    let watcher = try #require(DatabaseWatcher(path: link + "/app.db") { waker.yield() })
+    try FileManager.default.createSymbolicLink(atPath: link + ".new", withDestinationPath: two.folder)
+    #expect(rename(link + ".new", link) == 0)
+    var iterator = wakes.makeAsyncIterator()
+    await iterator.next()
+    try two.run("INSERT INTO t VALUES (1)")
     await iterator.next()
     withExtendedLifetime(watcher) {}
   }
@@ -128,6 +146,118 @@ import Testing
     for other in others { try other.wait() }
     #expect(closing.value == 0)
     withExtendedLifetime(lock) {}
+  }
+
+  // Two agents worked on one database that had two paths, and each event went to one of their machines only.
+  @Test(arguments: ["link.db", "folder/app.db", "chain.db"])
+  func `a path with links leads to the lock of the file`(name: String) throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let other = try AppDatabase()
+    for (link, target) in [("link.db", app.path), ("folder", app.folder), ("chain.db", "link.db")] {
+      try FileManager.default.createSymbolicLink(atPath: other.file(link), withDestinationPath: target)
+    }
+    let path = other.file(name)
+    let lock = try AgentLock(database: app.path, machine: MachineID("ONE"))
+    #expect { try AgentLock(database: path) } throws: { "\($0)".contains("for machine ONE works on this database") }
+    #expect(AgentLock.worker(database: path).isMoving)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: other.folder).allSatisfy { !$0.contains("drover") })
+    withExtendedLifetime(lock) {}
+  }
+
+  @Test func `a hard link of a database that has an agent is refused, and is free with it`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    #expect(link(app.path, app.file("other.db")) == 0)
+    do {
+      let lock = try AgentLock(database: app.path)
+      #expect { try AgentLock(database: app.file("other.db")) } throws: {
+        "\($0)".contains("under another name, a hard link")
+      }
+      withExtendedLifetime(lock) {}
+    }
+    #expect(throws: Never.self) { try AgentLock(database: app.file("other.db")) }
+  }
+
+  @Test func `the lock on the inode drops none of SQLite's, and meets none`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let lock = try AgentLock(database: app.path)
+    try app.run("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)")
+    #expect(throws: LockError.self) { try AgentLock(database: app.path) }
+    #expect(AgentLock.worker(database: app.path).isMoving)
+    let attempt = try Python.run(
+      """
+      database = sqlite3.connect(sys.argv[1], timeout=0)
+      try:
+        database.execute("INSERT INTO t VALUES (5)")
+        print("taken")
+      except sqlite3.OperationalError as error:
+        print(error)
+      """, app.path)
+    #expect(attempt == "database is locked")
+    try app.run("COMMIT")
+    withExtendedLifetime(lock) {}
+  }
+
+  // An agent of the release before held its lock beside the link.
+  @Test func `an agent of an earlier release at a link is found, and its files are taken over`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    let other = try AppDatabase()
+    let path = other.file("link.db")
+    try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: app.path)
+    let epoch = try app.attach(.table("t")).epoch
+    for ending in ["-drover.state", "-drover.backup"] {
+      let text =
+        ending == "-drover.state" ? try String(contentsOfFile: app.path + ending, encoding: .utf8) : "made 1 2 x\n"
+      try text.write(toFile: path + ending, atomically: true, encoding: .utf8)
+    }
+    try FileManager.default.removeItem(atPath: app.path + "-drover.state")
+    try "7\n".write(toFile: path + "-drover.lock", atomically: false, encoding: .utf8)
+    do {
+      let descriptor = open(path + "-drover.lock", O_RDWR)
+      defer { close(descriptor) }
+      #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+      #expect(AgentLock.holder(database: path) == 7)
+      #expect { try AgentLock(database: path) } throws: { "\($0)".contains("(7)") }
+    }
+    let edge = try EdgeDatabase(path: path, declarations: [.table("t")])
+    #expect(edge.epoch == epoch)
+    #expect(!FileManager.default.fileExists(atPath: path + "-drover.state"))
+    #expect(app.exists("app.db-drover.state"))
+    #expect(BackupRecord.read(database: path)?.made?.path == "x")
+    try BackupRecord.note(BackupFile(path: "y", bytes: 1, at: 1), database: path)
+    #expect(!FileManager.default.fileExists(atPath: path + "-drover.backup"))
+    #expect(BackupRecord.read(database: app.path)?.made?.path == "y")
+  }
+
+  @Test func `an agent that has another file open than stands there is not shown as at work`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let lock = try AgentLock(database: app.path)
+    #expect(!AgentLock.worker(database: app.path).isElsewhere)
+    try FileManager.default.moveItem(atPath: app.path, toPath: app.file("aside.db"))
+    #expect(AgentLock.worker(database: app.path).isElsewhere)
+    let other = try AppDatabase.connect(app.path)
+    try other.inDatabase { try $0.execute(sql: "CREATE TABLE t (id)") }
+    let worker = AgentLock.worker(database: app.path)
+    #expect(worker.isElsewhere && !worker.isMoving)
+    #expect(worker.text.contains("does not work on the file that is there now"))
+    for _ in 0..<2 {
+      try lock.move(to: app.path)
+      #expect(AgentLock.worker(database: app.path).isMoving)
+    }
+    // What has been moved aside is free for another agent.
+    #expect(throws: Never.self) { try AgentLock(database: app.file("aside.db")) }
+    try other.close()
+  }
+
+  // The lock went with the folder that was moved away, and a second agent could have begun on the database in its place.
+  @Test func `a folder that takes the place of another is locked too`() throws {
+    let (app, other) = (try AppDatabase("CREATE TABLE t (id)"), try AppDatabase("CREATE TABLE t (id)"))
+    let lock = try AgentLock(database: app.path)
+    #expect(rename(app.folder, app.folder + ".aside") == 0 && rename(other.folder, app.folder) == 0)
+    defer { try? FileManager.default.removeItem(atPath: app.folder + ".aside") }
+    #expect(AgentLock.holder(database: app.path) == nil)
+    try lock.move(to: app.path)
+    #expect(AgentLock.worker(database: app.path).isMoving)
+    #expect(throws: LockError.self) { try AgentLock(database: app.path) }
   }
 
   @Test func `it is free again when its holder lets go`() throws {

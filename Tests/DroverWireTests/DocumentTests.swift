@@ -211,6 +211,9 @@ import Testing
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
       outbox: OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: nil)),
+    MachineStatus(
+      isOnline: true, epoch: nil, software: nil, at: 7,
+      gaps: [try! StreamName("stock"): "3f9c2a", try! StreamName("Käse"): "0"]),
   ])
   func `a status comes out as it went in`(status: MachineStatus) throws {
     #expect(try MachineStatus(document: status.document) == status)
@@ -231,6 +234,9 @@ import Testing
     #"{"v":1,"online":true,"outbox":{"waiting":-1,"dead_letters":0}}"#,
     #"{"v":1,"online":true,"outbox":{"waiting":1,"dead_letters":0,"free_bytes":-1}}"#,
     #"{"v":1,"online":true,"outbox":{"waiting":1,"dead_letters":0,"oldest_us":"x"}}"#,
+    #"{"v":1,"online":true,"gaps":{}}"#, #"{"v":1,"online":true,"gaps":[["t"]]}"#,
+    #"{"v":1,"online":true,"gaps":[["t","X"]]}"#, #"{"v":1,"online":true,"gaps":[["a/b","1"]]}"#,
+    #"{"v":1,"online":true,"gaps":[["t",1]]}"#,
   ])
   func `a status that is damaged is refused`(document: String) {
     #expect(throws: WireError.self) { try MachineStatus(document: bytes(document)) }

@@ -26,12 +26,32 @@ import Testing
       StreamReply.Standing(id: "7", standing: RowStanding(digest: nil, isWaiting: true)),
       StreamReply.Standing(id: "8", standing: RowStanding(digest: 0, isWaiting: false)),
     ]),
+    .standing([
+      StreamReply.Standing(id: "7", standing: RowStanding(digest: nil, isWaiting: true)),
+      StreamReply.Standing(
+        id: "8",
+        standing: RowStanding(digest: 1, isWaiting: false, unit: UnitDigest(header: .max, lines: [[], [0, 7, 7]]))),
+    ]),
     .progress(ResyncProgress(total: 9, looked: 8, entered: 7, elapsed: 6, isDone: false)), .entered(200),
     .failure("no table"),
   ])
   func `an answer reads back as it was given`(content: StreamReply.Content) throws {
     let reply = StreamReply(content, number: 3, hasMore: true)
     #expect(try StreamReply(document: reply.document) == reply)
+  }
+
+  @Test func `more lines than one answer should hold are not told one by one`() throws {
+    let unit = UnitDigest(header: 1, lines: [Array(repeating: 5, count: 10_001)])
+    let reply = StreamReply(.standing([.init(id: "7", standing: RowStanding(digest: 1, isWaiting: false, unit: unit))]))
+    #expect(
+      try StreamReply(document: reply.document).content
+        == .standing([.init(id: "7", standing: RowStanding(digest: 1, isWaiting: false))]))
+  }
+
+  @Test(arguments: [#"[]"#, #"[null,null]"#, #"[7]"#, #"[["1",["x"]]]"#, #"[[]]"#, #"[["1",7]]"#])
+  func `units that make no sense are refused`(units: String) {
+    let text = #"{"v":1,"number":0,"more":false,"standing":[["7","1",false]],"units":\#(units)}"#
+    #expect(throws: WireError.self) { try StreamReply(document: Array(text.utf8)) }
   }
 
   @Test(arguments: [

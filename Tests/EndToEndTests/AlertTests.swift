@@ -119,4 +119,27 @@ import Testing
     try await road.wait(for: "the message") { receiver.alerts.count == 1 }
     #expect(receiver.alerts.map { $0["state"] as? String } == ["firing"])
   }
+
+  // 25,000 epochs of one machine held the rows of the others up for 89 seconds, and nobody was told which machine it was.
+  @Test func `a machine that floods is named with its limit, and the others' events go on`() async throws {
+    let http = try await watched(
+      "limits: {epochs_per_hour: 2}\nalerts: {silent: off, calm: 1s}")
+    for number in 1...5 {
+      let frame = "{\"v\":1,\"epoch\":\"\(number)\",\"after\":0,\"through\":1,\"events\":[]}"
+      try ChildProcess.run(
+        "mosquitto_pub",
+        ["-p", "\(http.road.broker.port)", "-q", "1", "-t", "drover/v1/EVIL/payload/x", "-m", frame])
+    }
+    try await http.road.wait(for: "an alert") { try await open(http)?.count == 1 }
+    let alert = try #require(try await open(http)?.first)
+    #expect(alert["rule"] as? String == "budgets" && alert["machine"] as? String == "EVIL")
+    #expect(alert["text"] as? String == "EVIL sends more than limits.epochs_per_hour allows: 3 set aside")
+    let metrics = try await http.ask(.cloud, "/metrics").body
+    #expect(metrics.contains("drover_machine_over_budget_total{budget=\"epochs_per_hour\",machine=\"EVIL\"} 3\n"))
+    #expect(metrics.contains("drover_messages_total{outcome=\"set_aside\"} 3\n"))
+    let status = try await Road.drover("status", "--config", http.road.cloudFile)
+    #expect(status.output.contains("EVIL was beyond limits.epochs_per_hour: 3 set aside"))
+    try await http.road.python("db.execute(\"INSERT INTO pen VALUES (2, 'blue')\")")
+    try await http.road.waitUntilConfirmed(atLeast: 2)
+  }
 }

@@ -55,6 +55,26 @@ import Testing
     #expect(report.latencies.allSatisfy { $0.count == $0.rate && 0 < $0.p50 && $0.p50 <= $0.p99 && $0.p99 <= $0.p999 })
   }
 
+  @Test func `bench measures a good machine beside each kind of bad messages`() async throws {
+    struct Hostile: Decodable {
+      struct Phase: Decodable {
+        var flood: String?
+        var per_second: Double
+        var count: Int
+        var p50, p99, worst: Double
+      }
+      var store: String
+      var phases: [Phase]
+    }
+    let outcome = try await Road.run(
+      Road.drover, ["bench", "--hostile", "--flood", "1000", "--live", "1", "--json"])
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    let report = try JSONDecoder().decode(Hostile.self, from: Data(outcome.output.utf8))
+    #expect(report.phases.map(\.flood) == [nil, "garbage", "epochs", "deletes", "schemas", "gaps", "mixed"])
+    #expect(report.phases[0].per_second == 0 && report.phases.dropFirst().allSatisfy { $0.per_second > 0 })
+    #expect(report.phases.allSatisfy { $0.count == 100 && 0 < $0.p50 && $0.p50 <= $0.p99 && $0.p99 <= $0.worst })
+  }
+
   @Test func `every hot loop runs by itself`() async throws {
     let benchmarks = URL(fileURLWithPath: Road.drover).deletingLastPathComponent().appending(path: "drover-benchmarks")
     let outcome = try await Road.run(benchmarks.path, ["--seconds", "0.01", "--json"])

@@ -308,6 +308,49 @@ import Testing
     try await http.road.wait(for: "a good one again") { try await http.ask(.cloud, "/v1/health").status == 200 }
   }
 
+  // One client without a token opened 400 connections, and of eighteen requests with a token one was answered (issue 14).
+  @Test(arguments: ["silent", "head", "idle", "reader"])
+  func `a client without a token that holds all connections it can keeps nobody else from being answered`(kind: String)
+    async throws
+  {
+    let http = try HTTPRoad(limits: "{requests_per_second: 50}")
+    try await http.start([.cloud])
+    let seen = try await http.starve(.cloud, kind: kind)
+    #expect(seen["status"] as? [Int] == Array(repeating: 200, count: 5))
+    #expect(seen["health"] as? [Int] == Array(repeating: 200, count: 5))
+    if kind == "head" { #expect(seen["closed"] as? Bool == true) }
+  }
+
+  @Test func `no other answers than those of the health are free of the limit for requests`() async throws {
+    let http = try HTTPRoad(limits: "{requests_per_second: 3}")
+    try await http.start([.cloud])
+    let health = (0..<20).map { _ in http.url(.cloud, "/v1/health") }
+    let answer = try await http.ask(.cloud, "/v1/health", token: nil, options: health)
+    #expect(answer.status == 200 && !answer.body.contains("429"))
+  }
+
+  @Test func `no browser guesses what an answer is, and none keeps it`() async throws {
+    let http = try HTTPRoad()
+    try await http.start([.cloud])
+    for (path, token) in [("/v1/status", HTTPRoad.readToken), ("/v1/nothing", HTTPRoad.readToken), ("/v1/status", nil)]
+    {
+      let headers = try await http.ask(.cloud, path, token: token).headers
+      #expect(headers.contains("X-Content-Type-Options: nosniff") && headers.contains("Cache-Control: no-store"))
+    }
+    #expect(try await http.ask(.cloud, "/", token: nil).headers.contains("X-Content-Type-Options: nosniff"))
+  }
+
+  @Test(arguments: [("ECDHE-ECDSA-AES128-GCM-SHA256", true), ("ECDHE-ECDSA-AES128-SHA", false)])
+  func `in TLS 1.2 it takes nothing without forward secrecy and authenticated encryption`(
+    cipher: String, isTaken: Bool
+  ) async throws {
+    let http = try HTTPRoad(hasTLS: true)
+    try await http.start([.cloud])
+    let answer = try await http.ask(
+      .cloud, "/v1/health", token: nil, options: ["--tls-max", "1.2", "--ciphers", "\(cipher):@SECLEVEL=0"])
+    #expect((answer.status == 200) == isTaken)
+  }
+
   @Test func `with a certificate it speaks TLS alone`() async throws {
     let http = try HTTPRoad(hasTLS: true)
     try await http.start([.cloud])

@@ -65,6 +65,81 @@ import Testing
     )
   }
 
+  // The line was taken for the header of a CSV: it was lost, and the exit status was 0.
+  @Test(arguments: ["hxb:B1:LF1:UHF1\n", "hxb:B1:LF1:UHF1", "21.5\n", "\u{feff}\n \"a\"\n", "a,b\n1,2\n"])
+  func `emit takes nothing of an input that does not say what it is, and says what to do`(input: String) async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", input: input)
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("--format csv") && outcome.errors.contains("--format text"), "\(outcome.errors)")
+    #expect(try await road.python("print(db.execute('SELECT count(*) FROM drover_intake').fetchone()[0])") == "0")
+  }
+
+  @Test func `emit takes each line of a text as an event, and refuses what is not UTF-8`() async throws {
+    let road = try Road(streams: Self.streams)
+    let file = road.folder.file("lines.csv")
+    try Data("\u{feff}hxb:B1\r\n\n \"q\"\t\\ \nnul\0\n".utf8 + [0x61, 0xff, 0x0a] + "{\"a\":1}".utf8).write(
+      to: URL(filePath: file))
+    // What --format says goes before the ending of the name.
+    let outcome = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "text", file)
+    #expect(outcome.status == 1)
+    #expect(outcome.output == "4 events taken into temperature, 1 lines refused\n")
+    #expect(outcome.errors.contains("line 5: not UTF-8"))
+    let rows = try await road.python(
+      "print(json.dumps([json.loads(body) for (body,) in db.execute('SELECT body FROM drover_intake')]))")
+    #expect(rows == #"["hxb:B1", " \"q\"\t\\ ", "nul\u0000", "{\"a\":1}"]"#)
+    let field = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "text", "--id-field", "id", file)
+    #expect(field.status == 1 && field.errors.contains("has no field id"), "\(field.errors)")
+  }
+
+  @Test(arguments: ["", "\n", " \n\n", "\u{feff}"])
+  func `an input without a line has no event, and that is no error`(input: String) async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", input: input)
+    #expect(outcome.status == 0 && outcome.output.hasPrefix("0 events"), "\(outcome)")
+  }
+
+  @Test func `JSON whose first line is broken, or that begins with a mark and blanks, is read on`() async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", input: "\u{feff} \n{broken\n{\"n\":1}\n[2]")
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("line 2: "))
+    #expect(outcome.output == "2 events taken into temperature, 1 lines refused\n")
+  }
+
+  @Test(arguments: [
+    ("a,,c\n1,2,3\n", "column 2 has no name"), ("a,b,a\n1,2,3\n", "column 3 has the name of another one"),
+    ("a,\"b\n1,2\n", "a quote without end"),
+  ])
+  func `a CSV without a header is refused with the reason`(input: String, reason: String) async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "csv", input: input)
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains("the first line is no header of a CSV: \(reason)"), "\(outcome.errors)")
+  }
+
+  @Test func `emit says so when the only line of a CSV was taken for its header`() async throws {
+    let road = try Road(streams: Self.streams)
+    let outcome = try await Road.drover(
+      "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "csv", input: "\nhxb:B1:LF1:UHF1")
+    #expect(outcome.status == 0)
+    #expect(outcome.errors.contains("line 2 was taken for the header"), "\(outcome.errors)")
+    // A row that is longer than the header, and one that is not UTF-8.
+    let file = road.folder.file("rows.csv")
+    try Data("\u{feff}\"a\",b\n1,2\n1,2,3\n".utf8 + [0xff] + ",2\n".utf8).write(to: URL(filePath: file))
+    let rows = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", file)
+    #expect(rows.status == 1)
+    #expect(rows.output == "1 events taken into temperature, 2 lines refused\n")
+    #expect(rows.errors.contains("line 3: 3 cells where the header has 2"), "\(rows.errors)")
+    #expect(rows.errors.contains("line 4: not UTF-8"), "\(rows.errors)")
+    #expect(
+      try await road.python("print(db.execute('SELECT body FROM drover_intake').fetchone()[0])") == #"{"a":1,"b":2}"#)
+  }
+
   @Test func `emit without an id field makes IDs that differ`() async throws {
     let road = try Road(streams: Self.streams)
     let lines = String(repeating: "{}\n", count: 2500)

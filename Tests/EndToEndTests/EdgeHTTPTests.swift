@@ -35,6 +35,36 @@ import Testing
     )
   }
 
+  @Test func `the health is answered while a client with a token holds all connections with events that do not end`()
+    async throws
+  {
+    let http = try road()
+    try await http.road.python("db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY)')")
+    try await http.start([.edge])
+    let seen = try await http.starve(.edge, kind: "body")
+    #expect(seen["health"] as? [Int] == Array(repeating: 200, count: 5), "\(seen)")
+  }
+
+  // A till's 70,000-byte ID was taken at the edge and refused by every consumer.
+  @Test func `an ID that no consumer takes is refused at the door`() async throws {
+    let http = try road(limits: "{requests_per_second: 1000}")
+    try await http.road.python("db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY)')")
+    try await http.start([.edge])
+    func body(_ bytes: Int) throws -> [String] {
+      try http.road.folder.write("{\"id\":\"\(String(repeating: "x", count: bytes))\"}", to: "body")
+      return Self.json + ["--data-binary", "@" + http.road.folder.file("body")]
+    }
+    #expect(try await http.ask(.edge, "/v1/events/reading", options: try body(65_536)).status == 201)
+    let long = try await http.ask(.edge, "/v1/events/reading", options: try body(65_537))
+    #expect(long.status == 422)
+    #expect(long.detail.contains("longer than 65536 bytes"), "\(long.body)")
+    let emitted = try await Road.drover(
+      "emit", "--config", http.road.edgeFile, "--stream", "reading", "--id-field", "id", "--format", "json",
+      input: "{\"id\":\"\(String(repeating: "x", count: 65_537))\"}\n{\"id\":\"short\"}\n")
+    #expect(emitted.status == 1)
+    #expect(emitted.errors.contains("line 1:") && emitted.errors.contains("longer than 65536 bytes"))
+  }
+
   @Test func `an event is in the outbox when it is answered, and travels to the cloud`() async throws {
     let http = try road()
     try await http.road.python("db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY)')")

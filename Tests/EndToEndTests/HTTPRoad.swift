@@ -83,6 +83,14 @@ final class HTTPRoad: Sendable {
       body: gap.map { String(text[$0.upperBound..<max(end, $0.upperBound)]) } ?? "")
   }
 
+  /// What another client is answered while one holds as many connections as it can: `Scripts/starve.py`.
+  func starve(_ side: Road.Side, kind: String) async throws -> [String: Any] {
+    let outcome = try await Road.run(
+      "python3", ["\(Road.scripts)/starve.py", kind, "\(ports[side]!)", Self.writeToken])
+    let document = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
+    return try #require(document as? [String: Any], "\(outcome.errors)")
+  }
+
   /// Starts both sides and returns when they listen.
   func start(_ sides: [Road.Side] = [.cloud, .edge]) async throws {
     for side in sides {

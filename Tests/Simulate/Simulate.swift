@@ -23,6 +23,7 @@ struct Simulate: ParsableCommand {
   @Flag(help: "Judge only what is left in the end.") var onlyTheEnd = false
   @Option(help: "A mistake to be found: \(Mistake.allCases.map(\.rawValue).joined(separator: ", ")).") var mistake:
     String?
+  @Flag(help: "Another machine sends whatever it likes in every run, and not in a quarter of them.") var hostile = false
   @Flag(help: "Print what happens; for one seed.") var trace = false
   @Option(help: "How many runs to spend on making a violation small.") var shrink = 400
   @Option(help: "Stop after so many violations.") var most = 10
@@ -99,6 +100,7 @@ struct Simulate: ParsableCommand {
   private func plan(seed: UInt64) throws -> Plan {
     var plan = Plan(seed: seed, steps: steps)
     plan.onlyTheEnd = onlyTheEnd
+    if hostile { plan.isHostile = true }
     plan.mistake = try mistake.map {
       guard let mistake = Mistake(rawValue: $0) else { throw ValidationError("--mistake \($0): there is no such") }
       return mistake

@@ -53,6 +53,10 @@ package enum Fault: Int, CaseIterable, Sendable {
   case edgeRollback
   /// The cloud's database is put back to a copy.
   case cloudRollback
+  /// A table of the app's is renamed, and another one of its name made with some of its rows.
+  case rotation
+  /// As `edgeRollback`, while the agent has the database open: in place by SQLite's backup API, or by another file that takes its name.
+  case edgeRestoredLive
 
   package init?(name: String) {
     guard let fault = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
@@ -68,9 +72,9 @@ package enum Fault: Int, CaseIterable, Sendable {
     case .edgeCrashBeforeCommit, .edgeCrashAfterCommit, .consumerCrashBeforeCommit, .consumerCrashAfterCommit: 100
     case .disconnect, .edgeCrash, .consumerCrash, .edgeClockStep, .delay: 30
     case .edgeStop, .consumerStop, .consumerMoves, .sessionLost, .brokerEmpty, .brokerOlder, .cloudClockStep: 15
-    case .migration: 5
+    case .migration, .rotation: 5
     case .fullQueue, .noReasons: 1000
-    case .edgeRollback, .cloudRollback: 10
+    case .edgeRollback, .cloudRollback, .edgeRestoredLive: 10
     }
   }
 }

@@ -41,6 +41,7 @@ final class FaultyEdgeStore: EdgeStore {
   var runs: Runs { store.runs }
   var streams: [EdgeStream] { store.streams }
   var hasBackfill: Bool { store.hasBackfill }
+  var gaps: [StreamName: String] { store.gaps }
   var backfillRate: Int? { store.backfillRate }
 
   func hasChanged() throws(EdgeStoreError) -> Bool {
@@ -120,6 +121,11 @@ final class FaultyEdgeStore: EdgeStore {
   func note(_ clock: ClockNews) throws(EdgeStoreError) {
     try mayFail()
     try writing { () throws(EdgeStoreError) in try store.note(clock) }
+  }
+
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.note(trouble, kind) }
   }
 
   func settle(_ settlement: Settlement) throws(EdgeStoreError) {

@@ -223,6 +223,7 @@ final class Invariants {
   func end() {
     guard violation == nil else { return }
     do {
+      try hostileIsBounded()
       let letters = try reading(Self.deadLetters)
       for letter in letters
       where !["conflict reading", "conflict note", "frozen lot"].contains("\(letter.reason) \(letter.stream)") {
@@ -233,6 +234,7 @@ final class Invariants {
       for machine in machines() {
         for table in ["stock", "lot"] { try rowsAreEqual(machine, table, letters) }
         try factsAreThere(machine, letters)
+        try finalRecordsAreThere(machine)
         let waiting = try machine.waitingCount()
         if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
         let isOnline = try reading {
@@ -269,7 +271,7 @@ final class Invariants {
     for id in Set(edge.keys).union(cloud.keys).sorted() where edge[id] != cloud[id] {
       // What existed only in the future that a backup took away stays, until drift is checked.
       if edge[id] == nil, machine.hasGoneBack, try isLeftOver(machine, table, id) { continue }
-      if table == "lot", try isFrozen(machine, id, letters) { continue }
+      if table == "lot", try edge[id] == nil ? isComplete(machine, id) : isFrozen(machine, id, letters) { continue }
       fail(
         "the rows are equal in the end",
         "\(table) \(id) of \(machine.id) is \(edge[id] ?? "gone") and in the cloud \(cloud[id] ?? "gone")")
@@ -289,13 +291,22 @@ final class Invariants {
 
   /// Whether a lot is complete in the cloud, and what was refused of it is among the dead letters.
   private func isFrozen(_ machine: SimulatedMachine, _ id: String, _ letters: [DeadLetterLine]) throws -> Bool {
-    let isComplete = try reading {
-      try $0.integer("SELECT 1 FROM lot WHERE machine_id = '\(machine.id)' AND id = \(id) AND status = 1") != nil
-    }
-    return isComplete
+    try isComplete(machine, id)
       && letters.contains {
         $0.machine == machine.id.text && $0.reason == "frozen" && $0.raw.contains("\"id\":\"\(id)\"")
       }
+  }
+
+  private func isComplete(_ machine: SimulatedMachine, _ id: String) throws -> Bool {
+    try reading {
+      try $0.integer("SELECT 1 FROM lot WHERE machine_id = '\(machine.id)' AND id = \(id) AND status = 1") != nil
+    }
+  }
+
+  private func finalRecordsAreThere(_ machine: SimulatedMachine) throws {
+    for id in machine.facts.clearedLots.sorted() where try !isComplete(machine, id) {
+      fail("a final record that was cleared is there", "lot \(id) of \(machine.id) is not complete in the cloud")
+    }
   }
 
   private func factsAreThere(_ machine: SimulatedMachine, _ letters: [DeadLetterLine]) throws {
@@ -303,30 +314,39 @@ final class Invariants {
       let cloud = try reading {
         try Self.tables($0).contains(stream) ? try Self.facts($0, stream: stream) : [:]
       }
-      for (id, fact) in facts.sorted(by: { $0.key < $1.key }) {
-        let row = cloud[Key(machine: machine.id.text, stream: stream, id: id)]
-        let present = row.flatMap { row in fact.contents.first { $0.value == row }?.key }
-        if let row, present == nil {
-          fail("every fact is there with its content", "\(stream) \(id) of \(machine.id) is \(row), which it never was")
+      var known: Set<String> = []
+      for (name, fact) in facts.sorted(by: { $0.key < $1.key }) {
+        let id = Facts.id(of: name)
+        let rows = cloud.filter {
+          $0.key.machine == machine.id.text && Self.id(of: $0.key) == id && fact.contents.values.contains($0.value)
         }
+        known.formUnion(rows.map(\.key.id))
+        if rows.count > 1 {
+          fail("every fact is there once", "\(stream) \(name) of \(machine.id): \(rows.values.sorted())")
+        }
+        let present = rows.first.flatMap { row in fact.contents.first { $0.value == row.value }?.key }
         for token in fact.required.sorted() where token != present {
           let isDead = letters.contains {
             $0.machine == machine.id.text && $0.stream == stream && $0.raw.contains("\"\(token)\"")
           }
-          if !isDead {
+          // A fact that was changed after it was sent is a dead letter. One that only has an ID of another's is not.
+          if !isDead || stream == "reading" && fact.contents.count == 1 && !machine.facts.wentBack {
             fail(
-              "every fact is there or among the dead letters",
-              "\(stream) \(id) of \(machine.id), \(fact.contents[token]!), is nowhere; the cloud has \(row ?? "nothing")"
-            )
+              isDead ? "a used ID makes no dead letter" : "every fact is there or among the dead letters",
+              "\(stream) \(name) of \(machine.id), \(fact.contents[token]!), is nowhere")
           }
         }
       }
-      let strangers = cloud.keys.filter { $0.machine == machine.id.text && facts[$0.id] == nil }
+      let strangers = cloud.filter { $0.key.machine == machine.id.text && !known.contains($0.key.id) }
       if !strangers.isEmpty {
-        fail("nothing is invented", "\(stream) of \(machine.id): \(strangers.map(\.id).sorted())")
+        fail(
+          "every fact is there with its content", "\(stream) of \(machine.id) never were: \(strangers.values.sorted())")
       }
     }
   }
+
+  /// The app's ID of a fact in the cloud.
+  private static func id(of key: Key) -> String { String(key.id.prefix { $0 != "/" }) }
 
   // MARK: Backups
 
@@ -352,9 +372,25 @@ final class Invariants {
     return tables
   }
 
+  /// What the hostile machine leaves has no meaning.
+  private static let isHonest = "machine_id IS NOT '\(HostileMachine.id)'"
+
+  /// Whoever floods takes a bounded part of the store.
+  private func hostileIsBounded() throws {
+    for (table, most) in HostileMachine.bounds {
+      let rows = try reading {
+        try $0.integer("SELECT count(*) FROM \(table) WHERE machine_id = '\(HostileMachine.id)'") ?? 0
+      }
+      if rows > most {
+        fail("a hostile machine takes a bounded part of the store", "\(rows) rows in \(table), \(most) are allowed")
+      }
+    }
+  }
+
   private static func state(_ database: PlainDatabase) throws -> Cloud {
     var cloud = Cloud()
-    try database.rows("SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received") { row in
+    try database.rows("SELECT machine_id, epoch, stream, after_seq, through_seq FROM drover_received WHERE \(isHonest)")
+    { row in
       cloud.received[Origin(machine: row.text(0), epoch: row.text(1), stream: row.text(2)), default: IntervalSet()]
         .insert(Interval(after: row.integer(3), through: row.integer(4)))
     }
@@ -375,7 +411,8 @@ final class Invariants {
         cloud.complete.insert(Key(machine: row.text(0), stream: "lot", id: row.text(1)))
       }
     }
-    try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone") { row in
+    try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone WHERE \(isHonest)") {
+      row in
       cloud.tombstones[Key(machine: row.text(0), stream: row.text(1), id: row.text(2))] = Version(
         epoch: row.integer(3), number: row.integer(4))
     }
@@ -386,7 +423,10 @@ final class Invariants {
   }
 
   private static func facts(_ database: PlainDatabase, stream: String) throws -> [Key: String] {
-    let (id, content) = stream == "reading" ? ("id", quotedRow(["id", "token", "value"])) : ("local_id", "body")
+    var (id, content) = stream == "reading" ? ("id", quotedRow(["id", "token", "value"])) : ("local_id", "body")
+    if try database.integer("SELECT 1 FROM pragma_table_info('\(stream)') WHERE name = 'drover_life'") != nil {
+      id = "id || iif(drover_life = '', '', '/' || drover_life)"
+    }
     var facts: [Key: String] = [:]
     try database.rows("SELECT machine_id, \(id), \(content) FROM \(stream)") { row in
       facts[Key(machine: row.text(0), stream: stream, id: row.text(1))] = row.text(2)
@@ -404,7 +444,9 @@ final class Invariants {
 
   private static func deadLetters(_ database: PlainDatabase) throws -> [DeadLetterLine] {
     var letters: [DeadLetterLine] = []
-    try database.rows("SELECT machine_id, stream, reason, detail, CAST(raw AS TEXT) FROM drover_dead_letter") { row in
+    try database.rows(
+      "SELECT machine_id, stream, reason, detail, CAST(raw AS TEXT) FROM drover_dead_letter WHERE \(isHonest)"
+    ) { row in
       letters.append(
         DeadLetterLine(
           machine: row.text(0), stream: row.text(1), reason: row.text(2), detail: row.text(3), raw: row.text(4)))

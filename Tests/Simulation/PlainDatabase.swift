@@ -69,6 +69,15 @@ final class PlainDatabase {
     }
   }
 
+  /// Puts the database back to a copy, as `.restore` of SQLite's command line does, whoever else has it open.
+  func restore(from path: String) throws {
+    let copy = try PlainDatabase(path: path)
+    let backup = sqlite3_backup_init(connection, "main", copy.connection, "main")
+    sqlite3_backup_step(backup, -1)
+    let code = sqlite3_backup_finish(backup)
+    guard code == SQLITE_OK else { throw error(code, "restore") }
+  }
+
   /// A row while it is the current one.
   struct Row {
     fileprivate let statement: OpaquePointer

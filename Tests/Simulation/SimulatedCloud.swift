@@ -3,6 +3,7 @@
 import DroverCloud
 import DroverCore
 import DroverSQLite
+import DroverWire
 import Foundation
 
 final class SimulatedCloud {
@@ -10,6 +11,7 @@ final class SimulatedCloud {
   private let time: VirtualTime
   private let chance: Chance
   private let trace: Trace
+  private let limits: MachineLimits
   private let mistake: Mistake?
   private let didCommit: () -> Void
   private let clients: [SimulatedClient]
@@ -21,12 +23,13 @@ final class SimulatedCloud {
 
   init(
     folder: String, broker: SimulatedBroker, time: VirtualTime, chance: Chance, trace: Trace,
-    mistake: Mistake?, didCommit: @escaping () -> Void
+    limits: MachineLimits, mistake: Mistake?, didCommit: @escaping () -> Void
   ) {
     path = "\(folder)/cloud.db"
     self.time = time
     self.chance = chance
     self.trace = trace
+    self.limits = limits
     self.mistake = mistake
     self.didCommit = didCommit
     clients = ["drover-cloud", "drover-cloud-2"].map {
@@ -41,13 +44,16 @@ final class SimulatedCloud {
   func start() {
     let life = Life { [unowned self] in client.link?.isDead = true }
     do {
-      let database = try SQLiteCloudStore(path: path, now: { [unowned self] in wall })
+      let database = try SQLiteCloudStore(
+        path: path, limits: CloudStoreLimits(streamsPerMachine: limits.streams, machine: limits),
+        now: { [unowned self] in wall })
       let store = FaultyCloudStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in
         if mistake == .equalVersionWins { makeEqualVersionsWin() }
         didCommit()
       }
       let consumer = Consumer(
-        store: store, limits: .init(), logger: trace.logger("cloud"), wallClock: { [unowned self] in wall })
+        store: store, limits: .init(machine: limits), logger: trace.logger("cloud"),
+        wallClock: { [unowned self] in wall })
       self.life = life
       self.consumer = consumer
       client.run(consumer)
@@ -115,6 +121,37 @@ final class SimulatedCloud {
   }
 
   private func reap() { if life?.isOver ?? false { kill() } }
+
+  // MARK: Gaps
+
+  func closedGaps(of machine: MachineID) throws -> [String: String] {
+    guard FileManager.default.fileExists(atPath: path) else { return [:] }
+    var closed: [String: String] = [:]
+    try PlainDatabase(path: path, readOnly: true).rows(
+      "SELECT stream, closed FROM drover_gap WHERE machine_id = '\(machine)' AND closed IS NOT NULL"
+    ) { closed[$0.text(0)] = $0.text(1) }
+    return closed
+  }
+
+  /// Has all of the stream's rows that are here sent again, if the machine has told of the gap, and notes that it is closed.
+  func compare(_ machine: MachineID, stream: String, gap: String) throws -> OutboundMessage? {
+    let replica = try SQLiteReplica(path: path, now: { [unowned self] in wall })
+    guard
+      let found = try replica.gaps().first(where: {
+        $0.gap == gap && $0.stream.machine == machine && $0.stream.stream.text == stream
+      })
+    else { return nil }
+    var ids: [String] = []
+    try replica.survey(found.stream) { key, _ in ids.append(LocalIDCodec.text(key: key, schema: found.stream.schema)) }
+    if found.stream.schema.kind == .payload { ids = [] }
+    try replica.note(gap: gap, isClosed: true, of: found.stream)
+    trace("cloud: \(stream) of \(machine) is compared after a gap")
+    return OutboundMessage(
+      topic: Topic.command(machine, name: "stream").text,
+      payload: StreamRequest(
+        id: "1", stream: found.stream.stream, schema: found.stream.schema.id, question: .sendAgain(ids)
+      ).document)
+  }
 
   // MARK: Backups
 

@@ -120,6 +120,49 @@ final class SimulatedMachine {
     trace("\(id): app: adds the column extra\(count)")
   }
 
+  /// The app puts one of its tables aside, and goes on in a new one of the same name that has some of its rows, or none.
+  func rotate() throws {
+    guard starts > 0 else { return }
+    sqliteClock.set(wall)
+    let table = chance.random.pick(["stock", "lot", "reading"])
+    let isBringing = try Workload.isBringing(table, app, isAttached: true)
+    let kept = ["0", "id % 2", "1"][table == "reading" ? 0 : chance.below(3, for: .rotation)]
+    var after = facts
+    if table == "reading" { after.rotateReadings(isBringing: isBringing) }
+    if table == "lot" {
+      var final: [String] = []
+      try app.rows("SELECT id FROM lot WHERE status = 1 AND NOT (\(kept))") { final.append($0.text(0)) }
+      after.clearLots(final, isBringing: isBringing)
+    }
+    let creation = try app.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = '\(table)'")!
+    try app.execute(
+      """
+      BEGIN IMMEDIATE;
+      DROP TABLE IF EXISTS \(table)_old;
+      ALTER TABLE \(table) RENAME TO \(table)_old;
+      \(creation);
+      INSERT INTO \(table) SELECT * FROM \(table)_old WHERE \(kept);
+      """)
+    // The old table's triggers still write.
+    if chance.below(2, for: .rotation) == 0 { try app.execute("DELETE FROM \(table)_old") }
+    try app.execute("COMMIT")
+    facts = after
+    trace("\(id): app: rotates \(table), keeping \(kept)")
+  }
+
+  /// Gaps in its capture that are not closed in the cloud, as far as it knows itself.
+  func gaps() throws -> [String: String] {
+    guard starts > 0 else { return [:] }
+    var gaps: [String: String] = [:]
+    try app.rows(
+      """
+      SELECT stream.name, capture.gap FROM drover_capture AS capture JOIN drover_stream AS stream ON stream.number = capture.stream
+       WHERE capture.gap IS NOT NULL
+      """
+    ) { gaps[$0.text(0)] = $0.text(1) }
+    return gaps
+  }
+
   func stepClock() {
     let year: Int64 = 365 * 86_400 * 1_000_000
     clockOffset =
@@ -238,12 +281,43 @@ final class SimulatedMachine {
       try FileManager.default.copyItem(atPath: path + ".backup" + suffix, toPath: path + suffix)
     }
     app = try PlainDatabase(path: path)
+    didGoBack(to: backup)
+    trace(
+      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])"
+    )
+  }
+
+  private func didGoBack(to backup: Facts) {
     facts.goBack(to: backup)
     wentBackIn = epoch
     lastEpoch = epoch
     hasReason = true
+  }
+
+  /// While the agent goes on, if it runs.
+  func restoreLive() throws {
+    guard let backup else { return }
+    let way = chance.below(4, for: .edgeRestoredLive)
+    if way < 2 {
+      try app.restore(from: path + ".backup")
+    } else {
+      let new = path + ".new"
+      try FileManager.default.removeItemIfThere(atPath: new)
+      try PlainDatabase(path: new).restore(from: path + ".backup")
+      // The app has closed the file, as it has to.
+      app = try PlainDatabase(path: ":memory:")
+      for suffix in ["-wal", "-shm"] { try FileManager.default.removeItemIfThere(atPath: path + suffix) }
+      guard rename(new, path) == 0 else { throw CocoaError(.fileWriteUnknown) }
+      app = try PlainDatabase(path: path)
+    }
+    let state = path + ".backup-drover.state"
+    if way % 2 == 1, FileManager.default.fileExists(atPath: state) {
+      try FileManager.default.removeItemIfThere(atPath: path + "-drover.state")
+      try FileManager.default.copyItem(atPath: state, toPath: path + "-drover.state")
+    }
+    didGoBack(to: backup)
     trace(
-      "\(id): its database is put back to a copy, \(["and nothing else", "with its memory", "without its memory"][remembers])"
+      "\(id): its database is \(way < 2 ? "put back in its place to" : "replaced by") a copy under the agent, \(way % 2 == 1 ? "with its memory" : "and nothing else")"
     )
   }
 
@@ -279,7 +353,8 @@ final class SimulatedMachine {
     var entries: [Entry] = []
     try app.rows(
       """
-      SELECT outbox.seq, stream.name, outbox.version, CAST(outbox.key AS TEXT)
+      SELECT outbox.seq, stream.name, outbox.version,
+             CAST(outbox.key AS TEXT) || iif(outbox.life = '', '', '/' || outbox.life)
         FROM drover_outbox AS outbox JOIN drover_stream AS stream ON stream.number = outbox.stream ORDER BY outbox.seq
       """
     ) { entries.append(Entry(seq: $0.integer(0), stream: $0.text(1), version: $0.integer(2), key: $0.text(3))) }

@@ -9,6 +9,8 @@ package struct Plan: Sendable {
   package var seed: UInt64
   package var faults: Faults
   package var machines: Int
+  /// Whether another machine sends whatever it likes.
+  package var isHostile: Bool
   /// The steps that are taken; a step that is left out changes nothing about the others.
   package var steps: [Int]
   /// Judge only what is left in the end.
@@ -21,6 +23,7 @@ package struct Plan: Sendable {
     faults = Faults(seed: seed)
     var random = Seeded(seed, 0x91a7)
     machines = Int.random(in: 1...3, using: &random)
+    isHostile = random.percent(25)
     self.steps = Array(0..<steps)
   }
 
@@ -52,6 +55,7 @@ package final class Simulation {
   private let cloud: SimulatedCloud
   private let invariants: Invariants
   private var gauges = 0
+  private var hostile: HostileMachine?
 
   /// Runs a plan to its end, or to its first violation.
   package static func run(_ plan: Plan, isTracing: Bool = false) throws -> Outcome {
@@ -61,6 +65,7 @@ package final class Simulation {
 
   private init(_ plan: Plan, isTracing: Bool) throws {
     self.plan = plan
+    hostile = plan.isHostile ? HostileMachine(seed: plan.seed) : nil
     folder = Self.temporaryFolder.appending(path: "drover-simulation-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     chance = Chance(seed: plan.seed, faults: plan.faults)
@@ -79,7 +84,8 @@ package final class Simulation {
     let invariants = invariants
     cloud = SimulatedCloud(
       folder: folder.path, broker: broker, time: time, chance: chance, trace: trace,
-      mistake: plan.mistake, didCommit: { invariants.didCommit() })
+      limits: plan.isHostile ? HostileMachine.limits : MachineLimits(), mistake: plan.mistake,
+      didCommit: { invariants.didCommit() })
     for index in 1...plan.machines {
       machines.append(
         try SimulatedMachine(
@@ -148,6 +154,7 @@ package final class Simulation {
       invariants.didBackUpCloud()
     }
     try trouble(machine)
+    for message in hostile?.messages() ?? [] { broker.distribute(message, from: "evil") }
     for machine in machines {
       if !machine.isRunning, chance.random.percent(15) { machine.start() }
       if machine.isRunning, !machine.client.isConnected, chance.random.percent(15) { machine.connect() }
@@ -181,6 +188,7 @@ package final class Simulation {
     if chance.happens(.edgeStop), machine.isRunning { machine.stop() }
     if chance.happens(.edgeClockStep) { machine.stepClock() }
     if chance.happens(.migration) { try machine.migrate() }
+    if chance.happens(.rotation) { try machine.rotate() }
     if chance.happens(.consumerCrash), cloud.isRunning { cloud.kill() }
     if chance.happens(.consumerStop), cloud.isRunning { cloud.stop() }
     if chance.happens(.consumerMoves) { cloud.move() }
@@ -189,6 +197,10 @@ package final class Simulation {
       try machine.restoreBackup()
       // Whoever puts a database back needs longer than a tick of a clock.
       time.advance(by: .seconds(60))
+    }
+    if chance.happens(.edgeRestoredLive) {
+      try machine.restoreLive()
+      time.advance(by: .seconds(1))
     }
     if chance.happens(.cloudRollback), FileManager.default.fileExists(atPath: cloud.path + ".backup") {
       if cloud.isRunning { cloud.kill() }
@@ -244,7 +256,7 @@ package final class Simulation {
       if advanceAll() {
         pause = .milliseconds(1)
       } else {
-        if isAtRest { return stayAtRest() }
+        if isAtRest, (try? closeGaps()) == true { return stayAtRest() }
         pause = min(pause * 2, .seconds(15))
       }
       time.advance(by: pause)
@@ -274,6 +286,22 @@ package final class Simulation {
     for machine in machines { if machine.hear(atMost: .max) { moved = true } }
     if cloud.hear(atMost: 50) { moved = true }
     return moved
+  }
+
+  /// What a comparison after a gap in a machine's capture comes to: rows that the cloud has are sent again, as deletes where they are gone. True
+  /// when every gap has been closed.
+  private func closeGaps() throws -> Bool {
+    var areClosed = true
+    for machine in machines {
+      let closed = try cloud.closedGaps(of: machine.id)
+      for (stream, gap) in try machine.gaps() where closed[stream] != gap {
+        areClosed = false
+        // It closes what it has been told of.
+        guard let request = try cloud.compare(machine.id, stream: stream, gap: gap) else { continue }
+        broker.distribute(request, from: "check")
+      }
+    }
+    return areClosed
   }
 
   private var isAtRest: Bool {

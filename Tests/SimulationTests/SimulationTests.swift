@@ -20,11 +20,21 @@ import Testing
     try holds(plan)
   }
 
-  @Test(arguments: 1...UInt64(25), [Fault.edgeRollback, .cloudRollback])
+  @Test(arguments: 1...UInt64(25), [Fault.edgeRollback, .cloudRollback, .edgeRestoredLive])
   func `what is put back to a backup, the edge or the cloud, becomes equal again`(seed: UInt64, fault: Fault) throws {
     var plan = Plan(seed: seed, steps: 250)
     if seed.isMultiple(of: 2) { plan.faults = .none }
     plan.faults[fault] = 15
+    try holds(plan)
+  }
+
+  @Test(arguments: 1...UInt64(40))
+  func `whatever another machine sends, the others' rows are equal in the end, and the store is bounded`(
+    seed: UInt64
+  ) throws {
+    var plan = Plan(seed: seed, steps: 250)
+    if seed.isMultiple(of: 2) { plan.faults = .none }
+    plan.isHostile = true
     try holds(plan)
   }
 

@@ -133,6 +133,30 @@ package struct CloudReaderConformance {
       #expect(try scene.reader.sinks().isEmpty && scene.reader.waitingSchemas().isEmpty)
       #expect(try scene.lines().isEmpty)
     },
+    Claim("what is wrong with who is connected is kept, in place of what was known of it, until it is over") { scene in
+      try scene.bring(.columns("level REAL"), machine: .a, .put(microsecond - 3, 1, 2.5))
+      func session(_ count: Int) -> Trouble {
+        Trouble(.session, since: microsecond - 9, last: microsecond - Int64(9 - count), count: count)
+      }
+      let cloned = Trouble(.cloned, since: microsecond - 5, last: microsecond - 4, count: 1)
+      try scene.store.transaction { transaction in
+        for count in [3, 4] {
+          let status = MachineStatus(
+            isOnline: true, epoch: .one, software: "1", at: 1, process: 1, taken: session(count))
+          try transaction.setStatus(status, machine: .b)
+        }
+        try transaction.note(session(5), machine: nil)
+        try transaction.note(cloned, machine: .a)
+        try transaction.note(cloned, machine: .b)
+        #expect(try transaction.troubles(.cloned) == [.a: cloned, .b: cloned])
+        #expect(try transaction.troubles(.session) == [.b: session(4)])
+        try transaction.forget(.cloned, machine: .b)
+      }
+      let report = try scene.report()
+      #expect(report.machines.map(\.troubles) == [[cloned], [session(4)]])
+      #expect(report.troubles == [session(5)])
+      #expect(report.troubles(now: microsecond).map(\.machine) == [nil, "MAH001", "MAH002"])
+    },
     Claim("machines come in order, with state, clock and streams") { scene in
       try scene.bring(.columns("level REAL"), machine: .b, .put(microsecond - 5, 1, 0.5), .put(microsecond - 4, 2, 1.5))
       try scene.bring(.columns("level REAL"), machine: .a, .put(microsecond - 3, 1, 2.5))
@@ -157,6 +181,22 @@ package struct CloudReaderConformance {
       #expect(report.machines.map { $0.streams.map(\.ahead) } == [[HybridClock.tolerance + 7, nil], [nil]])
       #expect(report.machines[1].streams[0].applied == 2)
       #expect(report.messages.map(\.outcome) == ["bare", "frame"] && report.messages.map(\.count) == [1, 2])
+    },
+    Claim("what was set aside is counted by machine and budget") { scene in
+      for (machine, budget, count) in [(MachineID.b, Budget.epochs, 2), (.b, .epochs, 3), (.b, .bytes, 1)] {
+        try scene.store.transaction {
+          try $0.heard(machine: .a, epoch: nil)
+          try $0.heard(machine: machine, epoch: nil)
+          try $0.note(count, over: budget, machine: machine)
+        }
+      }
+      func overrun(_ budget: String, _ count: Int) -> Overrun {
+        Overrun(budget: budget, count: count, firstAt: microsecond, lastAt: microsecond)
+      }
+      #expect(
+        try scene.report().machines.map(\.overruns) == [
+          [], [overrun("bytes_per_second", 1), overrun("epochs_per_hour", 5)],
+        ])
     },
     Claim("a scope has a page of machines, and counts rows only when asked") { scene in
       for number in 1...5 {

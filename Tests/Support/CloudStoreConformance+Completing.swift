@@ -18,18 +18,27 @@ extension CloudStoreConformance {
           ])
         #expect(try scene.lines(.stock) == ["id=7 status=1 used=2.5 machine_id=MAH001 drover_version=3"])
       },
-      Claim("a complete batch is never changed: not by a newer put, nor by a delete, nor in a later epoch") {
+      Claim("a complete batch is never changed: not by a newer put, nor in a later epoch") {
         scene throws in
         try scene.merge(sink, .put(3, 7, 1, 2.5))
         for epoch in [Epoch.one, .two] {
           #expect(
             try scene.merge(
-              sink, .put(4, 7, 1, 9.5), .put(5, 7, 0, 2.5), .put(6, 7, .null, .null), .delete(7, 7), epoch: epoch
-            ).map(\.refusal) == [.frozen, .frozen, .frozen, .frozen])
+              sink, .put(4, 7, 1, 9.5), .put(5, 7, 0, 2.5), .put(6, 7, .null, .null), epoch: epoch
+            ).map(\.refusal) == [.frozen, .frozen, .frozen])
         }
         #expect(try scene.lines(.stock) == ["id=7 status=1 used=2.5 machine_id=MAH001 drover_version=3"])
         // No tombstone was left either: others of the table go on.
         #expect(try scene.merge(sink, .put(4, 8, 0, 0.5)) == [.applied])
+      },
+      // Each order that was cleared at the edge became a dead letter.
+      Claim("a delete of a complete batch retires it at the edge: the record stays, and the delete is no dead letter") {
+        scene throws in
+        try scene.merge(sink, .put(3, 7, 1, 2.5))
+        #expect(try scene.merge(sink, .delete(4, 7)) == [.superseded])
+        #expect(try scene.merge(sink, .delete(1, 7), epoch: .two) == [.superseded])
+        #expect(try scene.merge(sink, .put(5, 7, 1, 2.5), epoch: .two) == [.superseded])
+        #expect(try scene.lines(.stock) == ["id=7 status=1 used=2.5 machine_id=MAH001 drover_version=3"])
       },
       Claim("an event that says the same as a complete batch is a duplicate, in a later epoch too") { scene throws in
         try scene.merge(sink, .put(3, 7, 1, 2))

@@ -10,6 +10,7 @@ package struct CloudStoreConditions: Sendable {
   package var columnsPerTable = 1000
   package var deadLetterBytes = 1 << 20
   package var deadLetters = DeadLetterBounds()
+  package var machine = MachineLimits()
   /// Wall clock, microseconds since 1970.
   package var now: @Sendable () -> Int64 = { 1_795_000_000_000_000 }
 
@@ -76,7 +77,8 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + schemas + hostile + values + bookkeeping + transactions
+    merging + completing + units + naturalKeys + payloads + lives + schemas + hostile + values + bookkeeping + machines
+    + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

@@ -18,6 +18,7 @@ final class FleetStore: EdgeStore {
       schema: FleetTable.schema)
   ]
   let hasBackfill = false
+  let gaps: [StreamName: String] = [:]
   let backfillRate: Int? = nil
 
   /// The machine's place in the fleet.
@@ -108,6 +109,7 @@ final class FleetStore: EdgeStore {
     OutboxStanding(waiting: waiting.count, oldest: waiting.first?.version, deadLetters: 0, freeBytes: nil)
   }
   func note(_ clock: ClockNews) {}
+  func note(_ trouble: Trouble?, _ kind: Trouble.Kind) {}
   func resyncProgress(stream: Int) -> ResyncProgress? { nil }
 
   func startEpoch(because reason: String) throws(EdgeStoreError) { throw unable("begin an epoch because \(reason)") }

@@ -110,9 +110,11 @@ final class Section {
   }
 
   /// The texts of a list that has at least one; empty without the key, and after a problem.
-  func list(_ key: String, _ form: Form<String>) -> [String] {
+  /// - Parameter takesOne: whether a value alone is a list of one.
+  func list(_ key: String, _ form: Form<String>, takesOne: Bool = false) -> [String] {
     learn(key)
     guard let entry = entries[key] else { return [] }
+    if takesOne, case .scalar = entry.value { return read(entry, form, at: pathOf(key)).map { [$0] } ?? [] }
     guard case .sequence(let items) = entry.value, !items.isEmpty else {
       let found = entry.value.sequence == nil ? entry.value.typeName : "an empty list"
       reader.report("expected a list with at least one entry; found \(found)", key: pathOf(key), at: entry.mark)

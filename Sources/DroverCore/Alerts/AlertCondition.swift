@@ -28,6 +28,7 @@ extension AlertRules {
       add(.silent, subject, silence(of: machine, now: fleet.at, listening: listening))
       add(.oldestUnconfirmed, subject, wait(of: machine, now: fleet.at))
       add(.deadLetters, subject, letters(of: machine))
+      add(.budgets, subject, overrun(of: machine, now: fleet.at))
       add(.disk, subject, room(machine.outbox?.standing.freeBytes, on: "\(machine.name)'s disk"))
     }
     add(.deadLetters, AlertSubject(), strayLetters(fleet.report))
@@ -41,6 +42,11 @@ extension AlertRules {
         .schemas, AlertSubject(machine: schema.machine.text, part: schema.stream.text),
         AlertCondition(
           isBeyond: true, value: 1, text: "\(schema.stream) of \(schema.machine) waits until its schema is accepted"))
+    }
+    for (machine, trouble) in names ? fleet.report?.troubles(now: fleet.at) ?? [] : [] {
+      add(
+        .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),
+        AlertCondition(isBeyond: true, value: Int64(trouble.count), text: trouble.text(machine)))
     }
     for job in jobs ? fleet.worker.stuck : [] {
       let seconds = job.silence.components.seconds
@@ -79,6 +85,16 @@ extension AlertRules {
     return AlertCondition(
       isBeyond: true, value: Int64(all),
       text: "\(machine.name) has dead letters: \(machine.deadLetters) in the cloud, \(atEdge) at the machine")
+  }
+
+  /// It lasts while something is set aside at least once a minute.
+  private func overrun(of machine: CloudReport.Machine, now: Int64) -> AlertCondition? {
+    let recent = machine.overruns.filter { now - $0.lastAt < 60_000_000 }
+    guard budgets, !recent.isEmpty else { return nil }
+    let names = recent.map { "limits.\($0.budget)" }.joined(separator: ", ")
+    let count = recent.reduce(0) { $0 + $1.count }
+    return AlertCondition(
+      isBeyond: true, value: Int64(count), text: "\(machine.name) sends more than \(names) allows: \(count) set aside")
   }
 
   /// Letters that belong to no machine.

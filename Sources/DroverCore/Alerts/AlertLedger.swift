@@ -222,7 +222,9 @@ extension AlertRule {
     case .deadLetters: "machines with dead letters"
     case .disk: "disks with little room left"
     case .schemas: "streams that wait until their schema is accepted"
+    case .budgets: "machines that send more than their budgets allow"
     case .jobs: "jobs of the consumer's that no longer move"
+    case .names: "names under which more than one is connected"
     }
   }
 }

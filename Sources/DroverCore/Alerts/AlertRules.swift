@@ -8,6 +8,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case disk
   case schemas
   case jobs
+  case budgets
+  case names
 
   /// What to do about it.
   package var advice: String {
@@ -20,6 +22,10 @@ package enum AlertRule: String, CaseIterable, Sendable {
     case .deadLetters: "`drover dead list` says why; replay them when the reason is gone, or purge them"
     case .disk: "make room on that disk, or give it more; lower backup.keep or outbox.max_bytes if they fill it"
     case .schemas: "`drover schema list` shows the difference, `drover schema accept` takes it"
+    case .budgets:
+      "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
+    case .names:
+      "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -31,7 +37,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   var beginsAtOnce: Bool {
     switch self {
     case .silent, .oldestUnconfirmed, .disk: false
-    case .failures, .deadLetters, .schemas, .jobs: true
+    case .failures, .deadLetters, .schemas, .jobs, .budgets, .names: true
     }
   }
 }
@@ -52,6 +58,10 @@ package struct AlertRules: Equatable, Sendable {
   package var schemas: Bool
   /// A job of the consumer's no longer moves.
   package var jobs: Bool
+  /// A machine sends more than its budgets allow.
+  package var budgets: Bool
+  /// Two machines have one name, or another client takes a session again and again.
+  package var names: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long it has to be over before its end is told.
@@ -60,7 +70,7 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    hold: Duration = .seconds(30), calm: Duration = .seconds(60)
+    budgets: Bool = true, names: Bool = true, hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed
@@ -69,6 +79,8 @@ package struct AlertRules: Equatable, Sendable {
     self.disk = disk
     self.schemas = schemas
     self.jobs = jobs
+    self.budgets = budgets
+    self.names = names
     self.hold = hold
     self.calm = calm
   }
@@ -84,6 +96,8 @@ package struct AlertRules: Equatable, Sendable {
       case .disk: disk != nil
       case .schemas: schemas
       case .jobs: jobs
+      case .budgets: budgets
+      case .names: names
       }
     }
   }

@@ -76,11 +76,17 @@ package struct CloudReport: Sendable {
     package var outbox: Told?
     package var streams: [Stream]
     package var deadLetters: Int
+    /// What was set aside because a budget was used up, by the budget's name.
+    package var overruns: [Overrun]
+    /// What is wrong with who is connected under its name, or was.
+    package var troubles: [Trouble]
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int
+      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = []
     ) {
+      self.overruns = overruns
+      self.troubles = troubles
       self.outbox = outbox
       self.name = name
       self.isOnline = isOnline
@@ -141,17 +147,31 @@ package struct CloudReport: Sendable {
   package var deadLetters: DeadLetterFigures
   /// What became of every message, by `MessageOutcome`'s names.
   package var messages: [(outcome: String, count: Int)]
+  /// What is wrong with who is connected as the consumer, or was.
+  package var troubles: [Trouble]
 
   package init(
     machines: [Machine], dropped: [Dropped], letterBytes: Int, letterRows: Int, deadLetters: DeadLetterFigures,
-    messages: [(outcome: String, count: Int)]
+    messages: [(outcome: String, count: Int)], troubles: [Trouble] = []
   ) {
+    self.troubles = troubles
     self.machines = machines
     self.dropped = dropped
     self.letterBytes = letterBytes
     self.letterRows = letterRows
     self.deadLetters = deadLetters
     self.messages = messages
+  }
+}
+
+extension CloudReport {
+  /// What is wrong now with who is connected: whose name it is, nil for the consumer's, and what.
+  /// - Parameter now: microseconds since 1970.
+  package func troubles(now: Int64) -> [(machine: String?, trouble: Trouble)] {
+    let all =
+      troubles.map { (nil as String?, $0) }
+      + machines.flatMap { machine in machine.troubles.map { (machine.name, $0) } }
+    return all.filter { $0.1.isPresent(now: now) }
   }
 }
 

@@ -70,11 +70,14 @@ package struct EdgeReport: Sendable {
   package var streams: [Stream]
   package var journalMode: String
   package var deadLetters: DeadLetterFigures
+  /// What is wrong with who is connected under the machine's name, or was.
+  package var troubles: [Trouble]
 
   package init(
     epoch: String, space: Space, clockAhead: Int64?, versionsAhead: Int64?, streams: [Stream], journalMode: String,
-    deadLetters: DeadLetterFigures
+    deadLetters: DeadLetterFigures, troubles: [Trouble] = []
   ) {
+    self.troubles = troubles
     self.epoch = epoch
     self.space = space
     self.clockAhead = clockAhead

@@ -16,21 +16,27 @@ package struct Worker: Equatable, Sendable {
   package var host: String?
   /// Jobs that no longer move.
   package var stuck: [StuckJob]
+  /// It has another file open than the one that stands under the database's name now.
+  package var isElsewhere: Bool
 
-  package init(process: Int32?, host: String? = nil, stuck: [StuckJob] = []) {
+  package init(process: Int32?, host: String? = nil, stuck: [StuckJob] = [], isElsewhere: Bool = false) {
     self.process = process
     self.host = host
     self.stuck = stuck
+    self.isElsewhere = isElsewhere
   }
 
-  package var isMoving: Bool { process != nil && stuck.isEmpty }
+  package var isMoving: Bool { process != nil && stuck.isEmpty && !isElsewhere }
 
   /// In words.
   package var text: String {
     guard let process else { return "not running" }
     let jobs = stuck.map { "its \($0.name) has not moved for \(ageText($0.silence.components.seconds * 1_000_000))" }
     let place = host.map { " on \($0)" } ?? ""
-    return (["running, process \(process)\(place)"] + jobs).joined(separator: "; ")
+    let file =
+      isElsewhere
+      ? ["it does not work on the file that is there now: the database was replaced or is gone; see its log"] : []
+    return (["running, process \(process)\(place)"] + file + jobs).joined(separator: "; ")
   }
 
   /// The one that counts for whoever asks on a host: of its own one that is stuck, or any; without own ones, one that moves, or any.

@@ -3,12 +3,26 @@
 
 import { bytes, element, list, offset, plural, span } from "./text.js";
 
-const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSeconds: 30 };
+const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSeconds: 30, budgetSeconds: 60 };
 
 /**
  * Each kind of trouble: whether a machine has it, how bad it is (3 worst), in a word for its row, and in sentences for the list above.
  */
 const kinds = [
+  {
+    name: "cloned", level: 3,
+    has: (m) => m.troubles?.some((trouble) => trouble.kind === "cloned"),
+    word: () => "two machines of this name",
+    title: (n) => `${plural(n, "name belongs", "names belong")} to two machines each`,
+    advice: "A card or a disk was copied. Nothing of either is taken or sent until only one is heard: give one of them another name (machine: in its configuration) and restart its agent, or switch it off.",
+  },
+  {
+    name: "session", level: 3,
+    has: (m) => m.troubles?.some((trouble) => trouble.kind === "session"),
+    word: () => "session taken by another client",
+    title: (n) => `Another client takes the session of ${plural(n, "machine")} again and again`,
+    advice: "Find the other program with this client_id: a second agent of the machine, a copied card, a tool. See that the broker's listeners bind client IDs to users.",
+  },
   {
     name: "offline", level: 3,
     has: (m) => m.online === false,
@@ -29,6 +43,13 @@ const kinds = [
     word: (m) => `${bytes(m.outbox.free_bytes)} free`,
     title: (n) => `${plural(n, "machine has", "machines have")} less than ${bytes(limits.freeBytes)} of disk left`,
     advice: "When it is full the app cannot commit either. Make room on the machine; drover doctor there says what takes it.",
+  },
+  {
+    name: "budget", level: 2,
+    has: (m) => (m.over_budget ?? []).some((each) => each.last_seconds < limits.budgetSeconds),
+    word: (m) => `over ${list(m.over_budget.filter((each) => each.last_seconds < limits.budgetSeconds).map((each) => each.budget))}`,
+    title: (n) => `${plural(n, "machine sends", "machines send")} more than ${n === 1 ? "its" : "their"} budget allows`,
+    advice: "What is beyond it is set aside and counted; an agent sends it again later. Look at what the machine sends; if it is right, raise the limit that is named.",
   },
   {
     name: "drift", level: 2,

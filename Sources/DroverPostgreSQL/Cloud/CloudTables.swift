@@ -49,7 +49,7 @@ enum CloudTables {
 
   private static let migrations = [
     bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes, Consumers.migration,
-    ChangeFeed.migration,
+    ChangeFeed.migration, MachineTables.migration, PostgreSQLReplica.gapMigration, TroubleTable.migration,
   ]
 
   private static let outboxes = """

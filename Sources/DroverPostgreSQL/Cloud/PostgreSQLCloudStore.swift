@@ -18,6 +18,8 @@ package final class PostgreSQLCloudStore: CloudStore {
   private(set) var place = ""
   /// Forgotten when a transaction fails, and when another consumer has changed tables.
   var knowledge = Knowledge()
+  /// How many tombstones each machine's deletes have added here.
+  var tombstoneRoom = TombstoneRoom()
   private var shapes: Int64 = -1
   private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
@@ -42,16 +44,12 @@ package final class PostgreSQLCloudStore: CloudStore {
     var schemas: [SchemaKey: StreamSchema] = [:]
     /// By table, what its rows are matched by; nil where they are not.
     var naturalKeys: [SQLName: NaturalKey?] = [:]
-    var epochs: [EpochKey: Int64] = [:]
+    var epochs: [MachineID: [Epoch: Int64]] = [:]
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
     var stream: StreamName
     var id: SchemaID
-  }
-  struct EpochKey: Hashable {
-    var machine: MachineID
-    var epoch: Epoch
   }
 
   /// Opens the store, and makes its tables where there are none.

@@ -30,6 +30,18 @@ package final class PostgreSQLReplica: Replica {
     );
     """
 
+  static let gapMigration = """
+    -- Gaps in what machines captured of their streams: the one that was heard of last, and the last that a comparison has closed.
+    CREATE TABLE drover_gap (
+      machine_id TEXT COLLATE "C" NOT NULL,
+      stream     TEXT COLLATE "C" NOT NULL,
+      gap        TEXT NOT NULL,
+      closed     TEXT,
+      tried_at   BIGINT NOT NULL DEFAULT 0,
+      PRIMARY KEY (machine_id, stream)
+    );
+    """
+
   /// - Throws: `PostgreSQLError`.
   package init(_ address: PostgreSQLAddress, now: @escaping () -> Int64 = PostgreSQLCloudStore.wallClock) throws {
     self.now = now
@@ -84,10 +96,15 @@ package final class PostgreSQLReplica: Replica {
   package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
     try looking(at: stream) { source in
       let stored = try source.rows.find(
-        keys.map(source.rows.converted(key:)), machine: stream.machine, connection)
+        keys.map(source.key), machine: stream.machine, connection)
       var digests = try source.digests(stored.compactMap { $0?.values }, connection)[...]
-      return stored.map {
-        $0.map { ReplicaRow(digest: digests.removeFirst(), epoch: $0.epoch, version: $0.version) }
+      return try stored.map { stored in
+        try stored.map { row in
+          let isFinal = source.rows.holds(stream.schema.completeWhen, of: row)
+          return ReplicaRow(
+            digest: digests.removeFirst(), epoch: row.epoch, version: row.version, isFinal: isFinal,
+            unit: isFinal && !stream.schema.lines.isEmpty ? try source.unit(row.values, connection) : nil)
+        }
       }
     }
   }
@@ -144,6 +161,31 @@ package final class PostgreSQLReplica: Replica {
       try lines.byKey.delete(strays, versions: versions.map { $0!.1 }, machine: stream.machine, feed)
       try feed.finish()
     }
+  }
+
+  // MARK: Gaps
+
+  package func gaps() throws -> [(stream: ReplicatedStream, gap: String)] {
+    let open = try connection.looking {
+      let rows = try connection.query(
+        "SELECT machine_id, stream, gap FROM drover_gap WHERE gap IS DISTINCT FROM closed ORDER BY tried_at")
+      return (0..<rows.count).map { (machine: rows.text($0, 0), stream: rows.text($0, 1), gap: rows.text($0, 2)) }
+    }
+    guard !open.isEmpty else { return [] }
+    let streams = try streams()
+    return open.compactMap { gap in
+      streams.first { $0.machine.text == gap.machine && $0.stream.text == gap.stream }.map { ($0, gap.gap) }
+    }
+  }
+
+  package func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws {
+    try connection.query(
+      """
+      UPDATE drover_gap SET tried_at = $4, closed = CASE WHEN $5 THEN $3 ELSE closed END
+       WHERE machine_id = $1 AND stream = $2
+      """,
+      [.text(stream.machine.text), .text(stream.stream.text), .text(gap), .integer(now()), .boolean(isClosed)],
+      operation: "write to")
   }
 
   // MARK: Notes

@@ -7,14 +7,18 @@ struct ReplicaSource {
   let rows: SinkWriter
   let lines: [ReplicaLines]
   private let isMatched: Bool
+  private let own: StreamSchema
+  /// The same as the table holds it.
   private let schema: StreamSchema
   private let machine: MachineID
 
   /// For tables that are there.
   init(_ stream: ReplicatedStream, in place: String, _ connection: Connection) throws {
-    schema = stream.schema
     machine = stream.machine
     let sink = try Self.table(of: stream.stream, holding: stream.schema, in: place, connection)
+    // Of a machine that has used no key again all rows are the first of their keys.
+    own = stream.schema
+    schema = sink.shape.tellsLives ? own.tellingLives() : own
     isMatched = try MatchedSink.key(of: stream.stream, connection) != nil
     let names = schema.columns.map { SQLName($0.name) }
     rows =
@@ -26,6 +30,11 @@ struct ReplicaSource {
     lines = try schema.lines.map {
       ReplicaLines($0, table: try Self.table(of: $0.table, holding: $0.rows, in: place, connection))
     }
+  }
+
+  /// The key of one of the machine's rows, as the table holds it.
+  func key(_ key: [Value]) -> [Value] {
+    rows.converted(key: schema.tellsLives && !own.tellsLives ? key + [StreamSchema.firstLife] : key)
   }
 
   private static func table(
@@ -93,7 +102,7 @@ struct ReplicaSource {
 
   /// - Parameter rows: their values in the order of the columns of `rows`.
   func digests(_ rows: [[Value]], _ connection: Connection) throws -> [UInt64] {
-    var digests = rows.map { Digest(of: $0.prefix(schema.columns.count)) }
+    var digests = rows.map { Digest(of: $0.prefix(own.columns.count)) }
     if isMatched {
       // Equal to no row of the machine's, so that it is sent once more and the sink's row with it made anew.
       for (index, row) in rows.enumerated() where row.last == .integer(0) { digests[index].combineNull() }
@@ -105,6 +114,14 @@ struct ReplicaSource {
       }
     }
     return digests.map(\.state)
+  }
+
+  /// Row and lines of a header apart.
+  func unit(_ row: [Value], _ connection: Connection) throws -> UnitDigest {
+    let key = schema.key.map { row[$0] }
+    return UnitDigest(
+      header: row.prefix(schema.columns.count),
+      lines: try lines.map { try $0.find(headers: [key], machine, connection)[0] })
   }
 
   // MARK: Stray lines

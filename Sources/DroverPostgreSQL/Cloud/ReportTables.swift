@@ -15,7 +15,8 @@ struct ReportTables {
     return CloudReport(
       machines: try machines(), dropped: try dropped(), letterBytes: Int(use.integer(0, 1)),
       letterRows: Int(use.integer(0, 0)), deadLetters: try DeadLetterFigures(connection),
-      messages: (0..<messages.count).map { (messages.text($0, 0), Int(messages.integer($0, 1))) })
+      messages: (0..<messages.count).map { (messages.text($0, 0), Int(messages.integer($0, 1))) },
+      troubles: try TroubleTable.all(connection)[""] ?? [])
   }
 
   private func dropped() throws -> [CloudReport.Dropped] {
@@ -41,13 +42,31 @@ struct ReportTables {
       """, [.text(scope.after ?? ""), .text(scope.only), .integer(scope.limit)])
     guard rows.count > 0 else { return [] }
     let range = [Parameter.text(rows.text(0, 0)), .text(rows.text(rows.count - 1, 0))]
-    let (streams, letters) = (try streams(range), try letters(range))
+    let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
+    let troubles = try TroubleTable.all(connection)
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
-        deadLetters: letters[name] ?? 0)
+        deadLetters: letters[name] ?? 0, overruns: overruns[name] ?? [],
+        troubles: troubles[name] ?? [])
+    }
+  }
+
+  /// By machine.
+  private func overruns(_ range: [Parameter]) throws -> [String: [Overrun]] {
+    let rows = try connection.query(
+      """
+      SELECT machine_id, budget, count, first_at, last_at FROM drover_over_budget
+       WHERE machine_id BETWEEN $1 AND $2 ORDER BY machine_id, budget
+      """, range)
+    return Dictionary(grouping: 0..<rows.count) { rows.text($0, 0) }.mapValues {
+      $0.map { row in
+        Overrun(
+          budget: rows.text(row, 1), count: Int(rows.integer(row, 2)), firstAt: rows.integer(row, 3),
+          lastAt: rows.integer(row, 4))
+      }
     }
   }
 

@@ -236,7 +236,8 @@ struct SinkMerge {
     if completeWhen != nil {
       for (index, row) in try writer.find(items.map(\.key), machine: sink.machine, connection).enumerated() {
         guard let row, (row.epoch, row.version) < items[index].version, isComplete(row) else { continue }
-        outcomes[index] = frozen(items[index])
+        // The edge has cleared it, and the record stays.
+        outcomes[index] = .superseded
         versions[index] = nil
       }
     }

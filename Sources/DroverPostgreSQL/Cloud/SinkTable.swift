@@ -139,7 +139,30 @@ struct SinkTable {
   }
 
   static func definition(_ column: Column, _ type: TypeNumber) -> String {
-    "\(quoted(Names.column(column.name))) \(SinkColumn.definition(type))"
+    // Rows of machines and schemas that tell no lives are the first of their keys.
+    let isLife = SQLName(column.name) == SQLName(StreamSchema.lifeColumn)
+    return "\(quoted(Names.column(column.name))) \(SinkColumn.definition(type))\(isLife ? " NOT NULL DEFAULT ''" : "")"
+  }
+
+  /// Gives the key of a table of facts `drover_life`.
+  func tellLives(sink: String, _ connection: Connection) throws {
+    let life = Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")
+    let definition = Self.definition(life, .text)
+    let constraint = try connection.query(
+      "SELECT conname::text FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'p'",
+      [.text(qualified)])
+    guard constraint.count == 1 else {
+      throw PostgreSQLError(
+        operation: "use the sink table \(name) of", subject: connection.subject,
+        cause: "somebody took away its primary key; give it back", state: "42P16")
+    }
+    try connection.run(
+      """
+      ALTER TABLE \(qualified) ADD COLUMN \(definition), DROP CONSTRAINT \(quoted(constraint.text(0, 0)));
+      ALTER TABLE \(qualified) ADD PRIMARY KEY (\((wholeKey + [life.name]).joined(separator: ", ")))
+      """)
+    if let feed { try connection.run("ALTER TABLE \(feed.gone) ADD COLUMN \(definition)") }
+    try Self.note(life, of: sink, keyPosition: key.count, connection)
   }
 
   /// Notes for which of a source's columns one of the table stands.

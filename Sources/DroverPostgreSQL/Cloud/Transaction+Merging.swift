@@ -4,6 +4,21 @@ import DroverCore
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    let outcomes = try mergeRows(events, epoch: epoch, into: sink)
+    if sink.kind != .payload {
+      try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
+    }
+    return outcomes
+  }
+
+  private func mergeRows(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    if let schema = sink.schema, sink.kind == .payload, !schema.tellsLives,
+      try table(of: sink.stream)?.shape.tellsLives == true
+    {
+      var wide = sink
+      wide.schema = schema.tellingLives()
+      return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
+    }
     let number = try number(of: epoch, machine: sink.machine)
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
@@ -55,7 +70,7 @@ extension Transaction {
     guard let schema = sink.schema else { return true }
     // With its description the tables were made to fit.
     guard try self.schema(schema.id, machine: sink.machine, stream: sink.stream) != nil else { return false }
-    return try table.shape.lacking(schema).isEmpty
+    return try table.shape.lacking(schema).isEmpty && !table.shape.needsLives(for: schema)
       && schema.lines.allSatisfy { try self.table(of: $0.table)?.shape.lacking($0.rows).isEmpty ?? false }
   }
 

@@ -29,7 +29,8 @@ extension Transaction {
     // One at a time makes or changes the tables of a stream.
     try lock(Locks.name("sink", SQLName(stream.text).text))
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try MatchedSink(self, stream).refusal(of: schema, machine: machine)
+      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+        ?? MatchedSink(self, stream).refusal(of: schema, machine: machine)
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
@@ -170,18 +171,20 @@ extension Transaction {
     _ table: SinkTable, _ stream: StreamName, to schema: StreamSchema, kind: Kind, isLines: Bool, machine: MachineID
   ) throws {
     let isMarked = try table.shape.needsMark(
-      for: schema, kind: kind, isLines: isLines, hasOther: { try hasOther(than: schema.id, machine, stream) })
+      for: schema, kind: kind, isLines: isLines, hasOther: { try hasOther(than: schema, machine, stream) })
     let mixed = schema.columns.compactMap { column in
       table.column(SQLName(column.name)).flatMap { present in
         Column(name: "", declaredType: present.affinity.declaration).keeps(column) ? nil : present
       }
     }
     let lacking = table.shape.lacking(schema)
-    guard isMarked || !mixed.isEmpty || !lacking.isEmpty else { return }
+    let getsLives = table.shape.needsLives(for: schema)
+    guard isMarked || !mixed.isEmpty || !lacking.isEmpty || getsLives else { return }
     if isMarked {
       try connection.run("ALTER TABLE \(table.qualified) ADD COLUMN \(TableShape.schemaColumn) text")
     }
     let name = SQLName(stream.text).text
+    if getsLives { try table.tellLives(sink: name, connection) }
     let held = try MatchedSink(self, stream).heldTable()
     for column in mixed {
       for relation in [table, held].compactMap(\.self).flatMap({ $0.relations(with: column) }) {
@@ -216,11 +219,14 @@ extension Transaction {
       ).integer(0, 0))
   }
 
-  /// Whether a machine's stream was described otherwise too.
-  private func hasOther(than id: SchemaID, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
+  /// Whether a machine's stream was described otherwise too, but for the lives of its keys.
+  private func hasOther(than schema: StreamSchema, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
     try connection.query(
-      "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id <> $3)",
-      [.text(machine.text), .text(stream.text), .text(id.text)]
+      "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id NOT IN ($3, $4))",
+      [
+        .text(machine.text), .text(stream.text), .text(schema.idsButForLives().first!.text),
+        .text(schema.idsButForLives().last!.text),
+      ]
     ).boolean(0, 0)
   }
 }

@@ -160,20 +160,8 @@ final class Transaction: CloudTransaction {
         "SELECT coalesce(max(number), 0) FROM drover_epoch WHERE machine_id = $1", [.text(machine.text)]
       ).integer(0, 0)
     }
-    let key = PostgreSQLCloudStore.EpochKey(machine: machine, epoch: epoch)
-    if let number = store.knowledge.epochs[key] { return number }
-    // Two consumers that hear of two new epochs at once give them the same number; the second is told, and tries again.
-    try connection.query(
-      """
-      INSERT INTO drover_epoch (machine_id, epoch, number, first_heard)
-      SELECT $1, $2, coalesce(max(number), 0) + 1, $3 FROM drover_epoch WHERE machine_id = $1
-      ON CONFLICT (machine_id, epoch) DO NOTHING
-      """, [.text(machine.text), .text(epoch.text), .integer(store.now())])
-    let number = try connection.query(
-      "SELECT number FROM drover_epoch WHERE machine_id = $1 AND epoch = $2", [.text(machine.text), .text(epoch.text)]
-    ).integer(0, 0)
-    store.knowledge.epochs[key] = number
-    return number
+    if let number = try knownNumber(of: epoch, machine: machine) { return number }
+    return try begin(epoch, machine: machine)
   }
 
   // MARK: Machines
@@ -193,6 +181,16 @@ final class Transaction: CloudTransaction {
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
+    if let taken = status.taken { try note(taken, machine: machine) }
+    for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
+      // Only of streams that were described, so that nobody fills the table with names.
+      try connection.query(
+        """
+        INSERT INTO drover_gap AS known (machine_id, stream, gap)
+        SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2)
+        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE known.gap <> excluded.gap
+        """, [.text(machine.text), .text(stream.text), .text(gap)])
+    }
     guard let outbox = status.outbox else { return }
     try connection.query(
       """
@@ -278,6 +276,8 @@ final class Transaction: CloudTransaction {
       DELETE FROM drover_tombstone AS tombstone
        WHERE made_at < $1
          AND (seq IS NULL
+              OR NOT EXISTS (SELECT 1 FROM drover_epoch AS epoch
+                              WHERE epoch.machine_id = tombstone.machine_id AND epoch.number = tombstone.epoch)
               OR seq <= (SELECT received.through_seq
                            FROM drover_received AS received JOIN drover_epoch AS epoch USING (machine_id, epoch)
                           WHERE received.machine_id = tombstone.machine_id AND epoch.number = tombstone.epoch

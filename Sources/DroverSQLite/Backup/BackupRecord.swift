@@ -24,11 +24,11 @@ package struct BackupRecord: Equatable, Sendable {
     self.failure = failure
   }
 
-  static func path(for database: String) -> String { database + "-drover.backup" }
+  private static func file(_ database: String) -> FileBeside { FileBeside("-drover.backup", database: database) }
 
   /// nil when no backup was ever tried, or the file makes no sense.
   package static func read(database: String) -> BackupRecord? {
-    guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return nil }
+    guard let text = file(database).texts.first else { return nil }
     var record = BackupRecord()
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ", maxSplits: 3).map(String.init)
@@ -51,12 +51,14 @@ package struct BackupRecord: Equatable, Sendable {
     try BackupRecord(made: read(database: database)?.made, failure: failure).write(database)
   }
 
-  static func remove(database: String) { WholeFile.remove(path(for: database)) }
+  static func remove(database: String) { file(database).remove() }
 
   private func write(_ database: String) throws(EdgeFileError) {
     var lines: [String] = []
     if let made { lines.append("made \(made.at) \(made.bytes) \(made.path)") }
     if let failure { lines.append("failed \(failure.at) \(failure.reason.replacing("\n", with: " "))") }
-    try WholeFile.write(lines.joined(separator: "\n") + "\n", to: Self.path(for: database))
+    let file = Self.file(database)
+    try WholeFile.write(lines.joined(separator: "\n") + "\n", to: file.path, beside: database)
+    file.removeEarlier()
   }
 }

@@ -72,10 +72,8 @@ package final class DatabaseBackup: Sendable {
   /// - Parameter now: microseconds since 1970.
   /// - Throws: what went wrong and what to do; then there is no new backup.
   package func make(now: Int64) throws(BackupError) -> BackupFile {
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw failure("make the folder: \(error.localizedDescription)")
+    guard FileModes.makeFolder(folder, like: database) else {
+      throw failure("make the folder: \(String(cString: strerror(errno)))")
     }
     let lock = try lockFolder()
     defer { close(lock) }
@@ -130,6 +128,7 @@ package final class DatabaseBackup: Sendable {
       for pages in Self.pagesOfStep {
         // What a copy that was given up has left behind is no database.
         removeUnfinished(unfinished)
+        FileModes.make(unfinished, like: database)
         let target = try DatabaseQueue(path: unfinished, configuration: Configuration())
         defer { try? target.close() }
         try target.inDatabase { target in

@@ -215,6 +215,22 @@ enum CloudTables {
           """)
     }
     migrator.registerMigration("12 change feed") { try $0.execute(sql: ChangeFeed.migration) }
+    migrator.registerMigration("13 budgets of machines") { try $0.execute(sql: MachineTables.migration) }
+    migrator.registerMigration("14 gaps of capture") { database in
+      try database.execute(
+        sql: """
+          -- Gaps in what machines captured of their streams: the one that was heard of last, and the last that a comparison has closed.
+          CREATE TABLE drover_gap (
+            machine_id TEXT NOT NULL,
+            stream     TEXT NOT NULL,
+            gap        TEXT NOT NULL,
+            closed     TEXT,
+            tried_at   INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (machine_id, stream)
+          ) WITHOUT ROWID;
+          """)
+    }
+    migrator.registerMigration("15 troubles") { try $0.execute(sql: TroubleTable.migration) }
     return migrator
   }
 }

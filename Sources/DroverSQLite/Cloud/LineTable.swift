@@ -12,7 +12,6 @@ final class LineTable {
   private let bury: Statement?
   private let upsert: Statement
   private let prune: Statement
-  private let count: Statement
   private let find: Statement
   /// Finds a line that belongs to another header, which is complete; nil where none ever is.
   private let findFrozen: Statement?
@@ -60,7 +59,6 @@ final class LineTable {
     bury = try feedTable.map {
       try Statement(database, $0.burying(older, key: [owner] + key, version: version))
     }
-    count = try Statement(database, "SELECT count(*) FROM \(table) WHERE \(ofHeader)")
     find = try Statement(
       database, "SELECT 1 FROM \(table) WHERE \(owner) = ?1 AND \(named(columns, from: 2))")
     findFrozen = try completeWhen.map { condition in
@@ -103,12 +101,9 @@ final class LineTable {
     try prune.run()
   }
 
-  /// Whether the header has these lines and no others, as SQLite's IS compares.
-  func holds(_ rows: [[Value]], of machine: MachineID, header key: [Value]) throws -> Bool {
-    bind(count, machine, key)
-    defer { count.reset() }
-    guard try count.step(), count.integer(0) == rows.count else { return false }
-    return try rows.allSatisfy { row in
+  /// Whether these lines are there, as SQLite's IS compares.
+  func holds(_ rows: [[Value]], of machine: MachineID) throws -> Bool {
+    try rows.allSatisfy { row in
       bind(find, machine, row)
       defer { find.reset() }
       return try find.step()

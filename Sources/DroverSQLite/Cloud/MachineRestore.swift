@@ -68,6 +68,7 @@ package final class MachineRestore {
   /// Fills the tables, all or none, durably. Triggers do not fire: neither the app's own nor Drover's.
   /// - Parameter removesExtra: rows that the cloud lacks go.
   package func run(removesExtra: Bool) throws -> [RestoredTable] {
+    FileModes.make(path)
     let target = try Self.open(path, "drover restore", readOnly: false)
     return try access {
       try cloud.read { cloud in

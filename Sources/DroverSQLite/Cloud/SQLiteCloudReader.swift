@@ -27,7 +27,7 @@ package struct SQLiteCloudReader: CloudReader {
         machines: try machines(scope, database), dropped: try dropped(database), letterBytes: use["bytes"],
         letterRows: use["rows"], deadLetters: try DeadLetterFigures(database),
         messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
-          .map { ($0["outcome"], $0["count"]) })
+          .map { ($0["outcome"], $0["count"]) }, troubles: try TroubleTable.all(database)[""] ?? [])
     } ?? nil
   }
 
@@ -83,11 +83,26 @@ package struct SQLiteCloudReader: CloudReader {
           """, arguments: range
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
+    let overruns = try overruns(in: range, database)
+    let troubles = try TroubleTable.all(database)
     return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
-        outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0)
+        outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
+        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [])
+    }
+  }
+
+  /// By machine.
+  private func overruns(in range: StatementArguments, _ database: Database) throws -> [String: [Overrun]] {
+    guard try database.tableExists("drover_over_budget") else { return [:] }
+    let rows = try Row.fetchAll(
+      database,
+      sql: "SELECT * FROM drover_over_budget WHERE machine_id >= ? AND machine_id <= ? ORDER BY machine_id, budget",
+      arguments: range)
+    return Dictionary(grouping: rows) { $0["machine_id"] as String }.mapValues {
+      $0.map { Overrun(budget: $0["budget"], count: $0["count"], firstAt: $0["first_at"], lastAt: $0["last_at"]) }
     }
   }
 
@@ -205,7 +220,7 @@ package struct SQLiteCloudReader: CloudReader {
         added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter {
           !named.contains($0) && $0 != SQLName(schema.machineColumn)
-            && ($0 == SQLName(StreamSchema.rowidColumn) || !$0.text.hasPrefix("drover_"))
+            && (StreamSchema.ownColumns.contains($0) || !$0.text.hasPrefix("drover_"))
         }.map(\.text))
     }
   }

@@ -15,6 +15,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   let now: () -> Int64
   /// What is known of the database without asking; forgotten when a transaction fails.
   var cache = Cache()
+  /// How many tombstones each machine's deletes have added.
+  var tombstoneRoom = TombstoneRoom()
   private var dataVersion: Int64 = -1
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
@@ -30,13 +32,11 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     /// The same schemas, each once: a fleet's machines share a few.
     var distinctSchemas: Set<StreamSchema> = []
     var tombstones: [Origin: Bool] = [:]
-    var epochs: [EpochKey: Int64] = [:]
+    /// Whether the keys of sink tables of facts tell lives.
+    var tellsLives: [StreamName: Bool] = [:]
+    var epochs: [MachineID: [Epoch: Int64]] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
     var statements: [ExactText: Statement] = [:]
-  }
-  struct EpochKey: Hashable {
-    var machine: MachineID
-    var epoch: Epoch
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
@@ -66,6 +66,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       // A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
       try database.execute(sql: "PRAGMA synchronous = FULL")
     }
+    FileModes.make(path)
     do {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)

@@ -74,11 +74,15 @@ package final class SQLiteReplica: Replica {
     try queue.read { database in
       let schema = stream.schema
       let source = try source(stream, database)
-      let isKey = schema.key.enumerated().map { "\(quoted(schema.columns[$1].name)) IS ?\($0 + 2)" }
+      let isFinal = schema.completeWhen.map { "coalesce(\($0.text { quoted($0) }), 0)" } ?? "0"
+      var isKey = schema.key.enumerated().map { "\(quoted(schema.columns[$1].name)) IS ?\($0 + 2)" }
+      if !schema.tellsLives, try source.tellsLives(database, of: stream.stream) {
+        isKey.append("\(StreamSchema.lifeColumn) = ''")
+      }
       let statement = try Statement(
         database,
         """
-        SELECT \(source.columns) FROM \(source.table)
+        SELECT \(source.columns), \(isFinal) FROM \(source.table)
          WHERE \(schema.machineColumn) = ?1 AND \(isKey.joined(separator: " AND "))
         """)
       statement.bind(stream.machine.text, at: 1)
@@ -88,9 +92,12 @@ package final class SQLiteReplica: Replica {
         for (index, value) in key.enumerated() { statement.bind(value, at: Int32(index + 2)) }
         defer { statement.reset() }
         guard try statement.step() else { return nil }
+        let isFinal = statement.integer(count + (source.isMatched ? 3 : 2)) != 0
         return ReplicaRow(
           digest: try digest(statement, key: key, source, lines), epoch: statement.integer(count),
-          version: statement.integer(count + 1))
+          version: statement.integer(count + 1), isFinal: isFinal,
+          unit: isFinal && !schema.lines.isEmpty
+            ? UnitDigest(header: (0..<count).map { statement.value($0) }, lines: try lines.rows(header: key)) : nil)
       }
     }
   }
@@ -141,6 +148,31 @@ package final class SQLiteReplica: Replica {
       """
   }
 
+  package func gaps() throws -> [(stream: ReplicatedStream, gap: String)] {
+    try queue.read { database in
+      let rows = try Row.fetchAll(
+        database,
+        sql:
+          "SELECT machine_id, stream, gap FROM drover_gap WHERE gap IS NOT closed ORDER BY tried_at, machine_id, stream"
+      )
+      guard !rows.isEmpty else { return [] }
+      let streams = try Self.streams(database)
+      return rows.compactMap { row in
+        let (machine, name): (String, String) = (row["machine_id"], row["stream"])
+        return streams.first { $0.machine.text == machine && $0.stream.text == name }.map { ($0, row["gap"]) }
+      }
+    }
+  }
+
+  package func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws {
+    try queue.write { database in
+      try database.execute(
+        sql: """
+          UPDATE drover_gap SET tried_at = ?4, closed = iif(?5, ?3, closed) WHERE machine_id = ?1 AND stream = ?2
+          """, arguments: [stream.machine.text, stream.stream.text, gap, now(), isClosed])
+    }
+  }
+
   package func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {
     try queue.write { database in
       try database.execute(
@@ -163,6 +195,10 @@ package final class SQLiteReplica: Replica {
     var columns: String
     var count: Int
     var isMatched: Bool
+
+    func tellsLives(_ database: Database, of stream: StreamName) throws -> Bool {
+      try !isMatched && database.catalogue(of: stream.text).contains { $0.name == SQLName(StreamSchema.lifeColumn) }
+    }
   }
 
   private func source(_ stream: ReplicatedStream, _ database: Database) throws -> Source {
@@ -205,7 +241,12 @@ private struct Lines {
   }
 
   func combine(header key: [Value], into digest: inout Digest) throws {
-    for (schema, select) in tables {
+    for rows in try rows(header: key) { digest.combine(lines: rows) }
+  }
+
+  /// For each table the lines of a header.
+  func rows(header key: [Value]) throws -> [[[Value]]] {
+    try tables.map { schema, select in
       for (index, value) in key.enumerated() { select.bind(value, at: Int32(index + 2)) }
       defer { select.reset() }
       var rows: [[Value]] = []
@@ -213,7 +254,7 @@ private struct Lines {
         let row = schema.rows.columns.indices.map { select.value(Int32($0)) }
         if schema.header(of: row) == key { rows.append(row) }
       }
-      digest.combine(lines: rows)
+      return rows
     }
   }
 }

@@ -33,7 +33,7 @@ extension SinkDescription {
 
   private static func isBookkeeping(_ column: String) -> Bool {
     let name = SQLName(column)
-    return name.text.utf8.starts(with: "drover_".utf8) && name != SQLName(StreamSchema.rowidColumn)
+    return name.text.utf8.starts(with: "drover_".utf8) && !StreamSchema.ownColumns.contains(name)
   }
 }
 

@@ -231,8 +231,10 @@ final class SinkTable {
     return .applied
   }
 
+  /// Whether every line of the event is there. Lines that are there and not in it were cleared at the edge, which takes none from what is
+  /// complete.
   private func linesAreStored(_ event: SinkEvent) throws -> Bool {
-    try zip(lines, event.lines).allSatisfy { try $0.holds($1, of: machine, header: event.key) }
+    try zip(lines, event.lines).allSatisfy { try $0.holds($1, of: machine) }
   }
 
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
@@ -326,7 +328,8 @@ final class SinkTable {
       if version >= (epoch, event.version) { return .superseded }
       let found = try feed?.find(.text(machine.text), key(of: event))
       bindKey(remove, event)
-      guard try remove.run() > 0 else { return frozen(event) }
+      // It is complete: the edge has cleared it, and the record stays.
+      guard try remove.run() > 0 else { return .superseded }
       if let feed, let found { try feed.delete(found, version: event.version) }
     }
     bindTombstoneKey(buryTombstone, event)
@@ -427,6 +430,8 @@ final class SinkTable {
   /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything
   /// else stands the affinity, which is all that SQLite would take from it.
   static func definition(_ column: DroverCore.Column) -> String {
+    // Rows of machines and schemas that tell no lives are the first of their keys.
+    if SQLName(column.name) == SQLName(StreamSchema.lifeColumn) { return "\(column.name) TEXT NOT NULL DEFAULT ''" }
     if isPlainType(column.declaredType) { return "\(quoted(column.name)) \(column.declaredType)" }
     let affinity =
       switch column.affinity {

@@ -25,6 +25,7 @@ package struct StoreRebuild: Equatable, Sendable {
     try move(path, to: aside)
     var rebuild = StoreRebuild(aside: aside)
     do {
+      FileModes.make(path, like: aside)
       // Makes the tables.
       _ = try SQLiteCloudStore(path: path)
       let new = try DatabaseQueue(path: path)

@@ -27,7 +27,7 @@ struct TableRestore {
   let source: ReplicatedStream
   let table: String
   private let cloud: Database
-  /// Where the machine's own rows stand in it.
+  /// Where the machine's own rows stand in it, as it stands behind FROM.
   private let cloudTable: String
   private let target: Database
 
@@ -38,10 +38,21 @@ struct TableRestore {
   private var key: [String] = []
 
   init(_ source: ReplicatedStream, table: String, cloud: Database, target: Database) throws {
+    let schema = source.schema
+    var own = source
+    own.schema = try schema.notTellingLives()
+    let source = own
     self.source = source
     self.table = table
     self.cloud = cloud
-    cloudTable = try MatchedSink.ownRows(of: source.stream, cloud)
+    let rows = quoted(try MatchedSink.ownRows(of: source.stream, cloud))
+    // A machine's table has one row of a key: the newest. Columns beside max() are that row's (https://www.sqlite.org/lang_select.html#bareagg).
+    cloudTable =
+      schema.tellsLives
+      ? """
+      (SELECT *, max(drover_version) FROM \(rows) WHERE \(schema.machineColumn) = ?1
+        GROUP BY \(schema.sourceKey.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")))
+      """ : rows
     self.target = target
     let taken = try String.fetchOne(
       target, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [table])
@@ -212,7 +223,7 @@ struct TableRestore {
   }
 
   private var fromCloud: String {
-    "FROM \(quoted(cloudTable)) WHERE \(source.schema.machineColumn) = ?1"
+    "FROM \(cloudTable) WHERE \(source.schema.machineColumn) = ?1"
   }
 
   private func eachRow(_ see: ([Value]) throws -> Void) throws {

@@ -27,7 +27,8 @@ extension Transaction {
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
+      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+        ?? MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
         ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
       {
         // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
@@ -177,7 +178,7 @@ extension Transaction {
       key: present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name))
     if let reason = shape.refusal(of: schema, stream, bounds) { return reason }
     let needsMark = try shape.needsMark(
-      for: schema, kind: kind, isLines: header != nil, hasOther: { try hasOther(than: schema.id, machine, stream) })
+      for: schema, kind: kind, isLines: header != nil, hasOther: { try hasOther(than: schema, machine, stream) })
     if needsMark {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(TableShape.schemaColumn) TEXT")
     }
@@ -190,6 +191,10 @@ extension Transaction {
     {
       try store.feed.forgetReaders(of: stream, database)
     }
+    if isWidened, shape.needsLives(for: schema) {
+      try store.feed.table(of: stream)?.addKeyColumn(after: shape.key.count, database)
+      store.cache.tellsLives[stream] = nil
+    }
     let new = shape.lacking(schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
@@ -199,12 +204,15 @@ extension Transaction {
     return nil
   }
 
-  /// Whether a machine's stream was described otherwise too.
-  private func hasOther(than id: SchemaID, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
+  /// Whether a machine's stream was described otherwise too, but for the lives of its keys.
+  private func hasOther(than schema: StreamSchema, _ machine: MachineID, _ stream: StreamName) throws -> Bool {
     try Bool.fetchOne(
       database,
-      sql: "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id <> ?)",
-      arguments: [machine.text, stream.text, id.text])!
+      sql:
+        "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id NOT IN (?, ?))",
+      arguments: [
+        machine.text, stream.text, schema.idsButForLives().first!.text, schema.idsButForLives().last!.text,
+      ])!
   }
 
   private func form(of stream: StreamName) throws -> SinkForm? {

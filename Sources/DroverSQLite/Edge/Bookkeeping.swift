@@ -65,7 +65,7 @@ enum Bookkeeping {
       key, key2, key3, key4
     );
 
-    -- Rows of immutable facts that the app deleted before they were sent, one value a row.
+    -- Immutable facts, and final records of batches with their lines, that the app deleted before they were sent, one value a row.
     CREATE TABLE drover_kept (
       seq    INTEGER NOT NULL,
       field TEXT NOT NULL,
@@ -135,6 +135,8 @@ enum Bookkeeping {
          WHERE NEW.body IS NULL OR typeof(NEW.body) = 'blob' OR NOT json_valid(NEW.body)
                -- json_valid() looks no further than a NUL.
                OR instr(NEW.body, char(0));
+        SELECT RAISE(ABORT, 'drover_intake: local_id is longer than \(Event.maximumIDBytes) bytes')
+         WHERE length(CAST(NEW.local_id AS BLOB)) > \(Event.maximumIDBytes);
         INSERT INTO drover_outbox (seq, stream, op, version, key, body)
           SELECT next.seq, stream.number, 'put', next.version,
                  ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
@@ -154,13 +156,13 @@ enum Bookkeeping {
   /// In a query of sqlite_master: what CapturedTable makes, which is named after the stream's number: triggers, which speak of the outbox,
   /// and indexes without a row.
   static let isCapture = """
-    (type = 'trigger' AND name GLOB 'drover_[0-9]*_*' AND sql LIKE '%drover_outbox%'
+    (type = 'trigger' AND name GLOB 'drover_[0-9]*_*' AND (sql LIKE '%drover_outbox%' OR sql LIKE '%drover_life_%')
       OR type = 'index' AND name GLOB 'drover_[0-9]*_rowids' AND sql LIKE '% (1) WHERE 0')
     """
 
   /// Finds the older entry of a key that a newer one supersedes.
   static func keyIndex(columns: Int) -> String {
-    let keys = (0..<columns).map(keyColumn).joined(separator: ", ")
+    let keys = (["key", KeyLives.outboxColumn] + (1..<columns).map(keyColumn)).joined(separator: ", ")
     return "CREATE INDEX drover_outbox_key ON drover_outbox (stream, \(keys)) WHERE body IS NULL"
   }
 
@@ -173,8 +175,9 @@ enum Bookkeeping {
         SELECT type, name FROM sqlite_master
          WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
                         'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_resync', 'drover_ahead',
+                        'drover_capture',
                         'drover_next', 'drover_intake', 'drover_intake_insert', 'drover_intake_key')
-            OR \(isCapture)
+            OR \(isCapture) OR \(KeyLives.isTable)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name
         """
     ).map { row in

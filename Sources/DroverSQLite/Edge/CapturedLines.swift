@@ -117,11 +117,20 @@ struct CapturedLines: Equatable {
     let moved = schema.references.map {
       "OLD.\(table.expressions[$0]) IS NOT NEW.\(table.expressions[$0]) COLLATE BINARY"
     }
+    /// A line that is about to go takes nothing from a header that is complete: the unit is kept as it is.
+    func retire(_ event: String, _ timing: String, _ headers: String, unless stays: String = "") -> (
+      name: String, sql: String
+    ) {
+      guard header.freezes else { return enter(event, timing, headers) }
+      return make(
+        event, timing, "EXISTS (SELECT 1 \(headers))",
+        header.retire(stream, as: "header", from: headers + stays, orEnterFrom: headers))
+    }
     var triggers = [
       enter("insert", "AFTER INSERT", headers(of: "NEW")),
       enter("update", "AFTER UPDATE", headers(of: "NEW")),
       enter("move", "AFTER UPDATE", headers(of: "OLD"), when: "(\(moved.joined(separator: " OR "))) AND "),
-      enter("delete", "AFTER DELETE", headers(of: "OLD")),
+      retire("delete", header.freezes ? "BEFORE DELETE" : "AFTER DELETE", headers(of: "OLD")),
     ]
     // A REPLACE takes lines away from their headers without firing their DELETE triggers, through the key too; and what an UPSERT's
     // trigger says of the old row may be wrong. So the header of whatever stands in the way is entered beforehand.
@@ -130,12 +139,15 @@ struct CapturedLines: Equatable {
     }
     let notItself = table.keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }
       .joined(separator: " OR ")
+    // A line that takes the place of one of the same header changes that header.
+    let isOfOther = zip(header.keyExpressions, schema.references).map { "header.\($0) IS NEW.\(table.expressions[$1])" }
+    let ofOther = " AND NOT (\(isOfOther.joined(separator: " AND ")))"
     for (index, parts) in ([key] + table.uniques).enumerated() {
       let others =
         headers(of: "displaced", "\(quoted(table.name)) AS displaced, ") + " AND \(CapturedTable.sameParts(parts))"
       triggers += [
-        enter("displace\(index)_insert", "BEFORE INSERT", others),
-        enter("displace\(index)_update", "BEFORE UPDATE", "\(others) AND (\(notItself))"),
+        retire("displace\(index)_insert", "BEFORE INSERT", others, unless: ofOther),
+        retire("displace\(index)_update", "BEFORE UPDATE", "\(others) AND (\(notItself))", unless: ofOther),
       ]
     }
     return triggers

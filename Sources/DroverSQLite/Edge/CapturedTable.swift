@@ -15,11 +15,17 @@ struct CapturedTable: Equatable {
   /// Names of the table's columns that can be written to, those that do not travel too; generated columns cannot.
   let writable: [String]
   /// SQL that reads each column of the schema in a SELECT on the table.
-  let expressions: [String]
+  private(set) var expressions: [String]
   let hasRowid: Bool
   /// A name under which the rowid can be read, when the table has one that is not hidden by its columns.
   let rowidName: String?
+  /// What finds one row and no other: the rowid, or the primary key.
+  let identity: [String]
   let syncedColumn: String?
+  /// Whether the configuration says by which columns a row is known, and what an operator should know of them.
+  let declaredKey: DeclaredKey?
+  /// What tells facts apart that bear one key, one after the other; nil where Drover does not.
+  private(set) var lives: KeyLives?
   /// Unique constraints besides the key, through which a REPLACE can take another row's place.
   let uniques: [[UniquePart]]
   /// Names of unique indexes that are partial or hold expressions: what a REPLACE removes through them is not seen.
@@ -28,6 +34,8 @@ struct CapturedTable: Equatable {
   private(set) var filter: String?
   /// The same on the row that a trigger calls OLD.
   private var oldFilter: String?
+  /// The same as a condition.
+  private(set) var travels: Condition?
   /// Columns that travel as a hash, by their positions in the schema's.
   private(set) var hashes: [Int: ValueHash] = [:]
   /// Tables whose rows travel with this one's.
@@ -52,7 +60,8 @@ struct CapturedTable: Equatable {
     guard
       var table = try read(
         database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
-        completeWhen: declaration.completeWhen, selection: declaration.selection, naturalKey: declaration.naturalKey)
+        completeWhen: declaration.completeWhen, selection: declaration.selection, naturalKey: declaration.naturalKey,
+        declaredKey: declaration.key)
     else { return .missing(name, header: nil) }
     var missing: String?
     for lines in declaration.with {
@@ -76,7 +85,7 @@ struct CapturedTable: Equatable {
   /// Reads one table. Returns nil when there is none of that name.
   static func read(
     _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    selection: Selection = Selection(), naturalKey: NaturalKey? = nil
+    selection: Selection = Selection(), naturalKey: NaturalKey? = nil, declaredKey: [String]? = nil
   ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
@@ -95,7 +104,8 @@ struct CapturedTable: Equatable {
     let hasRowid = (entry["wr"] as Int) == 0
     let isStrict = (entry["strict"] as Int) == 1
     let rows = try Row.fetchAll(
-      database, sql: "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
+      database,
+      sql: "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
       arguments: [name])
 
     var columns: [DroverCore.Column] = []
@@ -115,7 +125,16 @@ struct CapturedTable: Equatable {
     }
     let names = Set(columns.map { SQLName($0.name) })
     let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains(SQLName($0)) } : nil
-    if key.isEmpty {
+    let primaryKey = key.sorted { $0.position < $1.position }.map(\.index)
+    let identity = rowidName.map { [$0] } ?? primaryKey.map { expressions[$0] }
+    if let declaredKey {
+      key = try declaredKey.enumerated().map { position, part in
+        guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(part) }) else {
+          throw CaptureRefusal(description: "\(name) has no column \(part), which the configuration names in its `key`")
+        }
+        return (position + 1, index)
+      }
+    } else if key.isEmpty {
       guard let rowidName else {
         throw CaptureRefusal(
           description: "\(name) has no primary key, and its columns hide the rowid; give it a primary key")
@@ -140,7 +159,23 @@ struct CapturedTable: Equatable {
       }
     }
     let keyPositions = key.sorted { $0.position < $1.position }.map(\.index)
-    let (uniques, blindIndexes) = try uniqueIndexes(database, table: name)
+    let keyNames = keyPositions.map { columns[$0].name }
+    var (uniques, blindIndexes) = try uniqueIndexes(database, table: name, key: keyNames)
+    var declared: DeclaredKey?
+    if declaredKey != nil {
+      let nullable = keyPositions.filter { position in
+        rows.first { SQLName($0["name"]) == SQLName(columns[position].name) }.map {
+          $0["notnull"] == 0 && $0["pk"] == 0
+        } ?? false
+      }
+      declared = try DeclaredKey(
+        database, table: name, key: keyNames, primaryKey: primaryKey.map { columns[$0].name },
+        nullable: nullable.map { columns[$0].name }, isRowidTable: hasRowid)
+      // A rowid of the app's own is no index, and a REPLACE goes by it all the same.
+      if let rowidName, declared?.isPrimaryKey == false, try !hasPrimaryKeyIndex(database, table: name) {
+        uniques.append([UniquePart(expression: rowidName, collation: "BINARY")])
+      }
+    }
     do throws(InvalidName) {
       let chosen = try selection.choose(from: columns, key: keyPositions, completeWhen: completeWhen)
       let schema = try StreamSchema(
@@ -150,10 +185,11 @@ struct CapturedTable: Equatable {
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },
-        hasRowid: hasRowid, rowidName: rowidName, syncedColumn: flag.map { columns[$0].name }, uniques: uniques,
+        hasRowid: hasRowid, rowidName: rowidName, identity: identity, syncedColumn: flag.map { columns[$0].name },
+        declaredKey: declared, uniques: uniques,
         blindIndexes: blindIndexes,
         filter: filter.map { "coalesce(\($0.text { "\(quoted(name)).\(quoted($0))" }), 0)" },
-        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" },
+        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" }, travels: filter,
         hashes: selection.hashKey.map { key in
           Dictionary(
             uniqueKeysWithValues: chosen.indices.filter { chosen[$0].isHashed }.map { ($0, ValueHash(key)) })
@@ -163,8 +199,13 @@ struct CapturedTable: Equatable {
     }
   }
 
+  private static func hasPrimaryKeyIndex(_ database: Database, table: String) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk')", arguments: [table])!
+  }
+
   private static func uniqueIndexes(
-    _ database: Database, table: String
+    _ database: Database, table: String, key: [String]
   ) throws -> (uniques: [[UniquePart]], blind: [String]) {
     var uniques: [[UniquePart]] = []
     var blind: [String] = []
@@ -181,7 +222,8 @@ struct CapturedTable: Equatable {
       }
       let parts = columns.map { UniquePart(expression: quoted($0["name"]), collation: $0["coll"]) }
       // A row that takes the place of one with the very same key needs no second look.
-      if index["origin"] == "pk", parts.allSatisfy({ $0.collation == "BINARY" }) { continue }
+      let isKey = Set(columns.map { SQLName($0["name"]) }) == Set(key.map(SQLName.init))
+      if isKey, parts.allSatisfy({ $0.collation == "BINARY" }) { continue }
       uniques.append(parts)
     }
     return (uniques, blind)
@@ -190,7 +232,19 @@ struct CapturedTable: Equatable {
   /// Whether rows are known by their rowid, for want of a primary key.
   var isKnownByRowid: Bool { schema.columns[0].name == StreamSchema.rowidColumn }
 
-  var keyExpressions: [String] { schema.key.map { expressions[$0] } }
+  /// The key's own columns, without the life that may be its last part.
+  var keyExpressions: [String] { schema.sourceKey.map { expressions[$0] } }
+
+  /// The whole key, as a SELECT on the table reads it.
+  var wholeKeyExpressions: [String] { schema.key.map { expressions[$0] } }
+
+  /// The outbox's columns for the whole key.
+  var outboxColumns: [String] {
+    schema.sourceKey.indices.map(Bookkeeping.keyColumn) + (schema.tellsLives ? [KeyLives.outboxColumn] : [])
+  }
+
+  /// Whether a row can be displaced by another one past the DELETE triggers.
+  var canBeDisplaced: Bool { !uniques.isEmpty || lives != nil }
 
   /// Position of the app's own flag in the schema's columns; nil without one, or where it does not travel.
   var syncedIndex: Int? {
@@ -199,29 +253,39 @@ struct CapturedTable: Equatable {
 
   var selectRow: String {
     "SELECT \((expressions + (filter.map { [$0] } ?? [])).joined(separator: ", ")) FROM \(quoted(name)) WHERE "
-      + keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+      + wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+  }
+
+  /// Has facts told apart that bear one key, one after the other.
+  /// - Parameter isDescribed: whether the schema says so, because some do by now.
+  mutating func tell(_ lives: KeyLives, isDescribed: Bool) throws {
+    self.lives = lives
+    guard isDescribed else { return }
+    expressions.append(lives.life(of: keyExpressions.map { "\(quoted(name)).\($0)" }))
+    do throws(InvalidName) {
+      schema = try StreamSchema(
+        kind: schema.kind,
+        columns: schema.columns + [DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")],
+        key: schema.key + [schema.columns.count])
+    } catch {
+      throw CaptureRefusal(description: "\(name): \(error.message)")
+    }
   }
 
   // MARK: Rowids
 
-  /// Name and SQL of the indexes that hold the rowids of this stream's tables in their places.
+  /// Table, name and SQL of the indexes that hold the rowids of this stream's tables in their places.
   ///
   /// VACUUM gives the rows of a table that has neither a key nor any index new rowids (`xferOptimization` in SQLite's insert.c), and no
   /// trigger sees it: the cloud would take one row for another. Any index at all prevents it, so this one holds no row and costs none.
-  func rowidIndexes(stream: Int) -> [(name: String, sql: String)] {
+  func rowidIndexes(stream: Int) -> [(table: String, name: String, sql: String)] {
     ([(self, "")] + lines.enumerated().map { ($1.table, "with\($0 + 1)_") }).filter(\.0.isKnownByRowid).map {
       let name = "drover_\(stream)_\($1)rowids"
-      return (name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
+      return ($0.name, name, "CREATE INDEX \(name) ON \(quoted($0.name)) (1) WHERE 0")
     }
   }
 
   // MARK: Triggers
-
-  /// Name and SQL of each trigger of the stream with this number, those on its tables of lines included.
-  func allTriggers(stream: Int) -> [(name: String, sql: String)] {
-    triggers(stream: stream)
-      + lines.enumerated().flatMap { $1.triggers(stream: stream, number: $0 + 1, header: self) }
-  }
 
   /// Name and SQL of each trigger on the stream's own table.
   ///
@@ -230,7 +294,7 @@ struct CapturedTable: Equatable {
   /// Conflict clauses are of no use here: the outer statement's takes their place (https://www.sqlite.org/lang_createtrigger.html).
   func triggers(stream: Int) -> [(name: String, sql: String)] {
     let table = quoted(name)
-    func make(_ event: String, _ timing: String, when: String = "", _ statements: [String]) -> (
+    func make(_ event: String, _ timing: String, _ when: String, _ statements: [String]) -> (
       name: String, sql: String
     ) {
       let name = "drover_\(stream)_\(event)"
@@ -246,58 +310,106 @@ struct CapturedTable: Equatable {
     // `UPDATE OF` goes by the names in the statement, and `SET rowid = …` names none of the columns.
     let slipsThrough = hasRowid && syncedColumn != nil
 
-    if schema.kind == .payload {
-      let changed =
-        [entry(stream, "put", "NEW")] + (uniques.isEmpty ? [] : keepNoLonger(stream))
-        + [supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
-      return [
-        make("insert", "AFTER INSERT", [entry(stream, "put", "NEW")]),
-        make("update", update, changed),
-        make("keep", "BEFORE DELETE", keep(stream, filter: oldFilter) { "OLD.\($0)" }),
-      ] + (slipsThrough ? [make("rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)", changed)] : [])
-        + uniques.enumerated().flatMap { index, parts in
-          // As below; a fact that is displaced before it was sent is kept. A REPLACE of the same key is a change of the fact.
-          zip(["insert", "update"], ["NEW", "OLD"]).map { event, own in
-            let notItself = keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }
-            let others =
-              "FROM \(table) AS displaced WHERE \(Self.sameParts(parts)) AND (\(notItself.joined(separator: " OR ")))"
-            return make(
-              "displace\(index + 1)_\(event)", "BEFORE \(event.uppercased())",
-              when: " WHEN EXISTS (SELECT 1 \(others))",
-              keepDisplaced(stream, others))
-          }
-        }
-    }
+    if schema.kind == .payload { return factTriggers(stream, make, update: update, rekeyed: rekeyed, slipsThrough) }
     let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
+    let isFinal = isFinal { "OLD.\($0)" }
+    let deleted = [entry(stream, "delete", "OLD") + (freezes ? " WHERE NOT \(isFinal)" : ""), supersede(stream, "OLD")]
     return [
-      make("insert", "AFTER INSERT", changed),
-      make("update", update, changed),
+      make("insert", "AFTER INSERT", "", changed),
+      make("update", update, "", freezes ? [changed[0]] + keepNoLonger(stream) + [changed[1]] : changed),
       make(
-        "rekey", "AFTER UPDATE", when: " WHEN \(rekeyed)",
+        "rekey", "AFTER UPDATE", " WHEN \(rekeyed)",
         [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])),
-      make("delete", "AFTER DELETE", [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]),
+      freezes
+        ? make("delete", "BEFORE DELETE", "", keepFinal(stream, isFinal) { "OLD.\($0)" } + deleted)
+        : make("delete", "AFTER DELETE", "", deleted),
     ]
       + uniques.enumerated().flatMap { index, parts in
         let others = "FROM \(table) AS displaced WHERE \(Self.sameParts(parts))"
-        let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }.joined(
-          separator: " OR ")
+        func isOther(than own: String) -> String {
+          " AND (\(keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }.joined(separator: " OR ")))"
+        }
         return [
           make(
-            "displace\(index + 1)_insert", "BEFORE INSERT", when: " WHEN EXISTS (SELECT 1 \(others))",
-            displace(stream, others)),
+            "displace\(index + 1)_insert", "BEFORE INSERT", " WHEN EXISTS (SELECT 1 \(others))",
+            // A REPLACE of the same key is a change of the row.
+            displace(stream, others, retiring: others + isOther(than: "NEW"))),
           make(
             "displace\(index + 1)_update", "BEFORE UPDATE",
-            when: " WHEN EXISTS (SELECT 1 \(others) AND (\(notItself)))",
-            displace(stream, others + " AND (\(notItself))")),
+            " WHEN EXISTS (SELECT 1 \(others)\(isOther(than: "OLD")))",
+            displace(stream, others + isOther(than: "OLD"), retiring: others + isOther(than: "OLD"))),
         ]
       }
+  }
+
+  /// The same for facts. One that is deleted or displaced before it was sent is kept. A REPLACE of the same key is a change of the fact.
+  private func factTriggers(
+    _ stream: Int, _ make: (String, String, String, [String]) -> (name: String, sql: String), update: String,
+    rekeyed: String, _ slipsThrough: Bool
+  ) -> [(name: String, sql: String)] {
+    let table = quoted(name)
+    let (new, old) = (keyExpressions.map { "NEW.\($0)" }, keyExpressions.map { "OLD.\($0)" })
+    let changed =
+      [entry(stream, "put", "NEW")] + (canBeDisplaced ? keepNoLonger(stream) : [])
+      + [supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
+    func displacing(_ name: String, _ event: String, _ others: String, when: String = "") -> (name: String, sql: String)
+    {
+      let key = keyExpressions.map { "(SELECT displaced.\($0) \(others))" }
+      return make(
+        "displace\(name)_\(event)", "BEFORE \(event.uppercased())", " WHEN \(when)EXISTS (SELECT 1 \(others))",
+        keepDisplaced(stream, others) + (lives?.mayLeave(key) ?? []))
+    }
+    func others(_ isInTheWay: String, than own: String) -> String {
+      let notItself = keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }
+      return "FROM \(table) AS displaced WHERE \(isInTheWay) AND (\(notItself.joined(separator: " OR ")))"
+    }
+    let keeping =
+      [make("keep", "BEFORE DELETE", "", keep(stream, filter: oldFilter) { "OLD.\($0)" })]
+      + uniques.enumerated().flatMap { index, parts in
+        zip(["insert", "update"], ["NEW", "OLD"]).map { event, own in
+          displacing("\(index + 1)", event, others(Self.sameParts(parts), than: own))
+        }
+      }
+    guard let lives else {
+      return keeping + [
+        make("insert", "AFTER INSERT", "", [entry(stream, "put", "NEW")]), make("update", update, "", changed),
+      ] + (slipsThrough ? [make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", changed)] : [])
+    }
+    let mayNeedMark = lives.mayNeedMark(new)
+    // The first finds the row by the key's index, and the second is by bytes.
+    let sameKey = keyExpressions.map { "displaced.\($0) = NEW.\($0)" }.joined(separator: " AND ")
+    let isItself = keyExpressions.map { " AND displaced.\($0) IS NEW.\($0) COLLATE BINARY" }.joined()
+    // Before an INSERT a rowid that SQLite has yet to give reads as -1; then no row can be in its place.
+    let isGiven = hasRowid && keyExpressions.count == 1 ? "NEW.\(keyExpressions[0]) IS NOT -1 AND " : ""
+    let stays = lives.stays(new, exists: "EXISTS (SELECT 1 FROM \(table) AS displaced WHERE \(sameKey)\(isItself))")
+    return keeping + [
+      make("insert", "AFTER INSERT", " WHEN NOT \(mayNeedMark)", [entry(stream, "put", "NEW", isFirstLife: true)]),
+      make("again", "AFTER INSERT", " WHEN \(mayNeedMark)", lives.take(new) + [entry(stream, "put", "NEW")]),
+      make("update", update, " WHEN NOT (\(rekeyed))", changed),
+      make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", lives.move(from: old, to: new) + changed),
+      displacing("0", "update", others(sameKey, than: "OLD"), when: "(\(rekeyed)) AND "),
+      make("left", "AFTER DELETE", "", lives.leave(old)),
+    ] + (stays.map { [make("stays", "BEFORE INSERT", " WHEN \(isGiven)\($0.when)", $0.statements)] } ?? [])
   }
 
   /// A REPLACE removes the rows that stand in its way without firing their DELETE triggers
   /// (https://www.sqlite.org/lang_conflict.html), so the row that is about to be displaced is entered beforehand. Where it stays
   /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
-  private func displace(_ stream: Int, _ others: String) -> [String] {
-    enter(stream, as: "displaced", from: others)
+  /// - Parameter retiring: a FROM clause with its WHERE that gives the row if it is another one; a final record is kept, and no change.
+  private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
+    guard freezes else { return enter(stream, as: "displaced", from: others) }
+    return retire(stream, as: "displaced", from: retiring, orEnterFrom: others)
+  }
+
+  /// Statements that keep a row of this table where it is final, and enter it as changed where it is not.
+  /// - Parameters:
+  ///   - alias: this table's name in `others`.
+  ///   - others: a FROM clause with its WHERE that gives the row which is about to go; none where it does not.
+  ///   - all: the same where it may stay.
+  func retire(_ stream: Int, as alias: String, from others: String, orEnterFrom all: String) -> [String] {
+    let row = { (column: String) in "(SELECT \(alias).\(column) \(others))" }
+    let isFinal = isFinal(row)
+    return keepFinal(stream, isFinal, row) + enter(stream, as: alias, from: "\(all) AND NOT \(isFinal)")
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
@@ -305,7 +417,7 @@ struct CapturedTable: Equatable {
   ///   - alias: this table's name in `others`.
   ///   - others: a FROM clause with its WHERE that gives one row.
   func enter(_ stream: Int, as alias: String, from others: String) -> [String] {
-    let keys = schema.key.indices.map(Bookkeeping.keyColumn)
+    let keys = schema.sourceKey.indices.map(Bookkeeping.keyColumn)
     return [
       """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
@@ -315,8 +427,8 @@ struct CapturedTable: Equatable {
       """
       DELETE FROM drover_outbox WHERE seq IN (
           SELECT older.seq FROM (SELECT * FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest, drover_outbox AS older
-           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq
-             AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))
+           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq\(freezes ? " AND newest.stream = older.stream" : "")
+             AND older.life = newest.life AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))\(unlessKept)
       """,
     ]
   }
@@ -327,28 +439,37 @@ struct CapturedTable: Equatable {
       .joined(separator: " AND ")
   }
 
-  private func entry(_ stream: Int, _ op: String, _ row: String) -> String {
-    let keys = schema.key.indices.map(Bookkeeping.keyColumn).joined(separator: ", ")
-    let values = keyExpressions.map { "\(row).\($0)" }.joined(separator: ", ")
+  /// - Parameter isFirstLife: whether the row is known to have no mark.
+  private func entry(_ stream: Int, _ op: String, _ row: String, isFirstLife: Bool = false) -> String {
+    var keys = schema.sourceKey.indices.map(Bookkeeping.keyColumn)
+    var values = keyExpressions.map { "\(row).\($0)" }
+    if let lives, !isFirstLife {
+      keys.append(KeyLives.outboxColumn)
+      values.append(lives.life(of: values))
+    }
     return """
-      INSERT INTO drover_outbox (seq, stream, op, version, \(keys))
-          SELECT next.seq, \(stream), '\(op)', next.version, \(values) FROM drover_next AS next
+      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
+          SELECT next.seq, \(stream), '\(op)', next.version, \(values.joined(separator: ", ")) FROM drover_next AS next
       """
   }
 
   /// The unary plus takes the column's affinity away, so that the index on the untyped key columns can be used.
-  private func match(_ stream: Int, _ row: (String) -> String) -> String {
-    "stream = \(stream) AND body IS NULL AND "
-      + keyExpressions.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\(row($1))" }.joined(separator: " AND ")
+  func match(_ stream: Int, _ row: (String) -> String) -> String {
+    let keys = keyExpressions.map(row)
+    let life = lives.map { $0.life(of: keys) } ?? "''"
+    return "stream = \(stream) AND body IS NULL AND life = \(life) AND "
+      + keys.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\($1)" }.joined(separator: " AND ")
   }
 
   private func supersede(_ stream: Int, _ row: String) -> String {
-    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)"
+    "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)\(unlessKept)"
   }
+
+  /// An entry with a final record of its own is superseded by nothing.
+  private var unlessKept: String { freezes ? " AND seq NOT IN (SELECT seq FROM drover_kept)" : "" }
 
   /// Statements that keep the row that a REPLACE is about to displace.
   private func keepDisplaced(_ stream: Int, _ others: String) -> [String] {
-    let identity = rowidName.map { [$0] } ?? keyExpressions
     let isDisplaced = identity.map { "\(quoted(name)).\($0) IS (SELECT displaced.\($0) \(others))" }
     let travels = filter.map {
       "EXISTS (SELECT 1 FROM \(quoted(name)) WHERE \(isDisplaced.joined(separator: " AND ")) AND \($0))"
@@ -367,9 +488,9 @@ struct CapturedTable: Equatable {
       UPDATE drover_space
            SET body_bytes = body_bytes - (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
                                             FROM drover_kept WHERE seq = \(own))
-         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))
+         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))\(stillHasLines(own))
       """,
-      "DELETE FROM drover_kept WHERE seq = \(own)",
+      "DELETE FROM drover_kept WHERE seq = \(own)\(stillHasLines(own))",
     ]
   }
 
@@ -382,12 +503,13 @@ struct CapturedTable: Equatable {
   ///   - filter: whether the row travels, as SQL.
   ///   - old: SQL that reads one of the row's columns.
   private func keep(_ stream: Int, filter: String?, _ old: (String) -> String) -> [String] {
-    let names = schema.columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
-    let cases = expressions.enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
-    let nothing = schema.columns.filter { $0.name != StreamSchema.rowidColumn }
+    // A row's life stands in its entry.
+    let columns = schema.columns.prefix(schema.columns.count - (schema.tellsLives ? 1 : 0))
+    let names = columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
+    let cases = expressions.prefix(columns.count).enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
+    let nothing = columns.filter { $0.name != StreamSchema.rowidColumn }
       .map { "NULL AS \(quoted($0.name))" }.joined(separator: ", ")
     // A key may be NULL in several rows.
-    let identity = rowidName.map { [$0] } ?? keyExpressions
     let isRow = identity.map { "drover_row.\($0) IS \(old($0))" }.joined(separator: " AND ")
     let value =
       "(SELECT CASE drover_field.column1 \(cases) END FROM \(quoted(name)) AS drover_row WHERE \(isRow))"

@@ -40,4 +40,15 @@ package enum DatabaseCheck {
       throw .failed("look at \(declaration.name): \(error)")
     }
   }
+
+  /// What an operator should know of a stream that can be captured: whole sentences without a full stop.
+  package static func advice(on declaration: StreamDeclaration, path: String) -> [String] {
+    guard let queue = try? EdgeDatabase.open(path, create: false, readOnly: true) else { return [] }
+    let advice = try? queue.read { database -> [String] in
+      guard case .table(let table)? = try CapturedTable.inspect(database, declaration) else { return [] }
+      return try (table.declaredKey?.warnings ?? []) + KeyLives.advice(on: table, declaration.name, database)
+        + [table.reusedKeyAdvice(database)].compactMap(\.self)
+    }
+    return advice ?? []
+  }
 }

@@ -11,7 +11,8 @@ final class Durability {
   private var wal: Int32 = -1
   private var walFile: (device: UInt, inode: UInt) = (0, 0)
 
-  init(path: String) { self.path = path }
+  /// - Parameter path: SQLite has the WAL beside the file that it leads to.
+  init(path: String) { self.path = DatabaseFile.resolved(path) }
 
   deinit { if wal >= 0 { close(wal) } }
 

@@ -19,15 +19,12 @@ extension EdgeDatabase {
       database.clearSchemaCache()
       // Triggers of the app's may hold functions of its own; SQLite only has to parse them.
       try database.inTransaction(.immediate) {
+        // Where Drover's own tables are gone the numbers would begin anew under the same epoch, and the cloud would take new events for ones
+        // that it has.
+        try verify(database)
         if try !database.tableExists("drover_outbox") {
-          guard schemaVersion == -1 else {
-            // Under the same epoch the numbers would begin anew, and the cloud would take new events for ones it has.
-            throw EdgeStoreError.failed(
-              "look at the tables: Drover's own are gone from the database since the agent was started; start the agent again"
-            )
-          }
+          for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
           try database.execute(sql: Bookkeeping.tables)
-          try database.execute(sql: Bookkeeping.keyIndex(columns: Bookkeeping.initialKeyColumns))
           try database.execute(
             sql: "INSERT INTO drover_meta (name, value) VALUES ('format', ?), ('epoch', ?)",
             arguments: [Bookkeeping.format, epoch.text])
@@ -36,8 +33,11 @@ extension EdgeDatabase {
         try SpaceKeeper.makeTable(database)
         try database.execute(sql: Self.resyncTable)
         try database.execute(sql: Self.aheadTable)
+        let isMigrated = try KeyLives.widenBookkeeping(database)
+        try putKeyIndex(database)
+        try database.execute(sql: Self.captureTable)
         try putViews(database)
-        attached = try attachStreams(database)
+        attached = try attachStreams(database, isMigrated: isMigrated)
         try EdgeDeadLetters.makeTables(database)
         return .commit
       }
@@ -46,14 +46,19 @@ extension EdgeDatabase {
       warnOfTablesWithoutKey(attached.tables)
       warnOfBlindIndexes(attached.tables)
       warnOfSlowLines(attached.tables)
+      try warnOfReusedFinalKeys(attached.tables, database)
+      warnOfDeclaredKeys(attached.tables)
+      warnOfLives(attached.tables)
       epoch = attached.epoch
       streams = attached.streams
       tables = attached.tables
       keyColumns = attached.keyColumns
+      streamsWithLives = attached.streamsWithLives
       statements = [:]
       readers = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       try lookForBackfill(database)
+      try lookForGaps(database)
     }
   }
 
@@ -83,31 +88,32 @@ extension EdgeDatabase {
     var streams: [EdgeStream]
     var tables: [Int: CapturedTable]
     var keyColumns: Int
+    var streamsWithLives: Int64
   }
 
-  private func attachStreams(_ database: Database) throws -> Attached {
+  /// - Parameter isMigrated: whether the outbox is of a version that did not know when keys are used again.
+  private func attachStreams(_ database: Database, isMigrated: Bool) throws -> Attached {
     var attached: [EdgeStream] = []
     var captured: [Int: CapturedTable] = [:]
-    var wanted: [String: (stream: Int, sql: String)] = [:]
+    var wanted = WantedCapture()
     for declaration in declarations {
       let number = try number(of: declaration, database)
       var schema: StreamSchema?
       switch try CapturedTable.inspect(database, declaration) {
-      case .table(let table)?:
+      case .table(var table)?:
+        try tellLives(&table, stream: number, isMigrated: isMigrated, database)
         schema = table.schema
         captured[number] = table
         try want(table)
       case .missing(let name, let header)?:
         warn("capture \(declaration.name): there is no table \(name) yet; the stream waits for it")
         // What is there goes on being captured, so that no delete is missed meanwhile.
-        if let header { try want(header) }
+        if let header { try want(header) }  // a batch's, which has no lives
       case nil: break
       }
       func want(_ table: CapturedTable) throws {
-        try widenKey(table.schema.key.count, database)
-        for made in table.allTriggers(stream: number) + table.rowidIndexes(stream: number) {
-          wanted[made.name] = (number, made.sql)
-        }
+        try widenKey(table.schema.sourceKey.count, database)
+        wanted.add(table, stream: number)
       }
       attached.append(
         EdgeStream(
@@ -121,7 +127,28 @@ extension EdgeDatabase {
     return Attached(
       epoch: try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? ""),
       streams: attached, tables: captured,
-      keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") })
+      keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") },
+      streamsWithLives: try Int64.fetchOne(database, sql: "SELECT sum(lives) FROM drover_stream") ?? 0)
+  }
+
+  /// Has facts of a table told apart that bear one key, one after the other.
+  private func tellLives(
+    _ table: inout CapturedTable, stream: Int, isMigrated: Bool, _ database: Database
+  ) throws {
+    guard table.schema.kind == .payload else { return }
+    let isDescribed = try Bool.fetchOne(
+      database, sql: "SELECT lives FROM drover_stream WHERE number = ?", arguments: [stream])!
+    let lives = KeyLives(stream: stream, areGiven: table.declaredKey == nil)
+    if let declared = table.declaredKey, !declared.isPrimaryKey || !isDescribed {
+      // The operator says that no key is used again.
+      try database.execute(sql: "DROP TABLE IF EXISTS \(lives.table)")
+      try database.execute(sql: "UPDATE drover_stream SET lives = 0 WHERE number = ? AND lives", arguments: [stream])
+      return
+    }
+    try lives.makeTable(keyColumns: table.schema.key.count, database)
+    if isMigrated { try lives.assumeLeftKeys(of: table, database) }
+    try table.tell(lives, isDescribed: isDescribed)
+    try lives.dropLooseMarks(of: table, database)
   }
 
   /// The stream's number, which stays the same while the database is attached.
@@ -152,34 +179,22 @@ extension EdgeDatabase {
     for index in present..<count {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(Bookkeeping.keyColumn(index))")
     }
-    try database.execute(sql: "DROP INDEX drover_outbox_key")
-    try database.execute(sql: Bookkeeping.keyIndex(columns: count))
+    try putKeyIndex(database)
   }
 
-  private func putCapture(_ wanted: [String: (stream: Int, sql: String)], _ database: Database) throws {
-    let rows = try Row.fetchAll(
-      database,
-      sql: "SELECT type, name, sql FROM sqlite_master WHERE \(Bookkeeping.isCapture)")
-    var present: [String: String] = [:]
-    for row in rows {
-      let (type, name, sql): (String, String, String) = (row["type"], row["name"], row["sql"])
-      present[name] = sql
-      if wanted[name]?.sql.isExactly(sql) != true {
-        try database.execute(sql: "DROP \(type.uppercased()) \(quoted(name))")
-      }
-    }
-    var uncaptured: Set<Int> = []
-    for (name, made) in wanted.sorted(by: { $0.key < $1.key }) where present[name]?.isExactly(made.sql) != true {
-      try database.execute(sql: made.sql)
-      if present[name] == nil { uncaptured.insert(made.stream) }
-    }
-    // Without its triggers the table may have changed in any way: new here, or dropped and made again. Its rows are brought.
-    for stream in uncaptured { try startBackfill(stream, database) }
+  private func putKeyIndex(_ database: Database) throws {
+    let columns = try database.catalogue(of: "drover_outbox").count { $0.name.text.hasPrefix("key") }
+    let wanted = Bookkeeping.keyIndex(columns: columns)
+    let present = try String.fetchOne(database, sql: "SELECT sql FROM sqlite_master WHERE name = 'drover_outbox_key'")
+    guard present != wanted else { return }
+    try database.execute(sql: "DROP INDEX IF EXISTS drover_outbox_key")
+    try database.execute(sql: wanted)
   }
 
   /// Another schema, or another selection of rows and hashes, means that every row reads differently from what the cloud has: the rows are brought once more.
   private func noteSchema(_ stream: EdgeStream, _ selection: String, _ database: Database) throws {
-    guard let id = stream.schema.map({ $0.id.text + selection }) else { return }
+    // The cloud knows that rows without a life are the first of their keys, so a schema that tells lives asks for no row again.
+    guard let id = try stream.schema.map({ try $0.notTellingLives().id.text + selection }) else { return }
     let known = try String.fetchOne(
       database, sql: "SELECT schema_id FROM drover_stream WHERE number = ?", arguments: [stream.number])
     guard known != id else { return }
@@ -188,7 +203,7 @@ extension EdgeDatabase {
     if known != nil { try startBackfill(stream.number, database) }
   }
 
-  private func startBackfill(_ stream: Int, _ database: Database) throws {
+  func startBackfill(_ stream: Int, _ database: Database) throws {
     try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [stream])
     // All of them, also where a part was ordered.
     try database.execute(sql: "DELETE FROM drover_resync WHERE stream = ?", arguments: [stream])
@@ -213,6 +228,19 @@ extension EdgeDatabase {
     }
   }
 
+  private func warnOfDeclaredKeys(_ captured: [Int: CapturedTable]) {
+    for (number, table) in captured where tables[number]?.declaredKey != table.declaredKey {
+      for warning in table.declaredKey?.warnings ?? [] { warn("capture \(table.name): \(warning)") }
+    }
+  }
+
+  private func warnOfLives(_ captured: [Int: CapturedTable]) {
+    for (number, table) in captured
+    where table.schema.tellsLives && table.lives?.areGiven == true && tables[number]?.schema.tellsLives == false {
+      warn("capture \(table.name): \(KeyLives.advice(table))")
+    }
+  }
+
   private func warnOfSlowLines(_ captured: [Int: CapturedTable]) {
     for (number, table) in captured where tables[number]?.lines != table.lines {
       for lines in table.lines where !lines.isIndexed {
@@ -221,6 +249,12 @@ extension EdgeDatabase {
           "capture \(table.name): each of its events, and a comparison for each of its rows, reads the whole table \(lines.table.name); make an index on \(lines.table.name).\(column)"
         )
       }
+    }
+  }
+
+  private func warnOfReusedFinalKeys(_ captured: [Int: CapturedTable], _ database: Database) throws {
+    for (number, table) in captured where tables[number] != table {
+      if let advice = try table.reusedKeyAdvice(database) { warn("capture \(table.name): \(advice)") }
     }
   }
 

@@ -14,6 +14,7 @@ extension EdgeDatabase {
     let warning = try access { database in
       var warning: String?
       try database.inTransaction(.immediate) {
+        try verify(database)
         let known = try Self.measure(database)
         let ahead: Int64
         switch clock {

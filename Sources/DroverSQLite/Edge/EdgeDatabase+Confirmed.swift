@@ -17,7 +17,7 @@ extension EdgeDatabase {
     """
 
   package func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet] {
-    try access { try confirmed($0) }
+    try verified { try confirmed($0) }
   }
 
   func confirmed(_ database: Database) throws -> [Int: IntervalSet] {

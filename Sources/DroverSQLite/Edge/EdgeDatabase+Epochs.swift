@@ -21,9 +21,16 @@ package struct Retention: Equatable, Sendable {
 
 extension EdgeDatabase {
   package func startEpoch(because reason: String) throws(EdgeStoreError) {
+    if isOther {
+      let hasMoved = isOpen ? try access { try files?.change($0) != nil } : true
+      if hasMoved { try reopen() }
+      try attachAnew()
+    }
     let next = Epoch(random: .random(in: .min ... .max))
+    var found: Continuity?
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try database.execute(sql: "UPDATE drover_meta SET value = ? WHERE name = 'epoch'", arguments: [next.text])
         try database.execute(sql: "UPDATE drover_outbox SET synced = 0")
         try database.execute(sql: "UPDATE drover_stream SET confirmed_through = 0, retained_bytes = 0")
@@ -31,12 +38,16 @@ extension EdgeDatabase {
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")
+        try KeyLives.assumeEveryKeyIsLeft(database)
         try raiseGeneration(database)
+        found = try look(database, against: nil)
         return .commit
       }
       try lookForBackfill(database)
     }
     epoch = next
+    continuity = found
+    isOther = false
     memory = OutboxMemory(epoch: next.text, generation: 0, runs: .beginning)
     memory.runs.raise(run, to: 0)
     remember()
@@ -44,11 +55,10 @@ extension EdgeDatabase {
   }
 
   /// Compares the database with what the file beside it remembers, when the agent starts, and begins a run of it.
-  /// - Parameter random: what tells two runs apart that begin at the same time of a clock that stands still or went back.
-  func recall(random: () -> UInt64) throws(EdgeStoreError) {
+  func recall() throws(EdgeStoreError) {
     let remembered = OutboxMemory.read(database: path)
     let reason = try reasonForEpoch(remembered)
-    run = try nextRun(after: remembered?.runs.newest?.number ?? 0, random: random)
+    run = try nextRun(after: remembered?.runs.newest?.number ?? 0)
     if let reason {
       try startEpoch(because: reason)
     } else {
@@ -56,10 +66,14 @@ extension EdgeDatabase {
       memory.runs.raise(run, to: 0)
     }
     try access { database in
+      var found: Continuity?
       try database.inTransaction(.immediate) {
+        try verify(database)
         try raiseGeneration(database)
+        found = try look(database, against: nil)
         return .commit
       }
+      continuity = found
     }
     remember()
   }
@@ -120,7 +134,7 @@ extension EdgeDatabase {
   }
 
   /// Above the one before, and not the same as that of another future: up to a second is left to chance.
-  private func nextRun(after last: Int64, random: () -> UInt64) throws(EdgeStoreError) -> Int64 {
+  private func nextRun(after last: Int64) throws(EdgeStoreError) -> Int64 {
     let now = try access { try Int64.fetchOne($0, sql: "SELECT \(Bookkeeping.wallClock)")! }
     return max(now, last + 1) + Int64(random() % 1_000_000)
   }
@@ -145,18 +159,17 @@ extension EdgeDatabase {
     memory = next
   }
 
-  func raiseGeneration(_ database: Database) throws {
-    try prepared("UPDATE drover_clock SET generation = generation + 1", database).run()
-  }
-
-  /// Notes the generation beside the database, once it is on the disk: a note that is behind does no harm, one that is ahead costs an epoch.
+  /// Called after a commit that raised the generation. Notes it beside the database, once it is on the disk: a note that is behind does no
+  /// harm, one that is ahead costs an epoch. What is noted is what was written, and not what stands there now: the database may have been put
+  /// back in between.
   func remember() {
+    if let written = continuity?.attempted {
+      continuity?.generation = written
+      continuity?.attempted = nil
+    }
     do {
-      let generation = try queue.inDatabase { database in
-        try flush(database)
-        return try Int64.fetchOne(database.cachedStatement(sql: "SELECT generation FROM drover_clock"))!
-      }
-      memory.generation = generation
+      try queue.inDatabase { try flush($0) }
+      memory.generation = continuity?.generation ?? memory.generation
       try memoryFile.write(memory)
       unnoted = nil
     } catch {

@@ -10,8 +10,9 @@ extension EdgeDatabase {
       var result = OutboxRead(entries: [], scannedThrough: 0, lastSeq: 0)
       var lastVersion: Int64 = 0
       try database.inTransaction(.deferred) {
+        try verifyFiles(database)
+        let last = try hold(continuity, database)
         try checkSchema(database)
-        let last = try newest(database)
         lastVersion = last.version
         result = try read(request, lastSeq: last.seq, maximumBytes: maximumBytes, database)
         return .commit
@@ -20,21 +21,6 @@ extension EdgeDatabase {
       if !result.entries.isEmpty || request.isAgain { try vouch(for: result.lastSeq, version: lastVersion, database) }
       return result
     }
-  }
-
-  /// The highest seq and version that were given.
-  private func newest(_ database: Database) throws -> (seq: Int64, version: Int64) {
-    let newest = try prepared(
-      """
-      SELECT max(clock.seq, ifnull(newest.seq, 0)), max(clock.version, ifnull(newest.version, 0))
-        FROM drover_clock AS clock
-        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
-      """, database)
-    defer { newest.reset() }
-    guard try newest.step() else {
-      throw EdgeStoreError.failed("read the outbox: drover_clock is empty; detach and attach again")
-    }
-    return (newest.integer(0), newest.integer(1))
   }
 
   private func read(
@@ -55,7 +41,7 @@ extension EdgeDatabase {
     let keys = (0..<keyColumns).map(Bookkeeping.keyColumn).joined(separator: ", ")
     let entries = try prepared(
       """
-      SELECT seq, stream, version, body, \(keys) FROM drover_outbox
+      SELECT seq, stream, version, body, life, \(keys) FROM drover_outbox
        WHERE seq > ?1 AND seq <= ?2 AND \(condition) ORDER BY seq LIMIT ?3
       """, database)
     entries.bind(after, at: 1)
@@ -76,9 +62,10 @@ extension EdgeDatabase {
       let number = Int(entries.integer(1))
       if current?.number != number { current = (number, try source(of: number, database)) }
       if current!.source.isKnown {
-        func key(columns: Int32) -> Values {
+        func key(columns: Int32, tellsLives: Bool = false) -> Values {
           let first = store.count
-          for column in 0..<columns { store.append(lent: entries.lent(4 + column)) }
+          for column in 0..<columns { store.append(lent: entries.lent(5 + column)) }
+          if tellsLives { store.append(lent: entries.lent(4)) }
           return store.values(from: first)
         }
         var entry = OutboxEntry(seq: seq, stream: number, version: entries.integer(2), key: noKey, content: .none)
@@ -88,11 +75,13 @@ extension EdgeDatabase {
           entry.key = key(columns: 1)
           if case .text(let body) = entries.value(3) { entry.content = .json(body) }
         case .table(let reader, let keys, let lines):
-          entry.key = key(columns: keys)
+          entry.key = key(columns: keys, tellsLives: reader.table.schema.tellsLives)
           entry.content = try reader.content(seq: seq, key: entry.key, into: store)
           if !lines.isEmpty, entry.content != .none {
             let key = Array(entry.key)
-            entry.lines = try lines.map { try readLines($0, header: key, database) }
+            entry.lines =
+              reader.isKept
+              ? try reader.keptLines(seq: seq, header: key) : try lines.map { try readLines($0, header: key, database) }
             for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
           }
         }
@@ -114,6 +103,10 @@ extension EdgeDatabase {
     let version = try prepared("PRAGMA schema_version", database)
     defer { version.reset() }
     guard try version.step(), version.integer(0) == schemaVersion else { throw EdgeStoreError.schemaChanged }
+    // The first key that is used again is told by the schema too.
+    let lives = try prepared("SELECT ifnull(sum(lives), 0) FROM drover_stream", database)
+    defer { lives.reset() }
+    guard try lives.step(), lives.integer(0) == streamsWithLives else { throw EdgeStoreError.schemaChanged }
   }
 
   /// Where what an entry speaks of is read.
@@ -132,7 +125,7 @@ extension EdgeDatabase {
     guard stream.table != nil else { return .intake }
     guard let table = tables[number] else { return .missingTable }
     return .table(
-      try reader(of: number, table, database), keys: Int32(table.schema.key.count), lines: table.lines)
+      try reader(of: number, table, database), keys: Int32(table.schema.sourceKey.count), lines: table.lines)
   }
 
   func reader(of stream: Int, _ table: CapturedTable, _ database: Database) throws -> RowReader {

@@ -49,6 +49,7 @@ extension EdgeDatabase {
       }
       let wanted = try table.wanted(order)
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         let running = try Row.fetchOne(
           database,
@@ -80,7 +81,7 @@ extension EdgeDatabase {
   }
 
   package func resyncProgress(stream: Int) throws(EdgeStoreError) -> ResyncProgress? {
-    try access { database in
+    try verified { database in
       try Bool.fetchOne(
         database, sql: "SELECT EXISTS (SELECT 1 FROM drover_resync WHERE stream = ?)", arguments: [stream])!
         ? progress(of: stream, database) : nil

@@ -10,12 +10,14 @@ extension EdgeDatabase {
     var (watched, changed) = (keeper, [OutboxLimit]())
     try access { database in
       try database.inTransaction(.deferred) {
+        try verify(database)
         changed = try watched.check(database)
         return .commit
       }
       keeper = watched
       guard keeper.isScarce else { return }
       try database.inTransaction(.deferred) {
+        try verify(database)
         for number in try Int.fetchAll(database, sql: "SELECT number FROM drover_stream WHERE retained_bytes > 0") {
           try prune(number, database)
         }
@@ -47,6 +49,7 @@ extension EdgeDatabase {
     try access { database in
       var standing: OutboxStanding?
       try database.inTransaction(.deferred) {
+        try verify(database)
         let row = try Row.fetchOne(
           database,
           sql: """

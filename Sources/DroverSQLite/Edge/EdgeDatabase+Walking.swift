@@ -10,6 +10,7 @@ extension EdgeDatabase {
   package func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         try lookForBackfill(database)
         guard let number = backfilling else { return .commit }
@@ -21,6 +22,7 @@ extension EdgeDatabase {
         return .commit
       }
       try lookForBackfill(database)
+      try lookForGaps(database)
       return hasBackfill
     }
   }
@@ -38,7 +40,7 @@ extension EdgeDatabase {
       ?? "1"
     let order = table.walkingOrder.count
     let keys = table.schema.key.count
-    let rows = try walk(table, reading: table.keyExpressions + [wanted], after: cursor, limit: limit, database)
+    let rows = try walk(table, reading: table.wholeKeyExpressions + [wanted], after: cursor, limit: limit, database)
     defer { rows.reset() }
     var entrance = try Entrance(self, table, stream: stream, database)
     var (looked, entered) = (0, 0)
@@ -73,6 +75,7 @@ extension EdgeDatabase {
       }
       var last: [Value]?
       try database.inTransaction(.deferred) {
+        try verify(database)
         try checkSchema(database)
         let order = table.walkingOrder.count
         let filter = table.filter.map { [$0] } ?? []
@@ -127,8 +130,9 @@ extension EdgeDatabase {
       }
       var standings: [RowStanding] = []
       try database.inTransaction(.deferred) {
+        try verify(database)
         try checkSchema(database)
-        let columns = table.schema.key.indices.map(Bookkeeping.keyColumn)
+        let columns = table.outboxColumns
         let waiting = try prepared(
           """
           SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL
@@ -137,11 +141,16 @@ extension EdgeDatabase {
           """, database)
         for key in keys {
           var digest: UInt64?
+          var unit: UnitDigest?
           if case .row(let values) = try content(of: key, stream: stream, table, database) {
             digest = try lineDigest(Digest(of: values), key: key, table, database)
+            if table.freezes, !table.lines.isEmpty {
+              unit = UnitDigest(
+                header: values, lines: try table.lines.map { try readLines($0, header: key, database) })
+            }
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
-          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step()))
+          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step(), unit: unit))
           waiting.reset()
         }
         return .commit
@@ -153,6 +162,7 @@ extension EdgeDatabase {
   package func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         guard let table = tables[stream] else {
           throw EdgeStoreError.failed("send again: the table is not there")
@@ -198,7 +208,7 @@ extension EdgeDatabase {
 
 extension CapturedTable {
   /// Any rowid table can be walked by its rowid, also where its key holds NULL.
-  fileprivate var walkingOrder: [String] { rowidName.map { [$0] } ?? keyExpressions }
+  fileprivate var walkingOrder: [String] { identity }
 }
 
 /// Enters rows into the outbox within one transaction. An older entry of a row is superseded, as by a trigger: it may be on its way with
@@ -216,7 +226,7 @@ private struct Entrance {
       throw EdgeStoreError.failed("enter rows: drover_clock is empty; detach and attach again")
     }
     (seq, version) = (next.integer(0), next.integer(1))
-    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    let keys = table.outboxColumns
     insert = try edge.prepared(
       """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))

@@ -21,11 +21,15 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var selection: Selection
   /// By what the cloud matches its rows with other machines'.
   package var naturalKey: NaturalKey?
+  /// The columns by which a row is known; nil: its primary key.
+  package var key: [String]?
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil
+    with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil,
+    key: [String]? = nil
   ) {
+    self.key = key
     self.naturalKey = naturalKey
     self.selection = selection
     self.with = with
@@ -65,7 +69,9 @@ package struct LinesDeclaration: Equatable, Sendable {
 /// Its one connection fires no triggers: setting the app's `synced` flag must neither become an event nor run the app's
 /// own triggers, which may need functions that only the app's connections have.
 package final class EdgeDatabase: EdgeStore {
-  let queue: DatabaseQueue
+  var queue: DatabaseQueue
+  /// False while the file is gone that was open, and no other has been opened.
+  var isOpen = true
   let declarations: [StreamDeclaration]
   /// What an operator should know and nothing fails of; called with whole sentences.
   let warn: (String) -> Void
@@ -76,9 +82,12 @@ package final class EdgeDatabase: EdgeStore {
   var backfilling: Int?
   package internal(set) var backfillRate: Int?
   package var hasBackfill: Bool { backfilling != nil }
+  package internal(set) var gaps: [StreamName: String] = [:]
 
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns
+  /// How many streams tell lives of a key apart.
+  var streamsWithLives: Int64 = 0
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.
@@ -88,13 +97,25 @@ package final class EdgeDatabase: EdgeStore {
   let quota: OutboxQuota
   let letterBounds: DeadLetterBounds
   var keeper: SpaceKeeper
-  private let durability: Durability
-  private var durableSeq: Int64 = -1
-  private var dataVersion: Int64 = -1
+  var durability: Durability
+  var durableSeq: Int64 = -1
+  var dataVersion: Int64 = -1
   private var isAtWork = false
+  var files: OpenFiles?
+  /// nil in a program that is not the agent, and until the agent has compared the database with the file beside it.
+  var continuity: Continuity?
+  /// The database as it was when it was held against `continuity` last.
+  var verifiedVersion: Int64 = -1
+  /// The database was found to be another one, and has to be attached anew.
+  var isOther = false
+  /// The file that stood under the name when it was to be opened last.
+  var candidate: FileIdentity?
+  let random: () -> UInt64
+  /// Called before another file is opened under the same path, to take its lock.
+  let willOpen: (String) throws -> Void
   /// What the file beside the database holds, or is to hold.
   var memory: OutboxMemory
-  let memoryFile: OutboxMemoryFile
+  var memoryFile: OutboxMemoryFile
   /// The number of this run of the agent; 0 in a program that is not the agent.
   var run: Int64 = 0
   /// Why the last note beside the database could not be written, so that it is said once.
@@ -108,17 +129,19 @@ package final class EdgeDatabase: EdgeStore {
   ///   - letters: how many dead letters are kept.
   ///   - warn: told what an operator should know.
   ///   - free: what is left on the filesystem of a path.
-  ///   - random: tells this run of the agent from another that began at the same time.
+  ///   - random: tells this run of the agent from another that began at the same time, and what it writes from another future's.
+  ///   - willOpen: called with the path before another file is opened that has come to stand there, to take its lock.
   /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
   package convenience init(
     path: String, declarations: [StreamDeclaration], retention: Retention = Retention(),
     quota: OutboxQuota = OutboxQuota(), letters: DeadLetterBounds = DeadLetterBounds(),
     warn: @escaping (String) -> Void = { _ in },
     free: @escaping (String) -> FreeSpace? = FreeSpace.of,
-    random: () -> UInt64 = { .random(in: .min ... .max) }
+    random: @escaping () -> UInt64 = { .random(in: .min ... .max) },
+    willOpen: @escaping (String) throws -> Void = { _ in }
   ) throws {
-    try self.init(attaching: path, declarations, retention, quota, letters, free, warn)
-    try recall(random: random)
+    try self.init(attaching: path, declarations, retention, quota, letters, free, random, willOpen, warn)
+    try recall()
   }
 
   /// Attaches, for a program that is not the agent.
@@ -126,14 +149,19 @@ package final class EdgeDatabase: EdgeStore {
   package static func prepare(
     path: String, declarations: [StreamDeclaration], quota: OutboxQuota
   ) throws -> EdgeDatabase {
-    try EdgeDatabase(attaching: path, declarations, Retention(), quota, DeadLetterBounds(), FreeSpace.of, { _ in })
+    try EdgeDatabase(
+      attaching: path, declarations, Retention(), quota, DeadLetterBounds(), FreeSpace.of,
+      { .random(in: .min ... .max) }, { _ in }, { _ in })
   }
 
   private init(
     attaching path: String, _ declarations: [StreamDeclaration], _ retention: Retention, _ quota: OutboxQuota,
-    _ letters: DeadLetterBounds, _ free: @escaping (String) -> FreeSpace?, _ warn: @escaping (String) -> Void
+    _ letters: DeadLetterBounds, _ free: @escaping (String) -> FreeSpace?, _ random: @escaping () -> UInt64,
+    _ willOpen: @escaping (String) throws -> Void, _ warn: @escaping (String) -> Void
   ) throws {
     self.path = path
+    self.random = random
+    self.willOpen = willOpen
     self.declarations = declarations
     self.retention = retention
     self.quota = quota
@@ -147,15 +175,24 @@ package final class EdgeDatabase: EdgeStore {
     memoryFile = OutboxMemoryFile(database: path)
     try attach()
     try queue.inDatabase { database in
-      // In WAL mode a commit of Drover's need not wait for the disk while it holds the lock: what it says can be said again.
-      if try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal" {
-        try database.execute(sql: "PRAGMA synchronous = NORMAL")
-      }
-      guard drover_sqlite3_disable_triggers(database.sqliteConnection) == SQLITE_OK else {
-        throw EdgeStoreError.failed("open \(path): this SQLite library cannot switch triggers off for one connection")
-      }
+      try configure(database)
+      files = try OpenFiles(path, database)
     }
   }
+
+  func configure(_ database: Database) throws {
+    // In WAL mode a commit of Drover's need not wait for the disk while it holds the lock: what it says can be said again.
+    if try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal" {
+      try database.execute(sql: "PRAGMA synchronous = NORMAL")
+    }
+    guard drover_sqlite3_disable_triggers(database.sqliteConnection) == SQLITE_OK else {
+      throw EdgeStoreError.failed("open \(path): this SQLite library cannot switch triggers off for one connection")
+    }
+    if isAtWork { waitOutside(database) }
+  }
+
+  /// From here on a lock of the app's is waited for outside the database, so that the connection to the broker stays alive.
+  private func waitOutside(_ database: Database) { sqlite3_busy_timeout(database.sqliteConnection, 50) }
 
   deinit {
     statements = [:]
@@ -174,6 +211,7 @@ package final class EdgeDatabase: EdgeStore {
       throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
     }
     sqliteIsSetUp
+    if create { FileModes.make(path) }
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     // Drover's own writes must not cascade through the app's tables.
@@ -194,15 +232,13 @@ package final class EdgeDatabase: EdgeStore {
   package func hasChanged() throws(EdgeStoreError) -> Bool {
     try access { database in
       if !isAtWork {
-        // From here on a lock of the app's is waited for outside the database, so that the connection to the broker stays alive.
-        sqlite3_busy_timeout(database.sqliteConnection, 50)
+        waitOutside(database)
         isAtWork = true
       }
-      let statement = try prepared("PRAGMA data_version", database)
-      defer { statement.reset() }
-      guard try statement.step() else { return false }
-      let version = statement.integer(0)
+      try verifyFiles(database)
+      let version = try dataVersion(database)
       guard version != dataVersion else { return false }
+      try hold(continuity, database)
       // Another process may have ordered rows to be brought.
       try lookForBackfill(database)
       dataVersion = version
@@ -211,7 +247,7 @@ package final class EdgeDatabase: EdgeStore {
   }
 
   package func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet] {
-    try access { database in
+    try verified { database in
       var sets: [Int: IntervalSet] = [:]
       let statement = try prepared(
         """
@@ -245,6 +281,7 @@ package final class EdgeDatabase: EdgeStore {
   package func settle(_ settlement: Settlement) throws(EdgeStoreError) {
     try access { database in
       try database.inTransaction(.immediate) {
+        try verify(database)
         try checkSchema(database)
         for (stream, set) in settlement.synced {
           for interval in set.intervals {
@@ -339,7 +376,7 @@ package final class EdgeDatabase: EdgeStore {
     try bind(
       """
       UPDATE drover_outbox SET op = 'delete'
-       WHERE seq > ? AND seq <= ? AND stream = ? AND op = 'put'
+       WHERE seq > ? AND seq <= ? AND stream = ? AND op = 'put' AND seq NOT IN (SELECT seq FROM drover_kept)
          AND NOT EXISTS (SELECT 1 FROM \(quoted(table.name)) AS app WHERE \(isSame.joined(separator: " AND ")))
       """, interval, stream, database
     ).run()
@@ -349,18 +386,23 @@ package final class EdgeDatabase: EdgeStore {
   /// another entry, and stays as the app left it.
   private func flag(_ stream: Int, _ interval: Interval, _ database: Database) throws {
     guard let table = tables[stream], let flag = table.syncedColumn else { return }
-    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn)
+    let keys = table.outboxColumns
     let entries = try bind(
       """
-      SELECT \(keys.joined(separator: ", ")) FROM drover_outbox
+      SELECT \(keys.joined(separator: ", ")) FROM drover_outbox AS entry
        WHERE seq > ? AND seq <= ? AND stream = ? AND synced = 0 AND op = 'put'
+         -- A row of the key of one that was kept is another one, which has an entry of its own.
+         AND NOT (seq IN (SELECT seq FROM drover_kept)
+                  AND EXISTS (SELECT 1 FROM drover_outbox AS newer
+                               WHERE newer.stream = entry.stream AND newer.body IS NULL AND newer.seq > entry.seq
+                                 AND \(keys.map { "newer.\($0) IS entry.\($0)" }.joined(separator: " AND "))))
       """, interval, stream, database)
     defer { entries.reset() }
     let column = quoted(flag)
     // OR ABORT: a constraint of the app's may say ON CONFLICT REPLACE, which would delete a row, or ROLLBACK.
     let update = try prepared(
       "UPDATE OR ABORT \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
-        + table.keyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+        + table.wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
         + (table.filter.map { " AND \($0)" } ?? ""), database)
     var refusal: DatabaseError?
     while try entries.step() {
@@ -399,7 +441,21 @@ package final class EdgeDatabase: EdgeStore {
     return statement
   }
 
+  /// Reads within one transaction of a database that is still the one it was.
+  func verified<Result>(_ body: (Database) throws -> Result) throws(EdgeStoreError) -> Result {
+    try access { database in
+      var result: Result?
+      try database.inTransaction(.deferred) {
+        try verify(database)
+        result = try body(database)
+        return .commit
+      }
+      return result!
+    }
+  }
+
   func access<Result>(_ body: (Database) throws -> Result) throws(EdgeStoreError) -> Result {
+    guard isOpen else { throw .otherDatabase("\(path) was gone") }
     do {
       return try queue.inDatabase(body)
     } catch let error as EdgeStoreError {

@@ -57,13 +57,15 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
     let wanted = try keyColumns("drover_outbox", database)
     let present = try keyColumns("drover_dead_letter", database)
     for column in wanted where !present.contains(column) {
-      try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)")
+      let form = column == KeyLives.outboxColumn ? " TEXT NOT NULL DEFAULT ''" : ""
+      try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)\(form)")
     }
   }
 
   private static func keyColumns(_ table: String, _ database: Database) throws -> [String] {
     let present = Set(try database.catalogue(of: table).map(\.name))
-    return (0..<present.count).map(Bookkeeping.keyColumn).filter { present.contains(SQLName($0)) }
+    return ((0..<present.count).map(Bookkeeping.keyColumn) + [KeyLives.outboxColumn])
+      .filter { present.contains(SQLName($0)) }
   }
 
   // MARK: Looking
@@ -115,7 +117,9 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       letter.bind(id, at: 1)
       guard try letter.step() else { return nil }
       var key = keys.indices.map { letter.value(Int32(4 + $0)) }
+      let life = key.removeLast()
       while key.count > 1, key.last == .null { key.removeLast() }
+      if life != StreamSchema.firstLife { key.append(life) }
       var body: [UInt8]?
       if case .text(let bytes) = letter.value(3) { body = Array(bytes) }
       guard case .text(let operation) = letter.value(1) else { return nil }
@@ -131,7 +135,16 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
     var row: [LetterContent.NamedValue] = []
     while try fields.step() {
       guard case .text(let name) = fields.value(0) else { continue }
-      row.append(LetterContent.NamedValue(name: String(decoding: name, as: UTF8.self), value: fields.value(1)))
+      let value = fields.value(1)
+      if let line = CapturedTable.lineField(Array(name)) {
+        let column = String(decoding: line.column, as: UTF8.self)
+        row.append(
+          LetterContent.NamedValue(
+            name: "\(column) of line \(String(decoding: line.line, as: UTF8.self)) in table \(line.table + 1) of with",
+            value: value))
+      } else {
+        row.append(LetterContent.NamedValue(name: String(decoding: name, as: UTF8.self), value: value))
+      }
     }
     return row
   }
@@ -164,6 +177,9 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       let sameKey = keys.map { "entry.\($0) IS letter.\($0)" }.joined(separator: " AND ")
       let isSuperseded =
         try isCaptured
+        // A final record that was kept is superseded by nothing.
+        && !Bool.fetchOne(
+          database, sql: "SELECT EXISTS (SELECT 1 FROM drover_dead_field WHERE letter = ?)", arguments: [id])!
         && Bool.fetchOne(
           database,
           sql: """
@@ -228,10 +244,10 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
 
 extension EdgeDatabase {
   package func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
-    defer { remember() }
-    return try access { database in
+    let isBuried = try access { database in
       var isBuried = false
       try database.inTransaction(.immediate) {
+        try verify(database)
         isBuried = try bury(event, database)
         // A database that is put back to before this moment is another one: there the event is neither sent nor set apart.
         try raiseGeneration(database)
@@ -239,16 +255,20 @@ extension EdgeDatabase {
       }
       return isBuried
     }
+    remember()
+    return isBuried
   }
 
   private func bury(_ event: UnsendableEvent, _ database: Database) throws -> Bool {
-    let keys = (0..<keyColumns).map(Bookkeeping.keyColumn)
+    let keys = (0..<keyColumns).map(Bookkeeping.keyColumn) + [KeyLives.outboxColumn]
     let table = tables[event.stream]
     if table != nil { try checkSchema(database) }
     let now = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
 
+    let isKept = try Bool.fetchOne(
+      database.cachedStatement(sql: "SELECT EXISTS (SELECT 1 FROM drover_kept WHERE seq = ?)"), arguments: [event.seq])!
     // A snapshot has one letter for each key: only its newest state counts.
-    if let table, table.schema.kind != .payload {
+    if let table, table.schema.kind != .payload, !isKept {
       let again = try prepared(
         """
         UPDATE drover_dead_letter
@@ -257,6 +277,7 @@ extension EdgeDatabase {
          WHERE id = (SELECT letter.id FROM drover_outbox AS entry JOIN drover_dead_letter AS letter
                          ON letter.stream = entry.stream AND letter.body IS NULL
                         AND \(keys.map { "letter.\($0) IS entry.\($0)" }.joined(separator: " AND "))
+                        AND NOT EXISTS (SELECT 1 FROM drover_dead_field AS field WHERE field.letter = letter.id)
                       WHERE entry.seq = ?1 AND entry.stream = ?2)
         """, database)
       bind(event, to: again)
@@ -273,6 +294,11 @@ extension EdgeDatabase {
     guard try insert.run() > 0 else { return false }
     if let table, table.schema.kind == .payload {
       try keepRow(of: event, letter: database.lastInsertedRowID, table, database)
+    } else if isKept {
+      try database.execute(
+        sql:
+          "INSERT INTO drover_dead_field (letter, field, value) SELECT ?, field, value FROM drover_kept WHERE seq = ?",
+        arguments: [database.lastInsertedRowID, event.seq])
     }
     return try remove(event, database)
   }
@@ -297,7 +323,7 @@ extension EdgeDatabase {
   }
 
   private func keepRow(of event: UnsendableEvent, letter: Int64, _ table: CapturedTable, _ database: Database) throws {
-    let keys = table.schema.key.indices.map(Bookkeeping.keyColumn).joined(separator: ", ")
+    let keys = table.outboxColumns.joined(separator: ", ")
     let select = try prepared("SELECT \(keys) FROM drover_outbox WHERE seq = ?", database)
     defer { select.reset() }
     select.bind(event.seq, at: 1)

@@ -5,7 +5,9 @@ package import DroverCore
 private import GRDB
 
 package final class Intake {
-  private let queue: DatabaseQueue
+  private var queue: DatabaseQueue
+  private var files: OpenFiles?
+  private let path: String
   private let stream: String
   private let quota: OutboxQuota
   private var keeper: SpaceKeeper
@@ -20,21 +22,39 @@ package final class Intake {
     path: String, stream: StreamName, quota: OutboxQuota = OutboxQuota(),
     free: @escaping (String) -> FreeSpace? = FreeSpace.of
   ) throws(EdgeStoreError) {
+    self.path = path
     self.stream = stream.text
     self.quota = quota
     keeper = SpaceKeeper(path: path, quota: quota, free: free)
     do {
       queue = try EdgeDatabase.open(path, create: false)
-      try queue.inDatabase { database in
-        guard try database.viewExists("drover_intake") else {
-          throw EdgeStoreError.failed("emit: \(path) is not attached yet; start `drover edge` once")
-        }
-      }
+      files = try queue.inDatabase { try Self.look(path, $0) }
     } catch let error as EdgeStoreError {
       throw error
     } catch {
       throw .failed("emit: \(error)")
     }
+  }
+
+  private static func look(_ path: String, _ database: Database) throws -> OpenFiles {
+    guard try database.viewExists("drover_intake") else {
+      throw EdgeStoreError.failed("emit: \(path) is not attached yet; start `drover edge` once")
+    }
+    return try OpenFiles(path, database)
+  }
+
+  /// Who feeds it may do so for months: what is put into a file that has lost its name would be lost.
+  private func followFile() throws {
+    let hasChanged = try queue.inDatabase { database in
+      guard try files?.change(database) != nil else { return false }
+      statement = nil
+      try files?.partFromWAL(database)
+      return true
+    }
+    guard hasChanged else { return }
+    try queue.close()
+    queue = try EdgeDatabase.open(path, create: false)
+    files = try queue.inDatabase { try Self.look(path, $0) }
   }
 
   deinit { statement = nil }
@@ -44,6 +64,7 @@ package final class Intake {
   /// - Returns: for each event why it was refused, or nil. Those refused for want of room are counted.
   package func insert(_ events: [(localID: String?, body: ArraySlice<UInt8>)]) throws(EdgeStoreError) -> [String?] {
     do {
+      try followFile()
       return try queue.inDatabase { database in
         var refusals: [String?] = []
         try database.inTransaction(.immediate) {
@@ -63,6 +84,8 @@ package final class Intake {
         }
         return refusals
       }
+    } catch let error as EdgeStoreError {
+      throw error
     } catch let error as DatabaseError {
       throw .failed("emit to \(stream): \(error.explanation); nothing of the last \(events.count) lines was taken")
     } catch {

@@ -15,12 +15,15 @@ struct OutboxMemory: Equatable {
   /// The highest version that was given when the newest run had reached what it has; 0 where it has read nothing yet.
   var version: Int64 = 0
 
-  static func path(for database: String) -> String { database + "-drover.state" }
+  static func file(for database: String) -> FileBeside { FileBeside("-drover.state", database: database) }
+  static func path(for database: String) -> String { file(for: database).path }
 
-  /// nil when there is no such file, or nothing of sense in it.
+  /// nil when there is no such file, or nothing of sense in it. Of one beside the database and one of an earlier release beside a link, the
+  /// one that knows more counts.
   static func read(database: String) -> OutboxMemory? {
-    guard let text = try? String(contentsOfFile: path(for: database), encoding: .utf8) else { return nil }
-    return OutboxMemory(text: text)
+    file(for: database).texts.compactMap(OutboxMemory.init).max {
+      ($0.generation, $0.runs.newest?.number ?? 0) < ($1.generation, $1.runs.newest?.number ?? 0)
+    }
   }
 
   /// In lines: epoch and generation; each run but the newest with what it has reached; the newest; and twice what that one has reached, of
@@ -66,9 +69,7 @@ struct OutboxMemory: Equatable {
     return "\(epoch) \(generation)\n\(earlier)\(runs.newest?.number ?? 0)\n"
   }
 
-  static func remove(database: String) {
-    WholeFile.remove(path(for: database))
-  }
+  static func remove(database: String) { file(for: database).remove() }
 }
 
 /// How far the newest run has come, in a line that is always as long, so that it can be written in its place. It stands there twice, and a
@@ -108,25 +109,32 @@ private struct RunMark: Equatable {
 /// The file as the agent writes it: all of it, durable, as it is done with each settlement, and a run's mark in its place, which is not flushed
 /// and costs next to nothing.
 final class OutboxMemoryFile {
-  private let path: String
+  private let database: String
+  private let file: FileBeside
+  private var path: String { file.path }
   private var descriptor: Int32 = -1
   /// What the open file holds but for its marks.
   private var written: OutboxMemory?
   /// The mark that is written next: never the one that was written last.
   private var turn = 0
 
-  init(database: String) { path = OutboxMemory.path(for: database) }
+  init(database: String) {
+    self.database = database
+    file = OutboxMemory.file(for: database)
+  }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
   func write(_ memory: OutboxMemory) throws(EdgeFileError) {
-    try WholeFile.write(memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path)
+    try WholeFile.write(
+      memory.head + String(repeating: memory.mark.line, count: RunMark.count), to: path, beside: database)
     // The file that was open has lost its name.
     if descriptor >= 0 { close(descriptor) }
     descriptor = open(path, O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw EdgeFileError("open", path, errno) }
     written = memory
     turn = 0
+    file.removeEarlier()
   }
 
   /// Writes how far the newest run has come.

@@ -13,18 +13,23 @@ final class RowReader {
   private let hashes: [Int: ValueHash]
   private let syncedIndex: Int?
   private let isFiltered: Bool
+  /// Whether two rows may have one key.
+  private let mayHaveTwins: Bool
+  /// Whether the row that was shown last was kept from the table, with its lines.
+  private(set) var isKept = false
 
   init(_ table: CapturedTable, _ database: Database) throws {
     self.table = table
     select = try Statement(database, table.selectRow)
     findKept =
-      table.schema.kind == .payload
+      table.schema.kind == .payload || table.freezes
       ? try Statement(database, "SELECT field, value FROM drover_kept WHERE seq = ?") : nil
     key = table.schema.key
     columns = table.schema.columns.count
     hashes = table.hashes
     syncedIndex = table.syncedIndex
     isFiltered = table.filter != nil
+    mayHaveTwins = table.declaredKey?.isUnique == false
   }
 
   /// What is sent of an entry's row; `.none` where it is gone or does not travel.
@@ -52,7 +57,10 @@ final class RowReader {
 
   /// Shows the values of an entry's row in the order of the columns. False, without showing any, where it is gone or does not travel.
   private func find(seq: Int64, key: Values, _ see: (_ column: Int, _ value: LentValue) -> Void) throws -> Bool {
-    if let kept = try kept(seq: seq) {
+    isKept = false
+    if var kept = try kept(seq: seq) {
+      isKept = true
+      if table.schema.tellsLives { kept[columns - 1] = key[key.count - 1] }
       for (column, value) in kept.enumerated() { value.lend { see(column, $0) } }
       return true
     }
@@ -63,6 +71,10 @@ final class RowReader {
       guard isRow(of: key) else { continue }
       guard !isFiltered || select.integer(Int32(columns)) != 0 else { return false }
       for column in 0..<columns { see(column, select.lent(Int32(column))) }
+      if mayHaveTwins {
+        // Looked at anew, the table is refused with its reason.
+        while try select.step() { if isRow(of: key) { throw EdgeStoreError.schemaChanged } }
+      }
       return true
     }
     return false
@@ -87,5 +99,27 @@ final class RowReader {
       values![index] = findKept.value(1)
     }
     return values
+  }
+
+  /// The lines that were kept with an entry's row, for each table of lines.
+  func keptLines(seq: Int64, header key: [Value]) throws -> [[[Value]]] {
+    guard let findKept else { return table.lines.map { _ in [] } }
+    defer { findKept.reset() }
+    findKept.bind(seq, at: 1)
+    var found = [[[UInt8]: [Value]]](repeating: [:], count: table.lines.count)
+    while try findKept.step() {
+      guard case .text(let name) = findKept.value(0), let field = CapturedTable.lineField(Array(name)),
+        table.lines.indices.contains(field.table)
+      else { continue }
+      let columns = table.lines[field.table].schema.rows.columns
+      guard let index = columns.firstIndex(where: { field.column.elementsEqual($0.name.utf8) }) else { continue }
+      let nothing = [Value](repeating: .null, count: columns.count)
+      found[field.table][Array(field.line), default: nothing][index] = findKept.value(1)
+    }
+    return zip(table.lines, found).map { lines, rows in
+      rows.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.value).filter {
+        lines.schema.header(of: $0) == key
+      }
+    }
   }
 }

@@ -39,7 +39,8 @@ package struct SQLiteEdgeReader: EdgeReader {
           versionsAhead: try EdgeDatabase.versionsAhead(database, clockAhead: clockAhead ?? 0),
           streams: streams,
           journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
-          deadLetters: try DeadLetterFigures(database))
+          deadLetters: try DeadLetterFigures(database),
+          troubles: try Trouble.Kind.allCases.compactMap { try Trouble.read($0, database) })
       }
     } catch let error as EdgeStoreError {
       throw error

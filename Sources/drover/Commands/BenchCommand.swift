@@ -12,6 +12,7 @@ struct BenchCommand: AsyncParsableCommand {
     discussion: """
       Example:
         drover bench --events 1000000
+        drover bench --hostile --live 20
 
       Runs the agent, a mosquitto of its own and the consumer as processes in a temporary folder on loopback, beside a bare loop of
       upserts of the same rows. Compare the figures of one run with each other; docs/performance.md explains them.
@@ -51,6 +52,15 @@ struct BenchCommand: AsyncParsableCommand {
   @Flag(help: "The consumer keeps a change feed (`changes: true`).")
   var changes = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Measure instead how soon a good machine's commits are in the cloud while another one sends bad messages.",
+      discussion: "One phase of --live seconds alone, and one for each kind of bad message."))
+  var hostile = false
+
+  @Option(help: ArgumentHelp("With --hostile, bad messages a second.", valueName: "messages"))
+  var flood = 5000
+
   @Flag(help: "Print the figures as JSON.")
   var json = false
 
@@ -59,6 +69,9 @@ struct BenchCommand: AsyncParsableCommand {
       throw ValidationError("--events takes at least 1000, --live and --idle at least 1 second")
     }
     guard let place else { throw ValidationError("--store takes sqlite, postgresql or postgresql://…") }
+    guard (1...1_000_000).contains(flood) else {
+      throw ValidationError("--flood takes 1 to 1,000,000 messages a second")
+    }
     guard (1...100).contains(consumers ?? 1), (1...100).contains(tables) else {
       throw ValidationError("--consumers and --tables take 1 to 100")
     }
@@ -91,9 +104,15 @@ struct BenchCommand: AsyncParsableCommand {
     options.store = place!
     do {
       let drover = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-      let report = try await Bench(options: options, drover: drover) { line in
-        FileHandle.standardError.write(Data("\(line) …\n".utf8))
-      }.run()
+      func progress(_ line: String) { FileHandle.standardError.write(Data("\(line) …\n".utf8)) }
+      if hostile {
+        let report = try await HostileBench(
+          options: options, perSecond: flood, drover: drover, logger: makeLogger("drover bench", level: .warning),
+          progress: progress
+        ).run()
+        return print(json ? try report.json : report.text)
+      }
+      let report = try await Bench(options: options, drover: drover, progress: progress).run()
       print(json ? try report.json : report.text)
     } catch {
       throw fail("bench: \(error)")

@@ -36,7 +36,8 @@ struct CloudCommand: AsyncParsableCommand {
       throw fail("\(error)")
     }
     let consumer = Consumer(
-      store: place.store, limits: .init(messageBytes: configuration.limits.messageBytes),
+      store: place.store,
+      limits: .init(messageBytes: configuration.limits.messageBytes, machine: configuration.limits.machine),
       user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
     let member = configuration.group.map { ", number \(place.number) of the group \($0)" } ?? ""
     logger.info("cloud consumer: \(configuration.connection.broker) to \(place.name)\(member)")
@@ -89,7 +90,8 @@ private struct StorePlace {
   init(_ configuration: CloudConfiguration) throws {
     let limits = CloudStoreLimits(
       streamsPerMachine: configuration.limits.streamsPerMachine,
-      columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters)
+      columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters,
+      machine: configuration.limits.machine)
     switch configuration.store {
     case .sqlite(let path):
       let lock = try AgentLock(database: path)
@@ -137,7 +139,8 @@ private struct StorePlace {
     let checks = configuration.check.map {
       RegularCheck(configuration: configuration, check: $0, isOurs: keepsHouse, logger: logger)
     }
-    let all: [(any Service)?] = [checks, backups(configuration, logger)]
+    let gaps = GapCheck(configuration: configuration, isOurs: keepsHouse, logger: logger)
+    let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
     return all.compactMap(\.self)
       + configuration.onlookers(worker: worker, keepsHouse: keepsHouse, commits: commits, logger: logger)
   }

@@ -46,11 +46,23 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
-    findings.append(
-      await BrokerCheck.run(
-        configuration.connection,
-        subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
-    if let pid = AgentLock.holder(database: configuration.database) {
+    if let finding = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
+      findings.append(finding)
+    } else {
+      findings.append(
+        await BrokerCheck.run(
+          configuration.connection,
+          subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+    }
+    findings += HostChecks.hardLinks(of: configuration.database)
+    let worker = AgentLock.worker(database: configuration.database)
+    if worker.isElsewhere {
+      findings.append(
+        .bad(
+          "agent", worker.text,
+          "look into the agent's log: it opens the database as soon as that has its tables, and says what it waits for")
+      )
+    } else if let pid = worker.process {
       findings.append(.good("agent", "running, process \(pid)"))
     } else {
       findings.append(.doubtful("agent", "not running", "start `drover edge --config \(options.config)`"))
@@ -95,7 +107,10 @@ struct DoctorCommand: AsyncParsableCommand {
     let scarcity = report.scarcity(configuration.deadLetters).map {
       Finding.doubtful("letters", $0, "at the bound frames with events that cannot be applied stay at the edge")
     }
-    return letters(report.deadLetters) + [scarcity].compactMap(\.self)
+    let troubles = report.troubles(now: wallClock()).map { machine, trouble in
+      Finding.bad("name", trouble.text(machine), trouble.advice)
+    }
+    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles
   }
 
   private func integrity(_ path: String, missing: String) -> [Finding] {
@@ -115,16 +130,20 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
-    configuration.declarations.compactMap { declaration in
-      guard let table = declaration.table else { return nil }
+    configuration.declarations.flatMap { declaration -> [Finding] in
+      guard let table = declaration.table else { return [] }
       do throws(EdgeStoreError) {
         guard let reason = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
-          return .good("stream", "\(declaration.name): table \(table) can be captured")
+          return [.good("stream", "\(declaration.name): table \(table) can be captured")]
+            + DatabaseCheck.advice(on: declaration, path: configuration.database).map { advice in
+              .doubtful("stream", "\(declaration.name): \(advice)", "see `key` in docs/configuration.md")
+            }
         }
-        return .bad(
-          "stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+        return [
+          .bad("stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+        ]
       } catch {
-        return .bad("stream", "\(declaration.name): \(error)", "check the database")
+        return [.bad("stream", "\(declaration.name): \(error)", "check the database")]
       }
     }
   }
@@ -150,6 +169,9 @@ struct DoctorCommand: AsyncParsableCommand {
           : .doubtful("outbox", "\(measure); at the limit emit and drover_intake are refused", limit.advice))
     }
     findings += letters(report.deadLetters)
+    findings += report.troubles.filter { $0.isPresent(now: wallClock()) }.map {
+      .bad("name", $0.text(configuration.machine.text), $0.advice)
+    }
     let waiting = report.streams.reduce(0) { $0 + $1.pending + $1.synced }
     let oldest = report.streams.compactMap(\.oldestUnconfirmed).min()
     if let oldest, wallClock() - oldest > 600 * 1_000_000 {

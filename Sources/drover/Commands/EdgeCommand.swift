@@ -28,13 +28,12 @@ struct EdgeCommand: AsyncParsableCommand {
     let lock: AgentLock
     let handler: EdgeRelay
     do {
-      lock = try AgentLock(database: configuration.database)
+      lock = try AgentLock(database: configuration.database, machine: configuration.machine)
       let retention = configuration.outbox.retention
       let store = try EdgeDatabase(
         path: configuration.database, declarations: configuration.declarations,
         retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota,
-        letters: configuration.deadLetters
-      ) { logger.warning("\($0)") }
+        letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) })
       var limits = EdgeRelay.Limits()
       limits.relay.windowEvents = configuration.window.events
       limits.relay.windowBytes = configuration.window.bytes
@@ -65,6 +64,7 @@ struct EdgeCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     handler.onFatal = { fatal.end(session, $0) }
     handler.beat = { lock.beat("relay") }
+    handler.onConnection = { lock.note(connection: $0 ?? BrokerCheck.isConnected) }
     let hint = handler.hint
     let watcher = DatabaseWatcher(path: configuration.database, beat: { lock.beat("watcher") }) {
       hint.set()

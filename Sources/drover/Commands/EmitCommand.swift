@@ -8,25 +8,29 @@ import Foundation
 struct EmitCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "emit",
-    abstract: "Puts events into the outbox of a stream that has no table: JSON lines or CSV.",
+    abstract: "Puts events into the outbox of a stream that has no table: JSON lines, CSV or lines of text.",
     discussion: """
       Examples:
         drover emit --config edge.yaml --stream temperature readings.csv
         sensor | drover emit --config edge.yaml --stream temperature --id-field reading_id -
+        lora-gateway | drover emit --config edge.yaml --stream lora --format text
 
-      CSV has a header; its cells become the fields of a JSON object, numbers as numbers, empty cells as null. JSON comes one value a
-      line. A line that cannot be read is reported with its number and passed over; the exit status is then 1.
+      csv   The first line has the names of the columns; each other line is a JSON object, numbers as numbers, empty cells as null.
+      json  One JSON value a line.
+      text  Each line is an event, whose body is the line as a JSON string. Empty lines are passed over.
+
+      Without --format the ending of the file's name decides (.csv, .json, .jsonl, .ndjson), else the input has to begin with { or [, as
+      JSON does; otherwise nothing is taken. A line that cannot be read is reported with its number and passed over; the exit status is
+      then 1.
       """)
-
-  enum Format: String, ExpressibleByArgument, CaseIterable { case csv, json }
 
   @OptionGroup var options: ConfigurationOption
   @Option(help: "The stream; one that the configuration lists without a table.")
   var stream: String
   @Option(help: ArgumentHelp("The field that holds the local ID; without it Drover makes one.", valueName: "name"))
   var idField: String?
-  @Option(help: "csv or json; by default from the file's ending, else from the first character.")
-  var format: Format?
+  @Option(help: "csv, json or text; by default from the ending of the file's name.")
+  var format: InputFormat?
   @Argument(help: "The file; - or none for standard input.")
   var file: String = "-"
 
@@ -43,6 +47,9 @@ struct EmitCommand: AsyncParsableCommand {
     guard declared.table == nil else {
       throw fail(
         "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover carries it")
+    }
+    guard format != .text || idField == nil else {
+      throw fail("emit: a line of text has no field \(idField!); leave --id-field out, or send JSON with --format json")
     }
     let descriptor = file == "-" ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw fail("emit: open \(file): \(String(cString: strerror(errno)))") }
@@ -72,32 +79,21 @@ struct EmitCommand: AsyncParsableCommand {
 
   private func read(_ descriptor: Int32, _ emission: inout Emission) throws {
     var reader = LineReader(descriptor: descriptor)
-    var parser: (any RecordParser)?
+    var input = FormattedInput(format ?? InputFormat(ending: file))
     while true {
       switch try reader.next(patience: emission.isEmpty ? -1 : 100) {
       case .pause: try emission.flush()
       case .end:
-        try parser?.finish { try emission.take($0) }
+        try input.finish { try emission.take($0) }
+        if let line = input.loneHeader {
+          emission.note(
+            "line \(line) was taken for the header of a CSV, and nothing follows it; --format text takes each line as an event"
+          )
+        }
         return
-      case .bytes(let bytes):
-        if parser == nil { parser = makeParser(first: bytes) }
-        try parser!.take(bytes) { try emission.take($0) }
+      case .bytes(let bytes): try input.take(bytes) { try emission.take($0) }
       }
     }
-  }
-
-  private func makeParser(first: ArraySlice<UInt8>) -> any RecordParser {
-    let byEnding: Format? =
-      switch (file as NSString).pathExtension.lowercased() {
-      case "csv": .csv
-      case "json", "jsonl", "ndjson": .json
-      default: nil
-      }
-    let start = first.first {
-      $0 != 0x20 && $0 != 0x0a && $0 != 0x0d && $0 != 0x09 && $0 != 0xef && $0 != 0xbb && $0 != 0xbf
-    }
-    let byLook: Format = start == UInt8(ascii: "{") || start == UInt8(ascii: "[") ? .json : .csv
-    return (format ?? byEnding ?? byLook) == .csv ? CSVParser() : JSONLineParser()
   }
 }
 
@@ -147,8 +143,13 @@ private struct Emission {
 
   private mutating func refuse(_ line: Int, _ reason: String) {
     refused += 1
+    note("line \(line): \(reason)")
+  }
+
+  /// Tells the person at the terminal.
+  mutating func note(_ text: String) {
     progress.clear()
-    FileHandle.standardError.write(Data("line \(line): \(reason)\n".utf8))
+    FileHandle.standardError.write(Data("\(text)\n".utf8))
   }
 }
 

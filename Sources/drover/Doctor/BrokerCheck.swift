@@ -3,10 +3,27 @@
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
+import DroverSQLite
 import Foundation
 import Synchronization
 
 enum BrokerCheck {
+  /// What an agent notes of its connection while it stands.
+  static let isConnected = "connected"
+
+  /// A broker that binds client IDs to users (`use_username_as_clientid`) gives the session of an agent to whoever connects as its user. So
+  /// where the agent runs, it is asked.
+  static func ask(_ connection: BrokerConnection, agentOf database: String) -> Finding? {
+    guard connection.credentials != nil || connection.tls?.identity != nil,
+      let standing = AgentLock.connection(database: database)
+    else { return nil }
+    guard standing != isConnected else { return .good("broker", "the agent is connected to \(connection.broker)") }
+    return .bad(
+      "broker", "the agent is not connected: \(standing)",
+      "check that the broker runs and can be reached from here, then the credentials and its ACL; the agent's log says more"
+    )
+  }
+
   static func run(_ connection: BrokerConnection, subscriptions: [Subscription]) async -> Finding {
     var options = MQTTOptions(connection)
     options.clientID = "drover-doctor-\(MQTTOptions.passing)"

@@ -22,6 +22,18 @@ enum HostChecks {
     return .good("clock", "\(now), synchronised")
   }
 
+  /// SQLite keeps the WAL and the journal beside the name by which a program opened the file.
+  static func hardLinks(of path: String) -> [Finding] {
+    let file = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    let attributes = try? FileManager.default.attributesOfItem(atPath: file)
+    guard let names = attributes?[.referenceCount] as? Int, names > 1 else { return [] }
+    return [
+      .doubtful(
+        "database", "\(path) has \(names) names (hard links)",
+        "remove the others, or make them symbolic links: programs that open a database by two names corrupt it")
+    ]
+  }
+
   static func disk(of path: String) -> Finding {
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     var state = statvfs()

@@ -1,5 +1,5 @@
-// From bytes to records: newline-delimited JSON, or CSV with a header (RFC 4180: quotes, doubled quotes, line breaks within quotes).
-// Both work on pieces of any size and know the number of each record's first line.
+// From bytes to records: newline-delimited JSON, lines of text, or CSV with a header (RFC 4180: quotes, doubled quotes, line breaks within
+// quotes). All work on pieces of any size and know the number of each record's first line.
 
 import DroverCore
 import DroverWire
@@ -18,23 +18,32 @@ protocol RecordParser {
   mutating func finish(_ record: (Record) throws -> Void) throws
 }
 
-struct JSONLineParser: RecordParser {
-  private var line = 1
+/// Cuts the input into lines.
+struct LineSplitter {
+  private(set) var line = 1
   private var rest: [UInt8] = []
   private var isTooLong = false
 
-  mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
+  /// - Parameter see: is shown each line that is complete, without its line feed; nil for one that is too long.
+  mutating func take(_ bytes: ArraySlice<UInt8>, _ see: (ArraySlice<UInt8>?, _ line: Int) throws -> Void) throws {
     var start = bytes.startIndex
     while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
       append(bytes[start..<end])
-      try flush(record)
+      try finish(see)
       line += 1
       start = end + 1
     }
     append(bytes[start...])
   }
 
-  mutating func finish(_ record: (Record) throws -> Void) throws { try flush(record) }
+  /// Shows what stands behind the last line feed.
+  mutating func finish(_ see: (ArraySlice<UInt8>?, _ line: Int) throws -> Void) throws {
+    defer {
+      rest.removeAll(keepingCapacity: true)
+      isTooLong = false
+    }
+    try see(isTooLong ? nil : rest[...], line)
+  }
 
   private mutating func append(_ bytes: ArraySlice<UInt8>) {
     guard rest.count + bytes.count <= LineReader.maximumLineBytes else {
@@ -45,19 +54,22 @@ struct JSONLineParser: RecordParser {
     if !isTooLong { rest += bytes }
   }
 
-  private mutating func flush(_ record: (Record) throws -> Void) throws {
-    defer {
-      rest.removeAll(keepingCapacity: true)
-      isTooLong = false
-    }
-    if isTooLong {
-      try record(Record(line: line, body: .failure(WireError("longer than \(LineReader.maximumLineBytes) bytes"))))
-      return
-    }
-    var text = rest[...]
+  static let tooLong = WireError("longer than \(LineReader.maximumLineBytes) bytes")
+}
+
+struct JSONLineParser: RecordParser {
+  private var lines = LineSplitter()
+
+  mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
+    try lines.take(bytes) { try Self.read($0, $1, record) }
+  }
+
+  mutating func finish(_ record: (Record) throws -> Void) throws { try lines.finish { try Self.read($0, $1, record) } }
+
+  private static func read(_ bytes: ArraySlice<UInt8>?, _ line: Int, _ record: (Record) throws -> Void) throws {
+    guard var text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
     while let last = text.last, last == 0x20 || last == 0x0d || last == 0x09 { text.removeLast() }
     while let first = text.first, first == 0x20 || first == 0x09 { text.removeFirst() }
-    if line == 1, text.starts(with: [0xef, 0xbb, 0xbf]) { text.removeFirst(3) }
     guard !text.isEmpty else { return }
     let body = Array(text)[...]
     let checked: Result<ArraySlice<UInt8>, WireError>
@@ -68,6 +80,29 @@ struct JSONLineParser: RecordParser {
       checked = .failure(error)
     }
     try record(Record(line: line, body: checked))
+  }
+}
+
+/// Each line is an event, whose body is the line as a JSON string. An empty line is none.
+struct TextLineParser: RecordParser {
+  private var lines = LineSplitter()
+
+  mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
+    try lines.take(bytes) { try Self.read($0, $1, record) }
+  }
+
+  mutating func finish(_ record: (Record) throws -> Void) throws { try lines.finish { try Self.read($0, $1, record) } }
+
+  private static func read(_ bytes: ArraySlice<UInt8>?, _ line: Int, _ record: (Record) throws -> Void) throws {
+    guard var text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
+    if text.last == UInt8(ascii: "\r") { text.removeLast() }
+    guard !text.isEmpty else { return }
+    guard let string = String(validating: text, as: UTF8.self) else {
+      return try record(Record(line: line, body: .failure(WireError("not UTF-8"))))
+    }
+    var body: [UInt8] = []
+    JSONWriter.write(string, into: &body)
+    try record(Record(line: line, body: .success(body[...])))
   }
 }
 
@@ -85,6 +120,8 @@ struct CSVParser: RecordParser {
   private var header: [[UInt8]]?
   private var fault: WireError?
   private var sawCarriageReturn = false
+  /// The line of the header, while nothing has followed it.
+  private(set) var loneHeader: Int?
 
   /// Throws when the first line is no header.
   mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
@@ -151,16 +188,16 @@ struct CSVParser: RecordParser {
     }
     if cells.count == 1, cells[0].isEmpty, !wasQuoted[0], fault == nil { return }
     guard let header else {
-      if cells[0].starts(with: [0xef, 0xbb, 0xbf]) { cells[0].removeFirst(3) }
-      guard fault == nil, cells.allSatisfy({ !$0.isEmpty }), Set(cells).count == cells.count else {
-        throw WireError("the first line is no header: every column has a name of its own")
-      }
+      if let reason = headerFault { throw WireError("the first line is no header of a CSV: \(reason)") }
       self.header = cells
+      loneHeader = number
       return
     }
+    loneHeader = nil
     if fault == nil, cells.count != header.count {
       fault = WireError("\(cells.count) cells where the header has \(header.count)")
     }
+    if fault == nil, !cells.allSatisfy(Self.isText) { fault = WireError("not UTF-8") }
     if let fault {
       try record(Record(line: number, body: .failure(fault)))
       return
@@ -175,6 +212,20 @@ struct CSVParser: RecordParser {
     body.append(UInt8(ascii: "}"))
     try record(Record(line: number, body: .success(body[...])))
   }
+
+  /// Why the line that was read first cannot be the header; nil when it can.
+  private var headerFault: String? {
+    if let fault { return "\(fault)" }
+    if let empty = cells.firstIndex(where: \.isEmpty) { return "column \(empty + 1) has no name" }
+    if !cells.allSatisfy(Self.isText) { return "it is not UTF-8" }
+    var seen: Set<[UInt8]> = []
+    for (column, name) in cells.enumerated() where !seen.insert(name).inserted {
+      return "column \(column + 1) has the name of another one"
+    }
+    return nil
+  }
+
+  private static func isText(_ cell: [UInt8]) -> Bool { String(validating: cell, as: UTF8.self) != nil }
 
   /// A cell that is a JSON number keeps its digits; an empty one is null; all else, and what stood in quotes, is text.
   private func write(_ cell: [UInt8], isQuoted: Bool, into body: inout [UInt8]) {

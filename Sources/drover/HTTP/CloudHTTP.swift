@@ -13,6 +13,7 @@ extension HTTPOptions {
       host: configuration.host, port: configuration.port, tokens: configuration.tokens,
       certificate: configuration.tls.map { Certificate(file: $0.certificate, keyFile: $0.key) },
       bodyBytes: configuration.limits.bodyBytes, requestsPerSecond: configuration.limits.requestsPerSecond,
+      connectionsPerAddress: configuration.limits.connectionsPerAddress,
       patience: .seconds(configuration.limits.seconds))
   }
 }
@@ -58,7 +59,7 @@ extension CloudConfiguration {
       },
       now: { wallClock() }, software: Drover.version)
     return HTTPServer(
-      options, routes: CloudRoutes.all(source, patience: options.patience) + PageRoutes.all, logger: logger)
+      options, routes: CloudRoutes.all(source) + PageRoutes.all, logger: logger)
   }
 }
 

@@ -67,6 +67,9 @@ struct StatusCommand: AsyncParsableCommand {
       print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
+    for trouble in report.troubles where trouble.isPresent(now: now) {
+      print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
+    }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
     return worker
   }
@@ -137,6 +140,16 @@ struct StatusCommand: AsyncParsableCommand {
       }
     }
     print(table.text)
+    for (machine, trouble) in report?.troubles(now: now) ?? [] {
+      print("\(printable(trouble.text(machine)))\n  \(trouble.advice)")
+    }
+    for machine in report?.machines ?? [] {
+      for overrun in machine.overruns {
+        print(
+          "\(machine.name) was beyond limits.\(overrun.budget): \(overrun.count) set aside, last \(ageText(now - overrun.lastAt)) ago"
+        )
+      }
+    }
     for schema in waiting {
       print(
         "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); `drover schema accept` makes the table anew"

@@ -33,7 +33,9 @@ extension EdgeConfiguration {
       [
         ("side", "edge"), ("machine", .string(machine.text)), ("database", .string(database)),
         ("agent", worker.document), ("backup", BackupStanding(database, backup).document),
-      ] + EdgeReport.members(of: report, quota: outbox.quota, lines: lines, now: now))
+      ]
+        + EdgeReport.members(
+          of: report, machine: machine.text, quota: outbox.quota, lines: lines, now: now))
   }
 }
 

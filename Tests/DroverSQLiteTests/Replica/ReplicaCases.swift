@@ -202,10 +202,11 @@ struct ReplicaCases {
     }
   }
 
-  /// Facts come, and are never changed.
+  /// Facts come, go, and are never changed; their keys come again.
   private mutating func fact() -> ReplicaStep {
     switch random.below(10) {
-    case 0...5: insert(conflict: random.pick(["", "IGNORE"]))
+    case 0...4: insert(conflict: random.pick(["", "IGNORE"]))
+    case 5: .delete(condition: random.percent(70) ? condition() : nil)
     case 6: alteration()
     default: .sync
     }

@@ -44,6 +44,8 @@ final class ReplicaRun {
   private var described: SchemaID?
   private var names: [Int: String]
   private var script: [String] = []
+  /// Of facts: how many there were since Drover is there, each time that a key was used counted.
+  private var facts = 0
   private var syncs = 0
   private var rows = 0
 
@@ -118,6 +120,7 @@ final class ReplicaRun {
     case .dropColumn(let number):
       guard let name = names[number] else { return }
       if execute("ALTER TABLE \(table) DROP COLUMN \(ReplicaCase.quoted(name))") { names[number] = nil }
+    case .insert where plan.kind == .payload: if let sql = sql(of: step) { insertFact(sql) }
     default: if let sql = sql(of: step) { execute(sql) }
     }
   }
@@ -175,12 +178,27 @@ final class ReplicaRun {
     }
   }
 
+  private func insertFact(_ sql: String) {
+    let key = plan.table.key.map { "\(ReplicaCase.quoted(names[$0]!)) IS NOT NULL" }
+    do {
+      let inserted = try app.connection.inDatabase {
+        try rawRows($0, "\(sql) RETURNING \(key.isEmpty ? "1" : key.joined(separator: " AND "))")
+      }
+      if edge != nil { facts += inserted.count { $0 == [.integer(1)] } }
+      script.append(sql)
+    } catch {
+      script.append("-- refused: \(sql)")
+    }
+  }
+
   // MARK: The way
 
   private func attach() throws {
     let declaration = StreamDeclaration(
       name: try StreamName("t"), kind: plan.kind, table: plan.table.name, syncedColumn: nil)
     edge = try EdgeDatabase(path: app.path, declarations: [declaration], warn: { _ in })
+    let keys = plan.table.key.map { names[$0]! }
+    facts = try app.integer("SELECT count(*) FROM \(table) WHERE \(keys.isEmpty ? "1" : isWhole(keys))")
   }
 
   private func sync() throws {
@@ -248,12 +266,12 @@ final class ReplicaRun {
     if let letter = letters.map(line).first(where: { !$0.contains("NOT NULL constraint failed") }) {
       throw ReplicaFailure(sort: .deadLetter, detail: letter, script: script)
     }
-    let columns = schema.columns.map(\.name)
-    let keys = schema.key.map { columns[$0] }
+    let columns = schema.columns.map(\.name).filter { $0 != StreamSchema.lifeColumn }
+    let keys = schema.sourceKey.map { columns[$0] }
     let cloud = try Set(
       cloudRows("SELECT \(list(columns)) FROM \(ReplicaCase.quoted("t")) WHERE \(isWhole(keys))"))
     let source = columns.map { $0 == StreamSchema.rowidColumn ? rowidName(columns) : ReplicaCase.quoted($0) }
-    let sourceKeys = schema.key.map { source[$0] }
+    let sourceKeys = schema.sourceKey.map { source[$0] }
     let stored = try app.connection.inDatabase {
       try rawRows(
         $0,
@@ -261,7 +279,15 @@ final class ReplicaRun {
       )
     }
     rows += stored.count
-    guard cloud == Set(stored) else {
+    if plan.kind == .payload {
+      let count = try cloudRows("SELECT 1 FROM \(ReplicaCase.quoted("t")) WHERE \(isWhole(keys))").count
+      guard count == facts else {
+        throw ReplicaFailure(
+          sort: .difference, detail: "there were \(facts) facts, and the cloud has \(count)", script: script)
+      }
+    }
+    // The cloud keeps facts that the app has deleted.
+    guard plan.kind == .payload ? cloud.isSuperset(of: stored) : cloud == Set(stored) else {
       let missing = Set(stored).subtracting(cloud).map(line).sorted()
       let extra = cloud.subtracting(stored).map(line).sorted()
       throw ReplicaFailure(

@@ -19,6 +19,7 @@ trap 'exit 130' INT TERM
 
 mosquitto=$(PATH=$PATH:/usr/sbin:/sbin command -v mosquitto) || { echo "mosquitto is not installed" >&2; exit 1; }
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+cloud_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
 tls_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
@@ -27,24 +28,31 @@ certificate=$folder/access/tls/fullchain.pem
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost -keyout "$folder/access/tls/privkey.pem" -out "$certificate" 2>/dev/null
 cp "$root/broker/acl" "$folder/access/acl"
-: > "$folder/access/passwords"
-for user in MAH001 MAH002 MAH drover-cloud drover-debug +; do
-  mosquitto_passwd -b "$folder/access/passwords" "$user" "secret of $user" 2>/dev/null
+: > "$folder/access/passwords-machines"
+: > "$folder/access/passwords-cloud"
+for user in MAH001 MAH002 MAH +; do
+  mosquitto_passwd -b "$folder/access/passwords-machines" "$user" "secret of $user" 2>/dev/null
 done
-chmod 0600 "$folder/access/acl" "$folder/access/passwords"
+for user in drover-cloud drover-debug; do
+  mosquitto_passwd -b "$folder/access/passwords-cloud" "$user" "secret of $user" 2>/dev/null
+done
+chmod 0600 "$folder/access/acl" "$folder/access/passwords-machines" "$folder/access/passwords-cloud"
 sed -e "s|/mosquitto/data/|$folder/data/|" -e "s|/mosquitto/access/|$folder/access/|" \
   -e "s|^listener 1883\$|listener $port 127.0.0.1|" \
-  -e "s|^#listener 8883\$|listener $tls_port 127.0.0.1|" -e 's/^#\(certfile\|keyfile\|tls_version\) /\1 /' \
+  -e "s|^listener 1884\$|listener $cloud_port 127.0.0.1|" \
+  -e "/^#listener 8883\$/,/^#tls_version/s/^#//" -e "s|^listener 8883\$|listener $tls_port 127.0.0.1|" \
   "$root/broker/mosquitto.conf" > "$folder/mosquitto.conf"
-[ "$(grep -cE "^(listener ($port|$tls_port) 127.0.0.1|(certfile|keyfile|tls_version) .*)\$" "$folder/mosquitto.conf")" -eq 5 ] ||
+[ "$(grep -cE "^(listener ($port|$cloud_port|$tls_port) 127.0.0.1|(certfile|keyfile|tls_version) .*)\$" "$folder/mosquitto.conf")" -eq 6 ] ||
   { echo "broker/mosquitto.conf: its listener lines are not as this script expects them" >&2; exit 1; }
 echo 'user root' >> "$folder/mosquitto.conf"  # as root it would leave the folder; otherwise no effect
 
 "$mosquitto" -c "$folder/mosquitto.conf" 2> "$folder/broker.log" &
 broker=$!
 
-as() { # USER: the arguments to enter as that user
-  arguments=(-h 127.0.0.1 -p "$port" -V 5 -u "$1" -P "secret of $1")
+as() { # USER: the arguments to enter as that user, where its kind enters
+  local own=$port
+  case "$1" in drover-*) own=$cloud_port ;; esac
+  arguments=(-h 127.0.0.1 -p "$own" -V 5 -u "$1" -P "secret of $1")
 }
 
 up=no
@@ -140,6 +148,48 @@ enter refused 'a client that does not know the certificate' -u MAH001 -P 'secret
   --capath /etc/ssl/certs
 enter refused 'MAH001 in the clear, where TLS is spoken' -u MAH001 -P 'secret of MAH001' -p "$tls_port"
 
+enter refused 'drover-cloud where machines enter' -u drover-cloud -P 'secret of drover-cloud'
+enter refused 'MAH001 where the cloud enters' -u MAH001 -P 'secret of MAH001' -p "$cloud_port"
+
+echo "-- client IDs"
+# Once a machine that called itself drover-cloud took the consumer's session over, and the fleet stood still.
+hold() { # USER ID: connects and stays; its log is $folder/held-USER-ID
+  as "$1"
+  stdbuf -oL mosquitto_sub "${arguments[@]}" -i "$2" -q 1 -d -t drover/v1/MAH001/command/x > "$folder/held-$1-$2" 2>&1 &
+  held+=("$!")
+  await "$folder/held-$1-$2" SUBACK
+}
+keeps() { # EXPECTED USER ID WHAT: whether the one that stays is still there
+  local seen=stays
+  timeout 10 mosquitto_pub -h 127.0.0.1 -p "$cloud_port" -V 5 -u drover-cloud -P 'secret of drover-cloud' -q 1 \
+    -t drover/v1/MAH001/command/x -m "again $tried" > /dev/null 2>&1 || true
+  for _ in $(seq 60); do
+    ! grep -qF "PUBLISH (d0, q1, r0" "$folder/held-$2-$3" || break
+    sleep 0.05
+  done
+  [ "$(grep -c 'sending CONNECT' "$folder/held-$2-$3")" -eq 1 ] || seen=leaves
+  say "$1" "$seen" "$4" "$(cat "$folder/held-$2-$3")"
+}
+held=()
+hold drover-cloud drover-cloud
+hold drover-cloud drover-doctor-1
+hold drover-debug somebody
+hold MAH001 drover-edge-MAH001
+for id in drover-cloud drover-edge-MAH001 MAH001 drover-doctor-1; do
+  as MAH002
+  timeout 10 mosquitto_pub "${arguments[@]}" -i "$id" -q 1 -t drover/v1/MAH002/status -m '{}' > /dev/null 2>&1 || true
+  keeps stays drover-cloud drover-cloud "the consumer, when MAH002 calls itself $id"
+  keeps stays MAH001 drover-edge-MAH001 "the agent of MAH001, when MAH002 calls itself $id"
+done
+keeps stays drover-cloud drover-doctor-1 'a command of drover beside the consumer'
+keeps stays drover-debug somebody 'a person who looks'
+as MAH001
+timeout 10 mosquitto_pub "${arguments[@]}" -i other -q 1 -t drover/v1/MAH001/status -m '{}' > /dev/null 2>&1 || true
+await "$folder/held-MAH001-drover-edge-MAH001" "(mid: 2)"
+keeps leaves MAH001 drover-edge-MAH001 'the agent of MAH001, when another program connects as MAH001'
+kill "${held[@]}" 2>/dev/null || true
+wait "${held[@]}" 2>/dev/null || true
+
 echo "-- a machine writes"
 for topic in snapshot/stock payload/temperature batch/orders schema/stock status down-confirm reply/42; do
   publish allowed MAH001 "drover/v1/MAH001/$topic"
@@ -186,7 +236,7 @@ hears silence MAH001 drover/v1/MAH002/confirm drover-cloud drover/v1/MAH002/conf
 hears silence MAH001 'drover/v1/MAH002/down/#' drover-cloud drover/v1/MAH002/down/snapshot/stock
 hears silence MAH001 'drover/v1/#' MAH002 drover/v1/MAH002/snapshot/stock
 hears silence MAH001 'drover/v1/+/command/#' drover-cloud drover/v1/MAH002/command/resync
-hears silence MAH001 'drover/v1/MAH001/#' MAH001 drover/v1/MAH001/snapshot/stock
+hears silence MAH001 'drover/v1/MAH001/#' drover-cloud drover/v1/MAH001/snapshot/stock
 hears silence MAH001 '#' MAH002 drover/v1/MAH002/status
 
 echo "-- too large"

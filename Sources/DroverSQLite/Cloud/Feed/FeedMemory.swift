@@ -34,7 +34,7 @@ final class FeedMemoryFile {
   init(_ memory: FeedMemory, database: String) throws(EdgeFileError) {
     path = FeedMemory.path(for: database)
     era = memory.era
-    try WholeFile.write(memory.line, to: path)
+    try WholeFile.write(memory.line, to: path, beside: database)
     descriptor = open(path, O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw EdgeFileError("open", path, errno) }
   }

@@ -51,6 +51,11 @@ final class FeedTable {
       arguments: [stream.text])
   }
 
+  /// The sink's key has got `drover_life`. What was deleted was the first of its key.
+  func addKeyColumn(after count: Int, _ database: Database) throws {
+    try database.execute(sql: "ALTER TABLE \(gone) ADD COLUMN key\(count) DEFAULT ''")
+  }
+
   func drop(_ database: Database) throws {
     try database.execute(sql: "DROP INDEX IF EXISTS \(index)")
     try database.execute(sql: "DROP TABLE IF EXISTS \(gone)")

@@ -31,7 +31,7 @@ private final class SQLiteChangeSession: ChangeSession {
   }
 
   init(path: String) throws {
-    guard let file = FileIdentity(path) else {
+    guard let file = FileIdentity(of: path) else {
       throw CloudStoreError(description: "open \(path): there is no store yet; `drover cloud` makes it when it starts")
     }
     self.path = path
@@ -101,7 +101,7 @@ private final class SQLiteChangeSession: ChangeSession {
   }
 
   private func access<Result>(_ body: (Database) throws -> Result) throws -> Result {
-    guard FileIdentity(path) == file else {
+    guard FileIdentity(of: path) == file else {
       throw ChangesError.gone("at \(path) there is another store now")
     }
     do {
@@ -122,20 +122,6 @@ private final class SQLiteChangeSession: ChangeSession {
       known.sinks = sinks
     }
     return sinks
-  }
-}
-
-/// Which file a path leads to.
-private struct FileIdentity: Equatable {
-  private let device: UInt64
-  private let number: UInt64
-
-  /// nil where there is none.
-  init?(_ path: String) {
-    var status = stat()
-    guard stat(path, &status) == 0 else { return nil }
-    device = UInt64(status.st_dev)
-    number = UInt64(status.st_ino)
   }
 }
 

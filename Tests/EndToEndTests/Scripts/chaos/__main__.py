@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--consumers", type=int, default=1, help="consumers of one group; with --store postgresql")
     parser.add_argument("--patience", type=float, default=150, help="seconds until everything has to be confirmed at the end")
     parser.add_argument("--restore-cloud", action="store_true", help="put the consumer's database back to older copies")
-    parser.add_argument("--restore-edge", action="store_true", help="put machines' databases back to older copies")
+    parser.add_argument("--restore-edge", action="store_true", help="put machines' databases back to older copies, in two of three cases under the running agent")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the databases and logs in any case")
     options = parser.parse_args()
     if options.store == "sqlite" and options.consumers > 1:

@@ -36,6 +36,17 @@ def put_back(copy, path):
     os.replace(copy, path)
 
 
+def put_back_in_place(copy, path):
+    """As `.restore` of SQLite's command line does it, whoever has the database open."""
+    source, target = sqlite3.connect(copy), sqlite3.connect(path, timeout=30)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+        target.close()
+    os.remove(copy)
+
+
 def faults(path):
     """What PRAGMA integrity_check has to say; nothing when all is well."""
     try:

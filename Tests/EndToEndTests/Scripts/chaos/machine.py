@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 
-from databases import copy, looking_into, put_back
+from databases import copy, looking_into, put_back, put_back_in_place
 from processes import Process, die_with_parent
 
 STREAMS = """
@@ -153,12 +153,12 @@ class Machine:
         for emission in self.emissions:
             emission.isInCopy = emission.isCertain
 
-    def put_back(self, withMemory):
-        """Everything on the machine stands still. What is younger than the copy is no longer promised."""
+    def put_back(self, withMemory, inPlace=False):
+        """No app writes; the agent may go on. What is younger than the copy is no longer promised."""
         # Killed in the middle of a commit it may need a recovery before it can be read; and nobody else is there to do it.
         certain, _, _ = self.ledger(mode="rw")
         changes = self.stock_changes()
-        put_back(self.copy, self.database)
+        (put_back_in_place if inPlace else put_back)(self.copy, self.database)
         now = self.stock_changes()
         last = max(now.values(), default=0)
         self.forgotten_stock |= {key: last for key in changes if changes[key] != now.get(key)}

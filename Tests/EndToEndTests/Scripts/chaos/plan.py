@@ -33,6 +33,8 @@ class Round:
     restoresEdge: int
     #: Drover's file beside the machine's database goes back with it, as with a snapshot of a whole disk.
     restoresMemory: bool
+    #: How it goes back: one of WAYS.
+    restoreWay: str
     #: Wait for recovery before the next round; otherwise the next blow may fall into it.
     isCalm: bool
 
@@ -44,6 +46,8 @@ class Round:
 KINDS = ("agent", "broker", "consumer")
 #: The database's server: SIGKILL of its first process, and its own immediate stop.
 STORE = ("store", "store_stop")
+#: A machine's database is put back with the agent stopped, or under the agent: in its place by SQLite's backup API, or by another file.
+WAYS = ("stopped", "in_place", "replaced")
 #: Kills of these count; the apps and runs of `drover emit` die besides.
 KILLED = (*KINDS, *STORE)
 
@@ -84,7 +88,7 @@ def draw(chance, machines, restores_cloud, restores_edge, kills_store):
         copiesCloud=chance.random() < 0.15, restoresCloud=chance.random() < 0.25,
         copiesEdge=chance.randrange(machines) if chance.random() < 0.3 else None,
         restoresEdge=chance.randrange(machines) if chance.random() < 0.15 else None, restoresMemory=chance.random() < 0.4,
-        isCalm=chance.random() < 0.3)
+        restoreWay=chance.choice(WAYS), isCalm=chance.random() < 0.3)
     store = Victim(chance.choice(STORE), 0, True, min(chance.expovariate(1 / 0.5), 3.0))
     if chance.random() < 0.25 and kills_store:
         round.victims.append(store)

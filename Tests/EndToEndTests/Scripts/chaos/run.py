@@ -201,7 +201,7 @@ class Run:
         for kind in {victim.kind for victim in round.victims}:
             self.while_dead(kind, round)
         if round.restoresEdge is not None:
-            self.restore_edge(self.machines[round.restoresEdge], round.restoresMemory)
+            self.restore_edge(self.machines[round.restoresEdge], round.restoresMemory, round.restoreWay)
         began = time.monotonic()
         # The database comes first: who starts without it ends at once.
         for victim, process in sorted(victims, key=lambda pair: (pair[0].kind not in STORE, pair[0].pause)):
@@ -259,18 +259,19 @@ class Run:
                 self.watch.forget()
             self.counts["cloud_restored"] += 1
 
-    def restore_edge(self, machine, withMemory):
+    def restore_edge(self, machine, withMemory, way):
         if not machine.copy:
             return
-        self.say(f"{machine.name} is put back to its copy")
+        self.say(f"{machine.name} is put back to its copy, {way}")
         running = [emission.process for emission in machine.emissions if emission.process.isRunning]
-        dead = [process for process in [*machine.apps, machine.agent] if process.isWanted]
+        dead = [process for process in [*machine.apps, *([machine.agent] if way == "stopped" else [])] if process.isWanted]
         for process in [*dead, *running]:
             process.end(signal.SIGKILL)
         machine.tend_emissions()
         with self.watch.lock:
-            machine.put_back(withMemory)
+            machine.put_back(withMemory, inPlace=way == "in_place")
         self.counts["edge_restored"] += 1
+        self.counts[f"edge_restored_{way}"] += 1
         for process in dead:
             machine.start_app(process) if process in machine.apps else process.start()
 

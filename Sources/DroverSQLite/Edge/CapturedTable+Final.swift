@@ -1,0 +1,137 @@
+// Final records: rows of a batch that are complete. In the cloud nothing changes them any more, so an app that clears its table of them retires
+// them: no delete travels. One that was not sent yet is kept at its DELETE for its entry, with its lines, as a fact is.
+//
+// All of it happens in BEFORE triggers, while the row and its lines are there. Columns are named without their table: SQLite refuses to drop a
+// column that a trigger names otherwise (see `keep`), and the app's migrations must work.
+
+import DroverCore
+import GRDB
+
+extension CapturedTable {
+  /// Whether rows come to be final.
+  var freezes: Bool { schema.completeWhen != nil }
+
+  /// Whether a row is final and travels, as SQL that is 0 or 1; 0 where there is no such row, or no row ever is final.
+  /// - Parameter row: SQL that reads one of its columns.
+  func isFinal(_ row: (String) -> String) -> String {
+    guard let completeWhen = schema.completeWhen else { return "0" }
+    let conditions = [completeWhen] + (travels.map { [$0] } ?? [])
+    let isSo = conditions.map { "(\($0.text { quoted($0) }))" }.joined(separator: " AND ")
+    let names = Set(conditions.flatMap(\.columns)).sorted().map { "NULL AS \(quoted($0))" }
+    let isRow = identity.map { "drover_row.\($0) IS \(row($0))" }.joined(separator: " AND ")
+    return """
+      (SELECT coalesce((SELECT \(isSo) FROM \(quoted(name)) AS drover_row WHERE \(isRow)), 0)
+             FROM (SELECT \(names.isEmpty ? "NULL" : names.joined(separator: ", "))) AS drover_nothing)
+      """
+  }
+
+  /// The prefix of a kept field that belongs to a line, as SQL text; the line's own name and the column's follow. No column's name is taken
+  /// for it: it begins with a control character.
+  /// - Parameter number: tells the stream's tables of lines apart, from 1.
+  private static func linePrefix(_ number: Int) -> String { "char(1) || '\(number)' || char(1)" }
+
+  /// Statements that keep a row, with its lines, for its entry that waits to be sent, where it is final.
+  /// - Parameters:
+  ///   - isFinal: as SQL.
+  ///   - row: SQL that reads one of the row's columns.
+  func keepFinal(_ stream: Int, _ isFinal: String, _ row: (String) -> String) -> [String] {
+    let waiting = """
+      SELECT seq FROM drover_outbox WHERE \(match(stream, row)) AND op = 'put'
+                     AND seq NOT IN (SELECT seq FROM drover_kept)
+      """
+    let isRow = identity.map { "drover_row.\($0) IS \(row($0))" }.joined(separator: " AND ")
+    let parts =
+      [fields(of: "", named: "", isRow: isRow, waiting, isFinal)]
+      + lines.enumerated().map { index, lines in
+        let ofHeader = zip(keyExpressions, lines.schema.references).map {
+          "\(row($0)) = drover_line.\(lines.table.expressions[$1])"
+        }
+        return lines.table.fields(
+          of: "\(quoted(lines.table.name)) AS drover_line, ",
+          named: "\(Self.linePrefix(index + 1)) || \(lines.table.lineName) || char(1) || ",
+          isRow: lines.table.identity.map { "drover_row.\($0) IS drover_line.\($0)" }.joined(separator: " AND "),
+          waiting, "\(isFinal) AND \(ofHeader.joined(separator: " AND "))")
+      }
+    // In one statement, after which the entry waits for nothing more.
+    let all = parts.joined(separator: "\n    UNION ALL\n    ")
+    return [
+      """
+      UPDATE drover_space
+           SET body_bytes = body_bytes + (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
+                                            FROM (\(all)))
+         WHERE EXISTS (\(waiting)) AND \(isFinal)
+      """,
+      "INSERT INTO drover_kept (seq, field, value)\n    \(all)",
+    ]
+  }
+
+  /// A SELECT of seq, field and value for each column of rows of this table.
+  private func fields(of source: String, named prefix: String, isRow: String, _ waiting: String, _ condition: String)
+    -> String
+  {
+    let names = schema.columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
+    let cases = expressions.enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
+    let nothing = schema.columns.filter { $0.name != StreamSchema.rowidColumn }
+      .map { "NULL AS \(quoted($0.name))" }.joined(separator: ", ")
+    return """
+      SELECT waiting.seq AS seq, \(prefix)drover_field.column2 AS field,
+                 (SELECT CASE drover_field.column1 \(cases) END FROM \(quoted(name)) AS drover_row WHERE \(isRow)) AS value
+            FROM (\(waiting)) AS waiting, \(source)(SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field
+           WHERE \(condition)
+      """
+  }
+
+  /// Tells a line from the others, as SQL on `drover_line`, without a control character.
+  private var lineName: String {
+    rowidName.map { "drover_line.\($0)" }
+      ?? "hex(\(keyExpressions.map { "quote(drover_line.\($0))" }.joined(separator: " || ',' || ")))"
+  }
+
+  /// What was kept of a row that is there after all speaks of it no longer when it changes: an UPSERT or OR IGNORE that only seemed to displace it,
+  /// a DELETE that the app's own trigger ignored. Where a line is gone by now, what was kept stays: the app is clearing the unit.
+  /// - Parameter own: the row's newest entry before this one, as SQL.
+  func stillHasLines(_ own: String) -> String {
+    lines.enumerated().map { index, lines in
+      let prefix = Self.linePrefix(index + 1)
+      let length = "\(index + 1)".utf8.count + 2
+      let ofHeader = zip(keyExpressions, lines.schema.references).map {
+        "NEW.\($0) = drover_line.\(lines.table.expressions[$1])"
+      }
+      return """
+         AND (SELECT count(DISTINCT substr(field, 1, \(length) + instr(substr(field, \(length + 1)), char(1))))
+                FROM drover_kept WHERE seq = \(own) AND substr(field, 1, \(length)) = \(prefix))
+             <= (SELECT count(*) FROM \(quoted(lines.table.name)) AS drover_line WHERE \(ofHeader.joined(separator: " AND ")))
+        """
+    }.joined()
+  }
+
+  // MARK: Keys
+
+  /// What an operator should know of final records whose keys SQLite gives again, as whole sentences without a full stop; nil where it does not.
+  func reusedKeyAdvice(_ database: Database) throws -> String? {
+    guard freezes, declaredKey == nil, hasRowid, schema.key.count == 1,
+      schema.columns[schema.key[0]].declaredType.uppercased() == "INTEGER" || isKnownByRowid
+    else { return nil }
+    // An INTEGER PRIMARY KEY is the rowid, which SQLite gives again unless AUTOINCREMENT says otherwise (https://www.sqlite.org/autoinc.html).
+    let creation = try String.fetchOne(
+      database, sql: "SELECT upper(sql) FROM sqlite_master WHERE type = 'table' AND name = ?", arguments: [name])
+    guard let creation, !creation.contains("AUTOINCREMENT") else { return nil }
+    return
+      "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
+  }
+
+  // MARK: Reading
+
+  /// What a kept field of a line says: its table's position, the line's name, its column's; nil for a field of the row itself.
+  static func lineField(_ field: [UInt8]) -> (table: Int, line: ArraySlice<UInt8>, column: ArraySlice<UInt8>)? {
+    let parts = field.split(separator: 1, maxSplits: 3, omittingEmptySubsequences: false)
+    guard parts.count == 4, parts[0].isEmpty, let number = Int(String(decoding: parts[1], as: UTF8.self)), number > 0
+    else { return nil }
+    return (number - 1, parts[2], parts[3])
+  }
+
+  /// The name of a kept field of a line, as the triggers write it.
+  static func lineField(table: Int, line: String, column: String) -> String {
+    "\u{1}\(table + 1)\u{1}\(line)\u{1}\(column)"
+  }
+}

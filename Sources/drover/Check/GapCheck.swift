@@ -1,0 +1,97 @@
+// After a gap in a machine's capture (a table that was renamed, dropped and made again, a trigger that somebody dropped) its rows have come once more,
+// but rows that are gone were not told. A comparison of that one stream finds them: once for each gap, repairing, and tried again until it has been
+// made. A connection is opened only where there is a gap.
+
+import DroverCloud
+import DroverConfiguration
+import DroverCore
+import Logging
+import ServiceLifecycle
+
+struct GapCheck: Service {
+  /// How often the store is asked for gaps.
+  private static let interval = Duration.seconds(2)
+  /// The pause after a try that did not close a gap doubles up to this one.
+  private static let longestPause = Duration.seconds(300)
+
+  let configuration: CloudConfiguration
+  /// Whether this consumer makes them; of several one does.
+  let isOurs: @Sendable () -> Bool
+  let logger: Logger
+
+  /// When a gap is tried again that could not be closed.
+  private struct Retry {
+    var at: ContinuousClock.Instant
+    var pause: Duration
+  }
+
+  func run() async throws {
+    var retries: [String: Retry] = [:]
+    var replica: (any Replica)?
+    while !Task.isShuttingDownGracefully {
+      do {
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) }
+      } catch {
+        return
+      }
+      guard isOurs() else {
+        replica = nil
+        continue
+      }
+      do {
+        let open = try replica ?? configuration.openReplica()
+        replica = open
+        try await closeGaps(open, &retries)
+      } catch {
+        replica = nil
+        logger.debug("look for gaps of machines' capture: \(error); tried again in \(Self.interval)")
+      }
+    }
+  }
+
+  private func closeGaps(_ replica: any Replica, _ retries: inout [String: Retry]) async throws {
+    let now = ContinuousClock.now
+    let due = try replica.gaps().filter { stream, gap in
+      stream.isOnline && retries[Self.name(gap, of: stream)].map { $0.at <= now } ?? true
+    }
+    guard !due.isEmpty else { return }
+    let channel = MachineChannel(configuration.connection, name: "gap")
+    try await withGracefulShutdownHandler {
+      async let connection: Void = channel.run()
+      defer { channel.stop() }
+      for (stream, gap) in due where !Task.isShuttingDownGracefully {
+        let name = Self.name(gap, of: stream)
+        if try await close(gap, of: stream, replica, channel) {
+          retries[name] = nil
+        } else {
+          let pause = min((retries[name]?.pause ?? Self.interval) * 2, Self.longestPause)
+          retries[name] = Retry(at: .now.advanced(by: pause), pause: pause)
+        }
+      }
+      channel.stop()
+      await connection
+    } onGracefulShutdown: {
+      channel.stop()
+    }
+  }
+
+  private static func name(_ gap: String, of stream: ReplicatedStream) -> String {
+    "\(stream.machine)/\(stream.stream)/\(gap)"
+  }
+
+  private func close(
+    _ gap: String, of stream: ReplicatedStream, _ replica: any Replica, _ channel: MachineChannel
+  ) async throws -> Bool {
+    let result = await CheckRound(replica: replica, machines: channel, isRepairing: true).run([stream])[0]
+    try replica.note(gap: gap, isClosed: result.isSettled, of: stream)
+    let subject = "compare \(stream.stream) of \(stream.machine) after a gap in its capture"
+    if result.isSettled {
+      logger.notice("\(subject): \(result.finding.repaired) rows differed and were mended")
+    } else {
+      logger.warning(
+        "\(subject): \(result.failure ?? "\(result.finding.inFlight + result.finding.drift) rows have not come to rest"); tried again"
+      )
+    }
+    return result.isSettled
+  }
+}

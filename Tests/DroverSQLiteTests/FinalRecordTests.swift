@@ -1,0 +1,267 @@
+import DroverCore
+import DroverSQLite
+import GRDB
+import Testing
+
+/// Rows of a batch that are complete are final records: an app may clear its table of them before they were sent, and none may be lost by it.
+@Suite struct FinalRecordTests {
+  private static let orders = "CREATE TABLE mo (id INTEGER PRIMARY KEY, no TEXT UNIQUE, kg REAL, done INT DEFAULT 0)"
+
+  private func attach(_ app: AppDatabase) throws -> EdgeDatabase {
+    try app.attach(.batch("mo", completeWhen: "done = 1"))
+  }
+
+  // A complete order that was deleted before it was sent went as a delete, and nobody ever saw it.
+  @Test(arguments: [
+    ("INSERT INTO mo VALUES (1, 'A', 5, 1); DELETE FROM mo", ["put 1: 1, 'A', 5.0, 1"]),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 0); UPDATE mo SET done = 1; DELETE FROM mo WHERE id = 1",
+      ["put 1: 1, 'A', 5.0, 1"]
+    ),
+    // What is not complete is deleted as ever.
+    ("INSERT INTO mo VALUES (1, 'A', 5, 0); DELETE FROM mo", ["delete 1"]),
+    ("INSERT INTO mo VALUES (1, 'A', 5, NULL); DELETE FROM mo", ["delete 1"]),
+    ("INSERT INTO mo VALUES (1, 'A', 5, 1); UPDATE mo SET done = 0; DELETE FROM mo", ["delete 1"]),
+    // A change before it was sent, which stays complete; one that is taken back.
+    ("INSERT INTO mo VALUES (1, 'A', 5, 1); UPDATE mo SET kg = 6; DELETE FROM mo", ["put 1: 1, 'A', 6.0, 1"]),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); UPDATE mo SET done = 0; UPDATE mo SET done = 1, kg = 7; DELETE FROM mo",
+      ["put 1: 1, 'A', 7.0, 1"]
+    ),
+    // The key again: each is sent.
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); DELETE FROM mo; INSERT INTO mo VALUES (1, 'B', 6, 0)",
+      ["put 1: 1, 'A', 5.0, 1", "put 1: 1, 'B', 6.0, 0"]
+    ),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); DELETE FROM mo; INSERT INTO mo VALUES (1, 'B', 6, 1); DELETE FROM mo",
+      ["put 1: 1, 'A', 5.0, 1", "put 1: 1, 'B', 6.0, 1"]
+    ),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); DELETE FROM mo; INSERT INTO mo VALUES (1, 'B', 6, 0); DELETE FROM mo",
+      ["put 1: 1, 'A', 5.0, 1", "delete 1"]
+    ),
+    // A REPLACE displaces it through another unique constraint; through the key it is a change.
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); REPLACE INTO mo VALUES (2, 'A', 6, 0)",
+      ["put 1: 1, 'A', 5.0, 1", "put 2: 2, 'A', 6.0, 0"]
+    ),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1), (2, 'B', 6, 0); UPDATE OR REPLACE mo SET no = 'A' WHERE id = 2",
+      ["put 1: 1, 'A', 5.0, 1", "put 2: 2, 'A', 6.0, 0"]
+    ),
+    ("INSERT INTO mo VALUES (1, 'A', 5, 1); REPLACE INTO mo VALUES (1, 'A', 6, 1)", ["put 1: 1, 'A', 6.0, 1"]),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 0); REPLACE INTO mo VALUES (2, 'A', 6, 0)",
+      ["put 1: nothing", "put 2: 2, 'A', 6.0, 0"]
+    ),
+    // What only seemed to be displaced stays one record.
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); INSERT INTO mo (no, kg) VALUES ('A', 6) ON CONFLICT (no) DO UPDATE SET kg = excluded.kg",
+      ["put 1: 1, 'A', 6.0, 1"]
+    ),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); INSERT OR IGNORE INTO mo VALUES (2, 'A', 6, 0); UPDATE mo SET kg = 7; DELETE FROM mo",
+      ["put 1: 1, 'A', 7.0, 1"]
+    ),
+    (
+      "INSERT INTO mo VALUES (1, 'A', 5, 1); BEGIN; DELETE FROM mo; ROLLBACK; UPDATE mo SET kg = 7",
+      ["put 1: 1, 'A', 7.0, 1"]
+    ),
+    (
+      "CREATE TRIGGER stays BEFORE DELETE ON mo BEGIN SELECT RAISE(IGNORE); END; INSERT INTO mo VALUES (1, 'A', 5, 1); DELETE FROM mo; UPDATE mo SET kg = 7",
+      ["put 1: 1, 'A', 7.0, 1"]
+    ),
+  ])
+  func `what is complete is kept when it is deleted before it was sent`(sql: String, waiting: [String]) throws {
+    let app = try AppDatabase(Self.orders)
+    let edge = try attach(app)
+    try app.run(sql)
+    _ = try edge.refresh()
+    let expected = waiting.map { $0 == "put 1: nothing" ? "delete 1" : $0 }
+    #expect(try edge.waiting().sorted() == expected.sorted())
+    #expect(
+      try app.integer("SELECT body_bytes FROM drover_space")
+        == app.integer("SELECT total(ifnull(length(CAST(value AS BLOB)), 0) + 64) FROM drover_kept"))
+    try edge.confirmAll()
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+    #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)
+  }
+
+  // Clearing what was confirmed long ago sent a delete for each, which the cloud refused: a dead letter for each.
+  @Test func `clearing what was confirmed is no event`() throws {
+    let app = try AppDatabase(Self.orders + "; INSERT INTO mo VALUES (1, 'A', 5, 1), (2, 'B', 6, 0)")
+    let edge = try attach(app)
+    try app.run("DELETE FROM mo")
+    #expect(try edge.waiting() == ["delete 2"])
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+  }
+
+  @Test func `what is on its way when it is cleared is sent again as it was`() throws {
+    let app = try AppDatabase(Self.orders)
+    let edge = try attach(app)
+    try app.run("INSERT INTO mo VALUES (1, 'A', 5, 1)")
+    try edge.acknowledgeAll()
+    try app.run("DELETE FROM mo")
+    try edge.startEpoch(because: "a test says so")
+    #expect(try edge.waiting() == ["put 1: 1, 'A', 5.0, 1"])
+  }
+
+  @Test func `all rows brought once more do not supersede what was kept`() throws {
+    let app = try AppDatabase(Self.orders)
+    let edge = try attach(app)
+    try app.run("INSERT INTO mo VALUES (1, 'A', 5, 1); DELETE FROM mo; INSERT INTO mo VALUES (1, 'B', 6, 0)")
+    _ = try edge.resync(ResyncOrder(), stream: 1)
+    try edge.bringAll()
+    #expect(try edge.waiting() == ["put 1: 1, 'A', 5.0, 1", "put 1: 1, 'B', 6.0, 0"])
+  }
+
+  @Test func `the flag of a row that has the key of a kept one waits for its own event`() throws {
+    let app = try AppDatabase("CREATE TABLE mo (id INTEGER PRIMARY KEY, done INT, synced INT DEFAULT 0)")
+    var declaration = try StreamDeclaration.batch("mo", completeWhen: "done = 1")
+    declaration.syncedColumn = "synced"
+    let edge = try app.attach(declaration)
+    try app.run("INSERT INTO mo VALUES (1, 1, 0); DELETE FROM mo; INSERT INTO mo VALUES (1, 0, 0)")
+    let seqs = try edge.everything().entries.map(\.seq)
+    try edge.acknowledge(seqs[0]...seqs[0])
+    #expect(try app.lines("SELECT * FROM mo") == ["1, 0, 0"])
+    try edge.acknowledge(seqs[1]...seqs[1])
+    #expect(try app.lines("SELECT * FROM mo") == ["1, 0, 1"])
+  }
+
+  @Test func `what the filter leaves at the machine is not kept`() throws {
+    let app = try AppDatabase(Self.orders)
+    var declaration = try StreamDeclaration.batch("mo", completeWhen: "done = 1")
+    declaration.selection.filter = try Condition(parsing: "kg > 1")
+    let edge = try app.attach(declaration)
+    try app.run("INSERT INTO mo VALUES (1, 'A', 0, 1), (2, 'B', 2, 1); DELETE FROM mo")
+    #expect(try edge.waiting().sorted() == ["delete 1", "put 2: 2, 'B', 2.0, 1"])
+  }
+
+  // SQLite refuses to drop a column that a trigger names and does not find any more.
+  @Test(arguments: [
+    "ALTER TABLE mo DROP COLUMN kg", "ALTER TABLE mo DROP COLUMN done", "ALTER TABLE mo RENAME COLUMN kg TO kilo",
+  ])
+  func `the app's migrations work, and its next statements too`(sql: String) throws {
+    let app = try AppDatabase("CREATE TABLE mo (id INTEGER PRIMARY KEY, kg REAL, done INT DEFAULT 0)")
+    _ = try attach(app)
+    try app.run(
+      "INSERT INTO mo VALUES (1, 5, 1), (2, 6, 0); \(sql); DELETE FROM mo WHERE id = 1; UPDATE mo SET id = 9; DELETE FROM mo"
+    )
+    #expect(try app.integer("SELECT count(*) FROM mo") == 0)
+  }
+
+  @Test(arguments: [
+    "CREATE TABLE mo (no TEXT PRIMARY KEY, part INT, done INT) WITHOUT ROWID",
+    "CREATE TABLE mo (no TEXT, part INT, done INT, PRIMARY KEY (no, part)) STRICT",
+    "CREATE TABLE mo (no TEXT COLLATE NOCASE PRIMARY KEY, part BLOB, done)",
+  ])
+  func `tables of every form are kept from`(table: String) throws {
+    let app = try AppDatabase(table)
+    let edge = try attach(app)
+    try app.run("INSERT INTO mo VALUES ('it''s', 7, 1), ('B', 8, 1), ('c', 9, 0); DELETE FROM mo")
+    let kept = try edge.waiting().filter { $0.hasPrefix("put") }.map { $0.split(separator: ": ").last! }
+    #expect(kept == ["'it's', 7, 1", "'B', 8, 1"])
+  }
+
+  @Test(arguments: [
+    ("CREATE TABLE mo (id INTEGER PRIMARY KEY, done INT)", true), ("CREATE TABLE mo (done INT)", true),
+    ("CREATE TABLE mo (id INTEGER PRIMARY KEY AUTOINCREMENT, done INT)", false),
+    ("CREATE TABLE mo (no TEXT PRIMARY KEY, done INT)", false),
+    ("CREATE TABLE mo (a INT, b INT, done INT, PRIMARY KEY (a, b))", false),
+  ])
+  func `keys of final records that SQLite gives again are warned of`(table: String, isWarned: Bool) throws {
+    let app = try AppDatabase(table)
+    let warnings = Warnings()
+    let declaration = try StreamDeclaration.batch("mo", completeWhen: "done = 1")
+    _ = try app.attach([declaration], warn: warnings.note)
+    #expect(warnings.texts.contains { $0.contains("may be used again") } == isWarned)
+    #expect(DatabaseCheck.advice(on: declaration, path: app.path).isEmpty != isWarned)
+    // What is never complete is deleted in the cloud before its key comes again.
+    #expect(DatabaseCheck.advice(on: try .batch("mo"), path: app.path).isEmpty)
+  }
+
+  // MARK: With lines
+
+  private static let receipts = """
+    PRAGMA foreign_keys = ON;
+    CREATE TABLE receipts (id INTEGER PRIMARY KEY, note TEXT, closed INT);
+    CREATE TABLE sales (no INTEGER PRIMARY KEY, receipt_id INTEGER REFERENCES receipts (id) ON DELETE CASCADE, item TEXT UNIQUE);
+    CREATE TABLE payments (receipt INTEGER, sum INTEGER);
+    """
+  private static let unit =
+    "INSERT INTO receipts VALUES (1, 'a', 1); INSERT INTO sales VALUES (11, 1, 'pen'), (12, 1, 'ink'); INSERT INTO payments VALUES (1, 5); "
+  private static let whole = "put 1: 1, 'a', 1 [11, 1, 'pen'] [12, 1, 'ink'] [1, 1, 5]"
+
+  private func attachUnits(_ app: AppDatabase) throws -> EdgeDatabase {
+    try app.attach(
+      .batch("receipts", completeWhen: "closed = 1", with: .lines("sales"), .lines("payments", ["receipt": "id"])))
+  }
+
+  @Test(arguments: [
+    ("DELETE FROM receipts", [whole]),
+    ("DELETE FROM payments; DELETE FROM sales; DELETE FROM receipts", [whole]),
+    ("DELETE FROM sales WHERE no = 12; DELETE FROM payments; DELETE FROM receipts", [whole]),
+    ("PRAGMA foreign_keys = OFF; DELETE FROM receipts; DELETE FROM sales; DELETE FROM payments", [whole]),
+    (
+      "BEGIN; PRAGMA defer_foreign_keys = ON; DELETE FROM receipts; DELETE FROM sales; DELETE FROM payments; COMMIT",
+      [whole]
+    ),
+    // The header may stay for a while.
+    ("DELETE FROM sales; DELETE FROM payments", [whole]),
+    // A line of the next unit takes its place.
+    (
+      "INSERT INTO receipts VALUES (2, 'b', 0); REPLACE INTO sales VALUES (11, 2, 'pen')",
+      [whole, "put 2: 2, 'b', 0 [11, 2, 'pen']"]
+    ),
+    (
+      "INSERT INTO receipts VALUES (2, 'b', 0); REPLACE INTO sales VALUES (21, 2, 'ink')",
+      [whole, "put 2: 2, 'b', 0 [21, 2, 'ink']"]
+    ),
+    // A change of the unit that is complete goes as ever.
+    ("REPLACE INTO sales VALUES (11, 1, 'nib')", ["put 1: 1, 'a', 1 [11, 1, 'nib'] [12, 1, 'ink'] [1, 1, 5]"]),
+    (
+      "UPDATE sales SET item = 'cap' WHERE no = 11; DELETE FROM receipts",
+      ["put 1: 1, 'a', 1 [11, 1, 'cap'] [12, 1, 'ink'] [1, 1, 5]"]
+    ),
+    (
+      "INSERT INTO sales VALUES (13, 1, 'nib'); DELETE FROM receipts",
+      ["put 1: 1, 'a', 1 [11, 1, 'pen'] [12, 1, 'ink'] [13, 1, 'nib'] [1, 1, 5]"]
+    ),
+    // What is not complete loses its lines, and goes.
+    ("UPDATE receipts SET closed = 0; DELETE FROM sales WHERE no = 11", ["put 1: 1, 'a', 0 [12, 1, 'ink'] [1, 1, 5]"]),
+    ("UPDATE receipts SET closed = 0; DELETE FROM sales; DELETE FROM receipts", ["delete 1"]),
+  ])
+  func `a complete unit is kept whole, whatever order it is cleared in`(sql: String, waiting: [String]) throws {
+    let app = try AppDatabase(Self.receipts)
+    let edge = try attachUnits(app)
+    try app.run(Self.unit + sql)
+    #expect(try edge.waiting().sorted() == waiting.sorted())
+    #expect(
+      try app.integer("SELECT body_bytes FROM drover_space")
+        == app.integer("SELECT total(ifnull(length(CAST(value AS BLOB)), 0) + 64) FROM drover_kept"))
+    try edge.confirmAll()
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+  }
+
+  @Test func `clearing the lines of what was confirmed is no event, nor is clearing its header`() throws {
+    let app = try AppDatabase(Self.receipts + Self.unit)
+    let edge = try attachUnits(app)
+    try app.run("DELETE FROM sales; DELETE FROM payments")
+    #expect(try edge.waiting() == [])
+    try app.run("DELETE FROM receipts")
+    #expect(try edge.waiting() == [])
+  }
+
+  @Test func `lines without a rowid are kept by their key`() throws {
+    let app = try AppDatabase(
+      "CREATE TABLE receipts (id TEXT PRIMARY KEY, closed INT); CREATE TABLE sales (receipt TEXT, no REAL, item, PRIMARY KEY (receipt, no)) WITHOUT ROWID"
+    )
+    let edge = try app.attach(
+      .batch("receipts", completeWhen: "closed = 1", with: .lines("sales", ["receipt": "id"])))
+    try app.run(
+      "INSERT INTO receipts VALUES ('a', 1); INSERT INTO sales VALUES ('a', 1.5, 'x'), ('a', 0.1, NULL), ('A', 1, 'none'); DELETE FROM sales; DELETE FROM receipts"
+    )
+    #expect(try edge.waiting() == ["put 'a': 'a', 1 ['a', 0.1, NULL] ['a', 1.5, 'x']"])
+  }
+}
