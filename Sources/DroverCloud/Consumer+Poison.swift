@@ -32,6 +32,7 @@ extension Consumer {
   }
 
   private func commitAll(_ messages: [InboundMessage], note: String? = nil) throws {
+    listen(to: messages)
     var left = messages
     while !left.isEmpty { left = try commit(left, note: note) }
   }

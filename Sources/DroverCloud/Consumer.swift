@@ -143,7 +143,6 @@ package final class Consumer: SessionHandler {
 
   package func received(_ messages: [InboundMessage]) throws {
     do {
-      listen(to: messages)
       try process(messages)
       onCommit(true)
     } catch {

@@ -126,6 +126,12 @@ struct MachineGate {
     _ transaction: any CloudTransaction
   ) throws -> Description {
     let origin = MachineStream(machine: machine, stream: stream)
+    let isAgain = described[origin].map { (0..<60_000_000).contains(now &- $0.at) } ?? false
+    // Without budget only the description that was heard last is worth a look into the store.
+    guard
+      described[origin]?.id == schema.id
+        || budgets.mayChangeSchema(of: machine, to: schema, isAgain: isAgain, now: now)
+    else { return .overBudget }
     let isKept = try transaction.schema(schema.id, machine: machine, stream: stream) != nil
     if isKept, let last = described[origin], last.id == schema.id,
       (0..<Self.descriptionPause).contains(now &- last.at)
@@ -133,8 +139,9 @@ struct MachineGate {
       return .known
     }
     let latest = isKept ? try transaction.latestSchema(machine: machine, stream: stream) : nil
-    let isAgain = described[origin].map { (0..<60_000_000).contains(now &- $0.at) } ?? false
-    guard latest?.id == schema.id || budgets.schemaChange(of: machine, to: schema, isAgain: isAgain, now: now) else { return .overBudget }
+    guard
+      latest?.id == schema.id || budgets.schemaChange(of: machine, to: schema, isAgain: isAgain, now: now)
+    else { return .overBudget }
     if described.count >= Self.mostKept { described = [:] }
     described[origin] = (schema.id, now)
     return .adopt

@@ -62,7 +62,7 @@ import Testing
     }
     #expect(watch.heard(1, said: 220, isHeld: true, now: 220 * Self.second) == .alone)
     // What was before it counts no more.
-    #expect(watch.heard(2, said: 251, isHeld: false, now: 251 * Self.second) == .unclear)
+    #expect(watch.heard(2, said: 249, isHeld: false, now: 249 * Self.second) == .unclear)
     #expect(watch.heard(1, said: 252, isHeld: false, now: 252 * Self.second) == .unclear)
   }
 

@@ -26,7 +26,7 @@ import Testing
     ]
     #expect(taken == [true, false, true])
     bucket.charge(100, now: now + 16 * second)
-    let isEmpty = bucket.isEmpty(now: now + 100 * second)
+    let isEmpty = !bucket.holds(1, now: now + 100 * second)
     #expect(isEmpty)
   }
 

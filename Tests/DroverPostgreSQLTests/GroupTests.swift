@@ -28,7 +28,7 @@ import Testing
       holder = database
       let limits = CloudStoreLimits(
         streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-        deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters)
+        deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters, machine: conditions.machine)
       let stores = try (0..<2).map { _ in
         try PostgreSQLCloudStore(database.address, limits: limits, work: .shared, now: conditions.now)
       }

@@ -29,7 +29,7 @@ import Testing
         path: folder.path,
         limits: CloudStoreLimits(
           streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-          deadLetterBytes: conditions.deadLetterBytes),
+          deadLetterBytes: conditions.deadLetterBytes, machine: conditions.machine),
         now: conditions.now)
       _ = try store.keepFeed(true)
       followed = FollowedStore(store, try follower(of: folder.path))

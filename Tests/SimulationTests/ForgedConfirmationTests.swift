@@ -133,7 +133,8 @@ import Testing
     let epoch = agent.store.epoch
     agent.broker.forget()
     agent.hear(#""runs":[[250000000000000000,60]],"streams":{"t":{"through":60,"ahead":[]}}"#)
-    agent.pass(20)
+    // It asks first whether another machine of its name is there.
+    agent.pass(300)
     #expect(try agent.waiting == 50 && agent.store.epoch != epoch)
     let frames = agent.broker.messages.filter { $0.topic.hasSuffix("/snapshot/t") }.map {
       String(decoding: $0.payload, as: UTF8.self)

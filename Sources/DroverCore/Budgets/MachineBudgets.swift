@@ -80,11 +80,23 @@ package struct MachineBudgets: Sendable {
   package mutating func schemaChange(
     of machine: MachineID, to schema: StreamSchema, isAgain: Bool = false, now: Int64
   ) -> Bool {
-    with(machine, now) { $0.schemaChanges.take(schema.cost * (isAgain ? Self.costAgain : 1), now: now) }
+    with(machine, now) { $0.schemaChanges.take(Self.cost(schema, isAgain), now: now) }
   }
 
+  /// Whether `schemaChange` would say yes; takes nothing.
+  package mutating func mayChangeSchema(
+    of machine: MachineID, to schema: StreamSchema, isAgain: Bool, now: Int64
+  ) -> Bool {
+    with(machine, now) { $0.schemaChanges.holds(Self.cost(schema, isAgain), now: now) }
+  }
+
+  /// Whether the machine has anything left for a description, whatever it says.
   package mutating func mayChangeSchema(_ machine: MachineID, now: Int64) -> Bool {
-    with(machine, now) { !$0.schemaChanges.isEmpty(now: now) }
+    with(machine, now) { $0.schemaChanges.holds(1, now: now) }
+  }
+
+  private static func cost(_ schema: StreamSchema, _ isAgain: Bool) -> Double {
+    schema.cost * (isAgain ? costAgain : 1)
   }
 
   /// Whether the store may be asked something about the machine that is not known here.

@@ -21,8 +21,7 @@ package struct TokenBucket: Equatable, Sendable {
 
   /// Takes tokens if there are enough. A use that is larger than the capacity is allowed when the bucket is full, and leaves a debt.
   package mutating func take(_ amount: Double = 1, now: Int64) -> Bool {
-    fill(now)
-    guard level >= min(amount, capacity) else { return false }
+    guard holds(amount, now: now) else { return false }
     level -= amount
     return true
   }
@@ -33,9 +32,10 @@ package struct TokenBucket: Equatable, Sendable {
     level -= amount
   }
 
-  package mutating func isEmpty(now: Int64) -> Bool {
+  /// Whether `take` would take them.
+  package mutating func holds(_ amount: Double, now: Int64) -> Bool {
     fill(now)
-    return level < 1
+    return level >= min(amount, capacity)
   }
 
   private mutating func fill(_ now: Int64) {

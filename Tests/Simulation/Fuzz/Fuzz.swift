@@ -263,7 +263,7 @@ package struct Fuzz {
         relay.hint.set()
         var waits = 0
         // A stream that was told to wait waits ten seconds.
-        while !broker.hasSent("w\(written)w"), waits < 40 {
+        while !broker.hasSent("w\(written)w"), waits < 600 {
           waits += 1
           pass(3)
         }
