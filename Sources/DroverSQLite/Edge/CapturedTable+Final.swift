@@ -37,7 +37,7 @@ extension CapturedTable {
   func keepFinal(_ stream: Int, _ isFinal: String, _ row: (String) -> String) -> [String] {
     let waiting = """
       SELECT seq FROM drover_outbox WHERE \(match(stream, row)) AND op = 'put'
-                     AND seq NOT IN (SELECT seq FROM drover_kept)
+                     AND seq NOT IN (SELECT seq FROM drover_kept) AND \(Self.readsItsTable(stream, "delete"))
       """
     let isRow = identity.map { "drover_row.\($0) IS \(row($0))" }.joined(separator: " AND ")
     let parts =

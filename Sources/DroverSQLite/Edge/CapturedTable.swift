@@ -468,6 +468,16 @@ struct CapturedTable: Equatable {
   /// An entry with a final record of its own is superseded by nothing.
   private var unlessKept: String { freezes ? " AND seq NOT IN (SELECT seq FROM drover_kept)" : "" }
 
+  /// Whether a trigger still reads the table on which it stands, as SQL beside an entry's `seq`: with `legacy_alter_table` a table that is renamed
+  /// takes its triggers with it, and they go on reading what has its old name (https://www.sqlite.org/pragma.html#pragma_legacy_alter_table).
+  static func readsItsTable(_ stream: Int, _ event: String) -> String {
+    // It names the entry, so that it is looked for only where one waits.
+    """
+    EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'drover_\(stream)_\(event)' AND drover_outbox.seq > 0
+                       AND instr(sql, 'FROM "' || replace(tbl_name, '"', '""') || '" AS drover_row'))
+    """
+  }
+
   /// Statements that keep the row that a REPLACE is about to displace.
   private func keepDisplaced(_ stream: Int, _ others: String) -> [String] {
     let isDisplaced = identity.map { "\(quoted(name)).\($0) IS (SELECT displaced.\($0) \(others))" }
@@ -516,7 +526,7 @@ struct CapturedTable: Equatable {
     let fields = "(SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field"
     let waiting = """
       SELECT seq FROM drover_outbox WHERE \(match(stream, old))
-                     AND seq NOT IN (SELECT seq FROM drover_kept)
+                     AND seq NOT IN (SELECT seq FROM drover_kept) AND \(Self.readsItsTable(stream, "keep"))
       """
     return [
       """

@@ -136,9 +136,13 @@ extension EdgeDatabase {
     _ table: inout CapturedTable, stream: Int, isMigrated: Bool, _ database: Database
   ) throws {
     guard table.schema.kind == .payload else { return }
+    let lives = KeyLives(stream: stream, areGiven: table.declaredKey == nil)
+    if lives.areGiven {
+      try lives.makeTable(keyColumns: table.schema.key.count, database)
+      if let said = try lives.follow(table, database) { warn("capture \(table.name): \(said)") }
+    }
     let isDescribed = try Bool.fetchOne(
       database, sql: "SELECT lives FROM drover_stream WHERE number = ?", arguments: [stream])!
-    let lives = KeyLives(stream: stream, areGiven: table.declaredKey == nil)
     if let declared = table.declaredKey, !declared.isPrimaryKey || !isDescribed {
       // The operator says that no key is used again.
       try database.execute(sql: "DROP TABLE IF EXISTS \(lives.table)")

@@ -326,6 +326,7 @@ package final class EdgeDatabase: EdgeStore {
       statement.bind(settlement.fronts[stream] ?? 0, at: 2)
       statement.bind(Int64(stream), at: 3)
       try statement.run()
+      if let table = tables[stream] { try table.lives?.noteHighestKey(of: table, database) }
       try noteAhead(set, front: settlement.fronts[stream] ?? 0, stream, database)
       try prune(stream, database)
     }

@@ -25,7 +25,7 @@ struct KeyLives: Equatable {
   /// Greater than any key: SQLite sorts blobs behind texts and numbers (https://www.sqlite.org/datatype3.html, section 4.1).
   static let everyKey = "x'ffffffffffffffffffffffffffffffff'"
 
-  private static func column(_ index: Int) -> String { "drover_key\(index + 1)" }
+  static func column(_ index: Int) -> String { "drover_key\(index + 1)" }
 
   /// What an operator should know of a table whose keys are used again.
   static func advice(_ table: CapturedTable) -> String {
@@ -52,6 +52,10 @@ struct KeyLives: Equatable {
   static func widenBookkeeping(_ database: Database) throws -> Bool {
     if try !has(outboxColumn, "drover_outbox", database) {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN \(outboxColumn) TEXT NOT NULL DEFAULT ''")
+    }
+    // The highest key that was in the table when something of it was confirmed, where SQLite gives the keys.
+    if try !has("high_key", "drover_stream", database) {
+      try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN high_key INTEGER")
     }
     guard try !has("left_key", "drover_stream", database) else { return false }
     // The highest first part of a key that a row was deleted with, or left; and whether any key was used again.
@@ -128,13 +132,13 @@ struct KeyLives: Equatable {
   }
 
   /// The unary plus takes the column's affinity and collation away.
-  private func isMark(of key: [String]) -> String {
+  func isMark(of key: [String]) -> String {
     key.enumerated().map { "\(Self.column($0)) = +\($1)" }.joined(separator: " AND ")
   }
 
   /// Whether a key may have been left before: it is not above the highest that was. The first part is compared; so of a wider key more than
   /// needed get a mark, and none that needs one goes without.
-  private func mayBeLeft(_ key: [String]) -> String {
+  func mayBeLeft(_ key: [String]) -> String {
     "+\(key[0]) <= (SELECT left_key FROM drover_stream WHERE number = \(stream)) COLLATE BINARY"
   }
 
