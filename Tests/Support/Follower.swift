@@ -93,8 +93,7 @@ package struct Follower {
       if rows.updateValue(text, forKey: identity) == text { repeated += 1 }
     case .delete(let key):
       heard.deletes += 1
-      rows[
-        Identity(stream: change.sink.stream, machine: key.machine, key: Self.firstLife(key.key, change.sink))] = nil
+      rows[Identity(stream: change.sink.stream, machine: key.machine, key: key.key)] = nil
     }
   }
 
@@ -131,15 +130,10 @@ package struct Follower {
   private static func identity(_ row: SinkRow, _ sink: SinkDescription) -> Identity {
     let key: [Value] =
       switch row.content {
-      case .values(let values): firstLife(sink.schema!.keyValues(of: values), sink)
+      case .values(let values): sink.schema!.keyValues(of: values)
       case .body(let localID, _, _): [.text(localID)]
       }
     return Identity(stream: sink.stream, machine: row.machine, key: key)
-  }
-
-  /// The first life of a key has the key's own local ID, so a row that came before its table told lives is the same row.
-  private static func firstLife(_ key: [Value], _ sink: SinkDescription) -> [Value] {
-    sink.schema?.tellsLives == true && key.last == .text("") ? key.dropLast() : key
   }
 
   private static func texts(_ rows: [Identity: String]) -> [String] {
@@ -150,9 +144,7 @@ package struct Follower {
     let head = "\(row.machine) \(row.version) "
     guard case .values(let values) = row.content else { return head + "\(row.content)" }
     return head
-      + zip(sink.schema!.columns, values).filter {
-        $1 != .null && !($0.name == StreamSchema.lifeColumn && $1 == .text(""))
-      }.map { "\($0.name)=\($1)" }.joined(separator: " ")
+      + zip(sink.schema!.columns, values).filter { $1 != .null }.map { "\($0.name)=\($1)" }.joined(separator: " ")
   }
 }
 
