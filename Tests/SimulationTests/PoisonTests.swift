@@ -11,10 +11,12 @@ import Logging
 import Testing
 
 @Suite(.serialized) struct PoisonTests {
-  /// A description that the stream's table cannot follow, so the consumer logs it.
+  /// A description with more columns than a table may have here, so the consumer logs it.
   static let poison = InboundMessage(
     topic: "drover/v1/EVIL/schema/ev",
-    payload: try! StreamSchema(kind: .snapshot, columns: [Column(name: "id", declaredType: "")], key: [0]).document,
+    payload: try! StreamSchema(
+      kind: .snapshot, columns: ["id", "level"].map { Column(name: $0, declaredType: "") }, key: [0]
+    ).document,
     isDuplicate: true)
 
   static func innocent(_ id: Int) -> InboundMessage {
@@ -42,7 +44,9 @@ import Testing
   /// A consumer with what the broker delivers when it connects.
   static func consume(_ path: String, isFalling: Bool) throws -> Consumer {
     let consumer = Consumer(
-      store: try SQLiteCloudStore(path: path, now: { 1_795_170_600_000_000 }), limits: .init(),
+      store: try SQLiteCloudStore(
+        path: path, limits: CloudStoreLimits(columnsPerTable: 1), now: { 1_795_170_600_000_000 }),
+      limits: .init(),
       logger: Logger(label: "test") { _ in FallingLog(isFalling: isFalling) },
       wallClock: { 1_795_170_600_000_000 })
     try consumer.received([innocent(1), poison, innocent(2)])
