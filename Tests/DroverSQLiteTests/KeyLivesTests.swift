@@ -369,4 +369,14 @@ extension EdgeDatabase {
       #expect(notes == (isLost ? 1 : 2), "\(gone), \(isRunning)")
     }
   }
+
+  // Until the agent was started again it said of each turn that there is no such table, and looked at nothing.
+  @Test func `a table that the agent misses at work is made again`() throws {
+    let app = try AppDatabase("CREATE TABLE f (id INTEGER PRIMARY KEY, v)")
+    let edge = try app.attach(.table("f", kind: .payload))
+    try app.run("DROP TABLE drover_resync; DROP TABLE drover_life_1")
+    _ = try edge.looking { try edge.resync(ResyncOrder(), stream: 1) }
+    try app.run("SELECT 1 FROM f; INSERT INTO f (v) VALUES ('a')")
+    #expect(try edge.looking(edge.told).map(\.text) == ["1, 'a'"])
+  }
 }
