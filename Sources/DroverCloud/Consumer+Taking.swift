@@ -181,6 +181,12 @@ extension Consumer {
       guard gate.admits(frame.events, of: machine, now: wallClock()) else {
         return setAside(topic, over: .longIDs, &group)
       }
+      if schema == nil, !frame.events.isEmpty, let reason = try transaction.holdBodies(of: sink) {
+        // As a schema that cannot be followed: it waits at the edge, and is no dead letter.
+        warnRarely("bodies", "take \(stream) of \(machine): \(reason); it waits at the edge, see `drover schema list`")
+        group.hold(stream, of: machine)
+        return .waiting
+      }
       var isWhole = true
       for broken in frame.broken {
         let isKept = try buryEvent(

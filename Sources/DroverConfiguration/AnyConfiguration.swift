@@ -20,11 +20,12 @@ package enum AnyConfiguration: Equatable, Sendable {
   ) throws(ConfigurationErrors) -> AnyConfiguration {
     let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
     let document = try reader.document(yaml)
+    // Either may have `streams`.
+    if !["machine", "database"].contains(where: document.isGiven), document.isGiven("store") {
+      return .cloud(try reader.finish(CloudConfiguration(reading: document)))
+    }
     if ["machine", "database", "streams"].contains(where: document.isGiven) {
       return .edge(try reader.finish(EdgeConfiguration(reading: document)))
-    }
-    if document.isGiven("store") {
-      return .cloud(try reader.finish(CloudConfiguration(reading: document)))
     }
     throw reader.failure(
       "this is neither an edge's configuration, which has `machine`, `database` and `streams`, nor a cloud's, "

@@ -28,12 +28,16 @@ package struct CloudConfiguration: Equatable, Sendable {
     package let messageBytes: Int
     package let streamsPerMachine: Int
     package let columnsPerTable: Int
+    /// How many columns it may add to a table that other machines use too.
+    package let columnsPerMachine: Int
     /// What one machine may use of the consumer and leave in the store.
     package private(set) var machine: MachineLimits
 
     package init(
-      messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int, machine: MachineLimits = MachineLimits()
+      messageBytes: Int, streamsPerMachine: Int, columnsPerTable: Int, columnsPerMachine: Int = 100,
+      machine: MachineLimits = MachineLimits()
     ) {
+      self.columnsPerMachine = columnsPerMachine
       self.machine = machine
       self.machine.streams = streamsPerMachine
       self.messageBytes = messageBytes
@@ -71,14 +75,18 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let changes: Bool
   /// nil: nobody is told.
   package let alerts: AlertsConfiguration?
+  /// What holds for all machines.
+  package let streams: [StreamPin]
 
   package init(
     connection: BrokerConnection, store: Store, group: String? = nil, logLevel: LogLevel = .info,
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
-    backup: BackupPlan, http: HTTPConfiguration? = nil, changes: Bool = false, alerts: AlertsConfiguration? = nil
+    backup: BackupPlan, http: HTTPConfiguration? = nil, changes: Bool = false, alerts: AlertsConfiguration? = nil,
+    streams: [StreamPin] = []
   ) {
+    self.streams = streams
     self.alerts = alerts
     self.http = http
     self.changes = changes
@@ -127,6 +135,7 @@ extension CloudConfiguration {
     let http = HTTPConfiguration(reading: file)
     let changes = file.optional("changes", .yesOrNo, default: false)
     let alerts = AlertsConfiguration(reading: file)
+    let streams = StreamPin.list(reading: file)
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -137,7 +146,7 @@ extension CloudConfiguration {
         at: "max_bytes")
     }
 
-    guard let connection, let store else { return nil }
+    guard let connection, let store, let streams else { return nil }
     if case .postgresql = store, backup.every != nil {
       backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
     }
@@ -146,7 +155,8 @@ extension CloudConfiguration {
     }
     self.init(
       connection: connection, store: store, group: group, logLevel: logLevel, batch: batch, limits: limits,
-      deadLetters: deadLetters, check: check, backup: backup, http: http, changes: changes, alerts: alerts)
+      deadLetters: deadLetters, check: check, backup: backup, http: http, changes: changes, alerts: alerts,
+      streams: streams)
   }
 
   /// What the broker holds for a consumer that does not come back is sent again by the machines; this is how long more goes there meanwhile.
@@ -170,6 +180,7 @@ extension CloudConfiguration {
       streamsPerMachine: limitKeys.optional("streams_per_machine", .integer(1...10_000), default: 200),
       // SQLite takes 2,000 columns unless it is built otherwise, and some are Drover's.
       columnsPerTable: limitKeys.optional("columns_per_table", .integer(1...1900), default: 1000),
+      columnsPerMachine: limitKeys.optional("columns_per_machine", .integer(0...1900), default: 100),
       machine: MachineLimits(reading: limitKeys))
     if batch.bytes < limits.messageBytes {
       let message =

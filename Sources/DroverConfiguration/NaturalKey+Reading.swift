@@ -4,7 +4,7 @@ internal import DroverCore
 
 extension NaturalKey {
   /// Reads the two keys. Nil without them, and after a problem.
-  init?(reading stream: Section, kind: Kind?) {
+  init?(reading stream: Section, kind: Kind?, hasTable: Bool) {
     let column = Form<String>.text("a column's name", maximumBytes: 128)
     let columns = stream.list("identity", column)
     let fallback = stream.list("else", column)
@@ -14,7 +14,7 @@ extension NaturalKey {
       }
       return nil
     }
-    guard stream.isGiven("table"), kind == nil || kind == .snapshot else {
+    guard hasTable, kind == nil || kind == .snapshot else {
       stream.report(
         "only a stream of kind snapshot with a `table` is matched with other machines' rows", at: "identity")
       return nil

@@ -77,7 +77,7 @@ extension StreamConfiguration {
     let completeWhen = stream.optional("complete_when", .condition)
     let with = LinesConfiguration.list(reading: stream)
     let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
-    let naturalKey = NaturalKey(reading: stream, kind: kind)
+    let naturalKey = NaturalKey(reading: stream, kind: kind, hasTable: stream.isGiven("table"))
     let key = stream.list("key", .text("a column's name", maximumBytes: 128), takesOne: true)
     let name = stream.optional("name", .streamName)
     let own = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)

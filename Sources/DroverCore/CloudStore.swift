@@ -220,14 +220,19 @@ package protocol CloudTransaction {
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema?
   /// The schema that a machine's stream was described with last, or nil.
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema?
-  /// Makes or widens the sink table, and those of its lines. A natural key holds for all rows of the table, those of machines that declare
-  /// none too, until no machine declares it any more. Returns why that cannot be, or nil.
+  /// Makes or widens the sink table, and those of its lines. What would change the table for other machines that use it waits for `accept`, and
+  /// what differs from the configuration waits as long as it does. A natural key holds for the rows of machines that declare it, and for all
+  /// rows once it was accepted or is pinned, until no machine declares it any more. Returns why that cannot be, or nil.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
   /// Whether this schema was described last and could not be adopted, so that asking for it again is of no use.
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool
-  /// Adopts the schema of a machine's stream that could not be adopted: the sink table is put aside with its rows, and made anew. Returns
-  /// what it is called now, or nil when nothing waits.
-  func accept(machine: MachineID, stream: StreamName) throws -> String?
+  /// Why frames without a schema of a machine's stream have to wait, or nil: the table of that name has columns, or is pinned otherwise. It is
+  /// noted for the operator, as a schema is.
+  func holdBodies(of sink: Sink) throws -> String?
+  /// Adopts the schema of a machine's stream that waits. A table that cannot follow is put aside with its rows, and made anew; what other machines
+  /// have described goes on where it fits, and waits where it does not. Returns nil when nothing waits.
+  /// - Throws: `AcceptanceRefused` where the configuration or a limit is against it.
+  func accept(machine: MachineID, stream: StreamName) throws -> Acceptance?
 
   /// Merges events in their order; one outcome each. An epoch that was heard of later wins over an earlier one, whatever the versions
   /// say: after a restored backup the clock may be anywhere. Without an epoch the machine's latest counts.

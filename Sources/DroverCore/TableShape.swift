@@ -4,6 +4,10 @@
 package struct CloudStoreLimits: Sendable {
   package var streamsPerMachine: Int
   package var columnsPerTable: Int
+  /// How many columns one machine may add to a table that other machines use too.
+  package var columnsPerMachine: Int
+  /// What the operator says of streams.
+  package var pins: StreamPins
   /// A dead letter's raw bytes are cut beyond this, unless it is an event of a frame.
   package var deadLetterBytes: Int
   /// What all dead letters may take; one machine's take half of it at most.
@@ -12,9 +16,12 @@ package struct CloudStoreLimits: Sendable {
   package var machine: MachineLimits
 
   package init(
-    streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, deadLetterBytes: Int = 1 << 20,
-    deadLetters: DeadLetterBounds = DeadLetterBounds(), machine: MachineLimits = MachineLimits()
+    streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, columnsPerMachine: Int = 100,
+    deadLetterBytes: Int = 1 << 20, deadLetters: DeadLetterBounds = DeadLetterBounds(),
+    machine: MachineLimits = MachineLimits(), pins: StreamPins = StreamPins()
   ) {
+    self.columnsPerMachine = columnsPerMachine
+    self.pins = pins
     self.machine = machine
     self.deadLetters = deadLetters
     self.streamsPerMachine = streamsPerMachine
@@ -48,11 +55,14 @@ package struct SinkForm: Equatable, Sendable {
   package var isTable: Bool
   /// The stream whose lines the table holds; nil for a stream's own table.
   package var header: SQLName?
+  /// Whether bare events alone have made it: then it gives way to the first description.
+  package var isLoose: Bool
 
-  package init(kind: Kind, isTable: Bool, header: SQLName?) {
+  package init(kind: Kind, isTable: Bool, header: SQLName?, isLoose: Bool = false) {
     self.kind = kind
     self.isTable = isTable
     self.header = header
+    self.isLoose = isLoose
   }
 
   private var words: String {
@@ -62,7 +72,8 @@ package struct SinkForm: Equatable, Sendable {
 
   /// Why the table cannot hold what is wanted, or nil.
   package func refusal(of wanted: SinkForm, _ stream: StreamName) -> String? {
-    self == wanted ? nil : "the sink table \(stream) is \(words), and this is \(wanted.words)"
+    (kind, isTable, header) == (wanted.kind, wanted.isTable, wanted.header)
+      ? nil : "the sink table \(stream) is \(words), and this is \(wanted.words)"
   }
 }
 

@@ -27,8 +27,13 @@ package struct Standing: Equatable, Sendable {
   /// Of the columns of `else`, where not all of them are NULL.
   package let fallback: [Value]?
 
-  package init(thing: Int64?, identity: [Value], fallback others: [Value]) {
+  /// - Parameter takesPart: whether the machine's rows are matched with others'; where they are not, a row is like no other.
+  package init(thing: Int64?, identity: [Value], fallback others: [Value], takesPart: Bool = true) {
     self.thing = thing
+    guard takesPart else {
+      (fallback, known) = (nil, .nothing)
+      return
+    }
     fallback = others.allSatisfy { $0 == .null } ? nil : others
     known = identity.contains(.null) ? fallback.map { .fallback($0) } ?? .nothing : .identity(identity)
   }

@@ -100,9 +100,17 @@ extension CloudConfiguration {
   /// The store beside the consumer. It is made where there is none.
   func openStore() throws -> any CloudStore {
     switch store {
-    case .sqlite(let path): try SQLiteCloudStore(path: path)
-    case .postgresql(let server): try PostgreSQLCloudStore(PostgreSQLAddress(server))
+    case .sqlite(let path): try SQLiteCloudStore(path: path, limits: storeLimits)
+    case .postgresql(let server): try PostgreSQLCloudStore(PostgreSQLAddress(server), limits: storeLimits)
     }
+  }
+
+  /// What machines may do in the store.
+  var storeLimits: CloudStoreLimits {
+    CloudStoreLimits(
+      streamsPerMachine: limits.streamsPerMachine, columnsPerTable: limits.columnsPerTable,
+      columnsPerMachine: limits.columnsPerMachine, deadLetters: deadLetters, machine: limits.machine,
+      pins: StreamPins(streams))
   }
 
   /// The replica for a comparison, beside the consumer and on a connection of its own.

@@ -38,7 +38,7 @@ import Testing
     let listed = Set(rows.map { row in String(row.dropFirst(3).prefix { $0 != "`" }) })
     let reader = ConfigurationReader(file: "", folder: "/", environment: [:])
     _ = EdgeConfiguration(reading: try reader.document("streams: [{with: [{}]}]\nhttp: {tokens: [{}]}"))
-    _ = CloudConfiguration(reading: try reader.document("{}"))
+    _ = CloudConfiguration(reading: try reader.document("streams: [{}]"))
     #expect(listed == reader.knownKeys)
   }
 }

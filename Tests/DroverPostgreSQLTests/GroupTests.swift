@@ -26,9 +26,7 @@ import Testing
     let suite = CloudStoreConformance { conditions in
       let database = try TestServer.makeDatabase()
       holder = database
-      let limits = CloudStoreLimits(
-        streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-        deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters, machine: conditions.machine)
+      let limits = conditions.limits
       let stores = try (0..<2).map { _ in
         try PostgreSQLCloudStore(database.address, limits: limits, work: .shared, now: conditions.now)
       }

@@ -19,10 +19,7 @@ import Testing
   ) throws -> PostgreSQLCloudStore {
     try PostgreSQLCloudStore(
       database.address,
-      limits: CloudStoreLimits(
-        streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-        deadLetterBytes: conditions.deadLetterBytes, deadLetters: conditions.deadLetters,
-        machine: conditions.machine),
+      limits: conditions.limits,
       now: conditions.now)
   }
 }

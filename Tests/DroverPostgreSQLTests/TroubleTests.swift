@@ -184,7 +184,11 @@ import Testing
     var begun: Int64 = 0
     try other.transaction { transaction in
       _ = try transaction.merge([Self.event(7, 5, "thing")], epoch: nil, into: Self.sink)
-      try begin(store) { _ = try $0.adopt(matched, machine: second, stream: Self.sink.stream) }
+      try begin(store) {
+        // Other machines use the table without it, so it waits for the operator.
+        _ = try $0.adopt(matched, machine: second, stream: Self.sink.stream)
+        _ = try $0.accept(machine: second, stream: Self.sink.stream)
+      }
       try begin(later) { _ = try $0.merge([Self.event(8, 5, "late")], epoch: nil, into: otherSink) }
     }
     for _ in 0..<begun { done.wait() }

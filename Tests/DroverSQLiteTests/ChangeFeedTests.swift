@@ -27,9 +27,7 @@ import Testing
     let suite = CloudStoreConformance { conditions in
       let store = try SQLiteCloudStore(
         path: folder.path,
-        limits: CloudStoreLimits(
-          streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-          deadLetterBytes: conditions.deadLetterBytes, machine: conditions.machine),
+        limits: conditions.limits,
         now: conditions.now)
       _ = try store.keepFeed(true)
       followed = FollowedStore(store, try follower(of: folder.path))

@@ -21,9 +21,7 @@ import Testing
   {
     try SQLiteCloudStore(
       path: folder.path,
-      limits: CloudStoreLimits(
-        streamsPerMachine: conditions.streamsPerMachine, columnsPerTable: conditions.columnsPerTable,
-        deadLetterBytes: conditions.deadLetterBytes, machine: conditions.machine),
+      limits: conditions.limits,
       now: conditions.now)
   }
 
@@ -157,8 +155,9 @@ import Testing
     try other.write {
       try $0.execute(sql: "CREATE TRIGGER no BEFORE INSERT ON stock BEGIN SELECT RAISE(ABORT, 'not today'); END")
     }
-    guard case .refused(.store, _) = try merge(event(1, 6)) else {
-      Issue.record("the trigger should have refused it")
+    let outcome = try merge(event(1, 6))
+    guard case .refused(.store, _) = outcome else {
+      Issue.record("the trigger should have refused it: \(outcome)")
       return
     }
     try other.write { try $0.execute(sql: "DROP TRIGGER no") }

@@ -67,7 +67,7 @@ import Testing
     try app.run("CREATE VIEW levels AS SELECT id, a FROM stock")
     #expect(try adopt(consumer, new, one) != nil)
     let aside = try #require(
-      try SQLiteCloudStore(path: app.path).transaction { try $0.accept(machine: one, stream: stream) })
+      try SQLiteCloudStore(path: app.path).transaction { try $0.accept(machine: one, stream: stream) }?.aside.first)
     #expect(try app.lines("SELECT machine_id, id, a FROM \(aside)") == ["'MAH001', 1, 'old'", "'MAH002', 1, 'old'"])
     #expect(try put(consumer, new, one, [1, "new"]) == .applied)
     #expect(try app.lines("SELECT * FROM levels") == ["1, 'new'"])

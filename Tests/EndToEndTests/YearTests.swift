@@ -82,9 +82,16 @@ import Testing
       """)
     try await year.change(seed: 108)
     try await road.waitUntilConfirmed()
+    // What the dropped table had held leaves the cloud by itself.
+    let links = try await road.python(
+      "print(json.dumps(db.execute('SELECT count(*) FROM PlaylistTrack').fetchall()))", database: road.app)
+    try await road.wait(for: "the rows of the dropped table are gone") {
+      try await road.inCloud("SELECT count(*) FROM PlaylistTrack") == links
+    }
+    try await road.waitUntilConfirmed()
     let julyInCloud = try await year.backup(road.cloudFile)
 
-    // August: somebody tampers with both sides. What the dropped table had held is too much in the cloud, too.
+    // August: a person tampers with both sides.
     try await road.python(
       """
       db.execute("UPDATE Track SET Name = 'tampered' WHERE TrackId % 100 = 1")
@@ -183,7 +190,7 @@ private struct Year: Sendable {
   func expectDrift() async throws {
     let outcome = try await Road.drover("check", "--config", road.cloudFile)
     #expect(outcome.status == 1, "\(outcome.output) \(outcome.errors)")
-    for table in ["Track", "Customer", "Album", "PlaylistTrack"] {
+    for table in ["Track", "Customer", "Album"] {
       #expect(
         outcome.output.split(separator: "\n").contains { $0.contains(" \(table) ") && $0.contains("differ") },
         "\(outcome.output)")

@@ -352,6 +352,9 @@ package struct CloudReaderConformance {
       try scene.bring(.columns("v INTEGER"), .put(1, 1, 7))
       try scene.bring(.columns("v INTEGER"), .put(2, 2, 0.5))
       try scene.bring(.columns("v INTEGER"), .put(3, 3, "x"))
+      // Another type waits where other machines use the column.
+      #expect(try scene.adopt(.columns("v BLOB"), machine: .b) != nil)
+      #expect(try scene.store.transaction { try $0.accept(machine: .b, stream: .stock) } == Acceptance(aside: []))
       try scene.bring(.columns("v BLOB"), machine: .b, .put(4, 1, .blob([0])))
       #expect(
         try scene.lines() == [

@@ -95,7 +95,7 @@ extension CloudStoreConformance {
 }
 
 extension SinkEvent {
-  fileprivate static func life(_ version: Int64, _ id: Int64, _ a: Value, _ life: Value) -> SinkEvent {
+  static func life(_ version: Int64, _ id: Int64, _ a: Value, _ life: Value) -> SinkEvent {
     row(version, [.integer(id), a, life], key: [.integer(id), life])
   }
 }

@@ -123,6 +123,11 @@ extension CloudStoreConformance {
       #expect(try scene.adopt(schemas[0], .stock) == nil)
       #expect(try scene.merge(.table(schemas[2]), .put(1, 1, "x")) == [.applied])
       #expect(try scene.adopt(schemas[3], .stock, machine: .b) == nil)
+      // The operator sees what waits, and may say that it counts. No table is put aside for it.
+      #expect(try scene.adopt(schemas[3], .stock) != nil)
+      #expect(try scene.store.transaction { try $0.isWaiting(schemas[3].id, machine: .a, stream: .stock) })
+      #expect(try scene.store.transaction { try $0.accept(machine: .a, stream: .stock) } == Acceptance(aside: []))
+      #expect(try scene.merge(.table(schemas[3]), .put(2, 1, "y")) == [.applied])
     },
     Claim("a machine's streams are those that it described, sent events of, or has received intervals of") {
       scene throws in

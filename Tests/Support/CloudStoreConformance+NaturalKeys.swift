@@ -7,7 +7,7 @@ extension CloudStoreConformance {
   private static let products = StreamSchema.products(else: ["brand", "size"])
   private static let (a, b, c) = (Sink.products(.a), Sink.products(.b), Sink.products(.c))
 
-  static let naturalKeys: [Claim] = matchingRows + ambiguousRows + sharedTables
+  static let naturalKeys: [Claim] = matchingRows + ambiguousRows + agreeing
 
   private static let matchingRows = [
     Claim("natural key: what two machines bring under keys of their own is one row, under the first's key") {
@@ -220,7 +220,7 @@ extension CloudStoreConformance {
     },
   ]
 
-  private static let sharedTables = [
+  private static let agreeing = [
     Claim("natural key: it is read again with its schema") { scene throws in
       try scene.adoptProducts()
       #expect(try scene.store.transaction { try $0.latestSchema(machine: .a, stream: .stock) } == products)
@@ -235,7 +235,10 @@ extension CloudStoreConformance {
       }
       try scene.merge(.products(.b, plain), .product(1, 2, "222"), .product(1, 3, "222"), .product(1, 4, .null))
       #expect(try scene.reader.rows(of: "stock").count == 6)
-      #expect(try scene.adopt(products, .stock) == nil)
+      // The others use the table without it.
+      #expect(try scene.adopt(products, .stock)?.contains("other machines use the sink table stock") == true)
+      #expect(try scene.reader.rows(of: "stock").count == 6)
+      #expect(try scene.store.transaction { try $0.accept(machine: .a, stream: .stock) } == Acceptance(aside: []))
       // The second machine's twins are here already, and stay.
       let others = ["MAH002/2 222 0 v1", "MAH002/3 222 0 v1", "MAH002/4 NULL 0 v1"]
       #expect(try scene.products() == ["MAH002/1 111 3 v3"] + others)
@@ -251,11 +254,13 @@ extension CloudStoreConformance {
       try scene.merge(a, .product(1, 1, "111", price: 1))
       try scene.merge(b, .product(2, 70, "111", price: 2))
       #expect(try scene.adopt(plain, .stock) == nil)
-      #expect(try scene.products() == ["MAH001/1 111 2 v2"])
+      // The rows of a machine that declares none are its own.
+      #expect(try scene.products() == ["MAH001/1 111 1 v1", "MAH002/70 111 2 v2"])
       #expect(try scene.adopt(plain, .stock, machine: .b) == nil)
       #expect(try scene.products() == ["MAH001/1 111 1 v1", "MAH002/70 111 2 v2"])
       #expect(try scene.merge(.products(.b, plain), .product(3, 71, "111")) == [.applied])
-      #expect(try scene.adopt(products, .stock) == nil)
+      #expect(try scene.adopt(products, .stock) != nil)
+      #expect(try scene.store.transaction { try $0.accept(machine: .a, stream: .stock) } == Acceptance(aside: []))
       #expect(try scene.products() == ["MAH001/1 111 2 v2", "MAH002/71 111 0 v3"])
     },
     Claim("natural key: a machine may change it alone; against another machine's it waits until it is accepted") {
@@ -282,7 +287,9 @@ extension CloudStoreConformance {
         kind: .snapshot,
         columns: products.columns.map { $0.name == "price" ? Column(name: "price", declaredType: "TEXT") : $0 }
           + [Column(name: "note", declaredType: "TEXT")], key: [0], naturalKey: products.naturalKey)
-      #expect(try scene.adopt(wider, .stock, machine: .b) == nil)
+      // Another type waits, for other machines use the table.
+      #expect(try scene.adopt(wider, .stock, machine: .b)?.contains("price is TEXT") == true)
+      #expect(try scene.store.transaction { try $0.accept(machine: .b, stream: .stock) } == Acceptance(aside: []))
       let event = SinkEvent.row(2, [70, "111", .null, .null, "7", "new"], key: [70])
       #expect(try scene.merge(.products(.b, wider), event) == [.applied])
       let rows = try scene.reader.rows(of: "stock")

@@ -8,6 +8,8 @@ import Testing
 package struct CloudStoreConditions: Sendable {
   package var streamsPerMachine = 200
   package var columnsPerTable = 1000
+  package var columnsPerMachine = 100
+  package var pins: [StreamPin] = []
   package var deadLetterBytes = 1 << 20
   package var deadLetters = DeadLetterBounds()
   package var machine = MachineLimits()
@@ -15,6 +17,12 @@ package struct CloudStoreConditions: Sendable {
   package var now: @Sendable () -> Int64 = { 1_795_000_000_000_000 }
 
   package init() {}
+
+  package var limits: CloudStoreLimits {
+    CloudStoreLimits(
+      streamsPerMachine: streamsPerMachine, columnsPerTable: columnsPerTable, columnsPerMachine: columnsPerMachine,
+      deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, machine: machine, pins: StreamPins(pins))
+  }
 }
 
 /// Reads what a store has written, past the store.
@@ -77,8 +85,8 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + lives + schemas + hostile + values + bookkeeping + machines
-    + transactions
+    merging + completing + units + naturalKeys + payloads + lives + schemas + sharedTables + pinned + hostile
+    + values + bookkeeping + machines + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

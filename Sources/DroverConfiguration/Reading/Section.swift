@@ -47,6 +47,9 @@ final class Section {
   /// Whether the file has this key. Asking does not make it known.
   func isGiven(_ key: String) -> Bool { entries[key] != nil }
 
+  /// Whether a key's value is a list. Asking does not make it known.
+  func isList(_ key: String) -> Bool { entries[key]?.value.sequence != nil }
+
   // MARK: Values
 
   /// The value of a key that must be there; nil after a problem. `example` shows what a line for it looks like.

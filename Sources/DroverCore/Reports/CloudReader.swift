@@ -12,6 +12,8 @@ package protocol CloudReader: Sendable {
   func waitingSchemas() throws -> [WaitingSchema]
   /// The tables that hold the replica, by name; none where there is no store yet.
   func sinks() throws -> [SinkDescription]
+  /// For each machine's stream that has a table what it described last; none where there is no store yet.
+  func latestSchemas() throws -> [ReplicatedStream]
   /// Reads the sink tables row by row, all as one moment had them.
   /// - Parameters:
   ///   - stream: only this one and the tables of its lines; nil: all of them.

@@ -11,7 +11,7 @@ const advice = {
   conflict: "A fact of this ID is there with another content, and facts do not change. Find out which one is right; purge the wrong one, or delete the stored row and replay.",
   frozen: "The batch was complete, and this would have changed it. If the change is right, undo what completes it in the replica and replay.",
   ambiguous: "It could be one or another thing by its natural key. Make the key unique at the source, then replay.",
-  schema: "The replica's table cannot follow: drover schema list, and drover schema accept; then replay.",
+  schema: "The replica's table does not follow: drover schema list, and drover schema accept; then replay.",
   store: "The database refused it: the detail says why. Mend that, then replay.",
 };
 

@@ -115,7 +115,7 @@ export function troubles(fleet) {
     all.push({ level: 2, title: `These figures are ${span(fleet.age_seconds)} old`, text: "", advice: "The consumer could not read its store meanwhile; its log says why." });
   }
   for (const schema of fleet.waiting_schemas) {
-    all.push({ level: 2, title: `${schema.stream} of ${schema.machine} waits for a person`, text: schema.reason, advice: "Its table has another key or kind than the replica's. drover schema list shows both, drover schema accept makes the replica's table anew." });
+    all.push({ level: 2, title: `${schema.stream} of ${schema.machine} waits for a person`, text: schema.reason, advice: "Its events wait at the machine, and nothing is lost. drover schema accept lets the replica follow; a table that cannot follow keeps its rows under another name, and is made anew. What the configuration says otherwise is changed there." });
   }
   for (const { name, has, level, title, advice, link } of kinds) {
     const names = fleet.machines.filter(has).map((machine) => machine.machine);

@@ -15,11 +15,15 @@ struct MatchedSink {
 
   private var connection: Connection { transaction.connection }
   private var name: String { SQLName(stream.text).text }
-  private var heldName: String { Self.heldName(of: stream) }
-  private var held: String { "\(transaction.store.place).\(quoted(heldName))" }
+  private var held: String {
+    get throws { "\(transaction.store.place).\(quoted(Self.heldName(of: try spelled)))" }
+  }
+  /// The stream as its tables are named; streams that differ in case alone share them.
+  private var spelled: String { get throws { try transaction.table(of: stream)?.stream ?? stream.text } }
 
   /// The name of the table with what each machine has.
-  static func heldName(of stream: StreamName) -> String { Names.relation("drover_held_\(stream.text)") }
+  /// - Parameter stream: as the first who described it spells it.
+  static func heldName(of stream: String) -> String { Names.relation("drover_held_\(stream)") }
 
   /// By what its rows are matched; nil where they are not.
   func key() throws -> NaturalKey? { try Self.key(of: stream, connection) }
@@ -44,50 +48,113 @@ struct MatchedSink {
     let name = SQLName("drover_held_\(stream.text)")
     if let known = transaction.store.knowledge.tables[name] { return known }
     let table = try SinkTable.read(
-      heldName, sink: self.name, form: sink.form, in: transaction.store.place, connection)
+      Self.heldName(of: sink.stream), of: sink.stream, sink: self.name, form: sink.form, in: transaction.store.place,
+      connection)
     transaction.store.knowledge.tables[name] = table
     return table
   }
 
   // MARK: Agreeing
 
-  /// Why a machine's rows cannot be matched as it declares, or nil: a table is matched in one way, and others go on in theirs.
-  func refusal(of schema: StreamSchema, machine: MachineID) throws -> String? {
+  /// What stands in the way of a machine's rows being matched as it declares: a table is matched in one way, others go on in theirs, and
+  /// those that use it without are asked first.
+  func obstacle(
+    to schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool
+  ) throws -> Obstacle? {
     let names = (schema.naturalKey?.columns ?? []) + (schema.naturalKey?.fallback ?? [])
     let isWide = schema.columns.count > SinkColumn.mostRoomyColumns
     if isWide, schema.columns.contains(where: { names.contains($0.name) && $0.declaredType.isEmpty }) {
-      return
-        "in a table of more than \(SinkColumn.mostRoomyColumns) columns no column without a type is part of a natural key"
+      return Obstacle(
+        "in a table of more than \(SinkColumn.mostRoomyColumns) columns no column without a type is part of a natural key",
+        .none)
     }
-    guard let wanted = schema.naturalKey, let key = try key(), key != wanted, try isDeclared(besides: machine) else {
-      return nil
+    guard let wanted = schema.naturalKey, pin?.naturalKey == nil else { return nil }
+    let key = try key()
+    guard key != wanted else { return nil }
+    if let key, try isDeclared(besides: machine) {
+      return Obstacle(wanted.refusal(against: key, stream), .table(stream))
     }
-    return wanted.refusal(against: key, stream)
+    // Where its own rows alone are matched, it may match them otherwise.
+    let isItsOwn = try key != nil && !isMember(Self.everybody)
+    guard !isAccepted, !isItsOwn,
+      try SharedTables(connection: connection).isUsed(stream, besides: machine)
+    else { return nil }
+    return Obstacle(wanted.refusal(inUseOf: stream), .word)
   }
 
-  /// Matches the rows as a machine declares; as before where it declares nothing and another one does.
+  /// Matches the rows as a machine declares or the operator has pinned; as before where it declares nothing and another one does.
+  /// - Parameter isAccepted: whether the operator has said that the rows of all machines are matched as it declares.
   /// - Returns: whether tables were made or dropped.
-  func settle(_ schema: StreamSchema, machine: MachineID) throws -> Bool {
+  func settle(_ schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool) throws -> Bool {
     let key = try key()
-    guard schema.naturalKey != key else { return false }
-    if schema.naturalKey == nil, try isDeclared(besides: machine) { return false }
+    let pinned = try pinnedKey(pin)
+    guard schema.naturalKey != nil || key != nil || pinned != nil else { return false }
+    let wasShown = try (isMember(machine.text), isMember(Self.everybody))
+    try setMember(machine.text, schema.naturalKey != nil)
+    if pinned != nil || isAccepted && schema.naturalKey != nil { try setMember(Self.everybody, true) }
+    let isDeclaredByOthers = try isDeclared(besides: machine)
+    let wanted = pinned ?? schema.naturalKey ?? (isDeclaredByOthers ? key : nil)
+    if wanted == key {
+      let isShown = try (isMember(machine.text), isMember(Self.everybody))
+      // Whose rows are matched has changed; of a machine that has brought none yet nothing is to be matched.
+      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1)
+      else {
+        return false
+      }
+    }
     // Whoever writes into the sink without knowing of the other table has to be done, and nobody may begin.
     try transaction.haveToOneself()
     if key == nil { try makeHeld() }
-    try refill { try schema.naturalKey.map(match) ?? dissolve() }
+    try refill { try wanted.map(match) ?? dissolve() }
     return true
+  }
+
+  /// The natural key that the operator has pinned, with the columns as the table has them; nil where it lacks one.
+  private func pinnedKey(_ pin: StreamPin?) throws -> NaturalKey? {
+    guard let key = pin?.naturalKey, let sink = try transaction.table(of: stream) else { return nil }
+    return try? key.resolved(among: sink.columns.map { Column(name: $0.name.text, declaredType: "") })
+  }
+
+  // MARK: Whose rows are matched
+
+  /// Stands for all machines.
+  private static let everybody = "*"
+
+  private func isMember(_ machine: String) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_identity_member WHERE stream = $1 AND machine_id = $2)",
+      [.text(name), .text(machine)]
+    ).boolean(0, 0)
+  }
+
+  private func setMember(_ machine: String, _ isMember: Bool) throws {
+    try connection.query(
+      isMember
+        ? "INSERT INTO drover_identity_member (stream, machine_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        : "DELETE FROM drover_identity_member WHERE stream = $1 AND machine_id = $2", [.text(name), .text(machine)])
+  }
+
+  /// Whether the machine of a row takes part, as SQL.
+  static func takesPart(_ stream: StreamName, machine column: String) -> String {
+    """
+    EXISTS (SELECT 1 FROM drover_identity_member AS part
+             WHERE part.stream = \(literal(SQLName(stream.text).text)) AND part.machine_id IN (\(column), '\(everybody)'))
+    """
   }
 
   /// Whether another machine's newest schema declares by what its rows are matched.
   private func isDeclared(besides machine: MachineID) throws -> Bool {
     try connection.query(
-      """
-      SELECT EXISTS (
-        SELECT 1 FROM drover_schema_column AS declared
-         WHERE stream = $1 AND machine_id <> $2 AND identity_position = 0
-           AND schema_id = (SELECT schema_id FROM drover_schema
-                             WHERE machine_id = declared.machine_id AND stream = $1 ORDER BY described DESC LIMIT 1))
-      """, [.text(stream.text), .text(machine.text)]
+      "SELECT EXISTS (SELECT 1 FROM drover_identity_member WHERE stream = $1 AND machine_id NOT IN ($2, $3))",
+      [.text(name), .text(machine.text), .text(Self.everybody)]
+    ).boolean(0, 0)
+  }
+
+  private func holdsRows(of machine: MachineID, _ orAnybodys: Bool) throws -> Bool {
+    guard let table = try heldTable() else { return false }
+    return try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM \(table.qualified) \(orAnybodys ? "" : "WHERE \(table.machine) = $1"))",
+      orAnybodys ? [] : [.text(machine.text)]
     ).boolean(0, 0)
   }
 
@@ -108,8 +175,11 @@ struct MatchedSink {
       ALTER TABLE \(held) DROP COLUMN IF EXISTS \(TableShape.changeColumn);
       -- The number of the thing that the row is; rows of one thing have the same.
       ALTER TABLE \(held) ADD COLUMN drover_thing bigint;
-      INSERT INTO \(held) (\(names(sink))) SELECT \(names(sink)) FROM \(sink.qualified);
-      CREATE INDEX \(index("thing")) ON \(held) (drover_thing, drover_version);
+      -- Its version as others' rows compare with it: at most a day later than it came.
+      ALTER TABLE \(held) ADD COLUMN drover_rank bigint;
+      INSERT INTO \(held) (\(names(sink)), drover_rank)
+        SELECT \(names(sink)), least(drover_version, \(VersionBound.highest(now: transaction.store.now()))) FROM \(sink.qualified);
+      CREATE INDEX \(index("thing")) ON \(held) (drover_thing, drover_rank);
       """)
   }
 
@@ -144,12 +214,12 @@ struct MatchedSink {
   private func match(by key: NaturalKey) throws {
     let sink = try transaction.table(of: stream)!
     try forgetKey()
-    for name in Set(key.columns + key.fallback) {
+    for name in Set((key.columns + key.fallback).map(ExactText.init)) {
       try connection.query(
         "INSERT INTO drover_identity VALUES ($1, $2, $3, $4)",
         [
-          .text(self.name), .text(name), .integer(key.columns.firstIndex(of: name)),
-          .integer(key.fallback.firstIndex(of: name)),
+          .text(self.name), .text(name.text), .integer(key.columns.map(ExactText.init).firstIndex(of: name)),
+          .integer(key.fallback.map(ExactText.init).firstIndex(of: name)),
         ])
     }
     for (name, columns) in [("identity", key.columns), ("else", key.fallback)] where !columns.isEmpty {
@@ -178,6 +248,7 @@ struct MatchedSink {
     }
     transaction.feed.count(sink.feed, puts: shown)
     try connection.run("DROP TABLE \(held)")
+    try forgetMembers()
   }
 
   private func forgetKey() throws {
@@ -187,8 +258,13 @@ struct MatchedSink {
     try connection.query("DELETE FROM drover_identity WHERE stream = $1", [.text(name)])
   }
 
+  private func forgetMembers() throws {
+    try connection.query("DELETE FROM drover_identity_member WHERE stream = $1", [.text(name)])
+  }
+
   /// What the machines hold goes aside with the sink, under the name that this has then.
   func putAside(as aside: String) throws {
+    try forgetMembers()
     guard try key() != nil else { return }
     try forgetKey()
     try connection.run(
@@ -199,5 +275,7 @@ struct MatchedSink {
   }
 
   /// Streams cannot be named drover_…, so the names are free.
-  private func index(_ what: String) -> String { quoted(Names.relation("drover_\(what)_of_\(stream.text)")) }
+  private func index(_ what: String) throws -> String {
+    quoted(Names.relation("drover_\(what)_of_\(try spelled)"))
+  }
 }

@@ -5,6 +5,7 @@ import DroverCore
 
 struct NaturalKeys: ThingTables {
   private let transaction: Transaction
+  private let stream: StreamName
   private let key: NaturalKey
   private let sink: SinkTable
   private let held: SinkTable
@@ -15,6 +16,7 @@ struct NaturalKeys: ThingTables {
   /// For tables that are there.
   init(_ transaction: Transaction, _ stream: StreamName, _ key: NaturalKey) throws {
     self.transaction = transaction
+    self.stream = stream
     self.key = key
     sink = try transaction.table(of: stream)!
     let held = try MatchedSink(transaction, stream).heldTable()!
@@ -45,6 +47,12 @@ struct NaturalKeys: ThingTables {
       return try transaction.atomically {
         let outcome = try mergeIntoHeld(event)
         guard outcome == .applied else { return outcome }
+        if event.content != .none, let key = parameters(row) {
+          let highest = VersionBound.highest(now: transaction.store.now())
+          try connection.query(
+            "UPDATE \(held.qualified) SET drover_rank = least(drover_version, $\(key.count + 1)) WHERE \(isRow(held))",
+            key + [.integer(highest)])
+        }
         if let ambiguity = try matching.follow(row, isDelete: event.content == .none, before: before) {
           throw Undone(outcome: .refused(.ambiguous, detail: "\(event.localID.prefix(64)): \(ambiguity)"))
         }
@@ -65,12 +73,16 @@ struct NaturalKeys: ThingTables {
     guard let key = parameters(row) else { return nil }
     let wanted = ["drover_thing"] + (identity + fallback).map(\.identifier)
     let rows = try connection.query(
-      "SELECT \(wanted.joined(separator: ", ")) FROM \(held.qualified) WHERE \(isRow(held))", key)
+      """
+      SELECT \(wanted.joined(separator: ", ")), \(MatchedSink.takesPart(stream, machine: "own.\(held.machine)"))
+        FROM \(held.qualified) AS own
+       WHERE \(isRow(held))
+      """, key)
     guard rows.count > 0 else { return nil }
     let values = (identity + fallback).enumerated().map { $1.value(rows, 0, $0 + 1) }
     return Standing(
       thing: rows.optionalInteger(0, 0), identity: Array(values.prefix(identity.count)),
-      fallback: Array(values.dropFirst(identity.count)))
+      fallback: Array(values.dropFirst(identity.count)), takesPart: rows.boolean(0, wanted.count))
   }
 
   func things(withIdentity values: [Value], besides thing: Int64) throws -> [Int64] {
@@ -103,6 +115,7 @@ struct NaturalKeys: ThingTables {
       """
       SELECT DISTINCT drover_thing FROM \(held.qualified) AS own
        WHERE drover_thing <> $1 AND \(conditions.joined(separator: " AND ")) \(further)
+         AND \(MatchedSink.takesPart(stream, machine: "own.\(held.machine)"))
       """, parameters)
     return (0..<rows.count).map { rows.integer($0, 0) }
   }
@@ -127,7 +140,7 @@ struct NaturalKeys: ThingTables {
   func unplaced() throws -> [RowKey] {
     let key = ([held.machine] + localKey.map(\.identifier)).joined(separator: ", ")
     let rows = try connection.query(
-      "SELECT \(key) FROM \(held.qualified) WHERE drover_thing IS NULL ORDER BY drover_version, \(key) LIMIT 1000")
+      "SELECT \(key) FROM \(held.qualified) WHERE drover_thing IS NULL ORDER BY drover_rank, \(key) LIMIT 1000")
     return (0..<rows.count).map { row in
       RowKey(
         machine: .text(rows.text(row, 0)), local: localKey.enumerated().map { $1.value(rows, row, $0 + 1) })
@@ -163,7 +176,7 @@ struct NaturalKeys: ThingTables {
           LEFT JOIN \(sink.qualified) AS shown ON \(key.map { "shown.\($0) = held.\($0)" }.joined(separator: " AND "))
          WHERE held.drover_thing = $1 ORDER BY shown.\(sink.machine) IS NULL, held.\(sink.machine) LIMIT 1),
       newest AS (
-        SELECT * FROM \(held.qualified) WHERE drover_thing = $1 ORDER BY drover_version DESC, \(sink.machine) LIMIT 1)
+        SELECT * FROM \(held.qualified) WHERE drover_thing = $1 ORDER BY drover_rank DESC, \(sink.machine) LIMIT 1)
       INSERT INTO \(sink.qualified) AS shown (\((key + values + numbering.column).joined(separator: ", ")))
       SELECT \(([list(key, of: "first"), list(values, of: "newest")] + numbering.value).joined(separator: ", ")) FROM first, newest
       ON CONFLICT (\(key.joined(separator: ", "))) DO UPDATE SET \(changes)

@@ -22,6 +22,8 @@ package struct PostgreSQLCloudReader: CloudReader {
     try looking { try NotedSink.all($0).map(\.description) } ?? []
   }
 
+  package func latestSchemas() throws -> [ReplicatedStream] { try looking(PostgreSQLReplica.streams) ?? [] }
+
   package func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {
     guard let connection = try Connection(lookingAt: address) else { return }
     // Whoever takes the rows has limits of his own.
@@ -47,11 +49,16 @@ package struct PostgreSQLCloudReader: CloudReader {
       try NotedSink.all(connection).map { ($0.name, $0.columns.map { SQLName($0.name) }) }
     ) { first, _ in first }
     return try SchemaTables(connection: connection).waiting().map { waiting in
+      guard let schema = waiting.schema else {
+        return WaitingSchema(
+          machine: waiting.machine, stream: waiting.stream, reason: waiting.reason, since: waiting.since, added: [],
+          missing: [])
+      }
       let present = present[SQLName(waiting.stream.text)] ?? []
-      let named = Set(waiting.schema.columns.map { SQLName($0.name) })
+      let named = Set(schema.columns.map { SQLName($0.name) })
       return WaitingSchema(
         machine: waiting.machine, stream: waiting.stream, reason: waiting.reason, since: waiting.since,
-        added: waiting.schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
+        added: schema.columns.map(\.name).filter { !present.contains(SQLName($0)) },
         missing: present.filter { !named.contains($0) }.map(\.text))
     }
   }

@@ -50,22 +50,24 @@ package final class PostgreSQLReplica: Replica {
   }
 
   package func streams() throws -> [ReplicatedStream] {
-    try connection.looking {
-      let rows = try connection.query(
-        """
-        SELECT DISTINCT ON (schema.machine_id, schema.stream)
-               schema.machine_id, schema.stream, schema.schema_id, coalesce(machine.online, false)
-          FROM drover_schema AS schema
-          JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
-          JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
-         ORDER BY schema.machine_id, schema.stream, schema.described DESC
-        """)
-      return try (0..<rows.count).compactMap { row in
-        let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
-        return try SchemaTables(connection: connection)
-          .read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
-          .map { ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: rows.boolean(row, 3)) }
-      }
+    try connection.looking { try Self.streams(connection) }
+  }
+
+  static func streams(_ connection: Connection) throws -> [ReplicatedStream] {
+    let rows = try connection.query(
+      """
+      SELECT DISTINCT ON (schema.machine_id, schema.stream)
+             schema.machine_id, schema.stream, schema.schema_id, coalesce(machine.online, false)
+        FROM drover_schema AS schema
+        JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
+        JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+       ORDER BY schema.machine_id, schema.stream, schema.described DESC
+      """)
+    return try (0..<rows.count).compactMap { row in
+      let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
+      return try SchemaTables(connection: connection)
+        .read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
+        .map { ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: rows.boolean(row, 3)) }
     }
   }
 
@@ -222,10 +224,12 @@ package final class PostgreSQLReplica: Replica {
   private func tables(of stream: ReplicatedStream) throws -> [String] {
     let names = ([stream.stream] + stream.schema.lines.map(\.table)).map { SQLName($0.text).text }
     let rows = try connection.query(
-      "SELECT table_name FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)])
+      "SELECT table_name, name, stream FROM drover_sink WHERE name = ANY ($1::text[]) ORDER BY name", [.texts(names)])
     let isMatched = try MatchedSink.key(of: stream.stream, connection) != nil
-    let tables =
-      (0..<rows.count).map { rows.text($0, 0) } + (isMatched ? [MatchedSink.heldName(of: stream.stream)] : [])
+    var tables = (0..<rows.count).map { rows.text($0, 0) }
+    for row in 0..<rows.count where isMatched && rows.text(row, 1) == names[0] {
+      tables.append(MatchedSink.heldName(of: rows.text(row, 2)))
+    }
     return tables.map { "\(place).\(quoted($0))" }
   }
 }

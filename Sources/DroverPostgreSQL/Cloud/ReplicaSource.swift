@@ -59,7 +59,7 @@ struct ReplicaSource {
   private static func checked(
     _ sink: SinkTable, _ stream: StreamName, in place: String, _ connection: Connection
   ) throws -> SinkTable {
-    let held = "\(place).\(quoted(MatchedSink.heldName(of: stream)))"
+    let held = "\(place).\(quoted(MatchedSink.heldName(of: sink.stream)))"
     let key = [sink.machine] + sink.key.map { sink.column($0)!.identifier }
     let names = [sink.machine] + sink.columns.map(\.identifier) + ["drover_epoch", "drover_version"]
     let isMember = key.map { "shown.\($0) = member.\($0)" }.joined(separator: " AND ")
@@ -67,8 +67,8 @@ struct ReplicaSource {
       (SELECT \(list(names, of: "held")), (
               EXISTS (SELECT 1 FROM \(held) AS newer
                        WHERE newer.drover_thing = held.drover_thing
-                         AND (newer.drover_version > held.drover_version
-                              OR newer.drover_version = held.drover_version AND newer.\(sink.machine) < held.\(sink.machine)))
+                         AND (newer.drover_rank > held.drover_rank
+                              OR newer.drover_rank = held.drover_rank AND newer.\(sink.machine) < held.\(sink.machine)))
               OR EXISTS (SELECT 1 FROM \(held) AS member JOIN \(sink.qualified) AS shown ON \(isMember)
                           WHERE member.drover_thing = held.drover_thing
                             AND ROW (\(exactly(sink, of: "shown"))) IS NOT DISTINCT FROM ROW (\(exactly(sink, of: "held"))))
@@ -79,7 +79,8 @@ struct ReplicaSource {
         WHERE NOT EXISTS (SELECT 1 FROM \(held) AS member WHERE \(isMember)))
       """
     return SinkTable(
-      name: sink.name, qualified: subquery, form: sink.form, machine: sink.machine, columns: sink.columns + [isShown],
+      stream: sink.stream, name: sink.name, qualified: subquery, form: sink.form, machine: sink.machine,
+      columns: sink.columns + [isShown],
       key: sink.key, shape: TableShape(names: sink.columns.map(\.name), key: sink.shape.key), feed: nil)
   }
 

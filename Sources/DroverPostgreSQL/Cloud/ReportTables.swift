@@ -138,7 +138,7 @@ struct ReportTables {
     return try connection.patiently {
       var counts: [SQLName: [String: Int]] = [:]
       for sink in sinks {
-        let table = matched.contains(sink.name) ? MatchedSink.heldName(of: sink.stream) : sink.table
+        let table = matched.contains(sink.name) ? MatchedSink.heldName(of: sink.stream.text) : sink.table
         let machine = quoted(sink.description.schema?.machineColumn ?? "machine_id")
         counts[sink.name] = try figures(
           """

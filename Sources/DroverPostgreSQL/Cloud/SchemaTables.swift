@@ -27,6 +27,11 @@ struct SchemaTables {
       SELECT name, declared_type, key_position, header_part, number, table_name FROM drover_schema_line
        WHERE machine_id = $1 AND stream = $2 AND schema_id = $3 ORDER BY number, position
       """, [.text(machine.text), .text(stream.text), .text(id.text)])
+    return try self.lines(rows)
+  }
+
+  /// - Parameter rows: name, type, place in the key, part of the header's key, and the number and name of the table, table by table.
+  private func lines(_ rows: Rows) throws -> [LineSchema] {
     let tables = Dictionary(grouping: 0..<rows.count) { rows.integer($0, 4) }.sorted { $0.key < $1.key }.map(\.value)
     return try tables.map { places in
       try LineSchema(
@@ -93,8 +98,8 @@ struct SchemaTables {
   private func values(_ schema: StreamSchema, _ position: Int, _ column: Column) -> [Parameter] {
     [
       .text(column.name), .text(column.declaredType.escaped), .integer(schema.key.firstIndex(of: position)),
-      .integer(schema.naturalKey?.columns.firstIndex(of: column.name)),
-      .integer(schema.naturalKey?.fallback.firstIndex(of: column.name)),
+      .integer(schema.naturalKey?.columns.firstIndex { $0.isExactly(column.name) }),
+      .integer(schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) }),
     ]
   }
 
@@ -116,19 +121,57 @@ struct SchemaTables {
   // MARK: Waiting
 
   func note(_ schema: StreamSchema, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
-    guard try !isWaiting(schema.id, machine: machine, stream: stream) else { return }
-    try forget(machine: machine, stream: stream)
-    try connection.query(
-      "INSERT INTO drover_schema_waiting VALUES ($1, $2, $3, $4, $5, $6)",
-      [
-        .text(machine.text), .text(stream.text), .text(schema.id.text), .text(schema.kind.rawValue),
-        .text(reason.withoutNUL), .integer(now),
-      ])
+    // The same again, perhaps for another reason by now.
+    guard try !isWaiting(schema.id, machine: machine, stream: stream) else {
+      try connection.query(
+        "UPDATE drover_schema_waiting SET reason = $1 WHERE machine_id = $2 AND stream = $3 AND reason <> $1",
+        [.text(reason.withoutNUL), .text(machine.text), .text(stream.text)])
+      return
+    }
+    try begin(
+      schema.id, schema.kind, machine: machine, stream: stream, completeWhen: schema.completeWhen, reason: reason,
+      now: now)
     for (position, column) in schema.columns.enumerated() {
       try connection.query(
         "INSERT INTO drover_schema_waiting_column VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         [.text(machine.text), .text(stream.text), .integer(position)] + values(schema, position, column))
     }
+    for (number, line) in schema.lines.enumerated() {
+      for (position, column) in line.rows.columns.enumerated() {
+        try connection.query(
+          "INSERT INTO drover_schema_waiting_line VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+          [
+            .text(machine.text), .text(stream.text), .integer(number), .text(line.table.text), .integer(position),
+            .text(column.name), .text(column.declaredType.escaped), .integer(line.rows.key.firstIndex(of: position)),
+            .integer(line.references.firstIndex(of: position)),
+          ])
+      }
+    }
+  }
+
+  /// Stands for the schema of a stream without a table.
+  static let bodies = SchemaID(text: "")
+
+  /// Notes a stream without a table whose events the sink table cannot take.
+  func noteBodies(_ kind: Kind, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
+    guard try !isWaiting(Self.bodies, machine: machine, stream: stream) else { return }
+    try begin(Self.bodies, kind, machine: machine, stream: stream, completeWhen: nil, reason: reason, now: now)
+  }
+
+  private func begin(
+    _ id: SchemaID, _ kind: Kind, machine: MachineID, stream: StreamName, completeWhen: Condition?, reason: String,
+    now: Int64
+  ) throws {
+    try forget(machine: machine, stream: stream)
+    try connection.query(
+      """
+      INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
+      VALUES ($1, $2, $3, $4, $5, $6, $7)
+      """,
+      [
+        .text(machine.text), .text(stream.text), .text(id.text), .text(kind.rawValue), .text(reason.withoutNUL),
+        .integer(now), .text(completeWhen?.text.escaped),
+      ])
   }
 
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
@@ -139,29 +182,40 @@ struct SchemaTables {
   }
 
   func forget(machine: MachineID, stream: StreamName) throws {
-    for table in ["drover_schema_waiting", "drover_schema_waiting_column"] {
+    for table in ["drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line"] {
       try connection.query(
         "DELETE FROM \(table) WHERE machine_id = $1 AND stream = $2", [.text(machine.text), .text(stream.text)])
     }
   }
 
-  func waiting(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
+  /// What waits of a machine's stream; without a schema where the stream has no table.
+  func wanted(machine: MachineID, stream: StreamName) throws -> (kind: Kind, schema: StreamSchema?)? {
     let name: [Parameter] = [.text(machine.text), .text(stream.text)]
     let described = try connection.query(
-      "SELECT kind FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2", name)
+      "SELECT kind, complete_when FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2", name)
     guard described.count > 0, let kind = Kind(rawValue: described.text(0, 0)) else { return nil }
-    return try schema(
+    let columns = try connection.query(
+      """
+      SELECT name, declared_type, key_position, identity_position, else_position FROM drover_schema_waiting_column
+       WHERE machine_id = $1 AND stream = $2 ORDER BY position
+      """, name)
+    guard columns.count > 0 else { return (kind, nil) }
+    let lines = try connection.query(
+      """
+      SELECT name, declared_type, key_position, header_part, number, table_name FROM drover_schema_waiting_line
+       WHERE machine_id = $1 AND stream = $2 ORDER BY number, position
+      """, name)
+    let condition = described.optionalText(0, 1)?.unescaped
+    return (
       kind,
-      connection.query(
-        """
-        SELECT name, declared_type, key_position, identity_position, else_position FROM drover_schema_waiting_column
-         WHERE machine_id = $1 AND stream = $2 ORDER BY position
-        """, name))
+      try schema(
+        kind, columns, completeWhen: condition.map { try Condition(parsing: $0) }, lines: self.lines(lines))
+    )
   }
 
   /// Those of all machines, by machine and stream: two statements, however many there are.
   func waiting() throws -> [(
-    machine: MachineID, stream: StreamName, reason: String, since: Int64, schema: StreamSchema
+    machine: MachineID, stream: StreamName, reason: String, since: Int64, schema: StreamSchema?
   )] {
     let columns = try connection.query(
       """
@@ -178,28 +232,42 @@ struct SchemaTables {
       guard let kind = Kind(rawValue: rows.text(row, 4)) else { return nil }
       return (
         try MachineID(machine), try StreamName(stream), rows.text(row, 2), rows.integer(row, 3),
-        try schema(kind, columns, places[[ExactText(machine), ExactText(stream)]] ?? [])
+        try places[[ExactText(machine), ExactText(stream)]].map { try schema(kind, columns, $0) }
       )
     }
   }
 
   // MARK: Accepting
 
-  /// The schemas that machines of the stream described last.
-  func latest(of stream: StreamName) throws -> [(MachineID, StreamSchema)] {
+  /// The schemas that machines described last whose rows, or lines, stand in a table.
+  func latest(using table: StreamName) throws -> [(machine: MachineID, stream: StreamName, schema: StreamSchema)] {
     let rows = try connection.query(
       """
-      SELECT DISTINCT ON (machine_id) machine_id, schema_id FROM drover_schema WHERE lower(stream) = lower($1::text COLLATE "C")
-       ORDER BY machine_id, described DESC
-      """, [.text(stream.text)])
+      SELECT DISTINCT ON (machine_id, stream) machine_id, stream, schema_id FROM drover_schema AS known
+       WHERE lower(stream) = $1::text COLLATE "C"
+          OR EXISTS (SELECT 1 FROM drover_schema_line AS line
+                      WHERE lower(line.table_name COLLATE "C") = $1::text COLLATE "C"
+                        AND line.machine_id = known.machine_id AND line.stream = known.stream)
+       ORDER BY machine_id, stream, described DESC
+      """, [.text(SQLName(table.text).text)])
     return try (0..<rows.count).compactMap { row in
-      let machine = try MachineID(rows.text(row, 0))
-      return try read(SchemaID(text: rows.text(row, 1)), machine: machine, stream: stream).map { (machine, $0) }
+      let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
+      return try read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
+        .map { (machine, stream, $0) }
     }
   }
 
   /// Forgets what was known of a stream's rows.
   func clear(_ stream: StreamName) throws {
+    // As the lines of another stream it is described no more either.
+    for table in ["drover_schema", "drover_schema_column", "drover_schema_line"] {
+      try connection.query(
+        """
+        DELETE FROM \(table) WHERE (machine_id, stream, schema_id) IN
+          (SELECT machine_id, stream, schema_id FROM drover_schema_line
+            WHERE lower(table_name COLLATE "C") = $1::text COLLATE "C")
+        """, [.text(SQLName(stream.text).text)])
+    }
     for table in ["drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone"] {
       try connection.query(
         "DELETE FROM \(table) WHERE lower(stream) = lower($1::text COLLATE \"C\")", [.text(stream.text)])

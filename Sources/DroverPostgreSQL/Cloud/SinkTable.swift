@@ -3,6 +3,8 @@
 import DroverCore
 
 struct SinkTable {
+  /// The stream, as the first who described it spells it.
+  let stream: String
   /// Without the schema in which it is.
   let name: String
   /// As SQL takes it.
@@ -35,20 +37,23 @@ struct SinkTable {
   static func read(_ stream: StreamName, in place: String, _ connection: Connection) throws -> SinkTable? {
     let name = SQLName(stream.text).text
     let sink = try connection.query(
-      "SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed) FROM drover_sink WHERE name = $1",
+      "SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed), is_loose, stream FROM drover_sink WHERE name = $1",
       [.text(name)])
     guard sink.count > 0, let kind = Kind(rawValue: sink.text(0, 1)) else { return nil }
     let form = SinkForm(
       kind: kind, isTable: sink.text(0, 2) == "table",
-      header: sink.optionalText(0, 3).map(SQLName.init))
+      header: sink.optionalText(0, 3).map(SQLName.init), isLoose: sink.boolean(0, 5))
     let table = sink.text(0, 0)
     let feed = sink.boolean(0, 4) ? FeedTable(stream: name, table: table, in: place) : nil
-    return try read(table, sink: name, form: form, feed: feed, in: place, connection)
+    return try read(table, of: sink.text(0, 6), sink: name, form: form, feed: feed, in: place, connection)
   }
 
-  /// - Parameter table: the sink's own, or one that has its columns too.
+  /// - Parameters:
+  ///   - table: the sink's own, or one that has its columns too.
+  ///   - stream: as the first who described it spells it.
   static func read(
-    _ table: String, sink: String, form: SinkForm, feed: FeedTable? = nil, in place: String, _ connection: Connection
+    _ table: String, of stream: String, sink: String, form: SinkForm, feed: FeedTable? = nil, in place: String,
+    _ connection: Connection
   ) throws -> SinkTable {
     let qualified = "\(place).\(quoted(table))"
     let rows = try connection.query(
@@ -81,7 +86,8 @@ struct SinkTable {
       form.isTable && columns.contains { $0.name == SQLName("machine_id") } ? "drover_machine_id" : "machine_id"
     let parts = key.sorted { $0.0 < $1.0 }.map(\.1)
     return SinkTable(
-      name: table, qualified: qualified, form: form, machine: quoted(machine), columns: columns, key: parts,
+      stream: stream, name: table, qualified: qualified, form: form, machine: quoted(machine), columns: columns,
+      key: parts,
       shape: TableShape(names: names, key: [SQLName(machine)] + parts), feed: feed)
   }
 
@@ -120,11 +126,11 @@ struct SinkTable {
       """)
     let name = SQLName(stream.text).text
     try connection.query(
-      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header) VALUES ($1, $2, $3, $4, $5, $6)",
+      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header, is_loose) VALUES ($1, $2, $3, $4, $5, $6, $7)",
       [
         .text(name), .text(stream.text), .text(table), .text(form.kind.rawValue),
         .text(form.isTable ? "table" : "body"),
-        .text(header?.text),
+        .text(header?.text), .boolean(form.isLoose),
       ])
     for (index, column) in columns.enumerated() {
       try note(column.0, of: name, keyPosition: key.firstIndex(of: index), connection)

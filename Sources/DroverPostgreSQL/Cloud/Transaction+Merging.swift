@@ -22,7 +22,10 @@ extension Transaction {
     let number = try number(of: epoch, machine: sink.machine)
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
-      if let reason = try prepare(sink) { return events.map { _ in .refused(.schema, detail: reason) } }
+      if let reason = try prepare(sink, isBare: epoch == nil) {
+        return events.map { _ in .refused(.schema, detail: reason) }
+      }
+      if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
       let rule = try rule(for: sink, epoch: number)
       guard let fitted = try rule.fit(events) else { continue }
       guard let key = try naturalKey(of: sink.stream) else { return try rule.merge(fitted) }
@@ -51,14 +54,21 @@ extension Transaction {
   }
 
   /// Sees to the sink's tables. Returns why that cannot be.
-  private func prepare(_ sink: Sink) throws -> String? {
-    guard store.knowledge.writers[sink] == nil, try !isPrepared(sink) else { return nil }
+  private func prepare(_ sink: Sink, isBare: Bool) throws -> String? {
+    guard store.knowledge.writers[sink] == nil else { return nil }
+    let pins = store.limits.pins
+    let pinned =
+      sink.schema.map { pins.refusal(of: $0, sink.stream, sink.machine) }
+      ?? pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
+    if let pinned { return pinned }
+    guard try !isPrepared(sink) else { return nil }
     try lock(Locks.name("sink", SQLName(sink.stream.text).text))
-    if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
-      return reason
+    let obstacle = try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))
+    if let obstacle { return obstacle.reason }
+    // What was not described declares nothing.
+    if let latest = try latestSchema(machine: sink.machine, stream: sink.stream) {
+      try settle(latest, machine: sink.machine, stream: sink.stream)
     }
-    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
-    if let latest, try MatchedSink(self, sink.stream).settle(latest, machine: sink.machine) { try reshaped() }
     return nil
   }
 
@@ -70,8 +80,16 @@ extension Transaction {
     guard let schema = sink.schema else { return true }
     // With its description the tables were made to fit.
     guard try self.schema(schema.id, machine: sink.machine, stream: sink.stream) != nil else { return false }
+    // What the operator has pinned since may match rows that were not matched.
+    if let pinned = store.limits.pins[sink.stream]?.naturalKey {
+      guard try naturalKey(of: sink.stream)?.isSame(as: pinned) == true else { return false }
+    }
+    let header = SQLName(sink.stream.text)
     return try table.shape.lacking(schema).isEmpty && !table.shape.needsLives(for: schema)
-      && schema.lines.allSatisfy { try self.table(of: $0.table)?.shape.lacking($0.rows).isEmpty ?? false }
+      && schema.lines.allSatisfy { line in
+        guard let table = try self.table(of: line.table) else { return false }
+        return table.form.header == header && table.shape.lacking(line.rows).isEmpty
+      }
   }
 
   /// By what the rows of a stream are matched; nil where they are not.

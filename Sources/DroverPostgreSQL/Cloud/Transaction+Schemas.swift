@@ -8,7 +8,10 @@ extension Transaction {
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema? {
     let key = PostgreSQLCloudStore.SchemaKey(machine: machine, stream: stream, id: id)
     if let schema = store.knowledge.schemas[key] { return schema }
-    guard let schema = try schemas.read(id, machine: machine, stream: stream) else { return nil }
+    guard let schema = try schemas.read(id, machine: machine, stream: stream),
+      // Pinned otherwise since: it is as unknown as if it came today.
+      store.limits.pins.refusal(of: schema, stream, machine) == nil
+    else { return nil }
     store.knowledge.schemas[key] = schema
     return schema
   }
@@ -26,67 +29,158 @@ extension Transaction {
   }
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
+    try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+  }
+
+  /// - Parameter isAccepted: whether the operator has said that the tables of all machines shall follow.
+  private func take(
+    _ schema: StreamSchema, machine: MachineID, stream: StreamName, isAccepted: Bool
+  ) throws -> Obstacle? {
     // One at a time makes or changes the tables of a stream.
     try lock(Locks.name("sink", SQLName(stream.text).text))
-    if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
-        ?? MatchedSink(self, stream).refusal(of: schema, machine: machine)
-        ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
-      {
-        // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
-        if try table(of: stream) != nil, bounds.refusal(of: schema) == nil {
-          try schemas.note(schema, machine: machine, stream: stream, reason: reason, now: store.now())
-        }
-        return reason
+    let isKnown = try self.schema(schema.id, machine: machine, stream: stream) != nil
+    if let obstacle = try obstacle(to: schema, machine, stream, isKnown: isKnown, isAccepted: isAccepted) {
+      if obstacle.isKept {
+        try schemas.note(schema, machine: machine, stream: stream, reason: obstacle.reason, now: store.now())
       }
-      try schemas.write(schema, machine: machine, stream: stream)
-      try reshaped()
-    } else if try latestSchema(machine: machine, stream: stream) != schema {
-      try reshaped()
+      return obstacle
     }
+    if !isKnown { try schemas.write(schema, machine: machine, stream: stream) }
+    if try !isKnown || latestSchema(machine: machine, stream: stream) != schema { try reshaped() }
     try schemas.describe(schema, machine: machine, stream: stream, now: store.now())
     // Also events of an older schema go by the newest condition.
     store.knowledge.latest[MachineStream(machine: machine, stream: stream)] = nil
     try schemas.forget(machine: machine, stream: stream)
-    if try MatchedSink(self, stream).settle(schema, machine: machine) { try reshaped() }
+    try settle(schema, machine: machine, stream: stream, isAccepted: isAccepted)
     return nil
+  }
+
+  /// What stands in the way of a description. Without one, the tables fit it now.
+  private func obstacle(
+    to schema: StreamSchema, _ machine: MachineID, _ stream: StreamName, isKnown: Bool, isAccepted: Bool
+  ) throws -> Obstacle? {
+    if let reason = store.limits.pins.refusal(of: schema, stream, machine) { return Obstacle(reason, .pin) }
+    if !isKnown, !isAccepted,
+      let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+    {
+      return Obstacle(reason, .word)
+    }
+    let matched = MatchedSink(self, stream)
+    let pin = store.limits.pins[stream]
+    if let obstacle = try matched.obstacle(to: schema, machine: machine, pin: pin, isAccepted: isAccepted) {
+      return obstacle
+    }
+    return isKnown ? nil : try shapeSink(Shaping(stream, schema.kind, schema, machine, isAccepted: isAccepted))
+  }
+
+  /// Matches the rows of a stream by natural key, if a machine or the operator says so.
+  func settle(_ schema: StreamSchema, machine: MachineID, stream: StreamName, isAccepted: Bool = false) throws {
+    let isChanged = try MatchedSink(self, stream).settle(
+      schema, machine: machine, pin: store.limits.pins[stream], isAccepted: isAccepted)
+    if isChanged { try reshaped() }
   }
 
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
     try schemas.isWaiting(id, machine: machine, stream: stream)
   }
 
-  func accept(machine: MachineID, stream: StreamName) throws -> String? {
-    try lock(Locks.name("sink", SQLName(stream.text).text))
-    guard let schema = try schemas.waiting(machine: machine, stream: stream), let table = try table(of: stream) else {
-      return nil
+  // MARK: Streams without a table
+
+  func holdBodies(of sink: Sink) throws -> String? {
+    guard store.knowledge.writers[sink] == nil else { return nil }
+    let wanted = SinkForm(kind: sink.kind, isTable: false, header: nil)
+    let reason =
+      try store.limits.pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
+      ?? table(of: sink.stream)?.form.refusal(of: wanted, sink.stream)
+    if let reason {
+      try schemas.noteBodies(
+        sink.kind, machine: sink.machine, stream: sink.stream, reason: reason, now: store.now())
+    } else if try schemas.isWaiting(SchemaTables.bodies, machine: sink.machine, stream: sink.stream) {
+      try schemas.forget(machine: sink.machine, stream: sink.stream)
     }
-    let known = try schemas.latest(of: stream)
-    try feed.forgetReaders(of: table.feed)
-    try table.feed?.drop(connection)
-    let aside = "\(stream.text)_until_\(Timestamp.name(microseconds: store.now()))"
-    try MatchedSink(self, stream).putAside(as: aside)
-    try connection.run("ALTER TABLE \(table.qualified) RENAME TO \(quoted(Names.relation(aside)))")
-    try schemas.clear(stream)
-    store.knowledge = PostgreSQLCloudStore.Knowledge()
+    return reason
+  }
+
+  /// A table that an agent fills does not give way any more.
+  func settleBodies(of stream: StreamName) throws {
+    guard try table(of: stream)?.form.isLoose == true else { return }
+    try connection.query("UPDATE drover_sink SET is_loose = false WHERE name = $1", [.text(SQLName(stream.text).text)])
     try reshaped()
-    // The waiting one first, so that the table is made for it. Of the others those that fit go on, and the rest waits.
-    for (machine, schema) in [(machine, schema)] + known.filter({ $0.0 != machine }) {
-      _ = try adopt(schema, machine: machine, stream: stream)
+  }
+
+  // MARK: Accepting
+
+  func accept(machine: MachineID, stream: StreamName) throws -> Acceptance? {
+    try lock(Locks.name("sink", SQLName(stream.text).text))
+    guard let wanted = try schemas.wanted(machine: machine, stream: stream) else { return nil }
+    var aside: [String] = []
+    var others: [(machine: MachineID, stream: StreamName, schema: StreamSchema)] = []
+    while let obstacle = try obstacleAccepting(wanted, machine, stream) {
+      guard case .table(let table) = obstacle.way, aside.count <= 1 + (wanted.schema?.lines.count ?? 0) else {
+        throw AcceptanceRefused(description: obstacle.reason)
+      }
+      try lock(Locks.name("sink", SQLName(table.text).text))
+      others += try schemas.latest(using: table)
+      aside.append(try putAside(table))
+    }
+    try schemas.forget(machine: machine, stream: stream)
+    // The waiting one first, so that the tables are made for it. Of the others those that fit go on, and the rest waits.
+    for other in others where other.machine != machine || other.stream != stream {
+      _ = try take(other.schema, machine: other.machine, stream: other.stream, isAccepted: false)
     }
     // The description was set apart when it came, and has been taken now.
     let letters = try connection.query(
       "DELETE FROM drover_dead_letter WHERE topic = $1 AND reason = $2",
       [.text(Topic.schema(machine, stream).text), .text(DeadLetterReason.schema.rawValue)])
     try DeadLetterCounter.replayed.add(letters.changed, connection)
+    return Acceptance(aside: aside)
+  }
+
+  private func obstacleAccepting(
+    _ wanted: (kind: Kind, schema: StreamSchema?), _ machine: MachineID, _ stream: StreamName
+  ) throws -> Obstacle? {
+    if let schema = wanted.schema { return try take(schema, machine: machine, stream: stream, isAccepted: true) }
+    if let reason = store.limits.pins.refusal(ofBodies: wanted.kind, stream, machine) { return Obstacle(reason, .pin) }
+    return try shapeSink(Shaping(stream, wanted.kind, nil, machine, isAccepted: true))
+  }
+
+  /// Takes a sink table out of the way, with everything that was known of its rows. No row is ever dropped.
+  /// - Returns: what it is called now.
+  private func putAside(_ stream: StreamName) throws -> String {
+    let table = try table(of: stream)!
+    try feed.forgetReaders(of: table.feed)
+    try table.feed?.drop(connection)
+    let name = "\(stream.text)_until_\(Timestamp.name(microseconds: store.now()))"
+    var aside = name
+    var number = 1
+    while try isTaken(Names.relation(aside)) {
+      number += 1
+      aside = "\(name)_\(number)"
+    }
+    try MatchedSink(self, stream).putAside(as: aside)
+    try connection.run(
+      """
+      DROP INDEX IF EXISTS \(store.place).\(quoted(Self.linesIndex(of: stream)));
+      ALTER TABLE \(table.qualified) RENAME TO \(quoted(Names.relation(aside)))
+      """)
+    try schemas.clear(stream)
+    store.knowledge = PostgreSQLCloudStore.Knowledge()
+    try reshaped()
     return Names.relation(aside)
+  }
+
+  private func isTaken(_ relation: String) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relname = $2::text::name)",
+      [.text(store.place), .text(relation)]
+    ).boolean(0, 0)
   }
 
   // MARK: Tables
 
-  private var bounds: TableShape.Bounds {
-    .init(
-      columns: min(store.limits.columnsPerTable, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
+  private func bounds(of stream: StreamName, uncounted: Int = 0) -> TableShape.Bounds {
+    let most = store.limits.pins[stream]?.mostColumns ?? store.limits.columnsPerTable
+    return .init(columns: min(most + uncounted, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
   }
 
   /// The sink table of a stream; nil where there is none of Drover's.
@@ -98,29 +192,55 @@ extension Transaction {
     return table
   }
 
-  /// Makes the sink table and those of its lines, or adds what they lack. Returns why that cannot be; then nothing has changed.
-  func shapeSink(stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID) throws -> String? {
-    guard let schema, !schema.lines.isEmpty else {
-      return try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
+  /// What tables are wanted for.
+  struct Shaping {
+    var stream: StreamName
+    var kind: Kind
+    var schema: StreamSchema?
+    var machine: MachineID
+    /// Whether the operator has said that tables of other machines shall follow.
+    var isAccepted: Bool
+    /// Whether a bare event wants them.
+    var isBare: Bool
+    /// The stream whose lines the table holds; nil for a stream's own table.
+    var header: StreamName?
+
+    init(
+      _ stream: StreamName, _ kind: Kind, _ schema: StreamSchema?, _ machine: MachineID, isAccepted: Bool = false,
+      isBare: Bool = false, header: StreamName? = nil
+    ) {
+      self.stream = stream
+      self.kind = kind
+      self.schema = schema
+      self.machine = machine
+      self.isAccepted = isAccepted
+      self.isBare = isBare
+      self.header = header
     }
-    if let reason = store.limits.refusal(ofLines: schema.lines.count) { return reason }
-    struct Refused: Error { let reason: String }
+  }
+
+  /// Makes the sink table and those of its lines, or adds what they lack. Returns why that cannot be; then nothing has changed.
+  func shapeSink(_ wanted: Shaping) throws -> Obstacle? {
+    guard let schema = wanted.schema, !schema.lines.isEmpty else { return try shapeTable(wanted) }
+    if let reason = store.limits.refusal(ofLines: schema.lines.count) { return Obstacle(reason, .none) }
+    struct Refused: Error { let obstacle: Obstacle }
     do {
       try atomically {
-        if let reason = try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine) {
-          throw Refused(reason: reason)
-        }
+        if let obstacle = try shapeTable(wanted) { throw Refused(obstacle: obstacle) }
         for line in schema.lines {
-          let reason = try shapeTable(
-            stream: line.table, kind: kind, schema: line.rows, machine: machine, header: stream)
-          if let reason { throw Refused(reason: "its lines \(line.table): \(reason)") }
+          let obstacle = try shapeTable(
+            Shaping(
+              line.table, wanted.kind, line.rows, wanted.machine, isAccepted: wanted.isAccepted, header: wanted.stream))
+          if let obstacle {
+            throw Refused(obstacle: Obstacle("its lines \(line.table): \(obstacle.reason)", obstacle.way))
+          }
           try makeIndex(of: line)
         }
       }
       return nil
     } catch let refused as Refused {
       try reshaped()
-      return refused.reason
+      return refused.obstacle
     }
   }
 
@@ -131,52 +251,74 @@ extension Transaction {
     // Streams cannot be named drover_…, so the name is free.
     try connection.run(
       """
-      CREATE INDEX IF NOT EXISTS \(quoted(Names.relation("drover_lines_\(line.table.text)")))
+      CREATE INDEX IF NOT EXISTS \(quoted(Self.linesIndex(of: line.table)))
           ON \(table.qualified) (\(([table.machine] + columns).joined(separator: ", ")))
       """)
   }
 
-  /// - Parameter header: the stream whose lines the table holds; nil for a stream's own table.
-  private func shapeTable(
-    stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
-  ) throws -> String? {
-    if let reason = schema.flatMap(bounds.refusal) { return reason }
-    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text) })
-    guard let table = try table(of: stream) else {
-      if let reason = store.limits.refusal(ofStreams: try knownStreams(machine)) { return reason }
-      if let taken = try SinkTable.taken(stream, in: store.place, connection) {
-        return "the store holds \(taken) \(stream) that is not Drover's"
-      }
-      try SinkTable.make(stream, form: wanted, header: header, schema: schema, in: store.place, connection)
-      try reshaped()
-      if keepsFeed { try FeedTable.make(for: self.table(of: stream)!, connection) }
-      return nil
+  private static func linesIndex(of table: StreamName) -> String { Names.relation("drover_lines_\(table.text)") }
+
+  private func shapeTable(_ wanted: Shaping) throws -> Obstacle? {
+    let (stream, schema, machine) = (wanted.stream, wanted.schema, wanted.machine)
+    if let reason = schema.flatMap(bounds(of: stream).refusal) { return Obstacle(reason, .none) }
+    let form = SinkForm(
+      kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text) },
+      isLoose: wanted.isBare && schema == nil && store.limits.pins[stream] == nil)
+    guard let table = try table(of: stream) else { return try makeTable(wanted, form) }
+    if table.form.isLoose, form.isTable {
+      _ = try putAside(stream)
+      return try makeTable(wanted, form)
     }
-    if let reason = table.form.refusal(of: wanted, stream) { return reason }
+    if let reason = table.form.refusal(of: form, stream) { return Obstacle(reason, .table(stream)) }
     guard let schema else { return nil }
-    if let reason = table.shape.refusal(of: schema, stream, bounds) { return reason }
+    let users = SharedTables(connection: connection)
+    let shared = try users.table(stream, for: machine)
+    let bounds = bounds(of: stream, uncounted: shared.uncounted(store.limits.columnsPerMachine))
+    if let reason = table.shape.refusal(of: schema, stream, bounds) { return Obstacle(reason, .table(stream)) }
+    let (lacking, retyped) = (table.shape.lacking(schema), table.retyped(by: schema))
+    if !wanted.isAccepted, !lacking.isEmpty || !retyped.isEmpty, try users.isUsed(stream, besides: machine),
+      let reason = shared.refusal(
+        lacking: lacking,
+        retyped: retyped.map { (Column(name: "", declaredType: $0.present.affinity.declaration), $0.new) },
+        stream, store.limits.pins[stream], budget: store.limits.columnsPerMachine)
+    {
+      return Obstacle(reason, .word)
+    }
     do {
       try atomically {
-        try extend(table, stream, to: schema, kind: kind, isLines: header != nil, machine: machine)
+        try extend(
+          table, stream, to: schema, kind: wanted.kind, isLines: wanted.header != nil, mixed: retyped.map(\.present),
+          machine: machine)
+        try users.note(lacking, of: stream, broughtBy: machine)
+        try users.share(schema.columns, of: stream, with: machine)
       }
       return nil
     } catch let error as PostgreSQLError where error.isChangeRefused {
       try reshaped()
-      return "the sink table \(stream) cannot be changed: \(error.explanation)"
+      return Obstacle("the sink table \(stream) cannot be changed: \(error.explanation)", .table(stream))
     }
+  }
+
+  private func makeTable(_ wanted: Shaping, _ form: SinkForm) throws -> Obstacle? {
+    let (stream, schema) = (wanted.stream, wanted.schema)
+    if let reason = store.limits.refusal(ofStreams: try knownStreams(wanted.machine)) { return Obstacle(reason, .none) }
+    if let taken = try SinkTable.taken(stream, in: store.place, connection) {
+      return Obstacle("the store holds \(taken) \(stream) that is not Drover's", .none)
+    }
+    try SinkTable.make(stream, form: form, header: wanted.header, schema: schema, in: store.place, connection)
+    try SharedTables(connection: connection).note(schema?.columns ?? [], of: stream, broughtBy: wanted.machine)
+    try reshaped()
+    if keepsFeed { try FeedTable.make(for: self.table(of: stream)!, connection) }
+    return nil
   }
 
   /// Gives a table what it lacks of a schema.
   private func extend(
-    _ table: SinkTable, _ stream: StreamName, to schema: StreamSchema, kind: Kind, isLines: Bool, machine: MachineID
+    _ table: SinkTable, _ stream: StreamName, to schema: StreamSchema, kind: Kind, isLines: Bool, mixed: [SinkColumn],
+    machine: MachineID
   ) throws {
     let isMarked = try table.shape.needsMark(
       for: schema, kind: kind, isLines: isLines, hasOther: { try hasOther(than: schema, machine, stream) })
-    let mixed = schema.columns.compactMap { column in
-      table.column(SQLName(column.name)).flatMap { present in
-        Column(name: "", declaredType: present.affinity.declaration).keeps(column) ? nil : present
-      }
-    }
     let lacking = table.shape.lacking(schema)
     let getsLives = table.shape.needsLives(for: schema)
     guard isMarked || !mixed.isEmpty || !lacking.isEmpty || getsLives else { return }
@@ -194,8 +336,8 @@ extension Transaction {
         "UPDATE drover_sink_column SET declared_type = '' WHERE sink = $1 AND name = $2",
         [.text(name), .text(column.name.text)])
     }
-    // An ID is written by its column's type, so rows are called otherwise in the change feed now.
-    if mixed.contains(where: { table.key.contains($0.name) }) { try feed.forgetReaders(of: table.feed) }
+    // An ID is written by its columns and their types, so rows are called otherwise in the change feed now.
+    if getsLives || mixed.contains(where: { table.key.contains($0.name) }) { try feed.forgetReaders(of: table.feed) }
     let isWide = table.columns.count + lacking.count > SinkColumn.mostRoomyColumns
     for column in lacking {
       let type = SinkColumn.type(of: column, isCompact: isWide)
@@ -228,6 +370,17 @@ extension Transaction {
         .text(schema.idsButForLives().last!.text),
       ]
     ).boolean(0, 0)
+  }
+}
+
+extension SinkTable {
+  /// Its columns that would change a value of a schema's, each with what the schema has.
+  fileprivate func retyped(by schema: StreamSchema) -> [(present: SinkColumn, new: Column)] {
+    schema.columns.compactMap { column in
+      self.column(SQLName(column.name)).flatMap { present in
+        Column(name: "", declaredType: present.affinity.declaration).keeps(column) ? nil : (present, column)
+      }
+    }
   }
 }
 

@@ -231,6 +231,10 @@ enum CloudTables {
           """)
     }
     migrator.registerMigration("15 troubles") { try $0.execute(sql: TroubleTable.migration) }
+    migrator.registerMigration("16 shared tables") { database in
+      try database.execute(sql: SharedTables.migration)
+      try SharedTables.rankHeldRows(database, now: SQLiteCloudStore.wallClock())
+    }
     return migrator
   }
 }

@@ -135,8 +135,10 @@ final class LineTable {
   static func indexCreation(_ schema: LineSchema) -> String {
     let columns = schema.references.map { quoted(schema.rows.columns[$0].name) }
     return """
-      CREATE INDEX IF NOT EXISTS \(quoted("drover_lines_\(schema.table.text)"))
+      CREATE INDEX IF NOT EXISTS \(indexName(of: schema.table))
           ON \(quoted(schema.table.text)) (\(([schema.rows.machineColumn] + columns).joined(separator: ", ")))
       """
   }
+
+  static func indexName(of table: StreamName) -> String { quoted("drover_lines_\(table.text)") }
 }

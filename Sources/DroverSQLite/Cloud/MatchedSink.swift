@@ -70,8 +70,8 @@ struct MatchedSink {
       (SELECT \(list(columns.names, of: "held")), (
               EXISTS (SELECT 1 FROM \(quoted(held)) AS newer
                        WHERE newer.drover_thing = held.drover_thing
-                         AND (newer.drover_version > held.drover_version
-                              OR newer.drover_version = held.drover_version AND newer.\(machine) < held.\(machine)))
+                         AND (newer.drover_rank > held.drover_rank
+                              OR newer.drover_rank = held.drover_rank AND newer.\(machine) < held.\(machine)))
               OR EXISTS (SELECT 1 FROM \(quoted(held)) AS member JOIN \(quoted(stream.text)) AS shown ON \(isMember)
                           WHERE member.drover_thing = held.drover_thing
                             AND (\(list(values, of: "shown"))) IS (\(list(values, of: "held"))))) AS drover_is_shown
@@ -84,40 +84,107 @@ struct MatchedSink {
 
   // MARK: Agreeing
 
-  /// Why a machine's rows cannot be matched as it declares, or nil: a table is matched in one way, and others go on in theirs.
-  func refusal(of schema: StreamSchema, machine: MachineID) throws -> String? {
-    guard let wanted = schema.naturalKey, let key = try key(), key != wanted, try isDeclared(besides: machine) else {
-      return nil
+  /// What stands in the way of a machine's rows being matched as it declares: a table is matched in one way, others go on in theirs, and
+  /// those that use it without are asked first.
+  func obstacle(
+    to schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool
+  ) throws -> Obstacle? {
+    guard let wanted = schema.naturalKey, pin?.naturalKey == nil else { return nil }
+    let key = try key()
+    guard key != wanted else { return nil }
+    if let key, try isDeclared(besides: machine) {
+      return Obstacle(wanted.refusal(against: key, stream), .table(stream))
     }
-    return wanted.refusal(against: key, stream)
+    // Where its own rows alone are matched, it may match them otherwise.
+    let isItsOwn = try key != nil && !isMember(Self.everybody)
+    guard !isAccepted, !isItsOwn,
+      try SharedTables(database: database).isUsed(stream, besides: machine)
+    else { return nil }
+    return Obstacle(wanted.refusal(inUseOf: stream), .word)
   }
 
-  /// Matches the rows as a machine declares; as before where it declares nothing and another one does. Of a table whose columns have
-  /// changed, what the machines hold follows.
-  /// - Parameter feed: what numbers the sink's rows, if something does.
+  /// Matches the rows as a machine declares or the operator has pinned; as before where it declares nothing and another one does. Of a table
+  /// whose columns have changed, what the machines hold follows.
+  /// - Parameters:
+  ///   - isAccepted: whether the operator has said that the rows of all machines are matched as it declares.
+  ///   - feed: what numbers the sink's rows, if something does.
   /// - Returns: whether tables were made or dropped.
-  func settle(_ schema: StreamSchema, machine: MachineID, feed: FeedTable?) throws -> Bool {
+  func settle(
+    _ schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool, now: Int64, feed: FeedTable?
+  ) throws -> Bool {
     let key = try key()
-    guard schema.naturalKey != nil || key != nil else { return false }
+    let pinned = try pinnedKey(pin)
+    guard schema.naturalKey != nil || key != nil || pinned != nil else { return false }
     if key != nil { try follow(schema) }
-    guard schema.naturalKey != key else { return false }
-    if schema.naturalKey == nil, try isDeclared(besides: machine) { return false }
-    if key == nil { try makeHeld() }
-    try refill(feed) { try schema.naturalKey.map { try match(by: $0, feed) } ?? dissolve(feed) }
+    let wasShown = try (isMember(machine.text), isMember(Self.everybody))
+    try setMember(machine.text, schema.naturalKey != nil)
+    if pinned != nil || isAccepted && schema.naturalKey != nil { try setMember(Self.everybody, true) }
+    let isDeclaredByOthers = try isDeclared(besides: machine)
+    let wanted = pinned ?? schema.naturalKey ?? (isDeclaredByOthers ? key : nil)
+    if wanted == key {
+      let isShown = try (isMember(machine.text), isMember(Self.everybody))
+      // Whose rows are matched has changed; of a machine that has brought none yet nothing is to be matched.
+      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1)
+      else {
+        return false
+      }
+    }
+    if key == nil { try makeHeld(now: now) }
+    try refill(feed) { try wanted.map { try match(by: $0, feed) } ?? dissolve(feed) }
     return true
+  }
+
+  /// The natural key that the operator has pinned, with the columns as the table has them; nil where it lacks one.
+  private func pinnedKey(_ pin: StreamPin?) throws -> NaturalKey? {
+    guard let key = pin?.naturalKey else { return nil }
+    let columns = try database.catalogue(of: stream.text).map {
+      DroverCore.Column(name: $0.name.text, declaredType: $0.type)
+    }
+    return try? key.resolved(among: columns)
+  }
+
+  // MARK: Whose rows are matched
+
+  /// Stands for all machines.
+  static let everybody = "*"
+
+  private func isMember(_ machine: String) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql: "SELECT EXISTS (SELECT 1 FROM drover_identity_member WHERE stream = ? AND machine_id = ?)",
+      arguments: [SQLName(stream.text).text, machine])!
+  }
+
+  private func setMember(_ machine: String, _ isMember: Bool) throws {
+    try database.execute(
+      sql: isMember
+        ? "INSERT OR IGNORE INTO drover_identity_member (stream, machine_id) VALUES (?, ?)"
+        : "DELETE FROM drover_identity_member WHERE stream = ? AND machine_id = ?",
+      arguments: [SQLName(stream.text).text, machine])
+  }
+
+  /// Whether the machine of a row takes part, as SQL.
+  static func takesPart(_ stream: StreamName, machine column: String) -> String {
+    """
+    EXISTS (SELECT 1 FROM drover_identity_member AS part
+             WHERE part.stream = \(literal(SQLName(stream.text).text)) AND part.machine_id IN (\(column), '\(everybody)'))
+    """
   }
 
   /// Whether another machine's newest schema declares by what its rows are matched.
   private func isDeclared(besides machine: MachineID) throws -> Bool {
     try Bool.fetchOne(
       database,
-      sql: """
-        SELECT EXISTS (
-          SELECT 1 FROM drover_schema_column AS declared
-           WHERE stream = ?1 AND machine_id <> ?2 AND identity_position = 0
-             AND schema_id = (SELECT schema_id FROM drover_schema
-                               WHERE machine_id = declared.machine_id AND stream = ?1 ORDER BY described DESC LIMIT 1))
-        """, arguments: [stream.text, machine.text])!
+      sql: "SELECT EXISTS (SELECT 1 FROM drover_identity_member WHERE stream = ? AND machine_id NOT IN (?, ?))",
+      arguments: [SQLName(stream.text).text, machine.text, Self.everybody])!
+  }
+
+  private func holdsRows(of machine: MachineID, _ orAnybodys: Bool) throws -> Bool {
+    guard try key() != nil else { return false }
+    let column = try SinkColumns(database, table: stream.text).key[0]
+    return try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM \(quoted(held)) WHERE ?1 OR \(column) = ?2)",
+      arguments: [orAnybodys, machine.text])!
   }
 
   private func follow(_ schema: StreamSchema) throws {
@@ -131,7 +198,7 @@ struct MatchedSink {
   // MARK: Two tables and one
 
   /// Until now the sink's rows were each machine's own.
-  private func makeHeld() throws {
+  private func makeHeld(now: Int64) throws {
     let columns = try SinkColumns(database, table: stream.text)
     try database.execute(
       sql: """
@@ -139,12 +206,18 @@ struct MatchedSink {
           \(columns.definitions.joined(separator: ",\n  ")),
           -- The number of the thing that the row is; rows of one thing have the same.
           drover_thing INTEGER,
+          -- Its version as others' rows compare with it: at most a day later than it came.
+          drover_rank INTEGER,
           PRIMARY KEY (\(columns.key.joined(separator: ", ")))
         ) WITHOUT ROWID
         """)
     let names = columns.names.joined(separator: ", ")
-    try database.execute(sql: "INSERT INTO \(quoted(held)) (\(names)) SELECT \(names) FROM \(quoted(stream.text))")
-    try database.execute(sql: "CREATE INDEX \(index("thing")) ON \(quoted(held)) (drover_thing, drover_version)")
+    try database.execute(
+      sql: """
+        INSERT INTO \(quoted(held)) (\(names), drover_rank)
+        SELECT \(names), min(drover_version, \(VersionBound.highest(now: now))) FROM \(quoted(stream.text))
+        """)
+    try database.execute(sql: "CREATE INDEX \(index("thing")) ON \(quoted(held)) (drover_thing, drover_rank)")
   }
 
   /// Fills the sink with other rows. To the change feed those that it has before and afterwards were put, and the others deleted.
@@ -161,10 +234,13 @@ struct MatchedSink {
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey, _ feed: FeedTable?) throws {
     try forgetKey()
-    for name in Set(key.columns + key.fallback) {
+    for name in Set((key.columns + key.fallback).map(ExactText.init)) {
       try database.execute(
         sql: "INSERT INTO drover_identity VALUES (lower(?), ?, ?, ?)",
-        arguments: [stream.text, name, key.columns.firstIndex(of: name), key.fallback.firstIndex(of: name)])
+        arguments: [
+          stream.text, name.text, key.columns.map(ExactText.init).firstIndex(of: name),
+          key.fallback.map(ExactText.init).firstIndex(of: name),
+        ])
     }
     for (name, columns) in [("identity", key.columns), ("else", key.fallback)] where !columns.isEmpty {
       try database.execute(
@@ -187,6 +263,7 @@ struct MatchedSink {
         """)
     feed?.counts.puts += Int64(database.changesCount)
     try database.execute(sql: "DROP TABLE \(quoted(held))")
+    try forgetMembers()
   }
 
   private func forgetKey() throws {
@@ -194,8 +271,14 @@ struct MatchedSink {
     try database.execute(sql: "DELETE FROM drover_identity WHERE stream = lower(?)", arguments: [stream.text])
   }
 
+  private func forgetMembers() throws {
+    try database.execute(
+      sql: "DELETE FROM drover_identity_member WHERE stream = ?", arguments: [SQLName(stream.text).text])
+  }
+
   /// What the machines hold goes aside with the sink, under the name that this has then.
   func putAside(as aside: String) throws {
+    try forgetMembers()
     guard try key() != nil else { return }
     try forgetKey()
     try database.execute(sql: "DROP INDEX \(index("thing"))")

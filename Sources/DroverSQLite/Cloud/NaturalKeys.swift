@@ -13,6 +13,7 @@ final class NaturalKeys: ThingTables {
   private let byFallback: (any: Statement, withoutIdentity: Statement)?
   private let holds: Statement
   private let place: Statement
+  private let rank: Statement
   private let findUnplaced: Statement
   private let highest: Statement
   private let hide: Statement
@@ -41,10 +42,16 @@ final class NaturalKeys: ThingTables {
     }
     let isRow = "\(machine) = ?1 AND \(same(local, from: 2))"
     standing = try Statement(
-      database, "SELECT \((["drover_thing"] + identity + fallback).joined(separator: ", ")) FROM \(held) WHERE \(isRow)"
-    )
+      database,
+      """
+      SELECT \((["drover_thing"] + identity + fallback).joined(separator: ", ")), \(MatchedSink.takesPart(stream, machine: "?1"))
+        FROM \(held) WHERE \(isRow)
+      """)
 
-    let things = "SELECT DISTINCT drover_thing FROM \(held) AS own WHERE drover_thing <> ?1 AND "
+    let things = """
+      SELECT DISTINCT drover_thing FROM \(held) AS own
+       WHERE drover_thing <> ?1 AND \(MatchedSink.takesPart(stream, machine: "own.\(machine)")) AND 
+      """
     byIdentity = try Statement(database, things + same(identity, from: 2))
     byFallback =
       fallback.isEmpty
@@ -62,11 +69,13 @@ final class NaturalKeys: ThingTables {
     place = try Statement(
       database,
       "UPDATE \(held) SET drover_thing = ?\(local.count + 2) WHERE \(isRow)")
+    rank = try Statement(
+      database, "UPDATE \(held) SET drover_rank = min(drover_version, ?\(local.count + 2)) WHERE \(isRow)")
     findUnplaced = try Statement(
       database,
       """
       SELECT \(columns.key.joined(separator: ", ")) FROM \(held) WHERE drover_thing IS NULL
-       ORDER BY drover_version, \(columns.key.joined(separator: ", ")) LIMIT 1000
+       ORDER BY drover_rank, \(columns.key.joined(separator: ", ")) LIMIT 1000
       """)
     highest = try Statement(database, "SELECT ifnull(max(drover_thing), 0) FROM \(held)")
     hide = try Statement(database, "DELETE FROM \(sink) WHERE \(isRow)")
@@ -86,7 +95,7 @@ final class NaturalKeys: ThingTables {
           LEFT JOIN \(sink) AS shown ON \(columns.key.map { "shown.\($0) = held.\($0)" }.joined(separator: " AND "))
          WHERE held.drover_thing = ?1 ORDER BY shown.\(machine) IS NULL, held.\(machine) LIMIT 1),
       newest AS (
-        SELECT * FROM \(held) WHERE drover_thing = ?1 ORDER BY drover_version DESC, \(machine) LIMIT 1)
+        SELECT * FROM \(held) WHERE drover_thing = ?1 ORDER BY drover_rank DESC, \(machine) LIMIT 1)
       INSERT INTO \(sink) AS shown (\((columns.key + values + number.column).joined(separator: ", ")))
       SELECT \((columns.key.map { "first.\($0)" } + values.map { "newest.\($0)" } + number.value).joined(separator: ", "))
         FROM first, newest WHERE true
@@ -101,11 +110,13 @@ final class NaturalKeys: ThingTables {
 
   // MARK: Merging
 
-  /// - Parameter mergeIntoHeld: merges one event into what its machine holds.
+  /// - Parameters:
+  ///   - now: when they came.
+  ///   - mergeIntoHeld: merges one event into what its machine holds.
   func merge(
-    _ events: [SinkEvent], machine: MachineID, _ mergeIntoHeld: (SinkEvent) throws -> MergeOutcome
+    _ events: [SinkEvent], machine: MachineID, now: Int64, _ mergeIntoHeld: (SinkEvent) throws -> MergeOutcome
   ) throws -> [MergeOutcome] {
-    try matching.merge(events) { try merge($0, machine, mergeIntoHeld) }
+    try matching.merge(events) { try merge($0, machine, now, mergeIntoHeld) }
   }
 
   /// Places every row that has no thing yet.
@@ -114,7 +125,7 @@ final class NaturalKeys: ThingTables {
   private var matching: ThingMatching<NaturalKeys> { ThingMatching(key: key, tables: self) }
 
   private func merge(
-    _ event: SinkEvent, _ machine: MachineID, _ mergeIntoHeld: (SinkEvent) throws -> MergeOutcome
+    _ event: SinkEvent, _ machine: MachineID, _ now: Int64, _ mergeIntoHeld: (SinkEvent) throws -> MergeOutcome
   ) throws -> MergeOutcome {
     let row = RowKey(machine: .text(machine.text), local: event.key)
     let before = try standing(of: row)
@@ -132,6 +143,11 @@ final class NaturalKeys: ThingTables {
     guard outcome == .applied else { return outcome! }
     outcome = nil
     do {
+      if event.content != .none {
+        bind(rank, row)
+        rank.bind(VersionBound.highest(now: now), at: Int32(keyCount + 2))
+        try rank.run()
+      }
       let ambiguity = try matching.follow(row, isDelete: event.content == .none, before: before)
       outcome =
         ambiguity.map { .refused(.ambiguous, detail: "\(event.localID.prefix(64)): \($0)") } ?? .applied
@@ -149,7 +165,9 @@ final class NaturalKeys: ThingTables {
     guard try standing.step() else { return nil }
     let identity = key.columns.indices.map { standing.value(Int32($0 + 1)) }
     let others = key.fallback.indices.map { standing.value(Int32(identity.count + $0 + 1)) }
-    return Standing(thing: standing.isNull(0) ? nil : standing.integer(0), identity: identity, fallback: others)
+    return Standing(
+      thing: standing.isNull(0) ? nil : standing.integer(0), identity: identity, fallback: others,
+      takesPart: standing.integer(Int32(identity.count + others.count + 1)) == 1)
   }
 
   func things(withIdentity values: [Value], besides thing: Int64) throws -> [Int64] {

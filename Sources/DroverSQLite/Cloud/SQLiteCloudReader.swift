@@ -35,6 +35,10 @@ package struct SQLiteCloudReader: CloudReader {
 
   package func sinks() throws -> [SinkDescription] { try reading(SinkDescription.all) ?? [] }
 
+  package func latestSchemas() throws -> [ReplicatedStream] {
+    try reading { try $0.tableExists("drover_identity") ? SQLiteReplica.streams($0) : [] } ?? []
+  }
+
   package func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {
     _ = try reading { database in
       // One transaction: its first SELECT fixes the moment.
@@ -213,6 +217,11 @@ package struct SQLiteCloudReader: CloudReader {
     }
     return try WaitingSchemas(database: database).all().map { note, schema in
       let stream = try StreamName(note["stream"])
+      guard let schema else {
+        return WaitingSchema(
+          machine: try MachineID(note["machine_id"]), stream: stream, reason: note["reason"], since: note["first_at"],
+          added: [], missing: [])
+      }
       let present = try columns(of: stream)
       let named = Set(schema.columns.map { SQLName($0.name) })
       return WaitingSchema(

@@ -15,39 +15,49 @@ struct SinkWidening {
     self.table = table
   }
 
-  /// Makes the table anew if a column of it would change a value of the schema's. SQLite cannot alter a column's type.
+  /// The columns of the table that would change a value of the schema's, each with what the schema has.
+  func retyped(by schema: StreamSchema) throws -> [(present: DroverCore.Column, new: DroverCore.Column)] {
+    let columns = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))").map {
+      DroverCore.Column(name: $0["name"], declaredType: $0["type"])
+    }
+    let present = Dictionary(columns.map { (SQLName($0.name), $0) }, uniquingKeysWith: { first, _ in first })
+    return schema.columns.filter { SQLName($0.name) != SQLName(StreamSchema.lifeColumn) }.compactMap { column in
+      present[SQLName(column.name)].flatMap { $0.keeps(column) ? nil : ($0, column) }
+    }
+  }
+
+  /// Makes the table anew if a column of it would change a value of the schema's, or its key has to get `drover_life`. SQLite cannot alter
+  /// a column's type, nor a key.
   /// - Returns: whether that was so.
   @discardableResult
   func run(for schema: StreamSchema) throws -> Bool {
+    let retyped = Set(try retyped(by: schema).map { SQLName($0.present.name) })
+    guard !retyped.isEmpty || schema.tellsLives else { return false }
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
-    var columns: [DroverCore.Column] = rows.map { .init(name: $0["name"], declaredType: $0["type"]) }
-    var isWidened = false
-    for column in schema.columns where SQLName(column.name) != SQLName(StreamSchema.lifeColumn) {
-      guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(column.name) }),
-        !columns[index].keeps(column)
-      else { continue }
-      columns[index] = DroverCore.Column(name: columns[index].name, declaredType: "")
-      isWidened = true
+    let columns: [DroverCore.Column] = rows.map { row in
+      .init(name: row["name"], declaredType: retyped.contains(SQLName(row["name"])) ? "" : row["type"])
     }
     let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
     let life = StreamSchema.lifeColumn
     let getsLife = schema.tellsLives && !key.contains(life)
-    guard isWidened || getsLife else { return false }
-    let definitions = zip(columns, rows).map { column, row in
+    guard !retyped.isEmpty || getsLife else { return false }
+    var definitions = zip(columns, rows).map { column, row in
       SinkTable.definition(column) + (row["notnull"] == 1 && column.name != life ? " NOT NULL" : "")
     }
-    try remake(
-      definitions, key, lifeAfter: getsLife ? columns.map(\.name) : nil)
+    if getsLife {
+      // Before the columns that are never NULL, as in a new table: SQLite 3.40 finds NULL in columns of that kind which stand before a part of the
+      // key in a table without rowid, and calls the database damaged.
+      let place = columns.firstIndex { SQLName($0.name) == SQLName("drover_epoch") } ?? columns.endIndex
+      definitions.insert(SinkTable.definition(.init(name: life, declaredType: "TEXT")), at: place)
+    }
+    try remake(definitions, key: getsLife ? key + [life] : key, copying: columns.map(\.name))
     return true
   }
 
   /// Copied there and back instead of renamed: what somebody's views say of the table stays true.
-  /// - Parameter present: the columns that are there, where the table gets `drover_life`.
-  private func remake(_ definitions: [String], _ key: [String], lifeAfter present: [String]?) throws {
-    let life = DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")
-    let definitions = definitions + (present == nil ? [] : [SinkTable.definition(life)])
-    let key = key + (present == nil ? [] : [life.name])
-    let given = present.map { " (\($0.map(quoted).joined(separator: ", ")))" } ?? ""
+  /// - Parameter present: the columns that are there.
+  private func remake(_ definitions: [String], key: [String], copying present: [String]) throws {
+    let names = present.map(quoted).joined(separator: ", ")
     let others = try String.fetchAll(
       database,
       sql: """
@@ -64,7 +74,7 @@ struct SinkWidening {
     }
     let copy = "drover_widened"
     try database.execute(sql: creation(copy))
-    try database.execute(sql: "INSERT INTO main.\(copy)\(given) SELECT * FROM main.\(quoted(table))")
+    try database.execute(sql: "INSERT INTO main.\(copy) (\(names)) SELECT \(names) FROM main.\(quoted(table))")
     try database.execute(sql: "DROP TABLE main.\(quoted(table))")
     try database.execute(sql: creation(quoted(table)))
     try database.execute(sql: "INSERT INTO main.\(quoted(table)) SELECT * FROM main.\(copy)")

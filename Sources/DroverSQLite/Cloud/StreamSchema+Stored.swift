@@ -37,6 +37,11 @@ extension StreamSchema {
         SELECT number, table_name, position, name, declared_type, key_position, header_part FROM drover_schema_line
          WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY number, position
         """, arguments: [machine.text, stream.text, id.text])
+    return try Self.lines(rows)
+  }
+
+  /// - Parameter rows: columns of lines as the store keeps them, table by table.
+  static func lines(_ rows: [Row]) throws -> [LineSchema] {
     let tables = Dictionary(grouping: rows) { $0["number"] as Int }.sorted { $0.key < $1.key }.map(\.value)
     return try tables.map { rows in
       func positions(_ column: String) -> [Int] {

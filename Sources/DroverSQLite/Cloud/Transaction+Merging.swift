@@ -14,12 +14,13 @@ extension Transaction {
     if let known = store.table(of: sink) {
       table = known
     } else {
-      if let reason = try shapeSink(stream: sink.stream, kind: sink.kind, schema: sink.schema, machine: sink.machine) {
+      if let reason = try refusal(of: sink, isBare: epoch == nil) {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       table = try self.table(of: sink)
     }
     table.serve(sink.machine)
+    if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
     var hasTombstones = try store.cache.tombstones[origin] ?? anyTombstone(origin)
     let now = store.now()
@@ -29,11 +30,22 @@ extension Transaction {
       try table.merge(event, epoch: number, now: now, hasTombstones: &hasTombstones)
     }
     let outcomes =
-      try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, merge) ?? events.map(merge)
+      try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, now: now, merge)
+      ?? events.map(merge)
     if sink.kind != .payload {
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
     }
     return outcomes
+  }
+
+  /// Sees to the sink's tables. Returns why that cannot be.
+  private func refusal(of sink: Sink, isBare: Bool) throws -> String? {
+    let pins = store.limits.pins
+    let pinned =
+      sink.schema.map { pins.refusal(of: $0, sink.stream, sink.machine) }
+      ?? pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
+    if let pinned { return pinned }
+    return try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))?.reason
   }
 
   /// Whether the key of a stream's sink table tells lives.
@@ -48,8 +60,10 @@ extension Transaction {
 
   /// What merges a machine's events into a table that fits them.
   private func table(of sink: Sink) throws -> SinkTable {
-    let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
-    if let latest { try settle(latest, machine: sink.machine, stream: sink.stream) }
+    let described = try latestSchema(machine: sink.machine, stream: sink.stream)
+    // What was not described declares nothing.
+    if let described { try settle(described, machine: sink.machine, stream: sink.stream) }
+    let latest = described ?? sink.schema
     let matched = MatchedSink(database: database, stream: sink.stream)
     let keys = try matched.naturalKeys(
       or: store.cache.naturalKeys[sink.stream], feed: store.feed.table(of: sink.stream))

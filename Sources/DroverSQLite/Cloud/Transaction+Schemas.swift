@@ -7,7 +7,10 @@ extension Transaction {
   func schema(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema? {
     let key = SQLiteCloudStore.SchemaKey(machine: machine, stream: stream, id: id)
     if let schema = store.cache.schemas[key] { return schema }
-    guard let schema = try StreamSchema.read(id, machine: machine, stream: stream, database) else { return nil }
+    guard let schema = try StreamSchema.read(id, machine: machine, stream: stream, database),
+      // Pinned otherwise since: it is as unknown as if it came today.
+      store.limits.pins.refusal(of: schema, stream, machine) == nil
+    else { return nil }
     let shared = store.cache.distinctSchemas.insert(schema).memberAfterInsert
     store.cache.schemas[key] = shared
     return shared
@@ -26,18 +29,22 @@ extension Transaction {
   }
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
-    if try self.schema(schema.id, machine: machine, stream: stream) == nil {
-      if let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
-        ?? MatchedSink(database: database, stream: stream).refusal(of: schema, machine: machine)
-        ?? shapeSink(stream: stream, kind: schema.kind, schema: schema, machine: machine)
-      {
-        // Only where a table of Drover's stands in the way, so nobody fills the store with descriptions.
-        if try form(of: stream) != nil, bounds.refusal(of: schema) == nil {
-          try WaitingSchemas(database: database).note(
-            schema, machine: machine, stream: stream, reason: reason, now: store.now())
-        }
-        return reason
+    try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+  }
+
+  /// - Parameter isAccepted: whether the operator has said that the tables of all machines shall follow.
+  private func take(
+    _ schema: StreamSchema, machine: MachineID, stream: StreamName, isAccepted: Bool
+  ) throws -> Obstacle? {
+    let isKnown = try self.schema(schema.id, machine: machine, stream: stream) != nil
+    if let obstacle = try obstacle(to: schema, machine, stream, isKnown: isKnown, isAccepted: isAccepted) {
+      if obstacle.isKept {
+        try WaitingSchemas(database: database).note(
+          schema, machine: machine, stream: stream, reason: obstacle.reason, now: store.now())
       }
+      return obstacle
+    }
+    if !isKnown {
       for (position, column) in schema.columns.enumerated() {
         try database.execute(
           sql: """
@@ -47,8 +54,9 @@ extension Transaction {
             """,
           arguments: [
             machine.text, stream.text, schema.id.text, position, column.name, column.declaredType,
-            schema.key.firstIndex(of: position), schema.naturalKey?.columns.firstIndex(of: column.name),
-            schema.naturalKey?.fallback.firstIndex(of: column.name),
+            schema.key.firstIndex(of: position),
+            schema.naturalKey?.columns.firstIndex { $0.isExactly(column.name) },
+            schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) },
           ])
       }
       for (number, line) in schema.lines.enumerated() {
@@ -81,108 +89,235 @@ extension Transaction {
     store.cache.latest[SQLiteCloudStore.Origin(machine: machine, stream: stream)] = nil
     store.cache.sinks.forget(machine: machine, stream: stream)
     try WaitingSchemas(database: database).forget(machine: machine, stream: stream)
-    try settle(schema, machine: machine, stream: stream)
+    try settle(schema, machine: machine, stream: stream, isAccepted: isAccepted)
     return nil
   }
 
-  /// Matches the rows of a stream by natural key, if a machine says so.
-  func settle(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
+  /// What stands in the way of a description. Without one, the tables fit it now.
+  private func obstacle(
+    to schema: StreamSchema, _ machine: MachineID, _ stream: StreamName, isKnown: Bool, isAccepted: Bool
+  ) throws -> Obstacle? {
+    if let reason = store.limits.pins.refusal(of: schema, stream, machine) { return Obstacle(reason, .pin) }
+    if !isKnown, !isAccepted,
+      let reason = try store.limits.refusal(ofSchemas: schemaCount(machine: machine, stream: stream))
+    {
+      return Obstacle(reason, .word)
+    }
     let matched = MatchedSink(database: database, stream: stream)
-    if try matched.settle(schema, machine: machine, feed: store.feed.table(of: stream)) { store.forgetAll() }
+    let pin = store.limits.pins[stream]
+    if let obstacle = try matched.obstacle(to: schema, machine: machine, pin: pin, isAccepted: isAccepted) {
+      return obstacle
+    }
+    return isKnown ? nil : try shapeSink(Shaping(stream, schema.kind, schema, machine, isAccepted: isAccepted))
   }
 
-  private var bounds: TableShape.Bounds {
-    .init(
-      columns: min(store.limits.columnsPerTable, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
+  /// Matches the rows of a stream by natural key, if a machine says so.
+  func settle(_ schema: StreamSchema, machine: MachineID, stream: StreamName, isAccepted: Bool = false) throws {
+    let matched = MatchedSink(database: database, stream: stream)
+    let isChanged = try matched.settle(
+      schema, machine: machine, pin: store.limits.pins[stream], isAccepted: isAccepted, now: store.now(),
+      feed: store.feed.table(of: stream))
+    if isChanged { store.forgetAll() }
+  }
+
+  private func bounds(of stream: StreamName, uncounted: Int = 0) -> TableShape.Bounds {
+    let most = store.limits.pins[stream]?.mostColumns ?? store.limits.columnsPerTable
+    return .init(columns: min(most + uncounted, SinkTable.maximumColumns), keyColumns: SinkTable.maximumKeyColumns)
   }
 
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
     try WaitingSchemas(database: database).isWaiting(id, machine: machine, stream: stream)
   }
 
-  func accept(machine: MachineID, stream: StreamName) throws -> String? {
+  // MARK: Streams without a table
+
+  func holdBodies(of sink: Sink) throws -> String? {
+    guard store.table(of: sink) == nil else { return nil }
+    let wanted = SinkForm(kind: sink.kind, isTable: false, header: nil)
+    let reason =
+      try store.limits.pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
+      ?? form(of: sink.stream)?.refusal(of: wanted, sink.stream)
     let waiting = WaitingSchemas(database: database)
-    guard let schema = try waiting.schema(machine: machine, stream: stream) else { return nil }
-    let (aside, known) = try waiting.clear(stream: stream, now: store.now())
-    try store.feed.end(table: stream, database)
-    store.forgetAll()
-    // The waiting one first, so that the table is made for it. Of the others those that fit go on, and the rest waits.
-    for (machine, schema) in [(machine, schema)] + known.filter({ $0.0 != machine }) {
-      _ = try adopt(schema, machine: machine, stream: stream)
+    if let reason {
+      try waiting.noteBodies(
+        sink.kind, machine: sink.machine, stream: sink.stream, reason: reason, now: store.now())
+    } else if try waiting.isWaiting(WaitingSchemas.bodies, machine: sink.machine, stream: sink.stream) {
+      try waiting.forget(machine: sink.machine, stream: sink.stream)
+    }
+    return reason
+  }
+
+  /// A table that an agent fills does not give way any more.
+  func settleBodies(of stream: StreamName) throws {
+    guard try form(of: stream)?.isLoose == true else { return }
+    try database.execute(
+      sql: "UPDATE drover_sink SET is_loose = 0 WHERE lower(stream) = ?", arguments: [SQLName(stream.text).text])
+    store.cache.forms = [:]
+  }
+
+  // MARK: Accepting
+
+  func accept(machine: MachineID, stream: StreamName) throws -> Acceptance? {
+    let waiting = WaitingSchemas(database: database)
+    guard let wanted = try waiting.wanted(machine: machine, stream: stream) else { return nil }
+    var aside: [String] = []
+    var others: [WaitingSchemas.Known] = []
+    while let obstacle = try obstacleAccepting(wanted, machine, stream) {
+      guard case .table(let table) = obstacle.way, aside.count <= 1 + (wanted.schema?.lines.count ?? 0) else {
+        throw AcceptanceRefused(description: obstacle.reason)
+      }
+      others += try waiting.latest(using: table)
+      aside.append(try putAside(table))
+    }
+    try waiting.forget(machine: machine, stream: stream)
+    // The waiting one first, so that the tables are made for it. Of the others those that fit go on, and the rest waits.
+    for other in others where other.machine != machine || other.stream != stream {
+      _ = try take(other.schema, machine: other.machine, stream: other.stream, isAccepted: false)
     }
     // The description was set apart when it came, and has been taken now.
     try database.execute(
       sql: "DELETE FROM drover_dead_letter WHERE topic = ? AND reason = ?",
       arguments: [Topic.schema(machine, stream).text, DeadLetterReason.schema.rawValue])
     try DeadLetterCounter.replayed.add(database.changesCount, database)
+    return Acceptance(aside: aside)
+  }
+
+  private func obstacleAccepting(
+    _ wanted: (kind: Kind, schema: StreamSchema?), _ machine: MachineID, _ stream: StreamName
+  ) throws -> Obstacle? {
+    if let schema = wanted.schema { return try take(schema, machine: machine, stream: stream, isAccepted: true) }
+    if let reason = store.limits.pins.refusal(ofBodies: wanted.kind, stream, machine) { return Obstacle(reason, .pin) }
+    return try shapeSink(Shaping(stream, wanted.kind, nil, machine, isAccepted: true))
+  }
+
+  /// Takes a sink table out of the way, with everything that was known of its rows. No row is ever dropped.
+  /// - Returns: what it is called now.
+  private func putAside(_ stream: StreamName) throws -> String {
+    let aside = try WaitingSchemas(database: database).clear(stream: stream, now: store.now())
+    try store.feed.end(table: stream, database)
+    store.forgetAll()
     return aside
   }
 
-  /// Makes the sink table and those of its lines, or adds what they lack. Returns why that cannot be; then nothing has changed.
-  func shapeSink(stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID) throws -> String? {
-    guard let schema, !schema.lines.isEmpty else {
-      return try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
+  // MARK: Tables
+
+  /// What tables are wanted for.
+  struct Shaping {
+    var stream: StreamName
+    var kind: Kind
+    var schema: StreamSchema?
+    var machine: MachineID
+    /// Whether the operator has said that tables of other machines shall follow.
+    var isAccepted: Bool
+    /// Whether a bare event wants them.
+    var isBare: Bool
+    /// The stream whose lines the table holds; nil for a stream's own table.
+    var header: StreamName?
+
+    init(
+      _ stream: StreamName, _ kind: Kind, _ schema: StreamSchema?, _ machine: MachineID, isAccepted: Bool = false,
+      isBare: Bool = false, header: StreamName? = nil
+    ) {
+      self.stream = stream
+      self.kind = kind
+      self.schema = schema
+      self.machine = machine
+      self.isAccepted = isAccepted
+      self.isBare = isBare
+      self.header = header
     }
-    if let reason = store.limits.refusal(ofLines: schema.lines.count) { return reason }
-    var reason: String?
-    try database.inSavepoint {
-      reason = try shapeTable(stream: stream, kind: kind, schema: schema, machine: machine)
-      for line in schema.lines where reason == nil {
-        reason = try shapeTable(stream: line.table, kind: kind, schema: line.rows, machine: machine, header: stream)
-          .map { "its lines \(line.table): \($0)" }
-        if reason == nil { try database.execute(sql: LineTable.indexCreation(line)) }
-      }
-      return reason == nil ? .commit : .rollback
-    }
-    if reason != nil { store.cache = SQLiteCloudStore.Cache() }
-    return reason
   }
 
-  /// - Parameter header: the stream whose lines the table holds; nil for a stream's own table.
-  private func shapeTable(
-    stream: StreamName, kind: Kind, schema: StreamSchema?, machine: MachineID, header: StreamName? = nil
-  ) throws -> String? {
-    if let reason = schema.flatMap(bounds.refusal) { return reason }
-    let wanted = SinkForm(kind: kind, isTable: schema != nil, header: header.map { SQLName($0.text) })
-    guard let form = try form(of: stream) else {
-      let known = try Int.fetchOne(
-        database,
-        sql: """
-          SELECT count(*) FROM (SELECT stream FROM drover_progress WHERE machine_id = ?1
-                                UNION SELECT stream FROM drover_schema WHERE machine_id = ?1
-                                UNION SELECT table_name FROM drover_schema_line WHERE machine_id = ?1)
-          """,
-        arguments: [machine.text])!
-      if let reason = store.limits.refusal(ofStreams: known) { return reason }
-      // Tables, views and indexes share one space of names.
-      let taken = try String.fetchOne(
-        database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
-      if let taken {
-        return "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's"
+  /// Makes the sink table and those of its lines, or adds what they lack. Returns why that cannot be; then nothing has changed.
+  func shapeSink(_ wanted: Shaping) throws -> Obstacle? {
+    guard let schema = wanted.schema, !schema.lines.isEmpty else { return try shapeTable(wanted) }
+    if let reason = store.limits.refusal(ofLines: schema.lines.count) { return Obstacle(reason, .none) }
+    var obstacle: Obstacle?
+    try database.inSavepoint {
+      obstacle = try shapeTable(wanted)
+      for line in schema.lines where obstacle == nil {
+        obstacle = try shapeTable(
+          Shaping(
+            line.table, wanted.kind, line.rows, wanted.machine, isAccepted: wanted.isAccepted, header: wanted.stream)
+        ).map { Obstacle("its lines \(line.table): \($0.reason)", $0.way) }
+        if obstacle == nil { try database.execute(sql: LineTable.indexCreation(line)) }
       }
-      try database.execute(sql: SinkTable.creation(stream: stream, schema: schema))
-      try database.execute(
-        sql: "INSERT INTO drover_sink (stream, kind, form, header) VALUES (?, ?, ?, ?)",
-        arguments: [stream.text, kind.rawValue, schema == nil ? "body" : "table", header?.text])
-      try store.feed.begin(table: stream, database)
-      store.cache.forms[stream] = wanted
-      return nil
+      return obstacle == nil ? .commit : .rollback
     }
-    if let reason = form.refusal(of: wanted, stream) { return reason }
-    guard let schema else { return nil }
+    if obstacle != nil { store.cache = SQLiteCloudStore.Cache() }
+    return obstacle
+  }
+
+  private func shapeTable(_ wanted: Shaping) throws -> Obstacle? {
+    let (stream, schema) = (wanted.stream, wanted.schema)
+    if let reason = schema.flatMap(bounds(of: stream).refusal) { return Obstacle(reason, .none) }
+    let wantedForm = SinkForm(kind: wanted.kind, isTable: schema != nil, header: wanted.header.map { SQLName($0.text) })
+    guard let form = try form(of: stream) else { return try makeTable(wanted) }
+    if form.isLoose, wantedForm.isTable {
+      _ = try putAside(stream)
+      return try makeTable(wanted)
+    }
+    if let reason = form.refusal(of: wantedForm, stream) { return Obstacle(reason, .table(stream)) }
+    return try schema.flatMap { try widenTable(wanted, to: $0) }
+  }
+
+  private func makeTable(_ wanted: Shaping) throws -> Obstacle? {
+    let (stream, machine) = (wanted.stream, wanted.machine)
+    let known = try Int.fetchOne(
+      database,
+      sql: """
+        SELECT count(*) FROM (SELECT stream FROM drover_progress WHERE machine_id = ?1
+                              UNION SELECT stream FROM drover_schema WHERE machine_id = ?1
+                              UNION SELECT table_name FROM drover_schema_line WHERE machine_id = ?1)
+        """,
+      arguments: [machine.text])!
+    if let reason = store.limits.refusal(ofStreams: known) { return Obstacle(reason, .none) }
+    // Tables, views and indexes share one space of names.
+    let taken = try String.fetchOne(
+      database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
+    if let taken {
+      return Obstacle(
+        "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's", .none)
+    }
+    try database.execute(sql: SinkTable.creation(stream: stream, schema: wanted.schema))
+    let isLoose = wanted.isBare && wanted.schema == nil && store.limits.pins[stream] == nil
+    try database.execute(
+      sql: "INSERT INTO drover_sink (stream, kind, form, header, is_loose) VALUES (?, ?, ?, ?, ?)",
+      arguments: [
+        stream.text, wanted.kind.rawValue, wanted.schema == nil ? "body" : "table", wanted.header?.text, isLoose,
+      ])
+    try SharedTables(database: database).note(wanted.schema?.columns ?? [], of: stream, broughtBy: machine)
+    try store.feed.begin(table: stream, database)
+    store.cache.forms = [:]
+    return nil
+  }
+
+  private func widenTable(_ wanted: Shaping, to schema: StreamSchema) throws -> Obstacle? {
+    let (stream, machine, kind) = (wanted.stream, wanted.machine, wanted.kind)
     // GRDB's own look at a table remembers what a rollback has taken back, and quotes no quotes; and a stream may be named
     // pragma_table_info.
     let present = try database.catalogue(of: stream.text)
     let shape = TableShape(
       names: present.map(\.name),
       key: present.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map(\.name))
-    if let reason = shape.refusal(of: schema, stream, bounds) { return reason }
+    let users = SharedTables(database: database)
+    let shared = try users.table(stream, for: machine)
+    let bounds = bounds(of: stream, uncounted: shared.uncounted(store.limits.columnsPerMachine))
+    if let reason = shape.refusal(of: schema, stream, bounds) { return Obstacle(reason, .table(stream)) }
+    let (new, widening) = (shape.lacking(schema), SinkWidening(database, table: stream.text))
+    let retyped = try widening.retyped(by: schema)
+    if !wanted.isAccepted, !new.isEmpty || !retyped.isEmpty, try users.isUsed(stream, besides: machine),
+      let reason = shared.refusal(
+        lacking: new, retyped: retyped, stream, store.limits.pins[stream], budget: store.limits.columnsPerMachine)
+    {
+      return Obstacle(reason, .word)
+    }
     let needsMark = try shape.needsMark(
-      for: schema, kind: kind, isLines: header != nil, hasOther: { try hasOther(than: schema, machine, stream) })
+      for: schema, kind: kind, isLines: wanted.header != nil, hasOther: { try hasOther(than: schema, machine, stream) })
     if needsMark {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(TableShape.schemaColumn) TEXT")
     }
-    let isWidened = try SinkWidening(database, table: stream.text).run(for: schema)
+    let isWidened = try widening.run(for: schema)
     // An ID is written by its column's type, so rows are called otherwise in the change feed now.
     if isWidened,
       try database.catalogue(of: stream.text).contains(where: { column in
@@ -195,12 +330,13 @@ extension Transaction {
       try store.feed.table(of: stream)?.addKeyColumn(after: shape.key.count, database)
       store.cache.tellsLives[stream] = nil
     }
-    let new = shape.lacking(schema)
     for column in new {
       try database.execute(sql: "ALTER TABLE \(quoted(stream.text)) ADD COLUMN \(SinkTable.definition(column))")
     }
+    try users.note(new, of: stream, broughtBy: machine)
+    try users.share(schema.columns, of: stream, with: machine)
     // Of a table that is as it was, what other machines' events are merged by stays.
-    if needsMark || isWidened || !new.isEmpty { store.cache.sinks.forget(stream: header ?? stream) }
+    if needsMark || isWidened || !new.isEmpty { store.cache.sinks.forget(stream: wanted.header ?? stream) }
     return nil
   }
 
@@ -220,12 +356,13 @@ extension Transaction {
     // SQLite's table names ignore case, so two streams that differ in case alone would share a table.
     guard
       let row = try Row.fetchOne(
-        database, sql: "SELECT stream, kind, form, header FROM drover_sink WHERE lower(stream) = lower(?)",
+        database, sql: "SELECT stream, kind, form, header, is_loose FROM drover_sink WHERE lower(stream) = lower(?)",
         arguments: [stream.text]),
       let kind = Kind(rawValue: row["kind"])
     else { return nil }
     let form = SinkForm(
-      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?).map(SQLName.init))
+      kind: kind, isTable: row["form"] == "table", header: (row["header"] as String?).map(SQLName.init),
+      isLoose: row["is_loose"])
     store.cache.forms[stream] = form
     return form
   }

@@ -33,11 +33,15 @@ struct WaitingSchemas {
     """
 
   func note(_ schema: StreamSchema, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
-    guard try !isWaiting(schema.id, machine: machine, stream: stream) else { return }
-    try forget(machine: machine, stream: stream)
-    try database.execute(
-      sql: "INSERT INTO drover_schema_waiting VALUES (?, ?, ?, ?, ?, ?)",
-      arguments: [machine.text, stream.text, schema.id.text, schema.kind.rawValue, reason, now])
+    // The same again, perhaps for another reason by now.
+    guard try !isWaiting(schema.id, machine: machine, stream: stream) else {
+      return try database.execute(
+        sql: "UPDATE drover_schema_waiting SET reason = ?1 WHERE machine_id = ?2 AND stream = ?3 AND reason <> ?1",
+        arguments: [reason, machine.text, stream.text])
+    }
+    try begin(
+      schema.id, schema.kind, machine: machine, stream: stream, completeWhen: schema.completeWhen, reason: reason,
+      now: now)
     for (position, column) in schema.columns.enumerated() {
       try database.execute(
         sql: "INSERT INTO drover_schema_waiting_column VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -47,6 +51,37 @@ struct WaitingSchemas {
           schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) },
         ])
     }
+    for (number, line) in schema.lines.enumerated() {
+      for (position, column) in line.rows.columns.enumerated() {
+        try database.execute(
+          sql: "INSERT INTO drover_schema_waiting_line VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          arguments: [
+            machine.text, stream.text, number, line.table.text, position, column.name, column.declaredType,
+            line.rows.key.firstIndex(of: position), line.references.firstIndex(of: position),
+          ])
+      }
+    }
+  }
+
+  /// Stands for the schema of a stream without a table.
+  static let bodies = SchemaID(text: "")
+
+  /// Notes a stream without a table whose events the sink table cannot take.
+  func noteBodies(_ kind: Kind, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
+    guard try !isWaiting(Self.bodies, machine: machine, stream: stream) else { return }
+    try begin(Self.bodies, kind, machine: machine, stream: stream, completeWhen: nil, reason: reason, now: now)
+  }
+
+  private func begin(
+    _ id: SchemaID, _ kind: Kind, machine: MachineID, stream: StreamName, completeWhen: Condition?, reason: String,
+    now: Int64
+  ) throws {
+    try forget(machine: machine, stream: stream)
+    try database.execute(
+      sql: """
+        INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        """, arguments: [machine.text, stream.text, id.text, kind.rawValue, reason, now, completeWhen?.text])
   }
 
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
@@ -58,26 +93,38 @@ struct WaitingSchemas {
   }
 
   func forget(machine: MachineID, stream: StreamName) throws {
-    for table in ["drover_schema_waiting", "drover_schema_waiting_column"] {
+    for table in ["drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line"] {
       try database.execute(
         sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ?", arguments: [machine.text, stream.text])
     }
   }
 
-  func schema(machine: MachineID, stream: StreamName) throws -> StreamSchema? {
-    let kind = try String.fetchOne(
-      database, sql: "SELECT kind FROM drover_schema_waiting WHERE machine_id = ? AND stream = ?",
+  /// What waits of a machine's stream; without a schema where the stream has no table.
+  func wanted(machine: MachineID, stream: StreamName) throws -> (kind: Kind, schema: StreamSchema?)? {
+    let note = try Row.fetchOne(
+      database, sql: "SELECT kind, complete_when FROM drover_schema_waiting WHERE machine_id = ? AND stream = ?",
       arguments: [machine.text, stream.text])
-    guard let kind = kind.flatMap(Kind.init) else { return nil }
+    guard let note, let kind = Kind(rawValue: note["kind"]) else { return nil }
     let rows = try Row.fetchAll(
       database,
       sql: "SELECT * FROM drover_schema_waiting_column WHERE machine_id = ? AND stream = ? ORDER BY position",
       arguments: [machine.text, stream.text])
-    return try StreamSchema(kind: kind, rows: rows)
+    guard !rows.isEmpty else { return (kind, nil) }
+    let lines = try Row.fetchAll(
+      database,
+      sql: "SELECT * FROM drover_schema_waiting_line WHERE machine_id = ? AND stream = ? ORDER BY number, position",
+      arguments: [machine.text, stream.text])
+    let condition: String? = note["complete_when"]
+    return (
+      kind,
+      try StreamSchema(
+        kind: kind, rows: rows, completeWhen: condition.map { try Condition(parsing: $0) },
+        lines: StreamSchema.lines(lines))
+    )
   }
 
   /// Those of all machines with what is noted of them, by machine and stream: two statements, however many there are.
-  func all() throws -> [(note: Row, schema: StreamSchema)] {
+  func all() throws -> [(note: Row, schema: StreamSchema?)] {
     let columns = Dictionary(
       grouping: try Row.fetchAll(
         database, sql: "SELECT * FROM drover_schema_waiting_column ORDER BY machine_id, stream, position"),
@@ -85,38 +132,70 @@ struct WaitingSchemas {
     return try Row.fetchAll(database, sql: "SELECT * FROM drover_schema_waiting ORDER BY machine_id, stream")
       .compactMap { note in
         guard let kind = Kind(rawValue: note["kind"]) else { return nil }
-        let place = [ExactText(note["machine_id"]), ExactText(note["stream"])]
-        return (note, try StreamSchema(kind: kind, rows: columns[place] ?? []))
+        let rows = columns[[ExactText(note["machine_id"]), ExactText(note["stream"])]]
+        return (note, try rows.map { try StreamSchema(kind: kind, rows: $0) })
       }
   }
 
   // MARK: Accepting
 
-  /// Takes the sink table out of the way of a waiting schema, with everything that was known of the stream's rows.
-  /// - Returns: what the table is called now, and the schemas that machines of the stream described last.
-  func clear(stream: StreamName, now: Int64) throws -> (aside: String, known: [(MachineID, StreamSchema)]) {
-    let known = try Row.fetchAll(
+  /// A schema that a machine described last.
+  struct Known {
+    var machine: MachineID
+    var stream: StreamName
+    var schema: StreamSchema
+  }
+
+  /// The schemas that machines described last whose rows, or lines, stand in a table.
+  func latest(using table: StreamName) throws -> [Known] {
+    try Row.fetchAll(
       database,
-      sql:
-        "SELECT machine_id, schema_id, max(described) FROM drover_schema WHERE lower(stream) = lower(?) GROUP BY machine_id",
-      arguments: [stream.text]
-    ).compactMap { row -> (MachineID, StreamSchema)? in
-      let machine = try MachineID(row["machine_id"])
+      sql: """
+        SELECT machine_id, stream, schema_id, max(described) FROM drover_schema AS known
+         WHERE lower(stream) = ?1
+            OR EXISTS (SELECT 1 FROM drover_schema_line AS line
+                        WHERE lower(line.table_name) = ?1 AND line.machine_id = known.machine_id
+                          AND line.stream = known.stream)
+         GROUP BY machine_id, stream
+        """, arguments: [SQLName(table.text).text]
+    ).compactMap { row in
+      let (machine, stream) = (try MachineID(row["machine_id"]), try StreamName(row["stream"]))
       return try StreamSchema.read(SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
-        .map { (machine, $0) }
+        .map { Known(machine: machine, stream: stream, schema: $0) }
     }
-    let aside = "\(stream.text)_until_\(Timestamp.name(microseconds: now))"
+  }
+
+  /// Takes the sink table out of the way of a waiting schema, with everything that was known of its rows.
+  /// - Returns: what the table is called now.
+  func clear(stream: StreamName, now: Int64) throws -> String {
+    let name = "\(stream.text)_until_\(Timestamp.name(microseconds: now))"
+    var aside = name
+    var number = 1
+    while try database.tableExists(aside) {
+      number += 1
+      aside = "\(name)_\(number)"
+    }
     // Or somebody's views would speak of the old table from now on.
     try database.execute(sql: "PRAGMA legacy_alter_table = ON")
     defer { try? database.execute(sql: "PRAGMA legacy_alter_table = OFF") }
     try database.execute(sql: "ALTER TABLE main.\(quoted(stream.text)) RENAME TO \(quoted(aside))")
     try MatchedSink(database: database, stream: stream).putAside(as: aside)
+    try database.execute(sql: "DROP INDEX IF EXISTS \(LineTable.indexName(of: stream))")
+    try SharedTables(database: database).forget(stream)
+    // As the lines of another stream it is described no more either.
+    for table in ["drover_schema", "drover_schema_column", "drover_schema_line"] {
+      try database.execute(
+        sql: """
+          DELETE FROM \(table) WHERE (machine_id, stream, schema_id) IN
+            (SELECT machine_id, stream, schema_id FROM drover_schema_line WHERE lower(table_name) = lower(?))
+          """, arguments: [stream.text])
+    }
     for table in [
       "drover_sink", "drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone", "drover_check",
     ] {
       try database.execute(sql: "DELETE FROM \(table) WHERE lower(stream) = lower(?)", arguments: [stream.text])
     }
-    return (aside, known)
+    return aside
   }
 }
 

@@ -88,10 +88,7 @@ private struct StorePlace {
   private let path: String?
 
   init(_ configuration: CloudConfiguration) throws {
-    let limits = CloudStoreLimits(
-      streamsPerMachine: configuration.limits.streamsPerMachine,
-      columnsPerTable: configuration.limits.columnsPerTable, deadLetters: configuration.deadLetters,
-      machine: configuration.limits.machine)
+    let limits = configuration.storeLimits
     switch configuration.store {
     case .sqlite(let path):
       let lock = try AgentLock(database: path)

@@ -91,6 +91,7 @@ struct DoctorCommand: AsyncParsableCommand {
       do {
         guard let report = try configuration.reader.report(.everything) else { return [missing] }
         return [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
+          + pins(report, configuration)
       } catch {
         return [
           .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
@@ -99,8 +100,26 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
     let report = try? configuration.reader.report(.everything)
-    return integrity(path, missing: "") + (report.map { letters($0, configuration) } ?? [])
+    return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
       + [HostChecks.disk(of: path)]
+  }
+
+  /// Streams that several machines share and that no pin keeps as they are.
+  private func pins(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {
+    let pins = StreamPins(configuration.streams)
+    let users = Dictionary(grouping: report.machines.flatMap { $0.streams.map(\.name) }) { SQLName($0) }
+    let shared = users.filter { name, streams in
+      streams.count > 1 && (try? StreamName(name.text)).map { pins[$0] } == .some(nil)
+    }
+    guard !shared.isEmpty else { return [] }
+    let names = shared.values.map { $0[0] }.sorted().prefix(3).joined(separator: ", ")
+    return [
+      Finding(
+        verdict: .good, subject: "pins",
+        text:
+          "\(shared.count) streams of several machines are not pinned, such as \(names): the first description counts",
+        advice: "drover schema pin --config \(options.config) prints what to add, so that no machine can change them")
+    ]
   }
 
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {

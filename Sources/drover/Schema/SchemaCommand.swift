@@ -8,16 +8,17 @@ import DroverWire
 struct SchemaCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "schema",
-    abstract: "Lists and accepts schemas that the cloud's tables cannot follow.",
+    abstract: "Lists, accepts and pins what streams are in the cloud.",
     discussion: """
       Examples:
         drover schema list --config cloud.yaml
         drover schema accept --config cloud.yaml --machine MAH001 --stream stock
+        drover schema pin --config cloud.yaml
 
-      New columns, dropped columns and other types are followed without a word. Another key or kind is not: the stream waits at the machine,
-      and everything else goes on.
+      A machine's new and dropped columns are followed without a word. Another key or kind is not, nor is what would change a table for other
+      machines that use it, such as another type or `identity`: the stream waits at the machine, and everything else goes on.
       """,
-    subcommands: [SchemaListCommand.self, SchemaAcceptCommand.self])
+    subcommands: [SchemaListCommand.self, SchemaAcceptCommand.self, SchemaPinCommand.self])
 }
 
 struct SchemaListCommand: AsyncParsableCommand {
@@ -47,9 +48,9 @@ struct SchemaListCommand: AsyncParsableCommand {
 
 struct SchemaAcceptCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "accept", abstract: "Makes the cloud's table anew for a schema that waits.",
+    commandName: "accept", abstract: "Lets the cloud's table follow a schema that waits.",
     discussion: """
-      The table that is there keeps its rows under a name with the time. What waits at the machine arrives within seconds, and with it all rows of
+      Where the table cannot follow, it keeps its rows under a name with the time, and is made anew. What waits at the machine arrives within seconds, and with it all rows of
       its table. The consumer may be running.
       """)
 
@@ -67,12 +68,21 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
         $0.machine == machine && $0.stream == stream
       }
       guard waits,
-        let aside = try configuration.openStore().transaction({ try $0.accept(machine: machine, stream: stream) })
+        let acceptance = try configuration.openStore().transaction({ try $0.accept(machine: machine, stream: stream) })
       else {
         throw fail("schema: none of \(stream) of \(machine) waits; `drover schema list` shows those that do")
       }
-      print("\(stream) is made anew as \(machine) has it; its rows until now are in \(aside)")
+      guard !acceptance.aside.isEmpty else {
+        return print("\(stream) is as \(machine) has it now; no row has changed")
+      }
+      print(
+        "\(stream) is made anew as \(machine) has it; its rows until now are in \(acceptance.aside.joined(separator: ", "))"
+      )
       print("`drover check --stream \(stream) --repair` has other machines' rows sent again, once they are connected")
+    } catch let refused as AcceptanceRefused {
+      throw fail(
+        "schema: accept \(stream) of \(machine): \(refused); change `streams` or `limits` in \(options.config), and restart the consumer"
+      )
     } catch let code as ExitCode {
       throw code
     } catch {

@@ -152,7 +152,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
     for schema in waiting {
       print(
-        "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); `drover schema accept` makes the table anew"
+        "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); see `drover schema list` and `accept`"
       )
     }
     return worker

@@ -63,14 +63,19 @@ def hold(count):
 
 
 def ask(path, headers):
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", path, headers=headers)
-        status = connection.getresponse().status
-        connection.close()
-        return status
-    except (OSError, http.client.HTTPException) as error:
-        return repr(error)
+    """The answer's status. On a busy machine this process may be too slow for a deadline of the server, so it asks again where it is cut off."""
+    for _ in range(5):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("GET", path, headers=headers)
+            status = connection.getresponse().status
+            connection.close()
+            return status
+        except (ConnectionError, http.client.HTTPException) as error:
+            answer = repr(error)
+        except OSError as error:
+            return repr(error)
+    return answer
 
 
 thread = threading.Thread(target=hold, args=(400,))
