@@ -14,24 +14,28 @@ enum Bookkeeping {
 
   static func keyColumn(_ index: Int) -> String { index == 0 ? "key" : "key\(index + 1)" }
 
+  /// The tables below. Where one of them is gone, others may be there.
+  static let tableNames = [
+    "drover_meta", "drover_clock", "drover_stream", "drover_backfill", "drover_outbox", "drover_kept",
+  ]
+
   static let tables = """
-    CREATE TABLE drover_meta (
+    CREATE TABLE IF NOT EXISTS drover_meta (
       name  TEXT PRIMARY KEY,
       value
     ) WITHOUT ROWID;
 
     -- The highest seq and version of entries that are gone from the outbox. While an entry is there, its own count.
     -- The generation rises whenever the agent writes, and a file beside the database remembers it.
-    CREATE TABLE drover_clock (
+    CREATE TABLE IF NOT EXISTS drover_clock (
       id         INTEGER PRIMARY KEY CHECK (id = 1),
       seq        INTEGER NOT NULL,
       version    INTEGER NOT NULL,
       offset_us  INTEGER NOT NULL DEFAULT 0,
       generation INTEGER NOT NULL DEFAULT 0
     );
-    INSERT INTO drover_clock (id, seq, version) VALUES (1, 0, 0);
 
-    CREATE TABLE drover_stream (
+    CREATE TABLE IF NOT EXISTS drover_stream (
       number     INTEGER PRIMARY KEY,
       name       TEXT NOT NULL UNIQUE,
       kind       TEXT NOT NULL CHECK (kind IN ('snapshot', 'payload', 'batch')),
@@ -46,7 +50,7 @@ enum Bookkeeping {
     );
 
     -- How far a backfill has come: the parts of the last row's key.
-    CREATE TABLE drover_backfill (
+    CREATE TABLE IF NOT EXISTS drover_backfill (
       stream INTEGER NOT NULL,
       part   INTEGER NOT NULL,
       value,
@@ -55,7 +59,7 @@ enum Bookkeeping {
 
     -- What is not yet confirmed, and for a while what nothing else could bring again: events without a table, and deletes, at or
     -- below their stream's confirmed_through. Columns without a type keep a key as it is.
-    CREATE TABLE drover_outbox (
+    CREATE TABLE IF NOT EXISTS drover_outbox (
       seq     INTEGER PRIMARY KEY,
       stream  INTEGER NOT NULL,
       op      TEXT NOT NULL CHECK (op IN ('put', 'delete')),
@@ -66,12 +70,15 @@ enum Bookkeeping {
     );
 
     -- Immutable facts, and final records of batches with their lines, that the app deleted before they were sent, one value a row.
-    CREATE TABLE drover_kept (
+    CREATE TABLE IF NOT EXISTS drover_kept (
       seq    INTEGER NOT NULL,
       field TEXT NOT NULL,
       value,
       PRIMARY KEY (seq, field)
     ) WITHOUT ROWID;
+
+    INSERT OR IGNORE INTO drover_clock (id, seq, version)
+      SELECT 1, ifnull(max(seq), 0), ifnull(max(version), 0) FROM drover_outbox;
     """
 
   /// SQLite's wall clock, microseconds since 1970; julianday() counts milliseconds.

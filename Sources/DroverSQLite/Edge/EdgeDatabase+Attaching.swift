@@ -22,13 +22,7 @@ extension EdgeDatabase {
         // Where Drover's own tables are gone the numbers would begin anew under the same epoch, and the cloud would take new events for ones
         // that it has.
         try verify(database)
-        if try !database.tableExists("drover_outbox") {
-          for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
-          try database.execute(sql: Bookkeeping.tables)
-          try database.execute(
-            sql: "INSERT INTO drover_meta (name, value) VALUES ('format', ?), ('epoch', ?)",
-            arguments: [Bookkeeping.format, epoch.text])
-        }
+        try makeTables(database)
         try checkFormat(database)
         try SpaceKeeper.makeTable(database)
         try database.execute(sql: Self.resyncTable)
@@ -60,6 +54,22 @@ extension EdgeDatabase {
       try lookForBackfill(database)
       try lookForGaps(database)
     }
+  }
+
+  /// Makes what is missing of Drover's tables. A migration tool may have dropped all that it does not know, or some.
+  private func makeTables(_ database: Database) throws {
+    let missing = try Bookkeeping.tableNames.filter { try !database.tableExists($0) }
+    guard !missing.isEmpty else { return }
+    // Then nothing of what the agent knows may be so.
+    if continuity != nil { throw other("Drover's own tables are gone from it: \(missing.joined(separator: ", "))") }
+    // Entries mean nothing without their streams.
+    if missing.contains("drover_outbox") || missing.contains("drover_stream") {
+      for statement in try Bookkeeping.dropStatements(database) { try database.execute(sql: statement) }
+    }
+    try database.execute(sql: Bookkeeping.tables)
+    try database.execute(
+      sql: "INSERT OR IGNORE INTO drover_meta (name, value) VALUES ('format', ?), ('epoch', ?)",
+      arguments: [Bookkeeping.format, epoch.text])
   }
 
   /// Makes views and triggers of Drover's own that are missing, or that another version or configuration has made.

@@ -43,7 +43,7 @@ extension EdgeDatabase {
     if let change = try files?.change(database) { throw other(change) }
   }
 
-  private func other(_ reason: String) -> EdgeStoreError {
+  func other(_ reason: String) -> EdgeStoreError {
     isOther = true
     return .otherDatabase(reason)
   }

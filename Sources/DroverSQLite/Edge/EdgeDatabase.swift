@@ -467,6 +467,9 @@ package final class EdgeDatabase: EdgeStore {
       throw .busy
     } catch let error as DatabaseError where error.resultCode == .SQLITE_SCHEMA {
       throw .schemaChanged
+    } catch let error as DatabaseError where error.saysTableIsGone {
+      // Attaching makes it again.
+      throw .schemaChanged
     } catch let error as DatabaseError where error.saysDamaged {
       throw .damaged(Damage.describe(error, path: path, database: queue))
     } catch let error as DatabaseError {
@@ -482,6 +485,12 @@ extension DatabaseError {
   var explanation: String {
     let cause = "\(message ?? "unknown error") (SQLite code \(extendedResultCode.rawValue))"
     return diskAdvice.map { "\(cause); \($0)" } ?? cause
+  }
+
+  /// Whether a table or view of Drover's own is not there, as after a migration tool has dropped it.
+  var saysTableIsGone: Bool {
+    resultCode == .SQLITE_ERROR
+      && ["no such table: drover_", "no such table: main.drover_"].contains { message?.hasPrefix($0) ?? false }
   }
 
   /// nil when it is not the disk that refuses.

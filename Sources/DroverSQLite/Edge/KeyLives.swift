@@ -90,6 +90,17 @@ struct KeyLives: Equatable {
     guard present != creation else { return }
     try database.execute(sql: "DROP TABLE IF EXISTS \(table)")
     try database.execute(sql: creation)
+    // Where only this table was dropped, what waits still knows its marks.
+    let columns = (0..<keyColumns).map(Bookkeeping.keyColumn)
+    guard try keyColumns <= database.catalogue(of: "drover_outbox").count(where: { $0.name.text.hasPrefix("key") })
+    else { return }
+    try database.execute(
+      sql: """
+        INSERT OR REPLACE INTO \(table) (\(keys.joined(separator: ", ")), drover_life)
+        SELECT \(columns.joined(separator: ", ")), \(Self.outboxColumn) FROM drover_outbox
+         WHERE stream = \(stream) AND body IS NULL AND op = 'put' AND life <> '' AND seq NOT IN (SELECT seq FROM drover_kept)
+           AND \(columns.map { "\($0) IS NOT NULL" }.joined(separator: " AND ")) ORDER BY seq
+        """)
   }
 
   /// Keys that were used before this version of Drover knew of lives: all up to as many as there were facts, where some are gone by now.
