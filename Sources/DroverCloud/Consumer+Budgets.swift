@@ -1,5 +1,5 @@
-// A message beyond a budget of its machine is set aside: not read, not applied and not kept, but counted by the budget. What an agent sent it
-// sends again, since nothing confirms it, and it is told to wait.
+// The consumer sets a message aside when its machine has used up a budget: it counts the message and neither reads nor keeps it. Nothing
+// confirms an agent's frame then, so the agent keeps its events, waits as the consumer asks, and sends them again.
 
 import DroverCore
 import DroverWire

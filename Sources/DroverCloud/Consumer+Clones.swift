@@ -25,7 +25,7 @@ extension Consumer {
   }
 
   /// Writes down what was found since the last commit.
-  /// - Returns: the machines of which there are two.
+  /// - Returns: the machine names under which two agents are running.
   func judge(_ transaction: any CloudTransaction) throws -> [MachineID: Trouble] {
     var clones = !areClonesKnown || store.isShared ? try transaction.troubles(.cloned) : self.clones
     for (machine, verdict) in verdicts.sorted(by: { $0.key < $1.key }) {

@@ -73,8 +73,8 @@ struct MachineGate {
     return true
   }
 
-  /// Whether what is covered of a stream may have one more interval. What closes a gap or continues an interval always may, so whoever
-  /// sends what is missing gets on.
+  /// Whether a stream's received ranges may have one more interval. A frame that closes a gap or continues an interval always passes,
+  /// so an agent that sends what is missing makes progress.
   mutating func admits(
     _ interval: Interval, beside known: IntervalSet, of stream: StreamName, _ outbox: OutboxOrigin, now: Int64,
     _ transaction: any CloudTransaction

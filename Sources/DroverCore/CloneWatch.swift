@@ -5,7 +5,7 @@
 package struct CloneWatch: Sendable {
   package enum Verdict: Equatable, Sendable {
     case nothing
-    /// Another process than the one before, which may have ended. Whoever is there under this name has to be asked to say so.
+    /// Another process than the one before, which may have ended. The consumer asks all agents of this name for their status.
     case unclear
     /// Two are at work under this name.
     case cloned

@@ -1,4 +1,4 @@
-// A machine that sends nonsense at a rate: one kind of message after the other, each of which cost a consumer much where it was not bounded.
+// A machine that sends bad messages at a steady rate, one kind after the other. Each kind was expensive for a consumer without limits.
 
 import DroverCore
 import DroverMQTT
@@ -51,7 +51,7 @@ package enum FloodKind: String, CaseIterable, Codable, Sendable {
   }
 }
 
-/// The connection that floods. It is told to begin and to end from another thread.
+/// The connection that floods. Another thread starts and stops it.
 final class Flood: SessionHandler, Sendable {
   /// The broker takes no more at once from one client.
   private static let mostWaiting = 500
