@@ -154,7 +154,8 @@ extension EdgeDatabase {
       isArmed = false
       try! other.inDatabase { try $0.execute(sql: "BEGIN EXCLUSIVE") }
     }
-    try app.run("INSERT INTO sale (id, price) VALUES (1, 1); DELETE FROM sale; INSERT INTO sale (id, price) VALUES (1, 2)")
+    let insert = "INSERT INTO sale (id, price) VALUES"
+    try app.run("\(insert) (1, 1); DELETE FROM sale; \(insert) (1, 2)")
     isArmed = true
     #expect(throws: EdgeStoreError.self) { try edge.refresh() }
     #expect(!isArmed, "nothing was said between the commit and the rest")
