@@ -143,7 +143,7 @@ import Testing
     let warnings = Warnings()
     let edge = try app.attach([.table("t")], warn: warnings.note)
     #expect(edge.streams[0].schema == nil)
-    #expect(warnings.texts.contains { $0.contains("no table t yet") })
+    #expect(warnings.texts.contains { $0.contains("there is no table t;") })
     try app.run("\(table); INSERT INTO t VALUES (1, 'a')")
     #expect(try edge.refresh())
     try edge.bringAll()

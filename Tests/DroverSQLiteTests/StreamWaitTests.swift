@@ -48,7 +48,7 @@ import Testing
     _ = try edge.refresh()
     try app.run("INSERT INTO cust VALUES (3, 'Cid', 'u'); DELETE FROM cust WHERE id = 1")
     // An entry shows nothing of a table that is not as configured: the column might be one that must not travel.
-    #expect(try edge.waiting() == ["delete 2", "delete 3", "delete 1"])
+    #expect(try edge.waiting() == ["delete ", "delete ", "delete "])
     #expect(try edge.outboxStanding().waiting == 3)
     let mended = try app.attach(customers { $0.selection.exclude = ["social"] }, settled: false)
     #expect(mended.waits.isEmpty)
@@ -154,10 +154,13 @@ import Testing
 
   @Test func `a row that cannot be read holds back its stream until it is mended`() throws {
     let app = try AppDatabase(
-      "CREATE TABLE t (id INTEGER PRIMARY KEY, doc TEXT, v AS (json_extract(doc, '$.v'))); CREATE TABLE u (id INTEGER PRIMARY KEY)"
-    )
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, doc TEXT); CREATE TABLE u (id INTEGER PRIMARY KEY)")
     let edge = try app.attach([.table("t"), .table("u")])
     try app.run("INSERT INTO t VALUES (1, '{\"v\":1}'), (2, 'no json'); INSERT INTO u VALUES (1)")
+    // SQLite looks at no row when it adds a column that is computed.
+    try app.run("ALTER TABLE t ADD COLUMN v AS (json_extract(doc, '$.v'))")
+    _ = try edge.refresh()
+    #expect(edge.waits.isEmpty)
     #expect(try edge.waiting() == ["put 1: 1, '{\"v\":1}', 1", "delete 2", "put 1: 1"])
     #expect(edge.waits.map(\.stream.text) == ["t"])
     // Looked at anew it still cannot be read, and that is written down.
@@ -165,7 +168,7 @@ import Testing
     _ = try edge.refresh()
     #expect(edge.waits.map(\.stream.text) == ["t"])
     #expect(try SQLiteEdgeReader(path: app.path).report()?.waits == edge.waits)
-    #expect(try edge.waiting() == ["delete 1", "delete 2", "put 1: 1"])
+    #expect(try edge.waiting() == ["delete ", "delete ", "put 1: 1"])
     try app.run("UPDATE t SET doc = '{}' WHERE id = 2")
     _ = try edge.refresh()
     #expect(edge.waits.isEmpty)
@@ -174,14 +177,20 @@ import Testing
 
   @Test func `rows that cannot be walked hold back their own stream alone, and are brought when they can`() throws {
     let app = try AppDatabase(
-      """
-      CREATE TABLE t (doc TEXT, k AS (json_extract(doc, '$.k')) NOT NULL, x UNIQUE); CREATE TABLE u (id INTEGER PRIMARY KEY);
-      INSERT INTO t (doc) VALUES ('{"k":1}'); PRAGMA ignore_check_constraints = ON; INSERT INTO u VALUES (1);
-      """)
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, doc TEXT); CREATE UNIQUE INDEX i ON t (id); INSERT INTO t VALUES (1, '{}'), (2, 'no json'); CREATE TABLE u (id INTEGER PRIMARY KEY); INSERT INTO u VALUES (1)"
+    )
+    try app.run("ALTER TABLE t ADD COLUMN v AS (json_extract(doc, '$.v'))")
     var odd = try StreamDeclaration.table("t")
-    odd.key = ["k"]
+    odd.key = ["v", "id"]
     let edge = try app.attach([odd, .table("u")], settled: false)
+    _ = try edge.looking { try edge.bringAll() }
+    #expect(edge.waits.map(\.stream.text) == ["t"])
     try edge.bringAll()
-    #expect(Set(try edge.waiting()) == ["put 1: '{\"k\":1}', 1, NULL", "put 1: 1"])
+    #expect(try edge.waiting() == ["put 1: 1"])
+    try app.run("UPDATE t SET doc = '{\"v\":7}' WHERE id = 2")
+    _ = try edge.refresh()
+    try edge.bringAll()
+    #expect(edge.waits.isEmpty)
+    #expect(Set(try edge.waiting()) == ["put 1: 1", "put NULL, 1: 1, '{}', NULL", "put 7, 2: 2, '{\"v\":7}', 7"])
   }
 }
