@@ -23,7 +23,8 @@ struct HangupWatch: Service {
     for await _ in signals.cancelOnGracefulShutdown() {
       do {
         try read()
-        logger.notice("SIGHUP: nothing is reloaded while it runs; restart it to take its configuration, which has no errors")
+        logger.notice(
+          "SIGHUP: nothing is reloaded while it runs; restart it to take its configuration, which has no errors")
       } catch {
         logger.warning(
           "SIGHUP: nothing is reloaded while it runs, and its configuration has errors with which it would not start again; correct them first: drover doctor lists them"

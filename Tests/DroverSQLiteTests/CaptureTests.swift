@@ -520,7 +520,8 @@ import Testing
     schema: String, reason: String
   ) throws {
     let app = try AppDatabase(schema)
-    let catalogue = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name NOT LIKE 'drover%' ORDER BY 1, 2"
+    let catalogue =
+      "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE tbl_name NOT LIKE 'drover%' ORDER BY 1, 2"
     let before = try app.lines(catalogue)
     #expect(try app.refusal(.table("t")).contains(reason))
     #expect(try app.lines(catalogue) == before)

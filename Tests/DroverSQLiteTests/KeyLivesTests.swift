@@ -324,7 +324,10 @@ extension EdgeDatabase {
     // Two rows of one key are never read as one.
     try app.run("INSERT INTO mo VALUES (1, 7, 0), (2, 7, 1)")
     _ = try edge.looking(edge.waiting)
-    #expect(edge.waits.map(\.reason) == ["two rows of mo have the same mo_id, which is their key, and could not be told apart in the cloud"])
+    #expect(
+      edge.waits.map(\.reason) == [
+        "two rows of mo have the same mo_id, which is their key, and could not be told apart in the cloud"
+      ])
     try app.run("UPDATE mo SET mo_id = 8 WHERE id = 2")
     _ = try edge.refresh()
     #expect(edge.waits.isEmpty)

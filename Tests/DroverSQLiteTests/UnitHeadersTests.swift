@@ -102,8 +102,10 @@ import Testing
   @Test func `a line that comes and goes under one name is kept once`() throws {
     let app = try AppDatabase(Self.tables)
     let edge = try attach(app, isFinal: true)
-    try app.run("UPDATE receipts SET closed = 1; DELETE FROM sales; INSERT INTO sales VALUES (1, 1, 3); DELETE FROM sales")
-    try app.run("INSERT INTO sales VALUES (1, 1, 4); DELETE FROM sales; PRAGMA foreign_keys = OFF; DELETE FROM receipts")
+    try app.run(
+      "UPDATE receipts SET closed = 1; DELETE FROM sales; INSERT INTO sales VALUES (1, 1, 3); DELETE FROM sales")
+    try app.run(
+      "INSERT INTO sales VALUES (1, 1, 4); DELETE FROM sales; PRAGMA foreign_keys = OFF; DELETE FROM receipts")
     #expect(try edge.waiting().first == "put 1: 1, 9.5, 1 [1, 1, 2]")
   }
 

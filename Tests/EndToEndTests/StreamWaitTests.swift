@@ -81,18 +81,24 @@ import Testing
       db.execute('ALTER TABLE slugs DROP COLUMN s')
       """)
     try await road.wait(for: "all of it") {
-      let rows = "SELECT (SELECT group_concat(name) FROM cust), (SELECT group_concat(name) FROM odd), (SELECT group_concat(name) FROM slugs)"
+      let rows =
+        "SELECT (SELECT group_concat(name) FROM cust), (SELECT group_concat(name) FROM odd), (SELECT group_concat(name) FROM slugs)"
       return (try? await road.inCloud(rows)) == #"[["Ann,Bob", "Ann", "Ann"]]"#
     }
     try await road.wait(for: "nothing to wait any more") {
       try await road.inCloud("SELECT count(*) FROM drover_stream_wait") == "[[0]]"
     }
-    #expect(try await road.inCloud("SELECT count(*) FROM pragma_table_info('cust') WHERE name IN ('ssn', 'social')") == "[[0]]")
+    #expect(
+      try await road.inCloud("SELECT count(*) FROM pragma_table_info('cust') WHERE name IN ('ssn', 'social')")
+        == "[[0]]")
   }
 
-  @Test func `a database that is locked for long is told of with its holder, also to an agent that starts`() async throws {
+  @Test func `a database that is locked for long is told of with its holder, also to an agent that starts`()
+    async throws
+  {
     let road = try Road(streams: "  - {table: t, kind: snapshot}")
-    try await road.python("db.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)'); db.execute(\"INSERT INTO t VALUES (1, 'x')\")")
+    try await road.python(
+      "db.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)'); db.execute(\"INSERT INTO t VALUES (1, 'x')\")")
     try road.start(.cloud)
     try road.start(.edge)
     try await road.waitUntilConfirmed(atLeast: 1)
@@ -107,9 +113,12 @@ import Testing
     holder.standardInput = input
     try holder.run()
     let name = "process \(holder.processIdentifier) (python3)"
-    try await road.wait(for: "a line of the agent at work") { road.log(of: .edge).contains("locked for 5 s by \(name)") }
+    try await road.wait(for: "a line of the agent at work") {
+      road.log(of: .edge).contains("locked for 5 s by \(name)")
+    }
     let doctor = try await Road.drover("doctor", "--config", road.edgeFile)
-    #expect(doctor.status != 0 && doctor.output.contains("is locked by \(name)") && doctor.output.contains("locking_mode"))
+    #expect(
+      doctor.status != 0 && doctor.output.contains("is locked by \(name)") && doctor.output.contains("locking_mode"))
     try road.restart(.edge, SIGTERM)
     try await road.wait(for: "a line of the agent that starts") {
       road.log(of: .edge).contains("attach \(road.app): the database is locked by \(name), and the agent waits for it")

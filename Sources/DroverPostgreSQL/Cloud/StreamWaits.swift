@@ -19,7 +19,8 @@ enum StreamWaits {
   /// By machine.
   static func all(_ connection: Connection) throws -> [String: [StreamWait]] {
     let rows = try connection.query(
-      "SELECT machine_id, stream, table_name, reason, advice, since FROM drover_stream_wait ORDER BY machine_id, stream")
+      "SELECT machine_id, stream, table_name, reason, advice, since FROM drover_stream_wait ORDER BY machine_id, stream"
+    )
     var waits: [String: [StreamWait]] = [:]
     for row in 0..<rows.count {
       waits[rows.text(row, 0), default: []].append(

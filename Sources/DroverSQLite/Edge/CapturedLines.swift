@@ -65,7 +65,7 @@ struct CapturedLines: Equatable {
     let positions = try headerKey.map { key in
       guard let (column, _) = pairs.first(where: { SQLName($0.1) == SQLName(key) }) else {
         throw CaptureRefusal(
-            "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
+          "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
       }
       guard let index = table.schema.columns.firstIndex(where: { SQLName($0.name) == SQLName(column) }) else {
         throw CaptureRefusal("\(table.name) has no column \(column), which `references` names")
@@ -74,7 +74,7 @@ struct CapturedLines: Equatable {
     }
     guard pairs.count == positions.count else {
       throw CaptureRefusal(
-          "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
+        "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
     }
     return positions
   }
@@ -147,7 +147,9 @@ struct CapturedLines: Equatable {
         headers(of: "displaced", "\(quoted(table.name)) AS displaced, ") + " AND \(CapturedTable.sameParts(parts))"
       let otherThanItself = "\(others) AND (\(notItself))"
       triggers += [
-        retire("displace\(index)_insert", "BEFORE INSERT", others, unless: stays) { "(SELECT displaced.\($0) \(others))" },
+        retire("displace\(index)_insert", "BEFORE INSERT", others, unless: stays) {
+          "(SELECT displaced.\($0) \(others))"
+        },
         retire("displace\(index)_update", "BEFORE UPDATE", otherThanItself, unless: stays) {
           "(SELECT displaced.\($0) \(otherThanItself))"
         },

@@ -35,7 +35,8 @@ extension CapturedTable {
   ///   - isFinal: as SQL.
   ///   - row: SQL that reads one of the row's columns.
   func keepFinal(_ stream: Int, _ isFinal: String, _ row: (String) -> String) -> [String] {
-    let isKept = "EXISTS (SELECT 1 FROM drover_kept WHERE drover_kept.seq = drover_outbox.seq AND \(UnitHeaders.isRowField))"
+    let isKept =
+      "EXISTS (SELECT 1 FROM drover_kept WHERE drover_kept.seq = drover_outbox.seq AND \(UnitHeaders.isRowField))"
     let waiting = """
       SELECT seq FROM drover_outbox WHERE \(match(stream, row)) AND op = 'put'
                      AND NOT \(isKept) AND \(Self.readsItsTable(stream, "delete"))

@@ -25,7 +25,8 @@ package enum DatabaseCheck {
 
   /// Why a declared stream cannot be captured from this database, or nil.
   /// - Throws: `EdgeStoreError`.
-  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> CaptureRefusal? {
+  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> CaptureRefusal?
+  {
     do {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
       return try queue.read { database in

@@ -11,7 +11,9 @@ extension EdgeDatabase {
       since      INTEGER NOT NULL,
       table_name TEXT NOT NULL,
       reason     TEXT NOT NULL,
-      advice     TEXT NOT NULL
+      advice     TEXT NOT NULL,
+      -- The app's own `synced` flag could not be set of a row, so all of them are brought once more when the stream goes on.
+      is_unflagged INTEGER NOT NULL DEFAULT 0
     )
     """
 
@@ -58,15 +60,16 @@ extension EdgeDatabase {
       return known.first(where: wait.isSame) ?? wait
     }
     guard waits != known else { return waits }
+    let unflagged = try Set(Int.fetchAll(database, sql: "SELECT stream FROM drover_wait WHERE is_unflagged"))
+    for stream in unflagged where refusals[stream] == nil { try startBackfill(stream, database) }
     try database.execute(sql: "DELETE FROM drover_wait")
     for wait in waits {
+      guard let number = streams.first(where: { $0.name == wait.stream })?.number else { continue }
       try database.execute(
         sql: """
-          INSERT INTO drover_wait (stream, since, table_name, reason, advice) VALUES (?, ?, ?, ?, ?)
+          INSERT INTO drover_wait (stream, since, table_name, reason, advice, is_unflagged) VALUES (?, ?, ?, ?, ?, ?)
           """,
-        arguments: [
-          streams.first { $0.name == wait.stream }?.number, wait.since, wait.table, wait.reason, wait.advice,
-        ])
+        arguments: [number, wait.since, wait.table, wait.reason, wait.advice, unflagged.contains(number)])
     }
     return waits
   }
@@ -152,7 +155,9 @@ extension StreamWait {
 
 extension CaptureRefusal {
   static func missing(_ table: String) -> Self {
-    Self("there is no table \(table)", advice: "the stream goes on by itself when the app has made it; correct its name if it has another one")
+    Self(
+      "there is no table \(table)",
+      advice: "the stream goes on by itself when the app has made it; correct its name if it has another one")
   }
 
   /// - Parameter error: one that is `isOfOneTable`.

@@ -402,7 +402,20 @@ package final class EdgeDatabase: EdgeStore {
   /// Sets the app's own flag on the rows whose newest entry the broker has acknowledged just now. A row that has changed since has
   /// another entry, and stays as the app left it.
   private func flag(_ stream: Int, _ interval: Interval, _ database: Database) throws {
-    guard let table = tables[stream], let flag = table.syncedColumn else { return }
+    guard let table = tables[stream] else {
+      let name = isWaiting(stream) ? streams.first { $0.number == stream }?.name : nil
+      if declarations.contains(where: { $0.name == name && $0.syncedColumn != nil }) {
+        try bind(
+          """
+          UPDATE drover_wait SET is_unflagged = 1
+           WHERE EXISTS (SELECT 1 FROM drover_outbox WHERE seq > ?1 AND seq <= ?2 AND stream = ?3 AND synced = 0)
+             AND stream = ?3
+          """, interval, stream, database
+        ).run()
+      }
+      return
+    }
+    guard let flag = table.syncedColumn else { return }
     let keys = table.outboxColumns
     let entries = try bind(
       """
@@ -419,8 +432,8 @@ package final class EdgeDatabase: EdgeStore {
     // OR ABORT: a constraint of the app's may say ON CONFLICT REPLACE, which would delete a row, or ROLLBACK.
     let flagRow =
       "UPDATE OR ABORT \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
-        + table.wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
-        + (table.filter.map { " AND \($0)" } ?? "")
+      + table.wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+      + (table.filter.map { " AND \($0)" } ?? "")
     var refusal: DatabaseError?
     while try entries.step() {
       do {

@@ -43,7 +43,9 @@ struct UnitHeaders: Equatable {
 
   /// Notes the headers that there are. Triggers saw none of those that came while there were no triggers.
   func fill(_ header: CapturedTable, _ database: Database) throws {
-    let isHeader = zip(columns, header.keyExpressions).map { "app.\($1) = \(table).\($0) AND app.\($1) IS \(table).\($0) COLLATE BINARY" }
+    let isHeader = zip(columns, header.keyExpressions).map {
+      "app.\($1) = \(table).\($0) AND app.\($1) IS \(table).\($0) COLLATE BINARY"
+    }
     try database.execute(sql: "DELETE FROM \(table) WHERE NOT is_gone")
     try database.execute(
       sql: """
