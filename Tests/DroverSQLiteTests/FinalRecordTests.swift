@@ -212,7 +212,7 @@ import Testing
     // A line of the next unit takes its place.
     (
       "INSERT INTO receipts VALUES (2, 'b', 0); REPLACE INTO sales VALUES (11, 2, 'pen')",
-      [whole, "put 2: 2, 'b', 0 [11, 2, 'pen']"]
+      ["put 1: 1, 'a', 1 [12, 1, 'ink'] [11, 1, 'pen'] [1, 1, 5]", "put 2: 2, 'b', 0 [11, 2, 'pen']"]
     ),
     (
       "INSERT INTO receipts VALUES (2, 'b', 0); REPLACE INTO sales VALUES (21, 2, 'ink')",

@@ -182,6 +182,7 @@ final class Transaction: CloudTransaction {
         .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
       ])
     if let taken = status.taken { try note(taken, machine: machine) }
+    if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try connection.query(

@@ -88,13 +88,13 @@ package struct SQLiteCloudReader: CloudReader {
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
     let overruns = try overruns(in: range, database)
-    let troubles = try TroubleTable.all(database)
+    let (troubles, waits) = (try TroubleTable.all(database), try StreamWaits.all(database))
     return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
-        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [])
+        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }
 

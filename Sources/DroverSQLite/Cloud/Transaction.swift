@@ -136,6 +136,7 @@ struct Transaction: CloudTransaction {
         machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset,
       ])
     if let taken = status.taken { try note(taken, machine: machine) }
+    if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try database.execute(

@@ -129,7 +129,10 @@ struct DoctorCommand: AsyncParsableCommand {
     let troubles = report.troubles(now: wallClock()).map { machine, trouble in
       Finding.bad("name", trouble.text(machine), trouble.advice)
     }
-    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles
+    let waits = report.machines.flatMap { machine in
+      machine.waits.map { Finding.bad("stream", "\(machine.name): \(printable($0.text))", printable($0.advice)) }
+    }
+    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles + waits
   }
 
   private func integrity(_ path: String, missing: String) -> [Finding] {
@@ -143,24 +146,32 @@ struct DoctorCommand: AsyncParsableCommand {
         ]
       }
       return [.good("database", "\(path) is sound")]
+    } catch .busy {
+      return [.bad("database", Self.locked(path), LockHolders.advice)]
     } catch {
       return [.bad("database", "\(error)", missing.isEmpty ? "check the file and its permissions" : missing)]
     }
+  }
+
+  private static func locked(_ path: String) -> String {
+    "\(path) is locked by \(LockHolders.text(of: path) ?? "another program"), so neither Drover nor anybody else can work on it"
   }
 
   private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
     configuration.declarations.flatMap { declaration -> [Finding] in
       guard let table = declaration.table else { return [] }
       do throws(EdgeStoreError) {
-        guard let reason = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
+        guard let refusal = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
           return [.good("stream", "\(declaration.name): table \(table) can be captured")]
             + DatabaseCheck.advice(on: declaration, path: configuration.database).map { advice in
               .doubtful("stream", "\(declaration.name): \(advice)", "see `key` in docs/configuration.md")
             }
         }
         return [
-          .bad("stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+          .bad("stream", "\(declaration.name): \(refusal.reason)", refusal.advice)
         ]
+      } catch .busy {
+        return [.bad("stream", "\(declaration.name): \(Self.locked(configuration.database))", LockHolders.advice)]
       } catch {
         return [.bad("stream", "\(declaration.name): \(error)", "check the database")]
       }
@@ -188,6 +199,7 @@ struct DoctorCommand: AsyncParsableCommand {
           : .doubtful("outbox", "\(measure); at the limit emit and drover_intake are refused", limit.advice))
     }
     findings += letters(report.deadLetters)
+    findings += report.waits.map { .bad("stream", $0.text, $0.advice) }
     findings += report.troubles.filter { $0.isPresent(now: wallClock()) }.map {
       .bad("name", $0.text(configuration.machine.text), $0.advice)
     }

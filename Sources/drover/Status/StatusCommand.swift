@@ -67,6 +67,7 @@ struct StatusCommand: AsyncParsableCommand {
       print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
+    for wait in report.waits { print("\(wait.text) (since \(ageText(now - wait.since)))\n  \(wait.advice)") }
     for trouble in report.troubles where trouble.isPresent(now: now) {
       print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
     }
@@ -144,6 +145,11 @@ struct StatusCommand: AsyncParsableCommand {
       print("\(printable(trouble.text(machine)))\n  \(trouble.advice)")
     }
     for machine in report?.machines ?? [] {
+      for wait in machine.waits {
+        print(
+          "\(wait.stream) of \(machine.name) waits at the machine: \(printable(wait.reason)) (since \(ageText(now - wait.since)))\n  \(printable(wait.advice))"
+        )
+      }
       for overrun in machine.overruns {
         print(
           "\(machine.name) was beyond limits.\(overrun.budget): \(overrun.count) set aside, last \(ageText(now - overrun.lastAt)) ago"
