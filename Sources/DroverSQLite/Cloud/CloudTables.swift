@@ -235,6 +235,7 @@ enum CloudTables {
       try database.execute(sql: SharedTables.migration)
       try SharedTables.rankHeldRows(database, now: SQLiteCloudStore.wallClock())
     }
+    migrator.registerMigration("17 blocked sinks") { try $0.execute(sql: BlockedTable.migration) }
     return migrator
   }
 }

@@ -5,16 +5,24 @@ import GRDB
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    try onSink(sink.stream) { try mergeRows(events, epoch: epoch, into: sink) }
+  }
+
+  private func mergeRows(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
     if let schema = sink.schema, sink.kind == .payload, !schema.tellsLives, try tellsLives(sink.stream) {
       var wide = sink
       wide.schema = schema.tellingLives()
-      return try self.merge(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
+      return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
     }
     let table: SinkTable
     if let known = store.table(of: sink) {
       table = known
     } else {
+      let isDescribed =
+        try epoch != nil && sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
       if let reason = try refusal(of: sink, isBare: epoch == nil) {
+        // It could follow the description when that came, so that somebody has changed it since.
+        if isDescribed { throw DatabaseError(resultCode: .SQLITE_SCHEMA, message: reason) }
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       table = try self.table(of: sink)
@@ -29,9 +37,20 @@ extension Transaction {
     func merge(_ event: SinkEvent) throws -> MergeOutcome {
       try table.merge(event, epoch: number, now: now, hasTombstones: &hasTombstones)
     }
+    table.refusal = nil
     let outcomes =
       try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, now: now, merge)
       ?? events.map(merge)
+    if let refusal = table.refusal {
+      let count = outcomes.count { if case .refused(.store, _) = $0 { true } else { false } }
+      let passed = outcomes.contains { $0 == .applied || $0 == .superseded }
+      if !passed,
+        try SinkProbe(database: database, table: table.name)
+          .refusesEverything(refusal.error, isDelete: refusal.isDelete, of: count)
+      {
+        throw refusal.error
+      }
+    }
     if sink.kind != .payload {
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
     }
