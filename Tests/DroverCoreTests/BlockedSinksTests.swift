@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct BlockedSinksTests {
   private static let second: Int64 = 1_000_000
-  private let (a, b, c) = (try! MachineID("A"), try! MachineID("B"), try! MachineID("C"))
+  private let a = try! MachineID("A")
+  private let b = try! MachineID("B")
+  private let c = try! MachineID("C")
   private let stock = try! StreamName("stock")
 
   private func blocked(_ reach: SinkBlocked.Reach) -> SinkBlocked {

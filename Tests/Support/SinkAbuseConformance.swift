@@ -84,8 +84,8 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
     .init("a dropped column", "ALTER TABLE stock DROP COLUMN qty"),
     .init("a renamed column", "ALTER TABLE stock RENAME COLUMN qty TO quantity"),
     .init(
-      "another type", .init(postgreSQL: "ALTER TABLE stock ALTER COLUMN qty TYPE numeric(20, 0)"),
-      undoing: "ALTER TABLE stock ALTER COLUMN qty TYPE bigint", told: ["qty", "numeric(20,0)", "bigint"]),
+      "another type", .init(postgreSQL: "ALTER TABLE stock ALTER COLUMN qty TYPE uuid USING NULL"),
+      undoing: "ALTER TABLE stock ALTER COLUMN qty TYPE bigint USING NULL", told: ["qty", "uuid", "bigint"]),
     .init(
       "another type that Drover has", .init(postgreSQL: "ALTER TABLE stock ALTER COLUMN qty TYPE text")),
     .init("a renamed part of the key", "ALTER TABLE stock RENAME COLUMN id TO number"),
@@ -104,7 +104,7 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
     .init("a table that is dropped with everything", .init(postgreSQL: "DROP TABLE stock CASCADE; DELETE FROM drover_sink WHERE name = 'stock'", sqlite: "DROP TABLE stock; DELETE FROM drover_sink WHERE stream = 'stock'")),
     .init(
       "a view in the place of the table",
-      "ALTER TABLE stock RENAME TO stock_of_old; CREATE VIEW stock AS SELECT * FROM stock_of_old",
+      "ALTER TABLE stock RENAME TO stock_of_old; CREATE VIEW stock AS SELECT DISTINCT * FROM stock_of_old",
       undoing: "DROP VIEW stock", told: ["view"]),
     // MARK: constrained
     .init(
@@ -220,7 +220,7 @@ package struct SinkAbuseConformance {
     machine.put("pen", 1, "pen 1", 1)
     try machine.run()
     try machine.run()
-    #expect(try rows("stock", abuse) == machine.rows("stock", abuse.columns))
+    #expect(try vandal.rows("SELECT id, name, qty FROM stock") == machine.rows("stock", "id, name, qty"))
     // Somebody is at work.
     let deed = abuse.deed.of(kind)!
     try abuse.isOpen ? vandal.begin(deed) : vandal.run(deed)

@@ -71,14 +71,13 @@ struct SinkMerge {
     for round in rounds(items, outcomes.indices.filter { outcomes[$0] == nil }) {
       try guarded(round, &outcomes, &refusals) { try merge($0.map { items[$0] }) }
     }
-    if let refusal = refusals.first {
-      let passed = outcomes.indices.contains { index in
-        fitted.outcomes[index] == nil && !refusals.contains { $0.position == index }
-      }
+    // Where none of them has passed, it may be the table that refuses puts, or deletes.
+    for isDelete in [false, true] {
+      let own = refusals.filter { (items[$0.position].row == nil) == isDelete }
+      let passed = outcomes.indices.contains { (items[$0].row == nil) == isDelete && outcomes[$0] == .applied }
+      guard let error = own.first?.error, !passed else { continue }
       let probe = SinkProbe(writer: writer, connection: connection)
-      if !passed, try probe.refusesEverything(refusal.error, isDelete: items[refusal.position].row == nil, of: refusals.count) {
-        throw refusal.error.asFault
-      }
+      if try probe.refusesEverything(error, isDelete: isDelete, of: own.count) { throw error.asFault }
     }
     return outcomes.map { $0! }
   }

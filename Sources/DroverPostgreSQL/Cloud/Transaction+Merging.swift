@@ -20,8 +20,7 @@ extension Transaction {
       return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
     }
     let number = try number(of: epoch, machine: sink.machine)
-    let isDescribed =
-      try epoch != nil && sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
+    let isDescribed = try epoch != nil && isDescribed(sink)
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
       if let reason = try prepare(sink, isBare: epoch == nil) {
@@ -67,13 +66,29 @@ extension Transaction {
     if let pinned { return pinned }
     guard try !isPrepared(sink) else { return nil }
     try lock(Locks.name("sink", SQLName(sink.stream.text).text))
+    let isChanged = try isDescribed(sink) && lacks(sink)
     let obstacle = try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))
     if let obstacle { return obstacle.reason }
+    // The rows that are there have no values in what has come back.
+    if isChanged { try reopenGaps(of: sink.stream) }
     // What was not described declares nothing.
     if let latest = try latestSchema(machine: sink.machine, stream: sink.stream) {
       try settle(latest, machine: sink.machine, stream: sink.stream)
     }
     return nil
+  }
+
+  /// Whether the sink's tables were made to fit its schema before.
+  private func isDescribed(_ sink: Sink) throws -> Bool {
+    try sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
+  }
+
+  /// Whether a table or a column is not there.
+  private func lacks(_ sink: Sink) throws -> Bool {
+    guard let schema = sink.schema else { return false }
+    return try ([(sink.stream, schema)] + schema.lines.map { ($0.table, $0.rows) }).contains { stream, rows in
+      try table(of: stream)?.shape.lacking(rows).isEmpty != true
+    }
   }
 
   /// Whether the sink's tables have been made as they have to be. Looked at without a lock, for all machines of all consumers wait for that one; if

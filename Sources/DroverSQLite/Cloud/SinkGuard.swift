@@ -152,6 +152,14 @@ struct SinkDiagnosis {
         SELECT stream FROM drover_sink WHERE lower(stream) = ?1 OR lower(header) = ?1 ORDER BY lower(stream) <> ?1, stream
         """, arguments: [SQLName(self.stream.text).text])
     for table in tables {
+      let isView = try String.fetchOne(
+        database, sql: "SELECT type FROM main.sqlite_master WHERE lower(name) = lower(?) AND type = 'view'",
+        arguments: [table]) != nil
+      if isView {
+        return SinkBlocked(
+          table: table, reach: .table, cause: .change, text: "it is a view now",
+          advice: "give the view another name; Drover makes the table again")
+      }
       let triggers = try String.fetchOne(
         database,
         sql: "SELECT group_concat(name, ', ') FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",

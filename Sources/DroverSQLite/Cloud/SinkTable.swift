@@ -29,8 +29,8 @@ struct StatementShape: Hashable {
 
 final class SinkTable {
   private let sink: StatementShape
-  /// What the database refused first since somebody asked, and whether that was a delete.
-  var refusal: (error: DatabaseError, isDelete: Bool)?
+  /// What the database refused first of puts (false) and of deletes (true), since somebody asked.
+  var refusals: [Bool: DatabaseError] = [:]
   /// Where the machines' own rows stand.
   let name: String
   /// Whose events are merged now.
@@ -202,7 +202,8 @@ final class SinkTable {
       default: return try putUnit(event, epoch: epoch, hasTombstones: hasTombstones)
       }
     } catch let error as DatabaseError where Self.isAboutTheEvent(error) && !upsert.hasLeftTransaction {
-      refusal = refusal ?? (error, event.content == .none)
+      let isDelete = event.content == .none
+      refusals[isDelete] = refusals[isDelete] ?? error
       return .refused(.store, detail: error.explanation)
     }
   }
