@@ -44,7 +44,9 @@ extension Consumer {
     }
     do {
       let outcomes = try transaction.merge(events, epoch: epoch, into: sink)
-      if outcomes.contains(where: { $0 == .applied || $0 == .superseded }) { pass(sink.stream, of: sink.machine, &group) }
+      if outcomes.contains(where: { $0 == .applied || $0 == .superseded }) {
+        pass(sink.stream, of: sink.machine, &group)
+      }
       return outcomes
     } catch let blocked as SinkBlocked where isBare {
       block(sink.stream, of: sink.machine, blocked, &group)
@@ -66,7 +68,8 @@ extension Consumer {
     for (sink, isOver) in group.blockNews {
       if isOver {
         warned["blocked \(sink.stream)"] = nil
-        logger.notice("\(sink.stream): the sink table \(sink.blocked.table) can be written again, and the stream goes on")
+        logger.notice(
+          "\(sink.stream): the sink table \(sink.blocked.table) can be written again, and the stream goes on")
       } else {
         warnRarely("blocked \(sink.stream)", "\(sink.text); \(sink.blocked.advice)")
       }
@@ -75,7 +78,8 @@ extension Consumer {
 
   /// Asks again for descriptions whose tables may be free by now, and looks at what other consumers have found.
   func lookAtBlocks(now: ContinuousClock.Instant) {
-    for origin in undescribed.sorted() where blocks.find(origin.stream, of: origin.machine, now: wallClock())?.isDue ?? true {
+    for origin in undescribed.sorted()
+    where blocks.find(origin.stream, of: origin.machine, now: wallClock())?.isDue ?? true {
       undescribed.remove(origin)
       requests[.command(origin.machine, name: "schema")] = []
     }

@@ -12,7 +12,8 @@ extension Consumer {
     guard !ready.isEmpty else { return }
     var progress = StreamProgress()
     progress.version = ready.map(\.version).max() ?? 0
-    for outcome in try merge(ready, epoch: frame.header.epoch, into: sink, transaction, &group) where outcome == .applied {
+    for outcome in try merge(ready, epoch: frame.header.epoch, into: sink, transaction, &group)
+    where outcome == .applied {
       progress.applied += 1
     }
     group.note(progress, machine: sink.machine, stream: sink.stream)

@@ -89,7 +89,11 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
     .init(
       "another type that Drover has", .init(postgreSQL: "ALTER TABLE stock ALTER COLUMN qty TYPE text")),
     .init("a renamed part of the key", "ALTER TABLE stock RENAME COLUMN id TO number"),
-    .init("a dropped column of Drover's", .init(postgreSQL: "ALTER TABLE stock DROP COLUMN drover_version", sqlite: "ALTER TABLE stock DROP COLUMN drover_version")),
+    .init(
+      "a dropped column of Drover's",
+      .init(
+        postgreSQL: "ALTER TABLE stock DROP COLUMN drover_version",
+        sqlite: "ALTER TABLE stock DROP COLUMN drover_version")),
     .init(
       "a dropped primary key",
       .init(
@@ -97,11 +101,16 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
         sqlite: "CREATE TABLE copied AS SELECT * FROM stock; DROP TABLE stock; ALTER TABLE copied RENAME TO stock")),
     .init(
       "no primary key, and two rows with one",
-      .init(postgreSQL: "ALTER TABLE stock DROP CONSTRAINT stock_pkey; INSERT INTO stock SELECT * FROM stock WHERE id = 3"),
+      .init(
+        postgreSQL: "ALTER TABLE stock DROP CONSTRAINT stock_pkey; INSERT INTO stock SELECT * FROM stock WHERE id = 3"),
       undoing: "DELETE FROM stock WHERE ctid = (SELECT max(ctid) FROM stock WHERE id = 3)", told: ["unique", "one key"]),
     .init("a renamed table", "ALTER TABLE stock RENAME TO stock_of_old"),
     .init("a dropped table", "DROP TABLE stock"),
-    .init("a table that is dropped with everything", .init(postgreSQL: "DROP TABLE stock CASCADE; DELETE FROM drover_sink WHERE name = 'stock'", sqlite: "DROP TABLE stock; DELETE FROM drover_sink WHERE stream = 'stock'")),
+    .init(
+      "a table that is dropped with everything",
+      .init(
+        postgreSQL: "DROP TABLE stock CASCADE; DELETE FROM drover_sink WHERE name = 'stock'",
+        sqlite: "DROP TABLE stock; DELETE FROM drover_sink WHERE stream = 'stock'")),
     .init(
       "a view in the place of the table",
       "ALTER TABLE stock RENAME TO stock_of_old; CREATE VIEW stock AS SELECT DISTINCT * FROM stock_of_old",
@@ -115,13 +124,17 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
       "a column that is never NULL",
       .init(
         postgreSQL:
-          "ALTER TABLE stock ADD COLUMN owner text; UPDATE stock SET owner = 'x'; ALTER TABLE stock ALTER COLUMN owner SET NOT NULL"),
+          "ALTER TABLE stock ADD COLUMN owner text; UPDATE stock SET owner = 'x'; ALTER TABLE stock ALTER COLUMN owner SET NOT NULL"
+      ),
       undoing: "ALTER TABLE stock ALTER COLUMN owner DROP NOT NULL", told: ["owner"]),
     .init(
       "a check that one row breaks",
       .init(postgreSQL: "ALTER TABLE stock ADD CONSTRAINT small CHECK (qty < 1000)"), letters: 1),
     .init(
-      "a unique index that one row breaks", .init(postgreSQL: "CREATE UNIQUE INDEX one ON stock ((qty > 1000)) WHERE qty > 1000", sqlite: "CREATE UNIQUE INDEX one ON stock (qty > 1000) WHERE qty > 1000")),
+      "a unique index that one row breaks",
+      .init(
+        postgreSQL: "CREATE UNIQUE INDEX one ON stock ((qty > 1000)) WHERE qty > 1000",
+        sqlite: "CREATE UNIQUE INDEX one ON stock (qty > 1000) WHERE qty > 1000")),
     // MARK: triggers, rules and policies
     .init(
       "a trigger that always fails",
@@ -181,18 +194,38 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
       undoing: "DROP RULE nope ON stock", told: ["rules nope"]),
     // MARK: columns of two
     .init(
-      "somebody's column, and then the app's of that name", .init(postgreSQL: "ALTER TABLE stock ADD COLUMN color text DEFAULT 'blue'", sqlite: "ALTER TABLE stock ADD COLUMN color TEXT DEFAULT 'blue'"), newColumn: "color",
+      "somebody's column, and then the app's of that name",
+      .init(
+        postgreSQL: "ALTER TABLE stock ADD COLUMN color text DEFAULT 'blue'",
+        sqlite: "ALTER TABLE stock ADD COLUMN color TEXT DEFAULT 'blue'"), newColumn: "color",
       columns: "id, name, qty, color"),
     .init(
-      "somebody's column of another type, and then the app's", .init(postgreSQL: "ALTER TABLE stock ADD COLUMN color varchar(3)"),
+      "somebody's column of another type, and then the app's",
+      .init(postgreSQL: "ALTER TABLE stock ADD COLUMN color varchar(3)"),
       undoing: "ALTER TABLE stock RENAME COLUMN color TO my_color", told: ["color", "character varying(3)"],
       newColumn: "color", columns: "id, name, qty, color"),
     // MARK: rows and bookkeeping
     .init("deleted rows", "DELETE FROM stock WHERE id = 2; UPDATE stock SET qty = 12 WHERE id = 3"),
-    .init("a note of a column that is deleted", .init(postgreSQL: "DELETE FROM drover_sink_column WHERE sink = 'stock' AND name = 'qty'")),
-    .init("a note of the key that is deleted", .init(postgreSQL: "DELETE FROM drover_sink_column WHERE sink = 'stock' AND name = 'id'")),
-    .init("the note of a table that is deleted", .init(postgreSQL: "DELETE FROM drover_sink WHERE name = 'stock'", sqlite: "DELETE FROM drover_sink WHERE stream = 'stock'")),
-    .init("a part of a description that is deleted", "DELETE FROM drover_schema_column WHERE stream = 'stock' AND position = 1"),
+    .init(
+      "a note of a column that is deleted",
+      .init(postgreSQL: "DELETE FROM drover_sink_column WHERE sink = 'stock' AND name = 'qty'")),
+    .init(
+      "a note of the key that is deleted",
+      .init(postgreSQL: "DELETE FROM drover_sink_column WHERE sink = 'stock' AND name = 'id'")),
+    .init(
+      "the note of a table that is deleted",
+      .init(
+        postgreSQL: "DELETE FROM drover_sink WHERE name = 'stock'",
+        sqlite: "DELETE FROM drover_sink WHERE stream = 'stock'")),
+    .init(
+      "all notes of a stream that are deleted",
+      .init(
+        postgreSQL: "DELETE FROM drover_sink WHERE name = 'stock'; DELETE FROM drover_schema WHERE stream = 'stock'",
+        sqlite: "DELETE FROM drover_sink WHERE stream = 'stock'; DELETE FROM drover_schema WHERE stream = 'stock'"),
+      newColumn: "weight"),
+    .init(
+      "a part of a description that is deleted",
+      "DELETE FROM drover_schema_column WHERE stream = 'stock' AND position = 1"),
     .init("a description that is deleted", "DELETE FROM drover_schema WHERE stream = 'stock'"),
     .init("received ranges that are deleted", "DELETE FROM drover_received WHERE stream = 'stock'"),
   ]
@@ -302,7 +335,9 @@ private final class Machine {
   // MARK: The app
 
   func put(_ stream: String, _ id: Int, _ name: String, _ qty: Int64) {
-    let row = Row(name: name, qty: "\(qty)", others: stream == "stock" ? Dictionary(uniqueKeysWithValues: others.map { ($0, "red") }) : [:])
+    let row = Row(
+      name: name, qty: "\(qty)",
+      others: stream == "stock" ? Dictionary(uniqueKeysWithValues: others.map { ($0, "red") }) : [:])
     tables[stream]![id] = row
     enter(stream, id, row)
   }
@@ -347,7 +382,8 @@ private final class Machine {
   func isHeld(_ stream: String) -> Bool { wasHeld.contains(stream) }
 
   private func schema(_ stream: String) throws -> StreamSchema {
-    let names = [("id", "INTEGER"), ("name", "TEXT"), ("qty", "INTEGER")] + (stream == "stock" ? others.map { ($0, "TEXT") } : [])
+    let names =
+      [("id", "INTEGER"), ("name", "TEXT"), ("qty", "INTEGER")] + (stream == "stock" ? others.map { ($0, "TEXT") } : [])
     return try StreamSchema(kind: .snapshot, columns: names.map { Column(name: $0.0, declaredType: $0.1) }, key: [0])
   }
 
@@ -417,7 +453,9 @@ private final class Machine {
   func repair() throws {
     try store.transaction { try $0.heard(machine: .a, epoch: .one) }
     for stream in ["stock", "pen"] {
-      for (id, row) in tables[stream]!.sorted(by: { $0.key < $1.key }) where row.qty != "1001" { enter(stream, id, row) }
+      for (id, row) in tables[stream]!.sorted(by: { $0.key < $1.key }) where row.qty != "1001" {
+        enter(stream, id, row)
+      }
     }
   }
 }

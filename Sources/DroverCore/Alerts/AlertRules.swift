@@ -27,7 +27,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
       "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
     case .names:
       "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
-    case .tables: "`drover status` says who or what blocks the table and what to do; the streams go on by themselves when it is over"
+    case .tables:
+      "`drover status` says who or what blocks the table and what to do; the streams go on by themselves when it is over"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -74,7 +75,8 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    budgets: Bool = true, names: Bool = true, tables: Bool = true, hold: Duration = .seconds(30), calm: Duration = .seconds(60)
+    budgets: Bool = true, names: Bool = true, tables: Bool = true, hold: Duration = .seconds(30),
+    calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed

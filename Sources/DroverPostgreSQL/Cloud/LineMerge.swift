@@ -12,7 +12,8 @@ struct LineMerge {
   /// Positions of the reference in the lines' columns.
   private let references: [Int]
 
-  init(_ schema: LineSchema, table: SinkTable, header: SinkWriter, machine: MachineID, completeWhen: Condition?) throws {
+  init(_ schema: LineSchema, table: SinkTable, header: SinkWriter, machine: MachineID, completeWhen: Condition?) throws
+  {
     self.schema = schema
     self.machine = machine
     self.header = header

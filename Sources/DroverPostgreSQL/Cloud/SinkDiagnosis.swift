@@ -68,7 +68,8 @@ struct SinkDiagnosis {
     guard rows.count > 0 else {
       return SinkBlocked(
         table: tables.first?.name ?? stream.text, reach: .machine, cause: .lock,
-        text: "somebody held a lock on it or on rows of it", advice: "pg_locks and pg_stat_activity show who, if it goes on")
+        text: "somebody held a lock on it or on rows of it",
+        advice: "pg_locks and pg_stat_activity show who, if it goes on")
     }
     let name = tables.first { $0.number == rows.integer(0, 0) }?.name ?? stream.text
     let mode = rows.text(0, 2)
@@ -116,7 +117,10 @@ struct SinkDiagnosis {
     }
     if rows.boolean(0, 1) {
       found.append(
-        ("row-level security", "ALTER TABLE \(name) DISABLE ROW LEVEL SECURITY, or ALTER ROLE … BYPASSRLS for Drover's user"))
+        (
+          "row-level security",
+          "ALTER TABLE \(name) DISABLE ROW LEVEL SECURITY, or ALTER ROLE … BYPASSRLS for Drover's user"
+        ))
     }
     if let triggers = rows.optionalText(0, 2) {
       found.append(("the triggers \(triggers)", "mend or drop the trigger that fails"))

@@ -34,7 +34,8 @@ extension Transaction {
     try lockShape(of: stream)
     let name = SQLName(stream.text).text
     let sinks = try connection.query(
-      "SELECT name, stream FROM drover_sink WHERE name = $1 OR header = $1 ORDER BY name = $1 DESC, name", [.text(name)])
+      "SELECT name, stream FROM drover_sink WHERE name = $1 OR header = $1 ORDER BY name = $1 DESC, name", [.text(name)]
+    )
     for row in 0..<sinks.count {
       let table = try StreamName(sinks.text(row, 1))
       guard try mendTable(table) else { continue }
@@ -76,7 +77,8 @@ extension Transaction {
       let columns = key.map(quoted).joined(separator: ", ")
       try connection.change(
         hasPrimaryKey(number)
-          ? "CREATE UNIQUE INDEX ON \(qualified) (\(columns))" : "ALTER TABLE \(qualified) ADD PRIMARY KEY (\(columns))")
+          ? "CREATE UNIQUE INDEX ON \(qualified) (\(columns))" : "ALTER TABLE \(qualified) ADD PRIMARY KEY (\(columns))"
+      )
       isChanged = true
     }
     store.knowledge = PostgreSQLCloudStore.Knowledge()

@@ -37,7 +37,8 @@ struct SinkTable {
   }
 
   private static let ownColumns: Set<String> = [
-    "machine_id", "drover_machine_id", "drover_epoch", "drover_version", TableShape.schemaColumn, TableShape.changeColumn,
+    "machine_id", "drover_machine_id", "drover_epoch", "drover_version", TableShape.schemaColumn,
+    TableShape.changeColumn,
   ]
 
   // MARK: Looking

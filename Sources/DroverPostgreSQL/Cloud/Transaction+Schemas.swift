@@ -339,7 +339,8 @@ extension Transaction {
       SELECT (SELECT count(*) FROM pg_attribute AS part JOIN pg_class AS present ON present.oid = part.attrelid
                WHERE present.relnamespace = $1::text::regnamespace AND present.relname = $2::text::name AND present.relkind IN ('r', 'p')
                  AND part.attnum > 0 AND NOT part.attisdropped AND part.attname IN ('drover_epoch', 'drover_version')) = 2
-         AND (EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = $3::text COLLATE "C")
+         AND (EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = $3::text COLLATE "C" AND applied > 0)
+              OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = $3::text COLLATE "C")
               OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name COLLATE "C") = $3::text COLLATE "C"))
       """, [.text(store.place), .text(table), .text(name)], isKept: false
     ).boolean(0, 0)
@@ -393,7 +394,6 @@ extension Transaction {
     }
     try reshaped()
   }
-
 
   private func knownStreams(_ machine: MachineID) throws -> Int {
     Int(

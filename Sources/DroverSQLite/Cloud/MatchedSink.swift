@@ -293,7 +293,8 @@ struct MatchedSink {
       try SinkColumns(database, table: stream.text), try database.catalogue(of: held)
     )
     let names = Set(own.map { quoted($0.name.text) })
-    return names.isSuperset(of: sink.names.map { $0.lowercased() }) && names.isSuperset(of: ["drover_thing", "drover_rank"].map(quoted))
+    return names.isSuperset(of: sink.names.map { $0.lowercased() })
+      && names.isSuperset(of: ["drover_thing", "drover_rank"].map(quoted))
       && own.count { $0.keyPosition > 0 } == sink.key.count
   }
 

@@ -161,7 +161,8 @@ package final class SQLiteReplica: Replica {
         for (table, machine, columns) in own + lines {
           let isRow = columns.enumerated().map { "\(quoted($1)) IS ?\($0 + 2)" }.joined(separator: " AND ")
           let update = try Statement(
-            database, "UPDATE \(quoted(table)) SET drover_epoch = 0, drover_version = 0 WHERE \(machine) = ?1 AND \(isRow)")
+            database,
+            "UPDATE \(quoted(table)) SET drover_epoch = 0, drover_version = 0 WHERE \(machine) = ?1 AND \(isRow)")
           update.bind(stream.machine.text, at: 1)
           for (key, _) in ids {
             for (index, value) in key.enumerated() { update.bind(value, at: Int32(index + 2)) }
@@ -183,7 +184,8 @@ package final class SQLiteReplica: Replica {
       try ([stream.stream] + stream.schema.lines.map(\.table)).flatMap { table in
         try String.fetchAll(
           database,
-          sql: "SELECT 'the trigger ' || name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+          sql:
+            "SELECT 'the trigger ' || name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
           arguments: [table.text])
       }
     }
@@ -195,7 +197,8 @@ package final class SQLiteReplica: Replica {
         let life = SQLName(StreamSchema.lifeColumn)
         let key = try database.catalogue(of: table.text).filter { $0.keyPosition > 0 && $0.name != life }
           .sorted { $0.keyPosition < $1.keyPosition }.map(\.name)
-        let wanted = [SQLName(rows.machineColumn)] + rows.key.map { SQLName(rows.columns[$0].name) }.filter { $0 != life }
+        let wanted =
+          [SQLName(rows.machineColumn)] + rows.key.map { SQLName(rows.columns[$0].name) }.filter { $0 != life }
         guard key == wanted else {
           return
             "the sink table \(table) is gone or has another key, so that nothing can be written into it; the consumer makes it again within seconds"

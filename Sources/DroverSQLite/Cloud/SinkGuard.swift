@@ -110,7 +110,9 @@ struct SinkProbe {
   func refusesEverything(_ error: DatabaseError, isDelete: Bool, of count: Int) throws -> Bool {
     guard !error.isComparison else { return false }
     let columns = try database.catalogue(of: table)
-    let key = columns.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map { quoted($0.name.text) }
+    let key = columns.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map {
+      quoted($0.name.text)
+    }
     guard let machine = key.first else { return false }
     let name = quoted(table)
     guard try Row.fetchOne(database, sql: "SELECT 1 FROM main.\(name) LIMIT 1") != nil else {
@@ -121,7 +123,8 @@ struct SinkProbe {
     guard !isDelete else { return try refuses("DELETE FROM main.\(name) WHERE \(one)", error) }
     let others = columns.map { quoted($0.name.text) }.filter { $0 != machine }.joined(separator: ", ")
     return try refuses(
-      "INSERT INTO main.\(name) (\(machine), \(others)) SELECT 'drover probe', \(others) FROM main.\(name) LIMIT 1", error)
+      "INSERT INTO main.\(name) (\(machine), \(others)) SELECT 'drover probe', \(others) FROM main.\(name) LIMIT 1",
+      error)
       || refuses("UPDATE main.\(name) SET drover_version = drover_version WHERE \(one)", error)
   }
 
@@ -152,9 +155,10 @@ struct SinkDiagnosis {
         SELECT stream FROM drover_sink WHERE lower(stream) = ?1 OR lower(header) = ?1 ORDER BY lower(stream) <> ?1, stream
         """, arguments: [SQLName(self.stream.text).text])
     for table in tables {
-      let isView = try String.fetchOne(
-        database, sql: "SELECT type FROM main.sqlite_master WHERE lower(name) = lower(?) AND type = 'view'",
-        arguments: [table]) != nil
+      let isView =
+        try String.fetchOne(
+          database, sql: "SELECT type FROM main.sqlite_master WHERE lower(name) = lower(?) AND type = 'view'",
+          arguments: [table]) != nil
       if isView {
         return SinkBlocked(
           table: table, reach: .table, cause: .change, text: "it is a view now",
@@ -162,7 +166,8 @@ struct SinkDiagnosis {
       }
       let triggers = try String.fetchOne(
         database,
-        sql: "SELECT group_concat(name, ', ') FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+        sql:
+          "SELECT group_concat(name, ', ') FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
         arguments: [table])
       if let triggers {
         return SinkBlocked(

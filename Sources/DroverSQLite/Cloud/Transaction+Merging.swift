@@ -19,7 +19,8 @@ extension Transaction {
       table = known
     } else {
       let isDescribed =
-        try epoch != nil && sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
+        try epoch != nil
+        && sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
       let isChanged = try isDescribed && lacks(sink)
       if let reason = try refusal(of: sink, isBare: epoch == nil) {
         // It could follow the description when that came, so that somebody has changed it since.

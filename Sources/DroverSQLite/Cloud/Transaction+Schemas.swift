@@ -312,7 +312,8 @@ extension Transaction {
     let isSink = try Bool.fetchOne(
       database,
       sql: """
-        SELECT EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = ?1)
+        SELECT EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = ?1 AND applied > 0)
+            OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = ?1)
             OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name) = ?1)
         """, arguments: [name])!
     guard isSink, columns.isSuperset(of: [SQLName("drover_epoch"), SQLName("drover_version")]) else { return false }

@@ -131,7 +131,8 @@ struct StatusCommand: AsyncParsableCommand {
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
-            stream.name, stream.rows.map { "\($0)" } ?? "-", stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            stream.name, stream.rows.map { "\($0)" } ?? "-",
+            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
