@@ -35,4 +35,18 @@ import Testing
       store: store, replica: PostgreSQLReplica(database.address), vandal: Vandal(database), kind: .postgreSQL
     ).check(abuse)
   }
+
+  // Rows that a policy hides were taken for rows that are not there.
+  @Test func `rows that a policy hides from the consumer block their stream, and are not taken for missing`() throws {
+    let database = try TestServer.makeDatabase()
+    let role = "tenant_\(database.name)"
+    try database.connect().run(
+      "CREATE ROLE \(role) LOGIN; ALTER DATABASE \(database.name) OWNER TO \(role); ALTER SCHEMA public OWNER TO \(role)"
+    )
+    let uri = try TestServer.uri(database.name).replacing("//drover@", with: "//\(role)@")
+    let store = try PostgreSQLCloudStore(PostgreSQLAddress(uri: uri), work: .alone)
+    try SinkAbuseConformance(
+      store: store, replica: PostgreSQLReplica(database.address), vandal: Vandal(database), kind: .postgreSQL
+    ).check(.rowSecurity)
+  }
 }

@@ -62,6 +62,16 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
     self.columns = columns
   }
 
+  /// For a store whose user is no superuser.
+  package static let rowSecurity = SinkAbuse(
+    "row-level security that hides the rows",
+    .init(
+      postgreSQL: """
+        ALTER TABLE stock ENABLE ROW LEVEL SECURITY; ALTER TABLE stock FORCE ROW LEVEL SECURITY;
+        CREATE POLICY hides ON stock USING (false) WITH CHECK (true)
+        """),
+    undoing: "ALTER TABLE stock DISABLE ROW LEVEL SECURITY", told: ["row-level security", "BYPASSRLS"])
+
   /// Those that a store knows.
   package static func all(for store: Store) -> [SinkAbuse] { list.filter { $0.deed.of(store) != nil } }
 

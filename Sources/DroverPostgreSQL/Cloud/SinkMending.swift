@@ -235,15 +235,17 @@ extension Transaction {
 
   // MARK: Comparing
 
-  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured.
+  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured. The gap gets another name, so that a comparison
+  /// that is under way does not close it.
   func reopenGaps(of stream: StreamName, machine: MachineID? = nil) throws {
     try connection.query(
       """
       INSERT INTO drover_gap AS known (machine_id, stream, gap)
       SELECT DISTINCT machine_id, stream, $3::text FROM drover_schema
        WHERE lower(stream) = $1::text COLLATE "C" AND ($2::text IS NULL OR machine_id = $2) ORDER BY 1, 2
-      ON CONFLICT (machine_id, stream) DO UPDATE SET closed = NULL, tried_at = 0
+      ON CONFLICT (machine_id, stream) DO UPDATE
+         SET gap = split_part(known.gap, ' table ', 1) || excluded.gap, tried_at = 0
       """,
-      [.text(SQLName(stream.text).text), .text(machine?.text), .text("table \(store.now())")], isKept: false)
+      [.text(SQLName(stream.text).text), .text(machine?.text), .text(" table \(store.now())")], isKept: false)
   }
 }

@@ -192,7 +192,9 @@ final class Transaction: CloudTransaction {
         """
         INSERT INTO drover_gap AS known (machine_id, stream, gap)
         SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2)
-        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE known.gap <> excluded.gap
+        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap
+         -- What the cloud itself has added to it stays: `reopenGaps`.
+         WHERE split_part(known.gap, ' table ', 1) <> excluded.gap
         """, [.text(machine.text), .text(stream.text), .text(gap)])
     }
     guard let outbox = status.outbox else { return }

@@ -121,14 +121,16 @@ extension Transaction {
     for user in users { try reopenGaps(of: user.stream) }
   }
 
-  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured.
+  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured. The gap gets another name, so that a comparison
+  /// that is under way does not close it.
   func reopenGaps(of stream: StreamName, machine: MachineID? = nil) throws {
     try database.execute(
       sql: """
         INSERT INTO drover_gap (machine_id, stream, gap)
         SELECT DISTINCT machine_id, stream, ?3 FROM drover_schema
          WHERE lower(stream) = ?1 AND (?2 IS NULL OR machine_id = ?2)
-        ON CONFLICT (machine_id, stream) DO UPDATE SET closed = NULL, tried_at = 0
-        """, arguments: [SQLName(stream.text).text, machine?.text, "table \(store.now())"])
+        ON CONFLICT (machine_id, stream) DO UPDATE
+           SET gap = substr(gap, 1, instr(gap || ' table ', ' table ') - 1) || excluded.gap, tried_at = 0
+        """, arguments: [SQLName(stream.text).text, machine?.text, " table \(store.now())"])
   }
 }
