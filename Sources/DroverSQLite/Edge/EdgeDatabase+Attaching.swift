@@ -7,8 +7,10 @@ import GRDB
 
 extension EdgeDatabase {
   package func refresh() throws(EdgeStoreError) -> Bool {
-    let before = streams
+    let before = streamsBefore ?? streams
+    streamsBefore = before
     try attach()
+    streamsBefore = nil
     return streams != before
   }
 
