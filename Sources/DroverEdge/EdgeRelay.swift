@@ -294,7 +294,7 @@ package final class EdgeRelay: SessionHandler {
       relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.roomDelay))
       said.rarely("hold \(stream.name)") {
         logger.warning(
-          "send \(stream.name): the cloud cannot follow what its table has become, so it waits; `drover schema list` in the cloud says why\($0)"
+          "send \(stream.name): the cloud cannot take it now, so it waits; `drover status` in the cloud says why\($0)"
         )
       }
     }

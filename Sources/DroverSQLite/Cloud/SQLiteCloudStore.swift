@@ -17,6 +17,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   var cache = Cache()
   /// How many tombstones each machine's deletes have added.
   var tombstoneRoom = TombstoneRoom()
+  var care = Care()
   private var dataVersion: Int64 = -1
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
@@ -118,17 +119,35 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   private func writing<Result>(_ body: (Database) throws -> (Result, Int64?)) throws -> Result {
     try accessing { database in
       var done: (result: Result, number: Int64?)?
-      try database.inTransaction(.immediate) {
-        // Another program has committed: it may have made tables anew (`accept`).
-        let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
-        if version != dataVersion { forgetAll() }
-        dataVersion = version
-        try feed.begin(database, now: now())
-        done = try body(database)
-        return .commit
+      try carefully {
+        try database.inTransaction(.immediate) {
+          // Another program has committed: it may have made tables anew (`accept`).
+          let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+          if version != dataVersion { forgetAll() }
+          dataVersion = version
+          try feed.begin(database, now: now())
+          done = try body(database)
+          return .commit
+        }
       }
       if let number = done!.number { feedMemory?.note(number) }
       return done!.result
+    }
+  }
+
+  /// Runs a transaction, and once more with care where one table may be what fails; and again without each table that ends the transaction.
+  private func carefully(_ attempt: () throws -> Void) throws {
+    care = Care()
+    defer { care = Care() }
+    while true {
+      do {
+        return try attempt()
+      } catch let ended as TransactionEnded where care.ends.insert(ended.stream).inserted {
+      } catch let error as DatabaseError where error.isOfOneTable && !care.isOn {
+      } catch is CareNeeded where !care.isOn {
+      }
+      care.isOn = true
+      forgetAll()
     }
   }
 

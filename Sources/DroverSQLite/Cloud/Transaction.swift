@@ -143,7 +143,9 @@ struct Transaction: CloudTransaction {
         sql: """
           INSERT INTO drover_gap (machine_id, stream, gap)
           SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ?1 AND stream = ?2)
-          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE gap <> excluded.gap
+          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap
+           -- What the cloud itself has added to it stays: `reopenGaps`.
+           WHERE substr(gap, 1, instr(gap || ' table ', ' table ') - 1) <> excluded.gap
           """, arguments: [machine.text, stream.text, gap])
     }
     guard let outbox = status.outbox else { return }

@@ -91,7 +91,7 @@ struct DoctorCommand: AsyncParsableCommand {
       do {
         guard let report = try configuration.reader.report(.everything) else { return [missing] }
         return [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
-          + pins(report, configuration)
+          + blocked(configuration) + pins(report, configuration)
       } catch {
         return [
           .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
@@ -101,6 +101,7 @@ struct DoctorCommand: AsyncParsableCommand {
     guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
     let report = try? configuration.reader.report(.everything)
     return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
+      + blocked(configuration)
       + [HostChecks.disk(of: path)]
   }
 
@@ -120,6 +121,13 @@ struct DoctorCommand: AsyncParsableCommand {
           "\(shared.count) streams of several machines are not pinned, such as \(names): the first description counts",
         advice: "drover schema pin --config \(options.config) prints what to add, so that no machine can change them")
     ]
+  }
+
+  /// Streams that wait because of what somebody has done to their sink tables.
+  private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
+    ((try? configuration.reader.blockedSinks()) ?? []).map {
+      .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+    }
   }
 
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {

@@ -132,11 +132,12 @@ struct StatusCommand: AsyncParsableCommand {
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
-            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            stream.name, stream.rows.map { "\($0)" } ?? "-",
+            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
-          table.add(of.map { _ in "" } + ["  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
+          table.add(of.map { _ in "" } + ["  with \(lines.table)", lines.rows.map { "\($0)" } ?? "-", "", "", "", ""])
         }
       }
     }
@@ -155,6 +156,11 @@ struct StatusCommand: AsyncParsableCommand {
           "\(machine.name) was beyond limits.\(overrun.budget): \(overrun.count) set aside, last \(ageText(now - overrun.lastAt)) ago"
         )
       }
+    }
+    for sink in standing.blocked {
+      print(
+        "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(sink.tries) times, last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
+      )
     }
     for schema in waiting {
       print(
