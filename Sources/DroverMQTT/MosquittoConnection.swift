@@ -164,7 +164,8 @@ final class MosquittoConnection: Publisher {
     if !connack.sessionPresent { ignoreLog() }
     return SessionInfo(
       sessionPresent: connack.sessionPresent, protocolLevel: level.rawValue,
-      maximumPacketSize: connack.maximumPacketSize)
+      maximumPacketSize: connack.maximumPacketSize, keepsRetained: connack.keepsRetained,
+      maximumQoS: connack.maximumQoS)
   }
 
   // MARK: - Living

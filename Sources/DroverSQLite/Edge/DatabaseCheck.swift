@@ -14,6 +14,8 @@ package enum DatabaseCheck {
       return lines == ["ok"] ? [] : lines
     } catch let error as EdgeStoreError {
       throw error
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw .damaged(Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw .failed("check \(path): \(error.explanation)")
     } catch {
