@@ -23,6 +23,7 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Streams whose tables could not be written of late: work on them has a savepoint from the beginning.
   var suspects: Set<SQLName> = []
   private var shapes: Int64 = -1
+  package private(set) var foreignChanges = 0
   private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
   /// The last number of the change feed that this store has given and committed.
@@ -182,6 +183,7 @@ package final class PostgreSQLCloudStore: CloudStore {
   private func look(_ connection: Connection) throws -> Bool {
     let now = try connection.query("SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed)")
     if now.integer(0, 0) != shapes {
+      foreignChanges += 1
       knowledge = Knowledge()
       try connection.forgetStatements()
       shapes = now.integer(0, 0)

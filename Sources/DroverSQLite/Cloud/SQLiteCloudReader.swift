@@ -56,6 +56,9 @@ package struct SQLiteCloudReader: CloudReader {
   /// Reads in one transaction; nil when there is no store yet. Errors of SQLite become `CloudStoreError`.
   private func reading<Result>(_ body: (Database) throws -> Result) throws -> Result? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
+    if let refusal = FileKind.refusal(path) {
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
+    }
     do {
       var configuration = Configuration()
       configuration.readonly = true

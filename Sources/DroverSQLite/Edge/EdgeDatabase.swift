@@ -215,13 +215,12 @@ package final class EdgeDatabase: EdgeStore {
   static func open(
     _ path: String, create: Bool, readOnly: Bool = false, patience: Duration = .seconds(10)
   ) throws -> DatabaseQueue {
-    var isFolder: ObjCBool = false
-    if !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !create {
+    if !FileManager.default.fileExists(atPath: path), !create {
       throw EdgeStoreError.failed(
         "open \(path): there is no such file; start the app that makes its database first, or correct `database:`")
     }
-    if isFolder.boolValue {
-      throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
+    if let refusal = FileKind.refusal(path) {
+      throw EdgeStoreError.failed("open \(path): \(refusal); `database:` names the app's SQLite file")
     }
     sqliteIsSetUp
     if create { FileModes.make(path) }

@@ -46,14 +46,16 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
-    if let finding = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
-      findings.append(finding)
+    if let told = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
+      findings += told
     } else {
-      findings.append(
-        await BrokerCheck.run(
-          configuration.connection,
-          subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+      let frame = configuration.frame.bytes
+      findings += await BrokerCheck.run(
+        configuration.connection,
+        subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))],
+        probe: (.reply(configuration.machine, id: "doctor"), frame), neededBytes: 2 * frame)
     }
+    findings += BrokerCheck.failures(ofAgentOf: configuration.database, now: wallClock())
     findings += HostChecks.hardLinks(of: configuration.database)
     let worker = AgentLock.worker(database: configuration.database)
     if worker.isElsewhere {
@@ -73,7 +75,9 @@ struct DoctorCommand: AsyncParsableCommand {
   private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
     var findings = store(configuration)
     findings.append(HostChecks.clock())
-    findings.append(await BrokerCheck.run(configuration.connection, subscriptions: configuration.trialSubscriptions))
+    findings += await BrokerCheck.run(
+      configuration.connection, subscriptions: configuration.trialSubscriptions,
+      neededBytes: configuration.limits.messageBytes)
     let workers = (try? configuration.reader.workers()) ?? []
     for worker in workers {
       findings.append(.good("consumer", "running, process \(worker.process!)\(worker.host.map { " on \($0)" } ?? "")"))
