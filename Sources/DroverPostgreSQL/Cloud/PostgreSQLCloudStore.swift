@@ -63,6 +63,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     self.limits = limits
     self.now = now
     let connection = try Connection(address)
+    if try !connection.enterStore() { try connection.makeStore() }
     try CloudTables.migrate(connection)
     try take(connection)
   }
@@ -90,6 +91,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     connection = nil
     knowledge = Knowledge()
     let new = try Connection(address)
+    guard try new.enterStore() else { throw new.storeIsGone(from: place) }
     do {
       try take(new)
     } catch let error as StoreUnusable {
@@ -100,14 +102,15 @@ package final class PostgreSQLCloudStore: CloudStore {
   }
 
   private func take(_ new: Connection) throws {
-    let place = try new.place()
+    let found = try new.place()
+    guard place.isEmpty || found == place else { throw new.storeIsGone(from: place) }
     isFirst = false
     switch work {
     case .beside: break
     case .alone: membership = try Consumers(connection: new).claimAlone(token)
     case .shared: membership = try Consumers(connection: new).claimNumber(membership?.number, token)
     }
-    self.place = place
+    place = found
     try ChangeFeed.settle(new, reached: reached)
     connection = new
   }
@@ -171,7 +174,10 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// The beginning of each transaction: forgets what is known of tables that have changed.
   /// - Returns: whether there is a change feed. None is begun or ended until the transaction is over, since it has read that table.
   private func look(_ connection: Connection) throws -> Bool {
-    let now = try connection.query("SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed)")
+    let now = try connection.query("SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed), pg_backend_pid()::bigint")
+    guard now.integer(0, 2) == connection.backend else {
+      throw StoreUnusable(description: "\(PostgreSQLError.shared(connection.subject))")
+    }
     if now.integer(0, 0) != shapes {
       knowledge = Knowledge()
       try connection.forgetStatements()
