@@ -30,6 +30,7 @@ final class MosquittoConnection: Publisher {
     Self.initializeLibrary
     self.options = options
     self.level = level
+    batchMessages = options.batchMessages
     inbox = Inbox(clientID: options.clientID)
     guard let mosq = mosquitto_new(options.clientID, false, Unmanaged.passUnretained(inbox).toOpaque()) else {
       throw .unusable("libmosquitto takes no client with the ID \(options.clientID): \(errorText(errno))")
@@ -154,11 +155,8 @@ final class MosquittoConnection: Publisher {
     guard let connack = inbox.connack else { return nil }
     guard connack.code == 0 else { throw .refused(code: connack.code, level) }
     guard connack.hasSharedSubscriptions || !options.needsMQTT5 else { throw .noSharedSubscriptions }
-    for (packetID, filter) in subscribing {
-      guard let code = inbox.subacks[packetID] else { return nil }
-      guard code != MQTT_RC_SHARED_SUBS_NOT_SUPPORTED.rawValue else { throw .noSharedSubscriptions }
-      guard code < 0x80 else { throw .subscriptionRefused(filter: filter, code: code) }
-    }
+    try checkSubscriptions()
+    guard subscribing.isEmpty || maySubackWait && holdsBatch else { return nil }
     isOpen = true
     // A session that is new holds no message that could be a repetition.
     if !connack.sessionPresent { ignoreLog() }
@@ -166,6 +164,20 @@ final class MosquittoConnection: Publisher {
       sessionPresent: connack.sessionPresent, protocolLevel: level.rawValue,
       maximumPacketSize: connack.maximumPacketSize)
   }
+
+  /// Looks at the SUBACKs that have come.
+  func checkSubscriptions() throws(SessionEnd) {
+    guard !subscribing.isEmpty else { return }
+    for (packetID, filter) in subscribing {
+      guard let code = inbox.subacks[packetID] else { continue }
+      guard code != MQTT_RC_SHARED_SUBS_NOT_SUPPORTED.rawValue else { throw .noSharedSubscriptions }
+      guard code < 0x80 else { throw .subscriptionRefused(filter: filter, code: code) }
+      subscribing[packetID] = nil
+    }
+  }
+
+  /// A session that goes on has its subscriptions, and its messages come before the SUBACKs.
+  private var maySubackWait: Bool { inbox.connack?.sessionPresent ?? false }
 
   // MARK: - Living
 
@@ -175,12 +187,15 @@ final class MosquittoConnection: Publisher {
   /// Not while the queue holds PUBACKs of messages that nobody has taken.
   private var mayWrite: Bool { inbox.messages.isEmpty }
 
+  /// Messages of a batch.
+  var batchMessages: Int
+
   /// Reads until the socket is empty or the inbox holds a batch. Returns whether there may be more to read without
   /// waiting for the socket.
   func read() throws(SessionEnd) -> Bool {
     guard let mosq else { throw .lost("closed") }
     defer { if hearsLog, inbox.hasFreshMessage { ignoreLog() } }
-    while !isOpen || !holdsBatch {
+    while !isOpen && !maySubackWait || !holdsBatch {
       let before = inbox.packets
       try check(mosquitto_loop_read(mosq, 1))
       // As long as packets come, one more call: it may return early with decrypted bytes left inside OpenSSL, of which
@@ -192,10 +207,9 @@ final class MosquittoConnection: Publisher {
     return true
   }
 
-  /// Not asked before SUBACK: that may stand behind many messages which the handler cannot be given yet. There the
-  /// receive maximum is the limit, since nothing is acknowledged.
+  /// A new session holds no messages, so there SUBACK is not far.
   private var holdsBatch: Bool {
-    inbox.messages.count >= options.batchMessages || inbox.messageBytes >= options.batchBytes
+    inbox.messages.count >= batchMessages || inbox.messageBytes >= options.batchBytes
       || inbox.acknowledgements.count >= options.batchMessages
   }
 

@@ -83,7 +83,9 @@ package final class SessionCrowd {
       do throws(SessionEnd) {
         let connection = try makeConnection(members[number].options)
         try connection.connect()
-        members[number].visit = Visit(connection: connection)
+        let options = members[number].options
+        members[number].visit = Visit(
+          connection: connection, pace: BatchPace(largest: options.batchMessages, keepAlive: options.keepAlive))
         members[number].began = .now
         members[number].wantsWrite = false
         opening += 1

@@ -27,6 +27,7 @@ final class SessionLoop {
 
   private var choice: ProtocolChoice
   private var retries = RetryLog()
+  private var pace: BatchPace
   /// The end that came before was logged, so the next beginning is too.
   private var isOpeningWorthALine = true
   /// When draining ends; nil until the loop has seen that it has to stop.
@@ -41,6 +42,7 @@ final class SessionLoop {
     self.handler = handler
     self.isStopping = isStopping
     choice = ProtocolChoice(needsMQTT5: options.needsMQTT5)
+    pace = BatchPace(largest: options.batchMessages, keepAlive: options.keepAlive)
   }
 
   func run() {
@@ -104,8 +106,9 @@ final class SessionLoop {
       return error
     }
     let began = clock.now
-    var visit = Visit(connection: connection)
+    var visit = Visit(connection: connection, pace: pace)
     let end = live(&visit, since: began)
+    pace = visit.pace
     connection.close()
     handler.sessionEnding(isTaken: end.isTakeover)
     guard visit.isOpen else { return end }

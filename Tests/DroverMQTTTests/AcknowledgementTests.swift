@@ -5,6 +5,7 @@ import DroverCore
 import DroverMQTT
 import DroverProcesses
 import DroverTesting
+import Foundation
 import Testing
 
 @Suite struct AcknowledgementTests {
@@ -54,6 +55,39 @@ import Testing
       }
       #expect(record.openings.first?.sessionPresent == true)
       #expect(record.messages.map(\.topic) == ["t/last"])
+    }
+  }
+
+  /// Consumers that went through what was delivered again with care, on a machine that was busy, took longer over a batch than the broker waits
+  /// for a sign of life. It closed the connection, delivered all of it again, and nothing was ever taken.
+  @Test func `a handler that is slower than the broker is patient gets through all the same`() async throws {
+    let broker = try MosquittoBroker()
+    var options = broker.options("consumer", subscriptions: [Subscription(filter: "t/#")])
+    options.keepAlive = .seconds(5)
+    try await Client.with(options) { _ = try await $0.opened() }
+    try await Client.with(broker.options("publisher")) { publisher in
+      publisher.publish(numbered(70))
+      try await publisher.record.wait(for: "70 PUBACKs") { $0.answers.count == 70 }
+      var manner = Manner()
+      manner.onReceived = { batch, _ in Thread.sleep(forTimeInterval: 0.3 * Double(batch.count)) }
+      try await Client.with(options, manner: manner) { consumer in
+        try await consumer.record.wait(for: "all 70 messages", atMost: .seconds(120)) {
+          Set($0.messages.map(\.number)).count == 70
+        }
+        // All of them may have been taken on a connection that the broker had closed. This one comes behind what it delivers again.
+        publisher.publish("t/next", "next")
+        try await consumer.record.wait(for: "the next message", atMost: .seconds(120)) {
+          $0.messages.contains { $0.topic == "t/next" }
+        }
+      }
+      // What was taken and not acknowledged would come before it.
+      publisher.publish("t/last", "last")
+      try await Client.with(options) { consumer in
+        let record = try await consumer.record.wait(for: "the last message") {
+          $0.messages.contains { $0.topic == "t/last" }
+        }
+        #expect(record.messages.map(\.topic) == ["t/last"])
+      }
     }
   }
 

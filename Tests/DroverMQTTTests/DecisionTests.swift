@@ -4,6 +4,48 @@ import Testing
 
 @testable import DroverMQTT
 
+@Suite struct BatchPaceTests {
+  /// One that has shown to do 1000 messages quickly.
+  private func fast() -> BatchPace {
+    var pace = BatchPace(largest: 1000, keepAlive: .seconds(30))
+    while pace.messages < 1000 { pace.handed(pace.messages, took: .milliseconds(10)) }
+    return pace
+  }
+
+  @Test func `a handler that takes too long over a batch gets as many as it can do in a second, and one at least`() {
+    var pace = fast()
+    pace.handed(1000, took: .milliseconds(900))
+    #expect(pace.messages == 1000)
+    pace.handed(400, took: .seconds(8))
+    #expect(pace.messages == 50)
+    pace.handed(1, took: .seconds(8))
+    #expect(pace.messages == 1)
+  }
+
+  @Test func `it begins with few, and a handler that is fast gets twice as many each time, up to the largest batch`() {
+    var pace = BatchPace(largest: 1000, keepAlive: .seconds(30))
+    var sizes: [Int] = []
+    for _ in 0..<6 {
+      sizes.append(pace.messages)
+      pace.handed(pace.messages, took: .milliseconds(10))
+    }
+    #expect(sizes == [64, 128, 256, 512, 1000, 1000])
+  }
+
+  @Test func `a batch that was small for want of messages says nothing of larger ones`() {
+    var pace = fast()
+    pace.handed(1000, took: .seconds(4))
+    pace.handed(3, took: .milliseconds(10))
+    #expect(pace.messages == 250)
+  }
+
+  @Test func `where the broker is impatient less time is too long`() {
+    var pace = BatchPace(largest: 1000, keepAlive: .seconds(2))
+    pace.handed(64, took: .seconds(1))
+    #expect(pace.messages == 32)
+  }
+}
+
 @Suite struct ProtocolChoiceTests {
   @Test func `a broker that refuses version 5 is asked with 3.1.1 at once, and with 5 first the next time`() {
     var choice = ProtocolChoice()

@@ -303,13 +303,28 @@ class Run:
             verdict = self.judge()
         self.watch.stop()
         if not isConfirmed:
-            for machine in self.machines:
-                self.violation(self.status(machine).strip())
+            self.explain()
         for process in [*(machine.agent for machine in self.machines), *self.consumers, self.broker]:
             self.ended(process, process.end())
             if process is not self.broker and process.child.returncode:
                 self.fallen(process)
         return verdict
+
+    def explain(self):
+        """What a person would look at who has the output of the run alone."""
+        for machine in self.machines:
+            if not self.is_confirmed(machine):
+                self.violation(f"{machine.name}: {self.compact(machine.config)}")
+        self.violation(f"cloud: {self.compact(self.cloud_config)}")
+        for process in [*(machine.agent for machine in self.machines), *self.consumers]:
+            self.violation(f"{process.name} said last: " + " | ".join(process.last_lines(6)))
+
+    def compact(self, config):
+        answer = subprocess.run([self.drover, "status", "--config", config, "--json"], capture_output=True, text=True)
+        try:
+            return json.dumps(json.loads(answer.stdout))
+        except ValueError:
+            return answer.stdout + answer.stderr
 
     @property
     def goesBack(self):
