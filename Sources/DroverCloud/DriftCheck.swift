@@ -60,7 +60,9 @@ package struct DriftCheck {
     return finding
   }
 
-  private nonisolated(nonsending) func compareRows(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
+  private nonisolated(nonsending) func compareRows(_ stream: ReplicatedStream, isRepairing: Bool) async throws
+    -> DriftFinding
+  {
     var finding = DriftFinding()
     let bits = Parts.bits(rows: try replica.count(stream))
     let differing = try await differingParts(stream, bits: bits, &finding)
@@ -99,7 +101,9 @@ package struct DriftCheck {
   }
 
   /// The local IDs of rows that seem to differ.
-  private nonisolated(nonsending) func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>) async throws -> [String] {
+  private nonisolated(nonsending) func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>)
+    async throws -> [String]
+  {
     var inCloud: [ExactText: UInt64] = [:]
     try replica.survey(stream) { key, digest in
       let id = LocalIDCodec.text(key: key, schema: stream.schema)
@@ -128,7 +132,9 @@ package struct DriftCheck {
 
   /// Looks at rows until each is either equal, or differs with nothing of it on its way.
   /// - Parameter suspects: left in it are those that have not come to rest.
-  private nonisolated(nonsending) func settled(_ stream: ReplicatedStream, _ suspects: inout [String]) async throws -> [Drifting] {
+  private nonisolated(nonsending) func settled(_ stream: ReplicatedStream, _ suspects: inout [String]) async throws
+    -> [Drifting]
+  {
     var drifting: [Drifting] = []
     var wait = Self.firstPause
     for attempt in 0..<Self.attempts where !suspects.isEmpty {

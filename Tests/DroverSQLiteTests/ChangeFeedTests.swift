@@ -175,7 +175,9 @@ import Testing
     }
     var follower = try follower(of: folder.path)
     try follower.catchUp()
-    try QueryPlans.ofTest { try DatabaseQueue(path: folder.path) }.write { try $0.execute(sql: "UPDATE sales SET receipt = 2 WHERE no = 11") }
+    try QueryPlans.ofTest { try DatabaseQueue(path: folder.path) }.write {
+      try $0.execute(sql: "UPDATE sales SET receipt = 2 WHERE no = 11")
+    }
     try SQLiteReplica(path: folder.path).removeStrayLines(
       ReplicatedStream(machine: machine, stream: sink.stream, schema: receipts, isOnline: true))
     try follower.expectStore()

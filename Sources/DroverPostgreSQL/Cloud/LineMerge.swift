@@ -102,7 +102,9 @@ struct LineMerge {
 
   private var isOfHeader: String {
     (["line.\(writer.table.machine) = $1"]
-      + references.enumerated().map { "line.\(writer.columns[$1].identifier) = $\($0 + 2)::\(writer.columns[$1].type.name)" }).joined(
+      + references.enumerated().map {
+        "line.\(writer.columns[$1].identifier) = $\($0 + 2)::\(writer.columns[$1].type.name)"
+      }).joined(
         separator: " AND ")
   }
 

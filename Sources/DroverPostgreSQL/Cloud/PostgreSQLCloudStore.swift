@@ -174,7 +174,8 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// The beginning of each transaction: forgets what is known of tables that have changed.
   /// - Returns: whether there is a change feed. None is begun or ended until the transaction is over, since it has read that table.
   private func look(_ connection: Connection) throws -> Bool {
-    let now = try connection.query("SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed), pg_backend_pid()::bigint")
+    let now = try connection.query(
+      "SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed), pg_backend_pid()::bigint")
     guard now.integer(0, 2) == connection.backend else {
       throw StoreUnusable(description: "\(PostgreSQLError.shared(connection.subject))")
     }

@@ -38,7 +38,9 @@ package enum StoreRights {
       add("may not make temporary tables", "GRANT TEMPORARY ON DATABASE \(database) TO \(user)")
     }
     if rights.boolean(0, 5) {
-      add("may only read", "name the primary server in `store:`, or ALTER ROLE \(user) SET default_transaction_read_only = off")
+      add(
+        "may only read",
+        "name the primary server in `store:`, or ALTER ROLE \(user) SET default_transaction_read_only = off")
     }
     guard hasStore else { return lacks }
     let foreign = try connection.query(
