@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
+import DroverPostgreSQL
 import DroverSQLite
 import Foundation
 
@@ -91,22 +92,27 @@ struct DoctorCommand: AsyncParsableCommand {
   private func store(_ configuration: CloudConfiguration) -> [Finding] {
     let missing = Finding.doubtful(
       "store", "\(configuration.reader.name) is not there yet", "`drover cloud` makes it when it starts")
-    guard case .sqlite(let path) = configuration.store else {
-      do {
-        guard let report = try configuration.reader.report(.everything) else { return [missing] }
-        return [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
-          + blocked(configuration) + pins(report, configuration)
-      } catch {
-        return [
-          .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
-        ]
-      }
-    }
+    guard case .sqlite(let path) = configuration.store else { return server(configuration, missing: missing) }
     guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
     let report = try? configuration.reader.report(.everything)
     return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
       + blocked(configuration)
       + [HostChecks.disk(of: path)]
+  }
+
+  /// A store on a PostgreSQL server.
+  private func server(_ configuration: CloudConfiguration, missing: Finding) -> [Finding] {
+    var findings: [Finding] = []
+    do {
+      findings = try configuration.storeRights().map { .bad("store", $0.text, $0.grant) }
+      guard let report = try configuration.reader.report(.everything) else { return findings + [missing] }
+      return findings + [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
+        + blocked(configuration) + pins(report, configuration)
+    } catch {
+      return findings + [
+        .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
+      ]
+    }
   }
 
   /// Streams that several machines share and that no pin keeps as they are.
