@@ -91,7 +91,8 @@ package struct DriftCheck {
   }
 
   /// Rows that were sent again and differ still have a version in the cloud that no event reaches: it is taken back first.
-  private nonisolated(nonsending) func insist(on ids: [String], _ stream: ReplicatedStream, _ moving: inout [String]) async throws -> [Drifting]
+  private nonisolated(nonsending) func insist(on ids: [String], _ stream: ReplicatedStream, _ moving: inout [String])
+    async throws -> [Drifting]
   {
     for ids in ids.pieces(of: Self.rowsPerQuestion) {
       try replica.takeBackVersions(stream, ids: ids.map { (try LocalIDCodec.key($0, schema: stream.schema), $0) })

@@ -718,7 +718,8 @@ package final class EdgeRelay: SessionHandler {
       let suspect = SizeSuspicion.Suspect(
         stream: publication.stream, events: publication.events, bytes: publication.bytes)
       if suspicion.lost(suspect, confirmed: relay.largestConfirmed, isAnswered: isAnswered) {
-        blame(suspect, "the broker acknowledges it, and the consumer, which answers, does not get it", "message_size_limit")
+        blame(
+          suspect, "the broker acknowledges it, and the consumer, which answers, does not get it", "message_size_limit")
       }
     }
     return step

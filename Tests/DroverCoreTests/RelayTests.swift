@@ -193,7 +193,10 @@ import Testing
   }
 
   // With MQTT 3.1.1 the broker had acknowledged what nobody heard, and the relay asked for it after half a minute.
-  @Test func `a consumer that speaks for the first time has lost what was acknowledged before, unless the broker kept its word`() {
+  @Test
+  func
+    `a consumer that speaks for the first time has lost what was acknowledged before, unless the broker kept its word`()
+  {
     for isKept in [false, true] {
       var bench = Bench()
       bench.scanned(through: 3)

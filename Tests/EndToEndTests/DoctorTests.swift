@@ -33,7 +33,9 @@ import Testing
     (["allow_anonymous true", "retain_available false"], "", ["keeps no retained messages"], 1),
     (["allow_anonymous true", "max_qos 0"], "", ["QoS 0 only"], 1),
     (["allow_anonymous true", "max_packet_size 2000"], "", ["packets of at most 2"], 0),
-    (["allow_anonymous true", "message_size_limit 2000"], "", ["larger than the broker takes", "message_size_limit"], 0),
+    (
+      ["allow_anonymous true", "message_size_limit 2000"], "", ["larger than the broker takes", "message_size_limit"], 0
+    ),
   ])
   func `doctor finds what is wrong with the broker`(lines: [String], edge: String, words: [String], status: Int)
     async throws
@@ -66,7 +68,9 @@ import Testing
     ] {
       let outcome = try await Road.run("timeout", ["60", Road.drover, command, "--config", file])
       #expect([1, 78].contains(outcome.status), "\(command) \(file): \(outcome.status)")
-      #expect((outcome.output + outcome.errors).contains("pipe (FIFO)"), "\(command) \(file): \(outcome.output)\(outcome.errors)")
+      #expect(
+        (outcome.output + outcome.errors).contains("pipe (FIFO)"),
+        "\(command) \(file): \(outcome.output)\(outcome.errors)")
     }
   }
 
@@ -117,8 +121,20 @@ import Testing
       (0, "status", try await Road.drover("status", "--config", cloud)),
       (0, "check", try await Road.drover("check", "--config", cloud)),
       (1, "status", try await Road.drover("status", "--config", edge)),
-      (1, "emit", try await Road.drover("emit", "--config", edge, "--stream", "reading", "--format", "json", input: "{x\n")),
-      (1, "doctor", try await Road.drover("doctor", "--config", { try road.folder.write("machine: M\ndatabase: ./none.db\nbroker: mqtt://127.0.0.1:1\nstreams: [{table: t, kind: snapshot}]\n", to: "none.yaml") }())),
+      (
+        1, "emit",
+        try await Road.drover("emit", "--config", edge, "--stream", "reading", "--format", "json", input: "{x\n")
+      ),
+      (
+        1, "doctor",
+        try await Road.drover(
+          "doctor", "--config",
+          {
+            try road.folder.write(
+              "machine: M\ndatabase: ./none.db\nbroker: mqtt://127.0.0.1:1\nstreams: [{table: t, kind: snapshot}]\n",
+              to: "none.yaml")
+          }())
+      ),
       (2, "status", try await Road.run("python3", ["-c", stuck, road.app, Road.drover, edge])),
       (64, "check", try await Road.drover("check", "--nonsense")),
       (64, "forget", try await Road.drover("forget", "--config", cloud, "--machine", "M")),

@@ -28,7 +28,8 @@ import Testing
       metrics[String(line[..<space])] = Double(line[space...].dropFirst())
     }
     return Shown(
-      status: try await http.ask(.cloud, "/v1/status").document, fleet: try await http.ask(.cloud, "/v1/fleet").document,
+      status: try await http.ask(.cloud, "/v1/status").document,
+      fleet: try await http.ask(.cloud, "/v1/fleet").document,
       metrics: metrics, text: text)
   }
 
@@ -72,7 +73,9 @@ import Testing
     let machines = shown.machine(shown.status)
     for stream in machines["streams"] as? [[String: Any]] ?? [] {
       let name = try #require(stream["name"] as? String)
-      #expect(stream["rows"] as? Int == (try await count(road, "SELECT count(*) FROM \(name)", inCloud: true)), "\(moment): \(name)")
+      #expect(
+        stream["rows"] as? Int == (try await count(road, "SELECT count(*) FROM \(name)", inCloud: true)),
+        "\(moment): \(name)")
       for (figure, metric) in [("applied", "applied"), ("superseded", "superseded"), ("refused", "refused")] {
         let held = try await count(
           road, "SELECT \(figure) FROM drover_progress WHERE stream = '\(name)'", inCloud: true)
@@ -83,13 +86,15 @@ import Testing
       }
     }
     let letters = try await count(road, "SELECT ifnull(sum(count), 0) FROM drover_dead_letter", inCloud: true)
-    #expect(shown.status["dead_letters"] as? Int == letters && shown.fleet["dead_letters"] as? Int == letters, "\(moment)")
+    #expect(
+      shown.status["dead_letters"] as? Int == letters && shown.fleet["dead_letters"] as? Int == letters, "\(moment)")
     #expect(shown.metric("drover_dead_letters") == Double(letters), "\(moment)")
     for (outcome, told) in shown.status["messages"] as? [String: Int] ?? [:] {
       let held = try await count(
         road, "SELECT count FROM drover_message_count WHERE outcome = '\(outcome)'", inCloud: true)
       #expect(told == held, "\(moment): \(outcome)")
-      #expect(shown.metric("drover_messages_total", "{outcome=\"\(outcome)\"}") == Double(held), "\(moment): \(outcome)")
+      #expect(
+        shown.metric("drover_messages_total", "{outcome=\"\(outcome)\"}") == Double(held), "\(moment): \(outcome)")
     }
   }
 
@@ -114,12 +119,15 @@ import Testing
     road.broker.kill()
     try await road.python("db.executemany('INSERT INTO fact VALUES (?, ?)', [('f%d' % i, i) for i in range(500)])")
     try road.broker.start()
-    try await road.wait(for: "the facts are there") { try await count(road, "SELECT count(*) FROM fact", inCloud: true) == 500 }
+    try await road.wait(for: "the facts are there") {
+      try await count(road, "SELECT count(*) FROM fact", inCloud: true) == 500
+    }
     try await road.waitUntilConfirmed(atLeast: 3500)
     try await hold(http, "after the broker died")
     // Garbage, and the consumer dies.
     _ = try await Road.run(
-      "mosquitto_pub", ["-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/MAH001/payload/fact", "-m", "{garbage"])
+      "mosquitto_pub",
+      ["-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/MAH001/payload/fact", "-m", "{garbage"])
     try road.restart(.cloud, SIGKILL)
     try await road.wait(for: "it listens") { try await http.ask(.cloud, "/v1/health").status == 200 }
     try await road.wait(for: "the garbage is a dead letter") { try await road.cloudStatus()?.dead_letters == 1 }

@@ -51,7 +51,8 @@ import Testing
     var log = TrafficLog()
     #expect(line(&log, at: 0, sent: 100, confirmed: 100, isIdle: true) == nil)
     #expect(line(&log, at: 10, sent: 3, confirmed: 0, isIdle: false) == nil)
-    #expect(line(&log, at: 70, sent: 5, confirmed: 4, isIdle: false)?.hasPrefix("5 events sent and 4 confirmed") == true)
+    #expect(
+      line(&log, at: 70, sent: 5, confirmed: 4, isIdle: false)?.hasPrefix("5 events sent and 4 confirmed") == true)
   }
 }
 

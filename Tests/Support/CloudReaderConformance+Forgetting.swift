@@ -5,7 +5,8 @@ import Testing
 
 extension CloudReaderConformance {
   static let forgetting = [
-    Claim("a machine that is forgotten with its rows leaves nothing behind, and the others keep theirs") { scene throws in
+    Claim("a machine that is forgotten with its rows leaves nothing behind, and the others keep theirs") {
+      scene throws in
       try scene.bring(.columns("level REAL"), machine: .a, .put(1, 1, 2.5), .put(2, 2, 3.5))
       try scene.bring(.columns("level REAL"), machine: .b, .put(1, 1, 4.5))
       try scene.bringBodies(.named("reading"), .body(3, "x", "{}"))
@@ -30,7 +31,8 @@ extension CloudReaderConformance {
       }
     },
     // With the order of its epochs forgotten, a machine that came again under the name would have lost against its own old rows.
-    Claim("the rows of a machine that is forgotten stay where they are wanted, and one that comes again wins over them") {
+    Claim("the rows of a machine that is forgotten stay where they are wanted, and one that comes again wins over them")
+    {
       scene throws in
       try scene.bring(.columns("level REAL"), machine: .a, .put(100, 1, 2.5))
       _ = try scene.store.transaction { transaction in
@@ -58,7 +60,8 @@ extension CloudReaderConformance {
         }
         _ = try transaction.merge(
           [.product(12, 70, "111", price: 7)], epoch: .one, into: .products(.b))
-        _ = try transaction.merge([.product(13, 1, "111", price: 8), .product(14, 2, "222", price: 9)], epoch: .one, into: .products(.a))
+        _ = try transaction.merge(
+          [.product(13, 1, "111", price: 8), .product(14, 2, "222", price: 9)], epoch: .one, into: .products(.a))
       }
       #expect(try scene.lines().count == 2)
       #expect(try scene.store.transaction { try $0.forgetMachine(.a, removesRows: true) } == 2)

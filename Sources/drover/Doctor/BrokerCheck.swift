@@ -108,7 +108,8 @@ enum BrokerCheck {
         size < neededBytes
           ? .doubtful(
             "broker", text,
-            "raise it (mosquitto: max_packet_size): frames become smaller, and an event that is larger alone is a dead letter")
+            "raise it (mosquitto: max_packet_size): frames become smaller, and an event that is larger alone is a dead letter"
+          )
           : .good("broker", text))
     }
     return findings
@@ -127,7 +128,8 @@ enum BrokerCheck {
           "publish",
           info.protocolLevel == 5
             ? "\(name) may publish, and somebody subscribes"
-            : "the broker acknowledges what \(name) publishes; with MQTT 3.1.1 it would do so, too, if it threw it away")
+            : "the broker acknowledges what \(name) publishes; with MQTT 3.1.1 it would do so, too, if it threw it away"
+        )
       ]
     case .acknowledged(.noMatchingSubscribers):
       return [
@@ -155,11 +157,14 @@ enum BrokerCheck {
       return [
         .bad(
           "publish", "\(subject): \(reason)",
-          "the likely cause is the broker's limit for packets (mosquitto: max_packet_size): raise it, or lower `frame.bytes`")
+          "the likely cause is the broker's limit for packets (mosquitto: max_packet_size): raise it, or lower `frame.bytes`"
+        )
       ]
     case nil:
       return [
-        .bad("publish", "\(subject): the broker does not acknowledge it", "look at the broker's log, its load and its disk")
+        .bad(
+          "publish", "\(subject): the broker does not acknowledge it", "look at the broker's log, its load and its disk"
+        )
       ]
     }
   }
