@@ -424,6 +424,7 @@ package final class EdgeRelay: SessionHandler {
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
     if let topic = announced.removeValue(forKey: token) {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
+      if let kind = DeliveryFailure.Kind(reason) { onFailure(kind) }
       logger.warning("announce on \(topic): \(advice(on: reason, topic: topic))")
       return
     }
@@ -676,7 +677,8 @@ package final class EdgeRelay: SessionHandler {
       let suspect = SizeSuspicion.Suspect(
         stream: publication.stream, events: publication.events, bytes: publication.bytes)
       if suspicion.lost(suspect, confirmed: relay.largestConfirmed, isAnswered: isAnswered) {
-        blame(suspect, "the broker acknowledges it, and the consumer, which answers, does not get it", "message_size_limit")
+        blame(
+          suspect, "the broker acknowledges it, and the consumer, which answers, does not get it", "message_size_limit")
       }
     }
     return step
@@ -745,7 +747,8 @@ package final class EdgeRelay: SessionHandler {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
-        outbox: standing.told, outboxAge: Int64(standing.age(now: clock.now) / .microseconds(1)), gaps: store.gaps, process: process, taken: rivals.taken
+        outbox: standing.told, outboxAge: Int64(standing.age(now: clock.now) / .microseconds(1)), gaps: store.gaps,
+        process: process, taken: rivals.taken
       )
       .document, isRetained: true, contentType: "application/json")
   }

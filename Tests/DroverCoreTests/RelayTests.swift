@@ -162,7 +162,10 @@ import Testing
     bench.scanned(through: 3)
     for _ in 0..<8 {
       bench.puback(bench.publish(1, 0, 3), .noMatchingSubscribers)
-      guard case .wait(let delay?) = bench.next() else { return Issue.record("the stream is held") }
+      guard case .wait(let delay?) = bench.next() else {
+        Issue.record("the stream is held")
+        return
+      }
       bench.pass(delay)
       #expect(bench.next() == again(1, 0, 3))
     }
@@ -193,7 +196,10 @@ import Testing
   }
 
   // With MQTT 3.1.1 the broker had acknowledged what nobody heard, and the relay asked for it after half a minute.
-  @Test func `a consumer that speaks for the first time has lost what was acknowledged before, unless the broker kept its word`() {
+  @Test
+  func
+    `a consumer that speaks for the first time has lost what was acknowledged before, unless the broker kept its word`()
+  {
     for isKept in [false, true] {
       var bench = Bench()
       bench.scanned(through: 3)

@@ -55,7 +55,9 @@ import Testing
       message("EVIL/status", #"{"v":1,"online":true,"epoch":"ab"}"#), try schema("s", "a"),
     ])
     #expect(try report()?.machines.first?.hasAgent == true)
-    let topics = ["status", "confirm", "schema/s", "schema/unknown", "snapshot/s", "payload/x", "command/x", "nonsense"]
+    let topics = [
+      "status", "confirm", "schema/s", "schema/unknown", "snapshot/s", "payload/x", "command/x", "nonsense",
+    ]
     for isRetained in [false, true] {
       try consumer.received(
         topics.map { InboundMessage(topic: "drover/v1/EVIL/\($0)", payload: [], isRetained: isRetained) })

@@ -122,7 +122,9 @@ import Testing
     #expect { try SQLiteCloudStore(path: "/nowhere/cloud.db") } throws: { "\($0)".contains("/nowhere/cloud.db") }
     let folder = try Folder()
     try Data("this is no database, and long enough to be looked at".utf8).write(to: URL(fileURLWithPath: folder.path))
-    #expect { try SQLiteCloudStore(path: folder.path) } throws: { "\($0)".contains("\(folder.path) is damaged") }
+    #expect { try SQLiteCloudStore(path: folder.path) } throws: {
+      "\($0)".contains("\(folder.path) is no SQLite database: it is a text file")
+    }
   }
 
   @Test func `an error of the database names no row's content`() throws {

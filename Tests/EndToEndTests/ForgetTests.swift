@@ -71,12 +71,15 @@ import Testing
     try await road.wait(for: "the consumer subscribes") { road.log(of: .cloud).contains("connected to") }
     func run(_ line: Substring) async throws {
       let command = line.replacing("drover forget", with: "\(Road.drover) forget")
-        .replacing("cloud.yaml", with: road.cloudFile).replacing("mosquitto_pub", with: "mosquitto_pub -p \(road.broker.port)")
+        .replacing("cloud.yaml", with: road.cloudFile).replacing(
+          "mosquitto_pub", with: "mosquitto_pub -p \(road.broker.port)")
       let outcome = try await Road.run("sh", ["-c", String(command)])
       #expect(outcome.status == 0, "\(outcome.errors)")
     }
     try await run(examples[0])
-    try await road.wait(for: "the event is there") { try await road.cloudStatus()?.machines.first?.streams.first?.rows == 1 }
+    try await road.wait(for: "the event is there") {
+      try await road.cloudStatus()?.machines.first?.streams.first?.rows == 1
+    }
     try await run(examples[1])
     #expect(try await machines(road) == [])
     #expect(try await road.inCloud("SELECT count(*) FROM sqlite_master WHERE name = 'temperature'") == "[[0]]")

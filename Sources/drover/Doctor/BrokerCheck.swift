@@ -29,12 +29,15 @@ enum BrokerCheck {
     ]
   }
 
+  /// A frame is tried again at least once in so long, microseconds; what has not happened since is over.
+  private static let recent: Int64 = 90_000_000
+
   /// What the agent that runs has met lately.
   static func failures(ofAgentOf database: String, now: Int64) -> [Finding] {
-    AgentLock.failures(database: database).filter { now - $0.last < 120_000_000 }.compactMap { failure in
+    AgentLock.failures(database: database).filter { now - $0.last < recent }.compactMap { failure in
       let text = "\(failure.kind.text), last \(ageText(now - failure.last)) ago"
       return switch failure.kind {
-      case .nobodySubscribes: .bad("consumer", text, "start the consumer; nothing is lost meanwhile")
+      case .nobodySubscribes: .doubtful("consumer", text, "start the consumer; nothing is lost meanwhile")
       case .notAuthorised:
         .bad("broker", text, "check the broker's ACL, and whether the credentials are this machine's")
       case .quotaExceeded, .refused: .bad("broker", text, "the broker's log says why")
@@ -108,7 +111,8 @@ enum BrokerCheck {
         size < neededBytes
           ? .doubtful(
             "broker", text,
-            "raise it (mosquitto: max_packet_size): frames become smaller, and an event that is larger alone is a dead letter")
+            "raise it (mosquitto: max_packet_size): frames become smaller, and an event that is larger alone is a dead letter"
+          )
           : .good("broker", text))
     }
     return findings
@@ -127,7 +131,8 @@ enum BrokerCheck {
           "publish",
           info.protocolLevel == 5
             ? "\(name) may publish, and somebody subscribes"
-            : "the broker acknowledges what \(name) publishes; with MQTT 3.1.1 it would do so, too, if it threw it away")
+            : "the broker acknowledges what \(name) publishes; with MQTT 3.1.1 it would do so, too, if it threw it away"
+        )
       ]
     case .acknowledged(.noMatchingSubscribers):
       return [
@@ -155,11 +160,14 @@ enum BrokerCheck {
       return [
         .bad(
           "publish", "\(subject): \(reason)",
-          "the likely cause is the broker's limit for packets (mosquitto: max_packet_size): raise it, or lower `frame.bytes`")
+          "the likely cause is the broker's limit for packets (mosquitto: max_packet_size): raise it, or lower `frame.bytes`"
+        )
       ]
     case nil:
       return [
-        .bad("publish", "\(subject): the broker does not acknowledge it", "look at the broker's log, its load and its disk")
+        .bad(
+          "publish", "\(subject): the broker does not acknowledge it", "look at the broker's log, its load and its disk"
+        )
       ]
     }
   }

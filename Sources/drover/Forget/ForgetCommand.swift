@@ -40,7 +40,8 @@ struct ForgetCommand: AsyncParsableCommand {
       guard
         try yes
           || confirm(
-            "Forget \(machine)? \(account(known, dead))", "forget: \(machine) would be forgotten; \(account(known, dead))"
+            "Forget \(machine)? \(account(known, dead))",
+            "forget: \(machine) would be forgotten; \(account(known, dead))"
           )
       else {
         print("nothing was forgotten")
@@ -79,7 +80,9 @@ struct ForgetCommand: AsyncParsableCommand {
     if let waiting = known.outbox?.standing.waiting, waiting > 0 {
       parts.append("\(waiting) events wait at the machine")
     }
-    if known.isOnline == true { parts.append("its agent is online, and brings the machine back unless it is stopped first") }
+    if known.isOnline == true {
+      parts.append("its agent is online, and brings the machine back unless it is stopped first")
+    }
     return parts.joined(separator: "; ") + "."
   }
 }
