@@ -28,7 +28,12 @@ extension Consumer {
     }
     switch topic {
     case .events(let machine, let kind, let stream):
-      return try takeEvents(message, topic, machine, kind, stream, transaction, &group)
+      do {
+        return try takeEvents(message, topic, machine, kind, stream, transaction, &group)
+      } catch let blocked as SinkBlocked {
+        block(stream, of: machine, blocked, &group)
+        return .held
+      }
     case .schema(let machine, let stream):
       let schema: StreamSchema
       do throws(WireError) {
@@ -41,7 +46,15 @@ extension Consumer {
       case .overBudget: return setAside(topic, over: .schemaChanges, &group)
       case .adopt: break
       }
-      guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return .document }
+      if isBlocked(stream, of: machine, &group) { return describeLater(stream, of: machine, &group) }
+      let reason: String?
+      do {
+        reason = try transaction.adopt(schema, machine: machine, stream: stream)
+      } catch let blocked as SinkBlocked {
+        block(stream, of: machine, blocked, &group)
+        return describeLater(stream, of: machine, &group)
+      }
+      guard let reason else { return .document }
       logger.warning(
         "describe \(stream) of \(machine): \(reason); the stream waits at the edge, see `drover schema list`"
       )
@@ -117,7 +130,7 @@ extension Consumer {
     switch decoded {
     // Both machines still have what is their own.
     case .unknownSchema, .frame:
-      if group.clones[machine] != nil { return .held }
+      if group.clones[machine] != nil || isBlocked(stream, of: machine, &group) { return .held }
     case .bare: break
     }
     switch decoded {

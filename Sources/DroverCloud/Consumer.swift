@@ -66,6 +66,10 @@ package final class Consumer: SessionHandler {
   var clones: [MachineID: Trouble] = [:]
   var areClonesKnown = false
   var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  /// Streams that wait because of their sink tables, and descriptions that are asked for again when the tables may be free.
+  var blocks = BlockedSinks()
+  var undescribed: Set<MachineStream> = []
+  var lastLookAtBlocks: ContinuousClock.Instant?
   /// Whether another client takes this consumer's session, and what of it is not written down yet.
   private var session = SessionWatch()
   private var taken: Trouble?
@@ -103,6 +107,7 @@ package final class Consumer: SessionHandler {
         _ = try nameSession(transaction)
         // Each confirmation says whether its machine has to hold.
         clones = try transaction.troubles(.cloned)
+        blocks.take(try transaction.blockedSinks())
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -167,6 +172,7 @@ package final class Consumer: SessionHandler {
     var found: [MachineID: Trouble] = [:]
     try store.transaction { transaction in
       group = MessageGroup()
+      group.blocks = blocks
       // What an attempt before this one took for received is not in the store, and others may have received more.
       if isAgain { gate.forgetKnown() }
       // Somebody beside the consumer may have taken a machine out, and with it what was received of it.
@@ -206,6 +212,7 @@ package final class Consumer: SessionHandler {
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
+    tellBlocks(group)
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -229,6 +236,7 @@ package final class Consumer: SessionHandler {
     beat()
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
+    lookAtBlocks(now: now)
     calmDown(now: now)
     for (topic, payload) in requests.sorted(by: { $0.key.text < $1.key.text }) {
       guard let token = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload)) else { continue }
@@ -327,6 +335,7 @@ package final class Consumer: SessionHandler {
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)
     }
+    try writeBlocks(group, transaction)
     try transaction.count(group.outcomes)
   }
 }

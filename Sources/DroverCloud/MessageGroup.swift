@@ -7,6 +7,12 @@ struct MessageGroup {
   var machines: [MachineID: Epoch?] = [:]
   /// Names that two machines have: nothing of their agents is taken.
   var clones: [MachineID: Trouble] = [:]
+  /// Streams that wait because of their sink tables, and descriptions that could not be followed because of that.
+  var blocks = BlockedSinks()
+  var undescribed: Set<MachineStream> = []
+  /// What has changed of that, each stream once.
+  var blockNews: [(sink: BlockedSink, isOver: Bool)] { news.sorted { $0.key < $1.key }.map(\.value) }
+  private var news: [String: (sink: BlockedSink, isOver: Bool)] = [:]
   var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
   private(set) var statuses: [(MachineID, MachineStatus)] = []
@@ -24,6 +30,10 @@ struct MessageGroup {
   var full: Set<MachineID> = []
   /// Machines with a frame that is larger than a message may be, and its bytes.
   var oversize: [MachineID: Int] = [:]
+
+  mutating func note(_ sink: BlockedSink, isOver: Bool) {
+    news["\(sink.stream) \(sink.machine?.text ?? "")"] = (sink, isOver)
+  }
 
   /// Tells a machine to wait with streams; their names stand one in a line.
   mutating func hold(_ stream: StreamName, of machine: MachineID) {

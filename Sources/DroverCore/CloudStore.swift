@@ -175,7 +175,8 @@ package enum MessageOutcome: String, Hashable, Sendable {
   /// A frame of a run of the agent that a later one followed: its facts were taken where they could be, and nothing is covered. The edge sends it again, unless
   /// it is of a future that its database has lost.
   case overtaken
-  /// A frame with an event that could not be applied, and with no room left among the dead letters, or of a machine that there are two of; the edge
+  /// A frame with an event that could not be applied, and with no room left among the dead letters, of a machine that there are two of, or of a
+  /// stream whose sink table cannot be written now; the edge
   /// keeps it and sends it again.
   case held
   /// A schema or a status.
@@ -199,7 +200,8 @@ package struct StreamProgress: Equatable, Sendable {
   package init() {}
 }
 
-/// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
+/// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed, but for `SinkBlocked`, which `adopt`,
+/// `holdBodies` and `merge` throw when a sink table cannot be written: then nothing of that one call remains, and the transaction goes on.
 package protocol CloudTransaction {
   /// Takes streams until the commit, so that what is read of them stays true: in a shared store those that nobody else has now, in their
   /// order. It waits for one where all are taken.
@@ -293,6 +295,15 @@ package protocol CloudTransaction {
   /// - Parameter machine: nil for the consumer.
   func note(_ trouble: Trouble, machine: MachineID?) throws
   func forget(_ kind: Trouble.Kind, machine: MachineID) throws
+  /// Looks for sink tables that are gone or have lost what they need, also those that no event comes for, and makes them good.
+  /// - Returns: those that cannot be.
+  func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)]
+  /// The streams that wait because of their sink tables.
+  func blockedSinks() throws -> [BlockedSink]
+  /// Keeps that a stream waits, in the place of what was known of it.
+  func note(_ sink: BlockedSink) throws
+  /// The stream goes on. Where the table was changed, its rows are to be compared with the machines'.
+  func forget(_ sink: BlockedSink) throws
   /// Forgets tombstones that were made before a moment and that no older event of their epoch can meet any more.
   /// - Parameter moment: microseconds since 1970.
   func retireTombstones(madeBefore moment: Int64) throws

@@ -58,12 +58,15 @@ package struct MachineStatus: Equatable, Sendable {
   package var process: Int64?
   /// Another client takes the machine's session again and again.
   package var taken: Trouble?
+  /// Streams that wait at the machine while the others go on.
+  package var waits: [StreamWait]
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
     outbox: OutboxStanding? = nil, outboxAge: Int64 = 0, gaps: [StreamName: String] = [:], process: Int64? = nil,
-    taken: Trouble? = nil
+    taken: Trouble? = nil, waits: [StreamWait] = []
   ) {
+    self.waits = waits
     self.outboxAge = outboxAge
     self.gaps = gaps
     self.process = process
@@ -77,6 +80,9 @@ package struct MachineStatus: Equatable, Sendable {
     self.at = at
   }
 
+  /// Whether the machine said it itself, so that what it does not tell of is not so; a last will tells nothing.
+  package var isOwn: Bool { at != nil }
+
   /// This status with what an earlier one says where this one says nothing.
   package func completed(by earlier: Self) -> Self {
     var completed = Self(
@@ -84,7 +90,7 @@ package struct MachineStatus: Equatable, Sendable {
       at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox,
       outboxAge: outbox == nil ? earlier.outboxAge : outboxAge,
       gaps: earlier.gaps.merging(gaps) { _, new in new }, process: process ?? earlier.process,
-      taken: taken ?? earlier.taken)
+      taken: taken ?? earlier.taken, waits: isOwn ? waits : earlier.waits)
     completed.age = age ?? earlier.age
     return completed
   }

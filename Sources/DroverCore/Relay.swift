@@ -16,6 +16,8 @@ package struct Relay: Sendable {
     package var windowEvents = 50_000
     /// Most unconfirmed bytes of frames outside the edge's disk.
     package var windowBytes = 32 << 20
+    /// Most bytes of frames that wait for their PUBACK: as long as they do, the connection has them in memory.
+    package var unacknowledgedBytes = 4 << 20
     /// Most outbox entries of one read.
     package var readEvents = 1000
     /// When this many entries wait beyond a read, the live lane jumps to the newest and leaves the rest to the backlog lane.
@@ -110,6 +112,8 @@ package struct Relay: Sendable {
   /// Bytes of the largest frame that was confirmed.
   package private(set) var largestConfirmed = 0
   private var lost: [Publication] = []
+  /// Of those that the broker has not acknowledged yet.
+  package private(set) var unacknowledgedBytes = 0
 
   /// - Parameters:
   ///   - seed: what the jitter of retries is drawn from.
@@ -158,6 +162,7 @@ package struct Relay: Sendable {
     isConnected = false
     for publication in inFlight.values { giveBack(publication, notBefore: nil) }
     inFlight = [:]
+    unacknowledgedBytes = 0
   }
 
   /// Another program has committed something to the database.
@@ -237,6 +242,7 @@ package struct Relay: Sendable {
     if streams[stream]!.isStopped { streams[stream]!.againAt = now.advanced(by: Self.tryingDelay) }
     outstandingEvents += max(events, 1)
     outstandingBytes += bytes
+    unacknowledgedBytes += bytes
   }
 
   /// A frame was read but not sent: its stream is held, or the connection was gone.
@@ -261,6 +267,7 @@ package struct Relay: Sendable {
   package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication?
   {
     guard var publication = inFlight.removeValue(forKey: token) else { return nil }
+    unacknowledgedBytes -= publication.bytes
     guard reason == .success else {
       // A frame that is too large does not come again as it is, so there is nothing to wait for: it comes in parts, or its one event
       // becomes a dead letter and the frame an empty one.
@@ -372,6 +379,7 @@ package struct Relay: Sendable {
       for (token, publication) in answered.sorted(by: { $0.value.order < $1.value.order }) {
         release(publication, now: now)
         inFlight[token] = nil
+        unacknowledgedBytes -= publication.bytes
       }
       streams[index] = stream
       mayHaveHoles = true
@@ -408,7 +416,9 @@ package struct Relay: Sendable {
     }
     findHoles()
     let wake = findLost(now: now)
-    guard outstandingEvents < limits.windowEvents, outstandingBytes < limits.windowBytes else { return .wait(wake) }
+    guard outstandingEvents < limits.windowEvents, outstandingBytes < limits.windowBytes,
+      unacknowledgedBytes < limits.unacknowledgedBytes
+    else { return .wait(wake) }
     let limit = min(limits.readEvents, limits.windowEvents - outstandingEvents)
 
     // The lowest number first: a Dictionary's order changes from process to process, and a seed could repeat nothing.

@@ -68,6 +68,14 @@ package final class EdgeRelay: SessionHandler {
   var suspicion = SizeSuspicion()
   /// The gaps that the cloud was told of last.
   private var toldGaps: [StreamName: String] = [:]
+  private var toldWaits: [StreamWait] = []
+  /// The database is locked by another program.
+  private var lock = LockWatch()
+  private var hasMetLock = false
+  /// When tables that streams wait for are looked at again, if anything was committed until then.
+  private var mendAt: ContinuousClock.Instant?
+  private var hasMendingNews = false
+  private static let mendingInterval = Duration.seconds(5)
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -305,7 +313,7 @@ package final class EdgeRelay: SessionHandler {
       relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.roomDelay))
       said.rarely("hold \(stream.name)") {
         logger.warning(
-          "send \(stream.name): the cloud cannot follow what its table has become, so it waits; `drover schema list` in the cloud says why\($0)"
+          "send \(stream.name): the cloud cannot take it now, so it waits; `drover status` in the cloud says why\($0)"
         )
       }
     }
@@ -467,6 +475,7 @@ package final class EdgeRelay: SessionHandler {
   package func turn(now: ContinuousClock.Instant) -> Duration {
     beat()
     guard !isDamaged else { return .seconds(1) }
+    hasMetLock = false
     if let retryAt, retryAt > now { return now.duration(to: retryAt) }
     retryAt = nil
     do {
@@ -487,11 +496,10 @@ package final class EdgeRelay: SessionHandler {
       if publisher != nil, !announcements.isEmpty { wait = min(wait, .milliseconds(100)) }
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
       if let lookAgain { wait = min(wait, lookAgain) }
+      if !hasMetLock { sayFree() }
       return wait
     } catch .busy {
-      // The app is writing. It goes first.
-      retryAt = clock.now.advanced(by: .milliseconds(20))
-      return .milliseconds(20)
+      return yieldToLock()
     } catch .schemaChanged {
       return refresh()
     } catch .otherDatabase(let reason) {
@@ -512,6 +520,27 @@ package final class EdgeRelay: SessionHandler {
       sayAway()
       return .seconds(1)
     }
+  }
+
+  /// The app is writing. It goes first.
+  private func yieldToLock() -> Duration {
+    meetLock()
+    retryAt = clock.now.advanced(by: .milliseconds(20))
+    return .milliseconds(20)
+  }
+
+  private func meetLock() {
+    hasMetLock = true
+    guard let length = lock.met(now: clock.now) else { return }
+    logger.warning(
+      "work on the outbox: the database has been locked for \(ageText(Int64(length / .microseconds(1)))) by \(store.lockHolders() ?? "another program"), and the agent waits for it; end its open transaction, or that program, and see that it does not set PRAGMA locking_mode = EXCLUSIVE; nothing is lost meanwhile"
+    )
+  }
+
+  private func sayFree() {
+    guard let length = lock.free(now: clock.now) else { return }
+    logger.info(
+      "work on the outbox: the database is free again after \(ageText(Int64(length / .microseconds(1))))")
   }
 
   /// The database is not the one that the relay knows. Nothing that is known of it counts any more.
@@ -556,6 +585,7 @@ package final class EdgeRelay: SessionHandler {
     if hint.take() { lookAgain = .microseconds(100) }
     if try store.hasChanged() {
       relay.news()
+      hasMendingNews = true
       if store.hasBackfill { relay.backfillNeeded() }
       lookAgain = nil
     } else if let delay = lookAgain {
@@ -580,9 +610,12 @@ package final class EdgeRelay: SessionHandler {
         try store.watchSpace()
       }
       try tellStanding(now: now)
+      try lookForMending(now: now)
     } catch {
       switch error {
-      case .busy: spaceAt = nil
+      case .busy:
+        spaceAt = nil
+        meetLock()
       case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
       case .schemaChanged, .otherDatabase, .damaged: throw error
       }
@@ -591,8 +624,9 @@ package final class EdgeRelay: SessionHandler {
 
   /// How much waits is what the cloud cannot know of itself.
   private func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
-    if publisher != nil, !isStopping, toldGaps != store.gaps {
+    if publisher != nil, !isStopping, toldGaps != store.gaps || toldWaits != store.waits {
       toldGaps = store.gaps
+      toldWaits = store.waits
       announcements.append(status(isOnline: true))
     }
     standing.sees(isIdle: isIdle, now: now)
@@ -603,6 +637,14 @@ package final class EdgeRelay: SessionHandler {
     if standing.looked(found, oldest: oldest, took: begin.duration(to: clock.now), now: now) {
       announcements.append(status(isOnline: true))
     }
+  }
+
+  /// What a stream waits for may be mended without a change of the schema: a row that could not be read.
+  private func lookForMending(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    guard !store.waits.isEmpty, hasMendingNews, mendAt.map({ $0 <= now }) ?? true else { return }
+    mendAt = now.advanced(by: Self.mendingInterval)
+    hasMendingNews = false
+    throw .schemaChanged
   }
 
   /// Whether everything that was seen in the outbox is confirmed and written down.
@@ -694,6 +736,9 @@ package final class EdgeRelay: SessionHandler {
       return .zero
     } catch .otherDatabase(let reason) {
       return leave(because: reason)
+    } catch .busy {
+      // The schema is still another one than is known, so this is come to again.
+      return yieldToLock()
     } catch {
       said.rarely("refresh") { logger.error("look at the tables: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
@@ -727,6 +772,7 @@ package final class EdgeRelay: SessionHandler {
 
   private func announce(_ publisher: any Publisher) {
     toldGaps = store.gaps
+    toldWaits = store.waits
     isAwayTold = false
     announcements = [status(isOnline: !isAway)]
     announceSchemas(publisher)
@@ -748,7 +794,7 @@ package final class EdgeRelay: SessionHandler {
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
         outbox: standing.told, outboxAge: Int64(standing.age(now: clock.now) / .microseconds(1)), gaps: store.gaps,
-        process: process, taken: rivals.taken
+        process: process, taken: rivals.taken, waits: store.waits
       )
       .document, isRetained: true, contentType: "application/json")
   }

@@ -18,6 +18,9 @@ enum Metrics {
       page.add(
         "drover_waiting_schemas", .gauge, "Streams that wait for a person to accept their schema.",
         [([:], Double(try source.reader.waitingSchemas().count))])
+      page.add(
+        "drover_blocked_sinks", .gauge, "Streams that wait because their sink table cannot be written.",
+        [([:], Double(try source.reader.blockedSinks().count))])
     }
     if let fleet = source.fleet() { add(fleet, to: &page) }
     return page.text

@@ -211,6 +211,7 @@ extension MachineStatus {
       let list = gaps.sorted { $0.key < $1.key }
       members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
     }
+    if !waits.isEmpty { members.append(("waits", .array(waits.prefix(StreamWait.most).map(\.json)))) }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -237,7 +238,14 @@ extension MachineStatus {
       } ?? 0,
       gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:],
       process: members.has("process") ? try members.integer("process", in: Bounds.question) : nil,
-      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil)
+      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil,
+      waits: members.has("waits") ? try Self.waits(try members.array("waits")) : [])
+  }
+
+  private static func waits(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamWait] {
+    var waits: [StreamWait] = []
+    for element in elements.prefix(StreamWait.most) { waits.append(try StreamWait(members: try element.members())) }
+    return waits
   }
 
   private static func gaps(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamName: String] {
@@ -264,6 +272,24 @@ extension Trouble {
     self.init(
       .session, since: try members.integer("since_us", in: Bounds.time),
       last: try members.integer("last_us", in: Bounds.time), count: Int(try members.integer("count", in: Bounds.count)))
+  }
+}
+
+extension StreamWait {
+  fileprivate var json: JSON {
+    .object([
+      ("stream", .string(stream.text)), ("table", .string(table)), ("reason", .string(reason)),
+      ("advice", .string(advice)), ("since_us", .integer(since)),
+    ])
+  }
+
+  fileprivate init(members: JSONDocument.Members) throws(WireError) {
+    let name = try members.string("stream")
+    let stream: StreamName
+    do { stream = try StreamName(name) } catch { throw WireError("\"waits\": \(error.message)") }
+    self.init(
+      stream: stream, table: try members.string("table"), reason: try members.string("reason"),
+      advice: try members.string("advice"), since: try members.integer("since_us", in: Bounds.time))
   }
 }
 

@@ -113,6 +113,14 @@ extension CloudConfiguration {
       pins: StreamPins(streams))
   }
 
+  /// What the store's user may not do and the consumer needs.
+  func storeRights() throws -> [StoreRights.Lack] {
+    switch store {
+    case .sqlite: []
+    case .postgresql(let server): try StoreRights.lacking(at: PostgreSQLAddress(server))
+    }
+  }
+
   /// The replica for a comparison, beside the consumer and on a connection of its own.
   func openReplica() throws -> any Replica {
     switch store {

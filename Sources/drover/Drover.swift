@@ -26,7 +26,7 @@ struct Drover: AsyncParsableCommand {
 }
 
 /// The one option that every command takes.
-struct ConfigurationOption: ParsableArguments {
+struct ConfigurationOption: ParsableArguments, Sendable {
   @Option(
     name: .long, help: ArgumentHelp("The configuration file (docs/configuration.md lists its keys).", valueName: "file")
   )

@@ -884,6 +884,39 @@ import Testing
     #expect(bench.next() == .read(.fresh(after: 2, through: .max, limit: 1000)))
   }
 
+  /// 10,000 rows of 100 kB cost the agent 100 MB: the window bounds what is unconfirmed, and all of it waited in the connection at once.
+  @Test func `what waits for its PUBACK is bounded by bytes, whatever the window allows`() {
+    var limits = Relay.Limits()
+    limits.unacknowledgedBytes = 1000
+    var bench = Bench(limits)
+    bench.relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 2, lastSeq: 1000)
+    let more = Relay.Step.read(.fresh(after: 2, through: .max, limit: 1000))
+    let (first, second) = (bench.publish(1, 0, 1, bytes: 600), bench.publish(1, 1, 2, bytes: 400))
+    guard case .wait = bench.next() else {
+      Issue.record("the connection has enough")
+      return
+    }
+    bench.puback(first)
+    #expect(bench.relay.unacknowledgedBytes == 400)
+    #expect(bench.next() == more, "what the broker has is not in memory any more, confirmed or not")
+    bench.puback(second, .quotaExceeded)
+    #expect(bench.relay.unacknowledgedBytes == 0)
+  }
+
+  @Test func `a lost connection and a confirmation that overtakes the PUBACK leave nothing counted as unacknowledged`()
+  {
+    var bench = Bench()
+    bench.scanned(through: 10)
+    let token = bench.publish(1, 0, 5)
+    bench.confirm(1, (0, 5))
+    #expect(bench.relay.unacknowledgedBytes == 0)
+    bench.puback(token)
+    #expect(bench.relay.unacknowledgedBytes == 0)
+    _ = bench.publish(1, 5, 10)
+    bench.relay.disconnected()
+    #expect(bench.relay.unacknowledgedBytes == 0)
+  }
+
   @Test func `the backlog leaves a tenth of the window to what happens now`() {
     var limits = Relay.Limits()
     (limits.windowEvents, limits.readEvents, limits.liveLag) = (100, 50, 10)

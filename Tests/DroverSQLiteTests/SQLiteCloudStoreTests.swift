@@ -219,16 +219,22 @@ import Testing
 final class Folder {
   let path: String
   private let folder: String
+  /// Holds what Drover's connections run.
+  let plans: QueryPlans
 
   init() throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "drover-cloud-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     path = folder + "/cloud.db"
+    plans = QueryPlans(watching: folder)
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: folder) }
+  deinit {
+    plans.end()
+    try? FileManager.default.removeItem(atPath: folder)
+  }
 
-  func connect() throws -> DatabaseQueue { try DatabaseQueue(path: path) }
+  func connect() throws -> DatabaseQueue { try QueryPlans.ofTest { try DatabaseQueue(path: path) } }
 }
 
 struct Reader: SinkReader {

@@ -43,6 +43,11 @@ extension AlertRules {
         AlertCondition(
           isBeyond: true, value: 1, text: "\(schema.stream) of \(schema.machine) waits until its schema is accepted"))
     }
+    for sink in tables ? fleet.blocked : [] {
+      add(
+        .tables, AlertSubject(machine: sink.machine?.text, part: sink.stream.text),
+        AlertCondition(isBeyond: true, value: max(0, fleet.at - sink.since) / 1_000_000, text: sink.text))
+    }
     for (machine, trouble) in names ? fleet.report?.troubles(now: fleet.at) ?? [] : [] {
       add(
         .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),

@@ -80,11 +80,14 @@ package struct CloudReport: Sendable {
     package var overruns: [Overrun]
     /// What is wrong with who is connected under its name, or was.
     package var troubles: [Trouble]
+    /// Streams that wait there while the others go on, as it told last.
+    package var waits: [StreamWait]
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = []
+      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = [], waits: [StreamWait] = []
     ) {
+      self.waits = waits
       self.overruns = overruns
       self.troubles = troubles
       self.outbox = outbox

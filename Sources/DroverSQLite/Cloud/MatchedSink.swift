@@ -291,8 +291,30 @@ struct MatchedSink {
     try forgetMembers()
     guard try key() != nil else { return }
     try forgetKey()
-    try database.execute(sql: "DROP INDEX \(index("thing"))")
+    try database.execute(sql: "DROP INDEX IF EXISTS \(index("thing"))")
+    guard try database.hasTable(held) else { return }
     try database.execute(sql: "ALTER TABLE main.\(quoted(held)) RENAME TO \(quoted("drover_held_\(aside)"))")
+  }
+
+  /// Whether the table of what each machine holds has what it needs.
+  func isThere() throws -> Bool {
+    guard try database.hasTable(held) else { return false }
+    let (sink, own) = (
+      try SinkColumns(database, table: stream.text), try database.catalogue(of: held)
+    )
+    let names = Set(own.map { quoted($0.name.text) })
+    return names.isSuperset(of: sink.names.map { $0.lowercased() })
+      && names.isSuperset(of: ["drover_thing", "drover_rank"].map(quoted))
+      && own.count { $0.keyPosition > 0 } == sink.key.count
+  }
+
+  /// Takes what is left of that table out of the way, so that the rows are matched anew.
+  func forgetHeld(now: Int64) throws {
+    try database.execute(sql: "DROP INDEX IF EXISTS \(index("thing"))")
+    try forgetKey()
+    guard try database.hasTable(held) else { return }
+    let aside = "\(held)_until_\(Timestamp.name(microseconds: now))"
+    try database.execute(sql: "ALTER TABLE main.\(quoted(held)) RENAME TO \(quoted(aside))")
   }
 
   /// Streams cannot be named drover_…, so the names are free.

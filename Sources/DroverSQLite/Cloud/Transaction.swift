@@ -137,13 +137,16 @@ struct Transaction: CloudTransaction {
         machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset, said,
       ])
     if let taken = status.taken { try note(taken, machine: machine) }
+    if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try database.execute(
         sql: """
           INSERT INTO drover_gap (machine_id, stream, gap)
           SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ?1 AND stream = ?2)
-          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE gap <> excluded.gap
+          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap
+           -- What the cloud itself has added to it stays: `reopenGaps`.
+           WHERE substr(gap, 1, instr(gap || ' table ', ' table ') - 1) <> excluded.gap
           """, arguments: [machine.text, stream.text, gap])
     }
     guard let outbox = status.outbox else { return }

@@ -105,6 +105,8 @@ extension EdgeDatabase {
     while try running.step() {
       rates[Int(running.integer(0))] = running.isNull(1) ? .some(nil) : Int(max(1, running.integer(1)))
     }
+    // What a stream that waits has not brought is brought when it goes on.
+    for stream in waitingStreams { rates[stream] = nil }
     let next = streams.map(\.number).first { rates.keys.contains($0) } ?? rates.keys.min()
     backfilling = next
     backfillRate = next.flatMap { rates[$0] ?? nil }

@@ -68,6 +68,7 @@ struct StatusCommand: AsyncParsableCommand {
       print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
+    for wait in report.waits { print("\(wait.text) (since \(ageText(now - wait.since)))\n  \(wait.advice)") }
     for trouble in report.troubles where trouble.isPresent(now: now) {
       print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
     }
@@ -132,11 +133,12 @@ struct StatusCommand: AsyncParsableCommand {
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
-            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            stream.name, stream.rows.map { "\($0)" } ?? "-",
+            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
-          table.add(of.map { _ in "" } + ["  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
+          table.add(of.map { _ in "" } + ["  with \(lines.table)", lines.rows.map { "\($0)" } ?? "-", "", "", "", ""])
         }
       }
     }
@@ -145,11 +147,21 @@ struct StatusCommand: AsyncParsableCommand {
       print("\(printable(trouble.text(machine)))\n  \(trouble.advice)")
     }
     for machine in report?.machines ?? [] {
+      for wait in machine.waits {
+        print(
+          "\(wait.stream) of \(machine.name) waits at the machine: \(printable(wait.reason)) (since \(ageText(now - wait.since)))\n  \(printable(wait.advice))"
+        )
+      }
       for overrun in machine.overruns {
         print(
           "\(machine.name) was beyond limits.\(overrun.budget): \(overrun.count) set aside, last \(ageText(now - overrun.lastAt)) ago"
         )
       }
+    }
+    for sink in standing.blocked {
+      print(
+        "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(sink.tries) times, last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
+      )
     }
     for schema in waiting {
       print(
