@@ -192,6 +192,8 @@ package final class EdgeRelay: SessionHandler {
   }
 
   package func sessionEnding(isTaken: Bool?) {
+    // A broker that throws the agent out for a frame's size gives the session to nobody.
+    if isTaken == nil, suspicion.isLikely { return }
     guard let trouble = rivals.closed(isTaken: isTaken, now: wallClock()) else { return }
     troubleNews[.session] = trouble
     said.rarely("session") { logger.warning("\(trouble.text(machine.text)); \(trouble.advice)\($0)") }
