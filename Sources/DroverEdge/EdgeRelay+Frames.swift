@@ -183,7 +183,7 @@ extension EdgeRelay {
       sizes[suspect.stream] = size
     }
     let topic = Topic.events(machine, stream.kind, stream.name).text
-    said.rarely("blame \(suspect.stream) \(setting)") {
+    said.rarely("blame \(suspect.stream) \(setting) \(suspect.events > 1)") {
       logger.warning(
         "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(what): the likely cause is the broker's size limit (mosquitto: \(setting)), of which MQTT 3.1.1 says nothing. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost\($0)"
       )

@@ -192,6 +192,8 @@ package final class EdgeRelay: SessionHandler {
   }
 
   package func sessionEnding(isTaken: Bool?) {
+    // A broker that throws the agent out for a frame's size gives the session to nobody.
+    if isTaken == nil, suspicion.isLikely { return }
     guard let trouble = rivals.closed(isTaken: isTaken, now: wallClock()) else { return }
     troubleNews[.session] = trouble
     said.rarely("session") { logger.warning("\(trouble.text(machine.text)); \(trouble.advice)\($0)") }
@@ -432,6 +434,7 @@ package final class EdgeRelay: SessionHandler {
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
     if let topic = announced.removeValue(forKey: token) {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
+      if let kind = DeliveryFailure.Kind(reason) { onFailure(kind) }
       logger.warning("announce on \(topic): \(advice(on: reason, topic: topic))")
       return
     }

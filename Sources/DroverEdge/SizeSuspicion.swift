@@ -36,6 +36,9 @@ struct SizeSuspicion {
     largestAcknowledged = max(largestAcknowledged, inFlight.remove(at: index).suspect.bytes)
   }
 
+  /// Whether a frame that is on its way has ended a connection before, as far as one can tell.
+  var isLikely: Bool { endings > 0 && inFlight.contains { $0.suspect.bytes > largestAcknowledged } }
+
   /// The connection is gone.
   /// - Returns: the frame that is the likely cause, the second time that it may be.
   mutating func closed() -> Suspect? {

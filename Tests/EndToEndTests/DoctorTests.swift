@@ -19,6 +19,12 @@ import Testing
       try folder.write("pattern readwrite drover/v1/%u/#\n", to: "acl")
       return lines.map { $0.replacing("ACL", with: folder.file("acl")) }
     }
+    if lines.contains("max_qos 0") {
+      // It is a setting of a listener, and stands behind it.
+      broker.stop()
+      try broker.folder.write(broker.folder.read("mosquitto.conf") + "max_qos 0\n", to: "mosquitto.conf")
+      try broker.start()
+    }
     let road = try Road(broker: broker, streams: Road.pensAndFacts, edge: edge)
     try await road.python(Road.makePensAndFacts)
     return road
@@ -28,11 +34,11 @@ import Testing
     (["allow_anonymous true"], "", ["may publish", "nobody subscribes"], 0),
     (
       ["allow_anonymous true", "acl_file ACL"], credentials,
-      ["publish 64 kB on drover/v1/MAH001/reply/doctor: user MAH002 is not authorised", "another machine's"], 1
+      ["publish 64 KiB on drover/v1/MAH001/reply/doctor: user MAH002 is not authorised", "another machine's"], 1
     ),
     (["allow_anonymous true", "retain_available false"], "", ["keeps no retained messages"], 1),
     (["allow_anonymous true", "max_qos 0"], "", ["QoS 0 only"], 1),
-    (["allow_anonymous true", "max_packet_size 2000"], "", ["packets of at most 2"], 0),
+    (["allow_anonymous true", "max_packet_size 2000"], "", ["packets of at most 1.9 KiB"], 0),
     (
       ["allow_anonymous true", "message_size_limit 2000"], "", ["larger than the broker takes", "message_size_limit"], 0
     ),
@@ -53,7 +59,7 @@ import Testing
     try await road.wait(for: "the broker has refused") { road.log(of: .edge).contains("is not authorised on") }
     try await road.wait(for: "doctor says so") {
       let outcome = try await doctor(road)
-      return outcome.status == 1 && outcome.output.contains("the broker did not authorise a frame")
+      return outcome.status == 1 && outcome.output.contains("the broker did not authorise what was sent")
     }
   }
 
@@ -119,7 +125,6 @@ import Testing
       """
     let cases: [(code: Int32, command: String, outcome: Road.Outcome)] = [
       (0, "status", try await Road.drover("status", "--config", cloud)),
-      (0, "check", try await Road.drover("check", "--config", cloud)),
       (1, "status", try await Road.drover("status", "--config", edge)),
       (
         1, "emit",
@@ -148,8 +153,8 @@ import Testing
       #expect(commands == "all" || commands.contains("`\(command)`"), "\(code) of \(command)")
     }
     #expect(Set(cases.map(\.code)) == Set(table.keys))
-    #expect(cases[8].outcome.errors.contains("this is a cloud's file"), "\(cases[8].outcome.errors)")
-    #expect(cases[9].outcome.errors.contains("this is a machine's file"))
+    #expect(cases[7].outcome.errors.contains("this is a cloud's file"), "\(cases[7].outcome.errors)")
+    #expect(cases[8].outcome.errors.contains("this is a machine's file"))
   }
 
   // The same readings, emitted again after a script had failed, were there twice.

@@ -41,6 +41,13 @@ import Testing
         database: inCloud ? road.cloud : nil)) ?? -1
   }
 
+  private func messages(_ road: Road) async throws -> [String: Int] {
+    let text = try await road.python(
+      "print(json.dumps(dict(db.execute('SELECT outcome, count FROM drover_message_count').fetchall())))",
+      database: road.cloud)
+    return try JSONDecoder().decode([String: Int].self, from: Data(text.utf8))
+  }
+
   private static let waiting = """
     SELECT count(*) FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
      WHERE entry.seq > stream.confirmed_through
@@ -54,7 +61,9 @@ import Testing
       let shown = try await look(http)
       return [shown.status, shown.fleet].allSatisfy { shown.outbox($0)["waiting"] as? Int == waiting }
     }
+    let before = try await messages(road)
     let shown = try await look(http)
+    let after = try await messages(road)
     #expect(try await count(road, Self.waiting) == waiting, "\(moment): something moves")
     let machine = "{machine=\"MAH001\"}"
     #expect(shown.metric("drover_machine_waiting_events", machine) == Double(waiting), "\(moment)")
@@ -89,12 +98,12 @@ import Testing
     #expect(
       shown.status["dead_letters"] as? Int == letters && shown.fleet["dead_letters"] as? Int == letters, "\(moment)")
     #expect(shown.metric("drover_dead_letters") == Double(letters), "\(moment)")
+    // A status may come in between.
     for (outcome, told) in shown.status["messages"] as? [String: Int] ?? [:] {
-      let held = try await count(
-        road, "SELECT count FROM drover_message_count WHERE outcome = '\(outcome)'", inCloud: true)
-      #expect(told == held, "\(moment): \(outcome)")
-      #expect(
-        shown.metric("drover_messages_total", "{outcome=\"\(outcome)\"}") == Double(held), "\(moment): \(outcome)")
+      let held = before[outcome, default: 0]...after[outcome, default: 0]
+      #expect(held.contains(told), "\(moment): \(outcome)")
+      let metric = shown.metric("drover_messages_total", "{outcome=\"\(outcome)\"}") ?? -1
+      #expect(held.contains(Int(metric)), "\(moment): \(outcome)")
     }
   }
 
@@ -130,7 +139,7 @@ import Testing
       ["-p", "\(road.broker.port)", "-q", "1", "-t", "drover/v1/MAH001/payload/fact", "-m", "{garbage"])
     try road.restart(.cloud, SIGKILL)
     try await road.wait(for: "it listens") { try await http.ask(.cloud, "/v1/health").status == 200 }
-    try await road.wait(for: "the garbage is a dead letter") { try await road.cloudStatus()?.dead_letters == 1 }
+    try await road.wait(for: "the garbage is a dead letter") { try await road.cloudStatus()?.dead_letters ?? 0 > 0 }
     try await hold(http, "after the consumer died")
     // A table that the cloud cannot follow: its stream waits, and the cloud shows how much.
     try await road.python(

@@ -11,7 +11,7 @@ extension CloudReaderConformance {
       try scene.bring(.columns("level REAL"), machine: .b, .put(1, 1, 4.5))
       try scene.bringBodies(.named("reading"), .body(3, "x", "{}"))
       try scene.say(.a)
-      let removed = try scene.store.transaction { transaction in
+      let removed = try scene.store.transaction { transaction throws in
         try transaction.setReceived(
           IntervalSet([Interval(after: 0, through: 3)]), machine: .a, epoch: .one, stream: .stock)
         try transaction.raise(Run(number: 4, reached: 3), machine: .a, epoch: .one)
@@ -22,7 +22,7 @@ extension CloudReaderConformance {
       #expect(try scene.lines() == ["stock MAH002 1: id=integer(1) level=real(4.5)"])
       // A table that bare events alone had made is gone with the last of them.
       #expect(try scene.reader.sinks().map(\.stream) == [.stock])
-      try scene.store.transaction { transaction in
+      try scene.store.transaction { transaction throws in
         #expect(try transaction.machines() == [.b: .one])
         #expect(try transaction.received(machine: .a, epoch: .one, stream: .stock).isEmpty)
         #expect(try transaction.runs(machine: .a, epoch: .one) == Runs())
@@ -35,7 +35,7 @@ extension CloudReaderConformance {
     {
       scene throws in
       try scene.bring(.columns("level REAL"), machine: .a, .put(100, 1, 2.5))
-      _ = try scene.store.transaction { transaction in
+      _ = try scene.store.transaction { transaction throws in
         _ = try transaction.merge(
           [.put(101, 1, 2.5)], epoch: .two, into: .table(.columns("level REAL"), machine: .a))
         #expect(try transaction.forgetMachine(.a, removesRows: false) == 0)
@@ -43,7 +43,7 @@ extension CloudReaderConformance {
       #expect(try scene.report().machines.isEmpty)
       #expect(try scene.lines() == ["stock MAH001 101: id=integer(1) level=real(2.5)"])
       let new = try Epoch("cccc")
-      try scene.store.transaction { transaction in
+      try scene.store.transaction { transaction throws in
         #expect(try transaction.adopt(.columns("level REAL"), machine: .a, stream: .stock) == nil)
         #expect(
           try transaction.merge([.put(5, 1, 7.5)], epoch: new, into: .table(.columns("level REAL"), machine: .a)) == [
@@ -54,7 +54,7 @@ extension CloudReaderConformance {
     },
     Claim("what others have of a thing shows when the machine that showed it is forgotten") { scene throws in
       let schema = StreamSchema.products(else: ["brand", "size"])
-      try scene.store.transaction { transaction in
+      try scene.store.transaction { transaction throws in
         for machine in [MachineID.a, .b] {
           #expect(try transaction.adopt(schema, machine: machine, stream: .stock) == nil)
         }

@@ -27,7 +27,7 @@ package struct DeliveryFailure: Equatable, Sendable {
       switch self {
       case .connectionLost: "the connection to the broker was lost"
       case .nobodySubscribes: "nobody subscribed to a frame"
-      case .notAuthorised: "the broker did not authorise a frame"
+      case .notAuthorised: "the broker did not authorise what was sent"
       case .tooLarge: "a frame was larger than the broker takes"
       case .quotaExceeded: "the broker's quota was used up"
       case .refused: "the broker refused a frame"

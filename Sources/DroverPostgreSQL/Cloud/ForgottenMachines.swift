@@ -2,15 +2,16 @@
 
 import DroverCore
 
-enum ForgottenMachines {
+package enum ForgottenMachines {
   /// What is kept of a machine and goes with it.
-  static let bookkeeping = [
+  package static let bookkeeping = [
     "drover_machine", "drover_received", "drover_run", "drover_schema", "drover_schema_column", "drover_schema_line",
     "drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line", "drover_tombstone",
     "drover_progress", "drover_check", "drover_gap", "drover_over_budget", "drover_trouble", "drover_column_alone",
+    "drover_blocked", "drover_stream_wait",
   ]
   /// What goes with its rows: the order of its epochs, by which a later row wins, and whether its rows are matched.
-  static let ofRows = ["drover_epoch", "drover_identity_member"]
+  package static let ofRows = ["drover_epoch", "drover_identity_member"]
 }
 
 extension Transaction {

@@ -23,12 +23,15 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var naturalKey: NaturalKey?
   /// The columns by which a row is known; nil: its primary key.
   package var key: [String]?
+  /// The column with a row's time, for who asks for rows since a moment.
+  package var timeColumn: String?
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
     with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil,
-    key: [String]? = nil
+    key: [String]? = nil, timeColumn: String? = nil
   ) {
+    self.timeColumn = timeColumn
     self.key = key
     self.naturalKey = naturalKey
     self.selection = selection

@@ -48,7 +48,7 @@ struct DoctorCommand: AsyncParsableCommand {
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
     if let told = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
-      findings += told
+      findings += told + BrokerCheck.failures(ofAgentOf: configuration.database, now: wallClock())
     } else {
       let frame = configuration.frame.bytes
       findings += await BrokerCheck.run(
@@ -56,7 +56,6 @@ struct DoctorCommand: AsyncParsableCommand {
         subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))],
         probe: (.reply(configuration.machine, id: "doctor"), frame), neededBytes: 2 * frame)
     }
-    findings += BrokerCheck.failures(ofAgentOf: configuration.database, now: wallClock())
     findings += HostChecks.hardLinks(of: configuration.database)
     let worker = AgentLock.worker(database: configuration.database)
     if worker.isElsewhere {

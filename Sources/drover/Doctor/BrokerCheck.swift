@@ -29,12 +29,15 @@ enum BrokerCheck {
     ]
   }
 
+  /// A frame is tried again at least once in so long, microseconds; what has not happened since is over.
+  private static let recent: Int64 = 90_000_000
+
   /// What the agent that runs has met lately.
   static func failures(ofAgentOf database: String, now: Int64) -> [Finding] {
-    AgentLock.failures(database: database).filter { now - $0.last < 120_000_000 }.compactMap { failure in
+    AgentLock.failures(database: database).filter { now - $0.last < recent }.compactMap { failure in
       let text = "\(failure.kind.text), last \(ageText(now - failure.last)) ago"
       return switch failure.kind {
-      case .nobodySubscribes: .bad("consumer", text, "start the consumer; nothing is lost meanwhile")
+      case .nobodySubscribes: .doubtful("consumer", text, "start the consumer; nothing is lost meanwhile")
       case .notAuthorised:
         .bad("broker", text, "check the broker's ACL, and whether the credentials are this machine's")
       case .quotaExceeded, .refused: .bad("broker", text, "the broker's log says why")
