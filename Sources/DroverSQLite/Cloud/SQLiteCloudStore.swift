@@ -150,7 +150,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       do {
         return try attempt()
       } catch let ended as TransactionEnded where care.ends.insert(ended.stream).inserted {
-      } catch let error as DatabaseError where error.isOfOneTable && !care.isOn {
+      } catch let error as DatabaseError where error.isOfOneSink && !care.isOn {
       } catch is CareNeeded where !care.isOn {
       }
       care.isOn = true
