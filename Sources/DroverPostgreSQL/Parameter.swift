@@ -2,7 +2,7 @@
 // and the types' own receive functions. Big-endian throughout.
 
 /// A type of PostgreSQL by its fixed number in pg_type.
-package enum TypeNumber: UInt32 {
+package enum TypeNumber: UInt32, CaseIterable {
   case boolean = 16
   case bytea = 17
   case bigint = 20
@@ -137,7 +137,13 @@ struct FieldList {
     return data
   }
 
-  // MARK: Arrays
+  // MARK: Parameters
+
+  /// The one value that was appended.
+  var only: Parameter {
+    precondition(count == 1)
+    return Parameter(type: type.rawValue, bytes: hasNull ? nil : Array(bytes.dropFirst(24)))
+  }
 
   /// All values as one array of one dimension.
   var array: Parameter {

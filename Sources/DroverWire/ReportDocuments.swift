@@ -117,6 +117,17 @@ extension WaitingSchema {
   }
 }
 
+extension BlockedSink {
+  package var document: JSON {
+    .object([
+      ("stream", .string(stream.text)), ("machine", machine.map { .string($0.text) } ?? .null),
+      ("table", .string(blocked.table)), ("cause", .string(blocked.cause.rawValue)), ("text", .string(blocked.text)),
+      ("advice", .string(blocked.advice)), ("since", .string(Timestamp.text(microseconds: since))),
+      ("last_tried", .string(Timestamp.text(microseconds: last))), ("tries", integer(tries)),
+    ])
+  }
+}
+
 extension EdgeReport {
   /// The members of the edge's status that come from its database.
   /// - Parameters:

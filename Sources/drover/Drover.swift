@@ -21,7 +21,7 @@ struct Drover: AsyncParsableCommand {
       DoctorCommand.self,
       DeadCommand.self,
       CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
-      SchemaCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
+      SchemaCommand.self, ForgetCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
     ])
 }
 

@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import GRDB
 import Testing
 
 /// A fact as the edge would send it: the row's values, and the mark that tells it from an earlier row of its key.
@@ -140,6 +141,27 @@ extension EdgeDatabase {
     try app.run("INSERT INTO sale VALUES ('b', 1), ('a', 2); DELETE FROM sale; INSERT INTO sale VALUES ('b', 3)")
     try app.run("INSERT INTO sale VALUES ('c', 4)")
     #expect(try told(edge) == ["'b', 1.0", "'a', 2.0", "'b', 3.0 A", "'c', 4.0"])
+  }
+
+  // The look at the tables had committed, and then met a lock of the app's. The next one found nothing new and said so, the relay wrote frames under
+  // the old schema, and the agent ended with an index out of range.
+  @Test func `a look at the tables that fails behind its commit still tells of the new schema the next time`() throws {
+    let app = try AppDatabase(table, journalMode: "delete")
+    let other = try AppDatabase.connect(app.path)
+    var isArmed = false
+    let edge = try app.attach([sale()]) { _ in
+      guard isArmed else { return }
+      isArmed = false
+      try! other.inDatabase { try $0.execute(sql: "BEGIN EXCLUSIVE") }
+    }
+    let insert = "INSERT INTO sale (id, price) VALUES"
+    try app.run("\(insert) (1, 1); DELETE FROM sale; \(insert) (1, 2)")
+    isArmed = true
+    #expect(throws: EdgeStoreError.self) { try edge.refresh() }
+    #expect(!isArmed, "nothing was said between the commit and the rest")
+    try other.inDatabase { try $0.execute(sql: "COMMIT") }
+    #expect(try edge.refresh())
+    #expect(try !edge.refresh())
   }
 
   @Test func `keys of several columns may be used again, and so may rowids`() throws {

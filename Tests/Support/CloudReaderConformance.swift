@@ -10,7 +10,7 @@ package struct CloudReaderConformance {
     package let name: String
     fileprivate let check: @Sendable (Scene) throws -> Void
 
-    fileprivate init(_ name: String, check: @escaping @Sendable (Scene) throws -> Void) {
+    init(_ name: String, check: @escaping @Sendable (Scene) throws -> Void) {
       self.name = name
       self.check = check
     }
@@ -18,7 +18,7 @@ package struct CloudReaderConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims = reports + schemas + rows
+  package static let claims = reports + schemas + rows + forgetting
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any CloudReader)
   private let makeReplica: () throws -> any Replica
@@ -42,7 +42,7 @@ package struct CloudReaderConformance {
   }
 
   /// A store and its reader, with the words that claims are written in.
-  fileprivate struct Scene {
+  struct Scene {
     let store: any CloudStore
     let reader: any CloudReader
     let makeReplica: () throws -> any Replica
@@ -98,7 +98,7 @@ package struct CloudReaderConformance {
     }
   }
 
-  private static let microsecond: Int64 = 1_795_000_000_000_000
+  static let microsecond: Int64 = 1_795_000_000_000_000
 
   // MARK: Reports
 

@@ -99,6 +99,9 @@ package struct CloudReport: Sendable {
       self.deadLetters = Int(Int64(deadLetters).clamped(to: Bounds.count))
     }
 
+    /// A client that publishes bare events says nothing of itself.
+    package var hasAgent: Bool { isOnline != nil }
+
     /// How long the oldest event has waited for its confirmation, microseconds; nil when none waits, as far as the machine told. Of one that is
     /// there it is what it told last, and while it is away nothing is confirmed.
     /// - Parameter now: microseconds since 1970.

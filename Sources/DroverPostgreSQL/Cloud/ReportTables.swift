@@ -99,7 +99,9 @@ struct ReportTables {
   private func streams(_ range: [Parameter]) throws -> [String: [CloudReport.Stream]] {
     let sinks = try NotedSink.all(connection)
     let counts = try scope.countsRows ? count(sinks, range) : nil
-    func rows(_ sink: SQLName, _ machine: String) -> Int? { counts.map { $0[sink]?[machine] ?? 0 } }
+    func rows(_ sink: SQLName, _ machine: String) -> Int? {
+      counts.flatMap { counts in counts[sink].map { $0[machine] ?? 0 } }
+    }
     let lines = Dictionary(grouping: sinks.filter { $0.description.header != nil }) {
       SQLName($0.description.header!.text)
     }
@@ -140,10 +142,13 @@ struct ReportTables {
       for sink in sinks {
         let table = matched.contains(sink.name) ? MatchedSink.heldName(of: sink.stream.text) : sink.table
         let machine = quoted(sink.description.schema?.machineColumn ?? "machine_id")
-        counts[sink.name] = try figures(
-          """
-          SELECT \(machine), count(*) FROM \(place).\(quoted(table)) WHERE \(machine) BETWEEN $1 AND $2 GROUP BY \(machine)
-          """, range)
+        // What somebody has locked, or changed so that it cannot be read, is not waited for.
+        counts[sink.name] = try connection.trying {
+          try figures(
+            """
+            SELECT \(machine), count(*) FROM \(place).\(quoted(table)) WHERE \(machine) BETWEEN $1 AND $2 GROUP BY \(machine)
+            """, range)
+        }
       }
       return counts
     }

@@ -29,11 +29,25 @@ struct CapturedLines: Equatable {
       return CapturedLines(
         table: table,
         schema: try LineSchema(
-          table: declaration.table, columns: table.schema.columns, key: table.schema.key, references: references),
+          table: declaration.table, columns: table.schema.columns,
+          key: header.declaredKey == nil ? table.schema.key : Self.key(within: references, table),
+          references: references),
         isIndexed: columns.contains(where: firstIndexed.contains) || table.schema.key == references)
     } catch {
       throw CaptureRefusal("\(table.name): \(error.message)")
     }
+  }
+
+  /// A header with a declared key is never the same as another one, while its lines' own keys may begin anew with each cycle: in the cloud a line is
+  /// known by its header and its own key.
+  private static func key(within references: [Int], _ table: CapturedTable) -> [Int] {
+    references + table.schema.key.filter { !references.contains($0) }
+  }
+
+  /// Whether SQLite may give the keys of its deleted rows again, and nothing tells the lines of one header from those of another.
+  func mayReuseKeys(_ database: Database) throws -> Bool {
+    guard Set(schema.references).isDisjoint(with: schema.rows.key) else { return false }
+    return try table.mayReuseKeys(database)
   }
 
   /// For each part of the header's key the position of the column that refers to it: as declared, or by the one foreign key.

@@ -106,15 +106,26 @@ extension CapturedTable {
 
   /// What an operator should know of final records whose keys SQLite gives again, as whole sentences without a full stop; nil where it does not.
   func reusedKeyAdvice(_ database: Database) throws -> String? {
-    guard freezes, declaredKey == nil, hasRowid, schema.key.count == 1,
+    guard freezes, declaredKey == nil else { return nil }
+    if try mayReuseKeys(database) {
+      return
+        "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
+    }
+    guard let lines = try lines.first(where: { try $0.mayReuseKeys(database) }) else { return nil }
+    let key = schema.key.map { schema.columns[$0].name }.joined(separator: ", ")
+    return
+      "keys of its lines in \(lines.table.name) may be used again after a complete row was deleted, and in the cloud they would be lines of that row, so the second one is refused; say that its own key is never used again (`key: [\(key)]`), or declare the lines' key INTEGER PRIMARY KEY AUTOINCREMENT"
+  }
+
+  /// Whether SQLite gives keys of deleted rows to new ones: an INTEGER PRIMARY KEY is the rowid, which it gives again unless AUTOINCREMENT says
+  /// otherwise (https://www.sqlite.org/autoinc.html).
+  func mayReuseKeys(_ database: Database) throws -> Bool {
+    guard hasRowid, schema.key.count == 1,
       schema.columns[schema.key[0]].declaredType.uppercased() == "INTEGER" || isKnownByRowid
-    else { return nil }
-    // An INTEGER PRIMARY KEY is the rowid, which SQLite gives again unless AUTOINCREMENT says otherwise (https://www.sqlite.org/autoinc.html).
+    else { return false }
     let creation = try String.fetchOne(
       database, sql: "SELECT upper(sql) FROM sqlite_master WHERE type = 'table' AND name = ?", arguments: [name])
-    guard let creation, !creation.contains("AUTOINCREMENT") else { return nil }
-    return
-      "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
+    return creation.map { !$0.contains("AUTOINCREMENT") } ?? false
   }
 
   // MARK: Reading

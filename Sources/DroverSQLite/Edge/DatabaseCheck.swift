@@ -28,6 +28,8 @@ package enum DatabaseCheck {
       throw error
     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
       throw .busy
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw .damaged(Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw .failed("check \(path): \(error.explanation)")
     } catch {

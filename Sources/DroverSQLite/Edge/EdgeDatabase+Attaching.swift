@@ -7,8 +7,10 @@ import GRDB
 
 extension EdgeDatabase {
   package func refresh() throws(EdgeStoreError) -> Bool {
-    let before = streams
+    let before = streamsBefore ?? streams
+    streamsBefore = before
     try attach()
+    streamsBefore = nil
     return streams != before
   }
 
@@ -319,6 +321,7 @@ extension EdgeDatabase {
       // Only now: while the outbox is there, an agent without its memory would begin a new epoch and send everything again.
       OutboxMemory.remove(database: path)
       BackupRecord.remove(database: path)
+      EmittedFiles.remove(database: path)
       return waiting
     } catch let error as DatabaseError {
       throw EdgeStoreError.failed("detach \(path): \(error.explanation); then detach again")

@@ -23,12 +23,15 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var naturalKey: NaturalKey?
   /// The columns by which a row is known; nil: its primary key.
   package var key: [String]?
+  /// The column with a row's time, for who asks for rows since a moment.
+  package var timeColumn: String?
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
     with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil,
-    key: [String]? = nil
+    key: [String]? = nil, timeColumn: String? = nil
   ) {
+    self.timeColumn = timeColumn
     self.key = key
     self.naturalKey = naturalKey
     self.selection = selection
@@ -78,6 +81,8 @@ package final class EdgeDatabase: EdgeStore {
 
   package internal(set) var epoch: Epoch
   package internal(set) var streams: [EdgeStream] = []
+  /// Before a look at the tables that failed in its last steps: whoever asks the next time has to hear what that one changed.
+  var streamsBefore: [EdgeStream]?
   /// The stream whose rows are brought now, and how many of them a second at most.
   var backfilling: Int?
   package internal(set) var backfillRate: Int?
@@ -213,13 +218,12 @@ package final class EdgeDatabase: EdgeStore {
   static func open(
     _ path: String, create: Bool, readOnly: Bool = false, patience: Duration = .seconds(10)
   ) throws -> DatabaseQueue {
-    var isFolder: ObjCBool = false
-    if !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !create {
+    if !FileManager.default.fileExists(atPath: path), !create {
       throw EdgeStoreError.failed(
         "open \(path): there is no such file; start the app that makes its database first, or correct `database:`")
     }
-    if isFolder.boolValue {
-      throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
+    if let refusal = FileKind.refusal(path) {
+      throw EdgeStoreError.failed("open \(path): \(refusal); `database:` names the app's SQLite file")
     }
     sqliteIsSetUp
     if create { FileModes.make(path) }

@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
+import DroverPostgreSQL
 import DroverSQLite
 import Foundation
 
@@ -46,13 +47,14 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
-    if let finding = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
-      findings.append(finding)
+    if let told = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
+      findings += told + BrokerCheck.failures(ofAgentOf: configuration.database, now: wallClock())
     } else {
-      findings.append(
-        await BrokerCheck.run(
-          configuration.connection,
-          subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+      let frame = configuration.frame.bytes
+      findings += await BrokerCheck.run(
+        configuration.connection,
+        subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))],
+        probe: (.reply(configuration.machine, id: "doctor"), frame), neededBytes: 2 * frame)
     }
     findings += HostChecks.hardLinks(of: configuration.database)
     let worker = AgentLock.worker(database: configuration.database)
@@ -73,7 +75,9 @@ struct DoctorCommand: AsyncParsableCommand {
   private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
     var findings = store(configuration)
     findings.append(HostChecks.clock())
-    findings.append(await BrokerCheck.run(configuration.connection, subscriptions: configuration.trialSubscriptions))
+    findings += await BrokerCheck.run(
+      configuration.connection, subscriptions: configuration.trialSubscriptions,
+      neededBytes: configuration.limits.messageBytes)
     let workers = (try? configuration.reader.workers()) ?? []
     for worker in workers {
       findings.append(.good("consumer", "running, process \(worker.process!)\(worker.host.map { " on \($0)" } ?? "")"))
@@ -87,21 +91,27 @@ struct DoctorCommand: AsyncParsableCommand {
   private func store(_ configuration: CloudConfiguration) -> [Finding] {
     let missing = Finding.doubtful(
       "store", "\(configuration.reader.name) is not there yet", "`drover cloud` makes it when it starts")
-    guard case .sqlite(let path) = configuration.store else {
-      do {
-        guard let report = try configuration.reader.report(.everything) else { return [missing] }
-        return [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
-          + pins(report, configuration)
-      } catch {
-        return [
-          .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
-        ]
-      }
-    }
+    guard case .sqlite(let path) = configuration.store else { return server(configuration, missing: missing) }
     guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
     let report = try? configuration.reader.report(.everything)
     return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
+      + blocked(configuration)
       + [HostChecks.disk(of: path)]
+  }
+
+  /// A store on a PostgreSQL server.
+  private func server(_ configuration: CloudConfiguration, missing: Finding) -> [Finding] {
+    var findings: [Finding] = []
+    do {
+      findings = try configuration.storeRights().map { .bad("store", $0.text, $0.grant) }
+      guard let report = try configuration.reader.report(.everything) else { return findings + [missing] }
+      return findings + [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
+        + blocked(configuration) + pins(report, configuration)
+    } catch {
+      return findings + [
+        .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
+      ]
+    }
   }
 
   /// Streams that several machines share and that no pin keeps as they are.
@@ -120,6 +130,13 @@ struct DoctorCommand: AsyncParsableCommand {
           "\(shared.count) streams of several machines are not pinned, such as \(names): the first description counts",
         advice: "drover schema pin --config \(options.config) prints what to add, so that no machine can change them")
     ]
+  }
+
+  /// Streams that wait because of what somebody has done to their sink tables.
+  private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
+    ((try? configuration.reader.blockedSinks()) ?? []).map {
+      .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+    }
   }
 
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {

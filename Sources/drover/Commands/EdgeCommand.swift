@@ -68,6 +68,7 @@ struct EdgeCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     handler.onFatal = { fatal.end(session, $0) }
     handler.beat = { lock.beat("relay") }
+    handler.onFailure = { lock.count($0, wall: wallClock()) }
     handler.onConnection = { lock.note(connection: $0 ?? BrokerCheck.isConnected) }
     let hint = handler.hint
     let watcher = DatabaseWatcher(path: configuration.database, beat: { lock.beat("watcher") }) {

@@ -43,6 +43,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
     print("machine \(configuration.machine)  \(configuration.database)")
     print("agent   \(worker.text)")
+    for line in AgentConnection(database: configuration.database).lines(now: now) { print(line) }
     for line in BackupStanding(configuration.database, configuration.backup).lines { print("backup  \(line)") }
     guard let report else {
       print("The database is not attached yet; `drover edge` does that when it starts.")
@@ -121,22 +122,23 @@ struct StatusCommand: AsyncParsableCommand {
     }
     var table = TextTable(
       columns: [
-        "machine", "state", "heard", "clock", "waiting", "oldest", "stream", "rows", "lag", "superseded",
+        "machine", "state", "heard", "clock", "waiting", "oldest", "told", "stream", "rows", "lag", "superseded",
         "dead letters",
         "compared",
       ],
-      numeric: [2, 3, 4, 5, 7, 8, 9, 10])
+      numeric: [2, 3, 4, 5, 6, 8, 9, 10, 11])
     for machine in report?.machines ?? [] {
       let of = cells(machine, now: now)
       if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "\(machine.deadLetters)", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
-            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            stream.name, stream.rows.map { "\($0)" } ?? "-",
+            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
-          table.add(of.map { _ in "" } + ["  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
+          table.add(of.map { _ in "" } + ["  with \(lines.table)", lines.rows.map { "\($0)" } ?? "-", "", "", "", ""])
         }
       }
     }
@@ -156,6 +158,11 @@ struct StatusCommand: AsyncParsableCommand {
         )
       }
     }
+    for sink in standing.blocked {
+      print(
+        "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(sink.tries) times, last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
+      )
+    }
     for schema in waiting {
       print(
         "\(schema.stream) of \(schema.machine) waits at the machine: \(printable(schema.difference)); see `drover schema list` and `accept`"
@@ -170,6 +177,7 @@ struct StatusCommand: AsyncParsableCommand {
       machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
       machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-",
       machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
+      machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-",
     ]
   }
 
