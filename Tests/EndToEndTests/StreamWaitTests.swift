@@ -113,6 +113,7 @@ import Testing
     ]
     holder.standardInput = input
     try holder.run()
+    defer { holder.terminate() }
     let name = "process \(holder.processIdentifier) (python3)"
     try await road.wait(for: "a line of the agent at work") {
       road.log(of: .edge).contains("locked for 5 s by \(name)")
@@ -126,7 +127,7 @@ import Testing
     }
     road.hangUp()
     #expect(road.isRunning(.edge))
-    try input.fileHandleForWriting.close()
+    holder.terminate()
     holder.waitUntilExit()
     try await road.wait(for: "the row from behind the lock") {
       try await road.inCloud("SELECT count(*) FROM t") == "[[2]]"
