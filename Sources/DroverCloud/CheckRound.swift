@@ -1,4 +1,5 @@
-// One comparison after the other, with a note of each for `drover status`.
+// Comparisons of many streams, with a note of each for `drover status`. Machines are asked at the same time, so that one that says nothing keeps
+// no other waiting; the streams of one machine come one after the other.
 
 package import DroverCore
 
@@ -8,6 +9,8 @@ package struct CheckRound {
     package var finding: DriftFinding
     /// Why the stream could not be compared, or not to the end.
     package var failure: String?
+    /// The machine's agent did not answer.
+    package var isSilent = false
 
     /// Everything that differs was found and is equal now, but for facts and complete rows, which are never overwritten.
     package var isSettled: Bool {
@@ -15,34 +18,84 @@ package struct CheckRound {
     }
   }
 
-  private let replica: any Replica
-  private let machines: any MachineQuestions
-  private let isRepairing: Bool
+  /// Machines that are asked at a time: each may have an answer in memory.
+  package static let mostMachines = 64
+
+  private let desk: Desk
 
   package init(replica: any Replica, machines: any MachineQuestions, isRepairing: Bool) {
-    self.replica = replica
-    self.machines = machines
-    self.isRepairing = isRepairing
+    desk = Desk(Shared(replica: replica), machines, isRepairing: isRepairing)
   }
 
+  /// - Returns: a result for each stream, in their order.
   package func run(_ streams: [ReplicatedStream]) async -> [Result] {
-    var results: [Result] = []
-    for stream in streams {
+    let machines = Dictionary(grouping: streams.indices) { streams[$0].machine }
+      .sorted { $0.value[0] < $1.value[0] }.map(\.value)
+    var results = [Result?](repeating: nil, count: streams.count)
+    await withTaskGroup(of: [(Int, Result)].self) { group in
+      func take(_ done: [(Int, Result)]) { for (index, result) in done { results[index] = result } }
+      for (number, indices) in machines.enumerated() {
+        if number >= Self.mostMachines, let done = await group.next() { take(done) }
+        let own = indices.map { ($0, streams[$0]) }
+        group.addTask { await desk.compare(own) }
+      }
+      for await done in group { take(done) }
+    }
+    return results.map { $0! }
+  }
+
+  /// Who had to be asked and said nothing, each once.
+  package static func silent(_ results: [Result]) -> [MachineID] {
+    Set(results.filter(\.isSilent).map(\.stream.machine)).sorted()
+  }
+
+  /// The caller's replica. It has one connection and belongs to one thread at a time: between the call of `run` and its return only the desk uses it.
+  private struct Shared: @unchecked Sendable {
+    let replica: any Replica
+  }
+
+  /// Where all comparisons of a round use the replica, one at a time.
+  private actor Desk {
+    private let shared: Shared
+    private let machines: any MachineQuestions
+    private let isRepairing: Bool
+
+    init(_ shared: Shared, _ machines: any MachineQuestions, isRepairing: Bool) {
+      self.shared = shared
+      self.machines = machines
+      self.isRepairing = isRepairing
+    }
+
+    /// The streams of one machine, one after the other.
+    func compare(_ streams: [(Int, ReplicatedStream)]) async -> [(Int, Result)] {
+      var results: [(Int, Result)] = []
+      var silence: String?
+      for (index, stream) in streams {
+        let result = await compare(stream, silence)
+        if result.isSilent { silence = result.failure }
+        results.append((index, result))
+      }
+      return results
+    }
+
+    /// - Parameter silence: what became of the machine's stream before, when it said nothing.
+    private func compare(_ stream: ReplicatedStream, _ silence: String?) async -> Result {
       var result = Result(stream: stream, finding: DriftFinding(), failure: nil)
       do {
         guard stream.isOnline else { throw CheckFailure("the machine is offline") }
-        result.finding = try await DriftCheck(replica: replica, machines: machines)
+        if let silence { throw CheckFailure(silence, isSilence: true) }
+        result.finding = try await DriftCheck(replica: shared.replica, machines: machines)
           .run(stream, isRepairing: isRepairing)
       } catch {
         result.failure = "\(error)"
+        result.isSilent = (error as? CheckFailure)?.isSilence ?? false
       }
       do {
-        try replica.note(result.finding, failure: result.failure, of: stream)
+        try shared.replica.note(result.finding, failure: result.failure, of: stream)
       } catch {
         result.failure = result.failure ?? "\(error)"
       }
-      results.append(result)
+      return result
     }
-    return results
   }
 }

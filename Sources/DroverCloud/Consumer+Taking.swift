@@ -13,11 +13,15 @@ extension Consumer {
       topic = try Topic(parsing: message.topic)
     } catch {
       if isOverBudget(stray: message, &group) { return .setAside }
+      if message.payload.isEmpty { return .ignored }
       return try bury(message, nil, .topic, error.message, transaction, &group)
     }
-    // An empty retained message takes the one before it away; there is nothing to apply.
-    if message.payload.isEmpty, message.isRetained { return .ignored }
     if let budget = try overrun(message, topic, transaction) { return setAside(topic, over: budget, &group) }
+    // It takes away what the broker keeps on the topic [MQTT-3.3.1-6], and is delivered like any other message; there is nothing to apply.
+    if message.payload.isEmpty {
+      if case .status(let machine) = topic { group.withdraw(machine) }
+      return .ignored
+    }
     guard message.payload.count <= limits.messageBytes else {
       return try tooLarge(
         message, topic, bytes: message.payload.count, beginning: message.payload, transaction, &group)
@@ -58,7 +62,8 @@ extension Consumer {
     case .status(let machine):
       let status: MachineStatus
       do throws(WireError) {
-        status = try MachineStatus(document: message.payload)
+        let said = try MachineStatus(document: message.payload)
+        status = message.isRetained ? said.kept(now: wallClock()) : said
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }

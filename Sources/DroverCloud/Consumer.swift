@@ -37,6 +37,8 @@ package final class Consumer: SessionHandler {
   private(set) var publisher: (any Publisher)?
   /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
   private var hasLostSession = false
+  /// What was known of the store's changes by others when something was last taken from it.
+  private var foreignChanges = 0
   private var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
@@ -173,7 +175,11 @@ package final class Consumer: SessionHandler {
       group.blocks = blocks
       // What an attempt before this one took for received is not in the store, and others may have received more.
       if isAgain { gate.forgetKnown() }
-      if isAgain || store.isShared { forgetReceived() }
+      // Somebody beside the consumer may have taken a machine out, and with it what was received of it.
+      let isForeign = store.foreignChanges != foreignChanges
+      foreignChanges = store.foreignChanges
+      if isForeign { gate.forgetKnown() }
+      if isAgain || isForeign || store.isShared { forgetReceived() }
       isAgain = true
       found = try judge(transaction)
       group.clones = found
@@ -314,6 +320,7 @@ package final class Consumer: SessionHandler {
       if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
     }
     runs.saved()
+    for machine in group.withdrawn.sorted() { try transaction.withdrawStatus(machine: machine) }
     for (machine, status) in group.latestStatuses.sorted(by: { $0.key < $1.key }) {
       try transaction.setStatus(status, machine: machine)
     }

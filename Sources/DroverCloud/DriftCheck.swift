@@ -5,10 +5,10 @@ package import DroverCore
 package import DroverWire
 
 /// The way to the machines: a question over `command/stream`, its answer over `reply/<id>`.
-package protocol MachineQuestions {
+package protocol MachineQuestions: Sendable {
   /// - Parameter take: called with each message of the answer, in their order.
   /// - Throws: `CheckFailure` when there is no answer.
-  func ask(
+  nonisolated(nonsending) func ask(
     _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws
 }
@@ -16,7 +16,13 @@ package protocol MachineQuestions {
 /// Why a stream could not be compared.
 package struct CheckFailure: Error, CustomStringConvertible, Sendable {
   package let description: String
-  package init(_ description: String) { self.description = description }
+  /// The machine's agent has said nothing, so that it is of no use to ask it for another stream.
+  package let isSilence: Bool
+
+  package init(_ description: String, isSilence: Bool = false) {
+    self.description = description
+    self.isSilence = isSilence
+  }
 }
 
 package typealias StreamQuestion = StreamRequest.Question
@@ -43,7 +49,7 @@ package struct DriftCheck {
   }
 
   /// - Throws: `CheckFailure` when the machine does not answer, or an error of the replica's.
-  package func run(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
+  package nonisolated(nonsending) func run(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
     if let fault = try replica.fault(of: stream) { throw CheckFailure(fault) }
     let stray = try replica.strayLines(stream)
     var finding = try await compareRows(stream, isRepairing: isRepairing)
@@ -55,7 +61,9 @@ package struct DriftCheck {
     return finding
   }
 
-  private func compareRows(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
+  private nonisolated(nonsending) func compareRows(_ stream: ReplicatedStream, isRepairing: Bool) async throws
+    -> DriftFinding
+  {
     var finding = DriftFinding()
     let bits = Parts.bits(rows: try replica.count(stream))
     let differing = try await differingParts(stream, bits: bits, &finding)
@@ -83,7 +91,8 @@ package struct DriftCheck {
   }
 
   /// Rows that were sent again and differ still have a version in the cloud that no event reaches: it is taken back first.
-  private func insist(on ids: [String], _ stream: ReplicatedStream, _ moving: inout [String]) async throws -> [Drifting]
+  private nonisolated(nonsending) func insist(on ids: [String], _ stream: ReplicatedStream, _ moving: inout [String])
+    async throws -> [Drifting]
   {
     for ids in ids.pieces(of: Self.rowsPerQuestion) {
       try replica.takeBackVersions(stream, ids: ids.map { (try LocalIDCodec.key($0, schema: stream.schema), $0) })
@@ -112,7 +121,7 @@ package struct DriftCheck {
 
   // MARK: Narrowing down
 
-  private func differingParts(
+  private nonisolated(nonsending) func differingParts(
     _ stream: ReplicatedStream, bits: Int, _ finding: inout DriftFinding
   ) async throws -> Set<Int> {
     var atEdge: Parts?
@@ -131,7 +140,9 @@ package struct DriftCheck {
   }
 
   /// The local IDs of rows that seem to differ.
-  private func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>) async throws -> [String] {
+  private nonisolated(nonsending) func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>)
+    async throws -> [String]
+  {
     var inCloud: [ExactText: UInt64] = [:]
     try replica.survey(stream) { key, digest in
       let id = LocalIDCodec.text(key: key, schema: stream.schema)
@@ -160,7 +171,9 @@ package struct DriftCheck {
 
   /// Looks at rows until each is either equal, or differs with nothing of it on its way.
   /// - Parameter suspects: left in it are those that have not come to rest.
-  private func settled(_ stream: ReplicatedStream, _ suspects: inout [String]) async throws -> [Drifting] {
+  private nonisolated(nonsending) func settled(_ stream: ReplicatedStream, _ suspects: inout [String]) async throws
+    -> [Drifting]
+  {
     var drifting: [Drifting] = []
     var wait = Self.firstPause
     for attempt in 0..<Self.attempts where !suspects.isEmpty {
@@ -177,7 +190,7 @@ package struct DriftCheck {
 
   /// A row of the cloud's that is the same before the question and after its answer, while the edge holds nothing unconfirmed of it, has
   /// seen every event of its row: so a difference is drift.
-  private func look(
+  private nonisolated(nonsending) func look(
     _ ids: [String], _ stream: ReplicatedStream, _ drifting: inout [Drifting], _ moving: inout [String]
   ) async throws {
     let keys = try ids.map { try LocalIDCodec.key($0, schema: stream.schema) }
@@ -205,7 +218,7 @@ package struct DriftCheck {
     }
   }
 
-  private func sendAgain(_ ids: [String], _ stream: ReplicatedStream) async throws {
+  private nonisolated(nonsending) func sendAgain(_ ids: [String], _ stream: ReplicatedStream) async throws {
     try await machines.ask(.sendAgain(ids), of: stream) { answer in
       guard case .entered = answer else { throw CheckFailure.unexpected }
     }

@@ -18,6 +18,8 @@ struct MessageGroup {
   private(set) var statuses: [(MachineID, MachineStatus)] = []
   /// What each machine said last, with what it said before where it said nothing new: one statement, however often it speaks.
   private(set) var latestStatuses: [MachineID: MachineStatus] = [:]
+  /// Machines whose status was taken from the broker, and that have said nothing since.
+  private(set) var withdrawn: Set<MachineID> = []
   /// How many messages were set aside, by machine and budget.
   private(set) var overruns: [MachineID: [Budget: Int]] = [:]
   /// Commands to machines, and what stands in them.
@@ -45,8 +47,17 @@ struct MessageGroup {
 
   /// - Parameter said: what is answered, where that is not what is written down.
   mutating func note(_ status: MachineStatus, machine: MachineID, said: MachineStatus? = nil) {
+    withdrawn.remove(machine)
     statuses.append((machine, said ?? status))
     latestStatuses[machine] = latestStatuses[machine].map { status.completed(by: $0) } ?? status
+  }
+
+  /// The machine's status was taken from the broker. An agent that is there says it anew.
+  mutating func withdraw(_ machine: MachineID) {
+    withdrawn.insert(machine)
+    latestStatuses[machine] = nil
+    statuses.removeAll { $0.0 == machine }
+    requests[.command(machine, name: "present")] = []
   }
 
   mutating func noteOverrun(_ budget: Budget, machine: MachineID) {

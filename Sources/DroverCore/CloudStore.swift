@@ -267,6 +267,14 @@ package protocol CloudTransaction {
   /// Adds to the account of what was set aside because a budget of the machine's was used up.
   func note(_ count: Int, over budget: Budget, machine: MachineID) throws
 
+  /// Takes a machine out of the store: what is known of it, and of its streams. Where its rows stay, so do its epochs, for a machine of that name
+  /// that comes later has to win over them. Its dead letters stay for whoever purges them.
+  /// - Parameter removesRows: whether its rows go too, from the tables that streams have now.
+  /// - Returns: how many rows were removed.
+  func forgetMachine(_ machine: MachineID, removesRows: Bool) throws -> Int
+  /// A machine has taken back what it said of itself: nothing is known of its agent until it says something again.
+  func withdrawStatus(machine: MachineID) throws
+
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws
   /// Notes that events of a machine came, in an epoch where they were frames.
@@ -316,6 +324,8 @@ extension CloudTransaction {
 package protocol CloudStore: AnyObject {
   /// Whether other consumers commit to it too: then what one transaction has read is not known in the next.
   var isShared: Bool { get }
+  /// How often a transaction has found that somebody else may have changed what is in the store.
+  var foreignChanges: Int { get }
   /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreUnusable` is one that
   /// will not go away.
   /// A store that others write to as well may run `body` again from its beginning, when nothing of the time before remains: what it changes
@@ -329,6 +339,7 @@ package protocol CloudStore: AnyObject {
 
 extension CloudStore {
   package var isShared: Bool { false }
+  package var foreignChanges: Int { 0 }
 }
 
 /// A store that can number what happens to its rows, for those who follow them (`ChangeReader`).

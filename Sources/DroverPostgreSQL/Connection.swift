@@ -39,6 +39,8 @@ package final class Connection {
   private static let patienceWithWholeTables = 3600
 
   private let handle: OpaquePointer
+  /// The server's process that serves this connection, as it says itself.
+  private(set) var backend: Int64 = 0
   /// Server and database, for errors and logs.
   package let subject: String
   private var names: [ExactText: String] = [:]
@@ -47,11 +49,22 @@ package final class Connection {
   /// What statements are for, where they do not say: an error begins with it.
   var purpose = "write to"
 
+  /// Whether its statements are told to `StatementWatch`.
+  package var isWatched = true
+
   /// A server keeps a plan for each; more different statements than this are no working set.
   private static let mostStatements = 2000
 
   /// Connects, and settles what the server has to know of this client.
-  package init(_ address: PostgreSQLAddress) throws {
+  package convenience init(_ address: PostgreSQLAddress) throws {
+    try self.init(reaching: address)
+    // Before anything is set that another client would get with the server's connection.
+    try refuseSharing(address)
+    try run(Self.settings)
+  }
+
+  /// Connects, and sets nothing.
+  init(reaching address: PostgreSQLAddress) throws {
     try Self.check(address.uri)
     // What stands later wins, so the first four are defaults for the URI.
     var options = [
@@ -79,7 +92,6 @@ package final class Connection {
         cause: "the server is of version \(version / 10_000), and 13 is needed",
         state: "0A000")
     }
-    try run(Self.settings)
   }
 
   deinit { PQfinish(handle) }
@@ -97,7 +109,7 @@ package final class Connection {
       operation: "connect to", subject: "PostgreSQL",
       cause:
         "libpq cannot read the URI: \(text(message).prefix { $0 != "\"" }.split(whereSeparator: \.isNewline).joined())…",
-      state: nil)
+      state: "22023")
   }
 
   /// All work is by key, and a plan that reads a whole table because it was empty a minute ago would be wrong for hours.
@@ -110,6 +122,8 @@ package final class Connection {
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
     SET jit = off;
+    -- A plan without the values is made once, when a table may have no rows yet, and then kept.
+    SET plan_cache_mode = force_custom_plan;
     -- A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
     """
@@ -123,6 +137,7 @@ package final class Connection {
   /// Runs statements without parameters.
   package func run(_ sql: String, operation: String? = nil) throws {
     let operation = operation ?? purpose
+    StatementWatch.note(sql, on: self)
     guard PQsendQuery(handle, sql) == 1 else { throw failure(nil, operation) }
     _ = try results(operation)
   }
@@ -184,6 +199,7 @@ package final class Connection {
 
   /// - Parameter name: "" for the statement that the next one of this name replaces.
   private func prepare(_ sql: String, as name: String, _ parameters: [Parameter], _ operation: String) throws {
+    StatementWatch.note(sql, parameters.map(\.type), on: self)
     guard PQsendPrepare(handle, name, sql, Int32(parameters.count), parameters.map(\.type)) == 1 else {
       throw failure(nil, operation)
     }
@@ -224,6 +240,30 @@ package final class Connection {
       try wait(for: Int16(POLLOUT), deadline, "copy to")
     }
     _ = try results("copy to")
+  }
+
+  // MARK: Poolers
+
+  /// Refuses a pooler that lends a server's connection to one client after the other: locks, settings and prepared statements belong to the
+  /// server's connection. The server's own process number is not the one that a pooler tells its client.
+  private func refuseSharing(_ address: PostgreSQLAddress) throws {
+    backend = try askBackend()
+    guard backend != Int64(PQbackendPID(handle)) else { return }
+    // One that is kept for this client serves no other at the same time. A pool that is full makes the other wait, and is none that shares.
+    guard let other = try? Connection(reaching: address) else { return }
+    other.patience = 2
+    guard let another = try? other.askBackend() else { return }
+    let again = try askBackend()
+    guard another != backend, again == backend else { throw PostgreSQLError.shared(subject) }
+  }
+
+  private func askBackend() throws -> Int64 {
+    guard PQsendQuery(handle, "SELECT pg_backend_pid()") == 1 else { throw failure(nil, "open") }
+    let number = try results("open").text(0, 0)
+    guard let number = Int64(number) else {
+      throw PostgreSQLError(operation: "open", subject: subject, cause: "what answers is no PostgreSQL", state: "0A000")
+    }
+    return number
   }
 
   // MARK: Waiting
@@ -280,6 +320,7 @@ package final class Connection {
     let state = result.flatMap { PQresultErrorField($0, Int32(UInt8(ascii: "C"))) }.map { String(cString: $0) }
     let primary = result.flatMap { PQresultErrorField($0, Int32(UInt8(ascii: "M"))) }.map { String(cString: $0) }
     if drains { while let rest = PQgetResult(handle) { PQclear(rest) } }
+    if let state, PostgreSQLError.tellsOfSharing(state) { return .shared(subject) }
     return PostgreSQLError(operation: operation, subject: subject, cause: primary ?? message(), state: state)
   }
 

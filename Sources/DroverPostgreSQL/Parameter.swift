@@ -137,7 +137,13 @@ struct FieldList {
     return data
   }
 
-  // MARK: Arrays
+  // MARK: Parameters
+
+  /// The one value that was appended.
+  var only: Parameter {
+    precondition(count == 1)
+    return Parameter(type: type.rawValue, bytes: hasNull ? nil : Array(bytes.dropFirst(24)))
+  }
 
   /// All values as one array of one dimension.
   var array: Parameter {

@@ -14,9 +14,11 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   package let state: String?
   /// Every event would meet it, as far as could be found out.
   var isFault = false
+  /// What to do, where the code does not tell it.
+  var hint: String?
 
   package var description: String {
-    "\(operation) \(subject): \(cause)" + (advice.map { "; \($0)" } ?? "")
+    "\(operation) \(subject): \(cause)" + ((hint ?? advice).map { "; \($0)" } ?? "")
   }
 
   /// The cause as a dead letter may tell it. What a value did not fit into is told by the code alone, because the text quotes the value.
@@ -41,6 +43,24 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
     default: nil
     }
   }
+
+  /// Prepared statements are there that this connection has not made, or its own are gone.
+  static func tellsOfSharing(_ state: String) -> Bool { state == "26000" || state == "42P05" }
+
+  /// A pooler lends the server's connections to one client after the other.
+  static func shared(_ subject: String) -> PostgreSQLError {
+    PostgreSQLError(
+      operation: "connect to", subject: subject,
+      cause:
+        "a pooler gives the server's connection to another client after each transaction, and with it Drover's locks, settings and prepared statements",
+      state: "55000",
+      hint:
+        "name the server itself in `store:`, or set the pooler to sessions for this database (pgbouncer: pool_mode=session)"
+    )
+  }
+
+  /// The server cannot be reached now, or takes no more connections: the same request may go through later.
+  package var isAway: Bool { isConnectionLost || state == "53300" }
 
   /// The connection is of no use any more.
   var isConnectionLost: Bool { state == nil || state!.hasPrefix("08") || state!.hasPrefix("57P") }

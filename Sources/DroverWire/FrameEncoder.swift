@@ -78,7 +78,31 @@ package struct FrameEncoder {
   /// Rows that come alone, without lines.
   private var isTabular: Bool { stream.schema?.lines.isEmpty ?? false }
 
+  /// Values from this size on are given room at once, and their frames no second copy.
+  private static let large = 256 << 10
+
+  /// Room for a large event: an array that grows by doubling has twice its bytes in memory, and more while it moves.
+  private mutating func makeRoom(for entry: OutboxEntry) {
+    let size = Self.size(entry.content)
+    if size > Self.large { events.reserveCapacity(events.count + size + size / 2 + 1024) }
+  }
+
+  private static func size(_ content: Content) -> Int {
+    switch content {
+    case .none: return 0
+    case .json(let body): return body.count
+    case .row(let values):
+      var size = 0
+      values.lendEach { _, value in
+        if case .text(let bytes) = value { size += bytes.count }
+        if case .blob(let bytes) = value { size += bytes.count }
+      }
+      return size
+    }
+  }
+
   private mutating func writeAsList(_ entry: OutboxEntry) {
+    makeRoom(for: entry)
     guard case .row(let values) = entry.content else { return write(entry) }
     events += "\n{\"seq\":".utf8
     JSONWriter.write(entry.seq, into: &events)
@@ -93,6 +117,7 @@ package struct FrameEncoder {
   }
 
   private mutating func write(_ entry: OutboxEntry) {
+    makeRoom(for: entry)
     events.append(UInt8(ascii: "\n"))
     Self.begin(
       seq: entry.seq, id: localID(of: entry), entry.content == .none ? .delete : .put, version: entry.version,
@@ -153,7 +178,8 @@ package struct FrameEncoder {
   /// - Parameter last: the outbox's last sequence number when the events were read.
   package mutating func finish(covering interval: Interval, last: Int64) -> [UInt8] {
     var frame = head
-    frame.reserveCapacity(head.count + events.count + 128)
+    let isLarge = events.count > Self.large
+    if !isLarge { frame.reserveCapacity(head.count + events.count + 128) }
     JSONWriter.write(interval.after, into: &frame)
     frame += ",\"through\":".utf8
     JSONWriter.write(interval.through, into: &frame)
@@ -165,7 +191,14 @@ package struct FrameEncoder {
       frame.append(UInt8(ascii: "\""))
     }
     frame += ",\"events\":[".utf8
-    frame += events
+    if isLarge {
+      // In place; the buffer goes with the frame and does not stay for the next.
+      events.insert(contentsOf: frame, at: 0)
+      swap(&frame, &events)
+      events = []
+    } else {
+      frame += events
+    }
     frame += "]}".utf8
     discard()
     return frame

@@ -23,14 +23,37 @@ package enum JSONWriter {
         out.append(quote)
         out.append(contentsOf: bytes)
         out.append(quote)
-      } else if String(validating: bytes, as: UTF8.self) != nil {
+      } else if isUTF8(bytes) {
         writeEscaped(bytes, into: &out)
       } else {
-        writeTagged("$text", Data(bytes).base64EncodedString(), into: &out)
+        writeTagged("$text", bytes, into: &out)
       }
     case .blob(let bytes):
-      writeTagged("$blob", Data(bytes).base64EncodedString(), into: &out)
+      writeTagged("$blob", bytes, into: &out)
     }
+  }
+
+  /// Without a copy of the bytes, which may be many.
+  private static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    do {
+      _ = try UTF8Span(validating: bytes.bindMemory(to: UInt8.self).span)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// As base64, which is made piece by piece.
+  private static func writeTagged(_ tag: String, _ bytes: UnsafeRawBufferPointer, into out: inout [UInt8]) {
+    out += "{\"".utf8
+    out += tag.utf8
+    out += "\":\"".utf8
+    // Only the last piece may be no multiple of three.
+    let piece = 48 << 10
+    for start in stride(from: 0, to: bytes.count, by: piece) {
+      out += Data(bytes[start..<min(start + piece, bytes.count)]).base64EncodedString().utf8
+    }
+    out += "\"}".utf8
   }
 
   package static func write(_ integer: Int64, into out: inout [UInt8]) {

@@ -113,6 +113,14 @@ extension CloudConfiguration {
       pins: StreamPins(streams))
   }
 
+  /// What the store's user may not do and the consumer needs.
+  func storeRights() throws -> [StoreRights.Lack] {
+    switch store {
+    case .sqlite: []
+    case .postgresql(let server): try StoreRights.lacking(at: PostgreSQLAddress(server))
+    }
+  }
+
   /// The replica for a comparison, beside the consumer and on a connection of its own.
   func openReplica() throws -> any Replica {
     switch store {
@@ -145,7 +153,7 @@ extension EdgeConfiguration {
           LinesDeclaration(
             table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
         }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection(),
-        naturalKey: $0.table?.naturalKey, key: $0.table?.key)
+        naturalKey: $0.table?.naturalKey, key: $0.table?.key, timeColumn: $0.table?.timeColumn)
     }
   }
 }

@@ -85,6 +85,13 @@ import Testing
     #expect(watch.ledger.open == [])
   }
 
+  // The documentation's own example, one bare event of TEST, made an alert for ever.
+  @Test func `a client without an agent is never silent`() {
+    var watch = Watch()
+    watch.look(seconds: 7200) { fleet in Self.change(&fleet) { $0.isOnline = nil } }
+    #expect(watch.told == [])
+  }
+
   @Test func `the time in which this consumer was away is no machine's silence`() {
     var watch = Watch()
     watch.fleet.at += 7200 * Self.second

@@ -4,6 +4,7 @@ import DroverPostgreSQL
 import DroverProcesses
 import Foundation
 import Synchronization
+import Testing
 
 enum TestServer {
   private static let server = Mutex<PostgreSQLServer?>(nil)
@@ -22,6 +23,7 @@ enum TestServer {
 
   /// An empty database, or a copy of another one.
   static func makeDatabase(copying other: TestDatabase? = nil) throws -> TestDatabase {
+    QueryPlans.installed
     let name = "test\(count.add(1, ordering: .relaxed).newValue)"
     let template = other.map { " TEMPLATE \($0.name)" } ?? ""
     try Connection(PostgreSQLAddress(uri: uri("postgres"))).run("CREATE DATABASE \(name)\(template)")
@@ -40,8 +42,18 @@ final class TestDatabase: Sendable {
   }
 
   deinit {
+    do {
+      try QueryPlans.check(self)
+    } catch {
+      Issue.record("explain the statements of \(name): \(error)")
+    }
     try? Connection(PostgreSQLAddress(uri: TestServer.uri("postgres"))).run("DROP DATABASE \(name) WITH (FORCE)")
   }
 
-  func connect() throws -> Connection { try Connection(address) }
+  /// A connection whose statements are the test's.
+  func connect() throws -> Connection {
+    let connection = try Connection(address)
+    connection.isWatched = false
+    return connection
+  }
 }

@@ -12,6 +12,8 @@ final class AppDatabase {
   let folder: String
   let path: String
   let connection: DatabaseQueue
+  /// Holds what Drover's connections run.
+  let plans: QueryPlans
 
   /// - Parameter parent: where the folder is made.
   init(
@@ -20,6 +22,7 @@ final class AppDatabase {
     folder = parent.appending(path: "drover-test-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     path = folder + "/app.db"
+    plans = QueryPlans(watching: folder)
     connection = try Self.connect(path)
     try run("PRAGMA journal_mode = \(journalMode)")
     try run(schema)
@@ -27,6 +30,7 @@ final class AppDatabase {
 
   deinit {
     try? connection.close()
+    plans.end()
     try? FileManager.default.removeItem(atPath: folder)
   }
 
@@ -35,7 +39,7 @@ final class AppDatabase {
     var configuration = Configuration()
     configuration.busyMode = .immediateError
     configuration.allowsUnsafeTransactions = true
-    return try DatabaseQueue(path: path, configuration: configuration)
+    return try QueryPlans.ofTest { try DatabaseQueue(path: path, configuration: configuration) }
   }
 
   /// A path in the same folder.
@@ -70,6 +74,11 @@ final class AppDatabase {
       try edge.confirmAll()
     }
     return edge
+  }
+
+  /// Why the first stream that waits does so, with what to do about it.
+  func refusal(_ streams: StreamDeclaration...) throws -> String {
+    try attach(streams, settled: false).waits.first.map { "\($0.reason); \($0.advice)" } ?? ""
   }
 
   func attach(_ stream: StreamDeclaration, settled: Bool = true) throws -> EdgeDatabase {

@@ -30,7 +30,7 @@ import Testing
     let writer = Background {
       var configuration = Configuration()
       configuration.busyMode = .timeout(30)
-      let connection = try DatabaseQueue(path: path, configuration: configuration)
+      let connection = try QueryPlans.ofTest { try DatabaseQueue(path: path, configuration: configuration) }
       var transfers = 0
       // Some at least, and so many that SQLite has to begin again.
       while !isOver.load(ordering: .relaxed) || transfers < 5 {

@@ -85,7 +85,7 @@ import Testing
     #expect(follower.heard == ChangeCounts(puts: 5))
     #expect(try store.keepFeed(false) == .ended)
     try put(4...6, 3, into: store)
-    let (tables, indexes) = try DatabaseQueue(path: folder.path).read { database in
+    let (tables, indexes) = try QueryPlans.ofTest { try DatabaseQueue(path: folder.path) }.read { database in
       try (
         String.fetchAll(database, sql: "SELECT name FROM sqlite_master WHERE name LIKE 'drover_gone%'"),
         String.fetchAll(database, sql: "SELECT name FROM sqlite_master WHERE name LIKE 'drover_changes%'")
@@ -175,7 +175,9 @@ import Testing
     }
     var follower = try follower(of: folder.path)
     try follower.catchUp()
-    try DatabaseQueue(path: folder.path).write { try $0.execute(sql: "UPDATE sales SET receipt = 2 WHERE no = 11") }
+    try QueryPlans.ofTest { try DatabaseQueue(path: folder.path) }.write {
+      try $0.execute(sql: "UPDATE sales SET receipt = 2 WHERE no = 11")
+    }
     try SQLiteReplica(path: folder.path).removeStrayLines(
       ReplicatedStream(machine: machine, stream: sink.stream, schema: receipts, isOnline: true))
     try follower.expectStore()

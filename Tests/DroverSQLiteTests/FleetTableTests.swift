@@ -36,7 +36,7 @@ import Testing
         try transaction.note(progress, machine: machine, stream: stream)
       }
     }
-    try DatabaseQueue(path: path).write { try $0.execute(sql: sql) }
+    try QueryPlans.ofTest { try DatabaseQueue(path: path) }.write { try $0.execute(sql: sql) }
     let found = try FleetTable.compare(path: path, machines: machines, made: 5)
     #expect(found.lost == lost && found.doubled == doubled, "\(found)")
   }

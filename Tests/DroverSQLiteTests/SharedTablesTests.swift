@@ -46,7 +46,7 @@ import Testing
   }
 
   private func rows(_ sql: String) throws -> [String] {
-    try DatabaseQueue(path: database).read { try Row.fetchAll($0, sql: sql) }
+    try QueryPlans.ofTest { try DatabaseQueue(path: database) }.read { try Row.fetchAll($0, sql: sql) }
       .map { row in row.databaseValues.map(\.description).joined(separator: " ") }
   }
 
@@ -188,7 +188,7 @@ import Testing
       try adopt(store, (first, named))
       #expect(try merge(store, event(1, 1 << 52, .text("code")), sink(first, named)) == .applied)
     }
-    try DatabaseQueue(path: database).write {
+    try QueryPlans.ofTest { try DatabaseQueue(path: database) }.write {
       try $0.execute(
         sql: """
           DROP INDEX drover_thing_of_stock;

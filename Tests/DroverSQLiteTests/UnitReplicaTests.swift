@@ -90,7 +90,7 @@ private struct Way {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     consumer = Consumer(store: store, limits: .init(), logger: logger, wallClock: SQLiteCloudStore.wallClock)
-    cloud = try DatabaseQueue(path: app.file("cloud.db"))
+    cloud = try QueryPlans.ofTest { try DatabaseQueue(path: app.file("cloud.db")) }
     let topic = Topic.schema(try MachineID("TILL1"), edge.streams[0].name).text
     try consumer.received([InboundMessage(topic: topic, payload: edge.streams[0].schema!.document)])
   }

@@ -65,7 +65,9 @@ extension AlertRules {
   }
 
   private func silence(of machine: CloudReport.Machine, now: Int64, listening: Duration) -> AlertCondition? {
-    guard let limit = silent, case let silence = now - machine.lastHeard, silence > limit.microseconds else {
+    // Who has no agent publishes when there is something to say, and owes no sign of life.
+    guard machine.hasAgent, let limit = silent, case let silence = now - machine.lastHeard, silence > limit.microseconds
+    else {
       return nil
     }
     let last = machine.isOnline.map { $0 ? ", with \"online\" as its last word" : " and is offline" } ?? ""

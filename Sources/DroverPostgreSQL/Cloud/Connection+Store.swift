@@ -34,7 +34,7 @@ extension Connection {
   /// - Parameter purpose: what the statements are for, in errors.
   convenience init(toStoreAt address: PostgreSQLAddress, purpose: String = "write to") throws {
     try self.init(address)
-    guard try hasStore() else {
+    guard try enterStore() else {
       throw PostgreSQLError(
         operation: "open", subject: subject, cause: "there is no store yet; `drover cloud` makes it when it starts",
         state: "42P01")
@@ -47,7 +47,7 @@ extension Connection {
   convenience init?(lookingAt address: PostgreSQLAddress) throws {
     try self.init(address)
     purpose = "read"
-    guard try hasStore() else { return nil }
+    guard try enterStore() else { return nil }
     try CloudTables.requireCurrent(self)
     try run(
       """
@@ -56,8 +56,55 @@ extension Connection {
       """)
   }
 
-  private func hasStore() throws -> Bool {
-    try query("SELECT to_regclass('drover_migration') IS NOT NULL", operation: "open").boolean(0, 0)
+  // MARK: The store's schema
+
+  /// Finds the schema of the search path that has the store, and puts it in front: a schema that appears before it later, as one of the user's
+  /// own name does, changes nothing.
+  /// - Returns: false where there is no store.
+  /// - Throws: where a store is in a schema that the search path does not name.
+  func enterStore() throws -> Bool {
+    let found = try query(
+      """
+      SELECT nspname::text, array_position(current_schemas(false), nspname) IS NOT NULL, has_schema_privilege(pg_namespace.oid, 'USAGE')
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+       WHERE relname = 'drover_migration' AND relkind = 'r' AND nspname NOT LIKE 'pg\\_%'
+       ORDER BY array_position(current_schemas(false), nspname), nspname
+      """, operation: "open")
+    guard found.count > 0 else { return false }
+    guard found.boolean(0, 1) else { throw try storeIsElsewhere(found.text(0, 0), mayEnter: found.boolean(0, 2)) }
+    try putInFront(quoted(found.text(0, 0)))
+    return true
+  }
+
+  /// Settles where a new store is made: in the first schema of the search path.
+  func makeStore() throws { try putInFront(try place()) }
+
+  private func putInFront(_ schema: String) throws {
+    try query(
+      "SELECT set_config('search_path', concat_ws(', ', $1, nullif(current_setting('search_path'), '')), false)",
+      [.text(schema)], operation: "open")
+  }
+
+  private func storeIsElsewhere(_ schema: String, mayEnter: Bool) throws -> PostgreSQLError {
+    let path = try query("SELECT current_setting('search_path')").text(0, 0)
+    return PostgreSQLError(
+      operation: "open", subject: subject,
+      cause:
+        mayEnter
+        ? "its store is in schema \(schema), which the search_path (\(path)) does not name"
+        : "its store is in schema \(schema), which the user may not enter",
+      state: "3F000",
+      hint: mayEnter
+        ? "set the search_path back, for example ALTER ROLE … IN DATABASE … SET search_path = \(quoted(schema)); a second store needs a database of its own"
+        : "GRANT USAGE, CREATE ON SCHEMA \(quoted(schema)) TO …")
+  }
+
+  /// The store was found when the process began, and is not found there now.
+  func storeIsGone(from place: String) -> PostgreSQLError {
+    PostgreSQLError(
+      operation: "open", subject: subject,
+      cause: "the store was in schema \(place) and is not there now", state: "3F000",
+      hint: "rename the schema back or restore it, or stop the consumer and start it again with another database")
   }
 
   // MARK: Transactions

@@ -57,7 +57,7 @@ struct LineMerge {
     try feed.open(table.feed)
     let first = references.count + 2
     let deletion = """
-      DELETE FROM \(table.qualified) AS line USING \(given) WHERE \(isOfHeader)
+      DELETE FROM \(table.qualified) AS line WHERE \(isOfHeader)
          AND (line.drover_epoch, line.drover_version) < ($\(first)::bigint, $\(first + 1)::bigint)
       """
     let statement = table.feed?.burying(
@@ -75,7 +75,7 @@ struct LineMerge {
     let found = try transaction.connection.query(
       """
       SELECT \(writer.columns.map { "line.\($0.identifier)" }.joined(separator: ", "))
-        FROM \(writer.table.qualified) AS line JOIN \(given) ON \(isOfHeader)
+        FROM \(writer.table.qualified) AS line WHERE \(isOfHeader)
       """, parameters)
     let stored = (0..<found.count).map { row in writer.columns.indices.map { writer.columns[$0].value(found, row, $0) }
     }
@@ -101,14 +101,11 @@ struct LineMerge {
 
   // MARK: Of one header
 
-  private var given: String {
-    let arrays = references.enumerated().map { "$\($0 + 2)::\(writer.columns[$1].type.name)[]" }.joined(separator: ", ")
-    return "unnest(\(arrays)) AS given (\(references.indices.map { "r\($0)" }.joined(separator: ", ")))"
-  }
-
   private var isOfHeader: String {
     (["line.\(writer.table.machine) = $1"]
-      + references.enumerated().map { "line.\(writer.columns[$1].identifier) = given.r\($0)" }).joined(
+      + references.enumerated().map {
+        "line.\(writer.columns[$1].identifier) = $\($0 + 2)::\(writer.columns[$1].type.name)"
+      }).joined(
         separator: " AND ")
   }
 
@@ -121,7 +118,7 @@ struct LineMerge {
       guard column.fit(value) == .fits else { return nil }
       var fields = FieldList(column.type)
       column.append(value, to: &fields)
-      parameters.append(fields.array)
+      parameters.append(fields.only)
     }
     return parameters
   }

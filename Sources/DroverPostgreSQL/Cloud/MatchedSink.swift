@@ -209,6 +209,14 @@ struct MatchedSink {
     try connection.run("DROP TABLE pg_temp.drover_shown")
   }
 
+  /// Takes a machine's rows out, and finds out anew what the others' are.
+  func removeRows(of machine: MachineID) throws -> Int {
+    guard let key = try key(), let sink = try transaction.table(of: stream) else { return 0 }
+    let count = try connection.query("DELETE FROM \(held) WHERE \(sink.machine) = $1", [.text(machine.text)]).changed
+    if count > 0 { try refill { try match(by: key) } }
+    return count
+  }
+
   /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey) throws {

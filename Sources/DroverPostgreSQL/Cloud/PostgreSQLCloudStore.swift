@@ -23,6 +23,7 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Streams whose tables could not be written of late: work on them has a savepoint from the beginning.
   var suspects: Set<SQLName> = []
   private var shapes: Int64 = -1
+  package private(set) var foreignChanges = 0
   private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
   /// The last number of the change feed that this store has given and committed.
@@ -65,6 +66,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     self.limits = limits
     self.now = now
     let connection = try Connection(address)
+    if try !connection.enterStore() { try connection.makeStore() }
     try CloudTables.migrate(connection)
     try take(connection)
   }
@@ -92,6 +94,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     connection = nil
     knowledge = Knowledge()
     let new = try Connection(address)
+    guard try new.enterStore() else { throw new.storeIsGone(from: place) }
     do {
       try take(new)
     } catch let error as StoreUnusable {
@@ -102,7 +105,8 @@ package final class PostgreSQLCloudStore: CloudStore {
   }
 
   private func take(_ new: Connection) throws {
-    let place = try new.place()
+    let found = try new.place()
+    guard place.isEmpty || found == place else { throw new.storeIsGone(from: place) }
     isFirst = false
     switch work {
     case .beside: break
@@ -112,7 +116,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     // What somebody has locked may hold up everything only for so long; waiting for other consumers is tried again with more patience.
     // A policy that hides rows is an error, and no silence.
     if work != .beside { try new.run("SET lock_timeout = '1s'; SET row_security = off") }
-    self.place = place
+    place = found
     try ChangeFeed.settle(new, reached: reached)
     connection = new
   }
@@ -180,8 +184,13 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// The beginning of each transaction: forgets what is known of tables that have changed.
   /// - Returns: whether there is a change feed. None is begun or ended until the transaction is over, since it has read that table.
   private func look(_ connection: Connection) throws -> Bool {
-    let now = try connection.query("SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed)")
+    let now = try connection.query(
+      "SELECT \(Self.shapes), EXISTS (SELECT 1 FROM drover_feed), pg_backend_pid()::bigint")
+    guard now.integer(0, 2) == connection.backend else {
+      throw StoreUnusable(description: "\(PostgreSQLError.shared(connection.subject))")
+    }
     if now.integer(0, 0) != shapes {
+      foreignChanges += 1
       knowledge = Knowledge()
       try connection.forgetStatements()
       shapes = now.integer(0, 0)

@@ -43,14 +43,14 @@ struct ReportTables {
     guard rows.count > 0 else { return [] }
     let range = [Parameter.text(rows.text(0, 0)), .text(rows.text(rows.count - 1, 0))]
     let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
-    let troubles = try TroubleTable.all(connection)
+    let (troubles, waits) = (try TroubleTable.all(connection), try StreamWaits.all(connection))
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
         deadLetters: letters[name] ?? 0, overruns: overruns[name] ?? [],
-        troubles: troubles[name] ?? [])
+        troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }
 

@@ -171,21 +171,25 @@ final class Transaction: CloudTransaction {
   // MARK: Machines
 
   func setStatus(_ status: MachineStatus, machine: MachineID) throws {
+    let now = store.now()
+    let (said, looked) = status.moments(now: now)
     if let epoch = status.epoch { _ = try number(of: epoch, machine: machine) }
     try connection.query(
       """
       INSERT INTO drover_machine AS known (machine_id, epoch, online, software, status_at, clock_offset, first_heard, last_heard)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, $7))
       ON CONFLICT (machine_id) DO UPDATE
          SET epoch = coalesce(excluded.epoch, known.epoch), online = excluded.online,
              software = coalesce(excluded.software, known.software), status_at = coalesce(excluded.status_at, known.status_at),
-             clock_offset = coalesce(excluded.clock_offset, known.clock_offset), last_heard = excluded.last_heard
+             clock_offset = coalesce(excluded.clock_offset, known.clock_offset),
+             last_heard = greatest(known.last_heard, $8)
       """,
       [
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
-        .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
+        .integer(status.at), .integer(status.clockOffset), .integer(now), .integer(said),
       ])
     if let taken = status.taken { try note(taken, machine: machine) }
+    if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try connection.query(
@@ -205,7 +209,7 @@ final class Transaction: CloudTransaction {
       """,
       [
         .text(machine.text), .integer(outbox.waiting), .integer(outbox.oldest), .integer(outbox.deadLetters),
-        .integer(outbox.freeBytes), .integer(store.now()),
+        .integer(outbox.freeBytes), .integer(looked ?? now),
       ])
   }
 

@@ -50,10 +50,13 @@ final class LineTable {
     func named(_ names: [String], from first: Int, in alias: String = "") -> String {
       names.enumerated().map { "\(alias)\($1) IS ?\($0 + first)" }.joined(separator: " AND ")
     }
-    let ofHeader = "\(owner) = ?1 AND \(named(references, from: 2))"
     let version = "?\(references.count + 3)"
+    let wholeKey = ([owner] + key).joined(separator: ", ")
+    // The index of a header's lines holds the keys and no versions. Asked for both at once, SQLite walks all lines of the machine by their
+    // primary key instead; asked for the keys alone, it finds them in the index.
     let older = """
-      FROM \(table) WHERE \(ofHeader) AND (drover_epoch, drover_version) < (?\(references.count + 2), \(version))
+      FROM \(table) WHERE (\(wholeKey)) IN (SELECT \(wholeKey) FROM \(table) WHERE \(owner) = ?1 AND \(named(references, from: 2)))
+         AND (drover_epoch, drover_version) < (?\(references.count + 2), \(version))
       """
     prune = try Statement(database, "DELETE \(older)")
     bury = try feedTable.map {

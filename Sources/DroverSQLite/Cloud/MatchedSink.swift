@@ -230,6 +230,16 @@ struct MatchedSink {
     if let feed { try feed.unbury(database, key: key, counted: feed.counts.deletes - before) }
   }
 
+  /// Takes a machine's rows out, and finds out anew what the others' are.
+  func removeRows(of machine: MachineID, feed: FeedTable?) throws -> Int {
+    guard let key = try key() else { return 0 }
+    let column = try SinkColumns(database, table: stream.text).key[0]
+    try database.execute(sql: "DELETE FROM \(quoted(held)) WHERE \(column) = ?", arguments: [machine.text])
+    let count = database.changesCount
+    if count > 0 { try refill(feed) { try match(by: key, feed) } }
+    return count
+  }
+
   /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey, _ feed: FeedTable?) throws {

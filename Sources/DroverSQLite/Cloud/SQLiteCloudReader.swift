@@ -56,6 +56,9 @@ package struct SQLiteCloudReader: CloudReader {
   /// Reads in one transaction; nil when there is no store yet. Errors of SQLite become `CloudStoreError`.
   private func reading<Result>(_ body: (Database) throws -> Result) throws -> Result? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
+    if let refusal = FileKind.refusal(path) {
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
+    }
     do {
       var configuration = Configuration()
       configuration.readonly = true
@@ -90,13 +93,13 @@ package struct SQLiteCloudReader: CloudReader {
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
     let overruns = try overruns(in: range, database)
-    let troubles = try TroubleTable.all(database)
+    let (troubles, waits) = (try TroubleTable.all(database), try StreamWaits.all(database))
     return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
-        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [])
+        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }
 

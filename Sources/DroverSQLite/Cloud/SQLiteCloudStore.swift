@@ -19,6 +19,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   var tombstoneRoom = TombstoneRoom()
   var care = Care()
   private var dataVersion: Int64 = -1
+  package private(set) var foreignChanges = 0
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
   private var feedMemory: FeedMemoryFile?
@@ -66,6 +67,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       try database.execute(sql: "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL")
       // A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
       try database.execute(sql: "PRAGMA synchronous = FULL")
+    }
+    if let refusal = FileKind.refusal(path) {
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
     }
     FileModes.make(path)
     do {
@@ -123,7 +127,10 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
         try database.inTransaction(.immediate) {
           // Another program has committed: it may have made tables anew (`accept`).
           let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
-          if version != dataVersion { forgetAll() }
+          if version != dataVersion {
+            forgetAll()
+            foreignChanges += 1
+          }
           dataVersion = version
           try feed.begin(database, now: now())
           done = try body(database)
@@ -143,7 +150,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       do {
         return try attempt()
       } catch let ended as TransactionEnded where care.ends.insert(ended.stream).inserted {
-      } catch let error as DatabaseError where error.isOfOneTable && !care.isOn {
+      } catch let error as DatabaseError where error.isOfOneSink && !care.isOn {
       } catch is CareNeeded where !care.isOn {
       }
       care.isOn = true

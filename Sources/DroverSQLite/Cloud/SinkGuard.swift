@@ -26,7 +26,7 @@ extension Transaction {
         return result
       } catch is SinkBlocked where !store.care.isOn {
         throw CareNeeded()
-      } catch let error as DatabaseError where !database.isInsideTransaction && error.isOfOneTable {
+      } catch let error as DatabaseError where !database.isInsideTransaction && error.isOfOneSink {
         throw TransactionEnded(stream: name)
       }
     }
@@ -35,14 +35,14 @@ extension Transaction {
         if mending { try mend(stream) }
         return try body()
       }
-    } catch let error as DatabaseError where error.isOfOneTable {
+    } catch let error as DatabaseError where error.isOfOneSink {
       do {
         // Perhaps the table is not what it was known to be, and can be made what it has to be.
         return try guarded(name) {
           try mend(stream)
           return try body()
         }
-      } catch let error as DatabaseError where error.isOfOneTable {
+      } catch let error as DatabaseError where error.isOfOneSink {
         throw try SinkDiagnosis(database: database, stream: stream).blocked(by: error)
       }
     }
@@ -82,7 +82,7 @@ extension SQLiteCloudStore {
 
 extension DatabaseError {
   /// It says nothing of the file, its disk or its locks: other tables can be written.
-  var isOfOneTable: Bool {
+  var isOfOneSink: Bool {
     [
       .SQLITE_ERROR, .SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG, .SQLITE_RANGE, .SQLITE_SCHEMA, .SQLITE_AUTH,
       .SQLITE_INTERNAL,

@@ -14,6 +14,10 @@ package enum DatabaseCheck {
       return lines == ["ok"] ? [] : lines
     } catch let error as EdgeStoreError {
       throw error
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      throw .busy
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw .damaged(Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw .failed("check \(path): \(error.explanation)")
     } catch {
@@ -23,19 +27,28 @@ package enum DatabaseCheck {
 
   /// Why a declared stream cannot be captured from this database, or nil.
   /// - Throws: `EdgeStoreError`.
-  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> String? {
+  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> CaptureRefusal?
+  {
     do {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
       return try queue.read { database in
         do {
-          guard case .missing(let table, _) = try CapturedTable.inspect(database, declaration) else { return nil }
-          return "there is no table \(table)"
+          switch try CapturedTable.inspect(database, declaration) {
+          case .missing(let table, _)?: return .missing(table)
+          case .table(let table)?: try table.tryReading(database)
+          case nil: break
+          }
+          return nil
         } catch let refusal as CaptureRefusal {
-          return refusal.description
+          return refusal
+        } catch let error as DatabaseError where error.isOfOneTable {
+          return CaptureRefusal(declaration.table ?? "", error)
         }
       }
     } catch let error as EdgeStoreError {
       throw error
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      throw .busy
     } catch {
       throw .failed("look at \(declaration.name): \(error)")
     }

@@ -59,9 +59,10 @@ struct GapCheck: Service {
     try await withGracefulShutdownHandler {
       async let connection: Void = channel.run()
       defer { channel.stop() }
-      for (stream, gap) in due where !Task.isShuttingDownGracefully {
+      let results = await CheckRound(replica: replica, machines: channel, isRepairing: true).run(due.map(\.stream))
+      for ((stream, gap), result) in zip(due, results) where !Task.isShuttingDownGracefully {
         let name = Self.name(gap, of: stream)
-        if try await close(gap, of: stream, replica, channel) {
+        if try close(gap, of: stream, replica, result) {
           retries[name] = nil
         } else {
           let pause = min((retries[name]?.pause ?? Self.interval) * 2, Self.longestPause)
@@ -80,9 +81,8 @@ struct GapCheck: Service {
   }
 
   private func close(
-    _ gap: String, of stream: ReplicatedStream, _ replica: any Replica, _ channel: MachineChannel
-  ) async throws -> Bool {
-    let result = await CheckRound(replica: replica, machines: channel, isRepairing: true).run([stream])[0]
+    _ gap: String, of stream: ReplicatedStream, _ replica: any Replica, _ result: CheckRound.Result
+  ) throws -> Bool {
     try replica.note(gap: gap, isClosed: result.isSettled, of: stream)
     let subject = "compare \(stream.stream) of \(stream.machine) after a gap in its capture"
     if result.isSettled {

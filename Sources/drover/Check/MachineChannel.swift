@@ -51,7 +51,7 @@ final class MachineChannel: MachineQuestions, Sendable {
     session.stop()
   }
 
-  func ask(
+  nonisolated(nonsending) func ask(
     _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws {
     let id = Epoch(random: .random(in: .min ... .max)).text
@@ -111,7 +111,7 @@ final class MachineChannel: MachineQuestions, Sendable {
         throwing: CheckFailure(
           isConnected
             ? "the machine has not answered within \(Self.patience.components.seconds) s"
-            : remarks.last ?? "\(broker) does not answer"))
+            : remarks.last ?? "\(broker) does not answer", isSilence: true))
     }
   }
 }

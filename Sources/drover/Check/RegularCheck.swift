@@ -37,7 +37,13 @@ struct RegularCheck: Service {
       let replica = try configuration.openReplica()
       let streams = try replica.streams().filter(\.isOnline)
       let results = await CheckRound(replica: replica, machines: channel, isRepairing: check.repairs).run(streams)
-      for result in results { report(result) }
+      for result in results where !result.isSilent { report(result) }
+      let silent = CheckRound.silent(results)
+      if !silent.isEmpty {
+        logger.warning(
+          "compare with the machines: \(silent.count) did not answer: \(silent.map(\.text).joined(separator: ", ")); tried again in \(check.every)"
+        )
+      }
     } catch {
       logger.warning("compare with the machines: \(error); tried again in \(check.every)")
     }

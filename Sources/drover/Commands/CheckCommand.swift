@@ -13,7 +13,7 @@ struct CheckCommand: AsyncParsableCommand {
         drover check --config cloud.yaml
         drover check --config cloud.yaml --machine MAH001 --stream stock --repair
 
-      It asks the agents, so they have to be connected. Only digests travel. A row that is on its way is no drift. With --repair the
+      It asks the agents, many at a time, so they have to be connected. Only digests travel. A row that is on its way is no drift. With --repair the
       machine sends the rows that differ once more; the machine's own are the true ones. A fact that has other values in the cloud is a
       conflict, and is never overwritten. Streams without a table are not compared.
       The exit status is 1 when rows differ at the end, and 2 when a stream could not be compared.
@@ -74,6 +74,12 @@ struct CheckCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
+    let silent = CheckRound.silent(rounds)
+    if !silent.isEmpty {
+      print(
+        "\(silent.count) of \(Set(rounds.map(\.stream.machine)).count) machines did not answer: \(silent.map(\.text).joined(separator: ", "))"
+      )
+    }
   }
 }
 
@@ -94,6 +100,7 @@ extension CheckRound.Result {
       ("on_their_way", .integer(Int64(finding.inFlight))), ("repaired", .integer(Int64(finding.repaired))),
       ("drift", .integer(Int64(finding.drift))), ("failure", failure.map { .string($0) } ?? .null),
       ("obstacles", .array(finding.obstacles.map { .string($0) })),
+      ("silent", .bool(isSilent)),
     ])
   }
 }

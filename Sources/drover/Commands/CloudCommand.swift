@@ -28,13 +28,22 @@ struct CloudCommand: AsyncParsableCommand {
   func run() async throws {
     let configuration = try options.cloud()
     let logger = makeLogger("drover cloud", level: configuration.logLevel)
-    let place: StorePlace
-    do {
-      place = try StorePlace(configuration)
-      try place.keepFeed(configuration.changes, logger)
-    } catch {
-      throw fail("\(error)")
+    let hangups = await HangupWatch(logger: logger) { [options] in try options.cloud() }
+    var waiting = StoreWaiting()
+    var opened: StorePlace?
+    while opened == nil {
+      do {
+        let place = try StorePlace(configuration)
+        try place.keepFeed(configuration.changes, logger)
+        opened = place
+      } catch let error as PostgreSQLError where error.isAway {
+        try await waiting.failed("\(error)", logger)
+      } catch {
+        throw fail("\(error)")
+      }
     }
+    let place = opened!
+    waiting.succeeded(place.name, logger)
     let consumer = Consumer(
       store: place.store,
       limits: .init(messageBytes: configuration.limits.messageBytes, machine: configuration.limits.machine),
@@ -56,7 +65,7 @@ struct CloudCommand: AsyncParsableCommand {
     consumer.beat = place.beat
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
-    let (lock, others) = (place.lock, place.services(configuration, commits, logger))
+    let (lock, others) = (place.lock, place.services(configuration, commits, logger) + [hangups])
     do {
       try await serve(session, handler: consumer, others: others, logger: logger)
     } catch let error as HTTPServerError {
@@ -64,6 +73,25 @@ struct CloudCommand: AsyncParsableCommand {
     }
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime(lock) { logger.info("cloud consumer: stopped") }
+  }
+}
+
+/// A consumer that is started while the store's server is away waits for it, as one at work does.
+private struct StoreWaiting {
+  private static let backoff = Backoff(base: .milliseconds(500), cap: .seconds(10))
+  private var attempts = 0
+
+  mutating func failed(_ cause: String, _ logger: Logger) async throws {
+    attempts += 1
+    // The 1st, 2nd, 4th, 8th … of them: a server that is away for a night must not fill the log.
+    if attempts & (attempts - 1) == 0 {
+      logger.warning("wait for the store: \(cause); tried again until it answers, and events wait at the machines")
+    }
+    try await Task.sleep(for: Self.backoff.delay(attempt: attempts, seed: .random(in: .min ... .max)))
+  }
+
+  func succeeded(_ name: String, _ logger: Logger) {
+    if attempts > 0 { logger.info("the store \(name) answers, after \(attempts) attempts") }
   }
 }
 

@@ -36,7 +36,7 @@ extension EdgeConfiguration {
       [
         ("side", "edge"), ("machine", .string(machine.text)), ("database", .string(database)),
         ("agent", worker.document), ("backup", BackupStanding(database, backup).document),
-      ]
+      ] + AgentConnection(database: database).members(now: now)
         + EdgeReport.members(
           of: report, machine: machine.text, quota: outbox.quota, lines: lines, now: now))
   }

@@ -79,7 +79,7 @@ final class ReplicaRun {
       follower = try Follower(SQLiteChangeReader(path: path), SQLiteCloudReader(path: path), seed: plan.seed)
     }
     consumer = Consumer(store: store, limits: .init(), logger: logger, wallClock: SQLiteCloudStore.wallClock)
-    cloud = try DatabaseQueue(path: path)
+    cloud = try QueryPlans.ofTest { try DatabaseQueue(path: path) }
   }
 
   /// In memory where there is such a place: thousands of cases would mostly wait for the disk, which is no part of the question.

@@ -1,0 +1,49 @@
+// Walks that are meant, each with its reason. Everything else is found by an index or a key.
+
+package enum WalksMeant {
+  /// Columns that say whose rows are looked for, and no more.
+  package static let owners: Set = ["machine_id", "drover_machine_id", "stream", "sink"]
+
+  /// Tables whose rows are no more than configuration and limits allow, for each machine: `limits`, `dead_letters`, streams, epochs and schemas.
+  package static let bounded: Set = [
+    "drover_meta", "drover_clock", "drover_stream", "drover_space", "drover_sink", "drover_sink_column", "drover_feed",
+    "drover_feed_stream", "drover_changes", "drover_identity", "drover_identity_member", "drover_capture",
+    "drover_backfill", "drover_ahead", "drover_kept", "drover_message_count", "drover_trouble", "drover_dead_total",
+    "drover_dead_dropped", "drover_dead_use", "drover_dead_letter", "drover_dead_field", "drover_schema",
+    "drover_schema_line", "drover_schema_column", "drover_schema_waiting", "drover_schema_waiting_column",
+    "drover_schema_waiting_line", "drover_column_alone", "drover_progress", "drover_epoch", "drover_run",
+    "drover_received", "drover_gap", "drover_check", "drover_over_budget", "drover_machine", "drover_consumer",
+    "drover_migration", "grdb_migrations",
+  ]
+
+  package struct Walk: Sendable {
+    /// Text that a statement has.
+    package let part: String
+    package let reason: String
+  }
+
+  package static let reasons: [Walk] = [
+    Walk(part: "count(*)", reason: "a report or a comparison counts"),
+    Walk(part: " LIMIT ", reason: "as many rows as the limit says, in the order of an index"),
+    Walk(part: "drover_next", reason: "the view reads the last row of the outbox"),
+    Walk(part: "highest", reason: "the newest key of an app's table, at the start and after a change of the table"),
+    Walk(part: "drover_life_", reason: "lives are compared with their table after the app has changed it"),
+    Walk(part: "AS old WHERE NOT EXISTS", reason: "a rotated table is compared with its successor, once"),
+    Walk(part: "INSERT INTO drover_space", reason: "once, when the table is made"),
+    Walk(part: "entry.seq > stream.confirmed_through", reason: "at the start of the agent"),
+    Walk(part: "AND body IS NULL AND op = 'put'", reason: "waiting rows get lives, once after a change of the table"),
+    Walk(part: "drover_is_shown", reason: "a comparison reads all rows of a machine's stream"),
+    Walk(part: "typeof(", reason: "a column's types are looked at when its type changes"),
+    Walk(part: "SELECT EXISTS (SELECT 1 FROM", reason: "the first row that is found ends it"),
+    Walk(part: "lower(stream) = lower(?)", reason: "a person has a table put aside"),
+    Walk(part: "AS header WHERE header.", reason: "lines without a header, looked for by a comparison"),
+    Walk(part: "made_at < ", reason: "old tombstones are retired once an hour"),
+    Walk(
+      part: "FROM drover_tombstone WHERE machine_id = ?1",
+      reason: "a machine's tombstones are measured when it has more than its bound"),
+    Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
+  ]
+
+  /// Whether a statement has no condition: it is about every row of what it names.
+  package static func isAboutWholeTables(_ sql: String) -> Bool { !sql.contains("WHERE") }
+}
