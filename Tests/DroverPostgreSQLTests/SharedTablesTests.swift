@@ -34,7 +34,8 @@ import Testing
     try database.connect().run(
       """
       ALTER TABLE drover_held_stock DROP COLUMN drover_rank;
-      DROP TABLE drover_column_alone, drover_identity_member, drover_schema_waiting_line, drover_blocked;
+      DROP TABLE drover_column_alone, drover_identity_member, drover_schema_waiting_line;
+      DROP TABLE drover_stream_wait, drover_blocked;
       DROP INDEX drover_schema_users, drover_schema_line_users;
       ALTER TABLE drover_sink DROP COLUMN is_loose;
       ALTER TABLE drover_schema_waiting DROP COLUMN complete_when;
