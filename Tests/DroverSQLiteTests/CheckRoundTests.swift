@@ -76,6 +76,8 @@ private final class EmptyReplica: Replica {
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {}
   func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] { keys.map { _ in nil } }
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
+  func additions(to stream: ReplicatedStream) throws -> [String] { [] }
+  func fault(of stream: ReplicatedStream) throws -> String? { nil }
   func strayLines(_ stream: ReplicatedStream) throws -> Int { 0 }
   func removeStrayLines(_ stream: ReplicatedStream) throws {}
   func gaps() throws -> [(stream: ReplicatedStream, gap: String)] { [] }
