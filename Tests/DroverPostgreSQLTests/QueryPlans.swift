@@ -141,7 +141,7 @@ private struct Explainer {
     if let list = node as? [Any] { return list.flatMap(steps) }
     guard let node = node as? [String: Any] else { return [] }
     var found: [PlanStep] = []
-    if let relation = node["Relation Name"] as? String, node["Schema"] as? String ?? "public" == "public" {
+    if let relation = node["Relation Name"] as? String, !relation.hasPrefix("pg_") {
       let type = node["Node Type"] as? String
       if type == "Seq Scan" {
         found.append(PlanStep(table: relation, index: nil, found: [], condition: ""))
