@@ -140,8 +140,8 @@ let package = Package(
 
     // Conformance suites and helpers of the tests; never shipped.
     .target(
-      name: "DroverTesting", dependencies: ["DroverCore", "DroverProcesses"], path: "Tests/Support",
-      swiftSettings: house),
+      name: "DroverTesting", dependencies: ["DroverCore", "DroverWire", "DroverCloud", "DroverProcesses", logging],
+      path: "Tests/Support", swiftSettings: house),
     .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore", "DroverTesting"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),
     .testTarget(

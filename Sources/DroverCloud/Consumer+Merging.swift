@@ -12,7 +12,8 @@ extension Consumer {
     guard !ready.isEmpty else { return }
     var progress = StreamProgress()
     progress.version = ready.map(\.version).max() ?? 0
-    for outcome in try transaction.merge(ready, epoch: frame.header.epoch, into: sink) where outcome == .applied {
+    for outcome in try merge(ready, epoch: frame.header.epoch, into: sink, transaction, &group)
+    where outcome == .applied {
       progress.applied += 1
     }
     group.note(progress, machine: sink.machine, stream: sink.stream)
@@ -43,7 +44,7 @@ extension Consumer {
       }
     }
     if !ready.isEmpty {
-      let outcomes = try transaction.merge(ready, epoch: epoch, into: sink)
+      let outcomes = try merge(ready, epoch: epoch, into: sink, transaction, &group)
       var places = events.indices.makeIterator()
       var skipped = unfit[...]
       for (event, outcome) in zip(ready, outcomes) {

@@ -13,18 +13,27 @@ extension Consumer {
       topic = try Topic(parsing: message.topic)
     } catch {
       if isOverBudget(stray: message, &group) { return .setAside }
+      if message.payload.isEmpty { return .ignored }
       return try bury(message, nil, .topic, error.message, transaction, &group)
     }
-    // An empty retained message takes the one before it away; there is nothing to apply.
-    if message.payload.isEmpty, message.isRetained { return .ignored }
     if let budget = try overrun(message, topic, transaction) { return setAside(topic, over: budget, &group) }
+    // It takes away what the broker keeps on the topic [MQTT-3.3.1-6], and is delivered like any other message; there is nothing to apply.
+    if message.payload.isEmpty {
+      if case .status(let machine) = topic { group.withdraw(machine) }
+      return .ignored
+    }
     guard message.payload.count <= limits.messageBytes else {
       return try tooLarge(
         message, topic, bytes: message.payload.count, beginning: message.payload, transaction, &group)
     }
     switch topic {
     case .events(let machine, let kind, let stream):
-      return try takeEvents(message, topic, machine, kind, stream, transaction, &group)
+      do {
+        return try takeEvents(message, topic, machine, kind, stream, transaction, &group)
+      } catch let blocked as SinkBlocked {
+        block(stream, of: machine, blocked, &group)
+        return .held
+      }
     case .schema(let machine, let stream):
       let schema: StreamSchema
       do throws(WireError) {
@@ -37,7 +46,15 @@ extension Consumer {
       case .overBudget: return setAside(topic, over: .schemaChanges, &group)
       case .adopt: break
       }
-      guard let reason = try transaction.adopt(schema, machine: machine, stream: stream) else { return .document }
+      if isBlocked(stream, of: machine, &group) { return describeLater(stream, of: machine, &group) }
+      let reason: String?
+      do {
+        reason = try transaction.adopt(schema, machine: machine, stream: stream)
+      } catch let blocked as SinkBlocked {
+        block(stream, of: machine, blocked, &group)
+        return describeLater(stream, of: machine, &group)
+      }
+      guard let reason else { return .document }
       logger.warning(
         "describe \(stream) of \(machine): \(reason); the stream waits at the edge, see `drover schema list`"
       )
@@ -45,7 +62,8 @@ extension Consumer {
     case .status(let machine):
       let status: MachineStatus
       do throws(WireError) {
-        status = try MachineStatus(document: message.payload)
+        let said = try MachineStatus(document: message.payload)
+        status = message.isRetained ? said.kept(now: wallClock()) : said
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
@@ -112,7 +130,7 @@ extension Consumer {
     switch decoded {
     // Both machines still have what is their own.
     case .unknownSchema, .frame:
-      if group.clones[machine] != nil { return .held }
+      if group.clones[machine] != nil || isBlocked(stream, of: machine, &group) { return .held }
     case .bare: break
     }
     switch decoded {

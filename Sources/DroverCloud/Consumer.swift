@@ -37,6 +37,8 @@ package final class Consumer: SessionHandler {
   private(set) var publisher: (any Publisher)?
   /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
   private var hasLostSession = false
+  /// What was known of the store's changes by others when something was last taken from it.
+  private var foreignChanges = 0
   private var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
@@ -64,6 +66,10 @@ package final class Consumer: SessionHandler {
   var clones: [MachineID: Trouble] = [:]
   var areClonesKnown = false
   var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  /// Streams that wait because of their sink tables, and descriptions that are asked for again when the tables may be free.
+  var blocks = BlockedSinks()
+  var undescribed: Set<MachineStream> = []
+  var lastLookAtBlocks: ContinuousClock.Instant?
   /// Whether another client takes this consumer's session, and what of it is not written down yet.
   private var session = SessionWatch()
   private var taken: Trouble?
@@ -101,6 +107,7 @@ package final class Consumer: SessionHandler {
         _ = try nameSession(transaction)
         // Each confirmation says whether its machine has to hold.
         clones = try transaction.troubles(.cloned)
+        blocks.take(try transaction.blockedSinks())
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -165,9 +172,14 @@ package final class Consumer: SessionHandler {
     var found: [MachineID: Trouble] = [:]
     try store.transaction { transaction in
       group = MessageGroup()
+      group.blocks = blocks
       // What an attempt before this one took for received is not in the store, and others may have received more.
       if isAgain { gate.forgetKnown() }
-      if isAgain || store.isShared { forgetReceived() }
+      // Somebody beside the consumer may have taken a machine out, and with it what was received of it.
+      let isForeign = store.foreignChanges != foreignChanges
+      foreignChanges = store.foreignChanges
+      if isForeign { gate.forgetKnown() }
+      if isAgain || isForeign || store.isShared { forgetReceived() }
       isAgain = true
       found = try judge(transaction)
       group.clones = found
@@ -200,6 +212,7 @@ package final class Consumer: SessionHandler {
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
+    tellBlocks(group)
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -223,6 +236,7 @@ package final class Consumer: SessionHandler {
     beat()
     guard let publisher else { return .seconds(1) }
     keepHouse(now: now)
+    lookAtBlocks(now: now)
     calmDown(now: now)
     for (topic, payload) in requests.sorted(by: { $0.key.text < $1.key.text }) {
       guard let token = try? publisher.publish(OutboundMessage(topic: topic.text, payload: payload)) else { continue }
@@ -306,6 +320,7 @@ package final class Consumer: SessionHandler {
       if let run = known.newest { try transaction.raise(run, machine: outbox.machine, epoch: outbox.epoch) }
     }
     runs.saved()
+    for machine in group.withdrawn.sorted() { try transaction.withdrawStatus(machine: machine) }
     for (machine, status) in group.latestStatuses.sorted(by: { $0.key < $1.key }) {
       try transaction.setStatus(status, machine: machine)
     }
@@ -320,6 +335,7 @@ package final class Consumer: SessionHandler {
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {
       try transaction.note(progress, machine: origin.machine, stream: origin.stream)
     }
+    try writeBlocks(group, transaction)
     try transaction.count(group.outcomes)
   }
 }

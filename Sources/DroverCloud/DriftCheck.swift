@@ -50,6 +50,7 @@ package struct DriftCheck {
 
   /// - Throws: `CheckFailure` when the machine does not answer, or an error of the replica's.
   package nonisolated(nonsending) func run(_ stream: ReplicatedStream, isRepairing: Bool) async throws -> DriftFinding {
+    if let fault = try replica.fault(of: stream) { throw CheckFailure(fault) }
     let stray = try replica.strayLines(stream)
     var finding = try await compareRows(stream, isRepairing: isRepairing)
     finding.strayLines = stray
@@ -72,12 +73,50 @@ package struct DriftCheck {
     finding.inFlight = suspects.count
     for row in drifting { finding.count(row, kind: stream.schema.kind) }
     drifting.removeAll { $0.isConflict(stream.schema.kind) }
-    guard isRepairing, !drifting.isEmpty else { return finding }
+    guard isRepairing, !drifting.isEmpty else {
+      if isRepairing { try explain(&finding, [], stream) }
+      return finding
+    }
     var again = drifting.map(\.id)
     for ids in again.pieces(of: Self.rowsPerQuestion) { try await sendAgain(ids, stream) }
-    let left = try await settled(stream, &again)
+    var left = try await settled(stream, &again)
+    let stuck = left.filter { !$0.isFinal && stream.schema.kind != .payload }
+    if !stuck.isEmpty {
+      left.removeAll { row in stuck.contains { ExactText($0.id) == ExactText(row.id) } }
+      left += try await insist(on: stuck.map(\.id), stream, &again)
+    }
     finding.repaired = drifting.count - left.count - again.count
+    try explain(&finding, left, stream)
     return finding
+  }
+
+  /// Rows that were sent again and differ still have a version in the cloud that no event reaches: it is taken back first.
+  private nonisolated(nonsending) func insist(on ids: [String], _ stream: ReplicatedStream, _ moving: inout [String])
+    async throws -> [Drifting]
+  {
+    for ids in ids.pieces(of: Self.rowsPerQuestion) {
+      try replica.takeBackVersions(stream, ids: ids.map { (try LocalIDCodec.key($0, schema: stream.schema), $0) })
+      try await sendAgain(ids, stream)
+    }
+    var again = ids
+    let left = try await settled(stream, &again)
+    moving += again
+    return left
+  }
+
+  private func explain(_ finding: inout DriftFinding, _ left: [Drifting], _ stream: ReplicatedStream) throws {
+    if finding.conflicts > 0 {
+      finding.obstacles.append("\(finding.conflicts) facts have other values here, and facts are never overwritten")
+    }
+    let final = left.count { $0.isFinal }
+    if final > 0 { finding.obstacles.append("\(final) rows are complete here, and are never overwritten") }
+    guard left.count > final else { return }
+    let additions = try replica.additions(to: stream)
+    finding.obstacles.append(
+      additions.isEmpty
+        ? "\(left.count - final) rows were sent again and differ still; `drover dead list` may say why"
+        : "\(left.count - final) rows were sent again and differ still; the table has \(additions.joined(separator: ", ")), which may change or refuse them"
+    )
   }
 
   // MARK: Narrowing down

@@ -7,11 +7,19 @@ struct MessageGroup {
   var machines: [MachineID: Epoch?] = [:]
   /// Names that two machines have: nothing of their agents is taken.
   var clones: [MachineID: Trouble] = [:]
+  /// Streams that wait because of their sink tables, and descriptions that could not be followed because of that.
+  var blocks = BlockedSinks()
+  var undescribed: Set<MachineStream> = []
+  /// What has changed of that, each stream once.
+  var blockNews: [(sink: BlockedSink, isOver: Bool)] { news.sorted { $0.key < $1.key }.map(\.value) }
+  private var news: [String: (sink: BlockedSink, isOver: Bool)] = [:]
   var progress: [MachineStream: StreamProgress] = [:]
   var deadLetters: [DeadLetterReason: Int] = [:]
   private(set) var statuses: [(MachineID, MachineStatus)] = []
   /// What each machine said last, with what it said before where it said nothing new: one statement, however often it speaks.
   private(set) var latestStatuses: [MachineID: MachineStatus] = [:]
+  /// Machines whose status was taken from the broker, and that have said nothing since.
+  private(set) var withdrawn: Set<MachineID> = []
   /// How many messages were set aside, by machine and budget.
   private(set) var overruns: [MachineID: [Budget: Int]] = [:]
   /// Commands to machines, and what stands in them.
@@ -22,6 +30,10 @@ struct MessageGroup {
   var full: Set<MachineID> = []
   /// Machines with a frame that is larger than a message may be, and its bytes.
   var oversize: [MachineID: Int] = [:]
+
+  mutating func note(_ sink: BlockedSink, isOver: Bool) {
+    news["\(sink.stream) \(sink.machine?.text ?? "")"] = (sink, isOver)
+  }
 
   /// Tells a machine to wait with streams; their names stand one in a line.
   mutating func hold(_ stream: StreamName, of machine: MachineID) {
@@ -35,8 +47,17 @@ struct MessageGroup {
 
   /// - Parameter said: what is answered, where that is not what is written down.
   mutating func note(_ status: MachineStatus, machine: MachineID, said: MachineStatus? = nil) {
+    withdrawn.remove(machine)
     statuses.append((machine, said ?? status))
     latestStatuses[machine] = latestStatuses[machine].map { status.completed(by: $0) } ?? status
+  }
+
+  /// The machine's status was taken from the broker. An agent that is there says it anew.
+  mutating func withdraw(_ machine: MachineID) {
+    withdrawn.insert(machine)
+    latestStatuses[machine] = nil
+    statuses.removeAll { $0.0 == machine }
+    requests[.command(machine, name: "present")] = []
   }
 
   mutating func noteOverrun(_ budget: Budget, machine: MachineID) {

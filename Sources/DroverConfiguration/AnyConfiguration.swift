@@ -20,15 +20,21 @@ package enum AnyConfiguration: Equatable, Sendable {
   ) throws(ConfigurationErrors) -> AnyConfiguration {
     let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
     let document = try reader.document(yaml)
-    // Either may have `streams`.
-    if !["machine", "database"].contains(where: document.isGiven), document.isGiven("store") {
-      return .cloud(try reader.finish(CloudConfiguration(reading: document)))
-    }
-    if ["machine", "database", "streams"].contains(where: document.isGiven) {
-      return .edge(try reader.finish(EdgeConfiguration(reading: document)))
+    switch side(of: document) {
+    case .cloud: return .cloud(try reader.finish(CloudConfiguration(reading: document)))
+    case .edge: return .edge(try reader.finish(EdgeConfiguration(reading: document)))
+    case nil: break
     }
     throw reader.failure(
       "this is neither an edge's configuration, which has `machine`, `database` and `streams`, nor a cloud's, "
         + "which has `store`")
+  }
+
+  enum Side { case edge, cloud }
+
+  /// Which side a file is for, as far as its keys tell. Either may have `streams`.
+  static func side(of document: Section) -> Side? {
+    if ["machine", "database"].contains(where: document.isGiven) { return .edge }
+    return document.isGiven("store") ? .cloud : document.isGiven("streams") ? .edge : nil
   }
 }

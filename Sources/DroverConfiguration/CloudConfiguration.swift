@@ -115,6 +115,11 @@ package struct CloudConfiguration: Equatable, Sendable {
   ) throws(ConfigurationErrors) -> CloudConfiguration {
     let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
     let document = try reader.document(yaml)
+    if !document.isGiven("store"), AnyConfiguration.side(of: document) == .edge {
+      throw reader.failure(
+        "this is a machine's file, which has `machine`, `database` and `streams`: `drover edge` and the machine's commands take it. A cloud's has `store`"
+      )
+    }
     return try reader.finish(CloudConfiguration(reading: document))
   }
 }

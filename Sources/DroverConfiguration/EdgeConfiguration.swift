@@ -101,6 +101,11 @@ package struct EdgeConfiguration: Equatable, Sendable {
   ) throws(ConfigurationErrors) -> EdgeConfiguration {
     let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
     let document = try reader.document(yaml)
+    if AnyConfiguration.side(of: document) == .cloud {
+      throw reader.failure(
+        "this is a cloud's file, which has `store`: `drover cloud` and the cloud's commands take it. A machine's has `machine`, `database` and `streams`"
+      )
+    }
     return try reader.finish(EdgeConfiguration(reading: document))
   }
 }

@@ -21,11 +21,15 @@ package struct StreamConfiguration: Equatable, Sendable {
     package let naturalKey: NaturalKey?
     /// The columns by which a row is known; nil: its primary key.
     package let key: [String]?
+    /// The column with a row's time; nil where none is named.
+    package let timeColumn: String?
 
     package init(
       name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = [],
-      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil, key: [String]? = nil
+      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil, key: [String]? = nil,
+      timeColumn: String? = nil
     ) {
+      self.timeColumn = timeColumn
       self.key = key
       self.naturalKey = naturalKey
       self.selection = selection
@@ -79,11 +83,15 @@ extension StreamConfiguration {
     let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
     let naturalKey = NaturalKey(reading: stream, kind: kind, hasTable: stream.isGiven("table"))
     let key = stream.list("key", .text("a column's name", maximumBytes: 128), takesOne: true)
+    let timeColumn = stream.optional("time_column", .text("a column's name", maximumBytes: 128))
     let name = stream.optional("name", .streamName)
     let own = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
 
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
+    }
+    if stream.isGiven("time_column"), !stream.isGiven("table") {
+      stream.report("a stream without a `table` has no column with a row's time", at: "time_column")
     }
     if stream.isGiven("key"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no columns to know its events by; they have IDs", at: "key")
@@ -104,7 +112,7 @@ extension StreamConfiguration {
       table: table.map {
         Table(
           name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection,
-          naturalKey: naturalKey, key: key.isEmpty ? nil : key)
+          naturalKey: naturalKey, key: key.isEmpty ? nil : key, timeColumn: timeColumn)
       }, frame: stream.isGiven("frame") ? own : nil)
   }
 

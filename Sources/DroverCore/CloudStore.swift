@@ -175,7 +175,8 @@ package enum MessageOutcome: String, Hashable, Sendable {
   /// A frame of a run of the agent that a later one followed: its facts were taken where they could be, and nothing is covered. The edge sends it again, unless
   /// it is of a future that its database has lost.
   case overtaken
-  /// A frame with an event that could not be applied, and with no room left among the dead letters, or of a machine that there are two of; the edge
+  /// A frame with an event that could not be applied, and with no room left among the dead letters, of a machine that there are two of, or of a
+  /// stream whose sink table cannot be written now; the edge
   /// keeps it and sends it again.
   case held
   /// A schema or a status.
@@ -199,7 +200,8 @@ package struct StreamProgress: Equatable, Sendable {
   package init() {}
 }
 
-/// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed.
+/// What a store may be asked within a transaction. Errors mean that the transaction cannot be committed, but for `SinkBlocked`, which `adopt`,
+/// `holdBodies` and `merge` throw when a sink table cannot be written: then nothing of that one call remains, and the transaction goes on.
 package protocol CloudTransaction {
   /// Takes streams until the commit, so that what is read of them stays true: in a shared store those that nobody else has now, in their
   /// order. It waits for one where all are taken.
@@ -265,6 +267,14 @@ package protocol CloudTransaction {
   /// Adds to the account of what was set aside because a budget of the machine's was used up.
   func note(_ count: Int, over budget: Budget, machine: MachineID) throws
 
+  /// Takes a machine out of the store: what is known of it, and of its streams. Where its rows stay, so do its epochs, for a machine of that name
+  /// that comes later has to win over them. Its dead letters stay for whoever purges them.
+  /// - Parameter removesRows: whether its rows go too, from the tables that streams have now.
+  /// - Returns: how many rows were removed.
+  func forgetMachine(_ machine: MachineID, removesRows: Bool) throws -> Int
+  /// A machine has taken back what it said of itself: nothing is known of its agent until it says something again.
+  func withdrawStatus(machine: MachineID) throws
+
   /// Notes what a machine said of itself.
   func setStatus(_ status: MachineStatus, machine: MachineID) throws
   /// Notes that events of a machine came, in an epoch where they were frames.
@@ -285,6 +295,15 @@ package protocol CloudTransaction {
   /// - Parameter machine: nil for the consumer.
   func note(_ trouble: Trouble, machine: MachineID?) throws
   func forget(_ kind: Trouble.Kind, machine: MachineID) throws
+  /// Looks for sink tables that are gone or have lost what they need, also those that no event comes for, and makes them good.
+  /// - Returns: those that cannot be.
+  func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)]
+  /// The streams that wait because of their sink tables.
+  func blockedSinks() throws -> [BlockedSink]
+  /// Keeps that a stream waits, in the place of what was known of it.
+  func note(_ sink: BlockedSink) throws
+  /// The stream goes on. Where the table was changed, its rows are to be compared with the machines'.
+  func forget(_ sink: BlockedSink) throws
   /// Forgets tombstones that were made before a moment and that no older event of their epoch can meet any more.
   /// - Parameter moment: microseconds since 1970.
   func retireTombstones(madeBefore moment: Int64) throws
@@ -305,6 +324,8 @@ extension CloudTransaction {
 package protocol CloudStore: AnyObject {
   /// Whether other consumers commit to it too: then what one transaction has read is not known in the next.
   var isShared: Bool { get }
+  /// How often a transaction has found that somebody else may have changed what is in the store.
+  var foreignChanges: Int { get }
   /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreUnusable` is one that
   /// will not go away.
   /// A store that others write to as well may run `body` again from its beginning, when nothing of the time before remains: what it changes
@@ -318,6 +339,7 @@ package protocol CloudStore: AnyObject {
 
 extension CloudStore {
   package var isShared: Bool { false }
+  package var foreignChanges: Int { 0 }
 }
 
 /// A store that can number what happens to its rows, for those who follow them (`ChangeReader`).

@@ -47,17 +47,27 @@ package struct MachineStatus: Equatable, Sendable {
   package var clockOffset: Int64?
   /// Nil until it was looked at, and in a last will.
   package var outbox: OutboxStanding?
+  /// How long before this was said the outbox was looked at, microseconds.
+  package var outboxAge: Int64 = 0
+  /// How long before it was heard this was said, microseconds: more than 0 where the broker kept it, nil where it kept it and nobody knows for
+  /// how long. It is no part of the document.
+  package var age: Int64? = 0
   /// Streams of which changes may have been missed, each with a name for the last time: 1 to 32 lower-case hexadecimal digits.
   package var gaps: [StreamName: String]
   /// Names the agent's process; nil in a last will, and of an agent that knows of none.
   package var process: Int64?
   /// Another client takes the machine's session again and again.
   package var taken: Trouble?
+  /// Streams that wait at the machine while the others go on.
+  package var waits: [StreamWait]
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
-    outbox: OutboxStanding? = nil, gaps: [StreamName: String] = [:], process: Int64? = nil, taken: Trouble? = nil
+    outbox: OutboxStanding? = nil, outboxAge: Int64 = 0, gaps: [StreamName: String] = [:], process: Int64? = nil,
+    taken: Trouble? = nil, waits: [StreamWait] = []
   ) {
+    self.waits = waits
+    self.outboxAge = outboxAge
     self.gaps = gaps
     self.process = process
     self.taken = taken
@@ -70,12 +80,31 @@ package struct MachineStatus: Equatable, Sendable {
     self.at = at
   }
 
+  /// Whether the machine said it itself, so that what it does not tell of is not so; a last will tells nothing.
+  package var isOwn: Bool { at != nil }
+
   /// This status with what an earlier one says where this one says nothing.
   package func completed(by earlier: Self) -> Self {
-    Self(
+    var completed = Self(
       isOnline: isOnline, epoch: epoch ?? earlier.epoch, software: software ?? earlier.software,
       at: at ?? earlier.at, ask: ask, clockOffset: clockOffset ?? earlier.clockOffset, outbox: outbox ?? earlier.outbox,
+      outboxAge: outbox == nil ? earlier.outboxAge : outboxAge,
       gaps: earlier.gaps.merging(gaps) { _, new in new }, process: process ?? earlier.process,
-      taken: taken ?? earlier.taken)
+      taken: taken ?? earlier.taken, waits: isOwn ? waits : earlier.waits)
+    completed.age = age ?? earlier.age
+    return completed
+  }
+
+  /// The same as it was kept by the broker.
+  /// - Parameter now: the cloud's clock, microseconds since 1970.
+  package func kept(now: Int64) -> Self {
+    var kept = self
+    kept.age = at.map { max(0, now - ($0 - (clockOffset ?? 0))) }
+    return kept
+  }
+
+  /// When it was said, and when the outbox was looked at, by the cloud's clock; nil where nobody knows.
+  package func moments(now: Int64) -> (said: Int64?, looked: Int64?) {
+    (age.map { max(0, now - $0) }, age.map { max(0, now - $0 - outboxAge) })
   }
 }

@@ -124,7 +124,8 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
 
   package var description: String {
     switch self {
-    case .busy: "the database is locked by another program"
+    case .busy:
+      "the database is locked by another program: end its open transaction, or that program, and try again"
     case .schemaChanged: "the database's schema has changed"
     case .otherDatabase(let text): text
     case .noRoom(let text): text
@@ -144,9 +145,14 @@ package protocol EdgeStore: AnyObject {
   /// Streams of which changes may have been missed, with a name for the last time: their rows have entered the outbox once more since, and rows
   /// that are gone are found by a comparison. A stream is among them for good.
   var gaps: [StreamName: String] { get }
+  /// Streams that wait while the others go on, in the order of `streams`: their tables are not there, not as configured, or cannot be read. Of such
+  /// a stream nothing is to be sent. `refresh` finds that a table is mended.
+  var waits: [StreamWait] { get }
   /// How many of the rows that wait may be looked at in a second; nil: as many as the window allows.
   var backfillRate: Int? { get }
 
+  /// The programs that hold a lock on the database now, for a sentence; nil where that is not known.
+  func lockHolders() -> String?
   /// Whether another connection has committed since the last call.
   func hasChanged() throws(EdgeStoreError) -> Bool
   /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.

@@ -81,8 +81,17 @@ package struct SessionInfo: Equatable, Sendable {
   package var protocolLevel: Int
   /// The largest packet that the broker takes, in bytes, if it said so.
   package var maximumPacketSize: Int?
+  /// Whether the broker keeps retained messages; confirmations, descriptions and statuses are such.
+  package var keepsRetained: Bool
+  /// The highest QoS that the broker takes. Drover publishes with 1.
+  package var maximumQoS: Int
 
-  package init(sessionPresent: Bool, protocolLevel: Int, maximumPacketSize: Int? = nil) {
+  package init(
+    sessionPresent: Bool, protocolLevel: Int, maximumPacketSize: Int? = nil, keepsRetained: Bool = true,
+    maximumQoS: Int = 2
+  ) {
+    self.keepsRetained = keepsRetained
+    self.maximumQoS = maximumQoS
     self.sessionPresent = sessionPresent
     self.protocolLevel = protocolLevel
     self.maximumPacketSize = maximumPacketSize

@@ -60,6 +60,8 @@ package struct Relay: Sendable {
     var losses = 0
     /// The cloud has said that it cannot take this stream: one frame at a time asks whether it can by now.
     var isStopped = false
+    /// When the broker said that nobody subscribes, where that is why the stream waits.
+    var unheardAt: Instant?
     var awaiting: [Publication] = []
 
     /// The highest number below `seq` that somebody else answers for.
@@ -86,6 +88,8 @@ package struct Relay: Sendable {
   private var isConnected = false
   private var readyAt: Instant?
   private var cloudSession: String?
+  /// Whether an answer was heard since the start: before it nobody knows what became of what an earlier run had sent.
+  private var hasAnswer = false
   /// What was confirmed when each of the newest questions was asked, the oldest first.
   private var questions: [(number: Int64, confirmed: [Int: IntervalSet])] = []
   /// On a slow link several are on their way, and an answer to any of them is one.
@@ -102,6 +106,12 @@ package struct Relay: Sendable {
   package private(set) var probes = 0
   package private(set) var outstandingEvents = 0
   package private(set) var outstandingBytes = 0
+  /// Events that were published and events that were confirmed since the start; one that is sent twice counts twice.
+  package private(set) var sentEvents = 0
+  package private(set) var confirmedEvents = 0
+  /// Bytes of the largest frame that was confirmed.
+  package private(set) var largestConfirmed = 0
+  private var lost: [Publication] = []
   /// Of those that the broker has not acknowledged yet.
   package private(set) var unacknowledgedBytes = 0
 
@@ -228,6 +238,7 @@ package struct Relay: Sendable {
       stream: stream, interval: interval, events: max(events, 1), bytes: bytes, onlySeq: onlySeq, isEmpty: events == 0,
       order: nextOrder, publishedAt: now)
     nextOrder += 1
+    sentEvents += events
     if streams[stream]!.isStopped { streams[stream]!.againAt = now.advanced(by: Self.tryingDelay) }
     outstandingEvents += max(events, 1)
     outstandingBytes += bytes
@@ -266,6 +277,7 @@ package struct Relay: Sendable {
         giveBack(publication, notBefore: nil)
         return publication
       }
+      streams[publication.stream]!.unheardAt = reason == .noMatchingSubscribers ? now : nil
       let attempt = streams[publication.stream]!.attempt + 1
       streams[publication.stream]!.attempt = attempt
       seed &+= 1
@@ -273,6 +285,7 @@ package struct Relay: Sendable {
       return publication
     }
     streams[publication.stream]!.attempt = 0
+    streams[publication.stream]!.unheardAt = nil
     // All of it was confirmed before it was sent: no confirmation will speak of it again.
     if streams[publication.stream]!.confirmed.contains(publication.interval) {
       streams[publication.stream]!.outstanding.remove(publication.interval)
@@ -313,10 +326,33 @@ package struct Relay: Sendable {
   /// Frames that the broker has may come to nothing: what is acknowledged and not confirmed is read and sent again.
   package mutating func doubt() { suspectAll() }
 
+  /// A consumer is there: it has just said something. What waits because nobody subscribed is sent now, but not more than once a second.
+  package mutating func heardConsumer(now: Instant) {
+    for index in streams.keys {
+      guard let unheardAt = streams[index]!.unheardAt, let againAt = streams[index]!.againAt else { continue }
+      streams[index]!.againAt = min(againAt, max(now, unheardAt.advanced(by: .seconds(1))))
+    }
+  }
+
   /// The cloud has committed. `sets` holds the streams that this machine knows, by number.
-  package mutating func confirmed(_ sets: [Int: IntervalSet], session: String, now: Instant) {
+  /// - Parameters:
+  ///   - isKept: the broker kept it for new subscribers, so it tells of a consumer that was there once.
+  ///   - isAnswer: it answers the question that was asked last.
+  package mutating func confirmed(
+    _ sets: [Int: IntervalSet], session: String, isKept: Bool = false, isAnswer: Bool = false, now: Instant
+  ) {
     readyAt = nil
-    if let known = cloudSession, known != session { suspectAll() }
+    if let cloudSession {
+      if cloudSession != session { suspectAll() }
+    } else if !isKept {
+      // A consumer that speaks for the first time had no session, so the broker had nobody to keep for what it acknowledged.
+      suspect { $0.order >= 0 }
+    }
+    if isAnswer, !hasAnswer {
+      hasAnswer = true
+      // What an earlier run had sent stood before the question in the consumer's queue, or nowhere.
+      suspect { $0.order < 0 && !(sets[$0.stream]?.contains($0.interval) ?? false) }
+    }
     cloudSession = session
     // In one order, here and below: the smoothed round trip depends on it, and a seed has to repeat it.
     for (index, set) in sets.sorted(by: { $0.key < $1.key }) {
@@ -364,6 +400,12 @@ package struct Relay: Sendable {
   /// Whether something is to be read again, be it only to close a hole.
   package var hasIntervalsAgain: Bool { streams.values.contains { !$0.again.isEmpty } }
 
+  /// Whether everything that was seen in the outbox is confirmed, and nothing of it waits to be read.
+  package var isIdle: Bool {
+    outstandingEvents == 0 && !hasNews && !hasBackfill && !hasIntervalsAgain
+      && unread.intervals.first.map { $0.after >= liveAfter } ?? true
+  }
+
   // MARK: What to do
 
   package mutating func next(now: Instant) -> Step {
@@ -389,6 +431,12 @@ package struct Relay: Sendable {
     }
     if hasBackfill, outstandingEvents < (limits.windowEvents + 1) / 2 { return .backfill }
     return .wait(wake)
+  }
+
+  /// Frames that were acknowledged and seem to be lost, since the last call.
+  package mutating func takeLost() -> [Publication] {
+    defer { lost = [] }
+    return lost
   }
 
   /// Marks and forgets what has come to be since the last call; put it back with `settlementFailed` when the store could not.
@@ -446,6 +494,7 @@ package struct Relay: Sendable {
           let orders = Set(lost.map(\.interval))
           streams[index]!.awaiting.removeAll { orders.contains($0.interval) }
           streams[index]!.losses += 1
+          self.lost += lost
           for publication in lost { giveBack(publication, notBefore: nil) }
         }
       }
@@ -468,6 +517,7 @@ package struct Relay: Sendable {
         .min { ($0.publishedAt, $0.order, $0.stream) < ($1.publishedAt, $1.order, $1.stream) }
       guard let oldest else { return }
       streams[oldest.stream]!.awaiting.removeFirst()
+      lost.append(oldest)
       giveBack(oldest, notBefore: nil)
     } while outstandingEvents >= limits.windowEvents || outstandingBytes >= limits.windowBytes
     probeAttempt += 1
@@ -485,11 +535,13 @@ package struct Relay: Sendable {
   }
 
   /// Everything acknowledged and unconfirmed may be gone.
-  private mutating func suspectAll() {
+  private mutating func suspectAll() { suspect { _ in true } }
+
+  private mutating func suspect(_ isSuspect: (Publication) -> Bool) {
     for index in streams.keys {
-      let awaiting = streams[index]!.awaiting
-      streams[index]!.awaiting = []
-      for publication in awaiting { giveBack(publication, notBefore: nil) }
+      let lost = streams[index]!.awaiting.filter(isSuspect)
+      streams[index]!.awaiting.removeAll(where: isSuspect)
+      for publication in lost { giveBack(publication, notBefore: nil) }
     }
   }
 
@@ -507,6 +559,8 @@ package struct Relay: Sendable {
   }
 
   private mutating func release(_ publication: Publication, now: Instant) {
+    largestConfirmed = max(largestConfirmed, publication.bytes)
+    if !publication.isEmpty { confirmedEvents += publication.events }
     outstandingEvents -= publication.events
     outstandingBytes -= publication.bytes
     guard publication.order >= 0 else { return }

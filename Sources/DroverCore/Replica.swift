@@ -57,6 +57,8 @@ package struct DriftFinding: Equatable, Sendable {
   package var frozen = 0
   /// Lines in the cloud whose header is not there.
   package var strayLines = 0
+  /// Why rows still differ after a repair, as far as that is known.
+  package var obstacles: [String] = []
 
   package init() {}
 
@@ -78,6 +80,13 @@ package protocol Replica: AnyObject {
   func strayLines(_ stream: ReplicatedStream) throws -> Int
   /// Removes them.
   func removeStrayLines(_ stream: ReplicatedStream) throws
+  /// Takes the versions of rows that differ back to none, and forgets their tombstones, so that whatever the machine sends next counts: somebody may have
+  /// written a version that no event will reach.
+  func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws
+  /// What somebody has added to the stream's tables that may change or refuse what is written: triggers, rules, policies.
+  func additions(to stream: ReplicatedStream) throws -> [String]
+  /// Why the stream's tables cannot be written as they are; nil where nothing is known against it. A comparison shows no difference then.
+  func fault(of stream: ReplicatedStream) throws -> String?
   /// Streams in which the machine's capture had a gap that no comparison has closed yet: rows that are gone there may be here still. The one that
   /// was tried longest ago comes first.
   func gaps() throws -> [(stream: ReplicatedStream, gap: String)]

@@ -5,12 +5,13 @@
 package struct ResyncOrder: Equatable, Sendable {
   /// Rows at or after a moment.
   package struct Since: Equatable, Sendable {
-    /// The column that holds a row's time: text that SQLite reads as a time, or a number of seconds, milliseconds or microseconds.
-    package var column: String
+    /// The column that holds a row's time: text that SQLite reads as a time, or a number of seconds, milliseconds or microseconds. nil: the one
+    /// that the machine's configuration names.
+    package var column: String?
     /// Microseconds since 1970.
     package var moment: Int64
 
-    package init(column: String, moment: Int64) {
+    package init(column: String?, moment: Int64) {
       self.column = column
       self.moment = moment
     }

@@ -74,7 +74,8 @@ extension EdgeRelay {
   ) {
     let interval = relay.coverage(stream: stream.number, first: encoder.first, last: through, request: request)
     let events = encoder.count
-    let isWaitingForTable = stream.table != nil && stream.schema == nil
+    let isWaitingForTable =
+      stream.table != nil && stream.schema == nil || store.waits.contains { $0.stream == stream.name }
     guard !isWaitingForTable, !blocked.contains(stream.number), !relay.isHeld(stream: stream.number, now: clock.now)
     else {
       encoder.discard()
@@ -95,6 +96,7 @@ extension EdgeRelay {
       relay.published(
         token, stream: stream.number, interval: interval, events: events, bytes: payload.count, onlySeq: onlySeq,
         now: clock.now)
+      suspicion.published(token, .init(stream: stream.number, events: events, bytes: payload.count))
       logger.debug("sent \(stream.name) \(interval): \(events) events in \(payload.count) bytes")
     } catch {
       let isMended = error == .tooLarge && events > 0
@@ -168,6 +170,22 @@ extension EdgeRelay {
     said.rarely("unsendable \(stream)") {
       logger.error(
         "publish event \(onlySeq) on \(topic): alone it makes a frame of \(bytes) bytes, and that is larger than \(taker); it is a dead letter now, see `drover dead list`\($0)"
+      )
+    }
+  }
+
+  /// With MQTT 3.1.1 the broker cannot say that a frame is too large. Smaller ones may pass; a single event stays as it is.
+  func blame(_ suspect: SizeSuspicion.Suspect, _ what: String, _ setting: String) {
+    guard let stream = store.streams.first(where: { $0.number == suspect.stream }) else { return }
+    if suspect.events > 1 {
+      var size = size(of: stream)
+      size.refused(events: suspect.events, bytes: suspect.bytes)
+      sizes[suspect.stream] = size
+    }
+    let topic = Topic.events(machine, stream.kind, stream.name).text
+    said.rarely("blame \(suspect.stream) \(setting) \(suspect.events > 1)") {
+      logger.warning(
+        "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(what): the likely cause is the broker's size limit (mosquitto: \(setting)), of which MQTT 3.1.1 says nothing. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost\($0)"
       )
     }
   }

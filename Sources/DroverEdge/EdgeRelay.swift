@@ -64,8 +64,18 @@ package final class EdgeRelay: SessionHandler {
   private var settleAt: ContinuousClock.Instant?
   private var spaceAt: ContinuousClock.Instant?
   private var standing: StandingSchedule
+  private var traffic = TrafficLog()
+  var suspicion = SizeSuspicion()
   /// The gaps that the cloud was told of last.
   private var toldGaps: [StreamName: String] = [:]
+  private var toldWaits: [StreamWait] = []
+  /// The database is locked by another program.
+  private var lock = LockWatch()
+  private var hasMetLock = false
+  /// When tables that streams wait for are looked at again, if anything was committed until then.
+  private var mendAt: ContinuousClock.Instant?
+  private var hasMendingNews = false
+  private static let mendingInterval = Duration.seconds(5)
   private var retryAt: ContinuousClock.Instant?
   /// After a wake the commit may not be visible yet: it is looked for a few times more, at growing distances.
   private var lookAgain: Duration?
@@ -78,6 +88,9 @@ package final class EdgeRelay: SessionHandler {
   private static let firstAskDelay = Duration.seconds(30)
   private var askDelay = firstAskDelay
   private var clockOffset: Int64?
+  private var measure = ClockMeasure()
+  /// When the cloud is asked once more because its answer was too slow to tell.
+  private var measureAt: ContinuousClock.Instant?
   /// What the store has not been told of the clock yet.
   private var clockNews: ClockNews?
   /// Both clocks as they were in the last turn.
@@ -86,6 +99,8 @@ package final class EdgeRelay: SessionHandler {
   private static let stepTolerance: Int64 = 2_000_000
   /// The newest confirmation that was not acted on yet.
   private var confirmation: Confirmation?
+  /// Whether the broker kept it.
+  private var isConfirmationKept = false
   /// Why a new epoch has to begin, as soon as the store can.
   private var epochIsOver: String?
   private var rivals = Rivals()
@@ -152,6 +167,8 @@ package final class EdgeRelay: SessionHandler {
   package var onFatal: (String) -> Void = { _ in }
   /// Told when a connection stands, with nil, and when it is gone, with the reason.
   package var onConnection: (String?) -> Void = { _ in }
+  /// Told what went wrong on the way to the cloud, each time.
+  package var onFailure: (DeliveryFailure.Kind) -> Void = { _ in }
   /// Called in every turn, to show that the relay moves.
   package var beat: () -> Void = {}
 
@@ -167,6 +184,7 @@ package final class EdgeRelay: SessionHandler {
     askDelay = Self.firstAskDelay
     newQuestion()
     maximumPacketSize = info.maximumPacketSize
+    suspicion.opened(level: info.protocolLevel)
     limitFrames()
     announce(publisher)
     standing.connected(now: clock.now)
@@ -174,6 +192,8 @@ package final class EdgeRelay: SessionHandler {
   }
 
   package func sessionEnding(isTaken: Bool?) {
+    // A broker that throws the agent out for a frame's size gives the session to nobody.
+    if isTaken == nil, suspicion.isLikely { return }
     guard let trouble = rivals.closed(isTaken: isTaken, now: wallClock()) else { return }
     troubleNews[.session] = trouble
     said.rarely("session") { logger.warning("\(trouble.text(machine.text)); \(trouble.advice)\($0)") }
@@ -181,8 +201,15 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionClosed(reason: String) {
     onConnection(reason)
+    onFailure(.connectionLost)
+    traffic.interrupted(now: clock.now)
+    if let suspect = suspicion.closed() {
+      blame(suspect, "the connection to the broker ends whenever it is sent", "max_packet_size")
+    }
     publisher = nil
     clockOffset = nil
+    measure = ClockMeasure()
+    measureAt = nil
     announced = [:]
     responder.disconnected()
     standing.disconnected()
@@ -192,12 +219,14 @@ package final class EdgeRelay: SessionHandler {
   package func received(_ messages: [InboundMessage]) {
     for message in messages {
       guard let topic = try? Topic(parsing: message.topic), topic.machine == machine else { continue }
+      if !message.isRetained { relay.heardConsumer(now: clock.now) }
       switch topic {
       case .confirm:
         // An empty retained message takes the one before it away.
         guard !message.payload.isEmpty else { continue }
         do throws(WireError) {
           hear(try Confirmation(document: message.payload))
+          isConfirmationKept = message.isRetained
         } catch {
           said.rarely("confirm") {
             logger.warning(
@@ -286,7 +315,7 @@ package final class EdgeRelay: SessionHandler {
       relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.roomDelay))
       said.rarely("hold \(stream.name)") {
         logger.warning(
-          "send \(stream.name): the cloud cannot follow what its table has become, so it waits; `drover schema list` in the cloud says why\($0)"
+          "send \(stream.name): the cloud cannot take it now, so it waits; `drover status` in the cloud says why\($0)"
         )
       }
     }
@@ -297,9 +326,10 @@ package final class EdgeRelay: SessionHandler {
   private func measureClock(_ confirmation: Confirmation) {
     guard clockOffset == nil, let askedAt else { return }
     let roundTrip = Int64(askedAt.duration(to: clock.now) / .microseconds(1))
-    let offset = wallClock() - confirmation.at - roundTrip / 2
-    // An answer that took its time tells no more than that.
-    guard roundTrip < 5_000_000 else { return }
+    guard case .take(let offset) = measure.answered(ahead: wallClock() - confirmation.at, roundTrip: roundTrip) else {
+      measureAt = clock.now.advanced(by: .seconds(10))
+      return
+    }
     clockOffset = offset
     clockNews = .measured(ahead: offset)
     announcements.append(status(isOnline: true))
@@ -331,6 +361,7 @@ package final class EdgeRelay: SessionHandler {
       clockNews = .stepped(by: step)
     }
     clockOffset = nil
+    measure = ClockMeasure()
     isAnswered = false
     if publisher != nil { askAgain() }
   }
@@ -357,6 +388,11 @@ package final class EdgeRelay: SessionHandler {
   /// A birth message or its answer may be lost in a queue. Without them the cloud believes what it last heard, and an outbox or a cloud
   /// that went back is not found out: so the question is put again, ever more rarely.
   private func insistOnAnswer(now: ContinuousClock.Instant) {
+    if let measureAt, measureAt <= now, publisher != nil, !isStopping {
+      self.measureAt = nil
+      newQuestion()
+      announcements.append(status(isOnline: true))
+    }
     guard publisher != nil, !isStopping, !isAnswered, let askedAt, askedAt.advanced(by: askDelay) <= now else { return }
     askDelay = min(askDelay * 2, .seconds(600))
     newQuestion()
@@ -371,11 +407,15 @@ package final class EdgeRelay: SessionHandler {
     self.confirmation = nil
     heedLimit(confirmation.maxMessageBytes)
     if confirmation.answer == ask {
+      // Each later confirmation answers the same question once more.
+      if !isAnswered { measureClock(confirmation) }
       isAnswered = true
-      measureClock(confirmation)
     }
     if let answer = confirmation.answer, relay.cloudWentBack(received, answering: answer) {
-      epochIsOver = "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
+      epochIsOver =
+        received.values.allSatisfy(\.isEmpty) && confirmation.runs.newest == nil
+        ? "the cloud knows nothing of this outbox under the name \(machine): the machine has got another name, was forgotten there, or the cloud has another database; everything is sent"
+        : "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
       return
     }
     if relay.isBehind(received) {
@@ -386,21 +426,27 @@ package final class EdgeRelay: SessionHandler {
     } else {
       behindSince = nil
     }
-    relay.confirmed(received, session: confirmation.session, now: now)
+    relay.confirmed(
+      received, session: confirmation.session, isKept: isConfirmationKept, isAnswer: confirmation.answer == ask,
+      now: now)
   }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
     if let topic = announced.removeValue(forKey: token) {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
+      if let kind = DeliveryFailure.Kind(reason) { onFailure(kind) }
       logger.warning("announce on \(topic): \(advice(on: reason, topic: topic))")
       return
     }
     if responder.acknowledged(token) { return }
+    suspicion.acknowledged(token)
     guard let publication = relay.acknowledged(token, reason: reason, now: clock.now) else { return }
     guard reason != .success else {
       sizes[publication.stream]?.accepted()
       return
     }
+    if let kind = DeliveryFailure.Kind(reason) { onFailure(kind) }
+    if reason == .noMatchingSubscribers { traffic.interrupted(now: clock.now) }
     let stream = store.streams.first { $0.number == publication.stream }
     let topic = stream.map { Topic.events(machine, $0.kind, $0.name).text } ?? ""
     if reason == .packetTooLarge, !publication.isEmpty {
@@ -431,6 +477,7 @@ package final class EdgeRelay: SessionHandler {
   package func turn(now: ContinuousClock.Instant) -> Duration {
     beat()
     guard !isDamaged else { return .seconds(1) }
+    hasMetLock = false
     if let retryAt, retryAt > now { return now.duration(to: retryAt) }
     retryAt = nil
     do {
@@ -447,13 +494,14 @@ package final class EdgeRelay: SessionHandler {
       try settle(now: clock.now)
       damagedSince = nil
       try lookAround(now: now)
+      sayTraffic()
+      if publisher != nil, !announcements.isEmpty { wait = min(wait, .milliseconds(100)) }
       if let settleAt { wait = min(wait, max(.zero, clock.now.duration(to: settleAt))) }
       if let lookAgain { wait = min(wait, lookAgain) }
+      if !hasMetLock { sayFree() }
       return wait
     } catch .busy {
-      // The app is writing. It goes first.
-      retryAt = clock.now.advanced(by: .milliseconds(20))
-      return .milliseconds(20)
+      return yieldToLock()
     } catch .schemaChanged {
       return refresh()
     } catch .otherDatabase(let reason) {
@@ -468,11 +516,33 @@ package final class EdgeRelay: SessionHandler {
       onFatal(text)
       return .seconds(1)
     } catch {
+      onFailure(.store)
       said.rarely("store") { logger.error("work on the outbox: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
       sayAway()
       return .seconds(1)
     }
+  }
+
+  /// The app is writing. It goes first.
+  private func yieldToLock() -> Duration {
+    meetLock()
+    retryAt = clock.now.advanced(by: .milliseconds(20))
+    return .milliseconds(20)
+  }
+
+  private func meetLock() {
+    hasMetLock = true
+    guard let length = lock.met(now: clock.now) else { return }
+    logger.warning(
+      "work on the outbox: the database has been locked for \(ageText(Int64(length / .microseconds(1)))) by \(store.lockHolders() ?? "another program"), and the agent waits for it; end its open transaction, or that program, and see that it does not set PRAGMA locking_mode = EXCLUSIVE; nothing is lost meanwhile"
+    )
+  }
+
+  private func sayFree() {
+    guard let length = lock.free(now: clock.now) else { return }
+    logger.info(
+      "work on the outbox: the database is free again after \(ageText(Int64(length / .microseconds(1))))")
   }
 
   /// The database is not the one that the relay knows. Nothing that is known of it counts any more.
@@ -517,6 +587,7 @@ package final class EdgeRelay: SessionHandler {
     if hint.take() { lookAgain = .microseconds(100) }
     if try store.hasChanged() {
       relay.news()
+      hasMendingNews = true
       if store.hasBackfill { relay.backfillNeeded() }
       lookAgain = nil
     } else if let delay = lookAgain {
@@ -541,9 +612,12 @@ package final class EdgeRelay: SessionHandler {
         try store.watchSpace()
       }
       try tellStanding(now: now)
+      try lookForMending(now: now)
     } catch {
       switch error {
-      case .busy: spaceAt = nil
+      case .busy:
+        spaceAt = nil
+        meetLock()
       case .failed, .noRoom: said.rarely("look around") { logger.error("look at clock and disk: \(error)\($0)") }
       case .schemaChanged, .otherDatabase, .damaged: throw error
       }
@@ -552,16 +626,36 @@ package final class EdgeRelay: SessionHandler {
 
   /// How much waits is what the cloud cannot know of itself.
   private func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
-    if publisher != nil, !isStopping, toldGaps != store.gaps {
+    if publisher != nil, !isStopping, toldGaps != store.gaps || toldWaits != store.waits {
       toldGaps = store.gaps
+      toldWaits = store.waits
       announcements.append(status(isOnline: true))
     }
+    standing.sees(isIdle: isIdle, now: now)
     guard standing.isDue(now: now), !isStopping else { return }
     let begin = clock.now
     let found = try store.outboxStanding()
-    if standing.looked(found, took: begin.duration(to: clock.now), now: now) {
+    let oldest = found.oldest.map { Duration.microseconds(wallClock() - $0) }
+    if standing.looked(found, oldest: oldest, took: begin.duration(to: clock.now), now: now) {
       announcements.append(status(isOnline: true))
     }
+  }
+
+  /// What a stream waits for may be mended without a change of the schema: a row that could not be read.
+  private func lookForMending(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+    guard !store.waits.isEmpty, hasMendingNews, mendAt.map({ $0 <= now }) ?? true else { return }
+    mendAt = now.advanced(by: Self.mendingInterval)
+    hasMendingNews = false
+    throw .schemaChanged
+  }
+
+  /// Whether everything that was seen in the outbox is confirmed and written down.
+  private var isIdle: Bool { relay.isIdle && !relay.hasSettlement && unsendable.isEmpty }
+
+  private func sayTraffic() {
+    let line = traffic.line(
+      sent: relay.sentEvents, confirmed: relay.confirmedEvents, isIdle: isIdle, now: clock.now)
+    if let line { logger.info("\(line)") }
   }
 
   private func work(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {
@@ -618,8 +712,18 @@ package final class EdgeRelay: SessionHandler {
     let probes = relay.probes
     let step = relay.next(now: clock.now)
     if relay.probes > probes {
+      onFailure(.unconfirmed)
+      traffic.interrupted(now: clock.now)
       logger.info(
         "no word from the cloud of what the broker took; a frame is sent again to ask. Is the consumer running?")
+    }
+    for publication in relay.takeLost() where !publication.isEmpty {
+      let suspect = SizeSuspicion.Suspect(
+        stream: publication.stream, events: publication.events, bytes: publication.bytes)
+      if suspicion.lost(suspect, confirmed: relay.largestConfirmed, isAnswered: isAnswered) {
+        blame(
+          suspect, "the broker acknowledges it, and the consumer, which answers, does not get it", "message_size_limit")
+      }
     }
     return step
   }
@@ -634,6 +738,9 @@ package final class EdgeRelay: SessionHandler {
       return .zero
     } catch .otherDatabase(let reason) {
       return leave(because: reason)
+    } catch .busy {
+      // The schema is still another one than is known, so this is come to again.
+      return yieldToLock()
     } catch {
       said.rarely("refresh") { logger.error("look at the tables: \(error); tried again in a second\($0)") }
       retryAt = clock.now.advanced(by: .seconds(1))
@@ -667,6 +774,7 @@ package final class EdgeRelay: SessionHandler {
 
   private func announce(_ publisher: any Publisher) {
     toldGaps = store.gaps
+    toldWaits = store.waits
     isAwayTold = false
     announcements = [status(isOnline: !isAway)]
     announceSchemas(publisher)
@@ -687,7 +795,8 @@ package final class EdgeRelay: SessionHandler {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: ask, clockOffset: clockOffset,
-        outbox: standing.told, gaps: store.gaps, process: process, taken: rivals.taken
+        outbox: standing.told, outboxAge: Int64(standing.age(now: clock.now) / .microseconds(1)), gaps: store.gaps,
+        process: process, taken: rivals.taken, waits: store.waits
       )
       .document, isRetained: true, contentType: "application/json")
   }
@@ -717,6 +826,8 @@ package final class EdgeRelay: SessionHandler {
   }
 
   package func sessionWillClose(publisher: any Publisher) {
+    // The last word stands until the agent comes back.
+    if !isDamaged, !isAway, let found = try? store.outboxStanding() { standing.found(found, now: clock.now) }
     _ = try? publisher.publish(status(isOnline: false))
   }
 }

@@ -66,12 +66,22 @@ struct StreamResponder {
       outbox.removeFirst()
     }
     guard outbox.isEmpty, inFlight.count < Self.window else { return false }
-    if walk != nil {
-      try goOn(store)
+    if let walk {
+      do throws(EdgeStoreError) {
+        try goOn(store)
+      } catch .failed(let reason) {
+        // A table that cannot be read holds up nothing else.
+        self.walk = nil
+        answer(walk.request, StreamReply(.failure(reason)))
+      }
       return false
     }
     guard let request = waiting.first else { return false }
-    try begin(request, store)
+    do throws(EdgeStoreError) {
+      try begin(request, store)
+    } catch .failed(let reason) {
+      answer(request, StreamReply(.failure(reason)))
+    }
     waiting.removeFirst()
     switch request.question {
     case .sendAgain, .resync: return true
@@ -82,6 +92,9 @@ struct StreamResponder {
   private mutating func begin(_ request: StreamRequest, _ store: any EdgeStore) throws(EdgeStoreError) {
     guard let stream = store.streams.first(where: { $0.name == request.stream }), stream.table != nil else {
       return answer(request, StreamReply(.failure("no table is captured as stream \(request.stream)")))
+    }
+    if let wait = store.waits.first(where: { $0.stream == stream.name }) {
+      return answer(request, StreamReply(.failure("\(wait.text); \(wait.advice)")))
     }
     guard let schema = stream.schema else {
       return answer(request, StreamReply(.failure("the table of stream \(request.stream) is not there")))

@@ -18,6 +18,9 @@ enum Metrics {
       page.add(
         "drover_waiting_schemas", .gauge, "Streams that wait for a person to accept their schema.",
         [([:], Double(try source.reader.waitingSchemas().count))])
+      page.add(
+        "drover_blocked_sinks", .gauge, "Streams that wait because their sink table cannot be written.",
+        [([:], Double(try source.reader.blockedSinks().count))])
     }
     if let fleet = source.fleet() { add(fleet, to: &page) }
     return page.text
@@ -64,6 +67,10 @@ enum Metrics {
     page.add(
       "drover_machine_oldest_unconfirmed_seconds", .gauge, "How long the oldest of them has waited; 0 when none waits.",
       each { machine in machine.outbox.map { _ in Double(machine.oldestUnconfirmed(now: now) ?? 0) / 1_000_000 } })
+    page.add(
+      "drover_machine_told_timestamp_seconds", .gauge,
+      "When the machine looked at its outbox: the time of waiting events, the oldest of them, dead letters at the edge and free bytes.",
+      each { ($0.outbox?.at).map { Double($0) / 1_000_000 } })
     page.add(
       "drover_machine_free_bytes", .gauge, "What the machine's disk has left.",
       each { ($0.outbox?.standing.freeBytes).map(Double.init) })

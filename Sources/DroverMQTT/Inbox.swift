@@ -13,6 +13,9 @@ final class Inbox {
     let maximumPacketSize: Int?
     /// False where the broker says that it has none. [MQTT 5, 3.2.2.3.13]
     let hasSharedSubscriptions: Bool
+    /// Whether it keeps retained messages, and the highest QoS that it takes. [MQTT 5, 3.2.2.3.5 and 3.2.2.3.4]
+    let keepsRetained: Bool
+    let maximumQoS: Int
   }
 
   /// Counts callbacks that told of a packet: the loop reads on while this rises.
@@ -85,9 +88,14 @@ final class Inbox {
       mosquitto_property_read_int32(properties, Int32(MQTT_PROP_MAXIMUM_PACKET_SIZE.rawValue), &size, false) != nil
     var isShared: UInt8 = 1
     mosquitto_property_read_byte(properties, Int32(MQTT_PROP_SHARED_SUB_AVAILABLE.rawValue), &isShared, false)
+    var keepsRetained: UInt8 = 1
+    mosquitto_property_read_byte(properties, Int32(MQTT_PROP_RETAIN_AVAILABLE.rawValue), &keepsRetained, false)
+    var maximumQoS: UInt8 = 2
+    mosquitto_property_read_byte(properties, Int32(MQTT_PROP_MAXIMUM_QOS.rawValue), &maximumQoS, false)
     connack = Connack(
       code: UInt8(truncatingIfNeeded: code), sessionPresent: flags & 1 != 0,
-      maximumPacketSize: hasSize ? Int(size) : nil, hasSharedSubscriptions: isShared != 0)
+      maximumPacketSize: hasSize ? Int(size) : nil, hasSharedSubscriptions: isShared != 0,
+      keepsRetained: keepsRetained != 0, maximumQoS: Int(maximumQoS))
   }
 
   private func subscribed(packetID: Int32, codes: UnsafeBufferPointer<Int32>) {

@@ -162,7 +162,8 @@ final class MosquittoConnection: Publisher {
     if !connack.sessionPresent { ignoreLog() }
     return SessionInfo(
       sessionPresent: connack.sessionPresent, protocolLevel: level.rawValue,
-      maximumPacketSize: connack.maximumPacketSize)
+      maximumPacketSize: connack.maximumPacketSize, keepsRetained: connack.keepsRetained,
+      maximumQoS: connack.maximumQoS)
   }
 
   /// Looks at the SUBACKs that have come.

@@ -14,6 +14,8 @@ struct ProtocolChoice: Sendable {
     case versionRefused
     /// The peer hung up on the CONNECT without a word: some old brokers do that to a version they do not know.
     case closedBeforeConnack
+    /// No CONNACK came, and the connection stayed open: amqtt waits for the rest of a CONNECT that it reads as one of 3.1.1.
+    case unanswered
     /// Everything else, also a connection that had been open: the version was not the cause.
     case otherwise
   }
@@ -28,6 +30,14 @@ struct ProtocolChoice: Sendable {
   private(set) var next = ProtocolLevel.mqtt5
   private let needsMQTT5: Bool
   private var closedInARow = 0
+  /// Whether the broker has spoken MQTT 5 with us.
+  private var hasSpoken5 = false
+
+  /// Whether the next version may be older because this attempt is not answered.
+  var mayFallBack: Bool { next == .mqtt5 && !needsMQTT5 && !hasSpoken5 }
+
+  /// The present attempt has become a connection.
+  mutating func opened() { hasSpoken5 = hasSpoken5 || next == .mqtt5 }
 
   /// - Parameter needsMQTT5: 3.1.1 is never spoken.
   init(needsMQTT5: Bool = false) { self.needsMQTT5 = needsMQTT5 }
@@ -41,7 +51,7 @@ struct ProtocolChoice: Sendable {
       return .backoff
     }
     switch ending {
-    case .versionRefused:
+    case .versionRefused, .unanswered:
       closedInARow = 0
       next = .mqtt311
       return .none

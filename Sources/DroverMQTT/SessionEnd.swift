@@ -25,6 +25,8 @@ enum SessionEnd: Error, Equatable {
   case closedBeforeConnack
   /// The peer took the connection and did not say CONNACK or SUBACK in this time.
   case noAnswer(within: Duration)
+  /// Not even CONNACK came in this time, to a CONNECT of MQTT 5.
+  case unanswered(within: Duration)
   /// The broker sent DISCONNECT with this reason. [MQTT-3.14]
   case disconnected(UInt8)
   /// The broker answered no PINGREQ.
@@ -50,6 +52,7 @@ enum SessionEnd: Error, Equatable {
     switch self {
     case .refused(code: 1, .mqtt311), .refused(code: 1, .mqtt5), .refused(code: 0x84, .mqtt5): .versionRefused
     case .closedBeforeConnack: .closedBeforeConnack
+    case .unanswered: .unanswered
     default: .otherwise
     }
   }
@@ -83,7 +86,7 @@ enum SessionEnd: Error, Equatable {
         ? "does this port expect TLS, or another protocol?"
         : "does this port speak TLS, and does it want a client certificate?"
       return "\(broker) closed the connection before CONNACK; \(advice)"
-    case .noAnswer(let limit):
+    case .noAnswer(let limit), .unanswered(let limit):
       return "\(broker) took the connection but gave no answer within \(limit.components.seconds) s"
     case .disconnected(0x8E):
       return "\(broker) gave the session to another client with the ID \(options.clientID); client IDs must be unique"

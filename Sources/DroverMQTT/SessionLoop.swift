@@ -10,6 +10,8 @@ import Logging
 final class SessionLoop {
   /// CONNACK and SUBACK must come in this time. Long enough for a broker that thousands of machines come back to.
   private static let openingLimit = Duration.seconds(30)
+  /// A broker that has said nothing to a CONNECT of MQTT 5 for so long is asked in 3.1.1.
+  private static let connackLimit = Duration.seconds(15)
   /// A connection that stood this long was a good one, even if nothing was said on it. As long as the backoff's cap.
   private static let goodStanding = Duration.seconds(30)
   /// libmosquitto's clock for the keepalive has whole seconds: let it look once in each.
@@ -135,6 +137,11 @@ final class SessionLoop {
       while true {
         let pause = try turn()
         try step(&visit, pause: pause)
+        // One that has answered once may be slow now, and does speak MQTT 5.
+        if choice.mayFallBack, visit.connection.inbox.connack == nil, clock.now - began >= Self.connackLimit {
+          throw .unanswered(within: Self.connackLimit)
+        }
+        if visit.isOpen { choice.opened() }
         if !visit.isOpen, clock.now - began >= Self.openingLimit { throw .noAnswer(within: Self.openingLimit) }
       }
     } catch {

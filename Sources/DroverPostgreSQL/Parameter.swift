@@ -2,7 +2,7 @@
 // and the types' own receive functions. Big-endian throughout.
 
 /// A type of PostgreSQL by its fixed number in pg_type.
-package enum TypeNumber: UInt32 {
+package enum TypeNumber: UInt32, CaseIterable {
   case boolean = 16
   case bytea = 17
   case bigint = 20

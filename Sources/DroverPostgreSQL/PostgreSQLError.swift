@@ -1,6 +1,8 @@
 // What PostgreSQL or the way to it refused, as a person needs it: the operation, where, the cause, and what to do. The server's DETAIL is
 // left out, because it quotes rows.
 
+import DroverCore
+
 package struct PostgreSQLError: Error, CustomStringConvertible {
   /// What was to be done: `connect`, `commit`, …
   package let operation: String
@@ -10,6 +12,8 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   /// The five characters of PostgreSQL's own code; nil where the server did not answer.
   /// https://www.postgresql.org/docs/current/errcodes-appendix.html
   package let state: String?
+  /// Every event would meet it, as far as could be found out.
+  var isFault = false
   /// What to do, where the code does not tell it.
   var hint: String?
 
@@ -67,10 +71,18 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   /// A table is not what it was: somebody has changed it since it was looked at.
   var isOutdated: Bool { ["0A000", "42703", "42804", "42P01", "42P07", "42701", "42P10"].contains(state) }
 
+  /// Somebody has given a sink table another form than it had.
+  static func tableChanged(_ stream: StreamName, _ reason: String, _ connection: Connection) -> PostgreSQLError {
+    PostgreSQLError(
+      operation: "use the sink table \(stream) of", subject: connection.subject, cause: reason, state: "42P16")
+  }
+
   /// A table cannot be changed: somebody's view needs a column as it is, or the user may not.
   var isChangeRefused: Bool { ["0A000", "2BP01", "42501"].contains(state) }
 
   /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a
   /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger).
-  var isAboutTheEvent: Bool { state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false }
+  var isAboutTheEvent: Bool { !isFault && isOfData }
+
+  private var isOfData: Bool { state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false }
 }

@@ -39,6 +39,8 @@ package final class AgentLock: Sendable {
     var beats: [String: Int64] = [:]
     /// How the connection to the broker stands; nil until there was one.
     var connection: String?
+    var failures: [DeliveryFailure.Kind: DeliveryFailure] = [:]
+    var failuresWritten: Int64 = 0
   }
 
   private let state = Mutex(State())
@@ -155,6 +157,34 @@ package final class AgentLock: Sendable {
     write()
   }
 
+  /// Counts what went wrong, for `drover status`.
+  package func count(_ kind: DeliveryFailure.Kind, wall: Int64) {
+    let now = Self.now()
+    let isDue = state.withLock { state in
+      state.failures[kind, default: DeliveryFailure(kind, count: 0, last: wall)].count += 1
+      state.failures[kind]!.last = wall
+      guard now - state.failuresWritten >= 1_000_000 else { return false }
+      state.failuresWritten = now
+      return true
+    }
+    // What comes within a second is written with the next heartbeat.
+    if isDue { write() }
+  }
+
+  /// What has gone wrong since the process that has the lock started, the newest first.
+  package static func failures(database: String) -> [DeliveryFailure] {
+    (holding(database)?.text ?? "").split(separator: "\n").compactMap { line in
+      let words = line.split(separator: " ")
+      guard words.count == 5, words[1] == failurePrefix, let kind = DeliveryFailure.Kind(rawValue: String(words[2])),
+        let count = Int(words[3]), let last = Int64(words[4])
+      else { return nil }
+      return DeliveryFailure(kind, count: count, last: last.clamped(to: Bounds.time))
+    }
+    .sorted { ($1.last, $0.kind.rawValue) < ($0.last, $1.kind.rawValue) }
+  }
+
+  private static let failurePrefix = "failed"
+
   /// How the connection of the process that has the lock stands; nil when it has never had one.
   package static func connection(database: String) -> String? {
     holding(database)?.text.split(separator: "\n").first { $0.hasPrefix(connectionPrefix) }.map {
@@ -184,7 +214,9 @@ package final class AgentLock: Sendable {
       let file = held.identity.map { "file \($0.device) \($0.inode)\n" } ?? ""
       let lines = state.beats.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)\n" }.joined()
       let connection = state.connection.map { "\(Self.connectionPrefix)\($0.replacing("\n", with: " "))\n" } ?? ""
-      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(connection)".utf8)
+      let failures = state.failures.values.sorted { $0.kind.rawValue < $1.kind.rawValue }
+        .map { "= \(Self.failurePrefix) \($0.kind.rawValue) \($0.count) \($0.last)\n" }.joined()
+      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(failures)\(connection)".utf8)
       for descriptor in [held.descriptor, held.earlier?.descriptor ?? -1] where descriptor >= 0 {
         pwrite(descriptor, text, text.count, 0)
         ftruncate(descriptor, off_t(text.count))

@@ -5,6 +5,10 @@ import GRDB
 enum Damage {
   /// The finding in words, with the first lines of SQLite's own check where the file can be opened at all.
   static func describe(_ error: DatabaseError, path: String, database: DatabaseQueue?) -> String {
+    if error.resultCode == .SQLITE_NOTADB, let guess = FileKind.guess(path) {
+      return
+        "\(path) is no SQLite database: \(guess). Drover has stopped and changes nothing; correct the path, or put the database back"
+    }
     let lines = (try? database?.inDatabase { try String.fetchAll($0, sql: "PRAGMA integrity_check(5)") }) ?? []
     let found = lines.isEmpty || lines == ["ok"] ? "" : "; integrity_check finds: \(lines.joined(separator: "; "))"
     return """

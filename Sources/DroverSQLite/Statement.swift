@@ -22,6 +22,9 @@ final class Statement {
 
   deinit { sqlite3_finalize(handle) }
 
+  /// Whether its connection is in no transaction: what it refused has ended it (RAISE(ROLLBACK)).
+  var hasLeftTransaction: Bool { sqlite3_get_autocommit(connection) != 0 }
+
   /// Makes the statement ready for new values.
   func reset() {
     sqlite3_reset(handle)

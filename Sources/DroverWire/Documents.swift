@@ -195,7 +195,7 @@ extension MachineStatus {
     if let clockOffset {
       members.append(("clock_offset_us", .integer(clockOffset.clamped(to: Bounds.clockOffset))))
     }
-    if let outbox { members.append(("outbox", outbox.json)) }
+    if let outbox { members.append(("outbox", outbox.json(age: outboxAge))) }
     if let process { members.append(("process", .integer(process))) }
     if let taken {
       members.append(
@@ -211,6 +211,7 @@ extension MachineStatus {
       let list = gaps.sorted { $0.key < $1.key }
       members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
     }
+    if !waits.isEmpty { members.append(("waits", .array(waits.prefix(StreamWait.most).map(\.json)))) }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -223,6 +224,7 @@ extension MachineStatus {
       let text = try members.string("epoch")
       do { epoch = try Epoch(text) } catch { throw WireError(error.message) }
     }
+    let outbox = members.has("outbox") ? try members.object("outbox") : nil
     self.init(
       isOnline: try members.bool("online"), epoch: epoch,
       software: members.has("software") ? try members.string("software") : nil,
@@ -230,10 +232,20 @@ extension MachineStatus {
       ask: members.has("ask") ? try members.integer("ask", in: Bounds.question) : nil,
       clockOffset: members.has("clock_offset_us")
         ? try members.integer("clock_offset_us", in: Bounds.clockOffset) : nil,
-      outbox: members.has("outbox") ? try OutboxStanding(members: try members.object("outbox")) : nil,
+      outbox: try outbox.map { members throws(WireError) in try OutboxStanding(members: members) },
+      outboxAge: try outbox.flatMap { members throws(WireError) in
+        members.has("age_us") ? try members.integer("age_us", in: Bounds.duration) : nil
+      } ?? 0,
       gaps: members.has("gaps") ? try Self.gaps(try members.array("gaps")) : [:],
       process: members.has("process") ? try members.integer("process", in: Bounds.question) : nil,
-      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil)
+      taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil,
+      waits: members.has("waits") ? try Self.waits(try members.array("waits")) : [])
+  }
+
+  private static func waits(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamWait] {
+    var waits: [StreamWait] = []
+    for element in elements.prefix(StreamWait.most) { waits.append(try StreamWait(members: try element.members())) }
+    return waits
   }
 
   private static func gaps(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamName: String] {
@@ -263,12 +275,32 @@ extension Trouble {
   }
 }
 
-extension OutboxStanding {
+extension StreamWait {
   fileprivate var json: JSON {
+    .object([
+      ("stream", .string(stream.text)), ("table", .string(table)), ("reason", .string(reason)),
+      ("advice", .string(advice)), ("since_us", .integer(since)),
+    ])
+  }
+
+  fileprivate init(members: JSONDocument.Members) throws(WireError) {
+    let name = try members.string("stream")
+    let stream: StreamName
+    do { stream = try StreamName(name) } catch { throw WireError("\"waits\": \(error.message)") }
+    self.init(
+      stream: stream, table: try members.string("table"), reason: try members.string("reason"),
+      advice: try members.string("advice"), since: try members.integer("since_us", in: Bounds.time))
+  }
+}
+
+extension OutboxStanding {
+  /// - Parameter age: how long ago it was found, microseconds.
+  fileprivate func json(age: Int64) -> JSON {
     var members: [(String, JSON)] = [("waiting", .integer(Int64(waiting)))]
     if let oldest { members.append(("oldest_us", .integer(oldest))) }
     members.append(("dead_letters", .integer(Int64(deadLetters))))
     if let freeBytes { members.append(("free_bytes", .integer(freeBytes))) }
+    if age > 0 { members.append(("age_us", .integer(age.clamped(to: Bounds.duration)))) }
     return .object(members)
   }
 

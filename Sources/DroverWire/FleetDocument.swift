@@ -11,7 +11,7 @@ extension FleetSnapshot {
       ("consumer", worker.document), ("history_bucket_seconds", .integer(FleetHistory.bucketSeconds)),
       ("dead_letters", integer(report?.deadLetters.present ?? 0)),
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
-      ("waiting_schemas", .array(waiting.map(\.document))),
+      ("waiting_schemas", .array(waiting.map(\.document))), ("blocked_sinks", .array(blocked.map(\.document))),
       ("alerts", alerts.map { .array($0.open.map(\.document)) } ?? .null),
       ("machines", .array(machines.map { $0.summary(now: now, counts: history.counts(of: $0.name)) })),
     ])

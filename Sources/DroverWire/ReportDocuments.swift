@@ -51,7 +51,7 @@ extension CloudReport.Machine {
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
       ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)),
       ("over_budget", .array(overruns.map { $0.document(now: now) })),
-      ("troubles", troubles.document(name, now: now)),
+      ("troubles", troubles.document(name, now: now)), ("waits", .array(waits.map(\.document))),
     ]
   }
 
@@ -117,6 +117,17 @@ extension WaitingSchema {
   }
 }
 
+extension BlockedSink {
+  package var document: JSON {
+    .object([
+      ("stream", .string(stream.text)), ("machine", machine.map { .string($0.text) } ?? .null),
+      ("table", .string(blocked.table)), ("cause", .string(blocked.cause.rawValue)), ("text", .string(blocked.text)),
+      ("advice", .string(blocked.advice)), ("since", .string(Timestamp.text(microseconds: since))),
+      ("last_tried", .string(Timestamp.text(microseconds: last))), ("tries", integer(tries)),
+    ])
+  }
+}
+
 extension EdgeReport {
   /// The members of the edge's status that come from its database.
   /// - Parameters:
@@ -136,6 +147,7 @@ extension EdgeReport {
       ("dead_letters", integer(letters.present)), ("dead_letters_replayed", integer(letters.replayed)),
       ("dead_letters_purged", integer(letters.purged)),
       ("troubles", (report?.troubles ?? []).document(machine, now: now)),
+      ("waits", .array((report?.waits ?? []).map(\.document))),
     ]
   }
 }
@@ -150,6 +162,15 @@ extension [Trouble] {
           ("since", .string(Timestamp.text(microseconds: $0.since))), ("count", integer($0.count)),
         ])
       })
+  }
+}
+
+extension StreamWait {
+  fileprivate var document: JSON {
+    .object([
+      ("stream", .string(stream.text)), ("table", .string(table)), ("reason", .string(reason)),
+      ("advice", .string(advice)), ("since", .string(Timestamp.text(microseconds: since))),
+    ])
   }
 }
 

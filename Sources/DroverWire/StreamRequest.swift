@@ -260,7 +260,10 @@ extension ResyncOrder {
   fileprivate var members: [(String, JSON)] {
     var members: [(String, JSON)] = []
     if let condition { members.append(("where", .string(condition.text))) }
-    if let since { members += [("since_us", .integer(since.moment)), ("time_column", .string(since.column))] }
+    if let since {
+      members.append(("since_us", .integer(since.moment)))
+      if let column = since.column { members.append(("time_column", .string(column))) }
+    }
     if let rate { members.append(("rate", .integer(Int64(rate)))) }
     return members
   }
@@ -273,7 +276,8 @@ extension ResyncOrder {
     }
     if members.has("since_us") {
       since = Since(
-        column: try members.string("time_column"), moment: try members.integer("since_us", in: Bounds.moment))
+        column: members.has("time_column") ? try members.string("time_column") : nil,
+        moment: try members.integer("since_us", in: Bounds.moment))
     }
     if members.has("rate") {
       rate = Int(try members.integer("rate", in: 1...1_000_000_000))

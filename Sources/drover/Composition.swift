@@ -153,7 +153,7 @@ extension EdgeConfiguration {
           LinesDeclaration(
             table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
         }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection(),
-        naturalKey: $0.table?.naturalKey, key: $0.table?.key)
+        naturalKey: $0.table?.naturalKey, key: $0.table?.key, timeColumn: $0.table?.timeColumn)
     }
   }
 }

@@ -21,12 +21,12 @@ struct Drover: AsyncParsableCommand {
       DoctorCommand.self,
       DeadCommand.self,
       CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
-      SchemaCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
+      SchemaCommand.self, ForgetCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
     ])
 }
 
 /// The one option that every command takes.
-struct ConfigurationOption: ParsableArguments {
+struct ConfigurationOption: ParsableArguments, Sendable {
   @Option(
     name: .long, help: ArgumentHelp("The configuration file (docs/configuration.md lists its keys).", valueName: "file")
   )

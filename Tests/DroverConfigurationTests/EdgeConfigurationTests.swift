@@ -46,6 +46,7 @@ import Testing
         - table: local_stock_snapshots
           kind: snapshot
           synced_column: synced
+          time_column: assessed_at
           name: stock
         - name: temperature
           kind: payload
@@ -73,7 +74,7 @@ import Testing
         streams: [
           StreamConfiguration(
             name: try StreamName("stock"), kind: .snapshot,
-            table: .init(name: "local_stock_snapshots", syncedColumn: "synced")),
+            table: .init(name: "local_stock_snapshots", syncedColumn: "synced", timeColumn: "assessed_at")),
           StreamConfiguration(name: try StreamName("temperature"), kind: .payload),
           StreamConfiguration(
             name: try StreamName("cattle"), kind: .batch,

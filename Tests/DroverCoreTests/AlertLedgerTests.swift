@@ -85,6 +85,13 @@ import Testing
     #expect(watch.ledger.open == [])
   }
 
+  // The documentation's own example, one bare event of TEST, made an alert for ever.
+  @Test func `a client without an agent is never silent`() {
+    var watch = Watch()
+    watch.look(seconds: 7200) { fleet in Self.change(&fleet) { $0.isOnline = nil } }
+    #expect(watch.told == [])
+  }
+
   @Test func `the time in which this consumer was away is no machine's silence`() {
     var watch = Watch()
     watch.fleet.at += 7200 * Self.second
@@ -207,10 +214,24 @@ import Testing
     #expect(watch.told == ["firing budgets M00000", "resolved budgets M00000"])
   }
 
+  @Test func `a table that cannot be written is told when it lasts, and once more when it can`() {
+    let blocked = SinkBlocked(
+      table: "stock", reach: .table, cause: .lock, text: "somebody has locked it", advice: "wait")
+    let sink = BlockedSink(
+      stream: try! StreamName("stock"), machine: nil, blocked: blocked, since: 5, last: 6, tries: 2)
+    var watch = Watch()
+    watch.look(seconds: 20) { fleet in fleet.blocked = [sink] }
+    #expect(watch.told == [])
+    watch.look(seconds: 20) { fleet in fleet.blocked = [sink] }
+    #expect(watch.told == ["firing tables -"])
+    watch.look(seconds: 100) { fleet in fleet.blocked = [] }
+    #expect(watch.told == ["firing tables -", "resolved tables -"])
+  }
+
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
       silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false,
-      budgets: false, names: false)
+      budgets: false, names: false, tables: false)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in

@@ -49,9 +49,14 @@ import Testing
       relay.acknowledged(token, reason: reason, now: now)
     }
 
-    mutating func confirm(_ stream: Int = 1, _ intervals: (Int64, Int64)..., session: String = "s") {
+    /// - Parameter isKept: the broker kept it; a consumer that is new to the relay says it live.
+    mutating func confirm(
+      _ stream: Int = 1, _ intervals: (Int64, Int64)..., session: String = "s", isKept: Bool = true,
+      isAnswer: Bool = false
+    ) {
       relay.confirmed(
-        [stream: IntervalSet(intervals.map { Interval(after: $0.0, through: $0.1) })], session: session, now: now)
+        [stream: IntervalSet(intervals.map { Interval(after: $0.0, through: $0.1) })], session: session,
+        isKept: isKept, isAnswer: isAnswer, now: now)
     }
   }
 
@@ -149,6 +154,89 @@ import Testing
     bench.scanned(through: 2)
     bench.puback(bench.publish(1, 1, 2), .noMatchingSubscribers)
     #expect(delay() <= Backoff().base)
+  }
+
+  // A consumer came after the agent, and what waited was sent at the next backoff: 17 seconds later.
+  @Test func `what nobody subscribed to is sent when the consumer is heard, and not more than once a second`() {
+    var bench = Bench()
+    bench.scanned(through: 3)
+    for _ in 0..<8 {
+      bench.puback(bench.publish(1, 0, 3), .noMatchingSubscribers)
+      guard case .wait(let delay?) = bench.next() else {
+        Issue.record("the stream is held")
+        return
+      }
+      bench.pass(delay)
+      #expect(bench.next() == again(1, 0, 3))
+    }
+    bench.puback(bench.publish(1, 0, 3), .noMatchingSubscribers)
+    bench.pass(.seconds(2))
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+    bench.relay.heardConsumer(now: bench.now)
+    #expect(bench.next() == again(1, 0, 3))
+    bench.puback(bench.publish(1, 0, 3), .noMatchingSubscribers)
+    bench.relay.heardConsumer(now: bench.now)
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+    bench.pass(.seconds(1))
+    #expect(bench.next() == again(1, 0, 3))
+  }
+
+  @Test(arguments: [AcknowledgementReason.notAuthorised, .quotaExceeded, .other(0x80)])
+  func `a consumer that is heard does not end the delay of what was refused otherwise`(reason: AcknowledgementReason) {
+    var bench = Bench()
+    bench.scanned(through: 1)
+    for _ in 0..<8 {
+      bench.puback(bench.publish(1, 0, 1), reason)
+      if case .wait(let delay?) = bench.next() { bench.pass(delay) }
+    }
+    bench.puback(bench.publish(1, 0, 1), reason)
+    bench.pass(.seconds(1))
+    bench.relay.heardConsumer(now: bench.now)
+    #expect(bench.relay.isHeld(stream: 1, now: bench.now))
+  }
+
+  // With MQTT 3.1.1 the broker had acknowledged what nobody heard, and the relay asked for it after half a minute.
+  @Test
+  func
+    `a consumer that speaks for the first time has lost what was acknowledged before, unless the broker kept its word`()
+  {
+    for isKept in [false, true] {
+      var bench = Bench()
+      bench.scanned(through: 3)
+      bench.puback(bench.publish(1, 0, 3))
+      bench.confirm(2, isKept: isKept)
+      #expect((bench.next() == again(1, 0, 3)) == !isKept)
+    }
+  }
+
+  @Test func `the first answer shows what became of what an earlier run had sent, and no later one does`() {
+    var bench = Bench(acknowledged: [1: set((0, 3)), 2: set((3, 5))])
+    bench.scanned(through: 5)
+    bench.confirm(2, (3, 5))
+    #expect(bench.next() != again(1, 0, 3))
+    bench.confirm(2, (3, 5), isKept: false, isAnswer: true)
+    #expect(bench.next() == again(1, 0, 3))
+    bench.puback(bench.publish(1, 0, 3))
+    bench.confirm(2, (3, 5), isKept: false, isAnswer: true)
+    #expect(bench.next() != again(1, 0, 3))
+  }
+
+  @Test func `it is idle when all that it has seen is confirmed, and only then`() {
+    var bench = Bench()
+    #expect(!bench.relay.isIdle)
+    bench.scanned(through: 3)
+    #expect(bench.relay.isIdle)
+    let token = bench.publish(1, 0, 3)
+    #expect(!bench.relay.isIdle)
+    bench.puback(token)
+    #expect(!bench.relay.isIdle)
+    bench.confirm(1, (0, 3))
+    #expect(bench.relay.isIdle && bench.relay.confirmedEvents == 3 && bench.relay.sentEvents == 3)
+    bench.relay.news()
+    #expect(!bench.relay.isIdle)
+    bench.scanned(through: 4)
+    bench.relay.held(stream: 1, interval: Interval(after: 3, through: 4), until: bench.now.advanced(by: .seconds(9)))
+    #expect(!bench.relay.isIdle)
   }
 
   // A window of frames is refused in one breath when the consumer's subscription is away for a moment. Every one of them counted as

@@ -51,6 +51,7 @@ private struct NoStore: CloudReader {
   func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
+  func blockedSinks() throws -> [BlockedSink] { [] }
   func latestSchemas() throws -> [ReplicatedStream] { [] }
   func sinks() throws -> [SinkDescription] { [] }
   func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {}

@@ -74,6 +74,20 @@ import Testing
     #expect(choice.next == .mqtt5)
   }
 
+  // amqtt 0.12 reads a CONNECT of MQTT 5 as one of 3.1.1, waits for the rest of it, and says nothing.
+  @Test func `a broker that does not answer MQTT 5 at all is asked in 3.1.1 at once, unless it has spoken 5 before`() {
+    var choice = ProtocolChoice()
+    #expect(choice.mayFallBack)
+    let pause = choice.ended(.unanswered)
+    #expect(pause == .none && choice.next == .mqtt311 && !choice.mayFallBack)
+    choice.opened()
+    _ = choice.ended(.otherwise)
+    #expect(choice.mayFallBack, "what it spoke was 3.1.1")
+    choice.opened()
+    #expect(!choice.mayFallBack)
+    #expect(!ProtocolChoice(needsMQTT5: true).mayFallBack)
+  }
+
   @Test func `a failure of another kind in between starts the count again`() {
     var choice = ProtocolChoice()
     _ = choice.ended(.closedBeforeConnack)

@@ -14,6 +14,24 @@ import Testing
     try suite.check(claim)
   }
 
+  // A table that is added later is one that `drover forget` has to know.
+  @Test
+  func `every table that names machines goes with a machine that is forgotten, but for the account of dead letters`()
+    throws
+  {
+    let database = try TestServer.makeDatabase()
+    let store = try store(database)
+    defer { withExtendedLifetime(store) {} }
+    let rows = try database.connect().query(
+      "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'machine_id' AND table_schema = 'public'"
+    )
+    #expect(
+      Set((0..<rows.count).map { rows.text($0, 0) })
+        == Set(ForgottenMachines.bookkeeping + ForgottenMachines.ofRows).union([
+          "drover_dead_letter", "drover_dead_use", "drover_dead_dropped",
+        ]))
+  }
+
   private func store(
     _ database: TestDatabase, _ conditions: CloudStoreConditions = CloudStoreConditions()
   ) throws -> PostgreSQLCloudStore {

@@ -76,6 +76,11 @@ final class AppDatabase {
     return edge
   }
 
+  /// Why the first stream that waits does so, with what to do about it.
+  func refusal(_ streams: StreamDeclaration...) throws -> String {
+    try attach(streams, settled: false).waits.first.map { "\($0.reason); \($0.advice)" } ?? ""
+  }
+
   func attach(_ stream: StreamDeclaration, settled: Bool = true) throws -> EdgeDatabase {
     try attach([stream], settled: settled)
   }

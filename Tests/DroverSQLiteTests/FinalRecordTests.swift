@@ -212,7 +212,7 @@ import Testing
     // A line of the next unit takes its place.
     (
       "INSERT INTO receipts VALUES (2, 'b', 0); REPLACE INTO sales VALUES (11, 2, 'pen')",
-      [whole, "put 2: 2, 'b', 0 [11, 2, 'pen']"]
+      ["put 1: 1, 'a', 1 [12, 1, 'ink'] [11, 1, 'pen'] [1, 1, 5]", "put 2: 2, 'b', 0 [11, 2, 'pen']"]
     ),
     (
       "INSERT INTO receipts VALUES (2, 'b', 0); REPLACE INTO sales VALUES (21, 2, 'ink')",
@@ -242,6 +242,24 @@ import Testing
         == app.integer("SELECT total(ifnull(length(CAST(value AS BLOB)), 0) + 64) FROM drover_kept"))
     try edge.confirmAll()
     #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+  }
+
+  @Test func `where the lines of the next complete rows would get the keys of the last ones, the agent says so`() throws
+  {
+    func warnings(_ lines: String, key: [String]? = nil) throws -> [String] {
+      let app = try AppDatabase(
+        "CREATE TABLE orders (mo TEXT PRIMARY KEY NOT NULL, done INT); CREATE TABLE parts \(lines)")
+      var said: [String] = []
+      let stream = StreamDeclaration(
+        name: try StreamName("orders"), kind: .batch, table: "orders", completeWhen: try Condition(parsing: "done = 1"),
+        with: [try .lines("parts", ["mo": "mo"])], key: key)
+      _ = try app.attach([stream]) { said.append($0) }
+      return said.filter { $0.contains("may be used again") }
+    }
+    #expect(try warnings("(id INTEGER PRIMARY KEY, mo TEXT)").count == 1)
+    #expect(try warnings("(id INTEGER PRIMARY KEY, mo TEXT)", key: ["mo"]).isEmpty)
+    #expect(try warnings("(id INTEGER PRIMARY KEY AUTOINCREMENT, mo TEXT)").isEmpty)
+    #expect(try warnings("(no INT, mo TEXT, PRIMARY KEY (mo, no))").isEmpty)
   }
 
   @Test func `clearing the lines of what was confirmed is no event, nor is clearing its header`() throws {

@@ -49,6 +49,52 @@ import Testing
     consumer.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker)
   }
 
+  // Clearing a retired machine's retained messages, as one does with mosquitto_pub -r -n, made dead letters and an alert.
+  @Test func `an empty message takes away what the broker kept, and is no dead letter on any topic`() throws {
+    try consumer.received([
+      message("EVIL/status", #"{"v":1,"online":true,"epoch":"ab"}"#), try schema("s", "a"),
+    ])
+    #expect(try report()?.machines.first?.hasAgent == true)
+    let topics = [
+      "status", "confirm", "schema/s", "schema/unknown", "snapshot/s", "payload/x", "command/x", "nonsense",
+    ]
+    for isRetained in [false, true] {
+      try consumer.received(
+        topics.map { InboundMessage(topic: "drover/v1/EVIL/\($0)", payload: [], isRetained: isRetained) })
+    }
+    let report = try #require(try report())
+    #expect(report.deadLetters.present == 0)
+    #expect(report.messages.first { $0.outcome == "ignored" }?.count == 2 * topics.count)
+    #expect(report.machines.first?.hasAgent == false)
+    // An agent that is at work is asked to say it anew.
+    _ = consumer.turn(now: .now)
+    #expect(broker.said.contains { $0.topic == "drover/v1/EVIL/command/present" })
+    try consumer.received([message("EVIL/status", #"{"v":1,"online":true,"epoch":"ab"}"#)])
+    #expect(try self.report()?.machines.first?.hasAgent == true)
+  }
+
+  @Test func `in one group of messages the last word about a machine counts`() throws {
+    let (word, removal) = (message("EVIL/status", #"{"v":1,"online":true,"epoch":"ab"}"#), message("EVIL/status", ""))
+    try consumer.received([word, removal])
+    #expect(try report()?.machines.first?.hasAgent != true)
+    try consumer.received([removal, word])
+    #expect(try report()?.machines.first?.hasAgent == true)
+  }
+
+  // What a running consumer knew of a machine that `drover forget` had removed would have been taken for received.
+  @Test func `a machine that another process has forgotten brings everything again`() throws {
+    try consumer.received([frame("MAH001", id: "a")])
+    let other = try SQLiteCloudStore(path: app.path, now: { Self.beginning })
+    _ = try other.transaction { try $0.forgetMachine(MachineID("MAH001"), removesRows: true) }
+    #expect(try report()?.machines.isEmpty == true)
+    try consumer.received([frame("MAH001", id: "a")])
+    let report = try #require(try report())
+    #expect(report.machines.first?.streams.first?.rows == 1)
+    #expect(report.messages.first { $0.outcome == "frame" }?.count == 2)
+  }
+
+  private func report() throws -> CloudReport? { try SQLiteCloudReader(path: app.path).report() }
+
   private func message(_ topic: String, _ text: String) -> InboundMessage {
     InboundMessage(topic: "drover/v1/\(topic)", payload: Array(text.utf8))
   }

@@ -41,7 +41,7 @@ import Testing
         "no column brand, which `else` names"
       ),
     ] {
-      #expect { try app.attach([declaration]) } throws: { "\($0)".contains("product: \(name)") }
+      #expect(try app.refusal(declaration).contains("product: \(name)"))
     }
     let hashed = try app.attach([declaration(["barcode"], Selection(hashed: ["barcode"], hashKey: key))])
     #expect(hashed.streams[0].schema?.naturalKey?.columns == ["Barcode"])

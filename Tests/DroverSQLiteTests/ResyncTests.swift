@@ -65,6 +65,20 @@ import Testing
     #expect(try brought(edge) == [1, 3, 6, 7, 8])
   }
 
+  @Test func `a window of time finds the column that the configuration names, and says what lacks where it names none`()
+    throws
+  {
+    let (app, edge) = try table()
+    let order = ResyncOrder(since: .init(column: nil, moment: 1_793_491_200_000_000))
+    #expect { try edge.resync(order, stream: 1) } throws: { "\($0)".contains("time_column") }
+    #expect(!edge.hasBackfill)
+    var declared = try StreamDeclaration.table("t")
+    declared.timeColumn = "AT"
+    let next = try app.attach(declared, settled: false)
+    _ = try next.resync(order, stream: 1)
+    #expect(try brought(next) == [1, 3, 6, 7, 8])
+  }
+
   @Test func `the same order goes on, another one brings everything`() throws {
     let (app, edge) = try table()
     defer { withExtendedLifetime(app) {} }

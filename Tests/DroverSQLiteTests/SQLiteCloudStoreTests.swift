@@ -118,11 +118,33 @@ import Testing
     #expect(try store.transaction { try $0.merge([event(1, 1)], epoch: nil, into: sink("other")) } == [.applied])
   }
 
+  // A table that is added later is one that `drover forget` has to know.
+  @Test
+  func `every table that names machines goes with a machine that is forgotten, but for the account of dead letters`()
+    throws
+  {
+    let folder = try Folder()
+    let store = try store(folder)
+    defer { withExtendedLifetime(store) {} }
+    let tables = try folder.connect().read { database in
+      try String.fetchAll(database, sql: "SELECT name FROM sqlite_master WHERE type = 'table'").filter { name in
+        try Row.fetchAll(database, sql: "PRAGMA table_info(\(name))").contains { $0["name"] == "machine_id" }
+      }
+    }
+    #expect(
+      Set(tables)
+        == Set(ForgottenMachines.bookkeeping + ForgottenMachines.ofRows).union([
+          "drover_dead_letter", "drover_dead_use", "drover_dead_dropped",
+        ]))
+  }
+
   @Test func `a store that cannot be opened says which file`() throws {
     #expect { try SQLiteCloudStore(path: "/nowhere/cloud.db") } throws: { "\($0)".contains("/nowhere/cloud.db") }
     let folder = try Folder()
     try Data("this is no database, and long enough to be looked at".utf8).write(to: URL(fileURLWithPath: folder.path))
-    #expect { try SQLiteCloudStore(path: folder.path) } throws: { "\($0)".contains("\(folder.path) is damaged") }
+    #expect { try SQLiteCloudStore(path: folder.path) } throws: {
+      "\($0)".contains("\(folder.path) is no SQLite database: it is a text file")
+    }
   }
 
   @Test func `an error of the database names no row's content`() throws {

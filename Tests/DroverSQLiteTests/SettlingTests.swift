@@ -213,6 +213,6 @@ import Testing
   ])
   func `a column that cannot be a flag is refused`(table: String, reason: String) throws {
     let app = try AppDatabase("CREATE TABLE \(table)")
-    #expect { try app.attach(.table("t", synced: "synced")) } throws: { "\($0)".contains(reason) }
+    #expect(try app.refusal(.table("t", synced: "synced")).contains(reason))
   }
 }

@@ -198,7 +198,8 @@ import Testing
           DROP INDEX drover_schema_users; DROP INDEX drover_schema_line_users;
           ALTER TABLE drover_sink DROP COLUMN is_loose;
           ALTER TABLE drover_schema_waiting DROP COLUMN complete_when;
-          DELETE FROM grdb_migrations WHERE identifier = '16 shared tables';
+          DROP TABLE drover_blocked;
+          DELETE FROM grdb_migrations WHERE identifier IN ('16 shared tables', '17 blocked sinks');
           """)
     }
     let store = try SQLiteCloudStore(path: database)

@@ -214,6 +214,13 @@ import Testing
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
       gaps: [try! StreamName("stock"): "3f9c2a", try! StreamName("Käse"): "0"]),
+    MachineStatus(
+      isOnline: true, epoch: nil, software: nil, at: 7,
+      waits: [
+        StreamWait(
+          stream: try! StreamName("Käse"), table: "", reason: "größe\0", advice: String(repeating: "ö", count: 600),
+          since: 7)
+      ]),
   ])
   func `a status comes out as it went in`(status: MachineStatus) throws {
     #expect(try MachineStatus(document: status.document) == status)
@@ -237,6 +244,8 @@ import Testing
     #"{"v":1,"online":true,"gaps":{}}"#, #"{"v":1,"online":true,"gaps":[["t"]]}"#,
     #"{"v":1,"online":true,"gaps":[["t","X"]]}"#, #"{"v":1,"online":true,"gaps":[["a/b","1"]]}"#,
     #"{"v":1,"online":true,"gaps":[["t",1]]}"#,
+    #"{"v":1,"online":true,"waits":[{"stream":"a/b","table":"t","reason":"r","advice":"a","since_us":1}]}"#,
+    #"{"v":1,"online":true,"waits":[{"stream":"t"}]}"#, #"{"v":1,"online":true,"waits":{}}"#,
   ])
   func `a status that is damaged is refused`(document: String) {
     #expect(throws: WireError.self) { try MachineStatus(document: bytes(document)) }

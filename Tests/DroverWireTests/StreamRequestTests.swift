@@ -5,7 +5,7 @@ import Testing
 @Suite struct StreamRequestTests {
   @Test(arguments: [
     StreamRequest.Question.parts(bits: 11), .rows(bits: 3, parts: [0, 7]), .standing(["7", "[1,\"é\\u0000\"]"]),
-    .sendAgain([]), .resync(ResyncOrder()), .progress,
+    .sendAgain([]), .resync(ResyncOrder()), .progress, .resync(ResyncOrder(since: .init(column: nil, moment: 7))),
     .resync(
       ResyncOrder(
         condition: .comparison(.column("a b"), .atLeast, .literal(.text("it's"))),
@@ -62,7 +62,7 @@ import Testing
     #"{"v":2,"id":"a","stream":"s","schema":"x","ask":"parts","bits":1}"#,
     #"{"v":1,"id":"a","stream":"s","schema":"x","ask":"standing","ids":[7]}"#,
     #"{"v":1,"id":"a","stream":"s","schema":"x","ask":"resync","where":"1; DROP TABLE t"}"#,
-    #"{"v":1,"id":"a","stream":"s","schema":"x","ask":"resync","since_us":1}"#,
+    #"{"v":1,"id":"a","stream":"s","schema":"x","ask":"resync","since_us":"1"}"#,
     #"{"v":1,"id":"a","stream":"s","schema":"x","ask":"resync","rate":0}"#,
   ])
   func `a question that makes no sense is refused`(text: String) {

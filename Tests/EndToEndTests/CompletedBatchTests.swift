@@ -85,4 +85,44 @@ import Testing
     #expect(try await Road.drover("resync", "--config", road.edgeFile, "--stream", "mo_batch").status == 0)
     #expect(try await frozen(road) == 0)
   }
+
+  // Header and lines were cleared, and the parts of the next order were numbered from 1 again: "a line of MO-2 in parts belongs to what is complete",
+  // and MO-2 never came.
+  @Test func `lines whose keys begin anew with each cycle are those of their own order`() async throws {
+    let road = try Road(
+      streams: """
+          - table: orders
+            kind: batch
+            key: mo_id
+            complete_when: "status = 1"
+            with: [{table: parts, references: {mo_id: mo_id}}]
+        """)
+    try await road.python(
+      """
+      db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, mo_id TEXT NOT NULL UNIQUE, status INT)")
+      db.execute("CREATE TABLE parts (id INTEGER PRIMARY KEY, mo_id TEXT, part TEXT)")
+      db.execute("CREATE INDEX parts_of ON parts (mo_id)")
+      """)
+    try road.start(.cloud)
+    try road.start(.edge)
+    for cycle in 1...3 {
+      try await road.python(
+        """
+        db.execute("DELETE FROM parts")
+        db.execute("DELETE FROM orders")
+        db.execute("INSERT INTO orders (mo_id, status) VALUES ('MO-\(cycle)', 0)")
+        db.execute("INSERT INTO parts (mo_id, part) VALUES ('MO-\(cycle)', 'a\(cycle)'), ('MO-\(cycle)', 'b\(cycle)')")
+        db.execute("UPDATE orders SET status = 1")
+        """)
+      try await road.waitUntilConfirmed(atLeast: cycle)
+    }
+    #expect(
+      try await road.inCloud(
+        "SELECT o.mo_id, o.status, p.id, p.part FROM orders o JOIN parts p USING (mo_id) ORDER BY 1, 3")
+        == #"[["MO-1", 1, 1, "a1"], ["MO-1", 1, 2, "b1"], ["MO-2", 1, 1, "a2"], ["MO-2", 1, 2, "b2"], ["MO-3", 1, 1, "a3"], ["MO-3", 1, 2, "b3"]]"#
+    )
+    #expect(try await frozen(road) == 0)
+    let check = try await Road.drover("check", "--config", road.cloudFile)
+    #expect(check.status == 0, "\(check.output)")
+  }
 }

@@ -70,6 +70,8 @@ final class Road: Sendable {
     processes.update { $0.removeValue(forKey: side.rawValue) }?.end(signal)
   }
 
+  func signal(_ side: Side, _ signal: Int32) { processes.now[side.rawValue]?.send(signal) }
+
   func isRunning(_ side: Side) -> Bool { processes.now[side.rawValue]?.isRunning ?? false }
 
   func restart(_ side: Side, _ signal: Int32) throws {

@@ -57,6 +57,8 @@ package enum Fault: Int, CaseIterable, Sendable {
   case rotation
   /// As `edgeRollback`, while the agent has the database open: in place by SQLite's backup API, or by another file that takes its name.
   case edgeRestoredLive
+  /// A table of the app's gets a column that only the app's own connections can read, or loses it again.
+  case unreadable
 
   package init?(name: String) {
     guard let fault = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
@@ -73,6 +75,7 @@ package enum Fault: Int, CaseIterable, Sendable {
     case .disconnect, .edgeCrash, .consumerCrash, .edgeClockStep, .delay: 30
     case .edgeStop, .consumerStop, .consumerMoves, .sessionLost, .brokerEmpty, .brokerOlder, .cloudClockStep: 15
     case .migration, .rotation: 5
+    case .unreadable: 20
     case .fullQueue, .noReasons: 1000
     case .edgeRollback, .cloudRollback, .edgeRestoredLive: 10
     }

@@ -42,6 +42,8 @@ final class FaultyEdgeStore: EdgeStore {
   var streams: [EdgeStream] { store.streams }
   var hasBackfill: Bool { store.hasBackfill }
   var gaps: [StreamName: String] { store.gaps }
+  var waits: [StreamWait] { store.waits }
+  func lockHolders() -> String? { store.lockHolders() }
   var backfillRate: Int? { store.backfillRate }
 
   func hasChanged() throws(EdgeStoreError) -> Bool {

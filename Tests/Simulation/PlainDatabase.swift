@@ -24,7 +24,13 @@ final class PlainDatabase {
       throw PlainError(code: code, description: "open \(path): \(String(cString: sqlite3_errstr(code)))")
     }
     self.connection = connection
+    sqlite3_create_function_v2(
+      connection, Self.ownFunction, 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nil,
+      { context, _, values in sqlite3_result_value(context, values?[0]) }, nil, nil, nil)
   }
+
+  /// A function that no connection of Drover's has.
+  static let ownFunction = "own"
 
   deinit {
     for statement in statements.values { sqlite3_finalize(statement) }

@@ -126,6 +126,7 @@ final class SimulatedMachine {
     guard starts > 0 else { return }
     sqliteClock.set(wall)
     let table = chance.random.pick(["stock", "lot", "reading"])
+    guard try !isUnreadable(table) else { return }
     let isBringing = try Workload.isBringing(table, app, isAttached: true)
     var kept = ["0", "id % 2", "1"][chance.below(3, for: .rotation)]
     var after = facts
@@ -160,6 +161,28 @@ final class SimulatedMachine {
     try app.execute("COMMIT")
     facts = after
     trace("\(id): app: rotates \(table), keeping \(kept)")
+  }
+
+  /// The app puts a column into one of its tables that only its own connections can read, or takes it out again. It goes on writing.
+  func makeUnreadable() throws {
+    sqliteClock.set(wall)
+    let table = chance.random.pick(["stock", "lot", "reading"])
+    if try isUnreadable(table) { return try makeReadable(table) }
+    try app.execute("ALTER TABLE \(table) ADD COLUMN odd AS (\(PlainDatabase.ownFunction)(id)) VIRTUAL")
+    trace("\(id): app: makes \(table) unreadable for others")
+  }
+
+  func makeAllReadable() throws {
+    for table in ["stock", "lot", "reading"] where try isUnreadable(table) { try makeReadable(table) }
+  }
+
+  private func makeReadable(_ table: String) throws {
+    try app.execute("ALTER TABLE \(table) DROP COLUMN odd")
+    trace("\(id): app: makes \(table) readable again")
+  }
+
+  private func isUnreadable(_ table: String) throws -> Bool {
+    try app.integer("SELECT count(*) FROM pragma_table_xinfo('\(table)') WHERE name = 'odd'")! > 0
   }
 
   /// Gaps in its capture that are not closed in the cloud, as far as it knows itself.

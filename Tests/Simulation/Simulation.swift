@@ -119,6 +119,7 @@ package final class Simulation {
     if invariants.violation == nil {
       trace("faults end")
       chance.isCalm = true
+      for machine in machines { try machine.makeAllReadable() }
       settle()
       invariants.end()
     }
@@ -189,6 +190,7 @@ package final class Simulation {
     if chance.happens(.edgeClockStep) { machine.stepClock() }
     if chance.happens(.migration) { try machine.migrate() }
     if chance.happens(.rotation) { try machine.rotate() }
+    if chance.happens(.unreadable) { try machine.makeUnreadable() }
     if chance.happens(.consumerCrash), cloud.isRunning { cloud.kill() }
     if chance.happens(.consumerStop), cloud.isRunning { cloud.stop() }
     if chance.happens(.consumerMoves) { cloud.move() }

@@ -28,6 +28,14 @@ import Testing
     try holds(plan)
   }
 
+  @Test(arguments: 1...UInt64(25))
+  func `what is written while a table cannot be read arrives when it can`(seed: UInt64) throws {
+    var plan = Plan(seed: seed, steps: 250)
+    if seed.isMultiple(of: 2) { plan.faults = .none }
+    plan.faults[.unreadable] = 60
+    try holds(plan)
+  }
+
   @Test(arguments: 1...UInt64(40))
   func `whatever another machine sends, the others' rows are equal in the end, and the store is bounded`(
     seed: UInt64

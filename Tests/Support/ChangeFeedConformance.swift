@@ -102,6 +102,17 @@ package struct ChangeFeedConformance {
   // MARK: Reading
 
   private static let reading = [
+    Claim("rows of a machine that is forgotten are told to be gone") { scene in
+      #expect(try scene.adopt(.columns("a")) == nil)
+      _ = try scene.merge(.table(.columns("a")), .put(1, 1, "x"), .put(2, 2, "y"))
+      #expect(try scene.adopt(.columns("a"), machine: .b) == nil)
+      _ = try scene.merge(.table(.columns("a"), machine: .b), .put(3, 1, "z"))
+      let before = try scene.newest()
+      #expect(try scene.place.store.transaction { try $0.forgetMachine(.a, removesRows: true) } == 2)
+      let (lines, _) = try scene.read(after: before)
+      #expect(Set(lines) == ["stock MAH001 delete 1 v1", "stock MAH001 delete 2 v2"])
+      #expect(try scene.read().lines == ["stock MAH002 put 1,z v3"])
+    },
     Claim("a row that changed often comes once, as it is, in the order of the last changes") { scene in
       let sink = Sink.table(.columns("a"))
       _ = try scene.merge(sink, .put(1, 1, "x"), .put(2, 2, "y"))

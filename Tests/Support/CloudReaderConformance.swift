@@ -10,7 +10,7 @@ package struct CloudReaderConformance {
     package let name: String
     fileprivate let check: @Sendable (Scene) throws -> Void
 
-    fileprivate init(_ name: String, check: @escaping @Sendable (Scene) throws -> Void) {
+    init(_ name: String, check: @escaping @Sendable (Scene) throws -> Void) {
       self.name = name
       self.check = check
     }
@@ -18,7 +18,7 @@ package struct CloudReaderConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims = reports + schemas + rows
+  package static let claims = reports + schemas + rows + forgetting
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any CloudReader)
   private let makeReplica: () throws -> any Replica
@@ -42,7 +42,7 @@ package struct CloudReaderConformance {
   }
 
   /// A store and its reader, with the words that claims are written in.
-  fileprivate struct Scene {
+  struct Scene {
     let store: any CloudStore
     let reader: any CloudReader
     let makeReplica: () throws -> any Replica
@@ -98,7 +98,7 @@ package struct CloudReaderConformance {
     }
   }
 
-  private static let microsecond: Int64 = 1_795_000_000_000_000
+  static let microsecond: Int64 = 1_795_000_000_000_000
 
   // MARK: Reports
 
@@ -156,6 +156,26 @@ package struct CloudReaderConformance {
       #expect(report.machines.map(\.troubles) == [[cloned], [session(4)]])
       #expect(report.troubles == [session(5)])
       #expect(report.troubles(now: microsecond).map(\.machine) == [nil, "MAH001", "MAH002"])
+    },
+    Claim("what waits at a machine is what it told last") { scene in
+      try scene.bring(.columns("level REAL"), machine: .a, .put(microsecond - 3, 1, 2.5))
+      func wait(_ name: String, _ reason: String) throws -> StreamWait {
+        StreamWait(stream: try StreamName(name), table: "t\0", reason: reason, advice: "mend \u{1}it", since: 7)
+      }
+      func tell(_ waits: [StreamWait], at: Int64? = 1, _ machine: MachineID = .a) throws {
+        let status = MachineStatus(isOnline: at != nil, epoch: .one, software: "1", at: at, waits: waits)
+        try scene.store.transaction { try $0.setStatus(status, machine: machine) }
+      }
+      let (odd, other) = (try wait("odd", "it's a view"), try wait("other", "größe"))
+      try tell([other, odd])
+      try tell([odd], .b)
+      #expect(try scene.report().machines.map(\.waits) == [[odd, other], [odd]])
+      try tell([try wait("other", "another reason"), try wait("other", "twice")])
+      // A last will tells nothing of it.
+      try tell([], at: nil)
+      #expect(try scene.report().machines.map(\.waits) == [[try wait("other", "twice")], [odd]])
+      try tell([])
+      #expect(try scene.report().machines.map(\.waits) == [[], [odd]])
     },
     Claim("machines come in order, with state, clock and streams") { scene in
       try scene.bring(.columns("level REAL"), machine: .b, .put(microsecond - 5, 1, 0.5), .put(microsecond - 4, 2, 1.5))

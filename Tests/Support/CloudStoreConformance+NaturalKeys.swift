@@ -308,7 +308,7 @@ extension MachineID {
 
 extension StreamSchema {
   /// - Parameter others: the columns of `else`; nil: no natural key, unless one is given.
-  fileprivate static func products(
+  static func products(
     else others: [String]?, identity: [String]? = nil, type: String = "TEXT"
   ) -> StreamSchema {
     let columns = [("id", "INTEGER"), ("barcode", type), ("brand", "TEXT"), ("size", "INTEGER"), ("price", "INTEGER")]
@@ -320,7 +320,7 @@ extension StreamSchema {
 }
 
 extension Sink {
-  fileprivate static func products(
+  static func products(
     _ machine: MachineID, _ schema: StreamSchema = .products(else: ["brand", "size"])
   ) -> Sink { .table(schema, machine: machine) }
 
@@ -332,7 +332,7 @@ extension Sink {
 }
 
 extension SinkEvent {
-  fileprivate static func product(
+  static func product(
     _ version: Int64, _ id: Value, _ barcode: Value, _ brand: Value = .null, _ size: Value = .null, price: Value = 0
   ) -> SinkEvent { .row(version, [id, barcode, brand, size, price], key: [id]) }
 }

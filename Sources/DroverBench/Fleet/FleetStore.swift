@@ -19,6 +19,7 @@ final class FleetStore: EdgeStore {
   ]
   let hasBackfill = false
   let gaps: [StreamName: String] = [:]
+  let waits: [StreamWait] = []
   let backfillRate: Int? = nil
 
   /// The machine's place in the fleet.
@@ -110,6 +111,7 @@ final class FleetStore: EdgeStore {
   }
   func note(_ clock: ClockNews) {}
   func note(_ trouble: Trouble?, _ kind: Trouble.Kind) {}
+  func lockHolders() -> String? { nil }
   func resyncProgress(stream: Int) -> ResyncProgress? { nil }
 
   func startEpoch(because reason: String) throws(EdgeStoreError) { throw unable("begin an epoch because \(reason)") }

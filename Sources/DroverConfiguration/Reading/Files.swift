@@ -10,7 +10,8 @@ struct UnreadableFile: Error {
 
 /// All bytes of a file.
 func readFile(_ path: String, maximumBytes: Int) throws(UnreadableFile) -> [UInt8] {
-  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  // Opening a pipe would wait for somebody who writes to it, and so would reading from it.
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
   guard descriptor >= 0 else { throw UnreadableFile(reason: String(cString: strerror(errno))) }
   defer { close(descriptor) }
   var contents: [UInt8] = []
@@ -18,11 +19,39 @@ func readFile(_ path: String, maximumBytes: Int) throws(UnreadableFile) -> [UInt
   while contents.count <= maximumBytes {
     let count = read(descriptor, &buffer, buffer.count)
     if count < 0, errno == EINTR { continue }
+    if count < 0, errno == EAGAIN {
+      var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      guard poll(&event, 1, Int32(patience * 1000)) > 0 else {
+        throw UnreadableFile(reason: "nothing came from it within \(patience) s")
+      }
+      continue
+    }
     guard count >= 0 else { throw UnreadableFile(reason: String(cString: strerror(errno))) }
-    if count == 0 { return contents }
+    if count == 0 {
+      guard !contents.isEmpty || !isPipe(descriptor) else {
+        throw UnreadableFile(reason: "it is a pipe (FIFO) that nobody writes to")
+      }
+      return contents
+    }
     contents += buffer[..<count]
   }
   throw UnreadableFile(reason: "more than \(sizeText(maximumBytes))")
+}
+
+/// Only a file can be read twice.
+func requireFile(_ path: String) throws(UnreadableFile) {
+  var status = stat()
+  guard stat(path, &status) == 0 else { throw UnreadableFile(reason: String(cString: strerror(errno))) }
+  // What a folder is, reading says.
+  guard [S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { throw UnreadableFile(reason: "it is no file") }
+}
+
+/// How many seconds a pipe is waited for.
+private let patience = 5
+
+private func isPipe(_ descriptor: Int32) -> Bool {
+  var status = stat()
+  return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
 }
 
 /// The text of a file.

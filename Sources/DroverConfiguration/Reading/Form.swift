@@ -49,6 +49,8 @@ extension Form where Value == String {
       guard isPlain(text) else { return nil }
       let path = resolve(text, in: folder)
       do throws(UnreadableFile) {
+        // The library opens it once more, when a pipe would be empty.
+        try requireFile(path)
         _ = try readFile(path, maximumBytes: 1 << 20)
       } catch {
         throw Refusal("cannot read \(path): \(error.reason)")

@@ -43,6 +43,11 @@ extension AlertRules {
         AlertCondition(
           isBeyond: true, value: 1, text: "\(schema.stream) of \(schema.machine) waits until its schema is accepted"))
     }
+    for sink in tables ? fleet.blocked : [] {
+      add(
+        .tables, AlertSubject(machine: sink.machine?.text, part: sink.stream.text),
+        AlertCondition(isBeyond: true, value: max(0, fleet.at - sink.since) / 1_000_000, text: sink.text))
+    }
     for (machine, trouble) in names ? fleet.report?.troubles(now: fleet.at) ?? [] : [] {
       add(
         .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),
@@ -60,7 +65,9 @@ extension AlertRules {
   }
 
   private func silence(of machine: CloudReport.Machine, now: Int64, listening: Duration) -> AlertCondition? {
-    guard let limit = silent, case let silence = now - machine.lastHeard, silence > limit.microseconds else {
+    // Who has no agent publishes when there is something to say, and owes no sign of life.
+    guard machine.hasAgent, let limit = silent, case let silence = now - machine.lastHeard, silence > limit.microseconds
+    else {
       return nil
     }
     let last = machine.isOnline.map { $0 ? ", with \"online\" as its last word" : " and is offline" } ?? ""

@@ -10,6 +10,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case jobs
   case budgets
   case names
+  case tables
 
   /// What to do about it.
   package var advice: String {
@@ -26,6 +27,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
       "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
     case .names:
       "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
+    case .tables:
+      "`drover status` says who or what blocks the table and what to do; the streams go on by themselves when it is over"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -36,7 +39,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
   var beginsAtOnce: Bool {
     switch self {
-    case .silent, .oldestUnconfirmed, .disk: false
+    case .silent, .oldestUnconfirmed, .disk, .tables: false
     case .failures, .deadLetters, .schemas, .jobs, .budgets, .names: true
     }
   }
@@ -62,6 +65,8 @@ package struct AlertRules: Equatable, Sendable {
   package var budgets: Bool
   /// Two machines have one name, or another client takes a session again and again.
   package var names: Bool
+  /// A sink table cannot be written.
+  package var tables: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long it has to be over before its end is told.
@@ -70,7 +75,8 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    budgets: Bool = true, names: Bool = true, hold: Duration = .seconds(30), calm: Duration = .seconds(60)
+    budgets: Bool = true, names: Bool = true, tables: Bool = true, hold: Duration = .seconds(30),
+    calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed
@@ -81,6 +87,7 @@ package struct AlertRules: Equatable, Sendable {
     self.jobs = jobs
     self.budgets = budgets
     self.names = names
+    self.tables = tables
     self.hold = hold
     self.calm = calm
   }
@@ -98,6 +105,7 @@ package struct AlertRules: Equatable, Sendable {
       case .jobs: jobs
       case .budgets: budgets
       case .names: names
+      case .tables: tables
       }
     }
   }

@@ -5,6 +5,7 @@ package struct FleetSnapshot: Sendable {
   /// Rows are not counted in it; nil where there is no store yet.
   package var report: CloudReport?
   package var waiting: [WaitingSchema]
+  package var blocked: [BlockedSink]
   package var worker: Worker
   package var history: FleetHistory
   /// What the store's filesystem has left, in bytes; nil where nobody can say.
@@ -15,7 +16,8 @@ package struct FleetSnapshot: Sendable {
   package var alerts: AlertStanding?
 
   package init(
-    at: Int64, report: CloudReport?, waiting: [WaitingSchema], worker: Worker, history: FleetHistory,
+    at: Int64, report: CloudReport?, waiting: [WaitingSchema], blocked: [BlockedSink] = [], worker: Worker,
+    history: FleetHistory,
     storeFreeBytes: Int64? = nil, failedCommits: Int = 0, alerts: AlertStanding? = nil
   ) {
     self.storeFreeBytes = storeFreeBytes
@@ -24,6 +26,7 @@ package struct FleetSnapshot: Sendable {
     self.at = at
     self.report = report
     self.waiting = waiting
+    self.blocked = blocked
     self.worker = worker
     self.history = history
   }

@@ -10,6 +10,8 @@ package protocol CloudReader: Sendable {
   func report(_ scope: ReportScope) throws -> CloudReport?
   /// The schemas that wait for a person; none where there is no store yet.
   func waitingSchemas() throws -> [WaitingSchema]
+  /// The streams that wait because their sink tables cannot be written; none where there is no store yet.
+  func blockedSinks() throws -> [BlockedSink]
   /// The tables that hold the replica, by name; none where there is no store yet.
   func sinks() throws -> [SinkDescription]
   /// For each machine's stream that has a table what it described last; none where there is no store yet.

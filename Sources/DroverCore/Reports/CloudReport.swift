@@ -80,11 +80,14 @@ package struct CloudReport: Sendable {
     package var overruns: [Overrun]
     /// What is wrong with who is connected under its name, or was.
     package var troubles: [Trouble]
+    /// Streams that wait there while the others go on, as it told last.
+    package var waits: [StreamWait]
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = []
+      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = [], waits: [StreamWait] = []
     ) {
+      self.waits = waits
       self.overruns = overruns
       self.troubles = troubles
       self.outbox = outbox
@@ -95,6 +98,9 @@ package struct CloudReport: Sendable {
       self.streams = streams
       self.deadLetters = Int(Int64(deadLetters).clamped(to: Bounds.count))
     }
+
+    /// A client that publishes bare events says nothing of itself.
+    package var hasAgent: Bool { isOnline != nil }
 
     /// How long the oldest event has waited for its confirmation, microseconds; nil when none waits, as far as the machine told. Of one that is
     /// there it is what it told last, and while it is away nothing is confirmed.

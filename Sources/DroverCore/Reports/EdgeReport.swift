@@ -72,12 +72,15 @@ package struct EdgeReport: Sendable {
   package var deadLetters: DeadLetterFigures
   /// What is wrong with who is connected under the machine's name, or was.
   package var troubles: [Trouble]
+  /// Streams that wait while the others go on.
+  package var waits: [StreamWait]
 
   package init(
     epoch: String, space: Space, clockAhead: Int64?, versionsAhead: Int64?, streams: [Stream], journalMode: String,
-    deadLetters: DeadLetterFigures, troubles: [Trouble] = []
+    deadLetters: DeadLetterFigures, troubles: [Trouble] = [], waits: [StreamWait] = []
   ) {
     self.troubles = troubles
+    self.waits = waits
     self.epoch = epoch
     self.space = space
     self.clockAhead = clockAhead

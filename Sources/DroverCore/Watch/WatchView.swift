@@ -63,7 +63,8 @@ package struct WatchView: Sendable {
     }
     columns = [
       Column("machine", isNumeric: false, rank: 0), Column("state", isNumeric: false, rank: 1),
-      Column("heard", rank: 4), Column("waiting", rank: 2), Column("oldest", rank: 3), Column("lag", rank: 5),
+      Column("heard", rank: 4), Column("waiting", rank: 2), Column("oldest", rank: 3), Column("told", rank: 9),
+      Column("lag", rank: 5),
       Column("clock", rank: 8), Column("dead", rank: 6), Column("drift", rank: 7),
     ]
     let all = machines.map { WatchedMachine($0, fleet, isNamed: named.contains($0.name)) }
@@ -179,6 +180,7 @@ private struct WatchedMachine {
       cells: [
         machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
         machine.outbox.map { "\($0.standing.waiting)" } ?? "-", oldest.map(ageText) ?? "-",
+        machine.outbox.map { ageText(now - $0.at) } ?? "-",
         newest.map { ageText($0.lag) } ?? "-",
         machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-", "\(letters)",
         checks.isEmpty ? "-" : "\(checks.reduce(0) { $0 + $1.drift })",

@@ -63,11 +63,11 @@ export class MachineView {
       ["State", machine.online === null ? "unknown" : machine.online ? "online" : "offline"],
       ["Heard", `${span(machine.last_heard_seconds)} ago`],
       ["Waiting", outbox ? `${count(outbox.waiting)}, told ${span(outbox.told_seconds)} ago` : "the machine has not told"],
-      ["Oldest unconfirmed", span(outbox?.oldest_unconfirmed_seconds)],
-      ["Disk left", bytes(outbox?.free_bytes)],
+      ["Oldest unconfirmed then", span(outbox?.oldest_unconfirmed_seconds)],
+      ["Disk left then", bytes(outbox?.free_bytes)],
       ["Clock", offset(machine.clock_offset_seconds)],
       ["Dead letters here", count(machine.dead_letters)],
-      ["Dead letters there", count(outbox?.dead_letters)],
+      ["Dead letters there then", count(outbox?.dead_letters)],
     ];
     if (this.facts.children.length === 0) {
       for (const [name] of facts) this.facts.append(element("div", {}, element("dt", {}, name), element("dd")));

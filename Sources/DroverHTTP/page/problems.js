@@ -6,7 +6,8 @@ import { bytes, element, list, offset, plural, span } from "./text.js";
 const limits = { oldestSeconds: 600, clockSeconds: 60, freeBytes: 1 << 30, ageSeconds: 30, budgetSeconds: 60 };
 
 /**
- * Each kind of trouble: whether a machine has it, how bad it is (3 worst), in a word for its row, and in sentences for the list above.
+ * Each kind of trouble: whether a machine has it, how bad it is (3 worst), in a word for its row, and in sentences for the list above; and what the
+ * machine itself says to do about it, where it does.
  */
 const kinds = [
   {
@@ -36,6 +37,14 @@ const kinds = [
     word: (m) => `unconfirmed for ${span(m.outbox.oldest_unconfirmed_seconds)}`,
     title: (n) => `${plural(n, "machine has", "machines have")} events that wait for more than ${span(limits.oldestSeconds)}`,
     advice: "Either they are away, or a backlog drains, or the cloud cannot take a stream: drover status on the machine says which stream waits, drover schema list here what waits for a person.",
+  },
+  {
+    name: "waits", level: 3,
+    has: (m) => (m.waits ?? []).length > 0,
+    word: (m) => m.waits.map((wait) => `${wait.stream} waits there: ${wait.reason}`).join("; "),
+    own: (m) => m.waits.map((wait) => `${wait.stream} (${wait.table}): ${wait.advice}.`).join(" "),
+    title: (n) => `${plural(n, "machine has", "machines have")} a stream that waits because of its table`,
+    advice: "Only that stream waits, and it goes on by itself when its table is mended. The machine's page says which table and what to do; so does drover status there.",
   },
   {
     name: "disk", level: 3,
@@ -91,8 +100,8 @@ const kinds = [
 
 /** The troubles of a machine, the worst first. */
 export function problems(machine) {
-  return kinds.filter((kind) => kind.has(machine)).map(({ level, word, advice, link }) => (
-    { level, text: word(machine), advice, link: link ? `#/dead-letters/${encodeURIComponent(machine.machine)}` : null }));
+  return kinds.filter((kind) => kind.has(machine)).map(({ level, word, advice, link, own }) => (
+    { level, text: word(machine), advice: own?.(machine) ?? advice, link: link ? `#/dead-letters/${encodeURIComponent(machine.machine)}` : null }));
 }
 
 /** How bad a machine's state is: 0 when all is well. */
@@ -116,6 +125,9 @@ export function troubles(fleet) {
   }
   for (const schema of fleet.waiting_schemas) {
     all.push({ level: 2, title: `${schema.stream} of ${schema.machine} waits for a person`, text: schema.reason, advice: "Its events wait at the machine, and nothing is lost. drover schema accept lets the replica follow; a table that cannot follow keeps its rows under another name, and is made anew. What the configuration says otherwise is changed there." });
+  }
+  for (const sink of fleet.blocked_sinks ?? []) {
+    all.push({ level: 3, name: `blocked ${sink.stream} ${sink.machine ?? ""}`, title: `The table ${sink.table} cannot be written`, text: `${sink.stream} of ${sink.machine ?? "all machines"} waits since ${new Date(sink.since).toLocaleString("en", { hour12: false })}: ${sink.text}`, advice: `Its events wait at the machines, and nothing is lost; all other streams go on. ${sink.advice}.` });
   }
   for (const { name, has, level, title, advice, link } of kinds) {
     const names = fleet.machines.filter(has).map((machine) => machine.machine);

@@ -13,7 +13,7 @@ enum Attempts {
   ///   - isWorthAnother: whether something else that the database refused may be accepted the next time.
   ///   - attempt: the transaction, from its beginning to its end.
   static func run<Result>(
-    takeBack: () -> Bool, isWorthAnother: (PostgreSQLError) -> Bool = { _ in false }, _ attempt: () throws -> Result
+    takeBack: () -> Bool, isWorthAnother: (any Error) -> Bool = { _ in false }, _ attempt: () throws -> Result
   ) throws -> Result {
     var attempts = 1
     while true {
@@ -21,9 +21,8 @@ enum Attempts {
         return try attempt()
       } catch {
         let isOpen = takeBack()
-        guard let error = error as? PostgreSQLError, isOpen, attempts < most,
-          isWorthAnother(error) || error.isCollision || error.isOutdated
-        else { throw error }
+        let isInTheWay = (error as? PostgreSQLError).map { $0.isCollision || $0.isOutdated } ?? false
+        guard isOpen, attempts < most, isWorthAnother(error) || isInTheWay else { throw error }
         attempts += 1
       }
     }
@@ -118,6 +117,19 @@ extension Connection {
       let result = try body()
       try run("COMMIT", operation: "commit to")
       return result
+    }
+  }
+
+  /// Does a part of a transaction without which the rest can do, and does not wait for it; nil where it failed.
+  func trying<Result>(_ part: () throws -> Result) throws -> Result? {
+    try run("SAVEPOINT drover_trial; SET LOCAL lock_timeout = '500ms'")
+    do {
+      let result = try part()
+      try run("SET LOCAL lock_timeout = '20s'; RELEASE drover_trial")
+      return result
+    } catch let error as PostgreSQLError where error.isOfOneTable {
+      try run("ROLLBACK TO drover_trial; RELEASE drover_trial")
+      return nil
     }
   }
 

@@ -12,13 +12,14 @@ struct LineMerge {
   /// Positions of the reference in the lines' columns.
   private let references: [Int]
 
-  init(_ schema: LineSchema, table: SinkTable, header: SinkWriter, machine: MachineID, completeWhen: Condition?) {
+  init(_ schema: LineSchema, table: SinkTable, header: SinkWriter, machine: MachineID, completeWhen: Condition?) throws
+  {
     self.schema = schema
     self.machine = machine
     self.header = header
     self.completeWhen = completeWhen
     references = schema.references
-    writer = SinkWriter(
+    writer = try SinkWriter(
       table, names: schema.rows.columns.map { SQLName($0.name) }, key: schema.rows.key)
   }
 

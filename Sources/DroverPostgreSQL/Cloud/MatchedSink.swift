@@ -209,6 +209,14 @@ struct MatchedSink {
     try connection.run("DROP TABLE pg_temp.drover_shown")
   }
 
+  /// Takes a machine's rows out, and finds out anew what the others' are.
+  func removeRows(of machine: MachineID) throws -> Int {
+    guard let key = try key(), let sink = try transaction.table(of: stream) else { return 0 }
+    let count = try connection.query("DELETE FROM \(held) WHERE \(sink.machine) = $1", [.text(machine.text)]).changed
+    if count > 0 { try refill { try match(by: key) } }
+    return count
+  }
+
   /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey) throws {
@@ -223,7 +231,7 @@ struct MatchedSink {
         ])
     }
     for (name, columns) in [("identity", key.columns), ("else", key.fallback)] where !columns.isEmpty {
-      let parts = columns.map { sink.column(SQLName($0))!.identifier }
+      let parts = try columns.map { try sink.need(SQLName($0)).identifier }
       try connection.change("CREATE INDEX \(index(name)) ON \(held) (\(parts.joined(separator: ", ")))")
     }
     try connection.change(
@@ -269,9 +277,38 @@ struct MatchedSink {
     try forgetKey()
     try connection.run(
       """
-      DROP INDEX \(transaction.store.place).\(index("thing"));
-      ALTER TABLE \(held) RENAME TO \(quoted(Names.relation("drover_held_\(aside)")))
+      DROP INDEX IF EXISTS \(transaction.store.place).\(index("thing"));
+      ALTER TABLE IF EXISTS \(held) RENAME TO \(quoted(Names.relation("drover_held_\(aside)")))
       """)
+  }
+
+  /// Whether the table of what each machine holds has what it needs.
+  func isThere() throws -> Bool {
+    guard try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(held)], isKept: false).boolean(0, 0),
+      let sink = try transaction.table(of: stream), let table = try heldTable()
+    else { return false }
+    let needed = try connection.query(
+      """
+      SELECT $1::text::regclass::oid::bigint,
+             (SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND NOT attisdropped
+                 AND attname IN ('drover_thing', 'drover_rank', 'drover_epoch', 'drover_version')) = 4
+      """, [.text(held)], isKept: false)
+    let key = try connection.query(
+      "SELECT column_name FROM drover_sink_column WHERE sink = $1 AND key_position IS NOT NULL", [.text(name)])
+    let machine = sink.machine == quoted("machine_id") ? "machine_id" : "drover_machine_id"
+    return try needed.boolean(0, 1) && sink.columns.allSatisfy { table.column($0.name) != nil }
+      && transaction.isUnique(needed.integer(0, 0), [machine] + (0..<key.count).map { key.text($0, 0) })
+  }
+
+  /// Takes what is left of that table out of the way, so that the rows are matched anew.
+  func forgetHeld() throws {
+    let aside = "drover_held_\(stream.text)_until_\(Timestamp.name(microseconds: transaction.store.now()))"
+    try connection.run(
+      """
+      DROP INDEX IF EXISTS \(transaction.store.place).\(index("thing"));
+      ALTER TABLE IF EXISTS \(held) RENAME TO \(quoted(Names.relation(aside)))
+      """)
+    try forgetKey()
   }
 
   /// Streams cannot be named drover_…, so the names are free.

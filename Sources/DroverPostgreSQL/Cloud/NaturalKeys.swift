@@ -22,8 +22,8 @@ struct NaturalKeys: ThingTables {
     let held = try MatchedSink(transaction, stream).heldTable()!
     self.held = held
     localKey = held.key.map { held.column($0)! }
-    identity = key.columns.map { held.column(SQLName($0))! }
-    fallback = key.fallback.map { held.column(SQLName($0))! }
+    identity = try key.columns.map { try held.need(SQLName($0)) }
+    fallback = try key.fallback.map { try held.need(SQLName($0)) }
   }
 
   private var connection: Connection { transaction.connection }

@@ -18,6 +18,8 @@ package struct PostgreSQLCloudReader: CloudReader {
 
   package func waitingSchemas() throws -> [WaitingSchema] { try looking(waitingSchemas) ?? [] }
 
+  package func blockedSinks() throws -> [BlockedSink] { try looking(BlockedTable.all) ?? [] }
+
   package func sinks() throws -> [SinkDescription] {
     try looking { try NotedSink.all($0).map(\.description) } ?? []
   }
@@ -87,7 +89,8 @@ struct NotedSink {
        ORDER BY sink.stream, part.attnum
       """)
     let sinks = Dictionary(grouping: 0..<rows.count) { ExactText(rows.text($0, 0)) }.values.sorted { $0[0] < $1[0] }
-    return try sinks.map { try NotedSink(rows, $0) }
+    // Somebody may have written into what is noted: of such a table nothing is shown.
+    return sinks.compactMap { try? NotedSink(rows, $0) }
   }
 
   /// - Parameter places: the rows of one sink, a column each.
@@ -110,7 +113,7 @@ struct NotedSink {
   /// Shows every row of the table, within a transaction that keeps its form.
   func readRows(in place: String, _ connection: Connection, _ take: (SinkRow) throws -> Void) throws {
     let table = try SinkTable.read(stream, in: place, connection)!
-    let columns = columns(in: table)
+    let columns = try columns(in: table)
     try connection.pieces(of: "SELECT \(Self.selection(table, columns)) FROM \(table.qualified)") { piece in
       for row in 0..<piece.count {
         try self.row(piece, row, from: 0, columns).map(take)
@@ -119,7 +122,7 @@ struct NotedSink {
   }
 
   /// The source's columns as the table holds them.
-  func columns(in table: SinkTable) -> [SinkColumn] { columns.map { table.column(SQLName($0.name))! } }
+  func columns(in table: SinkTable) throws -> [SinkColumn] { try columns.map { try table.need(SQLName($0.name)) } }
 
   /// What `row` reads.
   static func selection(_ table: SinkTable, _ columns: [SinkColumn]) -> String {

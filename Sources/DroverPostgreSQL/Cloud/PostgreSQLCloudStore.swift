@@ -20,7 +20,10 @@ package final class PostgreSQLCloudStore: CloudStore {
   var knowledge = Knowledge()
   /// How many tombstones each machine's deletes have added here.
   var tombstoneRoom = TombstoneRoom()
+  /// Streams whose tables could not be written of late: work on them has a savepoint from the beginning.
+  var suspects: Set<SQLName> = []
   private var shapes: Int64 = -1
+  package private(set) var foreignChanges = 0
   private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
   /// The last number of the change feed that this store has given and committed.
@@ -110,6 +113,9 @@ package final class PostgreSQLCloudStore: CloudStore {
     case .alone: membership = try Consumers(connection: new).claimAlone(token)
     case .shared: membership = try Consumers(connection: new).claimNumber(membership?.number, token)
     }
+    // What somebody has locked may hold up everything only for so long; waiting for other consumers is tried again with more patience.
+    // A policy that hides rows is an error, and no silence.
+    if work != .beside { try new.run("SET lock_timeout = '1s'; SET row_security = off") }
     place = found
     try ChangeFeed.settle(new, reached: reached)
     connection = new
@@ -146,10 +152,12 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// - Parameter lock: a statement that comes before everything else.
   func running<Result>(after lock: String? = nil, _ body: (Transaction) throws -> Result) throws -> Result {
     var isCareful = false
-    // What the database refused of one event is found out in steps that can each be taken back.
-    func isWorthCare(_ error: PostgreSQLError) -> Bool {
-      defer { isCareful = isCareful || error.isAboutTheEvent }
-      return error.isAboutTheEvent && !isCareful
+    // What the database refused, of one event or of one table, is found out in steps that can each be taken back.
+    func isWorthCare(_ error: any Error) -> Bool {
+      let isOfOneTable = (error as? PostgreSQLError)?.isOfOneTable ?? (error is CareNeeded)
+      guard isOfOneTable, !isCareful else { return false }
+      isCareful = true
+      return true
     }
     return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthCare) {
       try attemptTransaction(isCareful, lock, body)
@@ -160,6 +168,8 @@ package final class PostgreSQLCloudStore: CloudStore {
     _ isCareful: Bool, _ lock: String?, _ body: (Transaction) throws -> Result
   ) throws -> Result {
     let connection = try begin()
+    // What is deferred to the commit would be refused of everything.
+    if isCareful { try connection.run("\(Transaction.longPatience); SET CONSTRAINTS ALL IMMEDIATE") }
     if let lock { try connection.run(lock) }
     let transaction = Transaction(
       store: self, connection: connection, isCareful: isCareful, keepsFeed: try look(connection))
@@ -180,6 +190,7 @@ package final class PostgreSQLCloudStore: CloudStore {
       throw StoreUnusable(description: "\(PostgreSQLError.shared(connection.subject))")
     }
     if now.integer(0, 0) != shapes {
+      foreignChanges += 1
       knowledge = Knowledge()
       try connection.forgetStatements()
       shapes = now.integer(0, 0)

@@ -165,6 +165,67 @@ package final class PostgreSQLReplica: Replica {
     }
   }
 
+  // MARK: What somebody has changed
+
+  package func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {
+    try connection.transaction {
+      try connection.query(
+        "SELECT pg_advisory_xact_lock($1)", [.integer(Locks.events(of: stream.machine, stream.stream))])
+      let source = try ReplicaSource(stream, in: place, connection)
+      let keys = ids.map { source.key($0.key) }
+      for writer in source.written { try writer.takeBackVersions(keys, machine: stream.machine, connection) }
+      for lines in source.lines {
+        try lines.byHeader.takeBackVersions(
+          keys.map(lines.byHeader.converted(key:)), machine: stream.machine, connection)
+      }
+      try connection.query(
+        "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+        [.text(stream.machine.text), .text(stream.stream.text), .texts(ids.map(\.localID))], operation: "write to")
+    }
+  }
+
+  package func additions(to stream: ReplicatedStream) throws -> [String] {
+    var additions: [String] = []
+    for table in try tables(of: stream) {
+      let rows = try connection.query(
+        """
+        SELECT 'the trigger ' || tgname FROM pg_trigger
+         WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D'
+        UNION ALL SELECT 'the rule ' || rulename FROM pg_rewrite WHERE ev_class = to_regclass($1)
+        UNION ALL SELECT 'the policy ' || polname FROM pg_policy WHERE polrelid = to_regclass($1)
+        """, [.text(table)], isKept: false)
+      additions += (0..<rows.count).map { rows.text($0, 0) }
+    }
+    return additions
+  }
+
+  package func fault(of stream: ReplicatedStream) throws -> String? {
+    let names = ([stream.stream] + stream.schema.lines.map(\.table)).map { SQLName($0.text).text }
+    return try connection.looking { () -> String? in
+      let rows = try connection.query(
+        """
+        SELECT sink.stream, EXISTS (
+          SELECT 1 FROM pg_index AS own
+           WHERE own.indrelid = present.oid AND own.indisunique AND own.indisvalid AND own.indimmediate
+             AND own.indpred IS NULL AND own.indexprs IS NULL
+             AND (SELECT array_agg(part.attname::text ORDER BY part.attname::text COLLATE "C") FROM pg_attribute AS part
+                   WHERE part.attrelid = own.indrelid AND part.attnum = ANY ((own.indkey::int2[])[0:own.indnkeyatts - 1])) =
+                 (SELECT array_agg(key.name ORDER BY key.name COLLATE "C")
+                    FROM (SELECT column_name AS name FROM drover_sink_column WHERE sink = sink.name AND key_position IS NOT NULL
+                          UNION ALL
+                          SELECT CASE WHEN sink.form = 'table' AND EXISTS (
+                                        SELECT 1 FROM drover_sink_column WHERE sink = sink.name AND name = 'machine_id')
+                                      THEN 'drover_machine_id' ELSE 'machine_id' END) AS key))
+          FROM drover_sink AS sink
+          JOIN pg_class AS present ON present.relname = sink.table_name::name AND present.relnamespace = $2::text::regnamespace
+         WHERE sink.name = ANY ($1::text[])
+        """, [.texts(names), .text(place)], isKept: false)
+      guard let row = (0..<rows.count).first(where: { !rows.boolean($0, 1) }) else { return nil }
+      return
+        "the sink table \(rows.text(row, 0)) has lost its primary key, so that nothing can be written into it; the consumer makes it again within seconds"
+    }
+  }
+
   // MARK: Gaps
 
   package func gaps() throws -> [(stream: ReplicatedStream, gap: String)] {

@@ -6,6 +6,8 @@ struct ReplicaSource {
   /// The table with each machine's own rows. Of a matched stream the last column says whether the sink shows the row's thing as it is.
   let rows: SinkWriter
   let lines: [ReplicaLines]
+  /// The tables in which the stream's rows stand, to be written.
+  let written: [SinkWriter]
   private let isMatched: Bool
   private let own: StreamSchema
   /// The same as the table holds it.
@@ -23,12 +25,21 @@ struct ReplicaSource {
     let names = schema.columns.map { SQLName($0.name) }
     rows =
       isMatched
-      ? SinkWriter(
+      ? try SinkWriter(
         try Self.checked(sink, stream.stream, in: place, connection), names: names + [Self.isShown.name],
         key: schema.key)
-      : SinkWriter(sink, names: names, key: schema.key)
+      : try SinkWriter(sink, names: names, key: schema.key)
+    let held =
+      isMatched
+      ? [
+        try SinkTable.read(
+          MatchedSink.heldName(of: sink.stream), of: sink.stream, sink: SQLName(sink.stream).text, form: sink.form,
+          in: place, connection)
+      ] : []
+    let key = schema.key
+    written = try ([sink] + held).map { try SinkWriter($0, names: names, key: key) }
     lines = try schema.lines.map {
-      ReplicaLines($0, table: try Self.table(of: $0.table, holding: $0.rows, in: place, connection))
+      try ReplicaLines($0, table: try Self.table(of: $0.table, holding: $0.rows, in: place, connection))
     }
   }
 
@@ -139,13 +150,13 @@ struct ReplicaSource {
 struct ReplicaLines {
   let schema: LineSchema
   let byKey: SinkWriter
-  private let byHeader: SinkWriter
+  let byHeader: SinkWriter
 
-  init(_ schema: LineSchema, table: SinkTable) {
+  init(_ schema: LineSchema, table: SinkTable) throws {
     self.schema = schema
     let names = schema.rows.columns.map { SQLName($0.name) }
-    byKey = SinkWriter(table, names: names, key: schema.rows.key)
-    byHeader = SinkWriter(table, names: names, key: schema.references)
+    byKey = try SinkWriter(table, names: names, key: schema.rows.key)
+    byHeader = try SinkWriter(table, names: names, key: schema.references)
   }
 
   /// For each header its lines.

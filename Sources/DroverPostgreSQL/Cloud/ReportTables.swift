@@ -43,14 +43,14 @@ struct ReportTables {
     guard rows.count > 0 else { return [] }
     let range = [Parameter.text(rows.text(0, 0)), .text(rows.text(rows.count - 1, 0))]
     let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
-    let troubles = try TroubleTable.all(connection)
+    let (troubles, waits) = (try TroubleTable.all(connection), try StreamWaits.all(connection))
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
         deadLetters: letters[name] ?? 0, overruns: overruns[name] ?? [],
-        troubles: troubles[name] ?? [])
+        troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }
 
@@ -99,7 +99,9 @@ struct ReportTables {
   private func streams(_ range: [Parameter]) throws -> [String: [CloudReport.Stream]] {
     let sinks = try NotedSink.all(connection)
     let counts = try scope.countsRows ? count(sinks, range) : nil
-    func rows(_ sink: SQLName, _ machine: String) -> Int? { counts.map { $0[sink]?[machine] ?? 0 } }
+    func rows(_ sink: SQLName, _ machine: String) -> Int? {
+      counts.flatMap { counts in counts[sink].map { $0[machine] ?? 0 } }
+    }
     let lines = Dictionary(grouping: sinks.filter { $0.description.header != nil }) {
       SQLName($0.description.header!.text)
     }
@@ -140,10 +142,13 @@ struct ReportTables {
       for sink in sinks {
         let table = matched.contains(sink.name) ? MatchedSink.heldName(of: sink.stream.text) : sink.table
         let machine = quoted(sink.description.schema?.machineColumn ?? "machine_id")
-        counts[sink.name] = try figures(
-          """
-          SELECT \(machine), count(*) FROM \(place).\(quoted(table)) WHERE \(machine) BETWEEN $1 AND $2 GROUP BY \(machine)
-          """, range)
+        // What somebody has locked, or changed so that it cannot be read, is not waited for.
+        counts[sink.name] = try connection.trying {
+          try figures(
+            """
+            SELECT \(machine), count(*) FROM \(place).\(quoted(table)) WHERE \(machine) BETWEEN $1 AND $2 GROUP BY \(machine)
+            """, range)
+        }
       }
       return counts
     }

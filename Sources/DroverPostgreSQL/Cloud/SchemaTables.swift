@@ -16,18 +16,20 @@ struct SchemaTables {
        WHERE machine_id = $1 AND stream = $2 AND schema_id = $3 ORDER BY position
       """, name)
     let condition = described.optionalText(0, 1)?.unescaped
-    return try schema(
-      kind, rows, completeWhen: condition.map { try Condition(parsing: $0) },
-      lines: lines(id, machine: machine, stream: stream))
+    let lines = try lines(id, machine: machine, stream: stream)
+    // What somebody has written or deleted here is no description of the machine's: it is asked for it again.
+    let schema = try? schema(kind, rows, completeWhen: condition.map { try Condition(parsing: $0) }, lines: lines ?? [])
+    guard let schema, lines != nil, schema.id == id else { return nil }
+    return schema
   }
 
-  private func lines(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> [LineSchema] {
+  private func lines(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> [LineSchema]? {
     let rows = try connection.query(
       """
       SELECT name, declared_type, key_position, header_part, number, table_name FROM drover_schema_line
        WHERE machine_id = $1 AND stream = $2 AND schema_id = $3 ORDER BY number, position
       """, [.text(machine.text), .text(stream.text), .text(id.text)])
-    return try self.lines(rows)
+    return try? self.lines(rows)
   }
 
   /// - Parameter rows: name, type, place in the key, part of the header's key, and the number and name of the table, table by table.
@@ -70,6 +72,10 @@ struct SchemaTables {
   /// Keeps a schema that was not known.
   func write(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
     let name: [Parameter] = [.text(machine.text), .text(stream.text), .text(schema.id.text)]
+    // Somebody may have left a part of it.
+    for table in ["drover_schema_column", "drover_schema_line"] {
+      try connection.query("DELETE FROM \(table) WHERE machine_id = $1 AND stream = $2 AND schema_id = $3", name)
+    }
     for (position, column) in schema.columns.enumerated() {
       try connection.query(
         """

@@ -67,8 +67,17 @@ struct SinkMerge {
   func merge(_ fitted: Fitted) throws -> [MergeOutcome] {
     let items = fitted.items
     var outcomes = fitted.outcomes
+    var refusals: [(position: Int, error: PostgreSQLError)] = []
     for round in rounds(items, outcomes.indices.filter { outcomes[$0] == nil }) {
-      try guarded(round, &outcomes) { try merge($0.map { items[$0] }) }
+      try guarded(round, &outcomes, &refusals) { try merge($0.map { items[$0] }) }
+    }
+    // Where none of them has passed, it may be the table that refuses puts, or deletes.
+    for isDelete in [false, true] {
+      let own = refusals.filter { (items[$0.position].row == nil) == isDelete }
+      let passed = outcomes.indices.contains { (items[$0].row == nil) == isDelete && outcomes[$0] == .applied }
+      guard let error = own.first?.error, !passed else { continue }
+      let probe = SinkProbe(writer: writer, connection: connection)
+      if try probe.refusesEverything(error, isDelete: isDelete, of: own.count) { throw error.asFault }
     }
     return outcomes.map { $0! }
   }
@@ -101,7 +110,8 @@ struct SinkMerge {
 
   /// Merges a round. In a careful transaction what the database refuses is halved until it is one event.
   private func guarded(
-    _ round: [Int], _ outcomes: inout [MergeOutcome?], _ merge: ([Int]) throws -> [MergeOutcome]
+    _ round: [Int], _ outcomes: inout [MergeOutcome?], _ refusals: inout [(position: Int, error: PostgreSQLError)],
+    _ merge: ([Int]) throws -> [MergeOutcome]
   ) throws {
     func take(_ positions: [Int]) throws {
       for (position, outcome) in zip(positions, try merge(positions)) { outcomes[position] = outcome }
@@ -112,10 +122,11 @@ struct SinkMerge {
     } catch let error as PostgreSQLError where error.isAboutTheEvent {
       guard round.count > 1 else {
         outcomes[round[0]] = .refused(.store, detail: error.explanation)
+        refusals.append((round[0], error))
         return
       }
-      try guarded(Array(round[..<(round.count / 2)]), &outcomes, merge)
-      try guarded(Array(round[(round.count / 2)...]), &outcomes, merge)
+      try guarded(Array(round[..<(round.count / 2)]), &outcomes, &refusals, merge)
+      try guarded(Array(round[(round.count / 2)...]), &outcomes, &refusals, merge)
     }
   }
 

@@ -28,6 +28,19 @@ struct SinkTable {
 
   func column(_ name: SQLName) -> SinkColumn? { columns.first { $0.name == name } }
 
+  /// A column that the table had; somebody may have taken it away since.
+  func need(_ name: SQLName) throws -> SinkColumn {
+    if let column = column(name) { return column }
+    throw PostgreSQLError(
+      operation: "use the sink table \(self.name) of", subject: "the store",
+      cause: "its column \(name) is not there, or no column of it is noted as that one", state: "42703")
+  }
+
+  private static let ownColumns: Set<String> = [
+    "machine_id", "drover_machine_id", "drover_epoch", "drover_version", TableShape.schemaColumn,
+    TableShape.changeColumn,
+  ]
+
   // MARK: Looking
 
   /// - Parameters:
@@ -58,7 +71,8 @@ struct SinkTable {
     let qualified = "\(place).\(quoted(table))"
     let rows = try connection.query(
       """
-      SELECT present.attname::text, present.atttypid::bigint, own.name, own.declared_type, own.key_position
+      SELECT present.attname::text, present.atttypid::bigint, own.name, own.declared_type, own.key_position,
+             format_type(present.atttypid, present.atttypmod)
         FROM pg_attribute AS present LEFT JOIN drover_sink_column AS own ON own.sink = $2 AND own.column_name = present.attname::text
        WHERE present.attrelid = $1::text::regclass AND present.attnum > 0 AND NOT present.attisdropped ORDER BY present.attnum
       """, [.text(qualified), .text(sink)])
@@ -67,14 +81,17 @@ struct SinkTable {
     var names: [SQLName] = []
     for row in 0..<rows.count {
       guard let name = rows.optionalText(row, 2).map(SQLName.init) else {
-        names.append(SQLName(rows.text(row, 0)))
+        // What somebody has added is none of the source's columns, whatever it is called.
+        if ownColumns.contains(rows.text(row, 0)) { names.append(SQLName(rows.text(row, 0))) }
         continue
       }
       names.append(name)
       guard let type = TypeNumber(rawValue: UInt32(rows.integer(row, 1))) else {
         throw PostgreSQLError(
           operation: "use the sink table \(table) of", subject: connection.subject,
-          cause: "somebody gave its column \(name) another type; give it back one of Drover's", state: "42P16")
+          cause:
+            "its column \(name) has the type \(rows.text(row, 5)), which is none of Drover's; give it one of \(TypeNumber.allCases.map(\.name).joined(separator: ", "))",
+          state: "42P16")
       }
       columns.append(
         SinkColumn(
@@ -94,7 +111,7 @@ struct SinkTable {
   // MARK: Making
 
   /// The columns of a stream without a table.
-  private static let bodyColumns = [
+  static let bodyColumns = [
     (Column(name: "local_id", declaredType: "TEXT"), TypeNumber.text),
     (Column(name: "occurred_at", declaredType: "TEXT"), .text),
     // Kept as it was written; body::jsonb is what can be indexed.
@@ -125,13 +142,7 @@ struct SinkTable {
       )
       """)
     let name = SQLName(stream.text).text
-    try connection.query(
-      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header, is_loose) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-      [
-        .text(name), .text(stream.text), .text(table), .text(form.kind.rawValue),
-        .text(form.isTable ? "table" : "body"),
-        .text(header?.text), .boolean(form.isLoose),
-      ])
+    try note(stream, table: table, form: form, header: header, connection)
     for (index, column) in columns.enumerated() {
       try note(column.0, of: name, keyPosition: key.firstIndex(of: index), connection)
     }
@@ -171,17 +182,40 @@ struct SinkTable {
     try Self.note(life, of: sink, keyPosition: key.count, connection)
   }
 
+  /// Notes a table as a stream's sink.
+  static func note(
+    _ stream: StreamName, table: String, form: SinkForm, header: StreamName?, _ connection: Connection
+  ) throws {
+    try connection.query(
+      "INSERT INTO drover_sink (name, stream, table_name, kind, form, header, is_loose) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+      [
+        .text(SQLName(stream.text).text), .text(stream.text), .text(table), .text(form.kind.rawValue),
+        .text(form.isTable ? "table" : "body"),
+        .text(header?.text), .boolean(form.isLoose),
+      ])
+  }
+
   /// Notes for which of a source's columns one of the table stands.
   static func note(_ column: Column, of sink: String, keyPosition: Int?, _ connection: Connection) throws {
     try connection.query(
       """
-      INSERT INTO drover_sink_column (sink, name, source_name, column_name, declared_type, key_position)
+      INSERT INTO drover_sink_column AS known (sink, name, source_name, column_name, declared_type, key_position)
       VALUES ($1, $2, $3, $4, $5, $6)
+      ON CONFLICT (sink, name) DO UPDATE
+         SET column_name = excluded.column_name, key_position = coalesce(known.key_position, excluded.key_position)
       """,
       [
         .text(sink), .text(SQLName(column.name).text), .text(column.name), .text(Names.column(column.name)),
         .text(column.declaredType.escaped), .integer(keyPosition),
       ])
+  }
+
+  /// Whether somebody has added a column of this name.
+  func hasForeign(_ column: Column, _ connection: Connection) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname::text = $2 AND NOT attisdropped)",
+      [.text(qualified), .text(Names.column(column.name))], isKept: false
+    ).boolean(0, 0)
   }
 
   /// What else stands under a name in the schema; nil where it is free.

@@ -44,11 +44,11 @@ struct SinkWriter {
   ///   - names: the rows' columns in their order, which the table has.
   ///   - key: positions in them.
   ///   - condition: of which the columns are read too.
-  init(_ table: SinkTable, names: [SQLName], key: [Int], mark: SchemaID? = nil, condition: Condition? = nil) {
+  init(_ table: SinkTable, names: [SQLName], key: [Int], mark: SchemaID? = nil, condition: Condition? = nil) throws {
     self.table = table
     self.key = key
     self.mark = mark
-    let columns = names.map { table.column($0)! }
+    let columns = try names.map { try table.need($0) }
     self.columns = columns
     let others = Set((condition?.columns ?? []).map(SQLName.init)).subtracting(names).compactMap(table.column)
     self.others = others
@@ -307,6 +307,20 @@ struct SinkWriter {
     let rows = try connection.query(sql, [.text(machine.text)] + keyArrays(possible.map { keys[$0] }))
     for row in 0..<rows.count { found[possible[Int(rows.integer(row, 0)) - 1]].append(read(rows, row)) }
     return found
+  }
+
+  /// Takes the versions of rows back to none.
+  func takeBackVersions(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws {
+    let possible = keys.filter(canHold)
+    guard !possible.isEmpty else { return }
+    let arrays = key.enumerated().map { "$\($0 + 2)::\(columns[$1].type.name)[]" }.joined(separator: ", ")
+    let places = key.indices.map { "k\($0)" }.joined(separator: ", ")
+    let isRow = key.enumerated().map { "stored.\(columns[$1].identifier) = given.k\($0)" }.joined(separator: " AND ")
+    try connection.query(
+      """
+      UPDATE \(table.qualified) AS stored SET drover_epoch = 0, drover_version = 0 FROM unnest(\(arrays)) AS given (\(places))
+       WHERE stored.\(table.machine) = $1 AND \(isRow)
+      """, [.text(machine.text)] + keyArrays(possible), operation: "write to")
   }
 
   func keyArrays(_ keys: [[Value]]) -> [Parameter] {

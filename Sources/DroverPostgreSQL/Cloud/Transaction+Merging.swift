@@ -4,7 +4,7 @@ import DroverCore
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
-    let outcomes = try mergeRows(events, epoch: epoch, into: sink)
+    let outcomes = try onSink(sink.stream) { try mergeRows(events, epoch: epoch, into: sink) }
     if sink.kind != .payload {
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
     }
@@ -20,9 +20,12 @@ extension Transaction {
       return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
     }
     let number = try number(of: epoch, machine: sink.machine)
+    let isDescribed = try epoch != nil && isDescribed(sink)
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
       if let reason = try prepare(sink, isBare: epoch == nil) {
+        // It could follow the description when that came, so that somebody has changed it since.
+        if isDescribed { throw PostgreSQLError.tableChanged(sink.stream, reason, connection) }
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
@@ -43,7 +46,7 @@ extension Transaction {
     func lines(_ schemas: [LineSchema]) throws -> [LineMerge] {
       try schemas.map {
         try LineMerge(
-          $0, table: table(of: $0.table)!, header: writer, machine: sink.machine, completeWhen: latest?.completeWhen)
+          $0, table: need($0.table), header: writer, machine: sink.machine, completeWhen: latest?.completeWhen)
       }
     }
     let own = sink.schema?.lines ?? []
@@ -63,13 +66,29 @@ extension Transaction {
     if let pinned { return pinned }
     guard try !isPrepared(sink) else { return nil }
     try lock(Locks.name("sink", SQLName(sink.stream.text).text))
+    let isChanged = try isDescribed(sink) && lacks(sink)
     let obstacle = try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))
     if let obstacle { return obstacle.reason }
+    // The rows that are there have no values in what has come back.
+    if isChanged { try reopenGaps(of: sink.stream) }
     // What was not described declares nothing.
     if let latest = try latestSchema(machine: sink.machine, stream: sink.stream) {
       try settle(latest, machine: sink.machine, stream: sink.stream)
     }
     return nil
+  }
+
+  /// Whether the sink's tables were made to fit its schema before.
+  private func isDescribed(_ sink: Sink) throws -> Bool {
+    try sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
+  }
+
+  /// Whether a table or a column is not there.
+  private func lacks(_ sink: Sink) throws -> Bool {
+    guard let schema = sink.schema else { return false }
+    return try ([(sink.stream, schema)] + schema.lines.map { ($0.table, $0.rows) }).contains { stream, rows in
+      try table(of: stream)?.shape.lacking(rows).isEmpty != true
+    }
   }
 
   /// Whether the sink's tables have been made as they have to be. Looked at without a lock, for all machines of all consumers wait for that one; if
@@ -103,18 +122,24 @@ extension Transaction {
 
   private func writer(for sink: Sink, completeWhen: Condition?) throws -> SinkWriter {
     if let writer = store.knowledge.writers[sink] { return writer }
-    let table = try MatchedSink(self, sink.stream).heldTable() ?? table(of: sink.stream)!
+    let table = try MatchedSink(self, sink.stream).heldTable() ?? need(sink.stream)
     let isMarked = sink.kind != .snapshot && table.shape.isMarked
-    let writer = SinkWriter(
+    let writer = try SinkWriter(
       table, names: sink.schema.map { $0.columns.map { SQLName($0.name) } } ?? table.columns.map(\.name),
       key: sink.schema?.key ?? [0], mark: isMarked ? sink.schema?.id : nil, condition: completeWhen)
     store.knowledge.writers[sink] = writer
     return writer
   }
 
+  /// The table of a stream, which was there a moment ago.
+  private func need(_ stream: StreamName) throws -> SinkTable {
+    if let table = try table(of: stream) { return table }
+    throw PostgreSQLError.tableChanged(stream, "nothing is noted of it any more", connection)
+  }
+
   /// Tables that have a table's columns too: of a sink whose rows are matched there are two.
   func twins(of stream: StreamName, _ table: SinkTable) throws -> [SinkTable] {
     guard let held = try MatchedSink(self, stream).heldTable(), held.name == table.name else { return [] }
-    return [try self.table(of: stream)!]
+    return [try need(stream)]
   }
 }

@@ -29,7 +29,14 @@ extension Transaction {
   }
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
-    try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+    try onSink(stream) {
+      try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+    }
+  }
+
+  /// Makes the tables of a description that was followed before.
+  func adopt(again schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> Obstacle? {
+    try take(schema, machine: machine, stream: stream, isAccepted: false)
   }
 
   /// - Parameter isAccepted: whether the operator has said that the tables of all machines shall follow.
@@ -88,6 +95,10 @@ extension Transaction {
 
   func holdBodies(of sink: Sink) throws -> String? {
     guard store.knowledge.writers[sink] == nil else { return nil }
+    return try onSink(sink.stream) { try obstacleToBodies(of: sink) }
+  }
+
+  private func obstacleToBodies(of sink: Sink) throws -> String? {
     let wanted = SinkForm(kind: sink.kind, isTable: false, header: nil)
     let reason =
       try store.limits.pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
@@ -145,11 +156,17 @@ extension Transaction {
   }
 
   /// Takes a sink table out of the way, with everything that was known of its rows. No row is ever dropped.
+  /// - Parameter isThere: false for a table that somebody has dropped or renamed.
   /// - Returns: what it is called now.
-  private func putAside(_ stream: StreamName) throws -> String {
-    let table = try table(of: stream)!
-    try feed.forgetReaders(of: table.feed)
-    try table.feed?.drop(connection)
+  func putAside(_ stream: StreamName, isThere: Bool = true) throws -> String {
+    let noted = try connection.query(
+      "SELECT table_name FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])
+    let table = noted.count > 0 ? noted.text(0, 0) : Names.relation(stream.text)
+    if keepsFeed {
+      let numbers = FeedTable(stream: SQLName(stream.text).text, table: table, in: store.place)
+      try feed.forgetReaders(of: numbers)
+      try numbers.drop(connection)
+    }
     let name = "\(stream.text)_until_\(Timestamp.name(microseconds: store.now()))"
     var aside = name
     var number = 1
@@ -158,11 +175,11 @@ extension Transaction {
       aside = "\(name)_\(number)"
     }
     try MatchedSink(self, stream).putAside(as: aside)
-    try connection.run(
-      """
-      DROP INDEX IF EXISTS \(store.place).\(quoted(Self.linesIndex(of: stream)));
-      ALTER TABLE \(table.qualified) RENAME TO \(quoted(Names.relation(aside)))
-      """)
+    try connection.run("DROP INDEX IF EXISTS \(store.place).\(quoted(Self.linesIndex(of: stream)))")
+    if isThere {
+      try connection.run(
+        "ALTER TABLE \(store.place).\(quoted(table)) RENAME TO \(quoted(Names.relation(aside)))")
+    }
     try schemas.clear(stream)
     store.knowledge = PostgreSQLCloudStore.Knowledge()
     try reshaped()
@@ -247,7 +264,7 @@ extension Transaction {
   /// Finds the lines of a header.
   private func makeIndex(of line: LineSchema) throws {
     let table = try table(of: line.table)!
-    let columns = line.references.map { table.column(SQLName(line.rows.columns[$0].name))!.identifier }
+    let columns = try line.references.map { try table.need(SQLName(line.rows.columns[$0].name)).identifier }
     // Streams cannot be named drover_…, so the name is free.
     try connection.run(
       """
@@ -303,6 +320,7 @@ extension Transaction {
     let (stream, schema) = (wanted.stream, wanted.schema)
     if let reason = store.limits.refusal(ofStreams: try knownStreams(wanted.machine)) { return Obstacle(reason, .none) }
     if let taken = try SinkTable.taken(stream, in: store.place, connection) {
+      if try takeOver(wanted, form) { return try shapeTable(wanted) }
       return Obstacle("the store holds \(taken) \(stream) that is not Drover's", .none)
     }
     try SinkTable.make(stream, form: form, header: wanted.header, schema: schema, in: store.place, connection)
@@ -310,6 +328,31 @@ extension Transaction {
     try reshaped()
     if keepsFeed { try FeedTable.make(for: self.table(of: stream)!, connection) }
     return nil
+  }
+
+  /// Takes a table for the sink again that was one, and of which nothing is noted any more.
+  private func takeOver(_ wanted: Shaping, _ form: SinkForm) throws -> Bool {
+    let name = SQLName(wanted.stream.text).text
+    let table = Names.relation(wanted.stream.text)
+    let isSink = try connection.query(
+      """
+      SELECT (SELECT count(*) FROM pg_attribute AS part JOIN pg_class AS present ON present.oid = part.attrelid
+               WHERE present.relnamespace = $1::text::regnamespace AND present.relname = $2::text::name AND present.relkind IN ('r', 'p')
+                 AND part.attnum > 0 AND NOT part.attisdropped AND part.attname IN ('drover_epoch', 'drover_version')) = 2
+         AND (EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = $3::text COLLATE "C" AND applied > 0)
+              OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = $3::text COLLATE "C")
+              OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name COLLATE "C") = $3::text COLLATE "C"))
+      """, [.text(store.place), .text(table), .text(name)], isKept: false
+    ).boolean(0, 0)
+    guard isSink else { return false }
+    try SinkTable.note(wanted.stream, table: table, form: form, header: wanted.header, connection)
+    let key = wanted.schema?.key ?? [0]
+    for (index, column) in (wanted.schema?.columns ?? SinkTable.bodyColumns.map(\.0)).enumerated() {
+      try SinkTable.note(column, of: name, keyPosition: key.firstIndex(of: index), connection)
+    }
+    try reshaped()
+    try reopenGaps(of: wanted.header ?? wanted.stream)
+    return true
   }
 
   /// Gives a table what it lacks of a schema.
@@ -339,11 +382,13 @@ extension Transaction {
     // An ID is written by its columns and their types, so rows are called otherwise in the change feed now.
     if getsLives || mixed.contains(where: { table.key.contains($0.name) }) { try feed.forgetReaders(of: table.feed) }
     let isWide = table.columns.count + lacking.count > SinkColumn.mostRoomyColumns
+    if try lacking.contains(where: { try table.hasForeign($0, connection) }) { try reopenGaps(of: stream) }
     for column in lacking {
       let type = SinkColumn.type(of: column, isCompact: isWide)
       for table in [table, held].compactMap(\.self) {
         try connection.run(
-          "ALTER TABLE \(table.qualified) ADD COLUMN \(SinkTable.definition(column, type))")
+          // What somebody has added under this name is the column from now on.
+          "ALTER TABLE \(table.qualified) ADD COLUMN IF NOT EXISTS \(SinkTable.definition(column, type))")
       }
       try SinkTable.note(column, of: name, keyPosition: nil, connection)
     }

@@ -12,7 +12,9 @@ final class Transaction: CloudTransaction {
   let feed: ChangeFeed
   /// Tables were made, changed or put aside.
   var hasReshaped = false
-  private var locked: Set<Int64> = []
+  var locked: Set<Int64> = []
+  /// Work on one sink is under way that has a savepoint.
+  var isGuarded = false
   /// Of machines' streams whose events this transaction merges: whether they have tombstones.
   var tombstones: [MachineStream: Bool] = [:]
   /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
@@ -29,12 +31,12 @@ final class Transaction: CloudTransaction {
   /// Nobody else gets the lock until the transaction ends.
   func lock(_ name: Int64) throws {
     guard locked.insert(name).inserted else { return }
-    try connection.query("SELECT pg_advisory_xact_lock($1)", [.integer(name)])
+    try patiently { try connection.query("SELECT pg_advisory_xact_lock($1)", [.integer(name)]) }
   }
 
   /// Waits until every other transaction of a store has ended, and keeps the next ones waiting until this one has: each has read `drover_feed` before
   /// anything else, and what it knows of the tables with it. Those who wait for each other are told so by the server, and run again.
-  func haveToOneself() throws { try connection.run(Self.havingToOneself) }
+  func haveToOneself() throws { try patiently { try connection.run(Self.havingToOneself) } }
 
   static let havingToOneself = "LOCK TABLE drover_feed IN ACCESS EXCLUSIVE MODE"
 
@@ -52,7 +54,7 @@ final class Transaction: CloudTransaction {
   /// Runs a part of the transaction that can be taken back by itself.
   func atomically<Result>(_ part: () throws -> Result) throws -> Result {
     try connection.run("SAVEPOINT drover_part")
-    let changes = feed.state
+    let (changes, locks) = (feed.state, locked)
     do {
       let result = try part()
       try connection.run("RELEASE drover_part")
@@ -60,6 +62,8 @@ final class Transaction: CloudTransaction {
     } catch {
       try connection.run("ROLLBACK TO drover_part; RELEASE drover_part")
       feed.restore(changes)
+      // Advisory locks that were taken since the savepoint are gone with it.
+      locked = locks
       throw error
     }
   }
@@ -167,28 +171,34 @@ final class Transaction: CloudTransaction {
   // MARK: Machines
 
   func setStatus(_ status: MachineStatus, machine: MachineID) throws {
+    let now = store.now()
+    let (said, looked) = status.moments(now: now)
     if let epoch = status.epoch { _ = try number(of: epoch, machine: machine) }
     try connection.query(
       """
       INSERT INTO drover_machine AS known (machine_id, epoch, online, software, status_at, clock_offset, first_heard, last_heard)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, $7))
       ON CONFLICT (machine_id) DO UPDATE
          SET epoch = coalesce(excluded.epoch, known.epoch), online = excluded.online,
              software = coalesce(excluded.software, known.software), status_at = coalesce(excluded.status_at, known.status_at),
-             clock_offset = coalesce(excluded.clock_offset, known.clock_offset), last_heard = excluded.last_heard
+             clock_offset = coalesce(excluded.clock_offset, known.clock_offset),
+             last_heard = greatest(known.last_heard, $8)
       """,
       [
         .text(machine.text), .text(status.epoch?.text), .boolean(status.isOnline), .text(status.software?.withoutNUL),
-        .integer(status.at), .integer(status.clockOffset), .integer(store.now()),
+        .integer(status.at), .integer(status.clockOffset), .integer(now), .integer(said),
       ])
     if let taken = status.taken { try note(taken, machine: machine) }
+    if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try connection.query(
         """
         INSERT INTO drover_gap AS known (machine_id, stream, gap)
         SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2)
-        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE known.gap <> excluded.gap
+        ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap
+         -- What the cloud itself has added to it stays: `reopenGaps`.
+         WHERE split_part(known.gap, ' table ', 1) <> excluded.gap
         """, [.text(machine.text), .text(stream.text), .text(gap)])
     }
     guard let outbox = status.outbox else { return }
@@ -199,7 +209,7 @@ final class Transaction: CloudTransaction {
       """,
       [
         .text(machine.text), .integer(outbox.waiting), .integer(outbox.oldest), .integer(outbox.deadLetters),
-        .integer(outbox.freeBytes), .integer(store.now()),
+        .integer(outbox.freeBytes), .integer(looked ?? now),
       ])
   }
 

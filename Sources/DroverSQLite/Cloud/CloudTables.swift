@@ -235,6 +235,8 @@ enum CloudTables {
       try database.execute(sql: SharedTables.migration)
       try SharedTables.rankHeldRows(database, now: SQLiteCloudStore.wallClock())
     }
+    migrator.registerMigration("17 streams that wait at machines") { try $0.execute(sql: StreamWaits.migration) }
+    migrator.registerMigration("18 blocked sinks") { try $0.execute(sql: BlockedTable.migration) }
     return migrator
   }
 }

@@ -230,6 +230,16 @@ struct MatchedSink {
     if let feed { try feed.unbury(database, key: key, counted: feed.counts.deletes - before) }
   }
 
+  /// Takes a machine's rows out, and finds out anew what the others' are.
+  func removeRows(of machine: MachineID, feed: FeedTable?) throws -> Int {
+    guard let key = try key() else { return 0 }
+    let column = try SinkColumns(database, table: stream.text).key[0]
+    try database.execute(sql: "DELETE FROM \(quoted(held)) WHERE \(column) = ?", arguments: [machine.text])
+    let count = database.changesCount
+    if count > 0 { try refill(feed) { try match(by: key, feed) } }
+    return count
+  }
+
   /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey, _ feed: FeedTable?) throws {
@@ -281,8 +291,30 @@ struct MatchedSink {
     try forgetMembers()
     guard try key() != nil else { return }
     try forgetKey()
-    try database.execute(sql: "DROP INDEX \(index("thing"))")
+    try database.execute(sql: "DROP INDEX IF EXISTS \(index("thing"))")
+    guard try database.hasTable(held) else { return }
     try database.execute(sql: "ALTER TABLE main.\(quoted(held)) RENAME TO \(quoted("drover_held_\(aside)"))")
+  }
+
+  /// Whether the table of what each machine holds has what it needs.
+  func isThere() throws -> Bool {
+    guard try database.hasTable(held) else { return false }
+    let (sink, own) = (
+      try SinkColumns(database, table: stream.text), try database.catalogue(of: held)
+    )
+    let names = Set(own.map { quoted($0.name.text) })
+    return names.isSuperset(of: sink.names.map { $0.lowercased() })
+      && names.isSuperset(of: ["drover_thing", "drover_rank"].map(quoted))
+      && own.count { $0.keyPosition > 0 } == sink.key.count
+  }
+
+  /// Takes what is left of that table out of the way, so that the rows are matched anew.
+  func forgetHeld(now: Int64) throws {
+    try database.execute(sql: "DROP INDEX IF EXISTS \(index("thing"))")
+    try forgetKey()
+    guard try database.hasTable(held) else { return }
+    let aside = "\(held)_until_\(Timestamp.name(microseconds: now))"
+    try database.execute(sql: "ALTER TABLE main.\(quoted(held)) RENAME TO \(quoted(aside))")
   }
 
   /// Streams cannot be named drover_…, so the names are free.

@@ -33,6 +33,8 @@ package struct SQLiteCloudReader: CloudReader {
 
   package func waitingSchemas() throws -> [WaitingSchema] { try reading(waitingSchemas) ?? [] }
 
+  package func blockedSinks() throws -> [BlockedSink] { try reading(BlockedTable.all) ?? [] }
+
   package func sinks() throws -> [SinkDescription] { try reading(SinkDescription.all) ?? [] }
 
   package func latestSchemas() throws -> [ReplicatedStream] {
@@ -54,6 +56,9 @@ package struct SQLiteCloudReader: CloudReader {
   /// Reads in one transaction; nil when there is no store yet. Errors of SQLite become `CloudStoreError`.
   private func reading<Result>(_ body: (Database) throws -> Result) throws -> Result? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
+    if let refusal = FileKind.refusal(path) {
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
+    }
     do {
       var configuration = Configuration()
       configuration.readonly = true
@@ -88,13 +93,13 @@ package struct SQLiteCloudReader: CloudReader {
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
     let overruns = try overruns(in: range, database)
-    let troubles = try TroubleTable.all(database)
+    let (troubles, waits) = (try TroubleTable.all(database), try StreamWaits.all(database))
     return rows.map { row in
       let name: String = row["machine_id"]
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
-        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [])
+        overruns: overruns[name] ?? [], troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }
 
@@ -135,12 +140,13 @@ package struct SQLiteCloudReader: CloudReader {
   ) throws -> [String: [CloudReport.Stream]] {
     let checks = try checks(in: range, database)
     let lines = try lineTables(database)
-    var counts: [SQLName: [String: Int]] = [:]
+    var counts: [SQLName: [String: Int]?] = [:]
     func rows(_ stream: String, _ machine: String) throws -> Int? {
       guard countsRows else { return nil }
       let name = SQLName(stream)
-      if counts[name] == nil { counts[name] = try count(stream, in: range, database) }
-      return counts[name]![machine] ?? 0
+      // Of what somebody has changed so that it cannot be read there is no figure.
+      if counts[name] == nil { counts[name] = .some(try? count(stream, in: range, database)) }
+      return counts[name]!.map { $0[machine] ?? 0 }
     }
     var streams: [String: [CloudReport.Stream]] = [:]
     for row in try Row.fetchAll(

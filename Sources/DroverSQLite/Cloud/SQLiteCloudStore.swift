@@ -17,7 +17,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   var cache = Cache()
   /// How many tombstones each machine's deletes have added.
   var tombstoneRoom = TombstoneRoom()
+  var care = Care()
   private var dataVersion: Int64 = -1
+  package private(set) var foreignChanges = 0
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
   private var feedMemory: FeedMemoryFile?
@@ -65,6 +67,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       try database.execute(sql: "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL")
       // A PUBACK tells the broker to forget: what it stands for has to survive a power loss.
       try database.execute(sql: "PRAGMA synchronous = FULL")
+    }
+    if let refusal = FileKind.refusal(path) {
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
     }
     FileModes.make(path)
     do {
@@ -118,17 +123,38 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   private func writing<Result>(_ body: (Database) throws -> (Result, Int64?)) throws -> Result {
     try accessing { database in
       var done: (result: Result, number: Int64?)?
-      try database.inTransaction(.immediate) {
-        // Another program has committed: it may have made tables anew (`accept`).
-        let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
-        if version != dataVersion { forgetAll() }
-        dataVersion = version
-        try feed.begin(database, now: now())
-        done = try body(database)
-        return .commit
+      try carefully {
+        try database.inTransaction(.immediate) {
+          // Another program has committed: it may have made tables anew (`accept`).
+          let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+          if version != dataVersion {
+            forgetAll()
+            foreignChanges += 1
+          }
+          dataVersion = version
+          try feed.begin(database, now: now())
+          done = try body(database)
+          return .commit
+        }
       }
       if let number = done!.number { feedMemory?.note(number) }
       return done!.result
+    }
+  }
+
+  /// Runs a transaction, and once more with care where one table may be what fails; and again without each table that ends the transaction.
+  private func carefully(_ attempt: () throws -> Void) throws {
+    care = Care()
+    defer { care = Care() }
+    while true {
+      do {
+        return try attempt()
+      } catch let ended as TransactionEnded where care.ends.insert(ended.stream).inserted {
+      } catch let error as DatabaseError where error.isOfOneSink && !care.isOn {
+      } catch is CareNeeded where !care.isOn {
+      }
+      care.isOn = true
+      forgetAll()
     }
   }
 

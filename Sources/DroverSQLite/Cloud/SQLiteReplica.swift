@@ -148,6 +148,66 @@ package final class SQLiteReplica: Replica {
       """
   }
 
+  package func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {
+    try queue.writeWithoutTransaction { database in
+      try database.inTransaction(.immediate) {
+        let schema = stream.schema
+        let isMatched = try MatchedSink(database: database, stream: stream.stream).key() != nil
+        let tables = [stream.stream.text] + (isMatched ? ["drover_held_\(stream.stream.text)"] : [])
+        let own = tables.map { ($0, schema.machineColumn, schema.key.map { schema.columns[$0].name }) }
+        let lines = schema.lines.map { lines in
+          (lines.table.text, lines.rows.machineColumn, lines.references.map { lines.rows.columns[$0].name })
+        }
+        for (table, machine, columns) in own + lines {
+          let isRow = columns.enumerated().map { "\(quoted($1)) IS ?\($0 + 2)" }.joined(separator: " AND ")
+          let update = try Statement(
+            database,
+            "UPDATE \(quoted(table)) SET drover_epoch = 0, drover_version = 0 WHERE \(machine) = ?1 AND \(isRow)")
+          update.bind(stream.machine.text, at: 1)
+          for (key, _) in ids {
+            for (index, value) in key.enumerated() { update.bind(value, at: Int32(index + 2)) }
+            try update.run()
+          }
+        }
+        for (_, localID) in ids {
+          try database.execute(
+            sql: "DELETE FROM drover_tombstone WHERE machine_id = ? AND stream = ? AND local_id = ?",
+            arguments: [stream.machine.text, stream.stream.text, localID])
+        }
+        return .commit
+      }
+    }
+  }
+
+  package func additions(to stream: ReplicatedStream) throws -> [String] {
+    try queue.read { database in
+      try ([stream.stream] + stream.schema.lines.map(\.table)).flatMap { table in
+        try String.fetchAll(
+          database,
+          sql:
+            "SELECT 'the trigger ' || name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+          arguments: [table.text])
+      }
+    }
+  }
+
+  package func fault(of stream: ReplicatedStream) throws -> String? {
+    try queue.read { database in
+      for (table, rows) in [(stream.stream, stream.schema)] + stream.schema.lines.map({ ($0.table, $0.rows) }) {
+        let life = SQLName(StreamSchema.lifeColumn)
+        let key = try database.catalogue(of: table.text).filter { $0.keyPosition > 0 && $0.name != life }
+          .sorted { $0.keyPosition < $1.keyPosition }.map(\.name)
+        let wanted =
+          [SQLName(rows.machineColumn)] + rows.key.map { SQLName(rows.columns[$0].name) }.filter { $0 != life }
+        guard key == wanted else {
+          return
+            "the sink table \(table) is gone or has another key, so that nothing can be written into it; the consumer makes it again within seconds"
+        }
+      }
+      return nil
+    }
+  }
+
   package func gaps() throws -> [(stream: ReplicatedStream, gap: String)] {
     try queue.read { database in
       let rows = try Row.fetchAll(

@@ -29,6 +29,10 @@ struct StatementShape: Hashable {
 
 final class SinkTable {
   private let sink: StatementShape
+  /// What the database refused first of puts (false) and of deletes (true), since somebody asked.
+  var refusals: [Bool: DatabaseError] = [:]
+  /// Where the machines' own rows stand.
+  let name: String
   /// Whose events are merged now.
   private var machine: MachineID
   private let columns: [String]
@@ -59,6 +63,7 @@ final class SinkTable {
     throws
   {
     self.sink = sink
+    self.name = name
     machine = first
     let completeWhen = sink.completeWhen
     freezes = completeWhen != nil
@@ -196,7 +201,9 @@ final class SinkTable {
       case (_, .none): return try delete(event, epoch: epoch, now: now, hasTombstones: &hasTombstones)
       default: return try putUnit(event, epoch: epoch, hasTombstones: hasTombstones)
       }
-    } catch let error as DatabaseError where Self.isAboutTheEvent(error) {
+    } catch let error as DatabaseError where Self.isAboutTheEvent(error) && !upsert.hasLeftTransaction {
+      let isDelete = event.content == .none
+      refusals[isDelete] = refusals[isDelete] ?? error
       return .refused(.store, detail: error.explanation)
     }
   }

@@ -23,9 +23,12 @@ extension StreamSchema {
          WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
         """,
       arguments: [machine.text, stream.text, id.text])
-    return try StreamSchema(
-      kind: kind, rows: rows, completeWhen: try completeWhen.map { try Condition(parsing: $0) },
-      lines: try lines(id, machine: machine, stream: stream, database))
+    // What somebody has written or deleted here is no description of the machine's: it is asked for it again.
+    let lines = try? lines(id, machine: machine, stream: stream, database)
+    let schema = try? StreamSchema(
+      kind: kind, rows: rows, completeWhen: try completeWhen.map { try Condition(parsing: $0) }, lines: lines ?? [])
+    guard let schema, lines != nil, schema.id == id else { return nil }
+    return schema
   }
 
   private static func lines(

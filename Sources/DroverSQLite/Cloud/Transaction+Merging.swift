@@ -5,19 +5,31 @@ import GRDB
 
 extension Transaction {
   func merge(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
+    try onSink(sink.stream) { try mergeRows(events, epoch: epoch, into: sink) }
+  }
+
+  private func mergeRows(_ events: [SinkEvent], epoch: Epoch?, into sink: Sink) throws -> [MergeOutcome] {
     if let schema = sink.schema, sink.kind == .payload, !schema.tellsLives, try tellsLives(sink.stream) {
       var wide = sink
       wide.schema = schema.tellingLives()
-      return try self.merge(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
+      return try mergeRows(events.map { $0.tellingLives() }, epoch: epoch, into: wide)
     }
     let table: SinkTable
     if let known = store.table(of: sink) {
       table = known
     } else {
+      let isDescribed =
+        try epoch != nil
+        && sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
+      let isChanged = try isDescribed && lacks(sink)
       if let reason = try refusal(of: sink, isBare: epoch == nil) {
+        // It could follow the description when that came, so that somebody has changed it since.
+        if isDescribed { throw DatabaseError(resultCode: .SQLITE_SCHEMA, message: reason) }
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       table = try self.table(of: sink)
+      // The rows that are there have no values in what has come back.
+      if isChanged { try reopenGaps(of: sink.stream) }
     }
     table.serve(sink.machine)
     if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
@@ -29,13 +41,36 @@ extension Transaction {
     func merge(_ event: SinkEvent) throws -> MergeOutcome {
       try table.merge(event, epoch: number, now: now, hasTombstones: &hasTombstones)
     }
+    table.refusals = [:]
     let outcomes =
       try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, now: now, merge)
       ?? events.map(merge)
+    try refuseTable(table, events, outcomes)
     if sink.kind != .payload {
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
     }
     return outcomes
+  }
+
+  /// Looks whether it is the table that refuses puts or deletes, where none of them has passed.
+  private func refuseTable(_ table: SinkTable, _ events: [SinkEvent], _ outcomes: [MergeOutcome]) throws {
+    for (isDelete, error) in table.refusals {
+      let own = zip(events, outcomes).filter { ($0.0.content == .none) == isDelete }.map(\.1)
+      let count = own.count { if case .refused(.store, _) = $0 { true } else { false } }
+      guard !own.contains(.applied),
+        try SinkProbe(database: database, table: table.name).refusesEverything(error, isDelete: isDelete, of: count)
+      else { continue }
+      throw error
+    }
+  }
+
+  /// Whether a table or a column is not there.
+  private func lacks(_ sink: Sink) throws -> Bool {
+    guard let schema = sink.schema else { return false }
+    return try ([(sink.stream, schema)] + schema.lines.map { ($0.table, $0.rows) }).contains { stream, rows in
+      let names = Set(try database.catalogue(of: stream.text).map(\.name) + [SQLName(StreamSchema.lifeColumn)])
+      return rows.columns.contains { !names.contains(SQLName($0.name)) }
+    }
   }
 
   /// Sees to the sink's tables. Returns why that cannot be.

@@ -29,7 +29,14 @@ extension Transaction {
   }
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
-    try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+    try onSink(stream) {
+      try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+    }
+  }
+
+  /// Makes the tables of a description that was followed before.
+  func adopt(again schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> Obstacle? {
+    try take(schema, machine: machine, stream: stream, isAccepted: false)
   }
 
   /// - Parameter isAccepted: whether the operator has said that the tables of all machines shall follow.
@@ -45,6 +52,12 @@ extension Transaction {
       return obstacle
     }
     if !isKnown {
+      // Somebody may have left a part of it.
+      for table in ["drover_schema_column", "drover_schema_line"] {
+        try database.execute(
+          sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ? AND schema_id = ?",
+          arguments: [machine.text, stream.text, schema.id.text])
+      }
       for (position, column) in schema.columns.enumerated() {
         try database.execute(
           sql: """
@@ -133,6 +146,10 @@ extension Transaction {
 
   func holdBodies(of sink: Sink) throws -> String? {
     guard store.table(of: sink) == nil else { return nil }
+    return try onSink(sink.stream) { try obstacleToBodies(of: sink) }
+  }
+
+  private func obstacleToBodies(of sink: Sink) throws -> String? {
     let wanted = SinkForm(kind: sink.kind, isTable: false, header: nil)
     let reason =
       try store.limits.pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
@@ -191,9 +208,10 @@ extension Transaction {
   }
 
   /// Takes a sink table out of the way, with everything that was known of its rows. No row is ever dropped.
+  /// - Parameter isThere: false for a table that somebody has dropped or renamed.
   /// - Returns: what it is called now.
-  private func putAside(_ stream: StreamName) throws -> String {
-    let aside = try WaitingSchemas(database: database).clear(stream: stream, now: store.now())
+  func putAside(_ stream: StreamName, isThere: Bool = true) throws -> String {
+    let aside = try WaitingSchemas(database: database).clear(stream: stream, now: store.now(), isThere: isThere)
     try store.feed.end(table: stream, database)
     store.forgetAll()
     return aside
@@ -276,20 +294,43 @@ extension Transaction {
     let taken = try String.fetchOne(
       database, sql: "SELECT type FROM sqlite_master WHERE lower(name) = lower(?)", arguments: [stream.text])
     if let taken {
+      if taken == "table", try takeOver(wanted) { return try shapeTable(wanted) }
       return Obstacle(
         "the store holds \(taken == "index" ? "an index" : "a \(taken)") \(stream) that is not Drover's", .none)
     }
     try database.execute(sql: SinkTable.creation(stream: stream, schema: wanted.schema))
-    let isLoose = wanted.isBare && wanted.schema == nil && store.limits.pins[stream] == nil
+    try note(wanted)
+    try SharedTables(database: database).note(wanted.schema?.columns ?? [], of: stream, broughtBy: machine)
+    try store.feed.begin(table: stream, database)
+    return nil
+  }
+
+  /// Takes a table for the sink again that was one, and of which nothing is noted any more.
+  private func takeOver(_ wanted: Shaping) throws -> Bool {
+    let name = SQLName(wanted.stream.text).text
+    let columns = Set(try database.catalogue(of: wanted.stream.text).map(\.name))
+    let isSink = try Bool.fetchOne(
+      database,
+      sql: """
+        SELECT EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = ?1 AND applied > 0)
+            OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = ?1)
+            OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name) = ?1)
+        """, arguments: [name])!
+    guard isSink, columns.isSuperset(of: [SQLName("drover_epoch"), SQLName("drover_version")]) else { return false }
+    try note(wanted)
+    try reopenGaps(of: wanted.header ?? wanted.stream)
+    return true
+  }
+
+  /// Notes a table as a stream's sink.
+  private func note(_ wanted: Shaping) throws {
+    let isLoose = wanted.isBare && wanted.schema == nil && store.limits.pins[wanted.stream] == nil
     try database.execute(
       sql: "INSERT INTO drover_sink (stream, kind, form, header, is_loose) VALUES (?, ?, ?, ?, ?)",
       arguments: [
-        stream.text, wanted.kind.rawValue, wanted.schema == nil ? "body" : "table", wanted.header?.text, isLoose,
+        wanted.stream.text, wanted.kind.rawValue, wanted.schema == nil ? "body" : "table", wanted.header?.text, isLoose,
       ])
-    try SharedTables(database: database).note(wanted.schema?.columns ?? [], of: stream, broughtBy: machine)
-    try store.feed.begin(table: stream, database)
     store.cache.forms = [:]
-    return nil
   }
 
   private func widenTable(_ wanted: Shaping, to schema: StreamSchema) throws -> Obstacle? {

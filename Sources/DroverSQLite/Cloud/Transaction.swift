@@ -121,28 +121,32 @@ struct Transaction: CloudTransaction {
 
   func setStatus(_ status: MachineStatus, machine: MachineID) throws {
     let now = store.now()
+    let (said, looked) = status.moments(now: now)
     if let epoch = status.epoch { _ = try number(of: epoch, machine: machine) }
     try database.execute(
       sql: """
         INSERT INTO drover_machine (machine_id, epoch, online, software, status_at, clock_offset, first_heard, last_heard)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?7, ?6, ?6)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?7, ?6, ifnull(?8, ?6))
         ON CONFLICT (machine_id) DO UPDATE
            SET epoch = ifnull(excluded.epoch, epoch), online = excluded.online, software = ifnull(excluded.software, software),
                status_at = ifnull(excluded.status_at, status_at),
                clock_offset = ifnull(excluded.clock_offset, clock_offset),
-               last_heard = excluded.last_heard
+               last_heard = max(last_heard, ifnull(?8, last_heard))
         """,
       arguments: [
-        machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset,
+        machine.text, status.epoch?.text, status.isOnline, status.software, status.at, now, status.clockOffset, said,
       ])
     if let taken = status.taken { try note(taken, machine: machine) }
+    if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
       // Only of streams that were described, so that nobody fills the table with names.
       try database.execute(
         sql: """
           INSERT INTO drover_gap (machine_id, stream, gap)
           SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ?1 AND stream = ?2)
-          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap WHERE gap <> excluded.gap
+          ON CONFLICT (machine_id, stream) DO UPDATE SET gap = excluded.gap
+           -- What the cloud itself has added to it stays: `reopenGaps`.
+           WHERE substr(gap, 1, instr(gap || ' table ', ' table ') - 1) <> excluded.gap
           """, arguments: [machine.text, stream.text, gap])
     }
     guard let outbox = status.outbox else { return }
@@ -150,7 +154,7 @@ struct Transaction: CloudTransaction {
       sql: """
         UPDATE drover_machine SET waiting = ?, oldest = ?, edge_letters = ?, free_bytes = ?, told_at = ? WHERE machine_id = ?
         """,
-      arguments: [outbox.waiting, outbox.oldest, outbox.deadLetters, outbox.freeBytes, now, machine.text])
+      arguments: [outbox.waiting, outbox.oldest, outbox.deadLetters, outbox.freeBytes, looked ?? now, machine.text])
   }
 
   func heard(machine: MachineID, epoch: Epoch?) throws {

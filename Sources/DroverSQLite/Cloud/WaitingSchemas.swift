@@ -166,8 +166,9 @@ struct WaitingSchemas {
   }
 
   /// Takes the sink table out of the way of a waiting schema, with everything that was known of its rows.
+  /// - Parameter isThere: false for a table that somebody has dropped or renamed.
   /// - Returns: what the table is called now.
-  func clear(stream: StreamName, now: Int64) throws -> String {
+  func clear(stream: StreamName, now: Int64, isThere: Bool = true) throws -> String {
     let name = "\(stream.text)_until_\(Timestamp.name(microseconds: now))"
     var aside = name
     var number = 1
@@ -178,7 +179,7 @@ struct WaitingSchemas {
     // Or somebody's views would speak of the old table from now on.
     try database.execute(sql: "PRAGMA legacy_alter_table = ON")
     defer { try? database.execute(sql: "PRAGMA legacy_alter_table = OFF") }
-    try database.execute(sql: "ALTER TABLE main.\(quoted(stream.text)) RENAME TO \(quoted(aside))")
+    if isThere { try database.execute(sql: "ALTER TABLE main.\(quoted(stream.text)) RENAME TO \(quoted(aside))") }
     try MatchedSink(database: database, stream: stream).putAside(as: aside)
     try database.execute(sql: "DROP INDEX IF EXISTS \(LineTable.indexName(of: stream))")
     try SharedTables(database: database).forget(stream)

@@ -163,7 +163,7 @@ enum Bookkeeping {
   /// In a query of sqlite_master: what CapturedTable makes, which is named after the stream's number: triggers, which speak of the outbox,
   /// and indexes without a row.
   static let isCapture = """
-    (type = 'trigger' AND name GLOB 'drover_[0-9]*_*' AND (sql LIKE '%drover_outbox%' OR sql LIKE '%drover_life_%')
+    (type = 'trigger' AND name GLOB 'drover_[0-9]*_*' AND (sql LIKE '%drover_outbox%' OR sql LIKE '%drover_life_%' OR sql LIKE '%drover_unit_%')
       OR type = 'index' AND name GLOB 'drover_[0-9]*_rowids' AND sql LIKE '% (1) WHERE 0')
     """
 
@@ -182,9 +182,9 @@ enum Bookkeeping {
         SELECT type, name FROM sqlite_master
          WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
                         'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_resync', 'drover_ahead',
-                        'drover_capture',
+                        'drover_capture', 'drover_wait',
                         'drover_next', 'drover_intake', 'drover_intake_insert', 'drover_intake_key')
-            OR \(isCapture) OR \(KeyLives.isTable)
+            OR \(isCapture) OR \(KeyLives.isTable) OR \(UnitHeaders.isTable)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name
         """
     ).map { row in

@@ -29,11 +29,25 @@ struct CapturedLines: Equatable {
       return CapturedLines(
         table: table,
         schema: try LineSchema(
-          table: declaration.table, columns: table.schema.columns, key: table.schema.key, references: references),
+          table: declaration.table, columns: table.schema.columns,
+          key: header.declaredKey == nil ? table.schema.key : Self.key(within: references, table),
+          references: references),
         isIndexed: columns.contains(where: firstIndexed.contains) || table.schema.key == references)
     } catch {
-      throw CaptureRefusal(description: "\(table.name): \(error.message)")
+      throw CaptureRefusal("\(table.name): \(error.message)")
     }
+  }
+
+  /// A header with a declared key is never the same as another one, while its lines' own keys may begin anew with each cycle: in the cloud a line is
+  /// known by its header and its own key.
+  private static func key(within references: [Int], _ table: CapturedTable) -> [Int] {
+    references + table.schema.key.filter { !references.contains($0) }
+  }
+
+  /// Whether SQLite may give the keys of its deleted rows again, and nothing tells the lines of one header from those of another.
+  func mayReuseKeys(_ database: Database) throws -> Bool {
+    guard Set(schema.references).isDisjoint(with: schema.rows.key) else { return false }
+    return try table.mayReuseKeys(database)
   }
 
   /// For each part of the header's key the position of the column that refers to it: as declared, or by the one foreign key.
@@ -42,7 +56,8 @@ struct CapturedLines: Equatable {
   ) throws -> [Int] {
     let headerKey = header.schema.key.map { header.schema.columns[$0].name }
     guard headerKey != [StreamSchema.rowidColumn] else {
-      throw CaptureRefusal(description: "\(header.name) has no primary key that lines could refer to; give it one")
+      throw CaptureRefusal(
+        "\(header.name) has no primary key that lines could refer to", advice: "give it a primary key")
     }
     var pairs = declaration.references.map { ($0.column, $0.header) }
     if pairs.isEmpty {
@@ -53,9 +68,8 @@ struct CapturedLines: Equatable {
           """, arguments: [table.name, header.name])
       guard Set(parts.map { $0["id"] as Int }).count == 1 else {
         throw CaptureRefusal(
-          description:
-            "\(table.name) declares \(parts.isEmpty ? "no foreign key" : "several foreign keys") to \(header.name); say which column names it, for example `references: {\(header.name)_id: \(headerKey[0])}`"
-        )
+          "\(table.name) declares \(parts.isEmpty ? "no foreign key" : "several foreign keys") to \(header.name)",
+          advice: "say which column names it, for example `references: {\(header.name)_id: \(headerKey[0])}`")
       }
       pairs = parts.map { part in
         let position: Int = part["seq"]
@@ -65,18 +79,16 @@ struct CapturedLines: Equatable {
     let positions = try headerKey.map { key in
       guard let (column, _) = pairs.first(where: { SQLName($0.1) == SQLName(key) }) else {
         throw CaptureRefusal(
-          description:
-            "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
+          "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
       }
       guard let index = table.schema.columns.firstIndex(where: { SQLName($0.name) == SQLName(column) }) else {
-        throw CaptureRefusal(description: "\(table.name) has no column \(column), which `references` names")
+        throw CaptureRefusal("\(table.name) has no column \(column), which `references` names")
       }
       return index
     }
     guard pairs.count == positions.count else {
       throw CaptureRefusal(
-        description:
-          "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
+        "\(table.name) refers to other columns of \(header.name) than its key \(headerKey.joined(separator: ", "))")
     }
     return positions
   }
@@ -94,43 +106,45 @@ struct CapturedLines: Equatable {
 
   /// Name and SQL of each trigger by which a change of a line enters its header, which is entered as changed and read when it is sent.
   /// A line whose header is not there enters nothing: the header's own triggers enter it when it comes, and have when it went.
+  /// They name this table and Drover's own, and never the header's (`UnitHeaders`).
   /// - Parameters:
   ///   - stream: the header's.
   ///   - number: tells the stream's tables of lines apart.
   func triggers(stream: Int, number: Int, header: CapturedTable) -> [(name: String, sql: String)] {
+    let units = UnitHeaders(stream: stream, keyColumns: header.schema.sourceKey.count)
     func make(_ event: String, _ timing: String, _ when: String, _ statements: [String]) -> (name: String, sql: String)
     {
       let name = "drover_\(stream)_with\(number)_\(event)"
       let body = statements.map { "  \($0);\n" }.joined()
       return (name, "CREATE TRIGGER \(name) \(timing) ON \(quoted(table.name)) WHEN \(when) BEGIN\n\(body)END")
     }
-    /// The header that a line names, as the end of a SELECT; the header's own column comes first, whose collation and type count.
+    /// The header that a line names, as the end of a SELECT.
     func headers(of line: String, _ others: String = "") -> String {
-      let names = zip(header.keyExpressions, schema.references).map {
-        "header.\($0) = \(line).\(table.expressions[$1])"
-      }
-      return "FROM \(others)\(quoted(header.name)) AS header WHERE \(names.joined(separator: " AND "))"
+      units.named(by: schema.references.map { "\(line).\(table.expressions[$0])" }, others)
     }
     func enter(_ event: String, _ timing: String, _ headers: String, when: String = "") -> (name: String, sql: String) {
-      make(event, timing, "\(when)EXISTS (SELECT 1 \(headers))", header.enter(stream, as: "header", from: headers))
+      let there = "\(headers) AND NOT header.is_gone"
+      return make(event, timing, "\(when)EXISTS (SELECT 1 \(there))", header.enter(stream, units.key, from: there))
     }
     let moved = schema.references.map {
       "OLD.\(table.expressions[$0]) IS NOT NEW.\(table.expressions[$0]) COLLATE BINARY"
     }
-    /// A line that is about to go takes nothing from a header that is complete: the unit is kept as it is.
-    func retire(_ event: String, _ timing: String, _ headers: String, unless stays: String = "") -> (
-      name: String, sql: String
-    ) {
+    /// A line that is about to go takes nothing from a header that is complete: it is kept for the header's entry.
+    func retire(
+      _ event: String, _ timing: String, _ headers: String, unless stays: String = "", _ row: (String) -> String
+    ) -> (name: String, sql: String) {
       guard header.freezes else { return enter(event, timing, headers) }
+      let isChanged = "\(headers) AND NOT header.is_gone AND NOT header.is_final"
       return make(
         event, timing, "EXISTS (SELECT 1 \(headers))",
-        header.retire(stream, as: "header", from: headers + stays, orEnterFrom: headers))
+        table.keepLine(stream, number, units.waiting(headers + (stays.isEmpty ? "" : " AND NOT \(stays)")), row)
+          + header.enter(stream, units.key, from: isChanged))
     }
     var triggers = [
       enter("insert", "AFTER INSERT", headers(of: "NEW")),
       enter("update", "AFTER UPDATE", headers(of: "NEW")),
       enter("move", "AFTER UPDATE", headers(of: "OLD"), when: "(\(moved.joined(separator: " OR "))) AND "),
-      retire("delete", header.freezes ? "BEFORE DELETE" : "AFTER DELETE", headers(of: "OLD")),
+      retire("delete", header.freezes ? "BEFORE DELETE" : "AFTER DELETE", headers(of: "OLD")) { "OLD.\($0)" },
     ]
     // A REPLACE takes lines away from their headers without firing their DELETE triggers, through the key too; and what an UPSERT's
     // trigger says of the old row may be wrong. So the header of whatever stands in the way is entered beforehand.
@@ -140,14 +154,19 @@ struct CapturedLines: Equatable {
     let notItself = table.keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }
       .joined(separator: " OR ")
     // A line that takes the place of one of the same header changes that header.
-    let isOfOther = zip(header.keyExpressions, schema.references).map { "header.\($0) IS NEW.\(table.expressions[$1])" }
-    let ofOther = " AND NOT (\(isOfOther.joined(separator: " AND ")))"
+    let isOfSame = zip(units.key, schema.references).map { "\($0) IS +NEW.\(table.expressions[$1])" }
+    let stays = "(\(isOfSame.joined(separator: " AND ")))"
     for (index, parts) in ([key] + table.uniques).enumerated() {
       let others =
         headers(of: "displaced", "\(quoted(table.name)) AS displaced, ") + " AND \(CapturedTable.sameParts(parts))"
+      let otherThanItself = "\(others) AND (\(notItself))"
       triggers += [
-        retire("displace\(index)_insert", "BEFORE INSERT", others, unless: ofOther),
-        retire("displace\(index)_update", "BEFORE UPDATE", "\(others) AND (\(notItself))", unless: ofOther),
+        retire("displace\(index)_insert", "BEFORE INSERT", others, unless: stays) {
+          "(SELECT displaced.\($0) \(others))"
+        },
+        retire("displace\(index)_update", "BEFORE UPDATE", otherThanItself, unless: stays) {
+          "(SELECT displaced.\($0) \(otherThanItself))"
+        },
       ]
     }
     return triggers

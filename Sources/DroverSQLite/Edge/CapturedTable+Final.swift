@@ -1,5 +1,5 @@
 // Final records: rows of a batch that are complete. In the cloud nothing changes them any more, so an app that clears its table of them retires
-// them: no delete travels. One that was not sent yet is kept at its DELETE for its entry, with its lines, as a fact is.
+// them: no delete travels. One that was not sent yet is kept at its DELETE for its entry, as a fact is, and each of its lines at the line's.
 //
 // All of it happens in BEFORE triggers, while the row and its lines are there. Columns are named without their table: SQLite refuses to drop a
 // column that a trigger names otherwise (see `keep`), and the app's migrations must work.
@@ -30,45 +30,53 @@ extension CapturedTable {
   /// - Parameter number: tells the stream's tables of lines apart, from 1.
   private static func linePrefix(_ number: Int) -> String { "char(1) || '\(number)' || char(1)" }
 
-  /// Statements that keep a row, with its lines, for its entry that waits to be sent, where it is final.
+  /// Statements that keep a row for its entry that waits to be sent, where it is final.
   /// - Parameters:
   ///   - isFinal: as SQL.
   ///   - row: SQL that reads one of the row's columns.
   func keepFinal(_ stream: Int, _ isFinal: String, _ row: (String) -> String) -> [String] {
+    let isKept =
+      "EXISTS (SELECT 1 FROM drover_kept WHERE drover_kept.seq = drover_outbox.seq AND \(UnitHeaders.isRowField))"
     let waiting = """
       SELECT seq FROM drover_outbox WHERE \(match(stream, row)) AND op = 'put'
-                     AND seq NOT IN (SELECT seq FROM drover_kept) AND \(Self.readsItsTable(stream, "delete"))
+                     AND NOT \(isKept) AND \(Self.readsItsTable(stream, "delete"))
       """
     let isRow = identity.map { "drover_row.\($0) IS \(row($0))" }.joined(separator: " AND ")
-    let parts =
-      [fields(of: "", named: "", isRow: isRow, waiting, isFinal)]
-      + lines.enumerated().map { index, lines in
-        let ofHeader = zip(keyExpressions, lines.schema.references).map {
-          "\(row($0)) = drover_line.\(lines.table.expressions[$1])"
-        }
-        return lines.table.fields(
-          of: "\(quoted(lines.table.name)) AS drover_line, ",
-          named: "\(Self.linePrefix(index + 1)) || \(lines.table.lineName) || char(1) || ",
-          isRow: lines.table.identity.map { "drover_row.\($0) IS drover_line.\($0)" }.joined(separator: " AND "),
-          waiting, "\(isFinal) AND \(ofHeader.joined(separator: " AND "))")
-      }
-    // In one statement, after which the entry waits for nothing more.
-    let all = parts.joined(separator: "\n    UNION ALL\n    ")
-    return [
+    return Self.keep(fields(named: "", isRow: isRow, waiting, isFinal), where: "EXISTS (\(waiting)) AND \(isFinal)")
+  }
+
+  /// Statements that keep a row of this table of lines for the entries of its header that wait to be sent, where that is final.
+  /// - Parameters:
+  ///   - number: tells the stream's tables of lines apart, from 1.
+  ///   - waiting: the entries, as a SELECT of their seq.
+  ///   - row: SQL that reads one of the row's columns.
+  func keepLine(_ stream: Int, _ number: Int, _ waiting: String, _ row: (String) -> String) -> [String] {
+    let prefix = "\(Self.linePrefix(number)) || \(lineName(row)) || char(1) || "
+    // A line may come again under its name.
+    let isNew = """
+      NOT EXISTS (SELECT 1 FROM drover_kept WHERE drover_kept.seq = drover_outbox.seq
+                                              AND drover_kept.field = \(prefix)\(literal(schema.columns[0].name)))
+      """
+    let waiting = "\(waiting) AND \(isNew) AND \(Self.readsItsTable(stream, "with\(number)_delete"))"
+    let isRow = identity.map { "drover_row.\($0) IS \(row($0))" }.joined(separator: " AND ")
+    return Self.keep(fields(named: prefix, isRow: isRow, waiting, "1"), where: "EXISTS (\(waiting))")
+  }
+
+  /// - Parameter fields: a SELECT of seq, field and value.
+  private static func keep(_ fields: String, where condition: String) -> [String] {
+    [
       """
       UPDATE drover_space
            SET body_bytes = body_bytes + (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
-                                            FROM (\(all)))
-         WHERE EXISTS (\(waiting)) AND \(isFinal)
+                                            FROM (\(fields)))
+         WHERE \(condition)
       """,
-      "INSERT INTO drover_kept (seq, field, value)\n    \(all)",
+      "INSERT INTO drover_kept (seq, field, value)\n    \(fields)",
     ]
   }
 
   /// A SELECT of seq, field and value for each column of rows of this table.
-  private func fields(of source: String, named prefix: String, isRow: String, _ waiting: String, _ condition: String)
-    -> String
-  {
+  private func fields(named prefix: String, isRow: String, _ waiting: String, _ condition: String) -> String {
     let names = schema.columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
     let cases = expressions.enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
     let nothing = schema.columns.filter { $0.name != StreamSchema.rowidColumn }
@@ -76,48 +84,48 @@ extension CapturedTable {
     return """
       SELECT waiting.seq AS seq, \(prefix)drover_field.column2 AS field,
                  (SELECT CASE drover_field.column1 \(cases) END FROM \(quoted(name)) AS drover_row WHERE \(isRow)) AS value
-            FROM (\(waiting)) AS waiting, \(source)(SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field
+            FROM (\(waiting)) AS waiting, (SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field
            WHERE \(condition)
       """
   }
 
-  /// Tells a line from the others, as SQL on `drover_line`, without a control character.
-  private var lineName: String {
-    rowidName.map { "drover_line.\($0)" }
-      ?? "hex(\(keyExpressions.map { "quote(drover_line.\($0))" }.joined(separator: " || ',' || ")))"
+  /// Tells a line from the others, as SQL, without a control character.
+  private func lineName(_ row: (String) -> String) -> String {
+    rowidName.map(row) ?? "hex(\(keyExpressions.map { "quote(\(row($0)))" }.joined(separator: " || ',' || ")))"
   }
 
   /// What was kept of a row that is there after all speaks of it no longer when it changes: an UPSERT or OR IGNORE that only seemed to displace it,
   /// a DELETE that the app's own trigger ignored. Where a line is gone by now, what was kept stays: the app is clearing the unit.
   /// - Parameter own: the row's newest entry before this one, as SQL.
   func stillHasLines(_ own: String) -> String {
-    lines.enumerated().map { index, lines in
-      let prefix = Self.linePrefix(index + 1)
-      let length = "\(index + 1)".utf8.count + 2
-      let ofHeader = zip(keyExpressions, lines.schema.references).map {
-        "NEW.\($0) = drover_line.\(lines.table.expressions[$1])"
-      }
-      return """
-         AND (SELECT count(DISTINCT substr(field, 1, \(length) + instr(substr(field, \(length + 1)), char(1))))
-                FROM drover_kept WHERE seq = \(own) AND substr(field, 1, \(length)) = \(prefix))
-             <= (SELECT count(*) FROM \(quoted(lines.table.name)) AS drover_line WHERE \(ofHeader.joined(separator: " AND ")))
-        """
-    }.joined()
+    guard !lines.isEmpty else { return "" }
+    return " AND NOT EXISTS (SELECT 1 FROM drover_kept AS line WHERE line.seq = \(own) AND unicode(line.field) = 1)"
   }
 
   // MARK: Keys
 
   /// What an operator should know of final records whose keys SQLite gives again, as whole sentences without a full stop; nil where it does not.
   func reusedKeyAdvice(_ database: Database) throws -> String? {
-    guard freezes, declaredKey == nil, hasRowid, schema.key.count == 1,
+    guard freezes, declaredKey == nil else { return nil }
+    if try mayReuseKeys(database) {
+      return
+        "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
+    }
+    guard let lines = try lines.first(where: { try $0.mayReuseKeys(database) }) else { return nil }
+    let key = schema.key.map { schema.columns[$0].name }.joined(separator: ", ")
+    return
+      "keys of its lines in \(lines.table.name) may be used again after a complete row was deleted, and in the cloud they would be lines of that row, so the second one is refused; say that its own key is never used again (`key: [\(key)]`), or declare the lines' key INTEGER PRIMARY KEY AUTOINCREMENT"
+  }
+
+  /// Whether SQLite gives keys of deleted rows to new ones: an INTEGER PRIMARY KEY is the rowid, which it gives again unless AUTOINCREMENT says
+  /// otherwise (https://www.sqlite.org/autoinc.html).
+  func mayReuseKeys(_ database: Database) throws -> Bool {
+    guard hasRowid, schema.key.count == 1,
       schema.columns[schema.key[0]].declaredType.uppercased() == "INTEGER" || isKnownByRowid
-    else { return nil }
-    // An INTEGER PRIMARY KEY is the rowid, which SQLite gives again unless AUTOINCREMENT says otherwise (https://www.sqlite.org/autoinc.html).
+    else { return false }
     let creation = try String.fetchOne(
       database, sql: "SELECT upper(sql) FROM sqlite_master WHERE type = 'table' AND name = ?", arguments: [name])
-    guard let creation, !creation.contains("AUTOINCREMENT") else { return nil }
-    return
-      "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
+    return creation.map { !$0.contains("AUTOINCREMENT") } ?? false
   }
 
   // MARK: Reading

@@ -5,7 +5,15 @@ import GRDB
 
 /// Why a table cannot be captured, and what to do.
 package struct CaptureRefusal: Error, Equatable, CustomStringConvertible {
-  package let description: String
+  package var reason: String
+  package var advice: String
+
+  package init(_ reason: String, advice: String = "correct the stream in the configuration, or the table") {
+    self.reason = reason
+    self.advice = advice
+  }
+
+  package var description: String { "\(reason); \(advice)" }
 }
 
 /// One table of the app, as the triggers and the reader need it.
@@ -77,7 +85,7 @@ struct CapturedTable: Equatable {
         kind: declaration.kind, columns: table.schema.columns, key: table.schema.key,
         completeWhen: declaration.completeWhen, lines: table.lines.map(\.schema))
     } catch {
-      throw CaptureRefusal(description: "\(table.name): \(error.message)")
+      throw CaptureRefusal("\(table.name): \(error.message)")
     }
     return missing.map { .missing($0, header: table) } ?? .table(table)
   }
@@ -97,9 +105,8 @@ struct CapturedTable: Equatable {
     let name: String = entry["name"]
     guard type == "table" else {
       throw CaptureRefusal(
-        description:
-          "\(name) is a \(type), and changes of a \(type) cannot be seen by triggers; name the tables behind it instead"
-      )
+        "\(name) is a \(type), and changes of a \(type) cannot be seen by triggers",
+        advice: "name the tables behind it instead, or make it a table again")
     }
     let hasRowid = (entry["wr"] as Int) == 0
     let isStrict = (entry["strict"] as Int) == 1
@@ -130,14 +137,14 @@ struct CapturedTable: Equatable {
     if let declaredKey {
       key = try declaredKey.enumerated().map { position, part in
         guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(part) }) else {
-          throw CaptureRefusal(description: "\(name) has no column \(part), which the configuration names in its `key`")
+          throw CaptureRefusal("\(name) has no column \(part), which the configuration names in its `key`")
         }
         return (position + 1, index)
       }
     } else if key.isEmpty {
       guard let rowidName else {
         throw CaptureRefusal(
-          description: "\(name) has no primary key, and its columns hide the rowid; give it a primary key")
+          "\(name) has no primary key, and its columns hide the rowid", advice: "give it a primary key")
       }
       columns.insert(DroverCore.Column(name: StreamSchema.rowidColumn, declaredType: "INTEGER"), at: 0)
       expressions.insert(rowidName, at: 0)
@@ -146,16 +153,13 @@ struct CapturedTable: Equatable {
     let flag = columns.firstIndex { SQLName($0.name) == syncedColumn.map(SQLName.init) }
     if let syncedColumn {
       guard let flag else {
-        throw CaptureRefusal(
-          description: "\(name) has no column \(syncedColumn), which the configuration names as synced_column")
+        throw CaptureRefusal("\(name) has no column \(syncedColumn), which the configuration names as synced_column")
       }
       guard writable.contains(columns[flag].name) else {
-        throw CaptureRefusal(
-          description: "\(name).\(columns[flag].name) is a generated column, and cannot be set as synced_column")
+        throw CaptureRefusal("\(name).\(columns[flag].name) is a generated column, and cannot be set as synced_column")
       }
       guard !key.contains(where: { $0.index == flag }) else {
-        throw CaptureRefusal(
-          description: "\(name).\(columns[flag].name) is part of its key, and cannot be its synced_column")
+        throw CaptureRefusal("\(name).\(columns[flag].name) is part of its key, and cannot be its synced_column")
       }
     }
     let keyPositions = key.sorted { $0.position < $1.position }.map(\.index)
@@ -195,7 +199,7 @@ struct CapturedTable: Equatable {
             uniqueKeysWithValues: chosen.indices.filter { chosen[$0].isHashed }.map { ($0, ValueHash(key)) })
         } ?? [:])
     } catch {
-      throw CaptureRefusal(description: "\(name): \(error.message)")
+      throw CaptureRefusal("\(name): \(error.message)")
     }
   }
 
@@ -268,7 +272,7 @@ struct CapturedTable: Equatable {
         columns: schema.columns + [DroverCore.Column(name: StreamSchema.lifeColumn, declaredType: "TEXT")],
         key: schema.key + [schema.columns.count])
     } catch {
-      throw CaptureRefusal(description: "\(name): \(error.message)")
+      throw CaptureRefusal("\(name): \(error.message)")
     }
   }
 
@@ -313,17 +317,26 @@ struct CapturedTable: Equatable {
     if schema.kind == .payload { return factTriggers(stream, make, update: update, rekeyed: rekeyed, slipsThrough) }
     let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
     let isFinal = isFinal { "OLD.\($0)" }
+    let units = units(stream)
+    let (old, new) = (keyExpressions.map { "OLD.\($0)" }, keyExpressions.map { "NEW.\($0)" })
+    let isFinalNow = freezes ? self.isFinal { "NEW.\($0)" } : nil
+    let comes = units?.come(new, isFinal: isFinalNow) ?? []
+    let changes = isFinalNow.flatMap { isFinal in units.map { [$0.change(new, isFinal: isFinal)] } } ?? []
+    let goes = units?.go(old, freezes: freezes) ?? []
     let deleted = [entry(stream, "delete", "OLD") + (freezes ? " WHERE NOT \(isFinal)" : ""), supersede(stream, "OLD")]
     return [
-      make("insert", "AFTER INSERT", "", changed),
-      make("update", update, "", freezes ? [changed[0]] + keepNoLonger(stream) + [changed[1]] : changed),
+      make("insert", "AFTER INSERT", "", changed + comes),
+      make("update", update, "", (freezes ? [changed[0]] + keepNoLonger(stream) + [changed[1]] : changed) + changes),
       make(
         "rekey", "AFTER UPDATE", " WHEN \(rekeyed)",
-        [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])),
+        [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])
+          + (units?.go(old, freezes: false) ?? []) + comes),
       freezes
         ? make("delete", "BEFORE DELETE", "", keepFinal(stream, isFinal) { "OLD.\($0)" } + deleted)
-        : make("delete", "AFTER DELETE", "", deleted),
+        : make("delete", "AFTER DELETE", "", deleted + goes),
     ]
+      // Only then has it gone: a trigger of the app's may have kept it.
+      + (freezes && units != nil ? [make("gone", "AFTER DELETE", "", goes)] : [])
       + uniques.enumerated().flatMap { index, parts in
         let others = "FROM \(table) AS displaced WHERE \(Self.sameParts(parts))"
         func isOther(than own: String) -> String {
@@ -397,7 +410,7 @@ struct CapturedTable: Equatable {
   /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
   /// - Parameter retiring: a FROM clause with its WHERE that gives the row if it is another one; a final record is kept, and no change.
   private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
-    guard freezes else { return enter(stream, as: "displaced", from: others) }
+    guard freezes else { return enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others) }
     return retire(stream, as: "displaced", from: retiring, orEnterFrom: others)
   }
 
@@ -406,22 +419,23 @@ struct CapturedTable: Equatable {
   ///   - alias: this table's name in `others`.
   ///   - others: a FROM clause with its WHERE that gives the row which is about to go; none where it does not.
   ///   - all: the same where it may stay.
-  func retire(_ stream: Int, as alias: String, from others: String, orEnterFrom all: String) -> [String] {
+  private func retire(_ stream: Int, as alias: String, from others: String, orEnterFrom all: String) -> [String] {
     let row = { (column: String) in "(SELECT \(alias).\(column) \(others))" }
     let isFinal = isFinal(row)
-    return keepFinal(stream, isFinal, row) + enter(stream, as: alias, from: "\(all) AND NOT \(isFinal)")
+    return keepFinal(stream, isFinal, row) + (units(stream).map { [$0.mayGo(keyExpressions.map(row))] } ?? [])
+      + enter(stream, keyExpressions.map { "\(alias).\($0)" }, from: "\(all) AND NOT \(isFinal)")
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
   /// - Parameters:
-  ///   - alias: this table's name in `others`.
+  ///   - key: the parts of its key, as SQL on `others`.
   ///   - others: a FROM clause with its WHERE that gives one row.
-  func enter(_ stream: Int, as alias: String, from others: String) -> [String] {
+  func enter(_ stream: Int, _ key: [String], from others: String) -> [String] {
     let keys = schema.sourceKey.indices.map(Bookkeeping.keyColumn)
     return [
       """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), 'put', next.version, \(keyExpressions.map { "\(alias).\($0)" }.joined(separator: ", "))
+          SELECT next.seq, \(stream), 'put', next.version, \(key.joined(separator: ", "))
             FROM drover_next AS next, \(others.dropFirst(5))
       """,
       """

@@ -10,10 +10,26 @@ package enum DatabaseCheck {
   package static func quickCheck(path: String) throws(EdgeStoreError) -> [String] {
     do {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
-      let lines = try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(20)") }
-      return lines == ["ok"] ? [] : lines
+      return try queue.read { database in
+        do {
+          return try damage("20", database)
+        } catch let error as DatabaseError where error.isOfOneTable {
+          // A table with a collation or a function of the app's own cannot be checked from here, and the others can.
+          var found: [String] = []
+          for table in try String.fetchAll(database, sql: "SELECT name FROM sqlite_master WHERE type = 'table'") {
+            do {
+              found += try damage(quoted(table), database)
+            } catch let error as DatabaseError where error.isOfOneTable {}
+          }
+          return found
+        }
+      }
     } catch let error as EdgeStoreError {
       throw error
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      throw .busy
+    } catch let error as DatabaseError where error.saysDamaged {
+      throw .damaged(Damage.describe(error, path: path, database: nil))
     } catch let error as DatabaseError {
       throw .failed("check \(path): \(error.explanation)")
     } catch {
@@ -21,21 +37,35 @@ package enum DatabaseCheck {
     }
   }
 
+  private static func damage(_ what: String, _ database: Database) throws -> [String] {
+    let lines = try String.fetchAll(database, sql: "PRAGMA quick_check(\(what))")
+    return lines == ["ok"] ? [] : lines
+  }
+
   /// Why a declared stream cannot be captured from this database, or nil.
   /// - Throws: `EdgeStoreError`.
-  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> String? {
+  package static func refusal(of declaration: StreamDeclaration, path: String) throws(EdgeStoreError) -> CaptureRefusal?
+  {
     do {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
       return try queue.read { database in
         do {
-          guard case .missing(let table, _) = try CapturedTable.inspect(database, declaration) else { return nil }
-          return "there is no table \(table)"
+          switch try CapturedTable.inspect(database, declaration) {
+          case .missing(let table, _)?: return .missing(table)
+          case .table(let table)?: try table.tryReading(database)
+          case nil: break
+          }
+          return nil
         } catch let refusal as CaptureRefusal {
-          return refusal.description
+          return refusal
+        } catch let error as DatabaseError where error.isOfOneTable {
+          return CaptureRefusal(declaration.table ?? "", error)
         }
       }
     } catch let error as EdgeStoreError {
       throw error
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      throw .busy
     } catch {
       throw .failed("look at \(declaration.name): \(error)")
     }

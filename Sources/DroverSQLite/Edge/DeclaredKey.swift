@@ -59,8 +59,8 @@ struct DeclaredKey: Equatable {
         """)!
     guard !hasTwins else {
       throw CaptureRefusal(
-        description:
-          "two rows of \(table) have the same \(list), which is their key, and could not be told apart in the cloud; remove one and make a UNIQUE index on \(list), or name more columns in `key`"
+        "two rows of \(table) have the same \(list), which is their key, and could not be told apart in the cloud",
+        advice: "remove one and make a UNIQUE index on \(list), or name more columns in `key`"
       )
     }
   }

@@ -7,8 +7,10 @@ import GRDB
 
 extension EdgeDatabase {
   package func refresh() throws(EdgeStoreError) -> Bool {
-    let before = streams
+    let before = streamsBefore ?? streams
+    streamsBefore = before
     try attach()
+    streamsBefore = nil
     return streams != before
   }
 
@@ -30,6 +32,7 @@ extension EdgeDatabase {
         let isMigrated = try KeyLives.widenBookkeeping(database)
         try putKeyIndex(database)
         try database.execute(sql: Self.captureTable)
+        try database.execute(sql: Self.waitTable)
         try putViews(database)
         attached = try attachStreams(database, isMigrated: isMigrated)
         try EdgeDeadLetters.makeTables(database)
@@ -43,6 +46,8 @@ extension EdgeDatabase {
       try warnOfReusedFinalKeys(attached.tables, database)
       warnOfDeclaredKeys(attached.tables)
       warnOfLives(attached.tables)
+      take(attached.waits, of: attached.streams)
+      failures = failures.filter { isWaiting($0.key) }
       epoch = attached.epoch
       streams = attached.streams
       tables = attached.tables
@@ -99,46 +104,73 @@ extension EdgeDatabase {
     var tables: [Int: CapturedTable]
     var keyColumns: Int
     var streamsWithLives: Int64
+    var waits: [StreamWait]
   }
 
   /// - Parameter isMigrated: whether the outbox is of a version that did not know when keys are used again.
   private func attachStreams(_ database: Database, isMigrated: Bool) throws -> Attached {
     var attached: [EdgeStream] = []
     var captured: [Int: CapturedTable] = [:]
+    var refusals: [Int: CaptureRefusal] = [:]
     var wanted = WantedCapture()
     for declaration in declarations {
-      let number = try number(of: declaration, database)
-      var schema: StreamSchema?
-      switch try CapturedTable.inspect(database, declaration) {
-      case .table(var table)?:
-        try tellLives(&table, stream: number, isMigrated: isMigrated, database)
-        schema = table.schema
-        captured[number] = table
-        try want(table)
-      case .missing(let name, let header)?:
-        warn("capture \(declaration.name): there is no table \(name) yet; the stream waits for it")
-        // What is there goes on being captured, so that no delete is missed meanwhile.
-        if let header { try want(header) }  // a batch's, which has no lives
-      case nil: break
-      }
+      let (number, change) = try number(of: declaration, database)
+      var found: CapturedTable?
+      let refusal =
+        try change
+        ?? attempt(declaration.table ?? "", database) {
+          switch try CapturedTable.inspect(database, declaration) {
+          case .table(var table)?:
+            try tellLives(&table, stream: number, isMigrated: isMigrated, database)
+            try want(table)
+            found = table
+          case .missing(let name, let header)?:
+            refusals[number] = .missing(name)
+            // What is there goes on being captured, so that no delete is missed meanwhile.
+            if let header { try want(header) }  // a batch's, which has no lives
+          case nil: break
+          }
+        }
       func want(_ table: CapturedTable) throws {
         try widenKey(table.schema.sourceKey.count, database)
-        wanted.add(table, stream: number)
+        let isUnnoted = try table.units(number)?.makeTable(database) ?? false
+        wanted.add(table, stream: number, isUnnoted: isUnnoted)
+      }
+      if let refusal {
+        refusals[number] = refusal
+        // What was made for the table, when it was as configured, goes on capturing.
+        wanted.leave(number)
+      } else {
+        captured[number] = found
       }
       attached.append(
         EdgeStream(
-          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: schema,
+          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: nil,
           isFiltered: declaration.selection.filter != nil))
     }
-    try putCapture(wanted, database)
-    for (stream, declaration) in zip(attached, declarations) {
-      try noteSchema(stream, declaration.selection.fingerprint, database)
+    try putCapture(wanted, &refusals, database)
+    for (index, declaration) in declarations.enumerated() {
+      let number = attached[index].number
+      guard let table = captured[number] else { continue }
+      if refusals[number] == nil {
+        refusals[number] = try attempt(table.name, database) {
+          try table.tryReading(database)
+          if let failure = failures[number] { try tryAgain(failure, of: number, table, database) }
+        }
+      }
+      guard refusals[number] == nil else {
+        captured[number] = nil
+        continue
+      }
+      attached[index].schema = table.schema
+      try noteSchema(attached[index], declaration.selection.fingerprint, database)
     }
     return Attached(
       epoch: try Epoch(String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") ?? ""),
       streams: attached, tables: captured,
       keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") },
-      streamsWithLives: try Int64.fetchOne(database, sql: "SELECT sum(lives) FROM drover_stream") ?? 0)
+      streamsWithLives: try Int64.fetchOne(database, sql: "SELECT sum(lives) FROM drover_stream") ?? 0,
+      waits: try noteWaits(refusals, of: attached, database))
   }
 
   /// Has facts of a table told apart that bear one key, one after the other.
@@ -165,8 +197,10 @@ extension EdgeDatabase {
     try lives.dropLooseMarks(of: table, database)
   }
 
-  /// The stream's number, which stays the same while the database is attached.
-  private func number(of declaration: StreamDeclaration, _ database: Database) throws -> Int {
+  /// The stream's number, which stays the same while the database is attached, and why it has to wait where it was another stream until now.
+  private func number(
+    of declaration: StreamDeclaration, _ database: Database
+  ) throws -> (number: Int, change: CaptureRefusal?) {
     if let row = try Row.fetchOne(
       database, sql: "SELECT number, kind, table_name FROM drover_stream WHERE name = ?",
       arguments: [declaration.name.text])
@@ -174,17 +208,20 @@ extension EdgeDatabase {
       let kind: String = row["kind"]
       let table: String? = row["table_name"]
       guard kind == declaration.kind.rawValue, table.map(SQLName.init) == declaration.table.map(SQLName.init) else {
-        throw EdgeStoreError.failed(
-          "attach \(declaration.name): it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now; give the new one another name"
+        return (
+          row["number"],
+          CaptureRefusal(
+            "it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now",
+            advice: "give the new one another name (`stream:`), or put the configuration back")
         )
       }
-      return row["number"]
+      return (row["number"], nil)
     }
     try database.execute(
       sql:
         "INSERT INTO drover_stream (number, name, kind, table_name) SELECT ifnull(max(number), 0) + 1, ?, ?, ? FROM drover_stream",
       arguments: [declaration.name.text, declaration.kind.rawValue, declaration.table])
-    return Int(database.lastInsertedRowID)
+    return (Int(database.lastInsertedRowID), nil)
   }
 
   private func widenKey(_ count: Int, _ database: Database) throws {
@@ -284,6 +321,7 @@ extension EdgeDatabase {
       // Only now: while the outbox is there, an agent without its memory would begin a new epoch and send everything again.
       OutboxMemory.remove(database: path)
       BackupRecord.remove(database: path)
+      EmittedFiles.remove(database: path)
       return waiting
     } catch let error as DatabaseError {
       throw EdgeStoreError.failed("detach \(path): \(error.explanation); then detach again")

@@ -15,8 +15,21 @@ struct WantedCapture {
   }
 
   private(set) var parts: [String: Part] = [:]
+  /// Streams whose triggers stay as they are.
+  private(set) var left: Set<Int> = []
 
-  mutating func add(_ table: CapturedTable, stream: Int) {
+  mutating func leave(_ stream: Int) {
+    left.insert(stream)
+    parts = parts.filter { $0.value.stream != stream }
+  }
+
+  /// Tables with lines, by stream, and those of them whose headers are not noted yet.
+  private(set) var headers: [Int: CapturedTable] = [:]
+  private(set) var unnoted: Set<Int> = []
+
+  mutating func add(_ table: CapturedTable, stream: Int, isUnnoted: Bool) {
+    if !table.lines.isEmpty { headers[stream] = table }
+    if isUnnoted { unnoted.insert(stream) }
     for made in table.triggers(stream: stream) { add(made, stream, table.name) }
     if let lives = table.lives { add(lives.trigger, stream, lives.table) }
     for (index, lines) in table.lines.enumerated() {
@@ -66,7 +79,10 @@ extension EdgeDatabase {
     gaps = found
   }
 
-  func putCapture(_ wanted: WantedCapture, _ database: Database) throws {
+  /// - Parameter refusals: takes the streams whose triggers could not be put.
+  func putCapture(
+    _ wanted: WantedCapture, _ refusals: inout [Int: CaptureRefusal], _ database: Database
+  ) throws {
     let rows = try Row.fetchAll(
       database, sql: "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE \(Bookkeeping.isCapture)")
     var present: [Int: [String: PresentCapture]] = [:]
@@ -76,15 +92,20 @@ extension EdgeDatabase {
       present[stream, default: [:]][name] = PresentCapture(type: row["type"], table: row["tbl_name"], sql: row["sql"])
     }
     let wantedByStream = Dictionary(grouping: wanted.parts, by: \.value.stream)
-    for stream in Set(present.keys).union(wantedByStream.keys).sorted() {
-      try put(
-        Dictionary(uniqueKeysWithValues: (wantedByStream[stream] ?? []).map { ($0.key, $0.value) }),
-        over: present[stream] ?? [:], stream: stream, database)
+    for stream in Set(present.keys).union(wantedByStream.keys).subtracting(wanted.left).sorted() {
+      let parts = wantedByStream[stream] ?? []
+      let refusal = try attempt(parts.first?.value.table ?? "", database) {
+        try put(
+          Dictionary(uniqueKeysWithValues: parts.map { ($0.key, $0.value) }), over: present[stream] ?? [:],
+          stream: stream, units: wanted.headers[stream], isUnnoted: wanted.unnoted.contains(stream), database)
+      }
+      refusals[stream] = refusal ?? refusals[stream]
     }
   }
 
   private func put(
-    _ wanted: [String: WantedCapture.Part], over present: [String: PresentCapture], stream: Int, _ database: Database
+    _ wanted: [String: WantedCapture.Part], over present: [String: PresentCapture], stream: Int,
+    units: CapturedTable?, isUnnoted: Bool, _ database: Database
   ) throws {
     let known = try Row.fetchOne(
       database,
@@ -107,6 +128,7 @@ extension EdgeDatabase {
     try database.execute(
       sql: "UPDATE drover_capture SET put = ?2 WHERE stream = ?1",
       arguments: [stream, digest(wanted.map { ($0.key, $0.value.table, $0.value.sql) })])
+    if let units, isUnnoted || !isComplete { try units.units(stream)?.fill(units, database) }
     guard !wanted.isEmpty, !isComplete else { return }
     // Without its triggers the table may have changed in any way: new here, dropped and made again, or another one of that name.
     try startBackfill(stream, database)
@@ -189,7 +211,7 @@ extension EdgeDatabase {
       SELECT seq, \(keys.joined(separator: ", ")) FROM drover_outbox
        WHERE stream = \(stream) AND body IS NULL AND op = 'put'
          AND seq > (SELECT confirmed_through FROM drover_stream WHERE number = \(stream))
-         AND seq NOT IN (SELECT seq FROM drover_kept)
+         AND NOT EXISTS (SELECT 1 FROM drover_kept WHERE drover_kept.seq = drover_outbox.seq AND \(UnitHeaders.isRowField))
       """)
     let reader = try RowReader(table, database)
     let isFinal = try table.schema.completeWhen.map { condition in
@@ -210,6 +232,7 @@ extension EdgeDatabase {
       let seq = entries.integer(0)
       let key = keys.indices.map { entries.value(Int32($0 + 1)) }
       guard let row = try reader.stored(seq: seq, key: Values(key)) else { continue }
+      let before = try SpaceKeeper.bodyBytes(of: seq, database)
       if let isFinal {
         for (index, value) in key.enumerated() { isFinal.bind(value, at: Int32(index + 1)) }
         defer { isFinal.reset() }
@@ -219,11 +242,11 @@ extension EdgeDatabase {
       for (number, lines) in table.lines.enumerated() {
         for (line, values) in try readLines(lines, header: key, database).enumerated() {
           for (column, value) in zip(lines.schema.rows.columns, values) {
-            try keep(seq, CapturedTable.lineField(table: number, line: "\(line)", column: column.name), value)
+            try keep(seq, CapturedTable.lineField(table: number, line: "there \(line)", column: column.name), value)
           }
         }
       }
-      kept += try SpaceKeeper.bodyBytes(of: seq, database)
+      kept += try SpaceKeeper.bodyBytes(of: seq, database) - before
     }
     try SpaceKeeper.note(bodyBytes: kept, database)
   }

@@ -76,13 +76,17 @@ extension EdgeDatabase {
           if case .text(let body) = entries.value(3) { entry.content = .json(body) }
         case .table(let reader, let keys, let lines):
           entry.key = key(columns: keys, tellsLives: reader.table.schema.tellsLives)
-          entry.content = try reader.content(seq: seq, key: entry.key, into: store)
-          if !lines.isEmpty, entry.content != .none {
-            let key = Array(entry.key)
-            entry.lines =
-              reader.isKept
-              ? try reader.keptLines(seq: seq, header: key) : try lines.map { try readLines($0, header: key, database) }
-            for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
+          do {
+            entry.content = try reader.content(seq: seq, key: entry.key, into: store)
+            if !lines.isEmpty, entry.content != .none {
+              entry.lines = try readLines(of: entry, reader, lines, database)
+              for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
+            }
+          } catch let error as DatabaseError where error.isOfOneTable {
+            // Nothing of the stream is sent of what is read now, for it waits from here on.
+            wait(for: .entry(seq), error, stream: number, database)
+            current = (number, .missingTable)
+            (entry.content, entry.lines) = (.none, [])
           }
         }
         bytes += entry.content.size
@@ -122,6 +126,7 @@ extension EdgeDatabase {
 
   private func source(of number: Int, _ database: Database) throws -> EntrySource {
     guard let stream = streams.first(where: { $0.number == number }) else { return .unknown }
+    guard !isWaiting(number) else { return .missingTable }
     guard stream.table != nil else { return .intake }
     guard let table = tables[number] else { return .missingTable }
     return .table(
@@ -133,6 +138,34 @@ extension EdgeDatabase {
     let reader = try RowReader(table, database)
     readers[stream] = reader
     return reader
+  }
+
+  /// The lines of an entry: those that stand in their tables, and those that were kept for it when they were deleted.
+  private func readLines(
+    of entry: OutboxEntry, _ reader: RowReader, _ lines: [CapturedLines], _ database: Database
+  ) throws -> [[[Value]]] {
+    let key = Array(entry.key)
+    // Of a header that was kept, its lines are there no longer where another header has its key by now.
+    let isTheirs = try !reader.isKept || hasHeader(entry, key, reader.table, database)
+    let there = isTheirs ? try lines.map { try readLines($0, header: key, database) } : lines.map { _ in [] }
+    guard reader.table.freezes else { return there }
+    let kept = try reader.keptLines(seq: entry.seq, header: key)
+    return zip(lines, zip(there, kept)).map { lines, rows in
+      // A line that only seemed to go is there.
+      let keys = Set(rows.0.map(lines.schema.rows.keyValues))
+      return rows.0 + rows.1.filter { !keys.contains(lines.schema.rows.keyValues(of: $0)) }
+    }
+  }
+
+  private func hasHeader(
+    _ entry: OutboxEntry, _ key: [Value], _ table: CapturedTable, _ database: Database
+  ) throws -> Bool {
+    guard let units = table.units(entry.stream) else { return false }
+    let find = try prepared(units.findOfEntry, database)
+    defer { find.reset() }
+    for (index, value) in key.enumerated() { find.bind(value, at: Int32(index + 1)) }
+    find.bind(entry.seq, at: Int32(key.count + 1))
+    return try find.step()
   }
 
   /// The lines of the header with this key, value for value: one that names it in another case or type is none of its lines in the

@@ -47,7 +47,7 @@ extension EdgeDatabase {
         throw EdgeStoreError.failed(
           "resync \(name): it has no table to bring rows from; what was emitted is sent until it is confirmed")
       }
-      let wanted = try table.wanted(order)
+      let wanted = try table.wanted(order, timeColumn: declarations.first { $0.name == name }?.timeColumn)
       try database.inTransaction(.immediate) {
         try verify(database)
         try checkSchema(database)
@@ -105,6 +105,8 @@ extension EdgeDatabase {
     while try running.step() {
       rates[Int(running.integer(0))] = running.isNull(1) ? .some(nil) : Int(max(1, running.integer(1)))
     }
+    // What a stream that waits has not brought is brought when it goes on.
+    for stream in waitingStreams { rates[stream] = nil }
     let next = streams.map(\.number).first { rates.keys.contains($0) } ?? rates.keys.min()
     backfilling = next
     backfillRate = next.flatMap { rates[$0] ?? nil }
@@ -147,14 +149,21 @@ extension ResyncProgress {
 
 extension CapturedTable {
   /// The order's selection as an expression on the table; nil: all rows.
-  fileprivate func wanted(_ order: ResyncOrder) throws(EdgeStoreError) -> String? {
+  /// - Parameter configured: the column with a row's time that the configuration names.
+  fileprivate func wanted(_ order: ResyncOrder, timeColumn configured: String?) throws(EdgeStoreError) -> String? {
     var parts: [String] = []
+    let timeColumn = order.since?.column ?? configured
+    if order.since != nil, timeColumn == nil {
+      throw .failed(
+        "resync \(name): nothing says which column has a row's time; give --time-column, or `time_column` in the stream's configuration"
+      )
+    }
     do {
       if let condition = try order.condition?.resolved(among: schema.columns) {
         parts.append("ifnull(\(condition.text { quoted($0) }), 0)")
       }
-      if let since = order.since {
-        let named = Condition.comparison(.column(since.column), .same, .literal(.null))
+      if let since = order.since, let timeColumn {
+        let named = Condition.comparison(.column(timeColumn), .same, .literal(.null))
         guard let column = try named.resolved(among: schema.columns).columns.first else { return nil }
         parts.append(Self.isSince(quoted(column), since.moment))
       }

@@ -14,8 +14,18 @@ extension EdgeDatabase {
         try checkSchema(database)
         try lookForBackfill(database)
         guard let number = backfilling else { return .commit }
-        if let table = tables[number], try bringRows(of: table, stream: number, limit: limit, database) {
-          return .commit
+        if let table = tables[number] {
+          var hasMore = false
+          do {
+            try database.inSavepoint {
+              hasMore = try bringRows(of: table, stream: number, limit: limit, database)
+              return .commit
+            }
+          } catch let error as DatabaseError where error.isOfOneTable {
+            wait(for: .walk(limit: limit), error, stream: number, database)
+            return .commit
+          }
+          if hasMore { return .commit }
         }
         try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [number])
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [number])
@@ -28,7 +38,7 @@ extension EdgeDatabase {
   }
 
   /// Looks at the next rows in the table's own order and enters those that are wanted. False at the table's end.
-  private func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
+  func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
     var cursor: [Value] = []
     let parts = try prepared("SELECT value FROM drover_backfill WHERE stream = ? ORDER BY part", database)
     parts.bind(Int64(stream), at: 1)

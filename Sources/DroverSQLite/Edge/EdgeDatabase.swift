@@ -23,12 +23,15 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var naturalKey: NaturalKey?
   /// The columns by which a row is known; nil: its primary key.
   package var key: [String]?
+  /// The column with a row's time, for who asks for rows since a moment.
+  package var timeColumn: String?
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
     with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil,
-    key: [String]? = nil
+    key: [String]? = nil, timeColumn: String? = nil
   ) {
+    self.timeColumn = timeColumn
     self.key = key
     self.naturalKey = naturalKey
     self.selection = selection
@@ -78,11 +81,19 @@ package final class EdgeDatabase: EdgeStore {
 
   package internal(set) var epoch: Epoch
   package internal(set) var streams: [EdgeStream] = []
+  /// Before a look at the tables that failed in its last steps: whoever asks the next time has to hear what that one changed.
+  var streamsBefore: [EdgeStream]?
   /// The stream whose rows are brought now, and how many of them a second at most.
   var backfilling: Int?
   package internal(set) var backfillRate: Int?
   package var hasBackfill: Bool { backfilling != nil }
   package internal(set) var gaps: [StreamName: String] = [:]
+  package internal(set) var waits: [StreamWait] = []
+  /// The numbers of the streams that wait, and what of their tables could not be read.
+  var waitingStreams: Set<Int> = []
+  var failures: [Int: Failure] = [:]
+  /// Streams whose `synced` flag could not be set, so that it is said once.
+  var unflagged: Set<Int> = []
 
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns
@@ -131,16 +142,18 @@ package final class EdgeDatabase: EdgeStore {
   ///   - free: what is left on the filesystem of a path.
   ///   - random: tells this run of the agent from another that began at the same time, and what it writes from another future's.
   ///   - willOpen: called with the path before another file is opened that has come to stand there, to take its lock.
-  /// - Throws: `EdgeStoreError`, or `CaptureRefusal` when a table cannot be captured.
+  ///   - patience: how long a lock of another program is waited for before this throws `busy`.
+  /// - Throws: `EdgeStoreError`. A table that cannot be captured is no error: its stream waits.
   package convenience init(
     path: String, declarations: [StreamDeclaration], retention: Retention = Retention(),
     quota: OutboxQuota = OutboxQuota(), letters: DeadLetterBounds = DeadLetterBounds(),
     warn: @escaping (String) -> Void = { _ in },
     free: @escaping (String) -> FreeSpace? = FreeSpace.of,
     random: @escaping () -> UInt64 = { .random(in: .min ... .max) },
-    willOpen: @escaping (String) throws -> Void = { _ in }
+    willOpen: @escaping (String) throws -> Void = { _ in }, patience: Duration = .seconds(10)
   ) throws {
-    try self.init(attaching: path, declarations, retention, quota, letters, free, random, willOpen, warn)
+    try self.init(
+      attaching: path, declarations, retention, quota, letters, free, random, willOpen, warn, patience: patience)
     try recall()
   }
 
@@ -157,7 +170,7 @@ package final class EdgeDatabase: EdgeStore {
   private init(
     attaching path: String, _ declarations: [StreamDeclaration], _ retention: Retention, _ quota: OutboxQuota,
     _ letters: DeadLetterBounds, _ free: @escaping (String) -> FreeSpace?, _ random: @escaping () -> UInt64,
-    _ willOpen: @escaping (String) throws -> Void, _ warn: @escaping (String) -> Void
+    _ willOpen: @escaping (String) throws -> Void, _ warn: @escaping (String) -> Void, patience: Duration = .seconds(10)
   ) throws {
     self.path = path
     self.random = random
@@ -168,13 +181,13 @@ package final class EdgeDatabase: EdgeStore {
     letterBounds = letters
     self.warn = warn
     keeper = SpaceKeeper(path: path, quota: quota, free: free)
-    queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil })
+    queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil }, patience: patience)
     durability = Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
     memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: .beginning)
     memoryFile = OutboxMemoryFile(database: path)
     try attach()
-    try queue.inDatabase { database in
+    try access { database in
       try configure(database)
       files = try OpenFiles(path, database)
     }
@@ -201,19 +214,21 @@ package final class EdgeDatabase: EdgeStore {
   }
 
   /// Opens an edge database without attaching.
-  static func open(_ path: String, create: Bool, readOnly: Bool = false) throws -> DatabaseQueue {
-    var isFolder: ObjCBool = false
-    if !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !create {
+  /// - Parameter patience: how long a lock of another program is waited for.
+  static func open(
+    _ path: String, create: Bool, readOnly: Bool = false, patience: Duration = .seconds(10)
+  ) throws -> DatabaseQueue {
+    if !FileManager.default.fileExists(atPath: path), !create {
       throw EdgeStoreError.failed(
         "open \(path): there is no such file; start the app that makes its database first, or correct `database:`")
     }
-    if isFolder.boolValue {
-      throw EdgeStoreError.failed("open \(path): it is a folder; `database:` names the app's SQLite file")
+    if let refusal = FileKind.refusal(path) {
+      throw EdgeStoreError.failed("open \(path): \(refusal); `database:` names the app's SQLite file")
     }
     sqliteIsSetUp
     if create { FileModes.make(path) }
     var configuration = Configuration()
-    configuration.busyMode = .timeout(10)
+    configuration.busyMode = .timeout(patience / .seconds(1))
     // Drover's own writes must not cascade through the app's tables.
     configuration.foreignKeysEnabled = false
     configuration.readonly = readOnly
@@ -222,10 +237,14 @@ package final class EdgeDatabase: EdgeStore {
       return try DatabaseQueue(path: path, configuration: configuration)
     } catch let error as DatabaseError where error.saysDamaged {
       throw EdgeStoreError.damaged(Damage.describe(error, path: path, database: nil))
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      throw EdgeStoreError.busy
     } catch let error as DatabaseError {
       throw EdgeStoreError.failed("open \(path): \(error.explanation)")
     }
   }
+
+  package func lockHolders() -> String? { LockHolders.text(of: path) }
 
   // MARK: Cheap questions
 
@@ -331,6 +350,7 @@ package final class EdgeDatabase: EdgeStore {
       try prune(stream, database)
     }
     try SpaceKeeper.dropLooseRows(database)
+    for (stream, table) in tables where table.freezes { try table.units(stream)?.dropLooseHeaders(database) }
   }
 
   /// Takes confirmed entries out of the outbox. What could not be brought again from a table stays for a while, as `synced`.
@@ -365,10 +385,10 @@ package final class EdgeDatabase: EdgeStore {
     return kept + gone
   }
 
-  /// A row that a REPLACE displaced was entered as one that might stay. It is gone: no table will bring it again, so its entry is
+  /// A row that a REPLACE displaced was entered as one that might stay, and so was a header whose line went. It is gone: no table will bring it again, so its entry is
   /// retained as the delete that it was.
   private func callDeletes(_ table: CapturedTable, _ interval: Interval, _ stream: Int, _ database: Database) throws {
-    guard !table.uniques.isEmpty, table.schema.kind != .payload else { return }
+    guard !table.uniques.isEmpty || !table.lines.isEmpty, table.schema.kind != .payload else { return }
     let isSame = table.keyExpressions.enumerated().map { index, column in
       // First by the column's own collation, which an index knows, then by bytes.
       let key = "drover_outbox.\(Bookkeeping.keyColumn(index))"
@@ -386,7 +406,20 @@ package final class EdgeDatabase: EdgeStore {
   /// Sets the app's own flag on the rows whose newest entry the broker has acknowledged just now. A row that has changed since has
   /// another entry, and stays as the app left it.
   private func flag(_ stream: Int, _ interval: Interval, _ database: Database) throws {
-    guard let table = tables[stream], let flag = table.syncedColumn else { return }
+    guard let table = tables[stream] else {
+      let name = isWaiting(stream) ? streams.first { $0.number == stream }?.name : nil
+      if declarations.contains(where: { $0.name == name && $0.syncedColumn != nil }) {
+        try bind(
+          """
+          UPDATE drover_wait SET is_unflagged = 1
+           WHERE EXISTS (SELECT 1 FROM drover_outbox WHERE seq > ?1 AND seq <= ?2 AND stream = ?3 AND synced = 0)
+             AND stream = ?3
+          """, interval, stream, database
+        ).run()
+      }
+      return
+    }
+    guard let flag = table.syncedColumn else { return }
     let keys = table.outboxColumns
     let entries = try bind(
       """
@@ -401,22 +434,23 @@ package final class EdgeDatabase: EdgeStore {
     defer { entries.reset() }
     let column = quoted(flag)
     // OR ABORT: a constraint of the app's may say ON CONFLICT REPLACE, which would delete a row, or ROLLBACK.
-    let update = try prepared(
+    let flagRow =
       "UPDATE OR ABORT \(quoted(table.name)) SET \(column) = 1 WHERE \(column) IS NOT 1 AND "
-        + table.wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
-        + (table.filter.map { " AND \($0)" } ?? ""), database)
+      + table.wholeKeyExpressions.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
+      + (table.filter.map { " AND \($0)" } ?? "")
     var refusal: DatabaseError?
     while try entries.step() {
-      for index in keys.indices { update.bind(entries.value(Int32(index)), at: Int32(index + 1)) }
       do {
+        let update = try prepared(flagRow, database)
+        for index in keys.indices { update.bind(entries.value(Int32(index)), at: Int32(index + 1)) }
         try update.run()
-      } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+      } catch let error as DatabaseError where error.isOfOneTable {
         refusal = error
       }
     }
-    if let refusal {
+    if let refusal, unflagged.insert(stream).inserted {
       warn(
-        "set \(table.name).\(flag): the app's own constraint refuses the value 1 (\(refusal.explanation)); the events travel all the same"
+        "set \(table.name).\(flag): the app's own table refuses the value 1 (\(refusal.explanation)); the events travel all the same"
       )
     }
   }
@@ -461,8 +495,6 @@ package final class EdgeDatabase: EdgeStore {
       return try queue.inDatabase(body)
     } catch let error as EdgeStoreError {
       throw error
-    } catch let error as CaptureRefusal {
-      throw .failed(error.description)
     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY || error.resultCode == .SQLITE_LOCKED {
       throw .busy
     } catch let error as DatabaseError where error.resultCode == .SQLITE_SCHEMA {

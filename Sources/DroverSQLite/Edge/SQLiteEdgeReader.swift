@@ -40,7 +40,8 @@ package struct SQLiteEdgeReader: EdgeReader {
           streams: streams,
           journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
           deadLetters: try DeadLetterFigures(database),
-          troubles: try Trouble.Kind.allCases.compactMap { try Trouble.read($0, database) })
+          troubles: try Trouble.Kind.allCases.compactMap { try Trouble.read($0, database) },
+          waits: try StreamWait.all(database))
       }
     } catch let error as EdgeStoreError {
       throw error

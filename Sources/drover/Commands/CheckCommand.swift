@@ -86,7 +86,8 @@ struct CheckCommand: AsyncParsableCommand {
 extension CheckRound.Result {
   fileprivate var verdict: String {
     if let failure { return "not compared: \(failure)" }
-    return finding.drift == 0 ? "equal" : "\(finding.drift) differ"
+    guard finding.drift > 0 else { return "equal" }
+    return (["\(finding.drift) differ"] + finding.obstacles).joined(separator: "; ")
   }
 
   fileprivate var json: JSON {
@@ -98,6 +99,7 @@ extension CheckRound.Result {
       ("stray_lines", .integer(Int64(finding.strayLines))),
       ("on_their_way", .integer(Int64(finding.inFlight))), ("repaired", .integer(Int64(finding.repaired))),
       ("drift", .integer(Int64(finding.drift))), ("failure", failure.map { .string($0) } ?? .null),
+      ("obstacles", .array(finding.obstacles.map { .string($0) })),
       ("silent", .bool(isSilent)),
     ])
   }

@@ -28,6 +28,7 @@ struct CloudCommand: AsyncParsableCommand {
   func run() async throws {
     let configuration = try options.cloud()
     let logger = makeLogger("drover cloud", level: configuration.logLevel)
+    let hangups = await HangupWatch(logger: logger) { [options] in try options.cloud() }
     var waiting = StoreWaiting()
     var opened: StorePlace?
     while opened == nil {
@@ -64,7 +65,7 @@ struct CloudCommand: AsyncParsableCommand {
     consumer.beat = place.beat
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
-    let (lock, others) = (place.lock, place.services(configuration, commits, logger))
+    let (lock, others) = (place.lock, place.services(configuration, commits, logger) + [hangups])
     do {
       try await serve(session, handler: consumer, others: others, logger: logger)
     } catch let error as HTTPServerError {

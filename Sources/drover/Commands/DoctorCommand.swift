@@ -47,13 +47,14 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
-    if let finding = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
-      findings.append(finding)
+    if let told = BrokerCheck.ask(configuration.connection, agentOf: configuration.database) {
+      findings += told + BrokerCheck.failures(ofAgentOf: configuration.database, now: wallClock())
     } else {
-      findings.append(
-        await BrokerCheck.run(
-          configuration.connection,
-          subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))]))
+      let frame = configuration.frame.bytes
+      findings += await BrokerCheck.run(
+        configuration.connection,
+        subscriptions: [Subscription(filter: Topic.confirmFilter(for: configuration.machine))],
+        probe: (.reply(configuration.machine, id: "doctor"), frame), neededBytes: 2 * frame)
     }
     findings += HostChecks.hardLinks(of: configuration.database)
     let worker = AgentLock.worker(database: configuration.database)
@@ -74,7 +75,9 @@ struct DoctorCommand: AsyncParsableCommand {
   private func cloud(_ configuration: CloudConfiguration) async -> [Finding] {
     var findings = store(configuration)
     findings.append(HostChecks.clock())
-    findings.append(await BrokerCheck.run(configuration.connection, subscriptions: configuration.trialSubscriptions))
+    findings += await BrokerCheck.run(
+      configuration.connection, subscriptions: configuration.trialSubscriptions,
+      neededBytes: configuration.limits.messageBytes)
     let workers = (try? configuration.reader.workers()) ?? []
     for worker in workers {
       findings.append(.good("consumer", "running, process \(worker.process!)\(worker.host.map { " on \($0)" } ?? "")"))
@@ -92,6 +95,7 @@ struct DoctorCommand: AsyncParsableCommand {
     guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
     let report = try? configuration.reader.report(.everything)
     return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
+      + blocked(configuration)
       + [HostChecks.disk(of: path)]
   }
 
@@ -102,7 +106,7 @@ struct DoctorCommand: AsyncParsableCommand {
       findings = try configuration.storeRights().map { .bad("store", $0.text, $0.grant) }
       guard let report = try configuration.reader.report(.everything) else { return findings + [missing] }
       return findings + [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
-        + pins(report, configuration)
+        + blocked(configuration) + pins(report, configuration)
     } catch {
       return findings + [
         .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
@@ -128,6 +132,13 @@ struct DoctorCommand: AsyncParsableCommand {
     ]
   }
 
+  /// Streams that wait because of what somebody has done to their sink tables.
+  private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
+    ((try? configuration.reader.blockedSinks()) ?? []).map {
+      .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+    }
+  }
+
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {
     let scarcity = report.scarcity(configuration.deadLetters).map {
       Finding.doubtful("letters", $0, "at the bound frames with events that cannot be applied stay at the edge")
@@ -135,7 +146,10 @@ struct DoctorCommand: AsyncParsableCommand {
     let troubles = report.troubles(now: wallClock()).map { machine, trouble in
       Finding.bad("name", trouble.text(machine), trouble.advice)
     }
-    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles
+    let waits = report.machines.flatMap { machine in
+      machine.waits.map { Finding.bad("stream", "\(machine.name): \(printable($0.text))", printable($0.advice)) }
+    }
+    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles + waits
   }
 
   private func integrity(_ path: String, missing: String) -> [Finding] {
@@ -149,24 +163,32 @@ struct DoctorCommand: AsyncParsableCommand {
         ]
       }
       return [.good("database", "\(path) is sound")]
+    } catch .busy {
+      return [.bad("database", Self.locked(path), LockHolders.advice)]
     } catch {
       return [.bad("database", "\(error)", missing.isEmpty ? "check the file and its permissions" : missing)]
     }
+  }
+
+  private static func locked(_ path: String) -> String {
+    "\(path) is locked by \(LockHolders.text(of: path) ?? "another program"), so neither Drover nor anybody else can work on it"
   }
 
   private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
     configuration.declarations.flatMap { declaration -> [Finding] in
       guard let table = declaration.table else { return [] }
       do throws(EdgeStoreError) {
-        guard let reason = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
+        guard let refusal = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
           return [.good("stream", "\(declaration.name): table \(table) can be captured")]
             + DatabaseCheck.advice(on: declaration, path: configuration.database).map { advice in
               .doubtful("stream", "\(declaration.name): \(advice)", "see `key` in docs/configuration.md")
             }
         }
         return [
-          .bad("stream", "\(declaration.name): \(reason)", "correct the stream in \(options.config), or make the table")
+          .bad("stream", "\(declaration.name): \(refusal.reason)", refusal.advice)
         ]
+      } catch .busy {
+        return [.bad("stream", "\(declaration.name): \(Self.locked(configuration.database))", LockHolders.advice)]
       } catch {
         return [.bad("stream", "\(declaration.name): \(error)", "check the database")]
       }
@@ -194,6 +216,7 @@ struct DoctorCommand: AsyncParsableCommand {
           : .doubtful("outbox", "\(measure); at the limit emit and drover_intake are refused", limit.advice))
     }
     findings += letters(report.deadLetters)
+    findings += report.waits.map { .bad("stream", $0.text, $0.advice) }
     findings += report.troubles.filter { $0.isPresent(now: wallClock()) }.map {
       .bad("name", $0.text(configuration.machine.text), $0.advice)
     }

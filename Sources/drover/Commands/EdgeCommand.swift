@@ -25,15 +25,19 @@ struct EdgeCommand: AsyncParsableCommand {
   func run() async throws {
     let configuration = try options.edge()
     let logger = makeLogger("drover edge", level: configuration.logLevel)
+    let hangups = await HangupWatch(logger: logger) { [options] in try options.edge() }
     let lock: AgentLock
     let handler: EdgeRelay
     do {
       lock = try AgentLock(database: configuration.database, machine: configuration.machine)
       let retention = configuration.outbox.retention
-      let store = try EdgeDatabase(
-        path: configuration.database, declarations: configuration.declarations,
-        retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota,
-        letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) })
+      let store = try await waitingForLock(on: configuration.database, logger) {
+        try EdgeDatabase(
+          path: configuration.database, declarations: configuration.declarations,
+          retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota,
+          letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) },
+          patience: .seconds(3))
+      }
       var limits = EdgeRelay.Limits()
       limits.relay.windowEvents = configuration.window.events
       limits.relay.windowBytes = configuration.window.bytes
@@ -64,6 +68,7 @@ struct EdgeCommand: AsyncParsableCommand {
     let fatal = FatalEnd()
     handler.onFatal = { fatal.end(session, $0) }
     handler.beat = { lock.beat("relay") }
+    handler.onFailure = { lock.count($0, wall: wallClock()) }
     handler.onConnection = { lock.note(connection: $0 ?? BrokerCheck.isConnected) }
     let hint = handler.hint
     let watcher = DatabaseWatcher(path: configuration.database, beat: { lock.beat("watcher") }) {
@@ -79,7 +84,7 @@ struct EdgeCommand: AsyncParsableCommand {
       hint.set()
       session.wake()
     }
-    let others: [(any Service)?] = [backups, server]
+    let others: [(any Service)?] = [backups, server, hangups]
     do {
       try await serve(session, handler: handler, others: others.compactMap(\.self), logger: logger)
     } catch let error as HTTPServerError {
@@ -87,5 +92,29 @@ struct EdgeCommand: AsyncParsableCommand {
     }
     if let reason = fatal.reason { throw fail(reason) }
     withExtendedLifetime((watcher, lock)) { logger.info("edge agent \(configuration.machine): stopped") }
+  }
+
+  /// Attaches as soon as no other program has the database locked. An agent that ended instead would be started again and again, and a
+  /// supervisor may give up on it.
+  private func waitingForLock(
+    on path: String, _ logger: Logger, _ attach: () throws -> EdgeDatabase
+  ) async throws -> EdgeDatabase {
+    var watch = LockWatch()
+    var isTold = false
+    while true {
+      do {
+        let store = try attach()
+        if isTold { logger.info("attach \(path): the database is free again") }
+        return store
+      } catch EdgeStoreError.busy {
+        if watch.met(now: ContinuousClock().now) != nil || !isTold {
+          logger.warning(
+            "attach \(path): the database is locked by \(LockHolders.text(of: path) ?? "another program"), and the agent waits for it; \(LockHolders.advice)"
+          )
+        }
+        isTold = true
+        try await Task.sleep(for: .milliseconds(200))
+      }
+    }
   }
 }

@@ -74,7 +74,20 @@ struct EmitCommand: AsyncParsableCommand {
     }
     emission.progress.finish()
     print("\(emission.taken) events taken into \(stream), \(emission.refused) lines refused")
+    if idField == nil, emission.taken > 0 { remember(emission, configuration) }
     if emission.refused > 0 { throw ExitCode.failure }
+  }
+
+  /// Without a field for it each line gets a local ID of its own.
+  private func remember(_ emission: Emission, _ configuration: EdgeConfiguration) {
+    let input = EmittedFiles.Input(
+      stream: stream, digest: emission.digest.hexadecimal, bytes: emission.bytesRead, events: emission.taken,
+      at: wallClock())
+    guard let before = EmittedFiles.note(input, database: configuration.database) else { return }
+    FileHandle.standardError.write(
+      Data(
+        "drover: emit: the same input was taken into \(stream) at \(Timestamp.text(microseconds: before.at)), \(before.events) events, so they are there twice now. With --id-field, which names the field of the local ID, the same event counts once\n"
+          .utf8))
   }
 
   private func read(_ descriptor: Int32, _ emission: inout Emission) throws {
@@ -91,7 +104,9 @@ struct EmitCommand: AsyncParsableCommand {
           )
         }
         return
-      case .bytes(let bytes): try input.take(bytes) { try emission.take($0) }
+      case .bytes(let bytes):
+        emission.note(read: bytes)
+        try input.take(bytes) { try emission.take($0) }
       }
     }
   }
@@ -105,6 +120,9 @@ private struct Emission {
   private var lines: [Int] = []
   private var events: [(localID: String?, body: ArraySlice<UInt8>)] = []
   private var bytes = 0
+  /// Of all bytes that were read, and how many there are.
+  private(set) var digest = FNV1a()
+  private(set) var bytesRead: Int64 = 0
   private(set) var taken = 0
   private(set) var refused = 0
   var progress = ProgressLine()
@@ -116,6 +134,11 @@ private struct Emission {
   }
 
   var isEmpty: Bool { events.isEmpty }
+
+  mutating func note(read bytes: ArraySlice<UInt8>) {
+    digest.combine(bytes)
+    bytesRead += Int64(bytes.count)
+  }
 
   mutating func take(_ record: Record) throws {
     do throws(WireError) {

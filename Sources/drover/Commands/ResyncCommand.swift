@@ -13,7 +13,8 @@ struct ResyncCommand: AsyncParsableCommand {
     discussion: """
       Examples:
         drover resync --config edge.yaml
-        drover resync --config edge.yaml --stream receipts --since 90d --time-column created_at --rate 500
+        drover resync --config edge.yaml --stream receipts --since 90d --rate 500
+        drover resync --config edge.yaml --stream sales --since 90d --time-column created_at
         drover resync --config edge.yaml --stream stock --where "level IS NULL OR level < 0"
         drover resync --config cloud.yaml --machine MAH001 --stream stock
 
@@ -31,7 +32,10 @@ struct ResyncCommand: AsyncParsableCommand {
   var full = false
   @Option(help: ArgumentHelp("Rows of so long ago at most, such as 90d.", valueName: "duration"))
   var since: String?
-  @Option(help: ArgumentHelp("The column with a row's time, for --since.", valueName: "column"))
+  @Option(
+    help: ArgumentHelp(
+      "The column with a row's time, for --since; else the stream's time_column in the machine's configuration.",
+      valueName: "column"))
   var timeColumn: String?
   @Option(name: .customLong("where"), help: ArgumentHelp("A condition on the row's columns.", valueName: "condition"))
   var condition: String?
@@ -42,7 +46,7 @@ struct ResyncCommand: AsyncParsableCommand {
 
   func validate() throws {
     if full, since != nil || condition != nil { throw ValidationError("--full takes neither --since nor --where") }
-    if (since == nil) != (timeColumn == nil) { throw ValidationError("--since and --time-column belong together") }
+    if timeColumn != nil, since == nil { throw ValidationError("--time-column is for --since") }
     if let rate, !(1...1_000_000_000).contains(rate) { throw ValidationError("--rate is a number of rows from 1 on") }
     _ = try order()
   }
@@ -62,7 +66,7 @@ struct ResyncCommand: AsyncParsableCommand {
 
   private func order() throws -> ResyncOrder {
     var order = ResyncOrder(rate: rate)
-    if let since, let timeColumn {
+    if let since {
       guard let span = duration(of: since) else {
         throw ValidationError("--since is a whole number and a unit, such as 12h or 90d")
       }

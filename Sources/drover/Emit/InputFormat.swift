@@ -76,7 +76,7 @@ struct FormattedInput {
     let blanks = [UInt8](" \n\r\t".utf8)
     guard let first = held[start...].first(where: { !blanks.contains($0) }) else {
       // What has no line has no event, whatever it is.
-      return isEnd || held.count > LineReader.maximumLineBytes ? .json : nil
+      return isEnd || held.count > LineSplitter.maximumBytes ? .json : nil
     }
     guard first == UInt8(ascii: "{") || first == UInt8(ascii: "[") else { throw UnknownFormat() }
     return .json

@@ -4,9 +4,6 @@
 import Foundation
 
 struct LineReader {
-  /// A longer line is reported and passed over.
-  static let maximumLineBytes = 8 << 20
-
   enum Piece {
     case bytes(ArraySlice<UInt8>)
     /// Nothing has come for a while.

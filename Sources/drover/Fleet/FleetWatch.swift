@@ -62,6 +62,7 @@ final class FleetWatch: Service {
   private func lookNow() throws {
     let report = try reader.report(ReportScope(countsRows: false))
     let waiting = try reader.waitingSchemas()
+    let blocked = try reader.blockedSinks()
     let now = wallClock()
     let history = state.withLock { state in
       let machines = report?.machines ?? []
@@ -69,7 +70,8 @@ final class FleetWatch: Service {
       return state.history
     }
     var snapshot = FleetSnapshot(
-      at: now, report: report, waiting: waiting, worker: worker(), history: history, storeFreeBytes: freeBytes(),
+      at: now, report: report, waiting: waiting, blocked: blocked, worker: worker(), history: history,
+      storeFreeBytes: freeBytes(),
       failedCommits: commits.failed)
     snapshot.alerts = try desk?.judge(snapshot)
     state.withLock { $0.snapshot = snapshot }

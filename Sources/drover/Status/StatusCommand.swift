@@ -43,6 +43,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
     print("machine \(configuration.machine)  \(configuration.database)")
     print("agent   \(worker.text)")
+    for line in AgentConnection(database: configuration.database).lines(now: now) { print(line) }
     for line in BackupStanding(configuration.database, configuration.backup).lines { print("backup  \(line)") }
     guard let report else {
       print("The database is not attached yet; `drover edge` does that when it starts.")
@@ -67,6 +68,7 @@ struct StatusCommand: AsyncParsableCommand {
       print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
+    for wait in report.waits { print("\(wait.text) (since \(ageText(now - wait.since)))\n  \(wait.advice)") }
     for trouble in report.troubles where trouble.isPresent(now: now) {
       print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
     }
@@ -120,22 +122,23 @@ struct StatusCommand: AsyncParsableCommand {
     }
     var table = TextTable(
       columns: [
-        "machine", "state", "heard", "clock", "waiting", "oldest", "stream", "rows", "lag", "superseded",
+        "machine", "state", "heard", "clock", "waiting", "oldest", "told", "stream", "rows", "lag", "superseded",
         "dead letters",
         "compared",
       ],
-      numeric: [2, 3, 4, 5, 7, 8, 9, 10])
+      numeric: [2, 3, 4, 5, 6, 8, 9, 10, 11])
     for machine in report?.machines ?? [] {
       let of = cells(machine, now: now)
       if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "\(machine.deadLetters)", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
-            stream.name, "\(stream.rows ?? 0)", stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            stream.name, stream.rows.map { "\($0)" } ?? "-",
+            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
-          table.add(of.map { _ in "" } + ["  with \(lines.table)", "\(lines.rows ?? 0)", "", "", "", ""])
+          table.add(of.map { _ in "" } + ["  with \(lines.table)", lines.rows.map { "\($0)" } ?? "-", "", "", "", ""])
         }
       }
     }
@@ -144,11 +147,21 @@ struct StatusCommand: AsyncParsableCommand {
       print("\(printable(trouble.text(machine)))\n  \(trouble.advice)")
     }
     for machine in report?.machines ?? [] {
+      for wait in machine.waits {
+        print(
+          "\(wait.stream) of \(machine.name) waits at the machine: \(printable(wait.reason)) (since \(ageText(now - wait.since)))\n  \(printable(wait.advice))"
+        )
+      }
       for overrun in machine.overruns {
         print(
           "\(machine.name) was beyond limits.\(overrun.budget): \(overrun.count) set aside, last \(ageText(now - overrun.lastAt)) ago"
         )
       }
+    }
+    for sink in standing.blocked {
+      print(
+        "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(sink.tries) times, last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
+      )
     }
     for schema in waiting {
       print(
@@ -164,6 +177,7 @@ struct StatusCommand: AsyncParsableCommand {
       machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
       machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-",
       machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
+      machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-",
     ]
   }
 

@@ -14,7 +14,10 @@ extension CloudConfiguration {
         ("side", "cloud"), ("store", .string(standing.store)), ("consumer", standing.worker.document),
         ("consumers", .array(standing.workers.map(\.document))), ("backup", backupStanding?.document ?? .null),
       ] + CloudReport.members(of: standing.report, now: now)
-        + [("waiting_schemas", .array(standing.waiting.map(\.document)))])
+        + [
+          ("waiting_schemas", .array(standing.waiting.map(\.document))),
+          ("blocked_sinks", .array(standing.blocked.map(\.document))),
+        ])
   }
 
   /// Backups of an SQLite store; who makes PostgreSQL's does not tell Drover.
@@ -33,7 +36,7 @@ extension EdgeConfiguration {
       [
         ("side", "edge"), ("machine", .string(machine.text)), ("database", .string(database)),
         ("agent", worker.document), ("backup", BackupStanding(database, backup).document),
-      ]
+      ] + AgentConnection(database: database).members(now: now)
         + EdgeReport.members(
           of: report, machine: machine.text, quota: outbox.quota, lines: lines, now: now))
   }
@@ -45,12 +48,14 @@ struct CloudStanding {
   /// nil where there is no store yet.
   let report: CloudReport?
   let waiting: [WaitingSchema]
+  let blocked: [BlockedSink]
   let workers: [Worker]
 
   init(_ reader: any CloudReader, _ scope: ReportScope = .everything) throws {
     store = reader.name
     report = try reader.report(scope)
     waiting = try reader.waitingSchemas()
+    blocked = try reader.blockedSinks()
     workers = try reader.workers()
   }
 

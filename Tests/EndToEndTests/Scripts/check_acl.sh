@@ -210,10 +210,10 @@ for topic in confirm down/snapshot/stock command/resync; do
   publish allowed drover-cloud "drover/v1/MAH001/$topic"
   publish allowed drover-cloud "drover/v1/MAH002/$topic"
 done
-for topic in snapshot/stock payload/temperature batch/orders schema/stock; do  # dead letters, sent again
+for topic in snapshot/stock payload/temperature batch/orders schema/stock status; do  # dead letters, sent again, and what `drover forget` clears
   publish allowed drover-cloud "drover/v1/MAH001/$topic"
 done
-for topic in status down-confirm reply/42; do
+for topic in down-confirm reply/42; do
   publish refused drover-cloud "drover/v1/MAH001/$topic"
 done
 publish refused drover-cloud drover/v1/drover-cloud/status

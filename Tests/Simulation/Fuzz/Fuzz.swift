@@ -63,7 +63,7 @@ package struct Fuzz {
     for _ in 0..<count {
       counts.documents += 1
       do {
-        switch mutator.random.below(14) {
+        switch mutator.random.below(15) {
         case 0...3:
           let payload = mutator.document(mutator.random.pick(samples.frames + samples.bare))
           if case .frame(let frame) = try FrameDecoder.decode(payload, known: known) {
@@ -95,6 +95,7 @@ package struct Fuzz {
           _ = try AnyConfiguration.parse(
             yaml: String(decoding: text, as: UTF8.self), file: "f.yaml", folder: "/nonexistent",
             environment: ["TOK": "0123456789abcdef0123"])
+        case 13: try RecordFuzz.check(&mutator)
         default:
           let text = String(
             decoding: mutator.bytes(Array(mutator.random.pick(FuzzSamples.cursors).utf8)), as: UTF8.self)

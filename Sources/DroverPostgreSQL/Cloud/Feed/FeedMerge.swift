@@ -13,7 +13,7 @@ struct FollowedSink {
     self.noted = noted
     let table = try SinkTable.read(noted.stream, in: place, connection)!
     self.table = table
-    columns = noted.columns(in: table)
+    columns = try noted.columns(in: table)
     key = table.key.map { table.column($0)! }
   }
 

@@ -85,6 +85,14 @@ final class ChangeFeed {
     return table
   }
 
+  /// What the transaction has counted until now.
+  var counts: [SQLName: ChangeCounts] { tables.mapValues(\.counts) }
+
+  /// A part of the transaction was taken back. Its numbers are given to nobody else.
+  func restore(_ counts: [SQLName: ChangeCounts]) {
+    for (name, table) in tables { table.counts = counts[name] ?? ChangeCounts() }
+  }
+
   // MARK: Tables that come and go
 
   /// A stream has got its table.

@@ -2,16 +2,15 @@
 // quotes). All work on pieces of any size and know the number of each record's first line.
 
 import DroverCore
-import DroverWire
 
 /// One record, or why it is none.
-struct Record {
+package struct Record {
   /// Number of its first line, from 1.
-  var line: Int
-  var body: Result<ArraySlice<UInt8>, WireError>
+  package var line: Int
+  package var body: Result<ArraySlice<UInt8>, WireError>
 }
 
-protocol RecordParser {
+package protocol RecordParser {
   /// Takes a piece of input; calls `record` for each record that is complete with it.
   mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws
   /// The input has ended.
@@ -19,7 +18,10 @@ protocol RecordParser {
 }
 
 /// Cuts the input into lines.
-struct LineSplitter {
+package struct LineSplitter {
+  /// A longer line is reported and passed over.
+  package static let maximumBytes = 8 << 20
+
   private(set) var line = 1
   private var rest: [UInt8] = []
   private var isTooLong = false
@@ -46,7 +48,7 @@ struct LineSplitter {
   }
 
   private mutating func append(_ bytes: ArraySlice<UInt8>) {
-    guard rest.count + bytes.count <= LineReader.maximumLineBytes else {
+    guard rest.count + bytes.count <= LineSplitter.maximumBytes else {
       isTooLong = true
       rest.removeAll()
       return
@@ -54,17 +56,21 @@ struct LineSplitter {
     if !isTooLong { rest += bytes }
   }
 
-  static let tooLong = WireError("longer than \(LineReader.maximumLineBytes) bytes")
+  static let tooLong = WireError("longer than \(LineSplitter.maximumBytes) bytes")
 }
 
-struct JSONLineParser: RecordParser {
+package struct JSONLineParser: RecordParser {
   private var lines = LineSplitter()
 
-  mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
+  package init() {}
+
+  package mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
     try lines.take(bytes) { try Self.read($0, $1, record) }
   }
 
-  mutating func finish(_ record: (Record) throws -> Void) throws { try lines.finish { try Self.read($0, $1, record) } }
+  package mutating func finish(_ record: (Record) throws -> Void) throws {
+    try lines.finish { try Self.read($0, $1, record) }
+  }
 
   private static func read(_ bytes: ArraySlice<UInt8>?, _ line: Int, _ record: (Record) throws -> Void) throws {
     guard var text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
@@ -84,14 +90,18 @@ struct JSONLineParser: RecordParser {
 }
 
 /// Each line is an event, whose body is the line as a JSON string. An empty line is none.
-struct TextLineParser: RecordParser {
+package struct TextLineParser: RecordParser {
   private var lines = LineSplitter()
 
-  mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
+  package init() {}
+
+  package mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
     try lines.take(bytes) { try Self.read($0, $1, record) }
   }
 
-  mutating func finish(_ record: (Record) throws -> Void) throws { try lines.finish { try Self.read($0, $1, record) } }
+  package mutating func finish(_ record: (Record) throws -> Void) throws {
+    try lines.finish { try Self.read($0, $1, record) }
+  }
 
   private static func read(_ bytes: ArraySlice<UInt8>?, _ line: Int, _ record: (Record) throws -> Void) throws {
     guard var text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
@@ -106,7 +116,7 @@ struct TextLineParser: RecordParser {
   }
 }
 
-struct CSVParser: RecordParser {
+package struct CSVParser: RecordParser {
   private enum State { case cellStart, plain, quoted, quoteInQuoted }
 
   private var state = State.cellStart
@@ -121,14 +131,16 @@ struct CSVParser: RecordParser {
   private var fault: WireError?
   private var sawCarriageReturn = false
   /// The line of the header, while nothing has followed it.
-  private(set) var loneHeader: Int?
+  package private(set) var loneHeader: Int?
+
+  package init() {}
 
   /// Throws when the first line is no header.
-  mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
+  package mutating func take(_ bytes: ArraySlice<UInt8>, _ record: (Record) throws -> Void) throws {
     for byte in bytes { try take(byte, record) }
   }
 
-  mutating func finish(_ record: (Record) throws -> Void) throws {
+  package mutating func finish(_ record: (Record) throws -> Void) throws {
     if state == .quoted { fault = WireError("a quote without end") }
     if !cells.isEmpty || !cell.isEmpty || isQuoted || fault != nil { try endRecord(record) }
   }
@@ -156,8 +168,8 @@ struct CSVParser: RecordParser {
 
   private mutating func append(_ byte: UInt8) {
     size += 1
-    guard size <= LineReader.maximumLineBytes else {
-      fault = WireError("longer than \(LineReader.maximumLineBytes) bytes")
+    guard size <= LineSplitter.maximumBytes else {
+      fault = WireError("longer than \(LineSplitter.maximumBytes) bytes")
       cell.removeAll()
       return
     }

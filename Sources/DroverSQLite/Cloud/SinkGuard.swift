@@ -1,0 +1,182 @@
+// Work on one sink table within a transaction of many. Mostly it is done as it stands; what fails makes the transaction run again with care, where each
+// piece of work has a savepoint. Then what somebody has done to the table is made good, or the streams that need it wait, and everything
+// else is committed.
+
+import DroverCore
+import GRDB
+
+/// The transaction has to run again with a savepoint for each sink.
+struct CareNeeded: Error {}
+
+/// A trigger or constraint of somebody's has ended the whole transaction: RAISE(ROLLBACK) or ON CONFLICT ROLLBACK.
+struct TransactionEnded: Error {
+  let stream: SQLName
+}
+
+extension Transaction {
+  /// - Throws: `SinkBlocked`, with nothing of it done, when the stream's tables cannot be written.
+  /// - Parameter mending: whether the table is known to need it.
+  func onSink<Result>(_ stream: StreamName, mending: Bool = false, _ body: () throws -> Result) throws -> Result {
+    let name = SQLName(stream.text)
+    if store.care.ends.contains(name) { throw try SinkDiagnosis(database: database, stream: stream).ending() }
+    guard store.care.isOn || mending, !store.care.isGuarded else {
+      do {
+        let result = try body()
+        guard database.isInsideTransaction else { throw TransactionEnded(stream: name) }
+        return result
+      } catch is SinkBlocked where !store.care.isOn {
+        throw CareNeeded()
+      } catch let error as DatabaseError where !database.isInsideTransaction && error.isOfOneSink {
+        throw TransactionEnded(stream: name)
+      }
+    }
+    do {
+      return try guarded(name) {
+        if mending { try mend(stream) }
+        return try body()
+      }
+    } catch let error as DatabaseError where error.isOfOneSink {
+      do {
+        // Perhaps the table is not what it was known to be, and can be made what it has to be.
+        return try guarded(name) {
+          try mend(stream)
+          return try body()
+        }
+      } catch let error as DatabaseError where error.isOfOneSink {
+        throw try SinkDiagnosis(database: database, stream: stream).blocked(by: error)
+      }
+    }
+  }
+
+  private func guarded<Result>(_ name: SQLName, _ body: () throws -> Result) throws -> Result {
+    try database.execute(sql: "SAVEPOINT drover_sink")
+    let counts = store.feed.counts
+    store.care.isGuarded = true
+    defer { store.care.isGuarded = false }
+    do {
+      let result = try body()
+      guard database.isInsideTransaction else { throw TransactionEnded(stream: name) }
+      try database.execute(sql: "RELEASE drover_sink")
+      return result
+    } catch {
+      guard database.isInsideTransaction else { throw TransactionEnded(stream: name) }
+      try database.execute(sql: "ROLLBACK TO drover_sink; RELEASE drover_sink")
+      store.feed.restore(counts)
+      store.forgetAll()
+      throw error
+    }
+  }
+}
+
+extension SQLiteCloudStore {
+  /// How carefully the transaction that runs now works.
+  struct Care {
+    /// Work on each sink has a savepoint.
+    var isOn = false
+    /// Such work is under way.
+    var isGuarded = false
+    /// Sinks that would end the transaction, and are left alone in this one.
+    var ends: Set<SQLName> = []
+  }
+}
+
+extension DatabaseError {
+  /// It says nothing of the file, its disk or its locks: other tables can be written.
+  var isOfOneSink: Bool {
+    [
+      .SQLITE_ERROR, .SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG, .SQLITE_RANGE, .SQLITE_SCHEMA, .SQLITE_AUTH,
+      .SQLITE_INTERNAL,
+    ].contains(resultCode)
+  }
+
+  /// Whether it is a value or a row that is compared with other rows: it says nothing of a second copy.
+  fileprivate var isComparison: Bool {
+    [
+      .SQLITE_CONSTRAINT_UNIQUE, .SQLITE_CONSTRAINT_PRIMARYKEY, .SQLITE_CONSTRAINT_ROWID, .SQLITE_CONSTRAINT_FOREIGNKEY,
+    ].contains(extendedResultCode)
+  }
+}
+
+/// Whether it is the row or the table that is refused. A row that breaks somebody's rule is a dead letter; where the table takes no row at all, such as
+/// with a trigger that always fails, its streams wait. A row that is there already is the witness: it is written once more, and taken back.
+struct SinkProbe {
+  let database: Database
+  let table: String
+
+  /// - Parameters:
+  ///   - error: why an event was refused.
+  ///   - isDelete: whether it was a delete.
+  ///   - count: how many were refused; none has passed.
+  func refusesEverything(_ error: DatabaseError, isDelete: Bool, of count: Int) throws -> Bool {
+    guard !error.isComparison else { return false }
+    let columns = try database.catalogue(of: table)
+    let key = columns.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map {
+      quoted($0.name.text)
+    }
+    guard let machine = key.first else { return false }
+    let name = quoted(table)
+    guard try Row.fetchOne(database, sql: "SELECT 1 FROM main.\(name) LIMIT 1") != nil else {
+      return error.extendedResultCode == .SQLITE_CONSTRAINT_TRIGGER && count > 1
+    }
+    let list = key.joined(separator: ", ")
+    let one = "(\(list)) = (SELECT \(list) FROM main.\(name) LIMIT 1)"
+    guard !isDelete else { return try refuses("DELETE FROM main.\(name) WHERE \(one)", error) }
+    let others = columns.map { quoted($0.name.text) }.filter { $0 != machine }.joined(separator: ", ")
+    return try refuses(
+      "INSERT INTO main.\(name) (\(machine), \(others)) SELECT 'drover probe', \(others) FROM main.\(name) LIMIT 1",
+      error)
+      || refuses("UPDATE main.\(name) SET drover_version = drover_version WHERE \(one)", error)
+  }
+
+  private func refuses(_ statement: String, _ error: DatabaseError) throws -> Bool {
+    try database.execute(sql: "SAVEPOINT drover_probe")
+    var found: DatabaseError?
+    do { try database.execute(sql: statement) } catch let refusal as DatabaseError { found = refusal }
+    try database.execute(sql: "ROLLBACK TO drover_probe; RELEASE drover_probe")
+    return found?.extendedResultCode == error.extendedResultCode
+  }
+}
+
+/// Why a sink table cannot be written, for the person who can change that.
+struct SinkDiagnosis {
+  let database: Database
+  let stream: StreamName
+
+  func blocked(by error: DatabaseError) throws -> SinkBlocked { try blocked(error.explanation) }
+
+  func ending() throws -> SinkBlocked {
+    try blocked("a trigger or a constraint of it ends every transaction (ROLLBACK)")
+  }
+
+  private func blocked(_ text: String) throws -> SinkBlocked {
+    let tables = try String.fetchAll(
+      database,
+      sql: """
+        SELECT stream FROM drover_sink WHERE lower(stream) = ?1 OR lower(header) = ?1 ORDER BY lower(stream) <> ?1, stream
+        """, arguments: [SQLName(self.stream.text).text])
+    for table in tables {
+      let isView =
+        try String.fetchOne(
+          database, sql: "SELECT type FROM main.sqlite_master WHERE lower(name) = lower(?) AND type = 'view'",
+          arguments: [table]) != nil
+      if isView {
+        return SinkBlocked(
+          table: table, reach: .table, cause: .change, text: "it is a view now",
+          advice: "give the view another name; Drover makes the table again")
+      }
+      let triggers = try String.fetchOne(
+        database,
+        sql:
+          "SELECT group_concat(name, ', ') FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+        arguments: [table])
+      if let triggers {
+        return SinkBlocked(
+          table: table, reach: .table, cause: .change, text: "\(text); the table has the triggers \(triggers)",
+          advice: "mend or drop the trigger that fails")
+      }
+    }
+    return SinkBlocked(
+      table: tables.first ?? stream.text, reach: .table, cause: .change, text: text,
+      advice: "see that rows can be inserted into it, updated and deleted")
+  }
+}

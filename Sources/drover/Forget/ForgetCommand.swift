@@ -1,0 +1,88 @@
+import ArgumentParser
+import DroverConfiguration
+import DroverCore
+import Foundation
+
+struct ForgetCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "forget",
+    abstract: "Takes a machine out of the fleet for good.",
+    discussion: """
+      Examples:
+        drover forget --config cloud.yaml --machine MAH001
+        drover forget --config cloud.yaml --machine TEST --rows remove --yes
+
+      Clears what the broker keeps of the machine, and removes what the store knows of it, its dead letters included. Its rows stay unless
+      --rows remove is given; tables that were put aside keep theirs in any case. Stop the machine's agent first, or it is back within seconds.
+      The consumer may be running. Asks before it does so; without a terminal it does nothing unless --yes is given.
+      """)
+
+  enum Rows: String, ExpressibleByArgument, CaseIterable {
+    case keep, remove
+  }
+
+  @OptionGroup var options: ConfigurationOption
+  @Option(help: "Which machine.")
+  var machine: MachineID
+  @Option(help: "What becomes of its rows in the tables of the cloud.")
+  var rows = Rows.keep
+  @Flag(help: "Do not ask.")
+  var yes = false
+
+  func run() async throws {
+    let configuration = try options.cloud()
+    do {
+      guard let report = try configuration.reader.report(ReportScope(only: machine.text)) else {
+        throw fail("forget: \(configuration.reader.name) is not there")
+      }
+      let dead = try configuration.openDeadLetters(readOnly: true).count(DeadLetterFilter(machine: machine))
+      let known = report.machines.first
+      guard
+        try yes
+          || confirm(
+            "Forget \(machine)? \(account(known, dead))",
+            "forget: \(machine) would be forgotten; \(account(known, dead))"
+          )
+      else {
+        print("nothing was forgotten")
+        return
+      }
+      let cleared = try await RetainedMessages.clear(machine, known: known?.streams.map(\.name) ?? [], configuration)
+      let removed = try configuration.openStore().transaction {
+        try $0.forgetMachine(machine, removesRows: rows == .remove)
+      }
+      let purged = dead > 0 ? try configuration.openDeadLetters().purge(DeadLetterFilter(machine: machine)) : 0
+      print(
+        known == nil && cleared.topics.isEmpty && purged == 0
+          ? "nothing was known of \(machine)"
+          : "\(machine) is forgotten: \(removed) rows removed, \(letters(purged)) purged, \(cleared.topics.count) retained messages cleared"
+      )
+      guard cleared.failures.isEmpty else {
+        throw fail(
+          "forget: \(cleared.failures.joined(separator: "; ")); the broker keeps these messages, and a consumer that starts hears of the machine again"
+        )
+      }
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      throw fail("forget \(machine): \(error)")
+    }
+  }
+
+  /// What it costs, for the person who is asked.
+  private func account(_ known: CloudReport.Machine?, _ dead: Int) -> String {
+    guard let known else { return "The store knows nothing of it." }
+    let count = known.streams.reduce(0) { sum, stream in
+      sum + (stream.rows ?? 0) + stream.lines.reduce(0) { $0 + ($1.rows ?? 0) }
+    }
+    var parts = ["Its \(count) rows \(rows == .keep ? "stay" : "are removed")"]
+    if dead > 0 { parts.append("\(letters(dead)) are given up") }
+    if let waiting = known.outbox?.standing.waiting, waiting > 0 {
+      parts.append("\(waiting) events wait at the machine")
+    }
+    if known.isOnline == true {
+      parts.append("its agent is online, and brings the machine back unless it is stopped first")
+    }
+    return parts.joined(separator: "; ") + "."
+  }
+}
