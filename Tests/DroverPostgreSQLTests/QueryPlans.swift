@@ -87,7 +87,7 @@ private struct Explainer {
     self.columns = columns
   }
 
-  /// Gives every table rows, of a few machines and otherwise all different, as no constraint of values would let them in.
+  /// Gives every table rows, of a few machines and streams and otherwise all different, as no constraint of values would let them in.
   private static func fill(_ connection: Connection) throws {
     try connection.run(
       """
@@ -102,7 +102,7 @@ private struct Explainer {
         FOR target IN SELECT oid, oid::regclass AS of FROM pg_class
                        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'drover_migration' LOOP
           SELECT string_agg(quote_ident(attname), ', '),
-                 string_agg(CASE WHEN attname IN ('machine_id', 'drover_machine_id') THEN '''M'' || i % 4'
+                 string_agg(CASE WHEN attname IN ('machine_id', 'drover_machine_id', 'stream') THEN '''M'' || i % 4'
                    ELSE CASE format_type(atttypid, NULL)
                      WHEN 'text' THEN '''t'' || i' WHEN 'bigint' THEN '1000000 + i' WHEN 'integer' THEN '1000000 + i'
                      WHEN 'double precision' THEN 'i' WHEN 'boolean' THEN 'i % 2 = 0' WHEN 'bytea' THEN 'int8send(i)'
