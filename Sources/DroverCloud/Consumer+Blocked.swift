@@ -39,7 +39,10 @@ extension Consumer {
     _ group: inout MessageGroup
   ) throws -> [MergeOutcome] {
     let isBare = events.allSatisfy { $0.seq == nil }
-    if isBare, let found = group.blocks.find(sink.stream, of: sink.machine, now: wallClock()), !found.isDue {
+    // Who sends letters again has done something about the table.
+    if isBare, !group.awaitsReplays, let found = group.blocks.find(sink.stream, of: sink.machine, now: wallClock()),
+      !found.isDue
+    {
       return events.map { _ in .refused(.store, detail: "\(found.sink.blocked)") }
     }
     do {

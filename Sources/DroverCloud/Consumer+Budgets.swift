@@ -50,10 +50,16 @@ extension Consumer {
     return true
   }
 
-  /// What was packed is charged to its machine as it is unpacked: a few kilobytes may hold megabytes.
+  /// What was packed is charged to its machine as it is unpacked: a few kilobytes may hold megabytes. Real frames are packed to a tenth or so; what
+  /// is packed much smaller holds the same over and over again, and costs more than its bytes.
   func unpack(_ message: InboundMessage, of machine: MachineID) throws(WireError) -> Compression.Unpacked {
-    var bytes = min(limits.messageBytes, message.payload.count * Self.mostPacking)
-    defer { if bytes > message.payload.count { gate.unpacked(bytes, of: machine, now: wallClock()) } }
+    let packed = message.payload.count
+    var bytes = min(limits.messageBytes, packed * Self.mostPacking)
+    defer {
+      if bytes > packed {
+        gate.unpacked(bytes * max(1, bytes / (packed * Self.usualPacking)), of: machine, now: wallClock())
+      }
+    }
     let unpacked = try Compression.unpack(message.payload, most: limits.messageBytes)
     if case .frame(let frame) = unpacked { bytes = frame.count }
     return unpacked
@@ -61,4 +67,13 @@ extension Consumer {
 
   /// The most that deflate packs into a byte: https://zlib.net/zlib_tech.html.
   private static let mostPacking = 1032
+  /// Well above what frames of equal rows are packed to.
+  private static let usualPacking = 50
+
+  /// Bytes that were read and came to nothing cost their machine several times: an honest one sends none.
+  func chargeWaste(_ bytes: Int, of machine: MachineID) {
+    gate.unpacked(bytes * Self.costOfWaste, of: machine, now: wallClock())
+  }
+
+  private static let costOfWaste = 7
 }

@@ -113,10 +113,13 @@ extension Consumer {
     _ transaction: any CloudTransaction, _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     let decoded: DecodedMessage
+    var bytes = message.payload.count
     do {
       let payload: [UInt8]
       switch try unpack(message, of: machine) {
-      case .frame(let frame): payload = frame
+      case .frame(let frame):
+        payload = frame
+        bytes = frame.count
       case .tooLarge(let beginning):
         return try tooLarge(
           message, topic, bytes: limits.messageBytes + 1, beginning: beginning, transaction, &group)
@@ -125,6 +128,7 @@ extension Consumer {
         try gate.schema($0, of: machine, stream, now: wallClock(), transaction)
       }
     } catch let error as WireError {
+      chargeWaste(bytes, of: machine)
       return try bury(message, topic, .unparsable, error.description, transaction, &group)
     }
     switch decoded {

@@ -78,20 +78,23 @@ package final class AgentLock: Sendable {
       }
       if before.inode >= 0 { close(before.inode) }
     } else {
-      let next = try Self.take(database)
+      let next = try Self.take(database, after: before)
       state.withLock { $0.held = next }
       before?.release()
     }
     write()
   }
 
-  private static func take(_ database: String) throws(LockError) -> Held {
+  /// - Parameter before: what this process holds already. The path may have become a link, and the lock beside it is its own.
+  private static func take(_ database: String, after before: Held? = nil) throws(LockError) -> Held {
     let file = FileBeside(ending, database: database)
     var held = Held(path: file.path, descriptor: -1)
     do {
       held.descriptor = try takeFile(file.path, creates: true, like: database)
       // An agent of an earlier release may be at work, with its lock beside the link.
-      if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
+      if let before, before.path == file.earlierPath, before.isInPlace {
+        held.earlier = (before.path, dup(before.descriptor))
+      } else if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
         held.earlier = (earlier, try takeFile(earlier, creates: false, like: database))
       }
       held.inode = try takeInode(of: database)

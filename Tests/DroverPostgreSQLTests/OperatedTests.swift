@@ -13,7 +13,8 @@ import Testing
   @Test func `a statement that was prepared for an empty table finds rows by their index when the table is full`()
     throws
   {
-    let connection = try TestServer.makeDatabase().connect()
+    let database = try TestServer.makeDatabase()
+    let connection = try database.connect()
     try connection.run(
       """
       CREATE TABLE line (machine_id text COLLATE "C", id bigint, header bigint, version bigint, PRIMARY KEY (machine_id, id));
@@ -58,7 +59,8 @@ import Testing
 
   /// The same without a pooler: what one leaves behind is that prepared statements are gone.
   @Test func `prepared statements that are gone are told as a pooler's doing`() throws {
-    let connection = try TestServer.makeDatabase().connect()
+    let database = try TestServer.makeDatabase()
+    let connection = try database.connect()
     try connection.query("SELECT $1::bigint", [.integer(1)])
     try connection.run("DEALLOCATE ALL")
     #expect { try connection.query("SELECT $1::bigint", [.integer(1)]) } throws: {
@@ -87,7 +89,10 @@ import Testing
     let schema = try StreamSchema(
       kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER")], key: [0])
     let machine = try MachineID("M")
-    try second.transaction { _ = try $0.adopt(schema, machine: machine, stream: StreamName("stock")) }
+    try second.transaction {
+      try $0.heard(machine: machine, epoch: nil)
+      _ = try $0.adopt(schema, machine: machine, stream: StreamName("stock"))
+    }
     #expect(try PostgreSQLReplica(database.address).streams().count == 1)
     #expect(try tables(in: PostgreSQLServer.user, database) == 0)
   }

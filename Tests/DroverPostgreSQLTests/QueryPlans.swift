@@ -21,7 +21,9 @@ enum QueryPlans {
   /// Notes what Drover's connections run from now on.
   static let installed: Void = StatementWatch.watch { sql, types, subject in
     let start = sql.drop { $0.isWhitespace }.prefix(6).uppercased()
-    guard ["SELECT", "INSERT", "UPDATE", "DELETE"].contains(start) || start.hasPrefix("WITH") else { return }
+    guard ["SELECT", "INSERT", "UPDATE", "DELETE"].contains(start) || start.hasPrefix("WITH"), !sql.contains(";") else {
+      return
+    }
     _ = seen.withLock { $0[subject, default: []].insert(Statement(sql: sql, types: types)) }
   }
 
@@ -74,8 +76,6 @@ private struct Explainer {
     connection = try Connection(database.address)
     connection.isWatched = false
     try Self.fill(connection)
-    // A plan without the values: with NULL for each, nothing would be read.
-    try connection.run("SET plan_cache_mode = force_generic_plan")
     let rows = try connection.query(
       """
       SELECT relname::text, pg_get_indexdef(indexrelid, position, true)
@@ -124,7 +124,8 @@ private struct Explainer {
     let types =
       statement.types.isEmpty ? "" : "(\(statement.types.map { "\(TypeNames.name($0))" }.joined(separator: ", ")))"
     defer { try? connection.run("DEALLOCATE held") }
-    let values = statement.types.isEmpty ? "" : "(\(statement.types.map { _ in "NULL" }.joined(separator: ", ")))"
+    let values =
+      statement.types.isEmpty ? "" : "(\(statement.types.map(TypeNames.sample).joined(separator: ", ")))"
     let plan: Rows
     do {
       try connection.run("PREPARE held\(types) AS \(statement.sql)")
@@ -141,7 +142,7 @@ private struct Explainer {
     if let list = node as? [Any] { return list.flatMap(steps) }
     guard let node = node as? [String: Any] else { return [] }
     var found: [PlanStep] = []
-    if let relation = node["Relation Name"] as? String, node["Schema"] as? String ?? "public" == "public" {
+    if let relation = node["Relation Name"] as? String, !relation.hasPrefix("pg_") {
       let type = node["Node Type"] as? String
       if type == "Seq Scan" {
         found.append(PlanStep(table: relation, index: nil, found: [], condition: ""))
@@ -171,6 +172,22 @@ private struct Explainer {
 }
 
 private enum TypeNames {
+  /// Some value, of a row that may be there: Drover's connections have every plan made for the values.
+  static func sample(_ type: UInt32) -> String {
+    switch type {
+    case 16: "true"
+    case 20: "1000001"
+    case 701: "1.5"
+    case 114, 3802: "'1'"
+    case 17: "'\\x01'"
+    case 1000: "'{true}'"
+    case 1016: "'{1000001}'"
+    case 1022: "'{1.5}'"
+    case 199, 3807, 1009, 1001: "'{1}'"
+    default: "'M1'"
+    }
+  }
+
   static func name(_ type: UInt32) -> String {
     switch type {
     case 16: "boolean"

@@ -35,10 +35,11 @@ import Testing
       """
       ALTER TABLE drover_held_stock DROP COLUMN drover_rank;
       DROP TABLE drover_column_alone, drover_identity_member, drover_schema_waiting_line;
+      DROP TABLE drover_stream_wait, drover_blocked;
       DROP INDEX drover_schema_users, drover_schema_line_users;
       ALTER TABLE drover_sink DROP COLUMN is_loose;
       ALTER TABLE drover_schema_waiting DROP COLUMN complete_when;
-      DELETE FROM drover_migration WHERE number = (SELECT max(number) FROM drover_migration);
+      DELETE FROM drover_migration WHERE number >= 10;
       """)
     let store = try PostgreSQLCloudStore(database.address)
     #expect(try merge(store, plain, "MAH002", 2, 9) == [.applied])

@@ -123,6 +123,8 @@ import Testing
     try Python.run(Self.app, app.path, table)
     let streams = try [StreamDeclaration.table("odd"), .table("plain")]
     #expect(try DatabaseCheck.refusal(of: streams[0], path: app.path)?.reason.contains(word) == true)
+    // The rest of the file can be checked all the same.
+    #expect(try DatabaseCheck.quickCheck(path: app.path) == [])
     let edge = try app.attach(streams)
     #expect(edge.waits.map(\.stream.text) == ["odd"])
     #expect(edge.waits[0].reason.contains(word))

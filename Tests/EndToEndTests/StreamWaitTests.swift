@@ -7,17 +7,22 @@ import Foundation
 import Testing
 
 @Suite struct StreamWaitTests {
-  private static let tables = """
-    db.execute('PRAGMA journal_mode = WAL')
+  /// What only the app's own connections have.
+  private static let own = """
     db.create_function('slug', 1, lambda s: s.lower(), deterministic=True)
     db.create_collation('unicase', lambda x, y: (x.lower() > y.lower()) - (x.lower() < y.lower()))
-    db.execute('CREATE TABLE cust (id INTEGER PRIMARY KEY, name TEXT, ssn TEXT)')
-    db.execute('CREATE TABLE odd (name TEXT COLLATE unicase PRIMARY KEY, n INT)')
-    db.execute('CREATE TABLE slugs (id INTEGER PRIMARY KEY, name TEXT, s TEXT AS (slug(name)) VIRTUAL)')
-    db.execute('CREATE TABLE sales (id INTEGER PRIMARY KEY, v TEXT)')
-    db.execute("INSERT INTO cust VALUES (1, 'Ann', 's')")
-    db.execute("INSERT INTO sales VALUES (1, 'a')")
+
     """
+  private static let tables =
+    own + """
+      db.execute('PRAGMA journal_mode = WAL')
+      db.execute('CREATE TABLE cust (id INTEGER PRIMARY KEY, name TEXT, ssn TEXT)')
+      db.execute('CREATE TABLE odd (name TEXT COLLATE unicase PRIMARY KEY, n INT)')
+      db.execute('CREATE TABLE slugs (id INTEGER PRIMARY KEY, name TEXT, s TEXT AS (slug(name)) VIRTUAL)')
+      db.execute('CREATE TABLE sales (id INTEGER PRIMARY KEY, v TEXT)')
+      db.execute("INSERT INTO cust VALUES (1, 'Ann', 's')")
+      db.execute("INSERT INTO sales VALUES (1, 'a')")
+      """
 
   @Test func `streams that cannot be read wait alone, both sides say so, and they go on when they are mended`()
     async throws
@@ -33,16 +38,14 @@ import Testing
     try road.start(.cloud)
     try road.start(.edge)
     try await road.wait(for: "the first sale") { (try? await road.inCloud("SELECT v FROM sales")) == #"[["a"]]"# }
-    try await road.python("db.execute('ALTER TABLE cust RENAME COLUMN ssn TO social')")
+    try await road.python(Self.own + "db.execute('ALTER TABLE cust RENAME COLUMN ssn TO social')")
     try await road.python(
-      """
-      db.create_function('slug', 1, lambda s: s.lower(), deterministic=True)
-      db.create_collation('unicase', lambda x, y: (x.lower() > y.lower()) - (x.lower() < y.lower()))
-      db.execute("INSERT INTO cust VALUES (2, 'Bob', 't')")
-      db.execute("INSERT INTO odd (name) VALUES ('Ann')")
-      db.execute("INSERT INTO slugs (name) VALUES ('Ann')")
-      db.execute("INSERT INTO sales VALUES (2, 'b')")
-      """)
+      Self.own + """
+        db.execute("INSERT INTO cust VALUES (2, 'Bob', 't')")
+        db.execute("INSERT INTO odd (name) VALUES ('Ann')")
+        db.execute("INSERT INTO slugs (name) VALUES ('Ann')")
+        db.execute("INSERT INTO sales VALUES (2, 'b')")
+        """)
     try await road.wait(for: "the next sale") {
       try await road.inCloud("SELECT count(*) FROM sales") == "[[2]]"
     }
@@ -70,16 +73,14 @@ import Testing
     #expect(road.isRunning(.edge) && road.isRunning(.cloud))
 
     try await road.python(
-      """
-      db.create_function('slug', 1, lambda s: s.lower(), deterministic=True)
-      db.create_collation('unicase', lambda x, y: (x.lower() > y.lower()) - (x.lower() < y.lower()))
-      db.execute('ALTER TABLE cust RENAME COLUMN social TO ssn')
-      db.execute('CREATE TABLE new (name TEXT PRIMARY KEY, n INT)')
-      db.execute('INSERT INTO new SELECT * FROM odd')
-      db.execute('DROP TABLE odd')
-      db.execute('ALTER TABLE new RENAME TO odd')
-      db.execute('ALTER TABLE slugs DROP COLUMN s')
-      """)
+      Self.own + """
+        db.execute('ALTER TABLE cust RENAME COLUMN social TO ssn')
+        db.execute('CREATE TABLE new (name TEXT PRIMARY KEY, n INT)')
+        db.execute('INSERT INTO new SELECT * FROM odd')
+        db.execute('DROP TABLE odd')
+        db.execute('ALTER TABLE new RENAME TO odd')
+        db.execute('ALTER TABLE slugs DROP COLUMN s')
+        """)
     try await road.wait(for: "all of it") {
       let rows =
         "SELECT (SELECT group_concat(name) FROM cust), (SELECT group_concat(name) FROM odd), (SELECT group_concat(name) FROM slugs)"
@@ -112,6 +113,7 @@ import Testing
     ]
     holder.standardInput = input
     try holder.run()
+    defer { holder.terminate() }
     let name = "process \(holder.processIdentifier) (python3)"
     try await road.wait(for: "a line of the agent at work") {
       road.log(of: .edge).contains("locked for 5 s by \(name)")
@@ -125,7 +127,7 @@ import Testing
     }
     road.hangUp()
     #expect(road.isRunning(.edge))
-    try input.fileHandleForWriting.close()
+    holder.terminate()
     holder.waitUntilExit()
     try await road.wait(for: "the row from behind the lock") {
       try await road.inCloud("SELECT count(*) FROM t") == "[[2]]"

@@ -35,7 +35,7 @@ package enum WalksMeant {
     Walk(part: "drover_is_shown", reason: "a comparison reads all rows of a machine's stream"),
     Walk(part: "typeof(", reason: "a column's types are looked at when its type changes"),
     Walk(part: "SELECT EXISTS (SELECT 1 FROM", reason: "the first row that is found ends it"),
-    Walk(part: "lower(stream) = lower(?)", reason: "a person has a table put aside"),
+    Walk(part: "lower(stream) = lower(", reason: "a person has a table put aside"),
     Walk(part: "AS header WHERE header.", reason: "lines without a header, looked for by a comparison"),
     Walk(part: "made_at < ", reason: "old tombstones are retired once an hour"),
     Walk(

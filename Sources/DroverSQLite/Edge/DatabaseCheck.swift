@@ -10,8 +10,20 @@ package enum DatabaseCheck {
   package static func quickCheck(path: String) throws(EdgeStoreError) -> [String] {
     do {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
-      let lines = try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(20)") }
-      return lines == ["ok"] ? [] : lines
+      return try queue.read { database in
+        do {
+          return try damage("20", database)
+        } catch let error as DatabaseError where error.isOfOneTable {
+          // A table with a collation or a function of the app's own cannot be checked from here, and the others can.
+          var found: [String] = []
+          for table in try String.fetchAll(database, sql: "SELECT name FROM sqlite_master WHERE type = 'table'") {
+            do {
+              found += try damage(quoted(table), database)
+            } catch let error as DatabaseError where error.isOfOneTable {}
+          }
+          return found
+        }
+      }
     } catch let error as EdgeStoreError {
       throw error
     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
@@ -23,6 +35,11 @@ package enum DatabaseCheck {
     } catch {
       throw .failed("check \(path): \(error)")
     }
+  }
+
+  private static func damage(_ what: String, _ database: Database) throws -> [String] {
+    let lines = try String.fetchAll(database, sql: "PRAGMA quick_check(\(what))")
+    return lines == ["ok"] ? [] : lines
   }
 
   /// Why a declared stream cannot be captured from this database, or nil.

@@ -34,12 +34,24 @@ package enum LockHolders {
     }.joined(separator: ", ")
   }
 
+  /// Whether another process has the database open, in WAL mode for as long as its connection stands.
+  static func isOpenElsewhere(_ path: String) -> Bool {
+    guard let locks = try? String(contentsOfFile: "/proc/locks", encoding: .utf8), let identity = FileIdentity(of: path)
+    else { return false }
+    return holders(in: locks, inode: identity.inode, bytes: databaseBytes, isNamed: false).contains {
+      $0.process != getpid()
+    }
+  }
+
   /// Reads lines such as `1: POSIX  ADVISORY  WRITE 812 fe:00:393230 1073741825 1073741825`.
-  static func holders(in locks: String, inode: UInt64, bytes: ClosedRange<UInt64>) -> [Holder] {
+  /// - Parameter isNamed: whether processes of other containers are left out, whose numbers are not known here.
+  static func holders(
+    in locks: String, inode: UInt64, bytes: ClosedRange<UInt64>, isNamed: Bool = true
+  ) -> [Holder] {
     locks.split(separator: "\n").compactMap { line in
       // What waits for a lock has an arrow, and holds none.
       let words = line.split(separator: " ").dropFirst().map(String.init)
-      guard words.count >= 7, words[0] == "POSIX", let process = Int32(words[3]), process > 0,
+      guard words.count >= 7, words[0] == "POSIX", let process = Int32(words[3]), process > 0 || !isNamed,
         let last = words[4].split(separator: ":").last, UInt64(last) == inode, let first = UInt64(words[5])
       else { return nil }
       let end = UInt64(words[6]) ?? .max

@@ -61,6 +61,8 @@ struct OpenFiles {
     guard wal != nil else { return }
     defer { drover_sqlite3_close_without_checkpoint(database.sqliteConnection) }
     guard FileIdentity(of: resolved) != main, hasItsWAL else { return }
+    // Whoever has opened the other database already writes into this WAL as its own, and what it has committed there must not be taken away.
+    guard !LockHolders.isOpenElsewhere(resolved) else { return }
     // The WAL lies beside another database, and whoever opens that one would read it as its own. What it holds goes into the database that it
     // is of, wherever that is now, and it is empty from then on.
     let isBusy = try Int.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)") != 0
