@@ -57,9 +57,13 @@ import Testing
   private func hold(_ http: HTTPRoad, _ moment: String) async throws {
     let road = http.road
     let waiting = try await count(road, Self.waiting)
+    let letters = try await count(road, "SELECT ifnull(sum(count), 0) FROM drover_dead_letter", inCloud: true)
+    // The fleet is looked at every few seconds.
     try await road.wait(for: "\(moment): the cloud shows that \(waiting) wait, everywhere") {
       let shown = try await look(http)
-      return [shown.status, shown.fleet].allSatisfy { shown.outbox($0)["waiting"] as? Int == waiting }
+      return [shown.status, shown.fleet].allSatisfy {
+        shown.outbox($0)["waiting"] as? Int == waiting && $0["dead_letters"] as? Int == letters
+      }
     }
     let before = try await messages(road)
     let shown = try await look(http)
@@ -94,7 +98,6 @@ import Testing
           "\(moment): \(name) \(figure)")
       }
     }
-    let letters = try await count(road, "SELECT ifnull(sum(count), 0) FROM drover_dead_letter", inCloud: true)
     #expect(
       shown.status["dead_letters"] as? Int == letters && shown.fleet["dead_letters"] as? Int == letters, "\(moment)")
     #expect(shown.metric("drover_dead_letters") == Double(letters), "\(moment)")
