@@ -62,8 +62,8 @@ struct PlanStep: Sendable {
   func isMeant(in sql: String) -> Bool {
     isFound || WalksMeant.isAboutWholeTables(sql) || WalksMeant.bounded.contains(table)
       || WalksMeant.reasons.contains { sql.contains($0.part) }
-      // A comparison reads all rows of a machine's stream.
-      || sql.contains(/WHERE (?:stored\.)?"?machine_id"? = \$1\s*$/)
+      // A comparison reads all rows of a machine's stream, and a machine that is forgotten goes with all of them.
+      || sql.contains(/WHERE (?:stored\.|sink\.)?"?machine_id"? = \$1\s*$/)
   }
 }
 

@@ -13,7 +13,7 @@ package enum WalksMeant {
     "drover_schema_line", "drover_schema_column", "drover_schema_waiting", "drover_schema_waiting_column",
     "drover_schema_waiting_line", "drover_column_alone", "drover_progress", "drover_epoch", "drover_run",
     "drover_received", "drover_gap", "drover_check", "drover_over_budget", "drover_machine", "drover_consumer",
-    "drover_migration", "grdb_migrations",
+    "drover_migration", "grdb_migrations", "drover_blocked", "drover_stream_wait", "drover_wait",
   ]
 
   package struct Walk: Sendable {
