@@ -80,9 +80,6 @@ private final class EmptyReplica: Replica {
   func fault(of stream: ReplicatedStream) throws -> String? { nil }
   func strayLines(_ stream: ReplicatedStream) throws -> Int { 0 }
   func removeStrayLines(_ stream: ReplicatedStream) throws {}
-  func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
-  func additions(to stream: ReplicatedStream) throws -> [String] { [] }
-  func fault(of stream: ReplicatedStream) throws -> String? { nil }
   func gaps() throws -> [(stream: ReplicatedStream, gap: String)] { [] }
   func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws {}
   func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {}
