@@ -13,7 +13,7 @@ package enum WalksMeant {
     "drover_schema_line", "drover_schema_column", "drover_schema_waiting", "drover_schema_waiting_column",
     "drover_schema_waiting_line", "drover_column_alone", "drover_progress", "drover_epoch", "drover_run",
     "drover_received", "drover_gap", "drover_check", "drover_over_budget", "drover_machine", "drover_consumer",
-    "drover_migration", "grdb_migrations",
+    "drover_migration", "drover_blocked", "grdb_migrations",
   ]
 
   package struct Walk: Sendable {
@@ -41,6 +41,9 @@ package enum WalksMeant {
     Walk(
       part: "FROM drover_tombstone WHERE machine_id = ?1",
       reason: "a machine's tombstones are measured when it has more than its bound"),
+    Walk(
+      part: "local_id = ANY ($3::text[])",
+      reason: "the third column of the same key: where machine and stream find few tombstones, the planner filters by it"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
   ]
 
