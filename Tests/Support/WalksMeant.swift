@@ -41,6 +41,9 @@ package enum WalksMeant {
     Walk(
       part: "FROM drover_tombstone WHERE machine_id = ?1",
       reason: "a machine's tombstones are measured when it has more than its bound"),
+    Walk(
+      part: "local_id = ANY ($3::text[])",
+      reason: "the third column of the same key: where machine and stream find few tombstones, the planner filters by it"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
   ]
 
