@@ -75,7 +75,6 @@ private final class EmptyReplica: Replica {
   func count(_ stream: ReplicatedStream) throws -> Int { 0 }
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {}
   func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] { keys.map { _ in nil } }
-  func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
   func strayLines(_ stream: ReplicatedStream) throws -> Int { 0 }
   func removeStrayLines(_ stream: ReplicatedStream) throws {}
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
