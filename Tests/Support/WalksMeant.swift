@@ -43,7 +43,11 @@ package enum WalksMeant {
       reason: "a machine's tombstones are measured when it has more than its bound"),
     Walk(
       part: "local_id = ANY ($3::text[])",
-      reason: "the third column of the same key: where machine and stream find few tombstones, the planner filters by it"),
+      reason:
+        "the third column of the same key: where machine and stream find few tombstones, the planner filters by it"),
+    Walk(part: "INSERT INTO drover_unit_", reason: "a table's headers are noted when it is attached"),
+    Walk(part: "DELETE FROM drover_unit_", reason: "the same, and headers that are gone, by an index of these alone"),
+    Walk(part: "\"machine_id\" IS ", reason: "an app's key may have a column of that name"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
   ]
 
