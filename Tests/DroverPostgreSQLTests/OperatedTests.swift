@@ -184,7 +184,8 @@ private final class Bouncer {
     process = try ChildProcess(program, words, errorsTo: folder.file("bouncer.log"))
     address = PostgreSQLAddress(
       uri: "postgresql://\(PostgreSQLServer.user)@\(folder.path.replacing("/", with: "%2F"))/postgres?port=\(port)")
-    for _ in 0..<500 where access(folder.file(".s.PGSQL.\(port)"), F_OK) != 0 {
+    // Its socket is there before it listens.
+    for _ in 0..<500 where !folder.read("bouncer.log").contains("process up") {
       guard process.isRunning else { throw NotStarted(description: folder.read("bouncer.log")) }
       _ = poll(nil, 0, 20)
     }
