@@ -43,7 +43,8 @@ package enum WalksMeant {
       reason: "a machine's tombstones are measured when it has more than its bound"),
     Walk(
       part: "local_id = ANY ($3::text[])",
-      reason: "the third column of the same key: where machine and stream find few tombstones, the planner filters by it"),
+      reason:
+        "the third column of the same key, a filter where the first two find few tombstones"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
   ]
 
