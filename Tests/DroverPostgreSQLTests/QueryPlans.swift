@@ -75,6 +75,8 @@ private struct Explainer {
   init(_ database: TestDatabase) throws {
     connection = try Connection(database.address)
     connection.isWatched = false
+    // What a test has left locked is not waited for.
+    try connection.run("SET lock_timeout = '2s'")
     try Self.fill(connection)
     let rows = try connection.query(
       """
