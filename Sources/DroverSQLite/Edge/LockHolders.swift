@@ -18,7 +18,7 @@ package enum LockHolders {
   /// The processes other than this one that keep others from the database, for a sentence; nil where none is known.
   /// - Parameter path: the database's.
   package static func text(of path: String) -> String? {
-    guard let locks = try? String(contentsOfFile: "/proc/locks", encoding: .utf8) else { return nil }
+    guard let locks = readLocks() else { return nil }
     var found: [Holder] = []
     for (file, bytes) in [(path, databaseBytes), ("\(path)-shm", walBytes)] {
       if let identity = FileIdentity(of: file) { found += holders(in: locks, inode: identity.inode, bytes: bytes) }
@@ -32,6 +32,20 @@ package enum LockHolders {
       let name = try? String(contentsOfFile: "/proc/\(process)/comm", encoding: .utf8)
       return "process \(process)" + (name.map { " (\(printable($0.trimmingCharacters(in: .newlines))))" } ?? "")
     }.joined(separator: ", ")
+  }
+
+  /// Foundation reads the first 4095 bytes of such a file and no more.
+  private static func readLocks() -> String? {
+    let descriptor = open("/proc/locks", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = read(descriptor, &piece, piece.count)
+      guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+      bytes += piece[..<count]
+    }
   }
 
   /// Reads lines such as `1: POSIX  ADVISORY  WRITE 812 fe:00:393230 1073741825 1073741825`.
