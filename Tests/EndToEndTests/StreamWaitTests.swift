@@ -113,7 +113,7 @@ import Testing
     ]
     holder.standardInput = input
     try holder.run()
-    defer { holder.terminate() }
+    defer { kill(holder.processIdentifier, SIGKILL) }
     let name = "process \(holder.processIdentifier) (python3)"
     try await road.wait(for: "a line of the agent at work") {
       road.log(of: .edge).contains("locked for 5 s by \(name)")
@@ -127,7 +127,7 @@ import Testing
     }
     road.hangUp()
     #expect(road.isRunning(.edge))
-    holder.terminate()
+    kill(holder.processIdentifier, SIGKILL)
     holder.waitUntilExit()
     try await road.wait(for: "the row from behind the lock") {
       try await road.inCloud("SELECT count(*) FROM t") == "[[2]]"
