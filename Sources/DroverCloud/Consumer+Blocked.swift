@@ -1,5 +1,5 @@
-// Streams whose sink table cannot be written now. Their frames stay at the machines, which are told to wait with these streams alone; everything else
-// goes on. `BlockedSinks` decides when the next try is due. A bare event has nobody who keeps it, so that it becomes a dead letter.
+// What the consumer does while a sink table cannot be written. It tells the machines to wait with the streams of that table, and their frames stay
+// there; all other streams go on. `BlockedSinks` decides when the consumer tries again. No machine keeps a bare event, so it becomes a dead letter.
 
 import DroverCore
 import Logging

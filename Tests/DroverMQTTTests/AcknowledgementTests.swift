@@ -69,6 +69,7 @@ import Testing
       publisher.publish(numbered(70))
       try await publisher.record.wait(for: "70 PUBACKs") { $0.answers.count == 70 }
       var manner = Manner()
+      // The broker's patience is real time, so the handler has to take it: 64 messages take longer than the broker waits.
       manner.onReceived = { batch, _ in Thread.sleep(forTimeInterval: 0.3 * Double(batch.count)) }
       try await Client.with(options, manner: manner) { consumer in
         try await consumer.record.wait(for: "all 70 messages", atMost: .seconds(120)) {
