@@ -29,7 +29,7 @@ struct BackupCommand: AsyncParsableCommand {
     case .edge(let configuration): (database, plan) = (configuration.database, configuration.backup)
     case .cloud(let configuration):
       let path = try configuration.sqlitePath(
-        for: "backup", orElse: "pg_dump makes a PostgreSQL database's backup (docs/backups.md)")
+        for: "backup", orElse: "pg_dump makes a PostgreSQL database's backup (docs/how-to/back-up-and-restore.md)")
       (database, plan) = (path, configuration.backup)
     }
     let backup = DatabaseBackup(database: database, folder: to ?? plan.folder)

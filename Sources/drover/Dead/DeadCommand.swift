@@ -17,7 +17,7 @@ struct DeadCommand: AsyncParsableCommand {
         drover dead purge --config edge.yaml --id 7
 
       In the cloud a dead letter is a message or event that could not be applied; at the edge it is an event that the broker will
-      never take. Each has a reason: topic, unparsable, too_large, event, conflict, frozen, schema, store (docs/debugging.md).
+      never take. Each has a reason: topic, unparsable, too_large, event, conflict, frozen, schema, store (docs/how-to/handle-dead-letters.md).
       """,
     subcommands: [
       DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self, DeadPurgeCommand.self,

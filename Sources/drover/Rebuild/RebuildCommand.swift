@@ -29,7 +29,7 @@ struct RebuildCommand: AsyncParsableCommand {
     let path = try configuration.sqlitePath(
       for: "rebuild",
       orElse:
-        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/backups.md)"
+        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/how-to/back-up-and-restore.md)"
     )
     guard let rebuild = try replace(path) else {
       print("nothing was changed")
