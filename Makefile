@@ -59,8 +59,8 @@ docs: ## the documentation as a site in .build/site
 
 cli-reference: ## write docs/reference/cli.md anew from the program's help
 	swift build --product drover
-	scripts/cli-reference "$$(swift build --show-bin-path)/drover" > docs/reference/cli.md.new
-	mv docs/reference/cli.md.new docs/reference/cli.md
+	scripts/cli-reference "$$(swift build --show-bin-path)/drover" > .build/cli.md
+	mv .build/cli.md docs/reference/cli.md
 
 clean: ## remove what was built
 	swift package clean

@@ -24,13 +24,9 @@ import Testing
       ["Makefile", "compose.yaml", "Dockerfile"] + Repository.files(in: "broker")
       + Repository.files(in: "Sources", endings: [".swift", ".yaml"])
     for path in files {
-      for (number, line) in try Repository.text(path).split(separator: "\n", omittingEmptySubsequences: false)
-        .enumerated()
-      {
+      for place in try Repository.occurrences(of: "`drover ", in: path, while: { !"`\n\\".utf8.contains($0) }) {
         // A message that is put together at run time is not read beyond the first value.
-        for command in line.matches(of: /`(drover [a-z][^`]*)`/) {
-          check(String(command.output.1.prefix { $0 != "\\" }), "\(path):\(number + 1)")
-        }
+        check(String(place.text.dropFirst()), "\(path):\(place.line)")
       }
     }
   }
@@ -40,7 +36,7 @@ import Testing
       try Repository.text("Makefile").split(separator: "\n").compactMap { $0.firstMatch(of: /^([a-z-]+):/)?.output.1 })
     for page in Repository.pages {
       for (number, line) in page.lines.enumerated() {
-        for match in line.matches(of: /(?:`|^|\$ )make ([a-z-]+)/) {
+        for match in line.matches(of: page.isCode(number) ? /(?:^|\$ )make ([a-z-]+)/ : /`make ([a-z-]+)/) {
           #expect(targets.contains(match.output.1), "\(page.path):\(number + 1): make \(match.output.1)")
         }
       }

@@ -15,8 +15,7 @@ import Testing
         continue
       }
       guard parts.count == 2 else { continue }
-      let anchors = file.hasSuffix(".md") ? try Page(path: file).anchors : []
-      #expect(anchors.contains(String(parts[1])), "\(place): no such heading")
+      #expect(Repository.anchors[file]?.contains(String(parts[1])) == true, "\(place): no such heading")
     }
   }
 
@@ -53,31 +52,31 @@ import Testing
     }
   }
 
-  /// Files that are there only while something runs, or in another place.
-  private static let elsewhere: Set<String> = []
-
   @Test func `every file that a text, a comment or a message names is there`() throws {
     let texts =
       Repository.pages.map(\.path) + ["Makefile", "compose.yaml", "Dockerfile", "Package.swift"]
       + Repository.files(in: "broker") + Repository.files(in: "scripts")
       + Repository.files(in: "Sources", endings: [".swift", ".yaml"])
       + Repository.files(in: "Tests", endings: [".swift", ".sh", ".py"])
-    let names = Set(
-      ["docs", "broker", "scripts", "compose", "Sources", "Tests", "Benchmarks"].flatMap { Repository.files(in: $0) })
+    let folders = ["docs", "broker", "scripts", "compose", "Sources", "Tests", "Benchmarks"]
+    let names = folders.flatMap { Repository.files(in: $0) }
     for path in texts {
-      for (number, line) in try Repository.text(path).split(separator: "\n", omittingEmptySubsequences: false)
-        .enumerated()
-      {
-        for match in line.matches(
-          of:
-            /(?:^|[\s`'"(\[=:])((?:docs|broker|scripts|compose|Sources|Tests|Benchmarks)\/[A-Za-z0-9_.\/+-]*[A-Za-z0-9_])/
-        ) {
-          let name = String(match.output.1)
+      for folder in folders {
+        for place in try Repository.occurrences(of: "\(folder)/", in: path, while: Self.isInName) {
+          // Within a longer path, such as an address, it is something else.
+          if let before = place.before, !" `'\"([=:\n".utf8.contains(before) { continue }
+          let name = String(place.text.reversed().drop { "./".contains($0) }.reversed())
           // The beginning of a name will do, such as `docs/decisions/0020`; so will a folder.
-          let known = names.contains { $0 == name || $0.hasPrefix(name) } || Self.elsewhere.contains(name)
-          #expect(known, "\(path):\(number + 1): \(name) is not there")
+          #expect(names.contains { $0.hasPrefix(name) }, "\(path):\(place.line): \(name) is not there")
         }
       }
+    }
+  }
+
+  private static func isInName(_ byte: UInt8) -> Bool {
+    switch Character(UnicodeScalar(byte)) {
+    case "a"..."z", "A"..."Z", "0"..."9", "_", ".", "/", "+", "-": true
+    default: false
     }
   }
 }

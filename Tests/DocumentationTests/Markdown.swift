@@ -2,6 +2,7 @@
 // pages do not use is not read.
 
 import Foundation
+import Testing
 
 /// One text file of the repository.
 struct Page: Sendable, CustomTestStringConvertible {
@@ -9,9 +10,14 @@ struct Page: Sendable, CustomTestStringConvertible {
   let path: String
   let lines: [Substring]
 
+  let blocks: [Block]
+  /// The lines that are no code, with their numbers from 1.
+  let prose: [(number: Int, text: Substring)]
+
   init(path: String, text: String) {
     self.path = path
     lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    (blocks, prose) = Self.divide(lines)
   }
 
   init(path: String) throws {
@@ -29,30 +35,27 @@ struct Page: Sendable, CustomTestStringConvertible {
     var code: [Substring]
   }
 
-  var blocks: [Block] {
+  private static func divide(_ lines: [Substring]) -> ([Block], [(number: Int, text: Substring)]) {
     var blocks: [Block] = []
+    var prose: [(number: Int, text: Substring)] = []
     var open = false
     for (number, line) in lines.enumerated() {
-      let fence = line.drop { $0 == " " }
-      if fence.hasPrefix("```") {
+      let text = line.drop { $0 == " " }
+      if text.hasPrefix("```") {
         open.toggle()
-        if open { blocks.append(Block(language: String(fence.dropFirst(3)), line: number + 2, code: [])) }
+        if open { blocks.append(Block(language: String(text.dropFirst(3)), line: number + 2, code: [])) }
       } else if open {
         blocks[blocks.count - 1].code.append(line)
+      } else {
+        prose.append((number + 1, line))
       }
     }
-    return blocks
+    return (blocks, prose)
   }
 
-  /// Whether a line, counted from 0, is code or a fence.
+  /// Whether a line, counted from 0, is code; a fence is not.
   func isCode(_ index: Int) -> Bool {
-    blocks.contains { ($0.line - 2...$0.line - 1 + $0.code.count).contains(index) && !lines[index].isFence }
-  }
-
-  /// The lines that are no code, with their numbers from 1.
-  var prose: [(number: Int, text: Substring)] {
-    let code = Set(blocks.flatMap { block in (block.line - 1)...(block.line + block.code.count) })
-    return lines.enumerated().map { ($0.offset + 1, $0.element) }.filter { !code.contains($0.0) }
+    blocks.contains { ($0.line - 1..<$0.line - 1 + $0.code.count).contains(index) }
   }
 
   /// What GitHub and the site call the headings.
@@ -140,10 +143,6 @@ struct Page: Sendable, CustomTestStringConvertible {
   }
 }
 
-extension Substring {
-  fileprivate var isFence: Bool { drop { $0 == " " }.hasPrefix("```") }
-}
-
 enum Repository {
   static let root = URL(filePath: #filePath).appending(path: "../../..").standardized
 
@@ -176,6 +175,31 @@ enum Repository {
       (try? Page(path: path)) ?? Page(path: path, text: "")
     }
   }()
+
+  /// The headings of every page.
+  static let anchors: [String: Set<String>] = Dictionary(
+    uniqueKeysWithValues: pages.map { ($0.path, $0.anchors) })
+
+  /// Where a text begins in a file, with the line and what follows as long as it is taken. By bytes, since there are many
+  /// files.
+  static func occurrences(
+    of word: String, in path: String, while isTaken: (UInt8) -> Bool
+  ) throws -> [(line: Int, before: UInt8?, text: String)] {
+    let bytes = try Data(contentsOf: root.appending(path: path))
+    var found: [(line: Int, before: UInt8?, text: String)] = []
+    var start = bytes.startIndex
+    var line = 1
+    var counted = bytes.startIndex
+    while let range = bytes.range(of: Data(word.utf8), in: start..<bytes.endIndex) {
+      let end = bytes[range.upperBound...].firstIndex { !isTaken($0) } ?? bytes.endIndex
+      line += bytes[counted..<range.lowerBound].count { $0 == UInt8(ascii: "\n") }
+      counted = range.lowerBound
+      let before = range.lowerBound > bytes.startIndex ? bytes[range.lowerBound - 1] : nil
+      found.append((line, before, String(decoding: bytes[range.lowerBound..<end], as: UTF8.self)))
+      start = range.upperBound
+    }
+    return found
+  }
 
   /// `target` as seen from the page at `path`, without `..`.
   static func resolve(_ target: String, from path: String) -> String? {

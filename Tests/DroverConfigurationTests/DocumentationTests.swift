@@ -111,7 +111,9 @@ import Yams
           let found = side == .edge ? problems(try edge(text)) : problems(try cloud(text))
           let known = try #require(found.compactMap { $0.firstMatch(of: /from (\d+\w*) to (\d+\w*)/) }.first?.output)
           compared += 1
-          #expect(known.1 == told.1 && known.2 == told.2, "\(row.key): \(told.0), and the code says \(known.0)")
+          // Nothing is nothing, in whatever unit.
+          let low = known.1.first == "0" ? told.1.first == "0" : known.1 == told.1
+          #expect(low && known.2 == told.2, "\(row.key): \(told.0), and the code says \(known.0)")
         }
       }
     }
