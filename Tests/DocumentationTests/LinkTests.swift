@@ -5,17 +5,19 @@ import Foundation
 import Testing
 
 @Suite struct LinkTests {
-  @Test(arguments: Repository.pages) func `every link leads to a page and a heading that exist`(page: Page) throws {
-    for link in page.links where !link.target.contains("://") && !link.target.hasPrefix("mailto:") {
-      let parts = link.target.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)
-      let file = parts[0].isEmpty ? page.path : Repository.resolve(String(parts[0]), from: page.path)
-      let place = "\(page.path):\(link.line): \(link.target)"
-      guard let file, Repository.exists(file) else {
-        Issue.record("\(place) leads to nothing")
-        continue
+  @Test func `every link leads to a page and a heading that exist`() throws {
+    for page in Repository.pages {
+      for link in page.links where !link.target.contains("://") && !link.target.hasPrefix("mailto:") {
+        let parts = link.target.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)
+        let file = parts[0].isEmpty ? page.path : Repository.resolve(String(parts[0]), from: page.path)
+        let place = "\(page.path):\(link.line): \(link.target)"
+        guard let file, Repository.exists(file) else {
+          Issue.record("\(place) leads to nothing")
+          continue
+        }
+        guard parts.count == 2 else { continue }
+        #expect(Repository.anchors[file]?.contains(String(parts[1])) == true, "\(place): no such heading")
       }
-      guard parts.count == 2 else { continue }
-      #expect(Repository.anchors[file]?.contains(String(parts[1])) == true, "\(place): no such heading")
     }
   }
 
@@ -82,21 +84,23 @@ import Testing
 }
 
 @Suite struct LayoutTests {
-  @Test(arguments: Repository.pages) func `every table has a header, and each row as many cells`(page: Page) {
-    for run in page.runsOfRows {
-      let place = "\(page.path):\(run.line)"
-      guard run.rows.count >= 2, run.rows[1].wholeMatch(of: /\s*\|(?:\s*:?-+:?\s*\|)+\s*/) != nil else {
-        Issue.record("\(place): rows without a header: a blank line cut the table, or its second line has no dashes")
-        continue
-      }
-      if run.line > 1 {
-        let before = page.lines[run.line - 2].trimmingCharacters(in: .whitespaces)
-        #expect(before.isEmpty, "\(place): no blank line before the table")
-      }
-      let width = Page.cells(run.rows[0]).count
-      for (offset, row) in run.rows.enumerated() {
-        #expect(Page.cells(row).count == width, "\(page.path):\(run.line + offset): expected \(width) cells")
-        #expect(row.hasSuffix("|"), "\(page.path):\(run.line + offset): no bar at the end")
+  @Test func `every table has a header, and each row as many cells`() {
+    for page in Repository.pages {
+      for run in page.runsOfRows {
+        let place = "\(page.path):\(run.line)"
+        guard run.rows.count >= 2, run.rows[1].wholeMatch(of: /\s*\|(?:\s*:?-+:?\s*\|)+\s*/) != nil else {
+          Issue.record("\(place): rows without a header: a blank line cut the table, or its second line has no dashes")
+          continue
+        }
+        if run.line > 1 {
+          let before = page.lines[run.line - 2].trimmingCharacters(in: .whitespaces)
+          #expect(before.isEmpty, "\(place): no blank line before the table")
+        }
+        let width = Page.cells(run.rows[0]).count
+        for (offset, row) in run.rows.enumerated() {
+          #expect(Page.cells(row).count == width, "\(page.path):\(run.line + offset): expected \(width) cells")
+          #expect(row.hasSuffix("|"), "\(page.path):\(run.line + offset): no bar at the end")
+        }
       }
     }
   }
@@ -106,32 +110,38 @@ import Testing
     #expect(cut.runsOfRows.map(\.rows.count) == [3, 1])
   }
 
-  @Test(arguments: Repository.pages) func `every fence is closed`(page: Page) {
-    let fences = page.lines.filter { $0.drop { $0 == " " }.hasPrefix("```") }
-    #expect(fences.count.isMultiple(of: 2), "\(page.path)")
-  }
-
-  // A step after a block of code had become a part of the step before, on the site only.
-  @Test(arguments: Repository.pages) func `what is nested in a list is indented by four spaces`(page: Page) {
-    var isBlank = true
-    for (number, line) in page.lines.enumerated() {
-      let indent = line.prefix { $0 == " " }.count
-      let text = line.dropFirst(indent)
-      let begins = text.firstMatch(of: /^(?:[-*] |\d+\. |```)/) != nil
-      if indent > 0, !text.isEmpty, isBlank || begins, !page.isCode(number) {
-        #expect(indent.isMultiple(of: 4), "\(page.path):\(number + 1)")
-      }
-      isBlank = text.isEmpty
+  @Test func `every fence is closed`() {
+    for page in Repository.pages {
+      let fences = page.lines.filter { $0.drop { $0 == " " }.hasPrefix("```") }
+      #expect(fences.count.isMultiple(of: 2), "\(page.path)")
     }
   }
 
-  @Test(arguments: Repository.pages) func `a list has a blank line before it`(page: Page) {
-    for (number, line) in page.lines.enumerated().dropFirst() where !page.isCode(number) {
-      let before = page.lines[number - 1]
-      guard line.firstMatch(of: /^(?:- |1\. )/) != nil, !before.isEmpty else { continue }
-      // The end of an item before, or a line that goes on.
-      let continues = before.hasPrefix("- ") || before.hasPrefix(" ")
-      #expect(continues, "\(page.path):\(number + 1)")
+  // A step after a block of code had become a part of the step before, on the site only.
+  @Test func `what is nested in a list is indented by four spaces`() {
+    for page in Repository.pages {
+      var isBlank = true
+      for (number, line) in page.lines.enumerated() {
+        let indent = line.prefix { $0 == " " }.count
+        let text = line.dropFirst(indent)
+        let begins = text.firstMatch(of: /^(?:[-*] |\d+\. |```)/) != nil
+        if indent > 0, !text.isEmpty, isBlank || begins, !page.isCode(number) {
+          #expect(indent.isMultiple(of: 4), "\(page.path):\(number + 1)")
+        }
+        isBlank = text.isEmpty
+      }
+    }
+  }
+
+  @Test func `a list has a blank line before it`() {
+    for page in Repository.pages {
+      for (number, line) in page.lines.enumerated().dropFirst() where !page.isCode(number) {
+        let before = page.lines[number - 1]
+        guard line.firstMatch(of: /^(?:- |1\. )/) != nil, !before.isEmpty else { continue }
+        // The end of an item before, or a line that goes on.
+        let continues = before.hasPrefix("- ") || before.hasPrefix(" ")
+        #expect(continues, "\(page.path):\(number + 1)")
+      }
     }
   }
 }

@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// One text file of the repository.
-struct Page: Sendable, CustomTestStringConvertible {
+struct Page: Sendable {
   /// Relative to the repository, such as `docs/http.md`.
   let path: String
   let lines: [Substring]
@@ -23,8 +23,6 @@ struct Page: Sendable, CustomTestStringConvertible {
   init(path: String) throws {
     self.init(path: path, text: try Repository.text(path))
   }
-
-  var testDescription: String { path }
 
   /// A fenced block of code.
   struct Block: Equatable {
