@@ -2,7 +2,6 @@
 // pages do not use is not read.
 
 import Foundation
-import Testing
 
 /// One text file of the repository.
 struct Page: Sendable {
