@@ -127,7 +127,7 @@ import Testing
     let outcome = try await Road.drover(
       "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "csv", input: "\nhxb:B1:LF1:UHF1")
     #expect(outcome.status == 0)
-    #expect(outcome.errors.contains("line 2 was taken for the header"), "\(outcome.errors)")
+    #expect(outcome.errors.contains("line 2 was read as the header"), "\(outcome.errors)")
     // A row that is longer than the header, and one that is not UTF-8.
     let file = road.folder.file("rows.csv")
     try Data("\u{feff}\"a\",b\n1,2\n1,2,3\n".utf8 + [0xff] + ",2\n".utf8).write(to: URL(filePath: file))

@@ -47,7 +47,7 @@ struct EmitCommand: AsyncParsableCommand {
     }
     guard declared.table == nil else {
       throw fail(
-        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover carries it")
+        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover sends it")
     }
     guard format != .text || idField == nil else {
       throw fail("emit: a line of text has no field \(idField!); leave --id-field out, or send JSON with --format json")
@@ -101,7 +101,7 @@ struct EmitCommand: AsyncParsableCommand {
         try input.finish { try emission.take($0) }
         if let line = input.loneHeader {
           emission.note(
-            "line \(line) was taken for the header of a CSV, and nothing follows it; --format text takes each line as an event"
+            "line \(line) was read as the header of a CSV, and nothing follows it; with --format text each line is an event"
           )
         }
         return
