@@ -1,11 +1,11 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test bench fleet microbench chaos failpoints simulate fuzz schemathesis format lint clean
+.PHONY: help docs cli-reference demo test bench fleet microbench chaos failpoints simulate fuzz schemathesis format lint clean
 
 RELEASE = -c release --static-swift-stdlib --product drover
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECONDS=30, 0 until Ctrl-C; DEMO_CSV=file)
 	@scripts/demo
@@ -53,6 +53,14 @@ format: ## rewrite the Swift code in the house's format
 
 lint: ## say what is not in the house's format
 	swift format lint --strict --recursive Benchmarks Sources Tests Package.swift
+
+docs: ## the documentation as a site in .build/site
+	@scripts/docs
+
+cli-reference: ## write docs/reference/cli.md anew from the program's help
+	swift build --product drover
+	scripts/cli-reference "$$(swift build --show-bin-path)/drover" > .build/cli.md
+	mv .build/cli.md docs/reference/cli.md
 
 clean: ## remove what was built
 	swift package clean

@@ -183,6 +183,7 @@ let package = Package(
       name: "DroverConfigurationTests",
       dependencies: [
         "DroverConfiguration", "DroverHashing", "DroverTesting", "DroverProcesses",
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: house),
     .testTarget(
@@ -190,6 +191,14 @@ let package = Package(
       dependencies: [
         "DroverHTTP", "DroverCore", "DroverWire", .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "NIOCore", package: "swift-nio"), .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: house),
+    .testTarget(
+      name: "DocumentationTests",
+      dependencies: [
+        "DroverConfiguration", "DroverCore", "DroverProcesses", "drover",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: house),
     .testTarget(

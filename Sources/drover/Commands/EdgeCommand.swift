@@ -11,13 +11,13 @@ import ServiceLifecycle
 struct EdgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "edge",
-    abstract: "Runs the edge agent: captures what the app writes and carries it to the cloud.",
+    abstract: "Runs the edge agent: captures what the app writes and sends it to the cloud.",
     discussion: """
       Example:
         drover edge --config /etc/drover/edge.yaml
 
-      The agent adds tables named drover_… and triggers to the app's database; `drover detach` takes them away again. SIGTERM
-      drains and ends it; SIGKILL is safe.
+      The agent adds tables named drover_… and triggers to the app's database. `drover detach` removes them.
+      SIGTERM ends the agent after the work in hand. SIGKILL is safe, too.
       """)
 
   @OptionGroup var options: ConfigurationOption
