@@ -16,12 +16,13 @@ struct EmitCommand: AsyncParsableCommand {
         lora-gateway | drover emit --config edge.yaml --stream lora --format text
 
       csv   The first line has the names of the columns; each other line is a JSON object, numbers as numbers, empty cells as null.
+            Commas separate the cells. A name that is a number has to stand in quotes.
       json  One JSON value a line.
       text  Each line is an event, whose body is the line as a JSON string. Empty lines are passed over.
 
-      Without --format the ending of the file's name decides (.csv, .json, .jsonl, .ndjson), else the input has to begin with { or [, as
-      JSON does; otherwise nothing is taken. A line that cannot be read is reported with its number and passed over; the exit status is
-      then 1.
+      A line ends with LF, CR LF or CR. Without --format the ending of the file's name decides (.csv, .json, .jsonl, .ndjson), else the
+      input has to begin with { or [, as JSON does; otherwise nothing is taken. Nothing is taken either of a .csv that begins with { or [. A
+      line that cannot be read is reported with its number and passed over; the exit status is then 1.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -92,15 +93,16 @@ struct EmitCommand: AsyncParsableCommand {
 
   private func read(_ descriptor: Int32, _ emission: inout Emission) throws {
     var reader = LineReader(descriptor: descriptor)
-    var input = FormattedInput(format ?? InputFormat(ending: file))
+    var input = FormattedInput(format, file: file)
     while true {
       switch try reader.next(patience: emission.isEmpty ? -1 : 100) {
       case .pause: try emission.flush()
       case .end:
         try input.finish { try emission.take($0) }
         if let line = input.loneHeader {
-          emission.note(
-            "line \(line) was taken for the header of a CSV, and nothing follows it; --format text takes each line as an event"
+          emission.refuse(
+            line,
+            "it has the names of a CSV's columns, and no row follows; if it is an event, --format text takes each line as one"
           )
         }
         return
@@ -164,13 +166,13 @@ private struct Emission {
     progress.show(taken: taken, refused: refused)
   }
 
-  private mutating func refuse(_ line: Int, _ reason: String) {
+  mutating func refuse(_ line: Int, _ reason: String) {
     refused += 1
     note("line \(line): \(reason)")
   }
 
   /// Tells the person at the terminal.
-  mutating func note(_ text: String) {
+  private mutating func note(_ text: String) {
     progress.clear()
     FileHandle.standardError.write(Data("\(text)\n".utf8))
   }
