@@ -148,7 +148,7 @@ extension Consumer {
         try transaction.isWaiting(id, machine: machine, stream: stream)
       {
         // It is known and cannot be followed. The machine's other streams need the room that this one takes on the way.
-        group.hold(stream, of: machine)
+        group.hold(stream, of: machine, because: .schema)
       } else {
         group.requests[.command(machine, name: "schema")] = []
       }
@@ -206,7 +206,7 @@ extension Consumer {
       if schema == nil, !frame.events.isEmpty, let reason = try transaction.holdBodies(of: sink) {
         // As a schema that cannot be followed: it waits at the edge, and is no dead letter.
         warnRarely("bodies", "take \(stream) of \(machine): \(reason); it waits at the edge, see `drover schema list`")
-        group.hold(stream, of: machine)
+        group.hold(stream, of: machine, because: .bodies)
         return .waiting
       }
       var isWhole = true

@@ -239,7 +239,8 @@ package final class EdgeRelay: SessionHandler {
       case .command(_, name: "epoch"):
         // It may have lain in the broker since an epoch that is over anyway.
         guard message.payload.elementsEqual(store.epoch.text.utf8), !rivals.isHeld else { continue }
-        epochIsOver = "the cloud has other events under the same numbers: the database was put back to an earlier state"
+        epochIsOver =
+          "the cloud knows a later epoch of \(machine): the database was put back to an earlier state, or another machine had this name"
       case .command(_, name: "hold"): hold(message.payload)
       case .command(_, name: "present"):
         guard publisher != nil, !isStopping else { continue }
@@ -270,7 +271,7 @@ package final class EdgeRelay: SessionHandler {
     }
     if store.runs.contradicts(confirmation.runs) {
       epochIsOver =
-        "the cloud has heard of a run of the agent that is not known here: the database was put back to an earlier state"
+        "the cloud has heard of a run of the agent of \(machine) that is not known here: the database was put back to an earlier state, or another machine has this name"
     } else if let highest = confirmation.streams.values.compactMap(\.last).max(), highest > store.runs.reached {
       // A consumer tells of the run with everything that it has of it, so this is none of its words.
       return said.rarely("impossible confirmation") {
@@ -310,13 +311,12 @@ package final class EdgeRelay: SessionHandler {
 
   /// The cloud cannot take these streams now: their frames give the window free, and are tried again after a while.
   private func hold(_ names: [UInt8]) {
-    for name in names.split(separator: UInt8(ascii: "\n")) {
-      guard let stream = store.streams.first(where: { name.elementsEqual($0.name.text.utf8) }) else { continue }
+    for hold in HoldOrder.decode(names) {
+      guard let stream = store.streams.first(where: { hold.name.elementsEqual($0.name.text.utf8) }) else { continue }
       relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.roomDelay))
-      said.rarely("hold \(stream.name)") {
-        logger.warning(
-          "send \(stream.name): the cloud cannot take it now, so it waits; `drover status` in the cloud says why\($0)"
-        )
+      let reason = hold.reason?.text ?? "the cloud cannot take it now; `drover status` in the cloud says why"
+      said.rarely("hold \(stream.name) \(hold.reason?.code ?? "")") {
+        logger.warning("send \(stream.name): it waits: \(reason)\($0)")
       }
     }
   }
@@ -414,8 +414,8 @@ package final class EdgeRelay: SessionHandler {
     if let answer = confirmation.answer, relay.cloudWentBack(received, answering: answer) {
       epochIsOver =
         received.values.allSatisfy(\.isEmpty) && confirmation.runs.newest == nil
-        ? "the cloud knows nothing of this outbox under the name \(machine): the machine has got another name, was forgotten there, or the cloud has another database; everything is sent"
-        : "the cloud no longer has what it had confirmed: its database was put back to an earlier state"
+        ? "the cloud knows nothing of this outbox under the name \(machine): the machine has got another name, was forgotten there, or the cloud has another database"
+        : "the cloud no longer has what it had confirmed: its database was put back to an earlier state, or is another one"
       return
     }
     if relay.isBehind(received) {
