@@ -11,21 +11,6 @@
 package struct Relay: Sendable {
   package typealias Instant = ContinuousClock.Instant
 
-  package struct Limits: Equatable, Sendable {
-    /// Most unconfirmed events outside the edge's disk.
-    package var windowEvents = 50_000
-    /// Most unconfirmed bytes of frames outside the edge's disk.
-    package var windowBytes = 32 << 20
-    /// Most bytes of frames that wait for their PUBACK: as long as they do, the connection has them in memory.
-    package var unacknowledgedBytes = 4 << 20
-    /// Most outbox entries of one read.
-    package var readEvents = 1000
-    /// When this many entries wait beyond a read, the live lane jumps to the newest and leaves the rest to the backlog lane.
-    package var liveLag: Int64 = 5000
-
-    package init() {}
-  }
-
   /// What to do next.
   package enum Step: Equatable, Sendable {
     case read(ReadRequest)
@@ -45,12 +30,12 @@ package struct Relay: Sendable {
     package var onlySeq: Int64?
     /// The frame has no event; it closes a hole.
     package var isEmpty = false
-    fileprivate var order: Int
-    fileprivate var publishedAt: Instant
-    fileprivate var acknowledgedAt: Instant?
+    var order: Int
+    var publishedAt: Instant
+    var acknowledgedAt: Instant?
   }
 
-  fileprivate struct Stream {
+  struct Stream {
     var confirmed = IntervalSet()
     var outstanding = IntervalSet()
     var again = IntervalSet()
@@ -70,50 +55,44 @@ package struct Relay: Sendable {
     }
   }
 
-  private let limits: Limits
-  private let backoff = Backoff()
-  /// The longest grace of a hole that stays open.
-  private static let longestGrace = Duration.seconds(60)
-  /// How long a stream that was stopped waits for word of the one frame that it tries.
-  private static let tryingDelay = Duration.seconds(10)
-  private var seed: UInt64
-  private var streams: [Int: Stream] = [:]
-  private var inFlight: [PublishToken: Publication] = [:]
-  private var unread = IntervalSet(CollectionOfOne(Interval(after: 0, through: .max)))
-  private var liveAfter: Int64 = 0
-  private var hasNews = true
+  let limits: RelayLimits
+  let backoff = Backoff()
+  var seed: UInt64
+  var streams: [Int: Stream] = [:]
+  var inFlight: [PublishToken: Publication] = [:]
+  var unread = IntervalSet(CollectionOfOne(Interval(after: 0, through: .max)))
+  var liveAfter: Int64 = 0
+  var hasNews = true
   /// Something was confirmed or read since holes were looked for.
-  private var mayHaveHoles = false
-  private var hasBackfill: Bool
-  private var isConnected = false
-  private var readyAt: Instant?
-  private var cloudSession: String?
+  var mayHaveHoles = false
+  var hasBackfill: Bool
+  var isConnected = false
+  var readyAt: Instant?
+  var cloudSession: String?
   /// Whether an answer was heard since the start: before it nobody knows what became of what an earlier run had sent.
-  private var hasAnswer = false
+  var hasAnswer = false
   /// What was confirmed when each of the newest questions was asked, the oldest first.
-  private var questions: [(number: Int64, confirmed: [Int: IntervalSet])] = []
-  /// On a slow link several are on their way, and an answer to any of them is one.
-  private static let mostQuestions = 64
-  private var settlement = Settlement()
-  private var nextOrder = 0
-  private var highestConfirmedOrder = -1
-  private var probeAttempt = 0
-  private var probeAt: Instant?
-  private var roundTrip: Duration = .milliseconds(250)
-  private var pace: BacklogPace
+  var questions: [(number: Int64, confirmed: [Int: IntervalSet])] = []
+  var settlement = Settlement()
+  var nextOrder = 0
+  var highestConfirmedOrder = -1
+  var probeAttempt = 0
+  var probeAt: Instant?
+  var roundTrip: Duration = .milliseconds(250)
+  var pace: BacklogPace
 
   /// How often a silence was broken by sending a frame again.
-  package private(set) var probes = 0
-  package private(set) var outstandingEvents = 0
-  package private(set) var outstandingBytes = 0
+  package internal(set) var probes = 0
+  package internal(set) var outstandingEvents = 0
+  package internal(set) var outstandingBytes = 0
   /// Events that were published and events that were confirmed since the start; one that is sent twice counts twice.
-  package private(set) var sentEvents = 0
-  package private(set) var confirmedEvents = 0
+  package internal(set) var sentEvents = 0
+  package internal(set) var confirmedEvents = 0
   /// Bytes of the largest frame that was confirmed.
-  package private(set) var largestConfirmed = 0
-  private var lost: [Publication] = []
+  package internal(set) var largestConfirmed = 0
+  var lost: [Publication] = []
   /// Of those that the broker has not acknowledged yet.
-  package private(set) var unacknowledgedBytes = 0
+  package internal(set) var unacknowledgedBytes = 0
 
   /// - Parameters:
   ///   - seed: what the jitter of retries is drawn from.
@@ -121,7 +100,7 @@ package struct Relay: Sendable {
   ///   - acknowledged: for each stream what an earlier run left `synced` and unconfirmed.
   ///   - hasBackfill: rows that were there before Drover still wait to enter the outbox.
   package init(
-    limits: Limits, seed: UInt64, confirmed: [Int: IntervalSet] = [:], acknowledged: [Int: IntervalSet],
+    limits: RelayLimits, seed: UInt64, confirmed: [Int: IntervalSet] = [:], acknowledged: [Int: IntervalSet],
     hasBackfill: Bool, now: Instant
   ) {
     self.limits = limits
@@ -191,7 +170,7 @@ package struct Relay: Sendable {
     private let confirmed: IntervalSet
     private let others: [IntervalSet]
 
-    fileprivate init(_ stream: Relay.Stream) {
+    init(_ stream: Relay.Stream) {
       confirmed = stream.confirmed
       others = [stream.outstanding, stream.again].filter { !$0.isEmpty }
     }
@@ -239,7 +218,7 @@ package struct Relay: Sendable {
       order: nextOrder, publishedAt: now)
     nextOrder += 1
     sentEvents += events
-    if streams[stream]!.isStopped { streams[stream]!.againAt = now.advanced(by: Self.tryingDelay) }
+    if streams[stream]!.isStopped { streams[stream]!.againAt = now.advanced(by: limits.loss.tryingDelay) }
     outstandingEvents += max(events, 1)
     outstandingBytes += bytes
     unacknowledgedBytes += bytes
@@ -260,132 +239,6 @@ package struct Relay: Sendable {
     streams[stream]!.awaiting = []
     for publication in awaiting { giveBack(publication, notBefore: nil) }
     streams[stream]!.againAt = until
-  }
-
-  /// Returns the publication that the PUBACK answers, nil when it was none of the relay's.
-  @discardableResult
-  package mutating func acknowledged(_ token: PublishToken, reason: AcknowledgementReason, now: Instant) -> Publication?
-  {
-    guard var publication = inFlight.removeValue(forKey: token) else { return nil }
-    unacknowledgedBytes -= publication.bytes
-    guard reason == .success else {
-      // A frame that is too large does not come again as it is, so there is nothing to wait for: it comes in parts, or its one event
-      // becomes a dead letter and the frame an empty one.
-      let isMended = reason == .packetTooLarge && !publication.isEmpty
-      // A window full of frames may be refused in one breath: that is one attempt.
-      if isMended || isHeld(stream: publication.stream, now: now) {
-        giveBack(publication, notBefore: nil)
-        return publication
-      }
-      streams[publication.stream]!.unheardAt = reason == .noMatchingSubscribers ? now : nil
-      let attempt = streams[publication.stream]!.attempt + 1
-      streams[publication.stream]!.attempt = attempt
-      seed &+= 1
-      giveBack(publication, notBefore: now.advanced(by: backoff.delay(attempt: attempt, seed: seed)))
-      return publication
-    }
-    streams[publication.stream]!.attempt = 0
-    streams[publication.stream]!.unheardAt = nil
-    // All of it was confirmed before it was sent: no confirmation will speak of it again.
-    if streams[publication.stream]!.confirmed.contains(publication.interval) {
-      streams[publication.stream]!.outstanding.remove(publication.interval)
-      outstandingEvents -= publication.events
-      outstandingBytes -= publication.bytes
-      return publication
-    }
-    publication.acknowledgedAt = now
-    streams[publication.stream]!.awaiting.append(publication)
-    settlement.synced[publication.stream, default: IntervalSet()].insert(publication.interval)
-    if probeAt == nil { armProbe(now: now) }
-    return publication
-  }
-
-  /// The cloud is asked what it holds.
-  /// - Parameter question: its name; no other question has it.
-  package mutating func asked(_ question: Int64) {
-    questions.append((question, streams.mapValues(\.confirmed)))
-    if questions.count > Self.mostQuestions { questions.removeFirst() }
-  }
-
-  /// Whether the cloud holds less than it had confirmed when the question was asked: it was put back to an older state.
-  /// - Parameters:
-  ///   - sets: what it held at some moment since then.
-  ///   - question: which one it answers. One that is not known any more proves nothing.
-  package func cloudWentBack(_ sets: [Int: IntervalSet], answering question: Int64) -> Bool {
-    questions.last { $0.number == question }.map { lacks(sets, of: $0.confirmed) } ?? false
-  }
-
-  /// Whether the cloud seems to hold less than it has confirmed: perhaps it was put back, perhaps this was said before what was heard last, by
-  /// another consumer or by a broker that kept it.
-  package func isBehind(_ sets: [Int: IntervalSet]) -> Bool { lacks(sets, of: streams.mapValues(\.confirmed)) }
-
-  private func lacks(_ sets: [Int: IntervalSet], of confirmed: [Int: IntervalSet]) -> Bool {
-    confirmed.contains { index, set in !set.subtracting(sets[index] ?? IntervalSet()).isEmpty }
-  }
-
-  /// Frames that the broker has may come to nothing: what is acknowledged and not confirmed is read and sent again.
-  package mutating func doubt() { suspectAll() }
-
-  /// A consumer is there: it has just said something. What waits because nobody subscribed is sent now, but not more than once a second.
-  package mutating func heardConsumer(now: Instant) {
-    for index in streams.keys {
-      guard let unheardAt = streams[index]!.unheardAt, let againAt = streams[index]!.againAt else { continue }
-      streams[index]!.againAt = min(againAt, max(now, unheardAt.advanced(by: .seconds(1))))
-    }
-  }
-
-  /// The cloud has committed. `sets` holds the streams that this machine knows, by number.
-  /// - Parameters:
-  ///   - isKept: the broker kept it for new subscribers, so it tells of a consumer that was there once.
-  ///   - isAnswer: it answers the question that was asked last.
-  package mutating func confirmed(
-    _ sets: [Int: IntervalSet], session: String, isKept: Bool = false, isAnswer: Bool = false, now: Instant
-  ) {
-    readyAt = nil
-    if let cloudSession {
-      if cloudSession != session { suspectAll() }
-    } else if !isKept {
-      // A consumer that speaks for the first time had no session, so the broker had nobody to keep for what it acknowledged.
-      suspect { $0.order >= 0 }
-    }
-    if isAnswer, !hasAnswer {
-      hasAnswer = true
-      // What an earlier run had sent stood before the question in the consumer's queue, or nowhere.
-      suspect { $0.order < 0 && !(sets[$0.stream]?.contains($0.interval) ?? false) }
-    }
-    cloudSession = session
-    // In one order, here and below: the smoothed round trip depends on it, and a seed has to repeat it.
-    for (index, set) in sets.sorted(by: { $0.key < $1.key }) {
-      var stream = streams[index, default: Stream()]
-      let fresh = set.subtracting(stream.confirmed)
-      guard !fresh.isEmpty else { continue }
-      stream.losses = 0
-      if stream.isStopped {
-        stream.isStopped = false
-        stream.againAt = nil
-      }
-      stream.confirmed.formUnion(set)
-      stream.outstanding.subtract(set)
-      stream.again.subtract(set)
-      settlement.confirmed[index, default: IntervalSet()].formUnion(fresh)
-      settlement.fronts[index] = stream.confirmed.front
-      settlement.synced[index]?.subtract(fresh)
-      stream.awaiting.removeAll { publication in
-        guard stream.confirmed.contains(publication.interval) else { return false }
-        release(publication, now: now)
-        return true
-      }
-      let answered = inFlight.filter { $0.value.stream == index && stream.confirmed.contains($0.value.interval) }
-      for (token, publication) in answered.sorted(by: { $0.value.order < $1.value.order }) {
-        release(publication, now: now)
-        inFlight[token] = nil
-        unacknowledgedBytes -= publication.bytes
-      }
-      streams[index] = stream
-      mayHaveHoles = true
-      probeAttempt = 0
-      armProbe(now: now)
-    }
   }
 
   /// How a step of `backfill` went.
@@ -439,149 +292,10 @@ package struct Relay: Sendable {
     return lost
   }
 
-  /// Marks and forgets what has come to be since the last call; put it back with `settlementFailed` when the store could not.
-  package mutating func takeSettlement() -> Settlement {
-    defer { settlement = Settlement() }
-    return settlement
-  }
-
-  package mutating func settlementFailed(_ failed: Settlement) {
-    for (stream, set) in failed.synced { settlement.synced[stream, default: IntervalSet()].formUnion(set) }
-    for (stream, set) in failed.confirmed {
-      settlement.confirmed[stream, default: IntervalSet()].formUnion(set)
-      settlement.synced[stream]?.subtract(set)
-      settlement.fronts[stream] = max(settlement.fronts[stream] ?? 0, failed.fronts[stream] ?? 0)
-    }
-  }
-
-  package var hasSettlement: Bool { !settlement.isEmpty }
   /// No frame waits for its PUBACK.
   package var isQuiet: Bool { inFlight.isEmpty }
   /// How long a frame takes from publication to confirmation, smoothed.
   package var smoothedRoundTrip: Duration { roundTrip }
-
-  // MARK: Loss
-
-  /// What is missing below something confirmed, and in nobody's hands, will not come by itself: nothing was left in it, or it was in a
-  /// message that is gone. It is closed, because the front of what is confirmed stands before it.
-  private mutating func findHoles() {
-    guard mayHaveHoles else { return }
-    mayHaveHoles = false
-    for index in streams.keys {
-      var holes = IntervalSet(streams[index]!.confirmed.gaps)
-      guard !holes.isEmpty else { continue }
-      holes.subtract(unread)
-      holes.subtract(streams[index]!.outstanding)
-      streams[index]!.again.formUnion(holes)
-    }
-  }
-
-  /// Frames acknowledged before one that is confirmed, and still not confirmed after a grace period, are lost: the broker delivers
-  /// in order. The grace grows while a stream's frames are lost and nothing of it is confirmed: perhaps the cloud takes none of them, as at its
-  /// bound for dead letters. Returns how long to wait for the next such judgement.
-  private mutating func findLost(now: Instant) -> Duration? {
-    let shortest = max(.seconds(1), roundTrip * 4)
-    var next: Instant?
-    for index in streams.keys {
-      let stream = streams[index]!
-      let grace = max(shortest, min(Self.longestGrace, shortest * (1 << min(stream.losses, 6))))
-      let late = stream.awaiting.filter { $0.order < highestConfirmedOrder }
-      if !late.isEmpty {
-        let lost = late.filter { $0.acknowledgedAt!.advanced(by: grace) <= now }
-        if lost.isEmpty {
-          next = earlier(next, late.map { $0.acknowledgedAt!.advanced(by: grace) }.min()!)
-        } else {
-          let orders = Set(lost.map(\.interval))
-          streams[index]!.awaiting.removeAll { orders.contains($0.interval) }
-          streams[index]!.losses += 1
-          self.lost += lost
-          for publication in lost { giveBack(publication, notBefore: nil) }
-        }
-      }
-      if let againAt = stream.againAt, againAt > now, !stream.again.isEmpty { next = earlier(next, againAt) }
-    }
-    if let due = probeAt {
-      if due <= now { probe(now: now) }
-      if let probeAt { next = earlier(next, probeAt) }
-    }
-    return next.map { max(.zero, now.duration(to: $0)) }
-  }
-
-  /// Silence: the cloud may be away, or the last frames may be lost. One frame is sent again, ever more rarely; its
-  /// confirmation shows what became of the others. More than one where an earlier run left more than the window holds: there
-  /// would be no room to read it.
-  private mutating func probe(now: Instant) {
-    probeAt = nil
-    repeat {
-      let oldest = streams.values.compactMap(\.awaiting.first)
-        .min { ($0.publishedAt, $0.order, $0.stream) < ($1.publishedAt, $1.order, $1.stream) }
-      guard let oldest else { return }
-      streams[oldest.stream]!.awaiting.removeFirst()
-      lost.append(oldest)
-      giveBack(oldest, notBefore: nil)
-    } while outstandingEvents >= limits.windowEvents || outstandingBytes >= limits.windowBytes
-    probeAttempt += 1
-    probes += 1
-    armProbe(now: now)
-  }
-
-  private mutating func armProbe(now: Instant) {
-    guard streams.values.contains(where: { !$0.awaiting.isEmpty }) || !inFlight.isEmpty else {
-      probeAt = nil
-      return
-    }
-    let delay = Duration.seconds(30) * (1 << min(probeAttempt, 5))
-    probeAt = now.advanced(by: min(delay, .seconds(600)))
-  }
-
-  /// Everything acknowledged and unconfirmed may be gone.
-  private mutating func suspectAll() { suspect { _ in true } }
-
-  private mutating func suspect(_ isSuspect: (Publication) -> Bool) {
-    for index in streams.keys {
-      let lost = streams[index]!.awaiting.filter(isSuspect)
-      streams[index]!.awaiting.removeAll(where: isSuspect)
-      for publication in lost { giveBack(publication, notBefore: nil) }
-    }
-  }
-
-  /// - Parameter notBefore: before this the stream is not read again; nil leaves that as it is.
-  private mutating func giveBack(_ publication: Publication, notBefore: Instant?) {
-    outstandingEvents -= publication.events
-    outstandingBytes -= publication.bytes
-    var stream = streams[publication.stream]!
-    stream.outstanding.remove(publication.interval)
-    var missing = IntervalSet(CollectionOfOne(publication.interval))
-    missing.subtract(stream.confirmed)
-    stream.again.formUnion(missing)
-    if let notBefore { stream.againAt = notBefore }
-    streams[publication.stream] = stream
-  }
-
-  private mutating func release(_ publication: Publication, now: Instant) {
-    largestConfirmed = max(largestConfirmed, publication.bytes)
-    if !publication.isEmpty { confirmedEvents += publication.events }
-    outstandingEvents -= publication.events
-    outstandingBytes -= publication.bytes
-    guard publication.order >= 0 else { return }
-    highestConfirmedOrder = max(highestConfirmedOrder, publication.order)
-    let trip = publication.publishedAt.duration(to: now)
-    roundTrip = roundTrip * 7 / 8 + trip / 8
-    pace.confirmed(publication.events, after: trip, now: now)
-  }
-
-  private func earlier(_ a: Instant?, _ b: Instant) -> Instant { a.map { min($0, b) } ?? b }
-}
-
-/// What the edge's store is to write down: what the broker has acknowledged and what the cloud has confirmed, per stream.
-package struct Settlement: Equatable, Sendable {
-  package var synced: [Int: IntervalSet] = [:]
-  package var confirmed: [Int: IntervalSet] = [:]
-  /// Of streams in `confirmed`: up to where everything is.
-  package var fronts: [Int: Int64] = [:]
-
-  package init() {}
-  package var isEmpty: Bool { synced.values.allSatisfy(\.isEmpty) && confirmed.values.allSatisfy(\.isEmpty) }
 }
 
 /// What to read from the outbox.
