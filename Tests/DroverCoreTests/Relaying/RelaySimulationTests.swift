@@ -5,7 +5,7 @@ import DroverTesting
 import Testing
 
 @Suite struct RelaySimulationTests {
-  private func check(_ simulation: inout RelaySimulation, steps: Int, seed: UInt64) {
+  func check(_ simulation: inout RelaySimulation, steps: Int, seed: UInt64) {
     simulation.run(steps: steps)
     let settled = simulation.settle()
     #expect(simulation.violation == nil, "seed \(seed)")

@@ -1,9 +1,7 @@
 // What the log says of work that goes well: one line a minute while events are sent or confirmed, and one when an outage is made up for.
 
-import DroverCore
-
-struct TrafficLog {
-  static let interval = Duration.seconds(60)
+package struct TrafficLog: Sendable {
+  private let interval: Duration
 
   /// What had been sent and confirmed when the last line was written.
   private var counted = (sent: 0, confirmed: 0)
@@ -11,15 +9,17 @@ struct TrafficLog {
   private var since: ContinuousClock.Instant?
   private var outageSince: ContinuousClock.Instant?
 
+  package init(interval: Duration) { self.interval = interval }
+
   /// The connection is gone, or nobody subscribes.
-  mutating func interrupted(now: ContinuousClock.Instant) { outageSince = outageSince ?? now }
+  package mutating func interrupted(now: ContinuousClock.Instant) { outageSince = outageSince ?? now }
 
   /// - Parameters:
   ///   - sent: events that have been published since the start; one that is sent twice counts twice.
   ///   - confirmed: events that have been confirmed since the start.
   ///   - isIdle: whether everything is confirmed.
   /// - Returns: a line, when it is time for one.
-  mutating func line(sent: Int, confirmed: Int, isIdle: Bool, now: ContinuousClock.Instant) -> String? {
+  package mutating func line(sent: Int, confirmed: Int, isIdle: Bool, now: ContinuousClock.Instant) -> String? {
     // A new epoch counts from nothing.
     if sent < counted.sent || confirmed < counted.confirmed { counted = (0, 0) }
     let new = (sent: sent - counted.sent, confirmed: confirmed - counted.confirmed)
@@ -34,7 +34,7 @@ struct TrafficLog {
       return
         "the outage of \(ageText(began, now)) is over: \(new.sent) events sent, \(new.confirmed) confirmed, none waits"
     }
-    guard let since, since.advanced(by: Self.interval) <= now else { return nil }
+    guard let since, since.advanced(by: interval) <= now else { return nil }
     self.since = nil
     counted = (sent, confirmed)
     return

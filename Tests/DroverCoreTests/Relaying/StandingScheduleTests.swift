@@ -1,11 +1,10 @@
 // When an agent tells the cloud how its outbox stands.
 
 import DroverCore
-@testable import DroverEdge
 import Testing
 
 @Suite struct StandingScheduleTests {
-  private static let interval = Duration.seconds(60)
+  private static let limits = TellingLimits()
   private let begin = ContinuousClock.now
   private let empty = OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: 1_000_000)
 
@@ -20,7 +19,7 @@ import Testing
   }
 
   @Test func `what changes is told at the interval, and what does not now and then`() {
-    var schedule = StandingSchedule(interval: Self.interval)
+    var schedule = StandingSchedule(limits: Self.limits)
     schedule.connected(now: begin)
     #expect(tell(&schedule, seconds: 0..<2000) { _ in empty } == [2, 602, 1202, 1802])
     var waiting = empty
@@ -33,7 +32,7 @@ import Testing
   }
 
   @Test func `a disk that fills slowly is no news, until it has filled by a fiftieth`() {
-    var schedule = StandingSchedule(interval: Self.interval)
+    var schedule = StandingSchedule(limits: Self.limits)
     schedule.connected(now: begin)
     var standing = empty
     #expect(
@@ -44,7 +43,7 @@ import Testing
   }
 
   @Test func `without a connection nothing is looked at, and each connection tells`() {
-    var schedule = StandingSchedule(interval: Self.interval)
+    var schedule = StandingSchedule(limits: Self.limits)
     #expect(tell(&schedule, seconds: 0..<10) { _ in empty } == [])
     schedule.connected(now: begin.advanced(by: .seconds(10)))
     #expect(tell(&schedule, seconds: 10..<20) { _ in empty } == [12])
@@ -55,7 +54,7 @@ import Testing
   }
 
   @Test func `looking takes at most a hundredth of the time`() {
-    var schedule = StandingSchedule(interval: Self.interval)
+    var schedule = StandingSchedule(limits: Self.limits)
     schedule.connected(now: begin)
     var waiting = empty
     #expect(
@@ -81,7 +80,7 @@ import Testing
 
   /// A schedule that has told how many wait.
   private func told(_ waiting: Int) -> StandingSchedule {
-    var schedule = StandingSchedule(interval: Self.interval)
+    var schedule = StandingSchedule(limits: Self.limits)
     schedule.connected(now: begin)
     #expect(turn(&schedule, at: 2, isIdle: waiting == 0, waiting: waiting, oldest: waiting > 0 ? 9 : nil))
     return schedule

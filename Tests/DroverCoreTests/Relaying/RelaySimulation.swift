@@ -33,19 +33,19 @@ struct RelaySimulation {
     var isVanished = false
   }
 
-  private struct Frame {
+  struct Frame {
     let stream: Int
     let interval: Interval
     let seqs: [Int64]
   }
 
-  private struct Publication {
+  struct Publication {
     let token: PublishToken
     let frame: Frame
   }
 
   /// `FrameEncoder`, without the bytes.
-  private struct Draft {
+  struct Draft {
     var seqs: [Int64] = []
     var first: Int64 = 0
     var last: Int64 = 0
@@ -63,7 +63,7 @@ struct RelaySimulation {
     }
   }
 
-  private struct OutboxRead {
+  struct OutboxRead {
     var entries: [Entry] = []
     var scannedThrough: Int64
     var lastSeq: Int64
@@ -72,61 +72,61 @@ struct RelaySimulation {
   static let streams = 1...4
   static let bytesOfEvent = 10
 
-  private var random: Seeded
-  private var faults: Faults
-  private(set) var limits: Relay.Limits
-  private var frameEvents: Int
-  private let start = ContinuousClock().now
-  private var now: ContinuousClock.Instant
+  var random: Seeded
+  var faults: Faults
+  var limits: RelayLimits
+  var frameEvents: Int
+  let start = ContinuousClock().now
+  var now: ContinuousClock.Instant
 
   // The machine's disk.
-  private(set) var outbox: [Entry] = []
-  private var lastSeq: Int64 = 0
-  private var written: [Entry] = []
-  private var gone: Set<Int64> = []
-  private var backfill = 0
+  var outbox: [Entry] = []
+  var lastSeq: Int64 = 0
+  var written: [Entry] = []
+  var gone: Set<Int64> = []
+  var backfill = 0
   /// Per stream up to where everything is confirmed, as the store wrote it down.
-  private var confirmed: [Int: IntervalSet] = [:]
+  var confirmed: [Int: IntervalSet] = [:]
 
   // The agent.
-  private var relay: Relay
-  private var isOpen = false
-  private var tokens: Int32 = 0
-  private var settleAt: ContinuousClock.Instant?
-  private var retryAt: ContinuousClock.Instant?
-  private var hasCommitted = false
+  var relay: Relay
+  var isOpen = false
+  var tokens: Int32 = 0
+  var settleAt: ContinuousClock.Instant?
+  var retryAt: ContinuousClock.Instant?
+  var hasCommitted = false
   /// Streams whose table is not there for now.
-  private var tableless: Set<Int> = []
-  private var leftByEarlierRun = 0
+  var tableless: Set<Int> = []
+  var leftByEarlierRun = 0
 
   // The broker.
-  private var handed: [Publication] = []
-  private var pubacks: [(PublishToken, AcknowledgementReason)] = []
-  private var queue: [Frame] = []
+  var handed: [Publication] = []
+  var pubacks: [(PublishToken, AcknowledgementReason)] = []
+  var queue: [Frame] = []
   /// Every event in a frame that had a PUBACK of success.
-  private var promised: Set<Int64> = []
-  private var edgeSession = false
-  private var retained: (sets: [Int: IntervalSet], session: String)?
-  private var confirmations: [(sets: [Int: IntervalSet], session: String)] = []
+  var promised: Set<Int64> = []
+  var edgeSession = false
+  var retained: (sets: [Int: IntervalSet], session: String)?
+  var confirmations: [(sets: [Int: IntervalSet], session: String)] = []
 
   // The cloud.
-  private var covered: [Int: IntervalSet] = [:]
-  private var applied: Set<Int64> = []
-  private var session = 1
-  private var isDirty = false
+  var covered: [Int: IntervalSet] = [:]
+  var applied: Set<Int64> = []
+  var session = 1
+  var isDirty = false
 
   // What is counted.
-  private(set) var sent = 0
-  private(set) var frames = 0
-  private(set) var emptyFrames = 0
+  var sent = 0
+  var frames = 0
+  var emptyFrames = 0
   /// The first invariant that was broken.
-  private(set) var violation: String?
+  var violation: String?
 
   init(seed: UInt64, faults: Faults) {
     random = Seeded(seed)
     self.faults = faults
     now = start
-    limits = Relay.Limits()
+    limits = RelayLimits()
     frameEvents = 1
     relay = Relay(limits: limits, seed: seed, acknowledged: [:], hasBackfill: false, now: start)
     configure()
@@ -135,7 +135,7 @@ struct RelaySimulation {
   }
 
   /// An operator may change the limits between two runs.
-  private mutating func configure() {
+  mutating func configure() {
     limits.windowEvents = .random(in: 1...60, using: &random)
     limits.windowBytes = .random(in: 20...1000, using: &random)
     limits.readEvents = .random(in: 1...20, using: &random)
@@ -152,7 +152,7 @@ struct RelaySimulation {
     }
   }
 
-  private mutating func chance() {
+  mutating func chance() {
     switch Int.random(in: 0..<1000, using: &random) {
     case ..<faults.disconnect: disconnect()
     case ..<(faults.disconnect + faults.edgeRestart):
@@ -223,7 +223,7 @@ struct RelaySimulation {
     hasCommitted = true
   }
 
-  private mutating func insert(stream: Int, key: Int) {
+  mutating func insert(stream: Int, key: Int) {
     lastSeq += 1
     if let older = outbox.firstIndex(where: { $0.stream == stream && $0.key == key }) {
       gone.insert(outbox[older].seq)
@@ -233,7 +233,7 @@ struct RelaySimulation {
     written.append(outbox.last!)
   }
 
-  private func read(_ request: ReadRequest, stopEarly: Bool) -> OutboxRead {
+  func read(_ request: ReadRequest, stopEarly: Bool) -> OutboxRead {
     let after: Int64
     let bound: Int64
     var most: Int
@@ -256,7 +256,7 @@ struct RelaySimulation {
     return result
   }
 
-  private mutating func settleStore(_ settlement: Settlement) {
+  mutating func settleStore(_ settlement: Settlement) {
     for index in outbox.indices where settlement.synced[outbox[index].stream]?.contains(outbox[index].seq) == true {
       outbox[index].synced = true
       let entry = outbox[index]
@@ -275,161 +275,16 @@ struct RelaySimulation {
     outbox.removeAll { settlement.confirmed[$0.stream]?.contains($0.seq) == true }
   }
 
-  // MARK: The agent, as EdgeRelay is
-
-  private mutating func startAgent() {
-    var acknowledged: [Int: IntervalSet] = [:]
-    for entry in outbox where entry.synced {
-      acknowledged[entry.stream, default: IntervalSet()].insert(Interval(after: entry.seq - 1, through: entry.seq))
-    }
-    relay = Relay(
-      limits: limits, seed: random.next(), confirmed: confirmed, acknowledged: acknowledged, hasBackfill: backfill > 0,
-      now: now)
-    if relay.isBehind(covered) { fail("the cloud holds less than what was written down as confirmed") }
-    leftByEarlierRun = relay.outstandingEvents
-    settleAt = nil
-    retryAt = nil
-  }
-
-  @discardableResult private mutating func turn() -> Duration {
-    if let retryAt, retryAt > now { return now.duration(to: retryAt) }
-    retryAt = nil
-    if hasCommitted {
-      relay.news()
-      hasCommitted = false
-    }
-    var wait = Duration.zero
-    if isOpen {
-      loop: for _ in 0..<4 {
-        switch relay.next(now: now) {
-        case .wait(let duration):
-          wait = duration ?? .seconds(1)
-          break loop
-        case .backfill:
-          guard !random.percent(faults.storeError) else { return storeFails() }
-          bringOldRows(limits.readEvents)
-          relay.didBackfill(hasMore: backfill > 0)
-        case .read(let request):
-          guard !random.percent(faults.storeError) else { return storeFails() }
-          let read = read(request, stopEarly: random.percent(10))
-          relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
-          publish(read, request)
-          if relay.outstandingEvents > max(limits.windowEvents, leftByEarlierRun) {
-            fail("\(relay.outstandingEvents) events are in the window")
-          }
-        }
-      }
-    } else {
-      wait = .seconds(1)
-    }
-    guard relay.hasSettlement else {
-      settleAt = nil
-      return wait
-    }
-    guard let due = settleAt else {
-      settleAt = now.advanced(by: .milliseconds(100))
-      return min(wait, .milliseconds(100))
-    }
-    guard due <= now else { return min(wait, now.duration(to: due)) }
-    let settlement = relay.takeSettlement()
-    guard !random.percent(faults.storeError) else {
-      relay.settlementFailed(settlement)
-      return storeFails()
-    }
-    settleStore(settlement)
-    settleAt = nil
-    return wait
-  }
-
-  private mutating func storeFails() -> Duration {
-    retryAt = now.advanced(by: .milliseconds(20))
-    return .milliseconds(20)
-  }
-
-  private mutating func bringOldRows(_ limit: Int) {
-    for _ in 0..<min(limit, backfill) {
-      backfill -= 1
-      insert(stream: 1, key: 1000 + backfill)
-    }
-  }
-
-  private mutating func publish(_ read: OutboxRead, _ request: ReadRequest) {
-    var blocked: Set<Int> = []
-    var drafts: [Int: Draft] = [:]
-    for entry in read.entries {
-      guard !relay.claims(stream: entry.stream).isConfirmed(entry.seq) else { continue }
-      var draft = drafts[entry.stream] ?? Draft()
-      let isFull = draft.seqs.count >= frameEvents
-      if draft.isStarted,
-        isFull || !relay.claims(stream: entry.stream).canJoin(previous: draft.last, next: entry.seq, request: request)
-      {
-        send(&draft, entry.stream, request, through: draft.last, &blocked)
-      }
-      if entry.isVanished { draft.cover(entry.seq) } else { draft.append(entry.seq) }
-      drafts[entry.stream] = draft
-    }
-    var end: Int64?
-    if case .again(_, let interval, _) = request, read.scannedThrough >= interval.through { end = interval.through }
-    for stream in drafts.keys.sorted() where drafts[stream]!.isStarted {
-      var draft = drafts[stream]!
-      send(&draft, stream, request, through: end ?? draft.last, &blocked)
-    }
-    if case .again(let stream, let interval, _) = request, read.entries.isEmpty {
-      var draft = Draft()
-      draft.cover(interval.after + 1)
-      send(&draft, stream, request, through: interval.through, &blocked)
-    }
-  }
-
-  private mutating func send(
-    _ draft: inout Draft, _ stream: Int, _ request: ReadRequest, through: Int64, _ blocked: inout Set<Int>
-  ) {
-    defer { draft = Draft() }
-    let interval = relay.coverage(stream: stream, first: draft.first, last: through, request: request)
-    let isWaitingForTable = tableless.contains(stream)
-    guard !isWaitingForTable, !blocked.contains(stream), !relay.isHeld(stream: stream, now: now) else {
-      relay.held(stream: stream, interval: interval, until: isWaitingForTable ? now.advanced(by: .seconds(5)) : nil)
-      blocked.insert(stream)
-      return
-    }
-    if random.percent(faults.publishError) {
-      relay.held(stream: stream, interval: interval, until: random.percent(50) ? nil : now.advanced(by: .seconds(10)))
-      blocked.insert(stream)
-      return
-    }
-    check(draft, stream, interval)
-    tokens += 1
-    let token = PublishToken(rawValue: tokens)
-    handed.append(Publication(token: token, frame: Frame(stream: stream, interval: interval, seqs: draft.seqs)))
-    relay.published(
-      token, stream: stream, interval: interval, events: draft.seqs.count,
-      bytes: 20 + Self.bytesOfEvent * draft.seqs.count, now: now)
-    sent += draft.seqs.count
-    frames += 1
-    if draft.seqs.isEmpty { emptyFrames += 1 }
-  }
-
-  /// A frame never claims an entry that it does not carry.
-  private mutating func check(_ draft: Draft, _ stream: Int, _ interval: Interval) {
-    for entry in outbox where entry.stream == stream && interval.contains(entry.seq) && !gone.contains(entry.seq) {
-      guard draft.seqs.contains(entry.seq) else {
-        fail("a frame of stream \(stream) claims \(interval) and does not carry \(entry.seq)")
-        return
-      }
-    }
-    if !draft.seqs.allSatisfy(interval.contains) { fail("a frame carries events outside of \(interval)") }
-  }
-
   // MARK: The connection
 
-  private mutating func connect() {
+  mutating func connect() {
     isOpen = true
     relay.connected(sessionPresent: edgeSession, patience: .milliseconds(500), now: now)
     edgeSession = true
     if let retained { confirmations = [retained] }
   }
 
-  private mutating func disconnect() {
+  mutating func disconnect() {
     guard isOpen else { return }
     isOpen = false
     // What was handed over may have reached the broker; its PUBACK does not come any more.
@@ -440,7 +295,7 @@ struct RelaySimulation {
     relay.disconnected()
   }
 
-  private mutating func brokerTakes() {
+  mutating func brokerTakes() {
     guard !handed.isEmpty else { return }
     let publication = handed.removeFirst()
     if random.percent(faults.refuse) {
@@ -458,7 +313,7 @@ struct RelaySimulation {
     promised.formUnion(publication.frame.seqs)
   }
 
-  private mutating func edgeHears() {
+  mutating func edgeHears() {
     if !confirmations.isEmpty, pubacks.isEmpty || random.percent(50) {
       let confirmation = confirmations.removeFirst()
       relay.confirmed(confirmation.sets, session: confirmation.session, now: now)
@@ -470,7 +325,7 @@ struct RelaySimulation {
   }
 
   /// All that the broker kept is gone, and every session with it.
-  private mutating func restartBroker() {
+  mutating func restartBroker() {
     disconnect()
     queue = []
     edgeSession = false
@@ -481,7 +336,7 @@ struct RelaySimulation {
 
   // MARK: The cloud
 
-  private mutating func restartCloud() {
+  mutating func restartCloud() {
     isDirty = true
     guard random.percent(50) else { return }
     // Its session was gone: what waited in it is lost, and it gives itself another name.
@@ -489,7 +344,7 @@ struct RelaySimulation {
     session += 1
   }
 
-  private mutating func cloudReceives() {
+  mutating func cloudReceives() {
     guard !queue.isEmpty else { return }
     let index = random.percent(faults.reorder) ? Int.random(in: queue.indices, using: &random) : 0
     let frame = queue.remove(at: index)
@@ -507,7 +362,7 @@ struct RelaySimulation {
     }
   }
 
-  private mutating func cloudConfirms() {
+  mutating func cloudConfirms() {
     guard isDirty else { return }
     isDirty = false
     let confirmation = (sets: covered, session: "session \(session)")
@@ -517,7 +372,7 @@ struct RelaySimulation {
 
   // MARK: What must hold in the end
 
-  private mutating func fail(_ text: String) {
+  mutating func fail(_ text: String) {
     if violation == nil { violation = text }
   }
 
