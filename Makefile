@@ -16,7 +16,7 @@ test: ## install what is missing, build, run all tests
 	swift test --skip-build
 
 bench: ## measure this machine with a release build (BENCH='--events 1000000 --compression deflate')
-	scripts/install-packages
+	scripts/install-packages postgresql
 	swift build $(RELEASE)
 	$$(swift build $(RELEASE) --show-bin-path)/drover bench $(BENCH)
 

@@ -38,13 +38,13 @@ struct EdgeCommand: AsyncParsableCommand {
           letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) },
           patience: .seconds(3))
       }
-      var limits = EdgeRelay.Limits()
-      limits.relay.windowEvents = configuration.window.events
-      limits.relay.windowBytes = configuration.window.bytes
+      var limits = RelayLimits()
+      limits.windowEvents = configuration.window.events
+      limits.windowBytes = configuration.window.bytes
       limits.frameEvents = configuration.frame.events
       limits.frameBytes = configuration.frame.bytes
       limits.compression = configuration.compression
-      limits.standingInterval = configuration.statusEvery
+      limits.telling.standingInterval = configuration.statusEvery
       for stream in configuration.streams {
         limits.streamFrames[stream.name] = stream.frame.map { FrameSize(events: $0.events, bytes: $0.bytes) }
       }
