@@ -1,4 +1,4 @@
-// The section `alerts` of a cloud's file: from which limits on a person is told, and where. Without it nothing is judged.
+// The section `alerts` of a cloud's file: from which limits on alerts are sent, and where. Without it there are no alerts.
 
 package import DroverCore
 import Foundation

@@ -1,4 +1,4 @@
-// The section `http`, the same on both sides. Without it nobody listens.
+// The section `http`, the same on both sides. Without it there is no server.
 
 private import DroverHashing
 package import DroverCore

@@ -185,7 +185,7 @@ package enum MessageOutcome: String, Hashable, Sendable {
   case deadLetter = "dead_letter"
   /// A budget of the machine's is used up: it was neither applied nor kept, and is counted by the budget. An agent sends it again.
   case setAside = "set_aside"
-  /// On a topic that the consumer has nothing to do with: its own, or an answer that nobody waits for.
+  /// On a topic that the consumer has nothing to do with: its own, or an answer that no program waits for.
   case ignored
 }
 
@@ -268,7 +268,7 @@ package protocol CloudTransaction {
   func note(_ count: Int, over budget: Budget, machine: MachineID) throws
 
   /// Takes a machine out of the store: what is known of it, and of its streams. Where its rows stay, so do its epochs, for a machine of that name
-  /// that comes later has to win over them. Its dead letters stay for whoever purges them.
+  /// that comes later has to win over them. Its dead letters stay until they are purged.
   /// - Parameter removesRows: whether its rows go too, from the tables that streams have now.
   /// - Returns: how many rows were removed.
   func forgetMachine(_ machine: MachineID, removesRows: Bool) throws -> Int

@@ -454,7 +454,7 @@ package final class EdgeDatabase: EdgeStore {
     }
     if let refusal, unflagged.insert(stream).inserted {
       warn(
-        "set \(table.name).\(flag): the app's own table refuses the value 1 (\(refusal.explanation)); the events travel all the same"
+        "set \(table.name).\(flag): the app's table refuses the value 1 (\(refusal.explanation)); the events are sent all the same"
       )
     }
   }

@@ -132,7 +132,7 @@ struct DoctorCommand: AsyncParsableCommand {
     ]
   }
 
-  /// Streams that wait because of what somebody has done to their sink tables.
+  /// Streams that wait because their sink tables cannot be written.
   private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
     ((try? configuration.reader.blockedSinks()) ?? []).map {
       .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
