@@ -233,7 +233,9 @@ extension EdgeDatabase {
   // Facts that the app wrote into a restored database before the agent saw it had keys of facts that had been sent, and where the values were the
   // same they vanished.
   @Test(arguments: [false, true])
-  func `what was written into a restored database while the agent was off are facts of their own`(isDeleted: Bool) throws {
+  func `what was written into a restored database while the agent was off are facts of their own`(isDeleted: Bool)
+    throws
+  {
     let app = try AppDatabase(table)
     let copy = app.file("copy.db")
     var edge: EdgeDatabase? = try app.attach(sale())
