@@ -29,7 +29,7 @@ func readFile(_ path: String, maximumBytes: Int) throws(UnreadableFile) -> [UInt
     guard count >= 0 else { throw UnreadableFile(reason: String(cString: strerror(errno))) }
     if count == 0 {
       guard !contents.isEmpty || !isPipe(descriptor) else {
-        throw UnreadableFile(reason: "it is a pipe (FIFO) that nobody writes to")
+        throw UnreadableFile(reason: "it is a pipe (FIFO) that no program writes to")
       }
       return contents
     }
