@@ -16,7 +16,7 @@ package final class EdgeRelay: SessionHandler {
     /// Streams whose frames may hold other numbers of them.
     package var streamFrames: [StreamName: FrameSize] = [:]
     /// About how many bytes of rows are in memory at a time.
-    package var readBytes = 4 << 20
+    package var readBytes = 1 << 20
     /// Marks and forgets gather for so long, so that the app meets few of Drover's write transactions.
     package var settleInterval: Duration = .milliseconds(100)
     /// How long to wait after connecting for the retained confirmation.
@@ -688,9 +688,9 @@ package final class EdgeRelay: SessionHandler {
         }
         try backfill()
       case .read(let request):
-        let read = try store.read(request, maximumBytes: limits.readBytes)
+        var read = try store.read(request, maximumBytes: limits.readBytes)
         relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
-        publish(read, request, publisher)
+        publish(&read, request, publisher)
         try bury()
       }
     }

@@ -247,18 +247,26 @@ final class SinkTable {
   private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
     if hasTombstones, let buried = try tombstone(event) {
       guard (epoch, event.version) > buried else { return .superseded }
-      _ = try write(event, epoch: epoch)
+      if try !write(event, epoch: epoch) { try heed(event, newerThan: epoch) }
       // Only now, or a row that the table refuses would have opened the way for an older one.
       bindTombstoneKey(dropTombstone, event)
       try dropTombstone.run()
       return .applied
     }
     if try write(event, epoch: epoch) { return .applied }
-    guard freezes, let version = try stored(event), version < (epoch, event.version) else { return .superseded }
+    guard let version = try stored(event) else { throw DatabaseError.silence }
+    guard version < (epoch, event.version) else { return .superseded }
+    guard freezes else { throw DatabaseError.silence }
     // A newer event that the row did not take: it is complete.
     guard try linesAreStored(event) else { return frozen(event) }
     if try isStored(event) { return .superseded }
     return try fillIn(event, epoch: epoch) ?? frozen(event)
+  }
+
+  /// A row that was not written has to be there already, and no older.
+  /// - Throws: `DatabaseError` when something of the table keeps rows out in silence.
+  private func heed(_ event: SinkEvent, newerThan epoch: Int64) throws {
+    guard let version = try stored(event), version >= (epoch, event.version) else { throw DatabaseError.silence }
   }
 
   private func frozen(_ event: SinkEvent) -> MergeOutcome {
@@ -274,6 +282,7 @@ final class SinkTable {
 
   private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
     if try write(event, epoch: epoch) { return .applied }
+    guard try stored(event) != nil else { throw DatabaseError.silence }
     if let outcome = try fillIn(event, epoch: epoch) { return outcome }
     return try isStored(event) ? .superseded : conflict(event)
   }
@@ -336,7 +345,10 @@ final class SinkTable {
       let found = try feed?.find(.text(machine.text), key(of: event))
       bindKey(remove, event)
       // It is complete: the edge has cleared it, and the record stays.
-      guard try remove.run() > 0 else { return .superseded }
+      guard try remove.run() > 0 else {
+        guard freezes else { throw DatabaseError.silence }
+        return .superseded
+      }
       if let feed, let found { try feed.delete(found, version: event.version) }
     }
     bindTombstoneKey(buryTombstone, event)
