@@ -40,7 +40,7 @@ import Testing
   private func relay(_ broker: Broker) throws -> EdgeRelay {
     let time = time
     let relay = try EdgeRelay(
-      machine: MachineID("M"), store: store, limits: EdgeRelay.Limits(), software: "test",
+      machine: MachineID("M"), store: store, limits: RelayLimits(), software: "test",
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, wallClock: { time.wall }, clock: { time.now })
     relay.sessionOpened(
       SessionInfo(sessionPresent: true, protocolLevel: 5, maximumPacketSize: nil), publisher: broker)
@@ -56,7 +56,7 @@ import Testing
       let row = ValueStore()
       broker.row = row
       row.append(.integer(1))
-      row.append(.text([UInt8](repeating: 120, count: 2_000_000)))
+      row.append(.text(String(repeating: "x", count: 2_000_000)))
       let entry = OutboxEntry(
         seq: 1, stream: stream.number, version: 1, key: Values([.integer(1)]), content: .row(row.values(from: 0)))
       return OutboxRead(entries: [entry], scannedThrough: 1, lastSeq: 1)
@@ -69,7 +69,7 @@ import Testing
 
   @Test func `a read ends behind the value that fills it, however many more there are`() throws {
     for id in 1...20 { try app.execute("INSERT INTO t VALUES (\(id), zeroblob(300000))") }
-    let limits = EdgeRelay.Limits()
+    let limits = RelayLimits()
     let read = try store.read(.fresh(after: 0, through: .max, limit: 1000), maximumBytes: limits.readBytes)
     #expect(read.entries.count == limits.readBytes / 300_000 + 1)
   }

@@ -85,7 +85,7 @@ package struct CloudStoreConformance {
   }
 
   package static let claims =
-    merging + completing + units + naturalKeys + payloads + lives + schemas + sharedTables + pinned + hostile
+    merging + whoWins + completing + units + naturalKeys + payloads + lives + schemas + sharedTables + pinned + hostile
     + values + bookkeeping + machines + transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
