@@ -91,7 +91,7 @@ package struct MergeRule: Equatable, Sendable {
     }
   }
 
-  /// Whether a store has to look at a row that its upsert did not take. Where rows never complete, that row is as new as the event.
+  /// Whether a store has to compare the content of a row that its upsert did not take. Where rows never complete, versions are enough.
   package var looksAtUntakenRows: Bool { kind == .payload || completes }
 }
 
@@ -105,14 +105,6 @@ extension MergeOutcome {
     case .frozen: .refused(reason, detail: "\(id) is complete, and this would change it")
     default: .refused(reason, detail: "\(id): \(reason.rawValue)")
     }
-  }
-
-  /// The outcome of an event that the rule writes and the database did not, without an error: a trigger of the operator's can do that.
-  package static func notWritten(_ event: SinkEvent) -> MergeOutcome {
-    .refused(
-      .store,
-      detail:
-        "the database did not keep \(event.localID.prefix(64)), and gave no error; check the sink table's triggers")
   }
 
   /// The outcome of a header whose event would take a line away from another header, which is complete.

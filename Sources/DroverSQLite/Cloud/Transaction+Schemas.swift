@@ -30,7 +30,13 @@ extension Transaction {
 
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     try onSink(stream) {
-      try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+      let obstacle = try take(schema, machine: machine, stream: stream, isAccepted: false)
+      if obstacle?.isKept ?? true {
+        try withdrawDescriptions(machine: machine, stream: stream)
+      } else {
+        try WaitingSchemas(database: database).forget(machine: machine, stream: stream)
+      }
+      return obstacle?.reason
     }
   }
 
@@ -191,11 +197,7 @@ extension Transaction {
     for other in others where other.machine != machine || other.stream != stream {
       _ = try take(other.schema, machine: other.machine, stream: other.stream, isAccepted: false)
     }
-    // The description was set apart when it came, and has been taken now.
-    try database.execute(
-      sql: "DELETE FROM drover_dead_letter WHERE topic = ? AND reason = ?",
-      arguments: [Topic.schema(machine, stream).text, DeadLetterReason.schema.rawValue])
-    try DeadLetterCounter.replayed.add(database.changesCount, database)
+    try withdrawDescriptions(machine: machine, stream: stream)
     return Acceptance(aside: aside)
   }
 
