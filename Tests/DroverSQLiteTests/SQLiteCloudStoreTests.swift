@@ -295,4 +295,11 @@ struct Reader: SinkReader {
   func makeForeignTable(_ name: String) throws {
     try folder.connect().write { try $0.execute(sql: "CREATE TABLE \"\(name)\" (mine)") }
   }
+
+  func leaveOutNewRows(of table: String) throws {
+    try folder.connect().write {
+      try $0.execute(
+        sql: "CREATE TRIGGER leave_out BEFORE INSERT ON \"\(table)\" BEGIN SELECT RAISE(IGNORE); END")
+    }
+  }
 }

@@ -34,6 +34,8 @@ package protocol SinkReader {
   func deadLetters() throws -> [KeptDeadLetter]
   /// Makes a table as another program would, with one column `mine`.
   func makeForeignTable(_ name: String) throws
+  /// Makes a trigger as the operator would that leaves out every new row of a table, without an error.
+  func leaveOutNewRows(of table: String) throws
 }
 
 package struct KeptDeadLetter: Equatable, Sendable {
