@@ -1,11 +1,11 @@
 # The commands of daily work; `make help` lists them.
 
-.PHONY: help demo test bench fleet microbench chaos failpoints simulate fuzz schemathesis format lint clean
+.PHONY: help docs cli-reference demo test bench fleet microbench chaos failpoints simulate fuzz schemathesis format lint clean
 
 RELEASE = -c release --static-swift-stdlib --product drover
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: ## watch rows travel from a machine's database to the cloud's (DEMO_SECONDS=30, 0 until Ctrl-C; DEMO_CSV=file)
 	@scripts/demo
@@ -16,7 +16,7 @@ test: ## install what is missing, build, run all tests
 	swift test --skip-build
 
 bench: ## measure this machine with a release build (BENCH='--events 1000000 --compression deflate')
-	scripts/install-packages
+	scripts/install-packages postgresql
 	swift build $(RELEASE)
 	$$(swift build $(RELEASE) --show-bin-path)/drover bench $(BENCH)
 
@@ -53,6 +53,14 @@ format: ## rewrite the Swift code in the house's format
 
 lint: ## say what is not in the house's format
 	swift format lint --strict --recursive Benchmarks Sources Tests Package.swift
+
+docs: ## the documentation as a site in .build/site
+	@scripts/docs
+
+cli-reference: ## write docs/reference/cli.md anew from the program's help
+	swift build --product drover
+	scripts/cli-reference "$$(swift build --show-bin-path)/drover" > .build/cli.md
+	mv .build/cli.md docs/reference/cli.md
 
 clean: ## remove what was built
 	swift package clean

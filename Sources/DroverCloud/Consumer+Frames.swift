@@ -96,7 +96,7 @@ extension Consumer {
     switch (verdict, frame) {
     case (.hold, _):
       // The machine's other streams need the room that this one takes on the way.
-      group.hold(stream, of: machine)
+      group.hold(stream, of: machine, because: .schema)
       return .waiting
     case (.overtaken(let takesFacts), let frame?):
       if takesFacts { try self.takeFacts(of: frame, into: sink, transaction, &group) }
@@ -167,7 +167,7 @@ extension Consumer {
     if sink.schema == nil, !frame.events.isEmpty, let reason = try transaction.holdBodies(of: sink) {
       // As a schema that cannot be followed: it waits at the edge, and is no dead letter.
       warnRarely("bodies", "take \(stream) of \(machine): \(reason); it waits at the edge, see `drover schema list`")
-      group.hold(stream, of: machine)
+      group.hold(stream, of: machine, because: .bodies)
       return .waiting
     }
     var isWhole = true

@@ -2,7 +2,6 @@
 
 import DroverCore
 import DroverWire
-import Logging
 
 extension EdgeRelay {
   /// Sorts what was read by stream and sends it as frames that fill up.
@@ -15,7 +14,7 @@ extension EdgeRelay {
       guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
       var encoder = encoders[number]!
       encoders[number] = nil  // so that its buffers are changed in place
-      var most = size(of: stream)
+      var most = division.size(of: stream)
       let claims = relay.claims(stream: number)
       for entry in run where !claims.isConfirmed(entry.seq) {
         if encoder.isStarted,
@@ -23,7 +22,7 @@ extension EdgeRelay {
             || !claims.canJoin(previous: encoder.last, next: entry.seq, request: request)
         {
           send(&encoder, stream, request, through: encoder.last, read.lastSeq, &blocked, publisher)
-          most = size(of: stream)
+          most = division.size(of: stream)
         }
         if stream.kind == .payload, entry.content == .none {
           coverVanished(entry, stream, &encoder)
@@ -54,12 +53,7 @@ extension EdgeRelay {
   /// A fact of which nothing is left to send. Of a filtered stream it may be a row that does not travel.
   private func coverVanished(_ entry: OutboxEntry, _ stream: EdgeStream, _ encoder: inout FrameEncoder) {
     encoder.cover(entry.seq)
-    guard !stream.isFiltered else { return }
-    said.rarely("vanished \(stream.name)") {
-      logger.warning(
-        "send \(stream.name): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send\($0)"
-      )
-    }
+    if !stream.isFiltered { events.emit(RowVanished(stream: stream.name)) }
   }
 
   /// What is sent again is covered to the end of what was asked for, when all of that was looked at.
@@ -73,7 +67,7 @@ extension EdgeRelay {
     _ blocked: inout Set<Int>, _ publisher: any Publisher
   ) {
     let interval = relay.coverage(stream: stream.number, first: encoder.first, last: through, request: request)
-    let events = encoder.count
+    let count = encoder.count
     let isWaitingForTable =
       stream.table != nil && stream.schema == nil || store.waits.contains { $0.stream == stream.name }
     guard !isWaitingForTable, !blocked.contains(stream.number), !relay.isHeld(stream: stream.number, now: clock.now)
@@ -81,7 +75,7 @@ extension EdgeRelay {
       encoder.discard()
       relay.held(
         stream: stream.number, interval: interval,
-        until: isWaitingForTable ? clock.now.advanced(by: .seconds(5)) : nil)
+        until: isWaitingForTable ? clock.now.advanced(by: limits.waiting.tableDelay) : nil)
       blocked.insert(stream.number)
       return
     }
@@ -89,119 +83,63 @@ extension EdgeRelay {
     let topic = Topic.events(machine, stream.kind, stream.name).text
     let frame = encoder.finish(covering: interval, last: lastSeq)
     do throws(PublishError) {
-      if let cloudLimit, frame.count > cloudLimit, events > 0 { throw .tooLarge }
-      largestSent = max(largestSent, frame.count)
+      if count > 0, division.isBeyondConsumer(bytes: frame.count) { throw .tooLarge }
+      division.sending(bytes: frame.count)
       let (payload, type) = limits.compression.pack(frame)
       let token = try publisher.publish(OutboundMessage(topic: topic, payload: payload, contentType: type))
       relay.published(
-        token, stream: stream.number, interval: interval, events: events, bytes: payload.count, onlySeq: onlySeq,
+        token, stream: stream.number, interval: interval, events: count, bytes: payload.count, onlySeq: onlySeq,
         now: clock.now)
-      suspicion.published(token, .init(stream: stream.number, events: events, bytes: payload.count))
-      logger.debug("sent \(stream.name) \(interval): \(events) events in \(payload.count) bytes")
+      division.published(token, .init(stream: stream.number, events: count, bytes: payload.count))
+      events.emit(FrameSent(stream: stream.name, interval: interval, events: count, bytes: payload.count))
     } catch {
-      let isMended = error == .tooLarge && events > 0
+      let isMended = error == .tooLarge && count > 0
       relay.held(
         stream: stream.number, interval: interval,
-        until: error == .notConnected || isMended ? nil : clock.now.advanced(by: .seconds(10)))
+        until: error == .notConnected || isMended ? nil : clock.now.advanced(by: limits.waiting.publishDelay))
       blocked.insert(stream.number)
       guard error != .notConnected else { return }
-      if isMended { return tooLarge(stream.number, topic, events: events, bytes: frame.count, onlySeq: onlySeq) }
-      said.rarely("publish \(stream.name) \(error)") {
-        logger.error(
-          "publish \(stream.name): a frame of \(frame.count) bytes: \(error); it stays in the outbox and is tried again\($0)"
-        )
-      }
+      if isMended { return tooLarge(stream, topic, events: count, bytes: frame.count, onlySeq: onlySeq) }
+      events.emit(FrameNotPublished(stream: stream.name, bytes: frame.count, error: error))
     }
   }
 
-  // MARK: What is too large
+  // MARK: What is refused
 
-  func heedLimit(_ limit: Int?) {
-    guard limit != cloudLimit else { return }
-    cloudLimit = limit
-    limitFrames()
-    guard let limit, largestSent > limit else { return }
-    // The consumer has put it aside, and will not confirm it.
-    largestSent = 0
-    relay.doubt()
+  /// The broker did not take a frame.
+  func publicationRefused(_ publication: Relay.Publication, _ reason: AcknowledgementReason) {
+    if reason == .noMatchingSubscribers { traffic.interrupted(now: clock.now) }
+    let stream = store.streams.first { $0.number == publication.stream }
+    let topic = stream.map { Topic.events(machine, $0.kind, $0.name).text } ?? ""
+    events.emit(
+      FrameRefused(
+        stream: publication.stream, topic: topic, events: publication.events, isEmpty: publication.isEmpty,
+        reason: reason, user: user))
+    guard reason == .packetTooLarge, !publication.isEmpty, let stream else { return }
+    tooLarge(
+      stream, topic, events: publication.events, bytes: publication.bytes, onlySeq: publication.onlySeq)
   }
 
-  /// A frame is full when it has reached half of what broker and consumer take: its last event may be a large one.
-  func limitFrames() {
-    let taken = max(1, min(maximumPacketSize ?? .max, cloudLimit ?? .max) / 2)
-    guard taken != takenBytes else { return }
-    takenBytes = taken
-    sizes = [:]
-  }
-
-  /// How large the stream's frames may be now.
-  private func size(of stream: EdgeStream) -> FrameSize {
-    if let size = sizes[stream.number] { return size }
-    let most = limits.streamFrames[stream.name] ?? FrameSize(events: limits.frameEvents, bytes: limits.frameBytes)
-    return FrameSize(events: most.events, bytes: min(most.bytes, takenBytes))
-  }
-
-  /// The frame's interval is read again at once: in smaller frames, or without its only event, which becomes a dead letter.
-  func tooLarge(_ stream: Int, _ topic: String, events: Int, bytes: Int, onlySeq: Int64?) {
-    if let own = store.streams.first(where: { $0.number == stream }) {
-      var size = size(of: own)
-      size.refused(events: events, bytes: bytes)
-      sizes[stream] = size
-    }
-    let taker =
-      if let cloudLimit, bytes > cloudLimit {
-        "the consumer takes (its limits.message_bytes is \(cloudLimit))"
-      } else {
-        "the broker takes" + (maximumPacketSize.map { " (at most \($0) bytes a packet)" } ?? "")
-      }
-    guard let onlySeq else {
-      said.rarely("too large \(stream)") {
-        logger.info(
-          "publish \(events) events on \(topic): the frame of \(bytes) bytes is larger than \(taker); they are sent in smaller frames\($0)"
-        )
-      }
-      return
-    }
-    unsendable.append(
-      UnsendableEvent(
-        stream: stream, seq: onlySeq, reason: .tooLarge,
-        detail: "a frame of \(bytes) bytes with this event alone is larger than \(taker)", bytes: bytes)
-    )
-    said.rarely("unsendable \(stream)") {
-      logger.error(
-        "publish event \(onlySeq) on \(topic): alone it makes a frame of \(bytes) bytes, and that is larger than \(taker); it is a dead letter now, see `drover dead list`\($0)"
-      )
+  /// The frame's interval is read again at once: in smaller frames, or without its only event.
+  private func tooLarge(_ stream: EdgeStream, _ topic: String, events count: Int, bytes: Int, onlySeq: Int64?) {
+    let taker = division.taker(bytes: bytes)
+    switch division.refused(stream, events: count, bytes: bytes, onlySeq: onlySeq) {
+    case .divided:
+      events.emit(FrameDivided(stream: stream.number, topic: topic, events: count, bytes: bytes, taker: taker))
+    case .deadLetter(let seq):
+      unsendable.append(
+        UnsendableEvent(
+          stream: stream.number, seq: seq, reason: .tooLarge,
+          detail: "a frame of \(bytes) bytes with this event alone is larger than \(taker)", bytes: bytes))
+      events.emit(EventTooLarge(stream: stream.number, topic: topic, seq: seq, bytes: bytes, taker: taker))
     }
   }
 
-  /// With MQTT 3.1.1 the broker cannot say that a frame is too large. Smaller ones may pass; a single event stays as it is.
-  func blame(_ suspect: SizeSuspicion.Suspect, _ what: String, _ setting: String) {
+  /// With MQTT 3.1.1 the broker cannot say that a frame is too large.
+  func blame(_ suspect: SizeSuspicion.Suspect, _ sign: SizeBlamed.Sign) {
     guard let stream = store.streams.first(where: { $0.number == suspect.stream }) else { return }
-    if suspect.events > 1 {
-      var size = size(of: stream)
-      size.refused(events: suspect.events, bytes: suspect.bytes)
-      sizes[suspect.stream] = size
-    }
+    division.blamed(suspect, stream)
     let topic = Topic.events(machine, stream.kind, stream.name).text
-    said.rarely("blame \(suspect.stream) \(setting) \(suspect.events > 1)") {
-      logger.warning(
-        "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(what): the likely cause is the broker's size limit (mosquitto: \(setting)), of which MQTT 3.1.1 says nothing. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost\($0)"
-      )
-    }
-  }
-
-  func bury() throws(EdgeStoreError) {
-    while let event = unsendable.first {
-      do throws(EdgeStoreError) {
-        _ = try store.bury(event)
-      } catch .noRoom(let reason) {
-        // It may be neither lost nor set aside, so its stream waits until there is room.
-        relay.held(
-          stream: event.stream, interval: Interval(after: event.seq - 1, through: event.seq),
-          until: clock.now.advanced(by: limits.roomDelay))
-        said.rarely("no room \(event.stream)") { logger.error("\(reason); its stream waits meanwhile\($0)") }
-      }
-      unsendable.removeFirst()
-    }
+    events.emit(SizeBlamed(suspect: suspect, topic: topic, sign: sign))
   }
 }

@@ -5,22 +5,17 @@ import DroverCore
 import DroverWire
 
 struct StreamResponder {
-  /// Rows that one turn looks at: a few milliseconds.
-  static let rowsPerTurn = 2000
-  /// Rows whose digests one message carries.
-  static let rowsPerMessage = 1000
-  /// Messages without a PUBACK at a time.
-  static let window = 8
-  /// Questions that wait for their turn; the asker of one beyond them hears that he has to ask again.
-  static let mostWaiting = 16
-
   private let machine: MachineID
+  private let limits: AnsweringLimits
   private var waiting: [StreamRequest] = []
   private var walk: Walk?
   private var outbox: [OutboundMessage] = []
   private var inFlight: Set<PublishToken> = []
 
-  init(machine: MachineID) { self.machine = machine }
+  init(machine: MachineID, limits: AnsweringLimits) {
+    self.machine = machine
+    self.limits = limits
+  }
 
   /// A question that is answered by looking at a whole table.
   private struct Walk {
@@ -35,10 +30,10 @@ struct StreamResponder {
   }
 
   /// Whether there is something to be done now.
-  var isBusy: Bool { (!outbox.isEmpty || walk != nil || !waiting.isEmpty) && inFlight.count < Self.window }
+  var isBusy: Bool { (!outbox.isEmpty || walk != nil || !waiting.isEmpty) && inFlight.count < limits.window }
 
   mutating func ask(_ request: StreamRequest) {
-    guard waiting.count < Self.mostWaiting else {
+    guard waiting.count < limits.mostWaiting else {
       return answer(
         request, StreamReply(.failure("the agent has \(waiting.count) questions to answer; ask again later")))
     }
@@ -49,7 +44,7 @@ struct StreamResponder {
   mutating func acknowledged(_ token: PublishToken) -> Bool { inFlight.remove(token) != nil }
 
   /// Nobody waits for what was asked over another connection.
-  mutating func disconnected() { self = StreamResponder(machine: machine) }
+  mutating func disconnected() { self = StreamResponder(machine: machine, limits: limits) }
 
   /// A table that was looked at in part is another one now.
   mutating func databaseChanged() {
@@ -60,12 +55,12 @@ struct StreamResponder {
 
   /// Does one piece of work. Returns whether it has put rows into the outbox.
   mutating func turn(_ store: any EdgeStore, _ publisher: any Publisher) throws(EdgeStoreError) -> Bool {
-    while inFlight.count < Self.window, let message = outbox.first {
+    while inFlight.count < limits.window, let message = outbox.first {
       guard let token = try? publisher.publish(message) else { break }
       inFlight.insert(token)
       outbox.removeFirst()
     }
-    guard outbox.isEmpty, inFlight.count < Self.window else { return false }
+    guard outbox.isEmpty, inFlight.count < limits.window else { return false }
     if let walk {
       do throws(EdgeStoreError) {
         try goOn(store)
@@ -148,7 +143,7 @@ struct StreamResponder {
     var parts = walk.parts
     var rows = walk.rows
     let wanted = walk.wanted
-    let next = try store.survey(stream: walk.stream.number, after: walk.cursor, limit: Self.rowsPerTurn) {
+    let next = try store.survey(stream: walk.stream.number, after: walk.cursor, limit: limits.rowsPerTurn) {
       key, digest in
       let id = LocalIDCodec.text(key: key, schema: schema)
       let idDigest = Digest.of(localID: id)
@@ -158,11 +153,11 @@ struct StreamResponder {
     }
     walk.parts = parts
     walk.rows = rows
-    while wanted != nil, walk.rows.count >= Self.rowsPerMessage {
+    while wanted != nil, walk.rows.count >= limits.rowsPerMessage {
       answer(
         walk.request,
-        StreamReply(.rows(Array(walk.rows.prefix(Self.rowsPerMessage))), number: walk.messages, hasMore: true))
-      walk.rows.removeFirst(Self.rowsPerMessage)
+        StreamReply(.rows(Array(walk.rows.prefix(limits.rowsPerMessage))), number: walk.messages, hasMore: true))
+      walk.rows.removeFirst(limits.rowsPerMessage)
       walk.messages += 1
     }
     if let next {

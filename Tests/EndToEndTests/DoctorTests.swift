@@ -97,8 +97,8 @@ import Testing
 @Suite(.serialized) struct ExitCodeTests {
   /// Code and commands of each line.
   private static func table() throws -> [Int32: String] {
-    let text = try String(contentsOfFile: "\(Road.repository)/docs/debugging.md", encoding: .utf8)
-    let section = try #require(text.split(separator: "## Exit codes\n").last?.split(separator: "\n## ").first)
+    let text = try String(contentsOfFile: "\(Road.repository)/docs/reference/exit-codes.md", encoding: .utf8)
+    let section = try #require(text.split(separator: "# Exit codes\n").last)
     return Dictionary(
       uniqueKeysWithValues: section.split(separator: "\n").compactMap { line in
         let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }

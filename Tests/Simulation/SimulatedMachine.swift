@@ -21,7 +21,7 @@ final class SimulatedMachine {
   private var app: PlainDatabase
   private var life: Life?
   private var relay: EdgeRelay?
-  private var limits = EdgeRelay.Limits()
+  private var limits = RelayLimits()
   private(set) var starts: UInt64 = 0
   /// The epoch of its agent, as it was last looked at.
   private var lastEpoch: String?
@@ -244,10 +244,10 @@ final class SimulatedMachine {
 
   /// An operator may change the limits between two runs.
   private func configure() {
-    limits.relay.windowEvents = .random(in: 1...40, using: &chance.random)
-    limits.relay.windowBytes = .random(in: 200...8000, using: &chance.random)
-    limits.relay.readEvents = .random(in: 1...20, using: &chance.random)
-    limits.relay.liveLag = .random(in: 3...60, using: &chance.random)
+    limits.windowEvents = .random(in: 1...40, using: &chance.random)
+    limits.windowBytes = .random(in: 200...8000, using: &chance.random)
+    limits.readEvents = .random(in: 1...20, using: &chance.random)
+    limits.liveLag = .random(in: 3...60, using: &chance.random)
     limits.frameEvents = .random(in: 1...8, using: &chance.random)
     limits.frameBytes = .random(in: 100...2000, using: &chance.random)
     limits.readBytes = .random(in: 200...4000, using: &chance.random)
@@ -458,7 +458,7 @@ final class SimulatedMachine {
   var doubtsCloud: Bool { relay?.doubtsCloud ?? false }
 
   /// How much is unconfirmed outside of the machine's disk, and how much may be.
-  var window: (events: Int, bytes: Int, limits: EdgeRelay.Limits)? {
+  var window: (events: Int, bytes: Int, limits: RelayLimits)? {
     relay.map { ($0.outstanding.events, $0.outstanding.bytes, limits) }
   }
 }

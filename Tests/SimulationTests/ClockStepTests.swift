@@ -47,7 +47,7 @@ import Testing
       self.said = said
       let time = time
       relay = try EdgeRelay(
-        machine: MachineID("M"), store: store, limits: EdgeRelay.Limits(), software: "test",
+        machine: MachineID("M"), store: store, limits: RelayLimits(), software: "test",
         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, wallClock: { clocks.wall },
         clock: { time.now })
     }
@@ -87,7 +87,7 @@ import Testing
     func answer() throws {
       let ask = try #require(broker.status?.ask)
       let confirmation = Confirmation(epoch: store.epoch, session: "s", at: time.wall, streams: [:], answer: ask)
-      relay.received([InboundMessage(topic: "drover/v1/M/confirm", payload: confirmation.document)])
+      try relay.received([InboundMessage(topic: "drover/v1/M/confirm", payload: confirmation.document)])
       for _ in 0..<3 { pass() }
     }
 

@@ -36,7 +36,7 @@ import Testing
       ) { _ in }
       let (time, log) = (time, log)
       relay = try EdgeRelay(
-        machine: MachineID("M"), store: store, limits: EdgeRelay.Limits(), software: "test",
+        machine: MachineID("M"), store: store, limits: RelayLimits(), software: "test",
         logger: Logger(label: "test") { _ in CollectingHandler(log: log) }, wallClock: { time.wall },
         clock: { time.now })
       for id in 1...rows { try app.execute("INSERT INTO t VALUES (\(id), 'x')") }
@@ -63,9 +63,10 @@ import Testing
       }
     }
 
-    func hear(_ members: String) {
+    func hear(_ members: String) throws {
       let document = #"{"v":1,"epoch":"\#(store.epoch)","session":"s","at_us":\#(time.wall),\#(members)}"#
-      relay.received([InboundMessage(topic: "drover/v1/M/confirm", payload: Array(document.utf8), isRetained: true)])
+      try relay.received([InboundMessage(topic: "drover/v1/M/confirm", payload: Array(document.utf8), isRetained: true)]
+      )
       pass(10)
     }
   }
@@ -119,12 +120,12 @@ import Testing
   func `a confirmation of what was never handed out is not believed`(members: String) throws {
     let agent = try Agent(rows: 50)
     let epoch = agent.store.epoch
-    for _ in 0..<3 { agent.hear(members.replacing("NEXT", with: "\(agent.store.runs.reached + 1)")) }
+    for _ in 0..<3 { try agent.hear(members.replacing("NEXT", with: "\(agent.store.runs.reached + 1)")) }
     #expect(try agent.waiting == 50 && agent.store.epoch == epoch)
     #expect(try agent.app.integer("SELECT count(*) FROM drover_dead_letter") == 0)
     // Once, and not with each of them.
     #expect(agent.log.count("nothing of it counts") == 1)
-    agent.hear(#""streams":{"t":{"through":\#(agent.store.runs.reached),"ahead":[]}}"#)
+    try agent.hear(#""streams":{"t":{"through":\#(agent.store.runs.reached),"ahead":[]}}"#)
     #expect(try agent.waiting == 0)
   }
 
@@ -132,7 +133,7 @@ import Testing
     let agent = try Agent(rows: 50)
     let epoch = agent.store.epoch
     agent.broker.forget()
-    agent.hear(#""runs":[[250000000000000000,60]],"streams":{"t":{"through":60,"ahead":[]}}"#)
+    try agent.hear(#""runs":[[250000000000000000,60]],"streams":{"t":{"through":60,"ahead":[]}}"#)
     // It asks first whether another machine of its name is there.
     agent.pass(300)
     #expect(try agent.waiting == 50 && agent.store.epoch != epoch)

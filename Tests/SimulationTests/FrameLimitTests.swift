@@ -38,7 +38,7 @@ import Testing
       path: folder.file("app.db"),
       declarations: ["a", "b"].map { StreamDeclaration(name: try StreamName($0), kind: .snapshot, table: $0) }
     ) { _ in }
-    var limits = EdgeRelay.Limits()
+    var limits = RelayLimits()
     limits.streamFrames[try StreamName("a")] = FrameSize(events: 3, bytes: 1 << 20)
     let time = VirtualTime()
     let relay = try EdgeRelay(

@@ -30,7 +30,7 @@ final class FleetMachine: SessionHandler {
     topic = Topic.confirm(id).text
     store = FleetStore(number: number, now: SQLiteCloudStore.wallClock())
     relay = try EdgeRelay(
-      machine: id, store: store, limits: EdgeRelay.Limits(), software: "fleet", logger: logger,
+      machine: id, store: store, limits: RelayLimits(), software: "fleet", logger: logger,
       wallClock: SQLiteCloudStore.wallClock)
   }
 
@@ -74,7 +74,7 @@ final class FleetMachine: SessionHandler {
   }
 
   func received(_ messages: [InboundMessage]) throws {
-    relay.received(messages)
+    try relay.received(messages)
     let now = ContinuousClock.now
     for message in messages where message.topic == topic {
       guard let confirmation = try? Confirmation(document: message.payload), confirmation.epoch == store.epoch,

@@ -94,6 +94,10 @@ package final class EdgeDatabase: EdgeStore {
   var failures: [Int: Failure] = [:]
   /// Streams whose `synced` flag could not be set, so that it is said once.
   var unflagged: Set<Int> = []
+  /// Streams of which it was said that keys of complete rows are used again.
+  var reusing: Set<Int> = []
+  /// When a stream was compared last because its last column may be new.
+  var columnLooks: [Int: Int64] = [:]
 
   var tables: [Int: CapturedTable] = [:]
   var keyColumns = Bookkeeping.initialKeyColumns

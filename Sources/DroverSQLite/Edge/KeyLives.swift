@@ -131,7 +131,9 @@ struct KeyLives: Equatable {
 
   /// Whether versions that put no digest of their triggers down made no trigger of this name for facts.
   static func isNewTrigger(_ name: String) -> Bool {
-    ["again", "left", "stays", "lives", "rekey", "displace0_update"].contains { name.hasSuffix("_\($0)") }
+    ["again", "left", "stays", "lives", "rekey", "rekeying", "leaving", "displace0_update"].contains {
+      name.hasSuffix("_\($0)")
+    }
   }
 
   // MARK: SQL

@@ -14,13 +14,14 @@ import Synchronization
 struct CloudCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cloud",
-    abstract: "Runs the cloud consumer: applies what the machines send, and confirms it.",
+    abstract: "Runs the cloud consumer: applies the events of the machines and confirms them.",
     discussion: """
       Example:
         drover cloud --config /etc/drover/cloud.yaml
 
-      A message is acknowledged and confirmed only after its transaction is committed. What cannot be applied is
-      a dead letter with its reason (`drover dead list`). SIGTERM drains and ends it; SIGKILL is safe.
+      The consumer acknowledges and confirms a message only after its transaction is committed. An event that cannot
+      be applied becomes a dead letter with its reason (`drover dead list`). SIGTERM ends the consumer after the work in
+      hand. SIGKILL is safe, too.
       """)
 
   @OptionGroup var options: ConfigurationOption

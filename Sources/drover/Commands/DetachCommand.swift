@@ -12,12 +12,11 @@ struct DetachCommand: AsyncParsableCommand {
       Example:
         drover detach --config /etc/drover/edge.yaml
 
-      The agent has to be stopped. Events that the cloud has not confirmed are given up, so with some left the command asks
-      for --force.
+      Stop the agent first. Events that the cloud has not confirmed are lost, so with some left the command asks for --force.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Flag(help: "Detach although events are not confirmed; the cloud will not get them from here.")
+  @Flag(help: "Detach even if events are not confirmed. The cloud will not get them.")
   var force = false
 
   func run() async throws {

@@ -14,7 +14,7 @@ struct DoctorCommand: AsyncParsableCommand {
       Example:
         drover doctor --config edge.yaml
 
-      Changes nothing. The exit status is 1 when something has to be mended.
+      The command changes nothing. The exit status is 1 if something needs attention.
       """)
 
   @OptionGroup var options: ConfigurationOption

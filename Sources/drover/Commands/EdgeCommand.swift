@@ -11,13 +11,13 @@ import ServiceLifecycle
 struct EdgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "edge",
-    abstract: "Runs the edge agent: captures what the app writes and carries it to the cloud.",
+    abstract: "Runs the edge agent: captures what the app writes and sends it to the cloud.",
     discussion: """
       Example:
         drover edge --config /etc/drover/edge.yaml
 
-      The agent adds tables named drover_… and triggers to the app's database; `drover detach` takes them away again. SIGTERM
-      drains and ends it; SIGKILL is safe.
+      The agent adds tables named drover_… and triggers to the app's database. `drover detach` removes them.
+      SIGTERM ends the agent after the work in hand. SIGKILL is safe, too.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -38,13 +38,13 @@ struct EdgeCommand: AsyncParsableCommand {
           letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) },
           patience: .seconds(3))
       }
-      var limits = EdgeRelay.Limits()
-      limits.relay.windowEvents = configuration.window.events
-      limits.relay.windowBytes = configuration.window.bytes
+      var limits = RelayLimits()
+      limits.windowEvents = configuration.window.events
+      limits.windowBytes = configuration.window.bytes
       limits.frameEvents = configuration.frame.events
       limits.frameBytes = configuration.frame.bytes
       limits.compression = configuration.compression
-      limits.standingInterval = configuration.statusEvery
+      limits.telling.standingInterval = configuration.statusEvery
       for stream in configuration.streams {
         limits.streamFrames[stream.name] = stream.frame.map { FrameSize(events: $0.events, bytes: $0.bytes) }
       }

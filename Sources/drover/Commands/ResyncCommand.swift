@@ -9,7 +9,7 @@ import Foundation
 struct ResyncCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "resync",
-    abstract: "Has rows brought to the cloud once more: all, a window of time, or those that meet a condition.",
+    abstract: "Sends rows to the cloud again: all of them, those since a time, or those that meet a condition.",
     discussion: """
       Examples:
         drover resync --config edge.yaml
@@ -18,19 +18,19 @@ struct ResyncCommand: AsyncParsableCommand {
         drover resync --config edge.yaml --stream stock --where "level IS NULL OR level < 0"
         drover resync --config cloud.yaml --machine MAH001 --stream stock
 
-      Nothing is emptied: each row is an event again, and the newer one wins. Streams are brought in the order of the edge's
-      configuration, while what happens now goes on beside them. The order stands in the edge's database: a killed agent goes on
-      where it was, and the same order again does no harm. Another order for a stream that is still being brought brings all of its rows.
+      No table is emptied: each row becomes an event again, and the newer event wins. Streams are sent in the order of the machine's
+      configuration, and new events go first. The request is kept in the machine's database, so an agent that is killed continues where it
+      was. The same request again does no harm. Another request for a stream that is still being sent sends all of its rows.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: ArgumentHelp("In the cloud: whose rows.", valueName: "machine"))
+  @Option(help: ArgumentHelp("In the cloud: the machine whose rows are sent.", valueName: "machine"))
   var machine: MachineID?
-  @Option(help: ArgumentHelp("Only this stream; may come often.", valueName: "stream"))
+  @Option(help: ArgumentHelp("Only this stream. May be repeated.", valueName: "stream"))
   var stream: [StreamName] = []
-  @Flag(help: "All rows; so it is without --since and --where.")
+  @Flag(help: "All rows. This is the default without --since and --where.")
   var full = false
-  @Option(help: ArgumentHelp("Rows of so long ago at most, such as 90d.", valueName: "duration"))
+  @Option(help: ArgumentHelp("Rows of this last period, such as 90d.", valueName: "duration"))
   var since: String?
   @Option(
     help: ArgumentHelp(
@@ -39,9 +39,9 @@ struct ResyncCommand: AsyncParsableCommand {
   var timeColumn: String?
   @Option(name: .customLong("where"), help: ArgumentHelp("A condition on the row's columns.", valueName: "condition"))
   var condition: String?
-  @Option(help: ArgumentHelp("At most so many rows a second.", valueName: "rows"))
+  @Option(help: ArgumentHelp("Send at most this number of rows a second.", valueName: "rows"))
   var rate: Int?
-  @Flag(inversion: .prefixedNo, help: "Wait until the rows are on their way, and show how far they are.")
+  @Flag(inversion: .prefixedNo, help: "Wait until all rows are in the outbox, and show the progress.")
   var wait = true
 
   func validate() throws {

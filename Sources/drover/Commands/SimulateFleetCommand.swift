@@ -11,8 +11,8 @@ struct SimulateFleetCommand: AsyncParsableCommand {
       Example:
         drover simulate-fleet --machines 1000 --rate 1
 
-      Each machine has a connection, an outbox in memory and the agent's own logic, in this process; a mosquitto and the consumer run
-      beside it in a temporary folder on loopback. At the end the cloud's rows are compared with what was made: it fails where a row is
+      Each machine has a connection, an outbox in memory and the agent's own logic, all in this process. A mosquitto and the consumer run
+      beside it in a temporary folder on loopback. At the end the command compares the cloud's rows with what was made, and fails if a row is
       lost or doubled. docs/performance.md explains the figures.
       """)
 

@@ -4,12 +4,13 @@ import DroverCore
 struct DeadPurgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "purge",
-    abstract: "Gives dead letters up for good.",
+    abstract: "Deletes dead letters for good.",
     discussion: """
       Example:
         drover dead purge --config cloud.yaml --machine TEST --yes
 
-      Asks before it does so. Without a terminal it does nothing unless --yes is given. `drover status` shows how many were purged.
+      The command asks first. Without a terminal it does nothing unless --yes is given. `drover status` shows how many letters
+      were purged.
       """)
 
   @OptionGroup var options: ConfigurationOption

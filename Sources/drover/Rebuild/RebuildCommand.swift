@@ -6,22 +6,22 @@ import DroverSQLite
 struct RebuildCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rebuild",
-    abstract: "Replaces a lost or damaged cloud store by an empty one, which the machines fill again.",
+    abstract: "Replaces a lost or damaged cloud store with an empty one, which the machines fill again.",
     discussion: """
       Examples:
         drover rebuild --config cloud.yaml
         drover rebuild --config cloud.yaml --yes --wait
 
-      The consumer has to be stopped. The old file is moved aside under a name with the time, and never deleted; its dead letters are carried
-      over as far as it can be read. Then start the consumer: the machines hear that the cloud has nothing of theirs any more, and send it all again.
-      A backup of the store, if there is one, may be the shorter way: put it back, and only what it lacks is sent.
-      With --wait the command goes on until the tables of every machine that the old store knew are equal to the machine's own.
+      Stop the consumer first. The command renames the old file, with the time in its name, and never deletes it. It copies the dead
+      letters, as far as the file can be read. Then start the consumer: the machines notice that the cloud has nothing of them, and send
+      everything again. If you have a backup of the store, it may be quicker: restore it, and only what it lacks is sent.
+      With --wait the command goes on until the tables of every machine that the old store knew are equal to the machine's tables.
       """)
 
   @OptionGroup var options: ConfigurationOption
   @Flag(help: "Do not ask.")
   var yes = false
-  @Flag(help: "Follow the machines until they have filled the new store.")
+  @Flag(help: "Wait until the machines have filled the new store.")
   var wait = false
 
   func run() async throws {
@@ -29,7 +29,7 @@ struct RebuildCommand: AsyncParsableCommand {
     let path = try configuration.sqlitePath(
       for: "rebuild",
       orElse:
-        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/backups.md)"
+        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/how-to/back-up-and-restore.md)"
     )
     guard let rebuild = try replace(path) else {
       print("nothing was changed")

@@ -8,14 +8,17 @@ import Foundation
 struct StatusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
-    abstract: "Shows where everything stands, on either side.",
+    abstract: "Shows what waits, what is confirmed and what is wrong, on either side.",
     discussion: """
       Examples:
         drover status --config edge.yaml
         drover status --config cloud.yaml --json
 
-      pending: waits for the broker. synced: acknowledged by the broker, waits for the cloud. confirmed: committed by the cloud.
-      The exit status is 1 when the agent or consumer is not running, and 2 when one of its jobs no longer moves.
+      pending    events that wait for the broker
+      synced     events that the broker has acknowledged and that wait for the cloud
+      confirmed  events that the cloud has committed
+
+      The exit status is 1 if the agent or the consumer is not running, and 2 if one of its jobs no longer moves.
       """)
 
   @OptionGroup var options: ConfigurationOption

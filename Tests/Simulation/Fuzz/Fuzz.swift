@@ -223,7 +223,7 @@ package struct Fuzz {
       }
       let store = try EdgeDatabase(path: folder.file("app.db"), declarations: declarations) { _ in }
       let relay = try EdgeRelay(
-        machine: MachineID("EVIL"), store: store, limits: EdgeRelay.Limits(), software: "fuzz", logger: Self.silent,
+        machine: MachineID("EVIL"), store: store, limits: RelayLimits(), software: "fuzz", logger: Self.silent,
         wallClock: { time.wall }, clock: { time.now }, random: { [seed = mutator.random.next()] in seed })
       var fatal: String?
       relay.onFatal = { fatal = $0 }
@@ -250,7 +250,7 @@ package struct Fuzz {
           messages.append(InboundMessage(topic: "drover/v1/EVIL/\(topic)", payload: payload))
         }
         counts.toAgent += messages.count
-        relay.received(messages)
+        try relay.received(messages)
         func pass(_ turns: Int) {
           for _ in 0..<turns {
             time.advance(by: .milliseconds(200))

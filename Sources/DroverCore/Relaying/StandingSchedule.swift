@@ -1,0 +1,82 @@
+// When the cloud is told how the outbox stands: soon after the connection, at once when it has become empty or has begun to wait, at an interval
+// while something else changes, and now and then in any case, so that a machine without events is seen to be there.
+
+package struct StandingSchedule: Sendable {
+  private let limits: TellingLimits
+  /// What the cloud was told last.
+  package private(set) var told: OutboxStanding?
+  private var toldAt: ContinuousClock.Instant?
+  /// When the outbox was last seen to stand as the cloud was told.
+  private var foundAt: ContinuousClock.Instant?
+  /// When it is looked at whatever happens. Nil without a connection.
+  private var lookAt: ContinuousClock.Instant?
+  /// Before this it is not looked at because something changed.
+  private var restUntil: ContinuousClock.Instant?
+  /// Since when something has been on its way or unread.
+  private var busySince: ContinuousClock.Instant?
+  /// When the last of what was told at once is used up; each one adds a `refill`.
+  private var spentUntil: ContinuousClock.Instant?
+  private var isTurning = false
+
+  package init(limits: TellingLimits) { self.limits = limits }
+
+  package mutating func connected(now: ContinuousClock.Instant) {
+    toldAt = nil
+    busySince = nil
+    isTurning = false
+    lookAt = now.advanced(by: limits.firstStanding)
+  }
+
+  package mutating func disconnected() { lookAt = nil }
+
+  /// What the relay knows without looking: whether all that it has seen of the outbox is confirmed.
+  package mutating func sees(isIdle: Bool, now: ContinuousClock.Instant) {
+    busySince = isIdle ? nil : busySince ?? now
+    guard lookAt != nil, toldAt != nil, let told, restUntil.map({ $0 <= now }) ?? true, mayTellAtOnce(now) else {
+      return isTurning = false
+    }
+    isTurning = told.waiting > 0 ? isIdle : busySince.map { $0.advanced(by: limits.onItsWay) <= now } ?? false
+  }
+
+  package func isDue(now: ContinuousClock.Instant) -> Bool { isTurning || lookAt.map { $0 <= now } ?? false }
+
+  /// How long ago what is told was found.
+  package func age(now: ContinuousClock.Instant) -> Duration { foundAt.map { $0.duration(to: now) } ?? .zero }
+
+  /// - Parameters:
+  ///   - oldest: how long the oldest event has waited; nil where none waits.
+  ///   - took: how long it took to look.
+  /// - Returns: whether the cloud is to be told.
+  package mutating func looked(
+    _ standing: OutboxStanding, oldest: Duration?, took: Duration, now: ContinuousClock.Instant
+  ) -> Bool {
+    let isAtOnce = lookAt.map { now < $0 } ?? false
+    isTurning = false
+    restUntil = now.advanced(by: max(took * limits.lookingShare, limits.onItsWay))
+    if isAtOnce {
+      // What is on its way just now is no news.
+      let waits = standing.waiting > 0 && oldest.map { $0 >= limits.onItsWay } ?? false
+      guard let told, (told.waiting > 0) != (standing.waiting > 0), standing.waiting == 0 || waits else { return false }
+      spentUntil = max(spentUntil ?? now, now).advanced(by: limits.atOnceRefill)
+    } else {
+      lookAt = now.advanced(by: max(limits.standingInterval, took * limits.lookingShare))
+      let isOld = toldAt.map { $0.advanced(by: limits.standingInterval * limits.quietIntervals) <= now } ?? true
+      guard isOld || told.map({ standing.isNews(after: $0) }) ?? true else {
+        foundAt = now
+        return false
+      }
+    }
+    found(standing, now: now)
+    toldAt = now
+    return true
+  }
+
+  /// What the agent says when it leaves.
+  package mutating func found(_ standing: OutboxStanding, now: ContinuousClock.Instant) {
+    (told, foundAt) = (standing, now)
+  }
+
+  private func mayTellAtOnce(_ now: ContinuousClock.Instant) -> Bool {
+    spentUntil.map { $0 <= now.advanced(by: limits.atOnceRefill * (limits.mostAtOnce - 1)) } ?? true
+  }
+}

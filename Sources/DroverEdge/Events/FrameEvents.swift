@@ -1,0 +1,143 @@
+// Events about what is sent: frames, announcements, and what broker or consumer do not take.
+
+import DroverCore
+import Logging
+
+struct TrafficCounted: AgentEvent {
+  let line: String
+  var level: Logger.Level { .info }
+  var text: String? { line }
+}
+
+struct FrameSent: AgentEvent {
+  let stream: StreamName
+  let interval: Interval
+  let events: Int
+  let bytes: Int
+  var level: Logger.Level { .debug }
+  var text: String? { "sent \(stream) \(interval): \(events) events in \(bytes) bytes" }
+}
+
+struct FrameRefused: AgentEvent {
+  let stream: Int
+  let topic: String
+  let events: Int
+  let isEmpty: Bool
+  let reason: AcknowledgementReason
+  let user: String?
+  var level: Logger.Level { .warning }
+  /// A frame that is too large comes in parts, and `FrameDivided` or `EventTooLarge` says so.
+  private var isMended: Bool { reason == .packetTooLarge && !isEmpty }
+  var subject: String? { isMended ? nil : "refused \(stream) \(reason)" }
+  var text: String? {
+    if isMended { return nil }
+    return
+      "publish \(events) events on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox and are tried again"
+  }
+  var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
+}
+
+struct FrameNotPublished: AgentEvent {
+  let stream: StreamName
+  let bytes: Int
+  let error: PublishError
+  var level: Logger.Level { .error }
+  var subject: String? { "publish \(stream) \(error)" }
+  var text: String? {
+    "publish \(stream): a frame of \(bytes) bytes: \(error); it stays in the outbox and is tried again"
+  }
+}
+
+// MARK: What is too large
+
+struct FrameDivided: AgentEvent {
+  let stream: Int
+  let topic: String
+  let events: Int
+  let bytes: Int
+  let taker: String
+  var level: Logger.Level { .info }
+  var subject: String? { "too large \(stream)" }
+  var text: String? {
+    "publish \(events) events on \(topic): the frame of \(bytes) bytes is larger than \(taker); they are sent in smaller frames"
+  }
+}
+
+struct EventTooLarge: AgentEvent {
+  let stream: Int
+  let topic: String
+  let seq: Int64
+  let bytes: Int
+  let taker: String
+  var level: Logger.Level { .error }
+  var subject: String? { "unsendable \(stream)" }
+  var text: String? {
+    "publish event \(seq) on \(topic): alone it makes a frame of \(bytes) bytes, and that is larger than \(taker); it is a dead letter now, see `drover dead list`"
+  }
+}
+
+/// A frame's size is the likely reason why it does not arrive, though nobody said so.
+struct SizeBlamed: AgentEvent {
+  enum Sign {
+    case connectionsEnd
+    case acknowledgedAndLost
+
+    fileprivate var text: String {
+      switch self {
+      case .connectionsEnd: "the connection to the broker ends whenever it is sent"
+      case .acknowledgedAndLost: "the broker acknowledges it, and the consumer, which answers, does not get it"
+      }
+    }
+
+    /// mosquitto's name of the limit that does so.
+    fileprivate var setting: String {
+      switch self {
+      case .connectionsEnd: "max_packet_size"
+      case .acknowledgedAndLost: "message_size_limit"
+      }
+    }
+  }
+
+  let suspect: SizeSuspicion.Suspect
+  let topic: String
+  let sign: Sign
+  var level: Logger.Level { .warning }
+  var subject: String? { "blame \(suspect.stream) \(sign.setting) \(suspect.events > 1)" }
+  var text: String? {
+    "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(sign.text): the likely cause is the broker's size limit (mosquitto: \(sign.setting)), of which MQTT 3.1.1 says nothing. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost"
+  }
+}
+
+// MARK: Announcements
+
+struct AnnouncementRefused: AgentEvent {
+  let topic: String
+  let reason: AcknowledgementReason
+  let user: String?
+  var level: Logger.Level { .warning }
+  var text: String? { "announce on \(topic): \(reason.advice(topic: topic, user: user))" }
+  var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
+}
+
+struct AnnouncementTooLarge: AgentEvent {
+  let topic: String
+  let bytes: Int
+  var level: Logger.Level { .error }
+  var text: String? {
+    "announce on \(topic): \(bytes) bytes are more than the broker takes; raise its limit for packets"
+  }
+}
+
+extension AcknowledgementReason {
+  /// What the operator can do about a refusal.
+  fileprivate func advice(topic: String, user: String?) -> String {
+    switch self {
+    case .noMatchingSubscribers: "nobody subscribes; is the consumer running?"
+    case .notAuthorised:
+      "\(user.map { "user \($0)" } ?? "a client without a user name") is not authorised on \(topic); check the broker's ACL for it"
+    case .packetTooLarge: "it is larger than the broker takes"
+    case .quotaExceeded: "the broker's quota is used up"
+    case .success, .other: "the broker answered \(self)"
+    }
+  }
+}
