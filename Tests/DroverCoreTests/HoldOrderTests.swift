@@ -20,10 +20,13 @@ import Testing
     let lines = String(decoding: order, as: UTF8.self).split(separator: "\n")
     #expect(lines.filter { (try? StreamName(String($0))) != nil } == ["a", "b"])
     let names = HoldOrder.decode(Array("a\nb".utf8))
-    #expect(names.map { String(decoding: $0.name, as: UTF8.self) } == ["a", "b"] && names.allSatisfy { $0.reason == nil })
+    #expect(
+      names.map { String(decoding: $0.name, as: UTF8.self) } == ["a", "b"] && names.allSatisfy { $0.reason == nil })
   }
 
-  @Test(arguments: ["budget ", "budget A", "budget a\u{1b}[2J", "budget " + String(repeating: "a", count: 65), "", "Table"])
+  @Test(arguments: [
+    "budget ", "budget A", "budget a\u{1b}[2J", "budget " + String(repeating: "a", count: 65), "", "Table",
+  ])
   func `a code that is not known is no reason, and is not printed`(code: String) {
     #expect(HoldReason(code: code) == nil)
     #expect(HoldOrder.decode(Array("a\n\t\(code)".utf8)).map(\.reason) == [nil])

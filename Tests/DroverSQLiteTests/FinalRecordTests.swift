@@ -247,10 +247,11 @@ import Testing
   }
 
   // SQLite refuses to drop a column that a trigger names and does not find any more.
-  @Test(arguments: [
-    "ALTER TABLE mo DROP COLUMN kg", "ALTER TABLE mo DROP COLUMN done", "ALTER TABLE mo RENAME COLUMN kg TO kilo",
-    "ALTER TABLE mo DROP COLUMN arch", "ALTER TABLE mo RENAME COLUMN arch TO hidden",
-  ], [Kind.batch, .payload])
+  @Test(
+    arguments: [
+      "ALTER TABLE mo DROP COLUMN kg", "ALTER TABLE mo DROP COLUMN done", "ALTER TABLE mo RENAME COLUMN kg TO kilo",
+      "ALTER TABLE mo DROP COLUMN arch", "ALTER TABLE mo RENAME COLUMN arch TO hidden",
+    ], [Kind.batch, .payload])
   func `the app's migrations work, and its next statements too`(sql: String, kind: Kind) throws {
     let app = try AppDatabase(
       "CREATE TABLE mo (id INTEGER PRIMARY KEY, kg REAL, done INT DEFAULT 0, arch INT DEFAULT 0)")
@@ -295,10 +296,11 @@ import Testing
   }
 
   // Only keys that SQLite gives were warned of. Of others the agent can tell while the first record waits.
-  @Test(arguments: [
-    ("no TEXT PRIMARY KEY, part INT", nil), ("no TEXT, part INT, PRIMARY KEY (no, part)", nil),
-    ("id INTEGER PRIMARY KEY, no TEXT UNIQUE NOT NULL, part INT", ["no"]),
-  ] as [(String, [String]?)])
+  @Test(
+    arguments: [
+      ("no TEXT PRIMARY KEY, part INT", nil), ("no TEXT, part INT, PRIMARY KEY (no, part)", nil),
+      ("id INTEGER PRIMARY KEY, no TEXT UNIQUE NOT NULL, part INT", ["no"]),
+    ] as [(String, [String]?)])
   func `a key of the app's own that is used again is warned of once`(columns: String, key: [String]?) throws {
     let app = try AppDatabase("CREATE TABLE mo (\(columns.replacing(", PRIMARY", with: ", done INT, PRIMARY")))")
     if !columns.contains("PRIMARY KEY (") { try app.run("ALTER TABLE mo ADD COLUMN done INT") }
@@ -362,7 +364,7 @@ import Testing
     (
       "UPDATE sales SET receipt_id = NULL; UPDATE sales SET receipt_id = 1, item = 'x' || item; DELETE FROM receipts",
       [
-        "put 1: 1, 'a', 1 [11, 1, 'xpen'] [12, 1, 'xink'] [1, 1, 5]",
+        "put 1: 1, 'a', 1 [11, 1, 'xpen'] [12, 1, 'xink'] [1, 1, 5]"
       ]
     ),
     // The whole row stands for the next unit.
@@ -430,10 +432,11 @@ import Testing
       try app.run("UPDATE receipts SET id = id + 10 WHERE id = 1; UPDATE receipts SET id = id + 10 WHERE id = 2")
       let isCascade = action.contains("CASCADE")
       #expect(
-        try edge.waiting().sorted() == [
-          "delete 2", whole, "put 11: 11, 1" + (isCascade ? " [11, 11, 'pen'] [12, 11, 'ink']" : ""),
-          "put 12: 12, 0" + (isCascade ? " [13, 12, 'cap']" : ""),
-        ].sorted())
+        try edge.waiting().sorted()
+          == [
+            "delete 2", whole, "put 11: 11, 1" + (isCascade ? " [11, 11, 'pen'] [12, 11, 'ink']" : ""),
+            "put 12: 12, 0" + (isCascade ? " [13, 12, 'cap']" : ""),
+          ].sorted())
     }
     try expectNothingLeft(app, edge)
   }
@@ -448,7 +451,8 @@ import Testing
       CREATE TABLE receipts (id INTEGER PRIMARY KEY, closed INT, arch INT);
       CREATE TABLE sales (no INTEGER PRIMARY KEY, receipt INT, item TEXT)
       """)
-    var declaration = try StreamDeclaration.batch("receipts", completeWhen: "closed = 1", with: .lines("sales", ["receipt": "id"]))
+    var declaration = try StreamDeclaration.batch(
+      "receipts", completeWhen: "closed = 1", with: .lines("sales", ["receipt": "id"]))
     declaration.selection.filter = try Condition(parsing: "arch = 0")
     let edge = try app.attach(declaration)
     try app.run("INSERT INTO receipts VALUES (1, 1, 0); INSERT INTO sales VALUES (11, 1, 'pen'), (12, 1, 'ink')")
@@ -459,11 +463,13 @@ import Testing
     try app.run("ALTER TABLE receipts ADD COLUMN note")
     _ = try edge.refresh()
     try app.run(sql)
-    #expect(try edge.waiting().map { $0.replacing("1, 1, 0, NULL", with: "1, 1, 0") }.filter { $0 != "delete 7" } == [whole])
+    #expect(
+      try edge.waiting().map { $0.replacing("1, 1, 0, NULL", with: "1, 1, 0") }.filter { $0 != "delete 7" } == [whole])
     // It comes back, and its lines are followed again.
     try edge.confirmAll()
     try app.run(
-      "REPLACE INTO receipts VALUES (1, 0, 1, NULL); UPDATE receipts SET arch = 0; REPLACE INTO sales VALUES (15, 1, 'cap')")
+      "REPLACE INTO receipts VALUES (1, 0, 1, NULL); UPDATE receipts SET arch = 0; REPLACE INTO sales VALUES (15, 1, 'cap')"
+    )
     #expect(try edge.waiting().count == 1)
     #expect(try edge.waiting()[0].contains("[15, 1, 'cap']"))
   }

@@ -233,7 +233,9 @@ import Testing
 
   // Forty copies of a real frame are packed to a tenth, and are no harm.
   @Test func `real frames may be packed, at the cost of what they hold`() throws {
-    let events = (1...2000).map { "{\"seq\":\($0),\"id\":\"\($0)\",\"version\":\($0),\"body\":{\"n\":\($0 * 7919 % 10007)}}" }
+    let events = (1...2000).map {
+      "{\"seq\":\($0),\"id\":\"\($0)\",\"version\":\($0),\"body\":{\"n\":\($0 * 7919 % 10007)}}"
+    }
     let text =
       "{\"v\":1,\"epoch\":\"ab\",\"after\":0,\"through\":2000,\"events\":[\(events.joined(separator: ","))]}"
     let payload = Compression.deflate.pack(Array(text.utf8)).payload

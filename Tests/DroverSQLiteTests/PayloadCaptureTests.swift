@@ -81,7 +81,8 @@ import Testing
     func facts() throws -> [String] { try edge.waiting().filter { $0.hasPrefix("put") } }
     #expect(try facts() == ["put 1: 1, 'a', 0", "put 2: 2, 'b', 0"])
     // One that comes back is one fact, as it is.
-    try app.run("UPDATE sale SET done = 2; UPDATE sale SET done = 0, v = 'y' WHERE id = 2; DELETE FROM sale WHERE id = 1")
+    try app.run(
+      "UPDATE sale SET done = 2; UPDATE sale SET done = 0, v = 'y' WHERE id = 2; DELETE FROM sale WHERE id = 1")
     #expect(try facts() == ["put 1: 1, 'a', 0", "put 2: 2, 'y', 0"])
     try edge.confirmAll()
     #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)

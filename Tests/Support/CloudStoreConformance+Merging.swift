@@ -203,14 +203,6 @@ extension CloudStoreConformance {
             #"local_id=x occurred_at=then body={"c":20} machine_id=MAH001 drover_version=1"#,
           ])
       },
-      // PostgreSQL's store looked for the stored row, found none, and ended the consumer.
-      Claim("payload: a fact that a trigger leaves out without an error is refused, and the others go on") {
-        scene throws in
-        try scene.merge(sink, .put(1, 1, "a", 0.5))
-        try scene.reader.leaveOutNewRows(of: "stock")
-        #expect(try scene.merge(sink, .put(2, 2, "b", 0.5), .put(3, 1, "a", 0.5)).map(\.refusal) == [.store, nil])
-        #expect(try scene.reader.rows(of: "stock").count == 1)
-      },
       Claim("payload: two machines may tell of the same id") { scene throws in
         try scene.merge(sink, .put(1, 1, "a", 0.5))
         #expect(try scene.merge(.table(schema, machine: .b), .put(1, 1, "b", 0.5)) == [.applied])

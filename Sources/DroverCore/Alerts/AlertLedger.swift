@@ -225,6 +225,7 @@ extension AlertRule {
     case .budgets: "machines that send more than their budgets allow"
     case .jobs: "jobs of the consumer's that no longer move"
     case .names: "names under which more than one is connected"
+    case .streams: "streams that wait at their machines because of their tables there"
     case .tables: "streams that wait because their sink tables cannot be written"
     }
   }

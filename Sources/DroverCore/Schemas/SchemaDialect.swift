@@ -107,7 +107,13 @@ extension SchemaDialect {
 
   package func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
     try onSink(stream, mending: false) {
-      try take(schema, machine: machine, stream: stream, isAccepted: false)?.reason
+      let obstacle = try take(schema, machine: machine, stream: stream, isAccepted: false)
+      if obstacle?.isKept ?? true {
+        try withdrawDescriptions(machine: machine, stream: stream)
+      } else {
+        try forgetWaiting(machine: machine, stream: stream)
+      }
+      return obstacle?.reason
     }
   }
 

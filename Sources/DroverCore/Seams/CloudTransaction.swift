@@ -49,7 +49,8 @@ package protocol SchemaStore {
   func latestSchema(machine: MachineID, stream: StreamName) throws -> StreamSchema?
   /// Makes or widens the sink table, and those of its lines. What would change the table for other machines that use it waits for `accept`, and
   /// what differs from the configuration waits as long as it does. A natural key holds for the rows of machines that declare it, and for all
-  /// rows once it was accepted or is pinned, until no machine declares it any more. Returns why that cannot be, or nil.
+  /// rows once it was accepted or is pinned, until no machine declares it any more. Returns why that cannot be, or nil. A description replaces what the
+  /// machine said of the stream before: what waited of it, and dead letters with older descriptions, are gone.
   func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String?
   /// Whether this schema was described last and could not be adopted, so that asking for it again is of no use.
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool
@@ -88,6 +89,8 @@ package protocol DeadLetterBox {
   func awaitsReplays() throws -> Bool
   /// The epoch of the marked letter with these bytes on this topic: its event came in a frame, and its version means something there only.
   func epochOfReplay(topic: String, raw: [UInt8]) throws -> Epoch?
+  /// Whether the marked letter with these bytes on this topic is a description of a stream that the machine has described again since.
+  func isOutdatedReplay(topic: String, raw: [UInt8]) throws -> Bool
   /// A message was taken that may be a letter's: the letter with these bytes on this topic goes if it still bears the mark.
   func settleReplay(topic: String, raw: [UInt8]) throws
 }

@@ -63,13 +63,6 @@ extension Transaction: SchemaDialect {
 
   func latestSchemas(using table: StreamName) throws -> [DescribedStream] { try schemas.latest(using: table) }
 
-  func withdrawDescriptions(machine: MachineID, stream: StreamName) throws {
-    let letters = try connection.query(
-      "DELETE FROM drover_dead_letter WHERE topic = $1 AND reason = $2",
-      [.text(Topic.schema(machine, stream).text), .text(DeadLetterReason.schema.rawValue)])
-    try DeadLetterCounter.replayed.add(letters.changed, connection)
-  }
-
   func note(_ waiting: WaitingStream, machine: MachineID, stream: StreamName, reason: String) throws {
     try schemas.note(waiting, machine: machine, stream: stream, reason: reason, now: store.now())
   }

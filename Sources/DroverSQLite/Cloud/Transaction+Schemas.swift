@@ -65,13 +65,6 @@ extension Transaction: SchemaDialect {
 
   func latestSchemas(using table: StreamName) throws -> [DescribedStream] { try schemas.latest(using: table) }
 
-  func withdrawDescriptions(machine: MachineID, stream: StreamName) throws {
-    try database.execute(
-      sql: "DELETE FROM drover_dead_letter WHERE topic = ? AND reason = ?",
-      arguments: [Topic.schema(machine, stream).text, DeadLetterReason.schema.rawValue])
-    try DeadLetterCounter.replayed.add(database.changesCount, database)
-  }
-
   func note(_ waiting: WaitingStream, machine: MachineID, stream: StreamName, reason: String) throws {
     try schemas.note(waiting, machine: machine, stream: stream, reason: reason, now: store.now())
   }

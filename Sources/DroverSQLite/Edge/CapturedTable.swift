@@ -308,7 +308,8 @@ struct CapturedTable: Equatable {
     let rekeyed = keyExpressions.map { "OLD.\($0) IS NOT NEW.\($0) COLLATE BINARY" }.joined(separator: " OR ")
 
     if schema.kind == .payload { return factTriggers(stream, make, update: update, rekeyed: rekeyed) }
-    return (freezes
+    return
+      (freezes
       ? finalTriggers(stream, make, update: update, rekeyed: rekeyed)
       : stateTriggers(stream, make, update: update, rekeyed: rekeyed))
       + uniques.enumerated().flatMap { index, parts in

@@ -29,7 +29,8 @@ struct EmitCommand: AsyncParsableCommand {
   @OptionGroup var options: ConfigurationOption
   @Option(help: "The stream. The configuration must list it without a table.")
   var stream: String
-  @Option(help: ArgumentHelp("The field that holds the local ID. Without it, each event gets a new ID.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("The field that holds the local ID. Without it, each event gets a new ID.", valueName: "name"))
   var idField: String?
   @Option(help: "The format of the input. By default the ending of the file's name decides.")
   var format: InputFormat?

@@ -25,7 +25,8 @@ struct RestoreCommand: AsyncParsableCommand {
   var stream: StreamName?
   @Option(help: ArgumentHelp("The SQLite database. It is made if it does not exist.", valueName: "file"))
   var to: String
-  @Option(help: ArgumentHelp("A table whose name is not its stream's name. May be repeated.", valueName: "stream=table"))
+  @Option(
+    help: ArgumentHelp("A table whose name is not its stream's name. May be repeated.", valueName: "stream=table"))
   var table: [TableName] = []
   @Flag(help: "Delete rows that the cloud does not have.")
   var replace = false

@@ -6,7 +6,8 @@ import DroverCore
 
 struct SchemaPinCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "pin", abstract: "Prints the section `streams:` for the configuration, as the store has the streams now.",
+    commandName: "pin",
+    abstract: "Prints the section `streams:` for the configuration, as the store has the streams now.",
     discussion: """
       Examples:
         drover schema pin --config cloud.yaml
