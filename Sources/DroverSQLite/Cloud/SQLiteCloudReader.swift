@@ -223,7 +223,7 @@ package struct SQLiteCloudReader: CloudReader {
       if tables[name] == nil { tables[name] = try database.catalogue(of: stream.text).map(\.name) }
       return tables[name]!
     }
-    return try WaitingSchemas(database: database).all().map { note, schema in
+    return try SchemaTables(database: database).all().map { note, schema in
       let stream = try StreamName(note["stream"])
       guard let schema else {
         return WaitingSchema(

@@ -94,7 +94,7 @@ final class SinkTable {
       "\(machine) = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
     /// Whether the stored row never changes again, as SQL; nil where none is ever complete.
     let isComplete = completeWhen.map { "coalesce(\($0.text { "stored.\(quoted($0))" }), 0)" }
-    if rule.looksAtUntakenRows {
+    if rule.compares {
       let list = columns.joined(separator: ", ")
       current = try Statement(database, "SELECT \(list) FROM \(table) WHERE \(whereKey)")
       let values = columns.indices.map { "?\(keyColumns.count + 2 + $0)" }.joined(separator: ", ")
