@@ -140,7 +140,7 @@ extension Consumer {
   }
 
   private func received(
-    of stream: StreamName, _ outbox: OutboxOrigin, _ transaction: any CloudTransaction
+    of stream: StreamName, _ outbox: OutboxOrigin, _ transaction: any ReceivedRanges
   ) throws -> IntervalSet {
     try received.of(StreamOrigin(outbox: outbox, stream: stream)) {
       try transaction.received(machine: outbox.machine, epoch: outbox.epoch, stream: stream)
@@ -190,7 +190,7 @@ extension Consumer {
   // MARK: Runs
 
   /// Takes note of the run that a frame is of, where it is a new one.
-  private func hear(_ run: Int64, _ outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws {
+  private func hear(_ run: Int64, _ outbox: OutboxOrigin, _ transaction: any ReceivedRanges) throws {
     let known = try runs(of: outbox, transaction)
     guard known.newest?.number != run else { return }
     // From now on the one before never changes; what is written at the end is the newest.
@@ -198,14 +198,14 @@ extension Consumer {
     try raise(Run(number: run, reached: 0), outbox, transaction)
   }
 
-  private func raise(_ run: Run, _ outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws {
+  private func raise(_ run: Run, _ outbox: OutboxOrigin, _ transaction: any ReceivedRanges) throws {
     var known = try runs(of: outbox, transaction)
     guard known.newest != run else { return }
     known.raise(run.number, to: run.reached)
     runs.update(outbox, known)
   }
 
-  private func runs(of outbox: OutboxOrigin, _ transaction: any CloudTransaction) throws -> Runs {
+  private func runs(of outbox: OutboxOrigin, _ transaction: any ReceivedRanges) throws -> Runs {
     try runs.of(outbox) { try transaction.runs(machine: outbox.machine, epoch: outbox.epoch) }
   }
 }

@@ -117,7 +117,7 @@ extension Consumer {
 
   func bury(
     _ message: InboundMessage, _ topic: Topic?, _ reason: DeadLetterReason, _ detail: String,
-    _ transaction: any CloudTransaction, _ group: inout MessageGroup
+    _ transaction: any DeadLetterBox, _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     var stream: StreamName?
     switch topic {
@@ -137,7 +137,7 @@ extension Consumer {
 
   /// False when there is no room for it, and the edge has to keep it.
   func bury(
-    _ event: RefusedEvent, of arrival: EventMessage, epoch: Epoch?, _ transaction: any CloudTransaction,
+    _ event: RefusedEvent, of arrival: EventMessage, epoch: Epoch?, _ transaction: any DeadLetterBox,
     _ group: inout MessageGroup
   ) throws -> Bool {
     let machine = arrival.machine

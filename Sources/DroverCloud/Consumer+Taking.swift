@@ -42,6 +42,11 @@ extension Consumer {
       } catch {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
+      if group.awaitsReplays, try transaction.isOutdatedReplay(topic: message.topic, raw: message.payload) {
+        logger.notice(
+          "describe \(stream) of \(machine): a replayed description is older than the machine's latest; it is ignored")
+        return .document
+      }
       switch try gate.take(schema, of: machine, stream, now: wallClock(), transaction) {
       case .known: return .document
       case .overBudget: return setAside(topic, over: .schemaChanges, &group)
@@ -59,6 +64,8 @@ extension Consumer {
       logger.warning(
         "describe \(stream) of \(machine): \(reason); the stream waits at the edge, see `drover schema list`"
       )
+      // What a person can accept stands in the list of waiting schemas, and is no dead letter.
+      if try transaction.isWaiting(schema.id, machine: machine, stream: stream) { return .document }
       return try bury(message, topic, .schema, reason, transaction, &group)
     case .status(let machine):
       let status: MachineStatus

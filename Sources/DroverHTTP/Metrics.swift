@@ -21,6 +21,9 @@ enum Metrics {
       page.add(
         "drover_blocked_sinks", .gauge, "Streams that wait because their sink table cannot be written.",
         [([:], Double(try source.reader.blockedSinks().count))])
+      page.add(
+        "drover_store_locked", .gauge, "1 while another program has the whole store locked (SQLite).",
+        [([:], source.reader.storeLock() == nil ? 0 : 1)])
     }
     if let fleet = source.fleet() { add(fleet, to: &page) }
     return page.text
@@ -71,6 +74,10 @@ enum Metrics {
       "drover_machine_told_timestamp_seconds", .gauge,
       "When the machine looked at its outbox: the time of waiting events, the oldest of them, dead letters at the edge and free bytes.",
       each { ($0.outbox?.at).map { Double($0) / 1_000_000 } })
+    page.add(
+      "drover_machine_waiting_streams", .gauge,
+      "Streams that wait at the machine because of their tables there, as it told last.",
+      each { Double($0.waits.count) })
     page.add(
       "drover_machine_free_bytes", .gauge, "What the machine's disk has left.",
       each { ($0.outbox?.standing.freeBytes).map(Double.init) })

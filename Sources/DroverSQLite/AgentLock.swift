@@ -48,6 +48,8 @@ package final class AgentLock: Sendable {
     var beats: [String: Int64] = [:]
     /// How the connection to the broker stands; nil until there was one.
     var connection: String?
+    /// Of a consumer: who keeps it from the store.
+    var storeLock: StoreLock?
     var failures: [DeliveryFailure.Kind: DeliveryFailure] = [:]
     var failuresWritten: Int64 = 0
     /// When it was looked whether the lock file is there.
@@ -212,6 +214,23 @@ package final class AgentLock: Sendable {
   /// No job has this name.
   private static let connectionPrefix = "= the connection: "
 
+  /// Notes who has the consumer's store locked, and nil when the lock is gone.
+  package func note(storeLock: StoreLock?) {
+    state.withLock { $0.storeLock = storeLock }
+    write()
+  }
+
+  /// Who keeps the consumer that is at work from its store; nil where nobody does.
+  package static func storeLock(database: String) -> StoreLock? {
+    guard let line = holding(database)?.text.split(separator: "\n").first(where: { $0.hasPrefix(storeLockPrefix) })
+    else { return nil }
+    let words = line.dropFirst(storeLockPrefix.count).split(separator: " ", maxSplits: 1)
+    guard words.count == 2, let since = Int64(words[0]) else { return nil }
+    return StoreLock(holder: String(words[1]), since: since)
+  }
+
+  private static let storeLockPrefix = "= locked "
+
   /// Notes that a job moves; from any thread, as often as one likes.
   package func beat(_ job: String) {
     let now = Self.now()
@@ -240,7 +259,11 @@ package final class AgentLock: Sendable {
       let connection = state.connection.map { "\(Self.connectionPrefix)\($0.replacing("\n", with: " "))\n" } ?? ""
       let failures = state.failures.values.sorted { $0.kind.rawValue < $1.kind.rawValue }
         .map { "= \(Self.failurePrefix) \($0.kind.rawValue) \($0.count) \($0.last)\n" }.joined()
-      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(failures)\(connection)".utf8)
+      let storeLock =
+        state.storeLock.map {
+          "\(Self.storeLockPrefix)\($0.since) \($0.holder.replacing("\n", with: " "))\n"
+        } ?? ""
+      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(storeLock)\(failures)\(connection)".utf8)
       for descriptor in [held.descriptor, held.earlier?.descriptor ?? -1] where descriptor >= 0 {
         pwrite(descriptor, text, text.count, 0)
         ftruncate(descriptor, off_t(text.count))

@@ -57,7 +57,7 @@ import Testing
   private func hold(_ http: HTTPRoad, _ moment: String) async throws {
     let road = http.road
     let waiting = try await count(road, Self.waiting)
-    let letters = try await count(road, "SELECT ifnull(sum(count), 0) FROM drover_dead_letter", inCloud: true)
+    let letters = try await count(road, "SELECT count(*) FROM drover_dead_letter", inCloud: true)
     // The fleet is looked at every few seconds.
     try await road.wait(for: "\(moment): the cloud shows that \(waiting) wait, everywhere") {
       let shown = try await look(http)

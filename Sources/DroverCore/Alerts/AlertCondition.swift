@@ -48,6 +48,20 @@ extension AlertRules {
         .tables, AlertSubject(machine: sink.machine?.text, part: sink.stream.text),
         AlertCondition(isBeyond: true, value: max(0, fleet.at - sink.since) / 1_000_000, text: sink.text))
     }
+    if tables, let lock = fleet.lock {
+      add(
+        .tables, AlertSubject(part: "store"),
+        AlertCondition(isBeyond: true, value: max(0, fleet.at - lock.since) / 1_000_000, text: lock.text))
+    }
+    for machine in streams ? fleet.report?.machines ?? [] : [] {
+      for wait in machine.waits {
+        add(
+          .streams, AlertSubject(machine: machine.name, part: wait.stream.text),
+          AlertCondition(
+            isBeyond: true, value: max(0, fleet.at - wait.since) / 1_000_000,
+            text: "\(wait.stream) of \(machine.name) waits at the machine: \(wait.reason)"))
+      }
+    }
     for (machine, trouble) in names ? fleet.report?.troubles(now: fleet.at) ?? [] : [] {
       add(
         .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),

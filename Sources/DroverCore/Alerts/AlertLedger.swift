@@ -225,6 +225,7 @@ extension AlertRule {
     case .budgets: "machines that send more than their budgets allow"
     case .jobs: "jobs of the consumer that no longer move"
     case .names: "names that more than one client uses"
+    case .streams: "streams that wait at their machines because of their tables there"
     case .tables: "streams that wait because their sink tables cannot be written"
     }
   }

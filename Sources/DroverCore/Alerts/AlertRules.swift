@@ -11,6 +11,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case budgets
   case names
   case tables
+  case streams
 
   /// What to do about it.
   package var advice: String {
@@ -29,6 +30,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
       "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
     case .tables:
       "`drover status` says who or what blocks the table and what to do; the streams go on by themselves when it is over"
+    case .streams:
+      "`drover status` says which table of the machine it is, why, and what to do; the stream goes on by itself when the table is mended"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -39,7 +42,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
   var beginsAtOnce: Bool {
     switch self {
-    case .silent, .oldestUnconfirmed, .disk, .tables: false
+    case .silent, .oldestUnconfirmed, .disk, .tables, .streams: false
     case .failures, .deadLetters, .schemas, .jobs, .budgets, .names: true
     }
   }
@@ -67,6 +70,8 @@ package struct AlertRules: Equatable, Sendable {
   package var names: Bool
   /// A sink table cannot be written.
   package var tables: Bool
+  /// A stream waits at its machine because of its table there.
+  package var streams: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long the cause has to be gone before the end is sent.
@@ -75,8 +80,8 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    budgets: Bool = true, names: Bool = true, tables: Bool = true, hold: Duration = .seconds(30),
-    calm: Duration = .seconds(60)
+    budgets: Bool = true, names: Bool = true, tables: Bool = true, streams: Bool = true,
+    hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed
@@ -88,6 +93,7 @@ package struct AlertRules: Equatable, Sendable {
     self.budgets = budgets
     self.names = names
     self.tables = tables
+    self.streams = streams
     self.hold = hold
     self.calm = calm
   }
@@ -106,6 +112,7 @@ package struct AlertRules: Equatable, Sendable {
       case .budgets: budgets
       case .names: names
       case .tables: tables
+      case .streams: streams
       }
     }
   }

@@ -1,7 +1,8 @@
 // Who wins: what becomes of an event whose row may be in the cloud already. docs/protocol.md ("Kinds") has the rule in words.
 //
 // A store writes most events with one upsert, which has the same comparison in SQL, and asks this rule about the rows that the upsert did
-// not take. `CloudStoreConformance.whoWins` holds the upserts and the rule against each other on random events.
+// not take. Where the rule says `write` then, something of the table kept the row out. `CloudStoreConformance.whoWins` holds the upserts and
+// the rule against each other on random events.
 
 package struct MergeRule: Equatable, Sendable {
   package var kind: Kind
@@ -91,8 +92,8 @@ package struct MergeRule: Equatable, Sendable {
     }
   }
 
-  /// Whether a store has to look at a row that its upsert did not take. Where rows never complete, that row is as new as the event.
-  package var looksAtUntakenRows: Bool { kind == .payload || completes }
+  /// Whether an event may have to be compared with a stored row: where rows are facts, or can be complete.
+  package var compares: Bool { kind == .payload || completes }
 }
 
 extension MergeOutcome {
@@ -105,14 +106,6 @@ extension MergeOutcome {
     case .frozen: .refused(reason, detail: "\(id) is complete, and this would change it")
     default: .refused(reason, detail: "\(id): \(reason.rawValue)")
     }
-  }
-
-  /// The outcome of an event that the rule writes and the database did not, without an error: a trigger of the operator's can do that.
-  package static func notWritten(_ event: SinkEvent) -> MergeOutcome {
-    .refused(
-      .store,
-      detail:
-        "the database did not keep \(event.localID.prefix(64)), and gave no error; check the sink table's triggers")
   }
 
   /// The outcome of a header whose event would take a line away from another header, which is complete.

@@ -126,6 +126,9 @@ export function troubles(fleet) {
   for (const schema of fleet.waiting_schemas) {
     all.push({ level: 2, title: `${schema.stream} of ${schema.machine} waits for a person`, text: schema.reason, advice: "Its events wait at the machine, and nothing is lost. drover schema accept lets the replica follow; a table that cannot follow keeps its rows under another name, and is made anew. What the configuration says otherwise is changed there." });
   }
+  if (fleet.locked) {
+    all.push({ level: 3, name: "locked", title: `The store is locked by ${fleet.locked.by}`, text: `Every stream waits since ${new Date(fleet.locked.since).toLocaleString("en", { hour12: false })}`, advice: `Its events wait at the machines. ${fleet.locked.advice}.` });
+  }
   for (const sink of fleet.blocked_sinks ?? []) {
     all.push({ level: 3, name: `blocked ${sink.stream} ${sink.machine ?? ""}`, title: `The table ${sink.table} cannot be written`, text: `${sink.stream} of ${sink.machine ?? "all machines"} waits since ${new Date(sink.since).toLocaleString("en", { hour12: false })}: ${sink.text}`, advice: `Its events wait at the machines, and nothing is lost; all other streams go on. ${sink.advice}.` });
   }

@@ -157,13 +157,8 @@ struct SinkMerge {
     let stored = try writer.find(others.map { items[$0].key }, machine: sink.machine, connection)
     var outcomes = [MergeOutcome](repeating: .applied, count: items.count)
     for (index, stored) in zip(others, stored) {
-      let decision = rule.decide(.init(.put, items[index].version), stored: stored?.standing(), tombstone: nil)
-      outcomes[index] =
-        if decision == .compare, let stored {
-          try settle(items[index], with: stored)
-        } else {
-          .notWritten(items[index].event)
-        }
+      guard let stored else { throw PostgreSQLError.silenced(writer.table, connection) }
+      outcomes[index] = try settle(items[index], with: stored)
     }
     return outcomes
   }

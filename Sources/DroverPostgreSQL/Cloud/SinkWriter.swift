@@ -182,13 +182,29 @@ struct SinkWriter {
   func upsert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws -> [Bool] {
     let twins = try twins(of: rows, machine, feed.connection)
     let isWritten = try write(upsert, rows, machine, epoch, feed)
+    try heed(rows.indices.filter { !isWritten[$0] }.map { rows[$0] }, machine, newerThan: epoch, feed.connection)
     try bury(twins.filter { isWritten[$0.row] }, machine, feed)
     return isWritten
   }
 
   /// Writes the rows whose key is not there.
   func insert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws -> [Bool] {
-    try write(insert, rows, machine, epoch, feed)
+    let isWritten = try write(insert, rows, machine, epoch, feed)
+    try heed(rows.indices.filter { !isWritten[$0] }.map { rows[$0] }, machine, newerThan: nil, feed.connection)
+    return isWritten
+  }
+
+  /// A row that was not written has to be there already, and no older.
+  /// - Parameter epoch: of the rows; nil where any row of the key is enough.
+  /// - Throws: `PostgreSQLError` when something of the table keeps rows out in silence.
+  private func heed(_ rows: [NewRow], _ machine: MachineID, newerThan epoch: Int64?, _ connection: Connection) throws {
+    guard !rows.isEmpty else { return }
+    let found = try versions(rows.map { keyValues(of: $0.values) }, machine: machine, connection)
+    for (row, version) in zip(rows, found) {
+      guard let version, epoch.map({ version >= RowVersion(epoch: $0, version: row.version) }) ?? true else {
+        throw PostgreSQLError.silenced(table, connection)
+      }
+    }
   }
 
   private func write(
@@ -245,6 +261,11 @@ struct SinkWriter {
       deleteText, [.text(machine.text)] + keyArrays(keys) + [.integers(versions)] + now
     ).changed
     feed.count(table.feed, deletes: deleted)
+    // Somebody else may have deleted some meanwhile.
+    guard deleted < keys.count,
+      try self.versions(keys, machine: machine, feed.connection).contains(where: { $0 != nil })
+    else { return }
+    throw PostgreSQLError.silenced(table, feed.connection)
   }
 
   // MARK: Twins
@@ -358,6 +379,7 @@ struct SinkWriter {
       [.text(machine.text), .integer(version.epoch)] + self.arrays([NewRow(values: row, version: version.version)])
         + [.text(mark!.text)]
     ).changed
+    guard replaced > 0 else { throw PostgreSQLError.silenced(table, feed.connection) }
     feed.count(table.feed, puts: replaced)
   }
 }

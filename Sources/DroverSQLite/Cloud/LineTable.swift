@@ -13,6 +13,7 @@ final class LineTable {
   private let upsert: Statement
   private let prune: Statement
   private let find: Statement
+  private let newest: Statement
   /// Finds a line that belongs to another header, which is complete; nil where none ever is.
   private let findFrozen: Statement?
 
@@ -64,6 +65,9 @@ final class LineTable {
     }
     find = try Statement(
       database, "SELECT 1 FROM \(table) WHERE \(owner) = ?1 AND \(named(columns, from: 2))")
+    newest = try Statement(
+      database,
+      "SELECT drover_epoch, drover_version FROM \(table) WHERE \(owner) = ?1 AND \(named(key, from: 2))")
     findFrozen = try completeWhen.map { condition in
       let headerKey = header.schema!.key.map { quoted(header.schema!.columns[$0].name) }
       let joined = zip(headerKey, references).map { "header.\($0) IS line.\($1)" }.joined(separator: " AND ")
@@ -88,9 +92,23 @@ final class LineTable {
       upsert.bind(version.epoch, at: Int32(row.count + 2))
       upsert.bind(version.version, at: Int32(row.count + 3))
       let twin = try feed?.twin(machine, schema.rows.keyValues(of: row))
-      if try upsert.run() > 0 { try feed?.put(over: twin) }
+      if try upsert.run() > 0 {
+        try feed?.put(over: twin)
+      } else {
+        try heed(row, of: machine, newerThan: version)
+      }
     }
     try remove(of: machine, header: key, olderThan: version)
+  }
+
+  /// A line that was not written has to be there already, and no older.
+  /// - Throws: `DatabaseError` when something of the table keeps rows out in silence.
+  private func heed(_ row: [Value], of machine: MachineID, newerThan version: RowVersion) throws {
+    bind(newest, machine, schema.rows.keyValues(of: row))
+    defer { newest.reset() }
+    guard try newest.step(), RowVersion(epoch: newest.integer(0), version: newest.integer(1)) >= version else {
+      throw DatabaseError.silence
+    }
   }
 
   /// Removes the header's lines that are older than its event.

@@ -94,7 +94,7 @@ final class SinkTable {
       "\(machine) = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
     /// Whether the stored row never changes again, as SQL; nil where none is ever complete.
     let isComplete = completeWhen.map { "coalesce(\($0.text { "stored.\(quoted($0))" }), 0)" }
-    if rule.looksAtUntakenRows {
+    if rule.compares {
       let list = columns.joined(separator: ", ")
       current = try Statement(database, "SELECT \(list) FROM \(table) WHERE \(whereKey)")
       let values = columns.indices.map { "?\(keyColumns.count + 2 + $0)" }.joined(separator: ", ")
@@ -247,11 +247,11 @@ final class SinkTable {
       }
       return .applied
     }
-    guard rule.looksAtUntakenRows else { return .superseded }
-    return switch rule.decide(arrival, stored: try stored(event), tombstone: tombstone) {
-    case .compare: try settle(event, version)
-    case .write: .notWritten(event)
-    default: .superseded
+    switch rule.decide(arrival, stored: try stored(event), tombstone: tombstone) {
+    case .compare: return try settle(event, version)
+    // Something of the table kept the row out without an error.
+    case .write: throw DatabaseError.silence
+    default: return .superseded
     }
   }
 
@@ -339,7 +339,7 @@ final class SinkTable {
     if stored != nil {
       let found = try feed?.find(.text(machine.text), key(of: event))
       bindKey(remove, event)
-      try remove.run()
+      guard try remove.run() > 0 else { throw DatabaseError.silence }
       if let feed, let found { try feed.delete(found, version: event.version) }
     }
     bindTombstoneKey(buryTombstone, event)

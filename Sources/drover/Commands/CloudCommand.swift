@@ -34,10 +34,12 @@ struct CloudCommand: AsyncParsableCommand {
     var opened: StorePlace?
     while opened == nil {
       do {
-        let place = try StorePlace(configuration)
+        let place = try StorePlace(configuration, logger)
         try place.keepFeed(configuration.changes, logger)
         opened = place
       } catch let error as PostgreSQLError where error.isAway {
+        try await waiting.failed("\(error)", logger)
+      } catch let error as CloudStoreError where error.isLocked {
         try await waiting.failed("\(error)", logger)
       } catch {
         throw fail("\(error)")
@@ -77,7 +79,7 @@ struct CloudCommand: AsyncParsableCommand {
   }
 }
 
-/// A consumer that is started while the store's server is away waits for it, as one at work does.
+/// A consumer that is started while the store's server is away, or its file locked, waits for it, as one at work does.
 private struct StoreWaiting {
   private static let backoff = Backoff(base: .milliseconds(500), cap: .seconds(10))
   private var attempts = 0
@@ -117,12 +119,20 @@ private struct StorePlace {
   let lock: AgentLock?
   private let path: String?
 
-  init(_ configuration: CloudConfiguration) throws {
+  init(_ configuration: CloudConfiguration, _ logger: Logger) throws {
     let limits = configuration.storeLimits
     switch configuration.store {
     case .sqlite(let path):
       let lock = try AgentLock(database: path)
       let store = try SQLiteCloudStore(path: path, limits: limits)
+      store.onLock {
+        lock.note(storeLock: $0)
+        if let found = $0 {
+          logger.warning("\(printable(found.text)); \(StoreLock.advice)")
+        } else {
+          logger.notice("the store is no longer locked, and all streams go on")
+        }
+      }
       (self.store, feed) = (store, store)
       name = path
       (number, isNewcomer) = (0, false)

@@ -132,11 +132,15 @@ struct DoctorCommand: AsyncParsableCommand {
     ]
   }
 
-  /// Streams that wait because their sink tables cannot be written.
+  /// Streams that wait because their sink tables cannot be written, or because the whole store is locked.
   private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
-    ((try? configuration.reader.blockedSinks()) ?? []).map {
-      .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+    let lock = configuration.reader.storeLock().map {
+      Finding.bad("store", "\(printable($0.text)), since \(Timestamp.text(microseconds: $0.since))", StoreLock.advice)
     }
+    return [lock].compactMap(\.self)
+      + ((try? configuration.reader.blockedSinks()) ?? []).map {
+        .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+      }
   }
 
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {

@@ -161,6 +161,14 @@ private final class Sender: SessionHandler {
             $0.left.append(
               (id, "cannot be replayed: it had \(bytes) bytes, and only the first \(kept) of them were kept"))
           }
+        case .outdated:
+          sent.note {
+            $0.left.append(
+              (
+                id,
+                "outdated: the machine has described the stream again since; nothing was sent, and `drover dead purge --id \(id)` removes it"
+              ))
+          }
         case .publish(let message, let ticket):
           do throws(PublishError) {
             inFlight[try publisher.publish(message)] = ticket

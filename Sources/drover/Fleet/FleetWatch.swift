@@ -72,7 +72,8 @@ final class FleetWatch: Service {
       return state.history
     }
     var snapshot = FleetSnapshot(
-      at: now, report: report, waiting: waiting, blocked: blocked, worker: worker(), history: history,
+      at: now, report: report, waiting: waiting, blocked: blocked, lock: reader.storeLock(), worker: worker(),
+      history: history,
       storeFreeBytes: freeBytes(),
       failedCommits: commits.failed)
     snapshot.alerts = try desk?.judge(snapshot)

@@ -113,6 +113,10 @@ struct StatusCommand: AsyncParsableCommand {
       return worker
     }
     print("store        \(standing.store)")
+    if let lock = standing.lock {
+      print("             \(printable(lock.text)), since \(Timestamp.text(microseconds: lock.since))")
+      print("             \(StoreLock.advice)")
+    }
     for worker in standing.workers.isEmpty ? [worker] : standing.workers { print("consumer     \(worker.text)") }
     for line in configuration.backupStanding?.lines ?? [] { print("backup       \(line)") }
     if let report {
@@ -127,14 +131,13 @@ struct StatusCommand: AsyncParsableCommand {
     }
     var table = TextTable(
       columns: [
-        "machine", "state", "heard", "clock", "waiting", "oldest", "reported", "stream", "rows", "lag", "superseded",
-        "dead letters",
-        "compared",
+        "machine", "state", "heard", "clock", "waiting", "oldest", "reported", "dead letters", "stream", "rows",
+        "lag", "superseded", "refused", "compared",
       ],
-      numeric: [2, 3, 4, 5, 6, 8, 9, 10, 11])
+      numeric: [2, 3, 4, 5, 6, 7, 9, 10, 11, 12])
     for machine in report?.machines ?? [] {
       let of = cells(machine, now: now)
-      if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "\(machine.deadLetters)", "-"]) }
+      if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "0", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
@@ -182,8 +185,13 @@ struct StatusCommand: AsyncParsableCommand {
       machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
       machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-",
       machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
-      machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-",
+      machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-", letters(machine),
     ]
+  }
+
+  private func letters(_ machine: CloudReport.Machine) -> String {
+    let atEdge = machine.outbox?.standing.deadLetters ?? 0
+    return "\(machine.deadLetters)\(atEdge > 0 ? " and \(atEdge) at the machine" : "")"
   }
 
   private func check(_ check: CloudReport.Check, now: Int64) -> String {

@@ -228,10 +228,24 @@ import Testing
     #expect(watch.told == ["firing tables -", "resolved tables -"])
   }
 
+  @Test func `a stream that waits at its machine is told with its reason when it lasts, and once more when it goes on`()
+  {
+    let wait = StreamWait(
+      stream: try! StreamName("cust"), table: "cust", reason: "its column ssn is missing", advice: "a", since: 5)
+    var watch = Watch(AlertRules(silent: nil))
+    watch.look(seconds: 20) { fleet in Self.change(&fleet) { $0.waits = [wait] } }
+    #expect(watch.told == [])
+    watch.look(seconds: 20) { fleet in Self.change(&fleet) { $0.waits = [wait] } }
+    #expect(watch.changes.map(\.alert.text) == ["cust of M00000 waits at the machine: its column ssn is missing"])
+    #expect(watch.changes.map(\.alert.subject.part) == ["cust"])
+    watch.look(seconds: 100) { fleet in Self.change(&fleet) { $0.waits = [] } }
+    #expect(watch.told == ["firing streams M00000", "resolved streams M00000"])
+  }
+
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
       silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false,
-      budgets: false, names: false, tables: false)
+      budgets: false, names: false, tables: false, streams: false)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in
@@ -239,6 +253,9 @@ import Testing
       (fleet.storeFreeBytes, fleet.failedCommits) = (0, 100)
       fleet.worker.stuck = [.init(name: "backup", silence: .seconds(45))]
       Self.change(&fleet) { ($0.deadLetters, $0.lastHeard, $0.outbox!.standing.freeBytes) = (9, 0, 0) }
+      Self.change(&fleet) {
+        $0.waits = [StreamWait(stream: try! StreamName("s"), table: "s", reason: "r", advice: "a", since: 5)]
+      }
     }
     #expect(watch.told == ["resolved silent M00000"])
     #expect(watch.ledger.standing.counts.isEmpty)

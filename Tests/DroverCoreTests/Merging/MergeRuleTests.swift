@@ -111,16 +111,15 @@ import Testing
     }
   }
 
-  @Test func `where rows never complete, a row that the upsert did not take need not be looked at`() {
+  @Test func `only where rows are facts or can be complete, an event is compared with one`() {
     for kind in [Kind.snapshot, .batch] {
       let rule = MergeRule(kind: kind, completes: false)
-      #expect(!rule.looksAtUntakenRows)
-      // All that an upsert leaves are rows that are as new as the event.
-      for line in Self.states where line.change == .put && line.stored?.isComplete == false && line.tombstone == nil {
-        #expect((line.decision == .write) == (line.stored!.version < Self.now))
+      #expect(!rule.compares)
+      for line in Self.states where line.stored?.isComplete != true {
+        #expect(rule.decide(.init(line.change, Self.now), stored: line.stored, tombstone: line.tombstone) != .compare)
       }
     }
-    #expect(MergeRule(kind: .batch, completes: true).looksAtUntakenRows)
-    #expect(MergeRule(kind: .payload, completes: false).looksAtUntakenRows)
+    #expect(MergeRule(kind: .batch, completes: true).compares)
+    #expect(MergeRule(kind: .payload, completes: false).compares)
   }
 }
