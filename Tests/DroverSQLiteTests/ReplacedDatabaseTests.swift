@@ -342,7 +342,7 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     try PuttingBack.renaming.apply(backup, to: app)
     let bytes = try Data(contentsOf: URL(fileURLWithPath: app.path))
     #expect(try isOther { _ = try edge.hasChanged() })
-    #expect { try edge.startEpoch(because: "of this test") } throws: { "\($0)".contains("app.db-journal is there") }
+    #expect { try edge.startEpoch(because: "of this test") } throws: { "\($0)".contains("app.db-journal exists") }
     #expect(app.exists("app.db-journal"))
     #expect(try Data(contentsOf: URL(fileURLWithPath: app.path)) == bytes)
   }
