@@ -65,7 +65,7 @@ enum Metrics {
       "drover_machine_last_heard_timestamp_seconds", .gauge, "When something was heard of the machine.",
       each { Double($0.lastHeard) / 1_000_000 })
     page.add(
-      "drover_machine_waiting_events", .gauge, "Events at the machine that are not confirmed, as it told last.",
+      "drover_machine_waiting_events", .gauge, "Events at the machine that are not confirmed, as it reported last.",
       each { ($0.outbox?.standing.waiting).map(Double.init) })
     page.add(
       "drover_machine_oldest_unconfirmed_seconds", .gauge, "How long the oldest of them has waited; 0 when none waits.",
@@ -114,7 +114,7 @@ enum Metrics {
     }
     page.add("drover_events_applied_total", .counter, "Events that were applied.", each { Double($0.applied) })
     page.add(
-      "drover_events_superseded_total", .counter, "Events that were older than what was there.",
+      "drover_events_superseded_total", .counter, "Events that were older than the stored row.",
       each { Double($0.superseded) })
     page.add(
       "drover_events_refused_total", .counter, "Events that became dead letters.", each { Double($0.refused) })

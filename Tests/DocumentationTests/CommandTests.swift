@@ -45,6 +45,27 @@ import Testing
     }
   }
 
+  @Test func `the packages that a page installs are those of the image`() throws {
+    let image = try Repository.text("Dockerfile")
+    let lists = image.matches(of: /no-install-recommends ([^\\]*)\\/).map {
+      Set($0.output.1.split(separator: " ").filter { $0 != "ca-certificates" && !$0.hasPrefix("python") })
+    }
+    let build = try #require(lists.first { $0.contains("pkg-config") })
+    let run = try #require(lists.first { $0.contains("libpq5") })
+    var compared = 0
+    for page in Repository.pages {
+      for (number, line) in page.lines.enumerated() where line.contains("apt-get install ") && line.contains(" lib") {
+        let named = Set(line.split(separator: " "))
+        let needed = named.contains("pkg-config") ? build : run
+        compared += 1
+        #expect(needed.isSubset(of: named), "\(page.path):\(number + 1): lacks \(needed.subtracting(named))")
+      }
+    }
+    #expect(compared >= 4)
+    let script = try Repository.text("scripts/install-packages")
+    for package in build { #expect(script.contains(package), "scripts/install-packages lacks \(package)") }
+  }
+
   /// In code every line is a command; in prose, what stands in backticks.
   private static func commands(in line: Substring, isCode: Bool) -> [String] {
     if isCode {

@@ -133,7 +133,8 @@ import Testing
     declaration.key = ["no"]
     let edge = try app.attach(declaration)
     try app.run(sql)
-    #expect(try edge.waiting().sorted() == waiting.sorted())
+    let found = try edge.waiting().sorted()
+    #expect(found == waiting.sorted())
     try expectNothingLeft(app, edge)
   }
 
@@ -178,11 +179,13 @@ import Testing
     declaration.selection.filter = try Condition(parsing: "arch = 0")
     let edge = try app.attach(declaration)
     try app.run(sql)
-    #expect(try edge.waiting().sorted() == waiting.sorted())
+    let found = try edge.waiting().sorted()
+    #expect(found == waiting.sorted())
     // Brought once more, what no longer travels says nothing.
     _ = try edge.resync(ResyncOrder(), stream: 1)
     try edge.bringAll()
-    #expect(try edge.waiting().sorted() == waiting.sorted())
+    let brought = try edge.waiting().sorted()
+    #expect(brought == waiting.sorted())
     try expectNothingLeft(app, edge)
   }
 
@@ -358,13 +361,6 @@ import Testing
       "INSERT INTO receipts VALUES (2, 'b', 0); UPDATE sales SET receipt_id = 2, item = 'nib' WHERE no = 11; DELETE FROM receipts WHERE id = 1",
       [
         "put 1: 1, 'a', 1 [11, 1, 'pen'] [12, 1, 'ink'] [1, 1, 5]", "put 2: 2, 'b', 0 [11, 2, 'nib']",
-      ]
-    ),
-    // A line that comes back is as it is.
-    (
-      "UPDATE sales SET receipt_id = NULL; UPDATE sales SET receipt_id = 1, item = 'x' || item; DELETE FROM receipts",
-      [
-        "put 1: 1, 'a', 1 [11, 1, 'xpen'] [12, 1, 'xink'] [1, 1, 5]"
       ]
     ),
     // The whole row stands for the next unit.

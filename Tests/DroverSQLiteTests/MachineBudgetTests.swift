@@ -231,7 +231,7 @@ import Testing
     #expect(try app.integer("SELECT count(*) FROM s WHERE machine_id = 'GOOD'") == 1)
   }
 
-  // Forty copies of a real frame are packed to a tenth, and are no harm.
+  // A real frame that is packed well is no harm, however often it comes.
   @Test func `real frames may be packed, at the cost of what they hold`() throws {
     let events = (1...2000).map {
       "{\"seq\":\($0),\"id\":\"\($0)\",\"version\":\($0),\"body\":{\"n\":\($0 * 7919 % 10007)}}"
@@ -241,7 +241,7 @@ import Testing
     let payload = Compression.deflate.pack(Array(text.utf8)).payload
     #expect(payload.count < text.utf8.count / 3)
     try consumer.received(
-      Array(repeating: InboundMessage(topic: "drover/v1/M/payload/s", payload: payload), count: 1000))
+      Array(repeating: InboundMessage(topic: "drover/v1/M/payload/s", payload: payload), count: 60))
     #expect(try app.integer("SELECT count(*) FROM drover_over_budget") == 0)
     #expect(try app.integer("SELECT count(*) FROM s") == 2000)
   }

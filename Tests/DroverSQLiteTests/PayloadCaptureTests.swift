@@ -60,12 +60,13 @@ import Testing
     let edge = try app.attach(declaration)
     try app.run("INSERT INTO ring VALUES (1, 100, 'a'); UPDATE ring SET at = 200, v = 'b'; UPDATE ring SET v = 'c'")
     try app.run("UPDATE ring SET at = 300, v = 'd'; DELETE FROM ring")
-    #expect(
-      try edge.waiting() == ["put 1, 100: 1, 100, 'a'", "put 1, 200: 1, 200, 'c'", "put 1, 300: 1, 300, 'd'"])
+    let facts = ["1, 100, 'a'", "1, 200, 'c'", "1, 300, 'd'"]
+    var told = try edge.looking(edge.told).map(\.text)
+    #expect(told == facts)
     // Back to a key of which the fact waits: it is not forgotten.
     try app.run("INSERT INTO ring VALUES (1, 400, 'e'); UPDATE ring SET at = 100, v = 'f'")
-    let told = try edge.looking(edge.told).map(\.text)
-    #expect(told.contains("1, 100, 'a'") && told.contains("1, 400, 'e'") && told.contains("1, 100, 'f'"))
+    told = try edge.looking(edge.told).map(\.text)
+    #expect(told == facts + ["1, 400, 'e'", "1, 100, 'f'"])
     try edge.confirmAll()
     #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
     #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)
@@ -83,7 +84,8 @@ import Testing
     // One that comes back is one fact, as it is.
     try app.run(
       "UPDATE sale SET done = 2; UPDATE sale SET done = 0, v = 'y' WHERE id = 2; DELETE FROM sale WHERE id = 1")
-    #expect(try facts() == ["put 1: 1, 'a', 0", "put 2: 2, 'y', 0"])
+    let found = try facts()
+    #expect(found == ["put 1: 1, 'a', 0", "put 2: 2, 'y', 0"])
     try edge.confirmAll()
     #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
     #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)

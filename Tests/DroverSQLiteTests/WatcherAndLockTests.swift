@@ -238,7 +238,7 @@ import Testing
     try other.inDatabase { try $0.execute(sql: "CREATE TABLE t (id)") }
     let worker = AgentLock.worker(database: app.path)
     #expect(worker.isElsewhere && !worker.isMoving)
-    #expect(worker.text.contains("does not work on the file that is there now"))
+    #expect(worker.text.contains("does not use the file at this path now"))
     for _ in 0..<2 {
       try lock.move(to: app.path)
       #expect(AgentLock.worker(database: app.path).isMoving)

@@ -59,7 +59,7 @@ import Testing
     try await road.wait(for: "the broker has refused") { road.log(of: .edge).contains("is not authorised on") }
     try await road.wait(for: "doctor says so") {
       let outcome = try await doctor(road)
-      return outcome.status == 1 && outcome.output.contains("the broker did not authorise what was sent")
+      return outcome.status == 1 && outcome.output.contains("the broker did not authorise a frame")
     }
   }
 

@@ -78,7 +78,7 @@ import Testing
       #expect((outbox["oldest_unconfirmed_seconds"] is NSNull) == (waiting == 0), "\(moment): \(outbox)")
     }
     #expect(shown.metric("drover_machine_told_timestamp_seconds", machine) != nil, "\(moment)")
-    #expect(shown.text.contains("told"), "\(moment)")
+    #expect(shown.text.contains("reported"), "\(moment)")
     // The edge's own report.
     let edge = try #require(try await road.status())
     #expect(edge.streams.reduce(0) { $0 + $1.pending + $1.synced } == waiting, "\(moment)")

@@ -164,7 +164,7 @@ import Testing
     try road.folder.write(configuration + "\ncheck: {every: 5s, repair: true}\n", to: "cloud.yaml")
     try tamper()
     try road.start(.cloud)
-    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows differed and were mended") }
+    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows differed and were repaired") }
     #expect(try await parsed(road.python(Self.inApp)) == parsed(store.query(Self.inStore).text(0, 0)))
   }
 
@@ -213,7 +213,7 @@ import Testing
     let doctor = try await command("doctor")
     #expect(doctor.output.contains("can be read") && doctor.output.contains("running, process"), "\(doctor)")
     let resync = try await command("resync", "--machine", "MAH001", "--stream", "pen")
-    #expect(resync.status == 0 && resync.output.contains("3 of 3 rows looked at"), "\(resync)")
+    #expect(resync.status == 0 && resync.output.contains("3 of 3 rows read"), "\(resync)")
 
     for number in 1...3 {
       try ChildProcess.run(

@@ -17,15 +17,15 @@ package enum AlertRule: String, CaseIterable, Sendable {
   package var advice: String {
     switch self {
     case .silent:
-      "check the machine's power and network, then `drover doctor` there; when it is many at once, the broker and the consumer's connection"
+      "check the machine's power and network, then run `drover doctor` there; if it is many machines at once, check the broker and the consumer's connection"
     case .oldestUnconfirmed:
-      "look at `drover status` on the machine: pending waits for the broker, synced for the cloud; the agent's and the consumer's log say why"
+      "look at `drover status` on the machine: pending events wait for the broker, synced ones for the cloud; the logs of agent and consumer say why"
     case .failures: "the consumer's log and `drover status` say why; check the store, its disk and its server"
     case .deadLetters: "`drover dead list` says why; replay them when the reason is gone, or purge them"
-    case .disk: "make room on that disk, or give it more; lower backup.keep or outbox.max_bytes if they fill it"
-    case .schemas: "`drover schema list` shows the difference, `drover schema accept` takes it"
+    case .disk: "free space on that disk, or make it larger; lower backup.keep or outbox.max_bytes if they fill it"
+    case .schemas: "`drover schema list` shows the difference, `drover schema accept` accepts it"
     case .budgets:
-      "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
+      "look at what the machine sends; if that is right, raise the limit; if not, stop the machine or remove its right to publish"
     case .names:
       "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
     case .tables:

@@ -9,7 +9,7 @@ extension CapturedTable {
   func factTriggers(_ stream: Int, _ make: TriggerMaker, update: String, rekeyed: String) -> [Trigger] {
     let table = quoted(name)
     let (new, old) = (keyExpressions.map { "NEW.\($0)" }, keyExpressions.map { "OLD.\($0)" })
-    let put = entry(stream, "put", "NEW")
+    let put = entry(stream, "put", "NEW", where: speaks(stream) { "NEW.\($0)" })
     let supersedes = supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"
     let travels = isTravelling { "NEW.\($0)" }
     let changed =

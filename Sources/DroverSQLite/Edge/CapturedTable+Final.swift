@@ -34,7 +34,7 @@ extension CapturedTable {
 
   /// Whether a row has anything to say, as SQL: it travels, or no record of its key waits. To the cloud a row that does not travel is a delete, and
   /// one that overtakes the record would take its place. nil: always.
-  private func speaks(_ stream: Int, _ row: (String) -> String) -> String? {
+  func speaks(_ stream: Int, _ row: (String) -> String) -> String? {
     isTravelling(row).map {
       "(\($0) OR NOT EXISTS (SELECT 1 FROM drover_outbox WHERE \(match(stream, row)) AND seq IN (SELECT seq FROM drover_kept)))"
     }
@@ -55,6 +55,10 @@ extension CapturedTable {
       keeps + [entry(stream, "delete", "OLD", where: isDelete.joined(separator: " AND ")), supersede(stream, "OLD")]
     let comes = units?.come(new, isFinal: isFinal.new) ?? []
     let goes = units?.go(old, freezes: true) ?? []
+    // An OR REPLACE may give a row the key of another one.
+    let sameKey = keyExpressions.map { "displaced.\($0) = NEW.\($0)" }.joined(separator: " AND ")
+    let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }
+    let others = "FROM \(quoted(name)) AS displaced WHERE \(sameKey) AND (\(notItself.joined(separator: " OR ")))"
     return [
       make("insert", "AFTER INSERT", "", [put, supersedes] + comes),
       make(
@@ -62,6 +66,9 @@ extension CapturedTable {
         [put] + keepNoLonger(stream, where: travels) + [supersedes]
           + (units?.change(new, isFinal: isFinal.new, where: travels) ?? [])),
       make("rekeying", "BEFORE UPDATE", " WHEN \(rekeyed)", leaves),
+      make(
+        "rekeyover", "BEFORE UPDATE", " WHEN (\(rekeyed)) AND EXISTS (SELECT 1 \(others))",
+        retire(stream, from: others, orEnterFrom: others)),
       make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", [put, supersedes] + goes + comes),
       make("delete", "BEFORE DELETE", "", leaves),
     ]
@@ -77,7 +84,8 @@ extension CapturedTable {
   func retire(_ stream: Int, from others: String, orEnterFrom all: String) -> [String] {
     let row = { (column: String) in "(SELECT displaced.\(column) \(others))" }
     let isFinal = isFinal(row)
-    let isChanged = "NOT \(isFinal)" + (speaks(stream, row).map { " AND \($0)" } ?? "")
+    let isChanged =
+      "NOT \(isFinal)" + (speaks(stream) { "(SELECT displaced.\($0) \(all))" }.map { " AND \($0)" } ?? "")
     return keepFinal(stream, isFinal, row) + (units(stream).map { [$0.mayGo(keyExpressions.map(row))] } ?? [])
       + enter(stream, keyExpressions.map { "displaced.\($0)" }, from: "\(all) AND \(isChanged)")
   }

@@ -88,7 +88,7 @@ private struct StoreWaiting {
     attempts += 1
     // The 1st, 2nd, 4th, 8th … of them: a server that is away for a night must not fill the log.
     if attempts & (attempts - 1) == 0 {
-      logger.warning("wait for the store: \(cause); tried again until it answers, and events wait at the machines")
+      logger.warning("wait for the store: \(cause); the consumer tries again until it answers; events wait at the machines")
     }
     try await Task.sleep(for: Self.backoff.delay(attempt: attempts, seed: .random(in: .min ... .max)))
   }
@@ -161,12 +161,12 @@ private struct StorePlace {
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
     switch try feed.keepFeed(isWanted) {
     case .none: break
-    case .began(let rows): logger.info("change feed: begun; \(rows) rows have got a number")
+    case .began(let rows): logger.info("change feed: begins; \(rows) rows have a number now")
     case .newEra:
       logger.warning(
-        "change feed: the store went back, or the file \(name)-drover.feed is not its own; whoever follows has to begin again"
+        "change feed: the store went back, or the file \(name)-drover.feed belongs to another store; programs that follow the feed must begin again"
       )
-    case .ended: logger.info("change feed: ended, since the configuration has no `changes: true`")
+    case .ended: logger.info("change feed: ends, because the configuration has no `changes: true`")
     }
   }
 

@@ -76,7 +76,7 @@ struct EdgeCommand: AsyncParsableCommand {
       session.wake()
     }
     if watcher == nil {
-      logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second")
+      logger.warning("watch \(configuration.database): the kernel gives no inotify watch, so the agent notices commits within a second")
     }
     let backups = RegularBackup(
       database: configuration.database, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
@@ -104,7 +104,7 @@ struct EdgeCommand: AsyncParsableCommand {
     while true {
       do {
         let store = try attach()
-        if isTold { logger.info("attach \(path): the database is free again") }
+        if isTold { logger.info("attach \(path): the database is unlocked again") }
         return store
       } catch EdgeStoreError.busy {
         if watch.met(now: ContinuousClock().now) != nil || !isTold {

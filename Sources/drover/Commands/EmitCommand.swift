@@ -49,7 +49,7 @@ struct EmitCommand: AsyncParsableCommand {
     }
     guard declared.table == nil else {
       throw fail(
-        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover carries it")
+        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover sends it")
     }
     guard format != .text || idField == nil else {
       throw fail("emit: a line of text has no field \(idField!); leave --id-field out, or send JSON with --format json")

@@ -38,7 +38,7 @@ struct RestoreCommand: AsyncParsableCommand {
     let path = try configuration.sqlitePath(
       for: "restore",
       orElse:
-        "a machine's rows stand in PostgreSQL's tables under its machine_id, and over HTTP in /v1/export (docs/how-to/back-up-and-restore.md)"
+        "a machine's rows are in PostgreSQL's tables under its machine_id, and over HTTP in /v1/export (docs/how-to/back-up-and-restore.md)"
     )
     if let agent = AgentLock.holder(database: to) {
       throw fail("restore \(to): an agent works on this database (process \(agent)); stop it first")

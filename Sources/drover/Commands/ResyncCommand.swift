@@ -96,7 +96,7 @@ struct ResyncCommand: AsyncParsableCommand {
     print("ordered: \(names.map(\.text).joined(separator: ", "))")
     guard wait else { return }
     guard AgentLock.holder(database: configuration.database) != nil else {
-      return print("The agent is not running; it begins when it starts.")
+      return print("The agent is not running; it sends the rows when it starts.")
     }
     try await follow(names) { name in
       try SQLiteEdgeReader(path: configuration.database).report()?.streams.first { $0.name.isExactly(name.text) }?
@@ -107,7 +107,7 @@ struct ResyncCommand: AsyncParsableCommand {
   // MARK: In the cloud
 
   private func inCloud(_ configuration: CloudConfiguration) async throws {
-    guard let machine else { throw ValidationError("in the cloud --machine says whose rows") }
+    guard let machine else { throw ValidationError("--machine is missing: in the cloud it says whose rows are sent") }
     let streams = try configuration.openReplica().streams()
       .filter { $0.machine == machine && (stream.isEmpty || stream.contains($0.stream)) }
     let unknown = stream.filter { name in !streams.contains { $0.stream == name } }
@@ -152,11 +152,11 @@ struct ResyncCommand: AsyncParsableCommand {
         try await Task.sleep(for: .seconds(1))
       }
     }
-    print("All of them are in the outbox or on their way; `drover status` shows when they are confirmed.")
+    print("All rows are in the outbox or sent; `drover status` shows when they are confirmed.")
   }
 
   private func line(_ name: StreamName, _ progress: ResyncProgress) -> String {
-    var line = "\(name)  \(progress.looked) of \(progress.total) rows looked at, \(progress.entered) brought"
+    var line = "\(name)  \(progress.looked) of \(progress.total) rows read, \(progress.entered) in the outbox"
     if let rate = progress.rate { line += ", \(Int(rate)) a second" }
     if !progress.isDone, let left = progress.secondsLeft { line += ", \(Int(left.rounded(.up))) s left" }
     return line

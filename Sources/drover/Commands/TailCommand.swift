@@ -31,7 +31,7 @@ struct TailCommand: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if after != nil, fromStart { throw ValidationError("--after and --from-start are two beginnings; give one") }
+    if after != nil, fromStart { throw ValidationError("give either --after or --from-start") }
     if let after, ChangeCursor(after) == nil { throw ValidationError("--after: \(after) is no cursor") }
   }
 

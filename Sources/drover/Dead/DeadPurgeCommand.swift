@@ -31,7 +31,7 @@ struct DeadPurgeCommand: AsyncParsableCommand {
       }
       let what = "\(letters(count))\(which.description)"
       guard
-        try yes || confirm("Give up \(what) for good?", "purge: \(what) would be given up for good")
+        try yes || confirm("Delete \(what) for good?", "purge: \(what) would be deleted for good")
       else {
         print("nothing was purged")
         return

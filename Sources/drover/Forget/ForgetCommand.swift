@@ -60,7 +60,7 @@ struct ForgetCommand: AsyncParsableCommand {
       )
       guard cleared.failures.isEmpty else {
         throw fail(
-          "forget: \(cleared.failures.joined(separator: "; ")); the broker keeps these messages, and a consumer that starts hears of the machine again"
+          "forget: \(cleared.failures.joined(separator: "; ")); the broker keeps these messages, so a consumer that starts will list the machine again"
         )
       }
     } catch let code as ExitCode {
@@ -77,12 +77,12 @@ struct ForgetCommand: AsyncParsableCommand {
       sum + (stream.rows ?? 0) + stream.lines.reduce(0) { $0 + ($1.rows ?? 0) }
     }
     var parts = ["Its \(count) rows \(rows == .keep ? "stay" : "are removed")"]
-    if dead > 0 { parts.append("\(letters(dead)) are given up") }
+    if dead > 0 { parts.append("\(letters(dead)) are deleted") }
     if let waiting = known.outbox?.standing.waiting, waiting > 0 {
       parts.append("\(waiting) events wait at the machine")
     }
     if known.isOnline == true {
-      parts.append("its agent is online, and brings the machine back unless it is stopped first")
+      parts.append("its agent is online: stop it first, or the machine comes back")
     }
     return parts.joined(separator: "; ") + "."
   }

@@ -41,7 +41,7 @@ struct RebuildCommand: AsyncParsableCommand {
     say("start the consumer (`drover cloud`): each machine sends everything again when it is connected")
     guard wait else { return }
     guard !rebuild.machines.isEmpty else {
-      throw fail("rebuild: the old store names no machines to wait for; `drover status` shows those that come")
+      throw fail("rebuild: the old store knows no machines to wait for; `drover status` shows those that connect")
     }
     do {
       try await RebuildProgress(configuration: configuration, path: path, rebuild: rebuild).follow()
@@ -54,8 +54,8 @@ struct RebuildCommand: AsyncParsableCommand {
   private func replace(_ path: String) throws -> StoreRebuild? {
     do {
       let lock = try AgentLock(database: path)
-      let consequence = "\(path) would be moved aside, and all machines would send everything again"
-      guard try yes || confirm("Move \(path) aside and have all machines send everything again?", consequence) else {
+      let consequence = "\(path) would be renamed, and all machines would send everything again"
+      guard try yes || confirm("Rename \(path) and have all machines send everything again?", consequence) else {
         return nil
       }
       return try withExtendedLifetime(lock) { try StoreRebuild.run(path: path, now: wallClock()) }

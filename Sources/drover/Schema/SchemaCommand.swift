@@ -73,12 +73,12 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
         throw fail("schema: none of \(stream) of \(machine) waits; `drover schema list` shows those that do")
       }
       guard !acceptance.aside.isEmpty else {
-        return print("\(stream) is as \(machine) has it now; no row has changed")
+        return print("\(stream) has the schema of \(machine) now; no row has changed")
       }
       print(
-        "\(stream) is made anew as \(machine) has it; its rows until now are in \(acceptance.aside.joined(separator: ", "))"
+        "\(stream) is made anew with the schema of \(machine); its old rows are in \(acceptance.aside.joined(separator: ", "))"
       )
-      print("`drover check --stream \(stream) --repair` has other machines' rows sent again, once they are connected")
+      print("`drover check --stream \(stream) --repair` re-sends the rows of other machines, once they are connected")
     } catch let refused as AcceptanceRefused {
       throw fail(
         "schema: accept \(stream) of \(machine): \(refused); change `streams` or `limits` in \(options.config), and restart the consumer"

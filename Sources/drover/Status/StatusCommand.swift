@@ -68,7 +68,7 @@ struct StatusCommand: AsyncParsableCommand {
       print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }
     if let ahead = report.versionsAhead {
-      print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
+      print("  versions are \(ageText(ahead)) ahead of the cloud's clock, because this machine's clock was wrong once; the order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
     for wait in report.waits { print("\(wait.text) (since \(ageText(now - wait.since)))\n  \(wait.advice)") }
@@ -86,7 +86,7 @@ struct StatusCommand: AsyncParsableCommand {
       if space.closed.contains(limit) {
         lines.append("  emit and drover_intake are refused: \(measure); \(limit.advice)")
       } else if space.scarce(of: quota).contains(limit) {
-        lines.append("  room becomes scarce: \(measure); \(limit.advice)")
+        lines.append("  space becomes scarce: \(measure); \(limit.advice)")
       }
     }
     if space.closings > 0 {
@@ -98,7 +98,7 @@ struct StatusCommand: AsyncParsableCommand {
 
   private func olderRows(_ stream: EdgeReport.Stream) -> String {
     guard stream.isBackfilling else { return "" }
-    return stream.resync.map { " (\($0.looked) of \($0.total) rows looked at once more)" } ?? " (older rows follow)"
+    return stream.resync.map { " (\($0.looked) of \($0.total) rows read again)" } ?? " (older rows follow)"
   }
 
   private func cloud(_ configuration: CloudConfiguration) throws -> Worker {
@@ -123,14 +123,14 @@ struct StatusCommand: AsyncParsableCommand {
       for dropped in report.dropped.prefix(10) {
         let origin = dropped.machine.isEmpty ? "others" : "\(dropped.machine) \(dropped.stream)"
         print(
-          "             dropped for want of room: \(dropped.letters) of \(printable(origin)), reason \(dropped.reason), last \(Timestamp.text(microseconds: dropped.lastAt))"
+          "             dropped because the limit was reached: \(dropped.letters) of \(printable(origin)), reason \(dropped.reason), last \(Timestamp.text(microseconds: dropped.lastAt))"
         )
       }
     }
     var table = TextTable(
       columns: [
-        "machine", "state", "heard", "clock", "waiting", "oldest", "told", "dead letters", "stream", "rows", "lag",
-        "superseded", "refused", "compared",
+        "machine", "state", "heard", "clock", "waiting", "oldest", "reported", "dead letters", "stream", "rows",
+        "lag", "superseded", "refused", "compared",
       ],
       numeric: [2, 3, 4, 5, 6, 7, 9, 10, 11, 12])
     for machine in report?.machines ?? [] {
@@ -203,7 +203,7 @@ extension CloudReport {
   func scarcity(_ bounds: DeadLetterBounds) -> String? {
     guard letterRows >= bounds.maxCount / 5 * 4 || letterBytes >= bounds.maxBytes / 5 * 4 else { return nil }
     return
-      "room for dead letters becomes scarce: \(letterRows) of \(bounds.maxCount), \(byteText(Int64(letterBytes))) of \(byteText(Int64(bounds.maxBytes))); replay or purge some"
+      "space for dead letters becomes scarce: \(letterRows) of \(bounds.maxCount), \(byteText(Int64(letterBytes))) of \(byteText(Int64(bounds.maxBytes))); replay or purge some"
   }
 }
 

@@ -76,7 +76,7 @@ import Testing
     #expect(watch.told == [])
     watch.look(seconds: 3600)
     #expect(watch.told == ["firing silent M00000"])
-    #expect(watch.changes[0].alert.text == "M00000 was heard last 15 min ago, with \"online\" as its last word")
+    #expect(watch.changes[0].alert.text == "M00000 was last heard 15 min ago, with \"online\" as its last word")
     watch.look(seconds: 50) { Self.hear(&$0) }
     #expect(watch.told.count == 1)
     watch.look(seconds: 20) { Self.hear(&$0) }
@@ -312,11 +312,11 @@ import Testing
     #expect(watch.told == ["firing silent -"])
     #expect(
       watch.changes[0].alert.text
-        == "machines that were not heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)")
+        == "machines from which nothing was heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)")
     #expect(watch.ledger.standing.counts.first?.count == 10_000)
     watch.look(seconds: 70) { Self.hear(&$0) }
     #expect(watch.told == ["firing silent -", "resolved silent -"])
-    #expect(watch.changes[1].alert.text == "machines that were not heard for too long: 10000")
+    #expect(watch.changes[1].alert.text == "machines from which nothing was heard for too long: 10000")
     #expect(watch.changes[0].alert.id == watch.changes[1].alert.id)
   }
 
