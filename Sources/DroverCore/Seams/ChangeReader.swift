@@ -8,7 +8,7 @@ package protocol ChangeReader: Sendable {
   func open() throws -> any ChangeSession
 }
 
-/// Somebody's view of the feed; used by one thread at a time. All but the first question throw `ChangesError` too.
+/// A reader's view of the feed; used by one thread at a time. All but the first question throw `ChangesError` too.
 package protocol ChangeSession: Sendable {
   /// Whether something may have been committed since this was asked last; true at first. Takes less than a hundred
   /// microseconds.
@@ -81,11 +81,13 @@ package struct ChangeCursor: Hashable, Sendable {
   ///   - lost: the highest number of which it is not known any more what it did.
   package func gap(in newest: ChangeCursor, lost: Int64) -> ChangesError? {
     guard era == newest.era else {
-      return .gone("the feed has begun again since then: its store was restored or made again, or `changes` was switched on")
+      return .gone(
+        "the feed has begun again since then: its store was restored or made again, or `changes` was switched on")
     }
     guard max(number, start) <= newest.number else { return .gone("the cursor is ahead of the feed") }
     guard lost <= known else {
-      return .gone("since then a table was made anew, or rows were deleted so long ago that the feed no longer knows them")
+      return .gone(
+        "since then a table was made anew, or rows were deleted so long ago that the feed no longer knows them")
     }
     return nil
   }

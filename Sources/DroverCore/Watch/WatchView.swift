@@ -1,4 +1,4 @@
-// What `drover watch` shows, before anybody knows how large the window is.
+// What `drover watch` shows, whatever the size of the window.
 
 package struct WatchView: Sendable {
   package struct Problem: Equatable, Sendable {
@@ -102,7 +102,8 @@ package struct WatchView: Sendable {
     ]
     problems = []
     if worker.process == nil {
-      problems.append(Problem("the agent is not running", advice: "start `drover edge`; until then events are captured and wait"))
+      problems.append(
+        Problem("the agent is not running", advice: "start `drover edge`; until then events are captured and wait"))
     }
     if report == nil {
       problems.append(Problem("the database is not attached yet", advice: "`drover edge` does that when it starts"))

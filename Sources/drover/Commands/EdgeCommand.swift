@@ -54,8 +54,9 @@ struct EdgeCommand: AsyncParsableCommand {
     } catch {
       throw fail("\(error)")
     }
+    let count = configuration.streams.count
     logger.info(
-      "edge agent \(configuration.machine): \(configuration.streams.count) streams of \(configuration.database) to \(configuration.connection.broker)"
+      "edge agent \(configuration.machine): \(count) stream\(count == 1 ? "" : "s") of \(configuration.database) to \(configuration.connection.broker)"
     )
 
     var options = MQTTOptions(configuration.connection)
@@ -76,7 +77,9 @@ struct EdgeCommand: AsyncParsableCommand {
       session.wake()
     }
     if watcher == nil {
-      logger.warning("watch \(configuration.database): the kernel gives no inotify watch, so the agent notices commits within a second")
+      logger.warning(
+        "watch \(configuration.database): the kernel gives no inotify watch, so the agent notices commits within a second"
+      )
     }
     let backups = RegularBackup(
       database: configuration.database, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
