@@ -5,6 +5,7 @@ import DroverEdge
 import DroverHTTP
 import DroverMQTT
 import DroverSQLite
+import DroverServices
 import Logging
 import ServiceLifecycle
 
@@ -79,7 +80,7 @@ struct EdgeCommand: AsyncParsableCommand {
       logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second")
     }
     let backups = RegularBackup(
-      database: configuration.database, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
+      configuration.database, configuration.backup, beat: { lock.beat("backup") }, logger: logger)
     let server = configuration.httpServer(logger: logger) {
       hint.set()
       session.wake()

@@ -1,5 +1,7 @@
 // What `drover watch` shows, before anybody knows how large the window is.
 
+package import DroverCore
+
 package struct WatchView: Sendable {
   package struct Problem: Equatable, Sendable {
     package var text: String
