@@ -15,7 +15,7 @@ CMD ["demo-app", "--database", "/data/app.db", "--initial", "200", "--rate", "2"
 
 FROM docker.io/library/swift:6.3-bookworm AS build
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends libmosquitto-dev libsqlite3-dev libjson-c-dev zlib1g-dev libpq-dev pkg-config \
+  && apt-get install -y --no-install-recommends libmosquitto-dev libsqlite3-dev libjson-c-dev zlib1g-dev libpq-dev libssl-dev pkg-config \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /drover
 # Tests and Benchmarks are there because Package.swift names their folders; only the executable is built.
@@ -28,7 +28,7 @@ RUN swift build -c release --static-swift-stdlib --product drover \
 
 FROM docker.io/library/debian:bookworm-slim AS runtime
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends libmosquitto1 libsqlite3-0 libjson-c5 zlib1g libpq5 ca-certificates \
+  && apt-get install -y --no-install-recommends libmosquitto1 libsqlite3-0 libjson-c5 zlib1g libpq5 libssl3 ca-certificates \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
   && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin drover \
   && install -d -o drover -g drover /data /etc/drover

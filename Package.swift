@@ -42,7 +42,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
@@ -65,14 +64,15 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CTimex"),
     .systemLibrary(name: "CEpoll"),
+    .target(name: "DroverHashing", dependencies: ["CCrypto"], swiftSettings: house),
     .target(name: "DroverWire", dependencies: ["DroverCore", "CJSONC", "CZlib"], swiftSettings: house),
     .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", "CEpoll", logging], swiftSettings: house),
     .target(
       name: "DroverSQLite",
-      dependencies: ["DroverCore", "CSQLite", .product(name: "Crypto", package: "swift-crypto")] + grdb,
-      swiftSettings: house),
+      dependencies: ["DroverCore", "DroverHashing", "CSQLite"] + grdb, swiftSettings: house),
     .target(
       name: "DroverPostgreSQL", dependencies: ["DroverCore", "DroverWire", "CPostgreSQL"], swiftSettings: house),
 
@@ -90,7 +90,7 @@ let package = Package(
     .target(
       name: "DroverHTTP",
       dependencies: [
-        "DroverCore", "DroverWire", logging,
+        "DroverCore", "DroverWire", "DroverHashing", logging,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -102,7 +102,6 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-        .product(name: "Crypto", package: "swift-crypto"),
       ],
       resources: ["cloud.yaml", "edge.yaml"].map { .embedInCode($0) } + page.map { .embedInCode("page/\($0)") },
       swiftSettings: house),
@@ -131,7 +130,7 @@ let package = Package(
     .target(
       name: "DroverConfiguration",
       dependencies: [
-        "DroverCore", .product(name: "Yams", package: "Yams"), .product(name: "Crypto", package: "swift-crypto"),
+        "DroverCore", "DroverHashing", .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: house),
     .executableTarget(
@@ -165,6 +164,7 @@ let package = Package(
       dependencies: [
         "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverSQLite", "DroverProcesses", logging,
       ], swiftSettings: house),
+    .testTarget(name: "DroverHashingTests", dependencies: ["DroverHashing"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),
     .testTarget(
       name: "DroverMQTTTests", dependencies: ["DroverMQTT", "DroverTesting", "DroverProcesses"], swiftSettings: house),
@@ -204,7 +204,8 @@ let package = Package(
     .testTarget(
       name: "DroverConfigurationTests",
       dependencies: [
-        "DroverConfiguration", "DroverTesting", "DroverProcesses", .product(name: "Crypto", package: "swift-crypto"),
+        "DroverConfiguration", "DroverHashing", "DroverTesting", "DroverProcesses",
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: house),
     .testTarget(
@@ -212,6 +213,14 @@ let package = Package(
       dependencies: [
         "DroverHTTP", "DroverCore", "DroverWire", .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "NIOCore", package: "swift-nio"), .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: house),
+    .testTarget(
+      name: "DocumentationTests",
+      dependencies: [
+        "DroverConfiguration", "DroverCore", "DroverProcesses", "drover",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: house),
     .testTarget(

@@ -11,7 +11,7 @@ extension Consumer {
   /// Whether a stream has to wait without another try.
   func isBlocked(_ stream: StreamName, of machine: MachineID, _ group: inout MessageGroup) -> Bool {
     guard let found = group.blocks.find(stream, of: machine, now: wallClock()), !found.isDue else { return false }
-    group.hold(stream, of: machine)
+    group.hold(stream, of: machine, because: .table)
     return true
   }
 
@@ -19,7 +19,7 @@ extension Consumer {
   func block(_ stream: StreamName, of machine: MachineID, _ blocked: SinkBlocked, _ group: inout MessageGroup) {
     let sink = group.blocks.note(blocked, stream, of: machine, now: wallClock())
     group.note(sink, isOver: false)
-    group.hold(stream, of: machine)
+    group.hold(stream, of: machine, because: .table)
   }
 
   /// Events of a stream were written.

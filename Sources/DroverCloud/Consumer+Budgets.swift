@@ -29,7 +29,7 @@ extension Consumer {
   func setAside(_ topic: Topic, over budget: Budget, _ group: inout MessageGroup) -> MessageOutcome {
     group.noteOverrun(budget, machine: topic.machine)
     if case .events(let machine, _, let stream) = topic, gate.shouldHold(stream, of: machine, now: wallClock()) {
-      group.hold(stream, of: machine)
+      group.hold(stream, of: machine, because: .budget(budget.rawValue))
     }
     return .setAside
   }

@@ -22,7 +22,7 @@ extension Consumer {
   /// Merges events and buries what cannot be merged. False when there was no room for one of these: the others are applied, and will be the
   /// same when the frame comes again.
   func merge(
-    _ events: [Event], of message: InboundMessage, epoch: Epoch?, into sink: Sink, _ transaction: any CloudTransaction,
+    _ events: [Event], of arrival: EventMessage, epoch: Epoch?, into sink: Sink, _ transaction: any CloudTransaction,
     _ group: inout MessageGroup
   ) throws -> Bool {
     var isWhole = true
@@ -37,9 +37,9 @@ extension Consumer {
       } catch {
         unfit.append(place)
         progress.refused += 1
-        let isKept = try buryEvent(
-          FrameEncoder.text(of: event, schema: sink.schema), message, sink.machine, sink.stream, epoch, .event,
-          error.description, transaction, &group)
+        let refused = RefusedEvent(
+          raw: FrameEncoder.text(of: event, schema: sink.schema), reason: .event, detail: error.description)
+        let isKept = try bury(refused, of: arrival, epoch: epoch, transaction, &group)
         isWhole = isWhole && isKept
       }
     }
@@ -59,10 +59,9 @@ extension Consumer {
         case .superseded: progress.superseded += 1
         case .refused(let reason, let detail):
           progress.refused += 1
-          let isKept = try buryEvent(
-            FrameEncoder.text(of: events[place], schema: sink.schema), message, sink.machine, sink.stream, epoch,
-            reason, detail,
-            transaction, &group)
+          let refused = RefusedEvent(
+            raw: FrameEncoder.text(of: events[place], schema: sink.schema), reason: reason, detail: detail)
+          let isKept = try bury(refused, of: arrival, epoch: epoch, transaction, &group)
           isWhole = isWhole && isKept
         }
       }
@@ -118,7 +117,7 @@ extension Consumer {
 
   func bury(
     _ message: InboundMessage, _ topic: Topic?, _ reason: DeadLetterReason, _ detail: String,
-    _ transaction: any CloudTransaction, _ group: inout MessageGroup
+    _ transaction: any DeadLetterBox, _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     var stream: StreamName?
     switch topic {
@@ -137,16 +136,26 @@ extension Consumer {
   }
 
   /// False when there is no room for it, and the edge has to keep it.
-  func buryEvent(
-    _ raw: ArraySlice<UInt8>, _ message: InboundMessage, _ machine: MachineID, _ stream: StreamName, _ epoch: Epoch?,
-    _ reason: DeadLetterReason, _ detail: String, _ transaction: any CloudTransaction, _ group: inout MessageGroup
+  func bury(
+    _ event: RefusedEvent, of arrival: EventMessage, epoch: Epoch?, _ transaction: any DeadLetterBox,
+    _ group: inout MessageGroup
   ) throws -> Bool {
+    let machine = arrival.machine
     // An agent's event stays at the edge, whose frame comes again; anything else is counted and gone.
-    guard hasLetterLeft(machine, bytes: raw.count, &group) else { return epoch == nil }
+    guard hasLetterLeft(machine, bytes: event.raw.count, &group) else { return epoch == nil }
     let burial = try transaction.bury(
       DeadLetter(
-        topic: message.topic, machine: machine, stream: stream, epoch: epoch, reason: reason, detail: detail, raw: raw))
-    group.note(burial, reason, machine: machine)
+        topic: arrival.message.topic, machine: machine, stream: arrival.stream, epoch: epoch, reason: event.reason,
+        detail: event.detail, raw: event.raw))
+    group.note(burial, event.reason, machine: machine)
     return burial != .full
   }
+}
+
+/// An event that could not be applied.
+struct RefusedEvent {
+  /// Its own text.
+  var raw: ArraySlice<UInt8>
+  var reason: DeadLetterReason
+  var detail: String
 }

@@ -13,7 +13,7 @@ struct Division {
   /// A database has room for some thousands of locks, all consumers' together.
   private static let mostStreams = 200
 
-  init(_ messages: [InboundMessage], _ transaction: any CloudTransaction) throws {
+  init(_ messages: [InboundMessage], _ transaction: any StreamClaims) throws {
     let topics = messages.map { try? Topic(parsing: $0.topic) }
     let streams = topics.map(\.?.events)
     guard !streams.contains(nil) else {

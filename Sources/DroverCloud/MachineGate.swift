@@ -47,7 +47,7 @@ struct MachineGate {
 
   /// Whether an epoch is one that the machine has, or may have from now on.
   mutating func admits(
-    _ epoch: Epoch, of machine: MachineID, now: Int64, _ transaction: any CloudTransaction
+    _ epoch: Epoch, of machine: MachineID, now: Int64, _ transaction: any EpochOrder
   ) throws -> Bool {
     if epochs[machine]?.contains(epoch) ?? false { return true }
     guard budgets.look(at: machine, now: now) else { return false }
@@ -61,7 +61,7 @@ struct MachineGate {
 
   /// Whether a stream is one that the machine has, or may have from now on. One too many passes, so that the store says why it is refused.
   mutating func admits(
-    _ stream: StreamName, of machine: MachineID, _ transaction: any CloudTransaction
+    _ stream: StreamName, of machine: MachineID, _ transaction: any SchemaStore
   ) throws -> Bool {
     if streams[machine] == nil {
       if streams.count >= Self.mostKept { streams = [:] }
@@ -77,7 +77,7 @@ struct MachineGate {
   /// so an agent that sends what is missing makes progress.
   mutating func admits(
     _ interval: Interval, beside known: IntervalSet, of stream: StreamName, _ outbox: OutboxOrigin, now: Int64,
-    _ transaction: any CloudTransaction
+    _ transaction: any ReceivedRanges
   ) throws -> Bool {
     guard interval.after > 0, !known.touches(interval) else { return true }
     func count() throws {
@@ -98,7 +98,7 @@ struct MachineGate {
   /// The schema that a frame names. One that is not known here is looked for while there is a budget for it; later the agent is asked to describe
   /// it, as if it were not known at all.
   mutating func schema(
-    _ id: SchemaID, of machine: MachineID, _ stream: StreamName, now: Int64, _ transaction: any CloudTransaction
+    _ id: SchemaID, of machine: MachineID, _ stream: StreamName, now: Int64, _ transaction: any SchemaStore
   ) throws -> StreamSchema? {
     let origin = MachineStream(machine: machine, stream: stream)
     let isKnown = schemas[origin]?.contains(id) ?? false
@@ -123,7 +123,7 @@ struct MachineGate {
 
   mutating func take(
     _ schema: StreamSchema, of machine: MachineID, _ stream: StreamName, now: Int64,
-    _ transaction: any CloudTransaction
+    _ transaction: any SchemaStore
   ) throws -> Description {
     let origin = MachineStream(machine: machine, stream: stream)
     let isAgain = described[origin].map { (0..<60_000_000).contains(now &- $0.at) } ?? false

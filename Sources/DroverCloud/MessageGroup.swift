@@ -24,6 +24,7 @@ struct MessageGroup {
   private(set) var overruns: [MachineID: [Budget: Int]] = [:]
   /// Commands to machines, and what stands in them.
   var requests: [Topic: [UInt8]] = [:]
+  private var holds: [MachineID: [(stream: StreamName, reason: HoldReason)]] = [:]
   var outcomes: [MessageOutcome: Int] = [:]
   /// Dead letters for which there was no room: how many are gone, and machines that have to keep theirs.
   var dropped = 0
@@ -35,14 +36,11 @@ struct MessageGroup {
     news["\(sink.stream) \(sink.machine?.text ?? "")"] = (sink, isOver)
   }
 
-  /// Tells a machine to wait with streams; their names stand one in a line.
-  mutating func hold(_ stream: StreamName, of machine: MachineID) {
-    let topic = Topic.command(machine, name: "hold")
-    let names = requests[topic, default: []]
-    guard !names.split(separator: UInt8(ascii: "\n")).contains(where: { $0.elementsEqual(stream.text.utf8) }) else {
-      return
-    }
-    requests[topic] = names + (names.isEmpty ? [] : [UInt8(ascii: "\n")]) + Array(stream.text.utf8)
+  /// Tells a machine to wait with a stream.
+  mutating func hold(_ stream: StreamName, of machine: MachineID, because reason: HoldReason) {
+    guard holds[machine]?.contains(where: { $0.stream == stream }) != true else { return }
+    holds[machine, default: []].append((stream, reason))
+    requests[.command(machine, name: "hold")] = HoldOrder.encode(holds[machine]!)
   }
 
   /// - Parameter said: what is answered, where that is not what is written down.

@@ -53,6 +53,7 @@ extension AlertRules {
     let jobs = keys.optional("jobs", .onOrOff, default: standard.jobs)
     let names = keys.optional("names", .onOrOff, default: standard.names)
     let tables = keys.optional("tables", .onOrOff, default: standard.tables)
+    let streams = keys.optional("streams", .onOrOff, default: standard.streams)
     let budgets = keys.optional("budgets", .onOrOff, default: standard.budgets)
     let hold = keys.optional("for", .seconds(.zero ... .seconds(86_400)), default: standard.hold)
     let calm = keys.optional("calm", .seconds(.zero ... .seconds(86_400)), default: standard.calm)
@@ -63,7 +64,8 @@ extension AlertRules {
       failures: keys.limit("failures", .integer(0...1_000_000), default: standard.failures),
       deadLetters: keys.limit("dead_letters", .integer(0...100_000_000), default: standard.deadLetters),
       disk: keys.limit("disk", .size(1 << 20...1 << 50), default: standard.disk.map { Int($0) }).map { Int64($0) },
-      schemas: schemas, jobs: jobs, budgets: budgets, names: names, tables: tables, hold: hold, calm: calm)
+      schemas: schemas, jobs: jobs, budgets: budgets, names: names, tables: tables, streams: streams,
+      hold: hold, calm: calm)
   }
 }
 

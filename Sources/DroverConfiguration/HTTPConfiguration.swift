@@ -1,6 +1,6 @@
 // The section `http`, the same on both sides. Without it nobody listens.
 
-private import Crypto
+private import DroverHashing
 package import DroverCore
 import Foundation
 
@@ -98,7 +98,7 @@ extension AccessToken {
     }
     let access = keys.optional("access", .oneOf, default: Access.read)
     guard let name, let secret else { return nil }
-    self.init(name: name, digest: Array(SHA256.hash(data: Data(secret.utf8))), access: access)
+    self.init(name: name, digest: SHA256.digest(of: Array(secret.utf8)), access: access)
   }
 }
 

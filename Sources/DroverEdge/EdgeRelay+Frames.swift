@@ -4,10 +4,13 @@ import DroverCore
 import DroverWire
 
 extension EdgeRelay {
-  /// Sorts what was read by stream and sends it as frames that fill up.
-  func publish(_ read: OutboxRead, _ request: ReadRequest, _ publisher: any Publisher) {
+  /// Sorts what was read by stream and sends it as frames that fill up. A value that is larger than a read may be comes last in it: its row is
+  /// given up before its frame is handed on, so that it is not in memory beside the connection's copies.
+  func publish(_ read: inout OutboxRead, _ request: ReadRequest, _ publisher: any Publisher) {
     var blocked: Set<Int> = []
+    let isEmpty = read.entries.isEmpty
     var rest = read.entries[...]
+    read.entries = []
     while let number = rest.first?.stream {
       let run = rest.prefix { $0.stream == number }
       rest = rest.dropFirst(run.count)
@@ -32,6 +35,7 @@ extension EdgeRelay {
       }
       encoders[number] = encoder
     }
+    rest = []
     for number in encoders.keys.sorted() where encoders[number]!.isStarted {
       guard let stream = store.streams.first(where: { $0.number == number }) else { continue }
       var encoder = encoders[number]!
@@ -41,7 +45,7 @@ extension EdgeRelay {
       encoders[number] = encoder
     }
     // Nothing was left of what was to be sent again: an empty frame closes the hole.
-    if case .again(let number, let interval, _) = request, read.entries.isEmpty, var encoder = encoders[number],
+    if case .again(let number, let interval, _) = request, isEmpty, var encoder = encoders[number],
       let stream = store.streams.first(where: { $0.number == number })
     {
       encoder.cover(interval.after + 1)

@@ -70,10 +70,10 @@ extension EdgeRelay {
 
   /// The cloud cannot take these streams now: their frames give the window free, and are tried again after a while.
   private func hold(_ names: [UInt8]) {
-    for name in names.split(separator: UInt8(ascii: "\n")) {
-      guard let stream = store.streams.first(where: { name.elementsEqual($0.name.text.utf8) }) else { continue }
+    for hold in HoldOrder.decode(names) {
+      guard let stream = store.streams.first(where: { hold.name.elementsEqual($0.name.text.utf8) }) else { continue }
       relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.waiting.roomDelay))
-      events.emit(StreamHeld(stream: stream.name))
+      events.emit(StreamHeld(stream: stream.name, reason: hold.reason))
     }
   }
 

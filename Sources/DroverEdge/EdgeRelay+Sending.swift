@@ -20,9 +20,9 @@ extension EdgeRelay {
         if let wait = backfilling.wait(now: clock.now) { return rest(wait) }
         try backfill()
       case .read(let request):
-        let read = try store.read(request, maximumBytes: limits.readBytes)
+        var read = try store.read(request, maximumBytes: limits.readBytes)
         relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
-        publish(read, request, publisher)
+        publish(&read, request, publisher)
         try bury()
       }
     }

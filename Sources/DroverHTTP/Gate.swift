@@ -1,7 +1,7 @@
 // Who may pass, how often, and for how long. A request comes here before anything of it but its head is read.
 
-import Crypto
 import DroverCore
+import DroverHashing
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -104,7 +104,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
 
   /// Every token is compared, and each in the same time wherever it differs: what is compared are hashes, whose bytes nobody can choose.
   private func token(_ text: Substring) -> AccessToken? {
-    let digest = SHA256.hash(data: Data(text.utf8))
+    let digest = SHA256.digest(of: Array(text.utf8))
     var found: AccessToken?
     for token in tokens {
       let difference = zip(digest, token.digest).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) }

@@ -82,7 +82,7 @@ enum LetterRoutes {
     let filter = try filter(request)
     guard filter.through != nil else {
       throw Problem(
-        .badRequest, "through is needed: the list's newest, so that letters that have come since are not meant.")
+        .badRequest, "through is needed: the list's newest, so that newer letters are not deleted.")
     }
     let count = try await blocking.run { try source.letters(true).purge(filter) }
     return .json(.object([("purged", .integer(Int64(count)))]))

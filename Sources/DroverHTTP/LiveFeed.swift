@@ -151,7 +151,7 @@ final class LiveFeed: Sendable {
     }
     guard let number else {
       throw Problem(
-        .serviceUnavailable, "\(Self.most) readers are at the live feed; try again when one has gone.",
+        .serviceUnavailable, "\(Self.most) readers use the live feed; try again when one has ended.",
         headers: [.retryAfter: "10"])
     }
     return (Listener(signals, input), Place { [self] in leave(number) })

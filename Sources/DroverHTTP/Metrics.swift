@@ -24,6 +24,9 @@ enum Metrics {
       page.add(
         "drover_blocked_sinks", .gauge, "Streams that wait because their sink table cannot be written.",
         [([:], Double(try source.reader.blockedSinks().count))])
+      page.add(
+        "drover_store_locked", .gauge, "1 while another program has the whole store locked (SQLite).",
+        [([:], source.reader.storeLock() == nil ? 0 : 1)])
     }
     if let fleet = source.fleet() { add(fleet, to: &page) }
     return page.text
@@ -65,7 +68,7 @@ enum Metrics {
       "drover_machine_last_heard_timestamp_seconds", .gauge, "When something was heard of the machine.",
       each { Double($0.lastHeard) / 1_000_000 })
     page.add(
-      "drover_machine_waiting_events", .gauge, "Events at the machine that are not confirmed, as it told last.",
+      "drover_machine_waiting_events", .gauge, "Events at the machine that are not confirmed, as it reported last.",
       each { ($0.outbox?.standing.waiting).map(Double.init) })
     page.add(
       "drover_machine_oldest_unconfirmed_seconds", .gauge, "How long the oldest of them has waited; 0 when none waits.",
@@ -74,6 +77,10 @@ enum Metrics {
       "drover_machine_told_timestamp_seconds", .gauge,
       "When the machine looked at its outbox: the time of waiting events, the oldest of them, dead letters at the edge and free bytes.",
       each { ($0.outbox?.at).map { Double($0) / 1_000_000 } })
+    page.add(
+      "drover_machine_waiting_streams", .gauge,
+      "Streams that wait at the machine because of their tables there, as it told last.",
+      each { Double($0.waits.count) })
     page.add(
       "drover_machine_free_bytes", .gauge, "What the machine's disk has left.",
       each { ($0.outbox?.standing.freeBytes).map(Double.init) })
@@ -110,7 +117,7 @@ enum Metrics {
     }
     page.add("drover_events_applied_total", .counter, "Events that were applied.", each { Double($0.applied) })
     page.add(
-      "drover_events_superseded_total", .counter, "Events that were older than what was there.",
+      "drover_events_superseded_total", .counter, "Events that were older than the stored row.",
       each { Double($0.superseded) })
     page.add(
       "drover_events_refused_total", .counter, "Events that became dead letters.", each { Double($0.refused) })

@@ -87,11 +87,11 @@ enum SessionEnd: Error, Equatable {
         : "does this port speak TLS, and does it want a client certificate?"
       return "\(broker) closed the connection before CONNACK; \(advice)"
     case .noAnswer(let limit), .unanswered(let limit):
-      return "\(broker) took the connection but gave no answer within \(limit.components.seconds) s"
+      return "\(broker) accepted the connection but did not answer within \(limit.components.seconds) s"
     case .disconnected(0x8E):
       return "\(broker) gave the session to another client with the ID \(options.clientID); client IDs must be unique"
     case .disconnected(let code): return "\(broker) disconnected: \(reasonText(code))"
-    case .silent: return "\(broker) did not answer a PINGREQ; the connection is taken for dead"
+    case .silent: return "\(broker) did not answer a PINGREQ, so the connection counts as dead"
     case .lost(let why): return "connection to \(broker) lost: \(why)"
     case .protocolError(let what): return "connection to \(broker) dropped: \(what)"
     case .handlerRefused(let why): return "connection to \(broker) dropped without acknowledging: \(why)"

@@ -182,7 +182,7 @@ final class SessionLoop {
         _ = wakeup.wait(for: socket, wantsWrite: true, atMost: end - clock.now)
       }
     } catch {
-      logger.warning("\(error.text(options)), while saying farewell")
+      logger.warning("\(error.text(options)), while disconnecting")
     }
   }
 }

@@ -23,7 +23,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
 
   /// The cause as a dead letter may tell it. What a value did not fit into is told by the code alone, because the text quotes the value.
   var explanation: String {
-    guard let state else { return cause }
+    guard let state, !isSilence else { return cause }
     return state.hasPrefix("22") ? "a value does not fit (SQLSTATE \(state))" : "\(cause) (SQLSTATE \(state))"
   }
 
@@ -77,12 +77,26 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
       operation: "use the sink table \(stream) of", subject: connection.subject, cause: reason, state: "42P16")
   }
 
+  /// A statement came to nothing without an error: a trigger that returns NULL, a rule or a policy. The row would be missing in silence.
+  static func silenced(_ table: SinkTable, _ connection: Connection) -> PostgreSQLError {
+    PostgreSQLError(
+      operation: "write to \(table.name) of", subject: connection.subject,
+      cause: "the table keeps rows out, or rows in, without an error, as a trigger does that returns NULL",
+      state: silence)
+  }
+
+  /// Not one of PostgreSQL's codes.
+  private static let silence = "DR001"
+  var isSilence: Bool { state == Self.silence }
+
   /// A table cannot be changed: somebody's view needs a column as it is, or the user may not.
   var isChangeRefused: Bool { ["0A000", "2BP01", "42501"].contains(state) }
 
   /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a
-  /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger).
+  /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger), and what a table keeps out in silence.
   var isAboutTheEvent: Bool { !isFault && isOfData }
 
-  private var isOfData: Bool { state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false }
+  private var isOfData: Bool {
+    isSilence || state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false
+  }
 }

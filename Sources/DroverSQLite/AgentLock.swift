@@ -15,6 +15,7 @@ package struct LockError: Error, CustomStringConvertible {
 package final class AgentLock: Sendable {
   /// What is held for one database.
   private struct Held {
+    var database: String
     var path: String
     /// The lock file, and the one of an earlier release where that stands elsewhere; -1: none.
     var descriptor: Int32
@@ -26,8 +27,16 @@ package final class AgentLock: Sendable {
     var inode: Int32 = -1
     var identity: FileIdentity?
 
-    /// Whether the lock file still stands under its name; its folder may be another one now.
-    var isInPlace: Bool { FileIdentity(of: path) == FileIdentity(of: "/proc/self/fd/\(descriptor)") }
+    /// The descriptor of the lock file that stands at a path, where it is one of these.
+    func lock(at path: String) -> Int32? {
+      guard let there = FileIdentity(of: path) else { return nil }
+      return [descriptor, earlier?.descriptor ?? -1].first { FileIdentity(descriptor: $0) == there }
+    }
+
+    /// Whether somebody removed the lock file of the database that stands there still. The lock that is held on it is seen by nobody.
+    var isMissing: Bool {
+      lock(at: path) == nil && identity != nil && identity == FileIdentity(of: database)
+    }
 
     func release() {
       for descriptor in [descriptor, earlier?.descriptor ?? -1, inode] where descriptor >= 0 { close(descriptor) }
@@ -39,8 +48,12 @@ package final class AgentLock: Sendable {
     var beats: [String: Int64] = [:]
     /// How the connection to the broker stands; nil until there was one.
     var connection: String?
+    /// Of a consumer: who keeps it from the store.
+    var storeLock: StoreLock?
     var failures: [DeliveryFailure.Kind: DeliveryFailure] = [:]
     var failuresWritten: Int64 = 0
+    /// When it was looked whether the lock file is there.
+    var looked: Int64 = 0
   }
 
   private let state = Mutex(State())
@@ -49,6 +62,7 @@ package final class AgentLock: Sendable {
   /// A job that has not noted anything for so long is stuck.
   package static let patience: Duration = .seconds(30)
   private static let noteInterval: Int64 = 5_000_000
+  private static let lookInterval: Int64 = 1_000_000
   private static let ending = "-drover.lock"
   /// A byte of the database that SQLite locks in no mode: its own are the 512 from 2^30 on. Locking a byte does not touch what is in it.
   private static let inodeByte: off_t = 0x7FFF_FFF0
@@ -68,41 +82,43 @@ package final class AgentLock: Sendable {
   /// have the file before open any more.
   package func move(to database: String) throws(LockError) {
     let before = state.withLock { $0.held }
-    if let before, before.path == FileBeside(Self.ending, database: database).path, before.isInPlace {
-      // The same name. Of the same file its lock is held already, and another descriptor of it would meet that.
-      if before.inode >= 0, before.identity == FileIdentity(of: database) { return }
-      let inode = try Self.takeInode(of: database)
-      state.withLock { state in
-        state.held?.inode = inode
-        state.held?.identity = FileIdentity(of: database)
-      }
-      if before.inode >= 0 { close(before.inode) }
-    } else {
-      let next = try Self.take(database, after: before)
-      state.withLock { $0.held = next }
-      before?.release()
-    }
+    let next = try Self.take(database, after: before)
+    state.withLock { $0.held = next }
+    before?.release()
     write()
   }
 
-  /// - Parameter before: what this process holds already. The path may have become a link, and the lock beside it is its own.
+  /// - Parameter before: what this process holds already, perhaps under other names: a path may have become a link. Another descriptor of the
+  ///   same file would meet that lock, so its own is duplicated.
   private static func take(_ database: String, after before: Held? = nil) throws(LockError) -> Held {
     let file = FileBeside(ending, database: database)
-    var held = Held(path: file.path, descriptor: -1)
+    var held = Held(database: database, path: file.path, descriptor: -1)
+    var isNew = false
     do {
-      held.descriptor = try takeFile(file.path, creates: true, like: database)
-      // An agent of an earlier release may be at work, with its lock beside the link.
-      if let before, before.path == file.earlierPath, before.isInPlace {
-        held.earlier = (before.path, dup(before.descriptor))
-      } else if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
-        held.earlier = (earlier, try takeFile(earlier, creates: false, like: database))
+      if let own = before?.lock(at: file.path) {
+        held.descriptor = dup(own)
+      } else {
+        isNew = true
+        held.descriptor = try takeFile(file.path, creates: true, like: database)
       }
-      held.inode = try takeInode(of: database)
-      held.identity = FileIdentity(of: database)
+      // An agent of an earlier release may be at work, with its lock beside the link.
+      if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
+        if let own = before?.lock(at: earlier) {
+          held.earlier = (earlier, dup(own))
+        } else {
+          held.earlier = (earlier, try takeFile(earlier, creates: false, like: database))
+        }
+      }
+      if let before, let own = FileIdentity(descriptor: before.inode), own == FileIdentity(of: database) {
+        held.inode = dup(before.inode)
+      } else {
+        held.inode = try takeInode(of: database)
+      }
+      held.identity = FileIdentity(descriptor: held.inode) ?? FileIdentity(of: database)
       return held
     } catch {
       // Beside another name of the file nothing is left.
-      if held.descriptor >= 0 { unlink(file.path) }
+      if isNew, held.descriptor >= 0 { unlink(file.path) }
       held.release()
       throw error
     }
@@ -150,7 +166,7 @@ package final class AgentLock: Sendable {
     guard isTaken else { return -1 }
     throw LockError(
       description:
-        "lock \(database): another Drover process works on this file under another name, a hard link of it; stop that one, and remove the link: programs that open a database by two names corrupt it (https://www.sqlite.org/howtocorrupt.html, section 2.5)"
+        "lock \(database): another Drover process works on this file under another name, a hard link of it, or its lock file was removed; stop that one, and remove the link: programs that open a database by two names corrupt it (https://www.sqlite.org/howtocorrupt.html, section 2.5)"
     )
   }
 
@@ -198,11 +214,30 @@ package final class AgentLock: Sendable {
   /// No job has this name.
   private static let connectionPrefix = "= the connection: "
 
+  /// Notes who has the consumer's store locked, and nil when the lock is gone.
+  package func note(storeLock: StoreLock?) {
+    state.withLock { $0.storeLock = storeLock }
+    write()
+  }
+
+  /// Who keeps the consumer that is at work from its store; nil where nobody does.
+  package static func storeLock(database: String) -> StoreLock? {
+    guard let line = holding(database)?.text.split(separator: "\n").first(where: { $0.hasPrefix(storeLockPrefix) })
+    else { return nil }
+    let words = line.dropFirst(storeLockPrefix.count).split(separator: " ", maxSplits: 1)
+    guard words.count == 2, let since = Int64(words[0]) else { return nil }
+    return StoreLock(holder: String(words[1]), since: since)
+  }
+
+  private static let storeLockPrefix = "= locked "
+
   /// Notes that a job moves; from any thread, as often as one likes.
   package func beat(_ job: String) {
     let now = Self.now()
     let isDue = state.withLock { state in
-      if let last = state.beats[job], now - last < Self.noteInterval { return false }
+      let isMissing = now - state.looked >= Self.lookInterval && state.held?.isMissing == true
+      if now - state.looked >= Self.lookInterval { state.looked = now }
+      if !isMissing, let last = state.beats[job], now - last < Self.noteInterval { return false }
       state.beats[job] = now
       return true
     }
@@ -211,7 +246,12 @@ package final class AgentLock: Sendable {
 
   private func write() {
     state.withLock { state in
-      guard let held = state.held else { return }
+      guard var held = state.held else { return }
+      if held.isMissing, let descriptor = try? Self.takeFile(held.path, creates: true, like: held.database) {
+        close(held.descriptor)
+        held.descriptor = descriptor
+        state.held = held
+      }
       // What is no job has three words: an earlier release passes over it.
       let machine = machine.map { "for machine \($0)\n" } ?? ""
       let file = held.identity.map { "file \($0.device) \($0.inode)\n" } ?? ""
@@ -219,7 +259,11 @@ package final class AgentLock: Sendable {
       let connection = state.connection.map { "\(Self.connectionPrefix)\($0.replacing("\n", with: " "))\n" } ?? ""
       let failures = state.failures.values.sorted { $0.kind.rawValue < $1.kind.rawValue }
         .map { "= \(Self.failurePrefix) \($0.kind.rawValue) \($0.count) \($0.last)\n" }.joined()
-      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(failures)\(connection)".utf8)
+      let storeLock =
+        state.storeLock.map {
+          "\(Self.storeLockPrefix)\($0.since) \($0.holder.replacing("\n", with: " "))\n"
+        } ?? ""
+      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(storeLock)\(failures)\(connection)".utf8)
       for descriptor in [held.descriptor, held.earlier?.descriptor ?? -1] where descriptor >= 0 {
         pwrite(descriptor, text, text.count, 0)
         ftruncate(descriptor, off_t(text.count))

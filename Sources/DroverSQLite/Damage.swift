@@ -13,7 +13,7 @@ enum Damage {
     let found = lines.isEmpty || lines == ["ok"] ? "" : "; integrity_check finds: \(lines.joined(separator: "; "))"
     return """
       \(path) is damaged: \(error.explanation)\(found). Drover has stopped and changes nothing. Stop everything that writes to the file, \
-      copy it away with its -wal and -journal, and restore a backup or use `sqlite3 \(path) .recover` (docs/backups.md; for a cloud's store there is `drover rebuild`); then start again
+      copy it away with its -wal and -journal, and restore a backup or use `sqlite3 \(path) .recover` (docs/how-to/back-up-and-restore.md; for a cloud's store there is `drover rebuild`); then start again
       """
   }
 }

@@ -8,10 +8,21 @@ struct FileIdentity: Equatable, Sendable {
   var device: UInt64
   var inode: UInt64
 
-  /// - Returns: nil when there is no such file. Links are followed.
-  init?(of path: String) {
+  /// - Returns: nil when there is no such file.
+  init?(of path: String, followingLinks: Bool = true) {
     var status = stat()
-    guard stat(path, &status) == 0 else { return nil }
+    guard (followingLinks ? stat(path, &status) : lstat(path, &status)) == 0 else { return nil }
+    self.init(status)
+  }
+
+  /// - Returns: nil when the descriptor is not open.
+  init?(descriptor: Int32) {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { return nil }
+    self.init(status)
+  }
+
+  private init(_ status: stat) {
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)
   }

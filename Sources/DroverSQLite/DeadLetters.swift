@@ -55,7 +55,7 @@ extension DeadLetterFigures {
   init(_ database: Database) throws {
     let hasTable = try database.tableExists("drover_dead_letter")
     self.init(
-      present: try hasTable ? Int.fetchOne(database, sql: "SELECT ifnull(sum(count), 0) FROM drover_dead_letter")! : 0,
+      present: try hasTable ? Int.fetchOne(database, sql: "SELECT count(*) FROM drover_dead_letter")! : 0,
       replayed: try DeadLetterCounter.replayed.read(database), purged: try DeadLetterCounter.purged.read(database),
       dropped: try DeadLetterCounter.dropped.read(database))
   }

@@ -65,7 +65,7 @@ package struct WatchView: Sendable {
     }
     columns = [
       Column("machine", isNumeric: false, rank: 0), Column("state", isNumeric: false, rank: 1),
-      Column("heard", rank: 4), Column("waiting", rank: 2), Column("oldest", rank: 3), Column("told", rank: 9),
+      Column("heard", rank: 4), Column("waiting", rank: 2), Column("oldest", rank: 3), Column("reported", rank: 9),
       Column("lag", rank: 5),
       Column("clock", rank: 8), Column("dead", rank: 6), Column("drift", rank: 7),
     ]
@@ -104,7 +104,7 @@ package struct WatchView: Sendable {
     ]
     problems = []
     if worker.process == nil {
-      problems.append(Problem("the agent is not running", advice: "start `drover edge`; events are captured meanwhile"))
+      problems.append(Problem("the agent is not running", advice: "start `drover edge`; until then events are captured and wait"))
     }
     if report == nil {
       problems.append(Problem("the database is not attached yet", advice: "`drover edge` does that when it starts"))

@@ -12,6 +12,7 @@ extension FleetSnapshot {
       ("dead_letters", integer(report?.deadLetters.present ?? 0)),
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
       ("waiting_schemas", .array(waiting.map(\.document))), ("blocked_sinks", .array(blocked.map(\.document))),
+      ("locked", lock?.document ?? .null),
       ("alerts", alerts.map { .array($0.open.map(\.document)) } ?? .null),
       ("machines", .array(machines.map { $0.summary(now: now, counts: history.counts(of: $0.name)) })),
     ])

@@ -1,4 +1,4 @@
-// Dead letters as JSON: one form for `drover dead --json` and for the HTTP server.
+// Dead letters as JSON: one form for `drover dead list --json` and for the HTTP server.
 
 package import DroverCore
 

@@ -1,5 +1,5 @@
 // From bytes to records: newline-delimited JSON, lines of text, or CSV with a header (RFC 4180: quotes, doubled quotes, line breaks within
-// quotes). All work on pieces of any size and know the number of each record's first line.
+// quotes). All work on pieces of any size and know the number of each record's first line. A line ends with LF, CR LF or CR.
 
 import DroverCore
 
@@ -25,20 +25,29 @@ package struct LineSplitter {
   private(set) var line = 1
   private var rest: [UInt8] = []
   private var isTooLong = false
+  /// The last line ended with CR, so that LF belongs to its end.
+  private var sawReturn = false
 
-  /// - Parameter see: is shown each line that is complete, without its line feed; nil for one that is too long.
+  /// - Parameter see: is shown each line that is complete, without its end; nil for one that is too long.
   mutating func take(_ bytes: ArraySlice<UInt8>, _ see: (ArraySlice<UInt8>?, _ line: Int) throws -> Void) throws {
     var start = bytes.startIndex
-    while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+    if sawReturn, let first = bytes.first {
+      if first == UInt8(ascii: "\n") { start += 1 }
+      sawReturn = false
+    }
+    while let end = bytes[start...].firstIndex(where: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }) {
       append(bytes[start..<end])
       try finish(see)
       line += 1
       start = end + 1
+      guard bytes[end] == UInt8(ascii: "\r") else { continue }
+      sawReturn = start == bytes.endIndex
+      if !sawReturn, bytes[start] == UInt8(ascii: "\n") { start += 1 }
     }
     append(bytes[start...])
   }
 
-  /// Shows what stands behind the last line feed.
+  /// Shows what stands behind the last line's end.
   mutating func finish(_ see: (ArraySlice<UInt8>?, _ line: Int) throws -> Void) throws {
     defer {
       rest.removeAll(keepingCapacity: true)
@@ -74,7 +83,7 @@ package struct JSONLineParser: RecordParser {
 
   private static func read(_ bytes: ArraySlice<UInt8>?, _ line: Int, _ record: (Record) throws -> Void) throws {
     guard var text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
-    while let last = text.last, last == 0x20 || last == 0x0d || last == 0x09 { text.removeLast() }
+    while let last = text.last, last == 0x20 || last == 0x09 { text.removeLast() }
     while let first = text.first, first == 0x20 || first == 0x09 { text.removeFirst() }
     guard !text.isEmpty else { return }
     let body = Array(text)[...]
@@ -104,8 +113,7 @@ package struct TextLineParser: RecordParser {
   }
 
   private static func read(_ bytes: ArraySlice<UInt8>?, _ line: Int, _ record: (Record) throws -> Void) throws {
-    guard var text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
-    if text.last == UInt8(ascii: "\r") { text.removeLast() }
+    guard let text = bytes else { return try record(Record(line: line, body: .failure(LineSplitter.tooLong))) }
     guard !text.isEmpty else { return }
     guard let string = String(validating: text, as: UTF8.self) else {
       return try record(Record(line: line, body: .failure(WireError("not UTF-8"))))
@@ -129,7 +137,8 @@ package struct CSVParser: RecordParser {
   private var size = 0
   private var header: [[UInt8]]?
   private var fault: WireError?
-  private var sawCarriageReturn = false
+  /// The last line ended with CR, so that LF belongs to its end.
+  private var sawReturn = false
   /// The line of the header, while nothing has followed it.
   package private(set) var loneHeader: Int?
 
@@ -146,7 +155,10 @@ package struct CSVParser: RecordParser {
   }
 
   private mutating func take(_ byte: UInt8, _ record: (Record) throws -> Void) throws {
-    if byte == UInt8(ascii: "\n") { line += 1 }
+    let isSecond = sawReturn && byte == UInt8(ascii: "\n")
+    sawReturn = byte == UInt8(ascii: "\r")
+    if !isSecond, sawReturn || byte == UInt8(ascii: "\n") { line += 1 }
+    if isSecond, state != .quoted { return }
     switch (state, byte) {
     case (.quoted, UInt8(ascii: "\"")): state = .quoteInQuoted
     case (.quoted, _): append(byte)
@@ -157,8 +169,7 @@ package struct CSVParser: RecordParser {
       isQuoted = true
       state = .quoted
     case (_, UInt8(ascii: ",")): endCell()
-    case (_, UInt8(ascii: "\n")): try endRecord(record)
-    case (_, UInt8(ascii: "\r")): sawCarriageReturn = true
+    case (_, UInt8(ascii: "\n")), (_, UInt8(ascii: "\r")): try endRecord(record)
     case (.quoteInQuoted, _): fault = WireError("text behind a closing quote")
     default:
       append(byte)
@@ -173,9 +184,6 @@ package struct CSVParser: RecordParser {
       cell.removeAll()
       return
     }
-    // A carriage return counts only where it does not end a line.
-    if sawCarriageReturn, state != .cellStart { cell.append(UInt8(ascii: "\r")) }
-    sawCarriageReturn = false
     cell.append(byte)
   }
 
@@ -185,7 +193,6 @@ package struct CSVParser: RecordParser {
     cell.removeAll(keepingCapacity: true)
     isQuoted = false
     state = .cellStart
-    sawCarriageReturn = false
   }
 
   private mutating func endRecord(_ record: (Record) throws -> Void) throws {
@@ -230,12 +237,22 @@ package struct CSVParser: RecordParser {
     if let fault { return "\(fault)" }
     if let empty = cells.firstIndex(where: \.isEmpty) { return "column \(empty + 1) has no name" }
     if !cells.allSatisfy(Self.isText) { return "it is not UTF-8" }
+    // A CSV without a header would lose its first row, and one with another separator its columns.
+    if let number = cells.indices.first(where: { !wasQuoted[$0] && EmittedBody.isNumber(cells[$0][...]) }) {
+      return
+        "column \(number + 1) has a number for its name; put a line with the names of the columns first, or the name in quotes"
+    }
+    if cells.count == 1, !wasQuoted[0], cells[0].contains(where: Self.otherSeparators.contains) {
+      return "its cells are not separated by commas; change the separator to a comma, or put the name in quotes"
+    }
     var seen: Set<[UInt8]> = []
     for (column, name) in cells.enumerated() where !seen.insert(name).inserted {
       return "column \(column + 1) has the name of another one"
     }
     return nil
   }
+
+  private static let otherSeparators = [UInt8](";\t|".utf8)
 
   private static func isText(_ cell: [UInt8]) -> Bool { String(validating: cell, as: UTF8.self) != nil }
 

@@ -12,6 +12,15 @@ extension Worker {
   }
 }
 
+extension StoreLock {
+  package var document: JSON {
+    .object([
+      ("by", .string(holder)), ("since", .string(Timestamp.text(microseconds: since))), ("text", .string(text)),
+      ("advice", .string(Self.advice)),
+    ])
+  }
+}
+
 extension CloudReport {
   /// The members of the cloud's status that come from its store.
   /// - Parameters:

@@ -8,7 +8,8 @@ struct Drover: AsyncParsableCommand {
 
   static let configuration = CommandConfiguration(
     commandName: "drover",
-    abstract: "Carries the events of a machine's SQLite database to the cloud over MQTT: nothing lost, nothing twice.",
+    abstract:
+      "Carries the events of a machine's SQLite database to the cloud over MQTT. Nothing is lost, and nothing arrives twice.",
     discussion: """
       On the machine:   drover edge --config edge.yaml
       In the cloud:     drover cloud --config cloud.yaml

@@ -24,10 +24,10 @@ struct HangupWatch: Service {
       do {
         try read()
         logger.notice(
-          "SIGHUP: nothing is reloaded while it runs; restart it to take its configuration, which has no errors")
+          "SIGHUP: Drover does not reload its configuration; restart it to use the file, which has no errors")
       } catch {
         logger.warning(
-          "SIGHUP: nothing is reloaded while it runs, and its configuration has errors with which it would not start again; correct them first: drover doctor lists them"
+          "SIGHUP: Drover does not reload its configuration, and the file has errors, so it would not start again; correct them before a restart: `drover doctor` lists them"
         )
       }
     }

@@ -9,7 +9,7 @@ import Foundation
 ///   - consequence: the same as a statement, for an error message.
 func confirm(_ question: String, _ consequence: String) throws -> Bool {
   guard isatty(STDIN_FILENO) != 0 else {
-    throw fail("\(consequence); there is no terminal to ask at, so add --yes to do it", ExitCode.validationFailure)
+    throw fail("\(consequence); there is no terminal to ask at; add --yes to do it", ExitCode.validationFailure)
   }
   print("\(question) [y/N] ", terminator: "")
   fflush(nil)

@@ -1,6 +1,6 @@
-import Crypto
 import DroverConfiguration
 import DroverCore
+import DroverHashing
 import Foundation
 import Testing
 
@@ -19,7 +19,7 @@ import Testing
     try withFolder(files) { folder in problems(try cloud(leastCloud + keys, in: folder, environment: environment)) }
   }
 
-  private func digest(_ text: String) -> [UInt8] { Array(SHA256.hash(data: Data(text.utf8))) }
+  private func digest(_ text: String) -> [UInt8] { SHA256.digest(of: Array(text.utf8)) }
 
   @Test func `nobody listens unless the file says so`() throws {
     #expect(try http("") == nil)

@@ -43,7 +43,7 @@ import Testing
       #"drover_intake_closed{limit="max_bytes"} 1"#,
       #"drover_intake_closed{limit="min_free_bytes"} 0"#, "drover_intake_refused_total 5",
       "drover_clock_offset_seconds -1.5", "drover_edge_dead_letters 4",
-      #"drover_dead_letters_removed_total{why="replayed"} 1"#,
+      #"drover_edge_dead_letters_removed_total{why="replayed"} 1"#,
     ] {
       #expect(text.contains("\n\(line)\n"), "\(line)")
     }

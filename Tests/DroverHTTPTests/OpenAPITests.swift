@@ -53,6 +53,7 @@ private struct NoStore: CloudReader {
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
   func blockedSinks() throws -> [BlockedSink] { [] }
+  func storeLock() -> StoreLock? { nil }
   func latestSchemas() throws -> [ReplicatedStream] { [] }
   func sinks() throws -> [SinkDescription] { [] }
   func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {}

@@ -82,6 +82,7 @@ private struct OneMachine: CloudReader {
   func report(_ scope: ReportScope) throws -> CloudReport? { Self.report }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
   func blockedSinks() throws -> [BlockedSink] { [] }
+  func storeLock() -> StoreLock? { nil }
   func latestSchemas() throws -> [ReplicatedStream] { [] }
   func sinks() throws -> [SinkDescription] { [] }
   func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {}

@@ -5,8 +5,30 @@ import Testing
 
 /// The cloud's store in PostgreSQL: what every store must hold, and what is this one's own.
 @Suite struct PostgreSQLCloudStoreTests {
-  @Test(arguments: CloudStoreConformance.claims)
-  func `it holds what every store must`(claim: CloudStoreConformance.Claim) throws {
+  @Test(arguments: CloudStoreConformance.rows)
+  func `rows and tombstones: it holds what every store must`(claim: CloudStoreConformance.Claim) throws {
+    try check(claim)
+  }
+
+  @Test(arguments: CloudStoreConformance.descriptions)
+  func `descriptions and sink tables: it holds what every store must`(claim: CloudStoreConformance.Claim) throws {
+    try check(claim)
+  }
+
+  @Test(arguments: CloudStoreConformance.received)
+  func `what was received, epochs and records: it holds what every store must`(claim: CloudStoreConformance.Claim)
+    throws
+  { try check(claim) }
+
+  @Test(arguments: CloudStoreConformance.deadLetters)
+  func `dead letters: it holds what every store must`(claim: CloudStoreConformance.Claim) throws { try check(claim) }
+
+  @Test(arguments: CloudStoreConformance.wholeTransactions)
+  func `whole transactions: it holds what every store must`(claim: CloudStoreConformance.Claim) throws {
+    try check(claim)
+  }
+
+  private func check(_ claim: CloudStoreConformance.Claim) throws {
     let suite = CloudStoreConformance { conditions in
       let database = try TestServer.makeDatabase()
       return (try store(database, conditions), Reader(database: database))

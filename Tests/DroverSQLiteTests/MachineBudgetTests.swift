@@ -1,6 +1,7 @@
 import DroverCloud
 import DroverCore
 import DroverSQLite
+import DroverWire
 import Logging
 import Testing
 
@@ -199,7 +200,7 @@ import Testing
     let late = frame("M", epoch: "6", id: "late")
     try consumer.received([late, late])
     _ = consumer.turn(now: .now)
-    #expect(broker.payloads(of: "drover/v1/M/command/hold") == ["s"])
+    #expect(broker.payloads(of: "drover/v1/M/command/hold") == ["s\n\tbudget epochs_per_hour"])
     #expect(!broker.payloads(of: "drover/v1/M/confirm").contains { $0.contains("\"epoch\":\"6\"") })
     #expect(try app.lines("SELECT budget, count FROM drover_over_budget") == ["'epochs_per_hour', 2"])
     clock.now += 720 * 1_000_000
@@ -207,6 +208,42 @@ import Testing
     _ = consumer.turn(now: .now)
     #expect(broker.payloads(of: "drover/v1/M/confirm").last?.contains("\"epoch\":\"6\"") == true)
     #expect(try app.integer("SELECT count(*) FROM s WHERE local_id = 'late'") == 1)
+  }
+
+  // 17 kB of deflated spaces made the consumer unpack and read 3.9 MB, at the cost of 17 kB.
+  @Test(arguments: [true, false])
+  func `what is packed much too well is charged more than its bytes, and more so when it makes no sense`(
+    isFrame: Bool
+  ) throws {
+    let spaces = String(repeating: " ", count: 3_900_000)
+    let messages = (0..<40).map { number in
+      let text =
+        isFrame
+        ? "{\"v\":1,\"epoch\":\"ab\",\"after\":\(number),\"through\":\(number + 1),\"events\":[]\(spaces)}" : spaces
+      return InboundMessage(
+        topic: "drover/v1/EVIL/payload/s", payload: Compression.deflate.pack(Array(text.utf8)).payload)
+    }
+    #expect(messages[0].payload.count < 20_000)
+    try consumer.received(messages + [frame("GOOD", id: "good")])
+    let aside = try app.integer("SELECT count FROM drover_over_budget WHERE machine_id = 'EVIL'")
+    #expect(try app.lines("SELECT machine_id, budget FROM drover_over_budget") == ["'EVIL', 'bytes_per_second'"])
+    #expect(isFrame ? (20...32).contains(aside) : aside >= 33, "\(aside)")
+    #expect(try app.integer("SELECT count(*) FROM s WHERE machine_id = 'GOOD'") == 1)
+  }
+
+  // A real frame that is packed well is no harm, however often it comes.
+  @Test func `real frames may be packed, at the cost of what they hold`() throws {
+    let events = (1...2000).map {
+      "{\"seq\":\($0),\"id\":\"\($0)\",\"version\":\($0),\"body\":{\"n\":\($0 * 7919 % 10007)}}"
+    }
+    let text =
+      "{\"v\":1,\"epoch\":\"ab\",\"after\":0,\"through\":2000,\"events\":[\(events.joined(separator: ","))]}"
+    let payload = Compression.deflate.pack(Array(text.utf8)).payload
+    #expect(payload.count < text.utf8.count / 3)
+    try consumer.received(
+      Array(repeating: InboundMessage(topic: "drover/v1/M/payload/s", payload: payload), count: 60))
+    #expect(try app.integer("SELECT count(*) FROM drover_over_budget") == 0)
+    #expect(try app.integer("SELECT count(*) FROM s") == 2000)
   }
 
   @Test func `an event of an agent that would be a dead letter too many keeps its frame at the edge`() throws {

@@ -33,8 +33,8 @@ import Testing
     let app = try AppDatabase(Self.make)
     let key = HashKey(bytes: Array("0123456789abcdef".utf8))
     for (declaration, name) in try [
-      (declaration(["ean"]), "no column ean, which `identity` names, is there and travels"),
-      (declaration(["barcode"], else: ["size"]), "no column size, which `else` names, is there and travels"),
+      (declaration(["ean"]), "no column ean, which `identity` names, exists and travels"),
+      (declaration(["barcode"], else: ["size"]), "no column size, which `else` names, exists and travels"),
       (declaration(["barcode"], Selection(exclude: ["barcode"])), "no column barcode, which `identity` names"),
       (
         declaration(["barcode"], else: ["brand"], Selection(include: ["barcode"])),

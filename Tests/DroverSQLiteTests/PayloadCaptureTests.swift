@@ -48,6 +48,49 @@ import Testing
     #expect(try edge.looking(edge.told).map(\.text) == ["1, 1.0, 'a'", "1, 2.0, 'c'"])
   }
 
+  // A slot that takes the next reading is another fact: the one before was in no event if the agent was late.
+  @Test(arguments: [false, true])
+  func `a fact whose row gets another key before it was sent is kept`(isDeclared: Bool) throws {
+    let app = try AppDatabase(
+      isDeclared
+        ? "CREATE TABLE ring (slot INTEGER PRIMARY KEY, at INT NOT NULL, v, UNIQUE (slot, at))"
+        : "CREATE TABLE ring (slot INT, at INT, v, PRIMARY KEY (slot, at))")
+    var declaration = try StreamDeclaration.table("ring", kind: .payload)
+    if isDeclared { declaration.key = ["slot", "at"] }
+    let edge = try app.attach(declaration)
+    try app.run("INSERT INTO ring VALUES (1, 100, 'a'); UPDATE ring SET at = 200, v = 'b'; UPDATE ring SET v = 'c'")
+    try app.run("UPDATE ring SET at = 300, v = 'd'; DELETE FROM ring")
+    let facts = ["1, 100, 'a'", "1, 200, 'c'", "1, 300, 'd'"]
+    var told = try edge.looking(edge.told).map(\.text)
+    #expect(told == facts)
+    // Back to a key of which the fact waits: it is not forgotten.
+    try app.run("INSERT INTO ring VALUES (1, 400, 'e'); UPDATE ring SET at = 100, v = 'f'")
+    told = try edge.looking(edge.told).map(\.text)
+    #expect(told == facts + ["1, 400, 'e'", "1, 100, 'f'"])
+    try edge.confirmAll()
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+    #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)
+  }
+
+  // A reading that the app marked as done, which its filter leaves out, was in no event if the agent was late.
+  @Test func `a fact whose row leaves the filter before it was sent is sent as it was`() throws {
+    let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, v, done INT)")
+    var declaration = try sale()
+    declaration.selection.filter = try Condition(parsing: "done = 0")
+    let edge = try app.attach(declaration)
+    try app.run("INSERT INTO sale VALUES (1, 'a', 0), (2, 'b', 0), (3, 'c', 1); UPDATE sale SET done = 1, v = 'x'")
+    func facts() throws -> [String] { try edge.waiting().filter { $0.hasPrefix("put") } }
+    #expect(try facts() == ["put 1: 1, 'a', 0", "put 2: 2, 'b', 0"])
+    // One that comes back is one fact, as it is.
+    try app.run(
+      "UPDATE sale SET done = 2; UPDATE sale SET done = 0, v = 'y' WHERE id = 2; DELETE FROM sale WHERE id = 1")
+    let found = try facts()
+    #expect(found == ["put 1: 1, 'a', 0", "put 2: 2, 'y', 0"])
+    try edge.confirmAll()
+    #expect(try app.integer("SELECT count(*) FROM drover_kept") == 0)
+    #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)
+  }
+
   // A REPLACE fires no DELETE trigger, and facts had no other: the one that stood in the way was in no table and in no event any more.
   @Test(arguments: [
     "INSERT OR REPLACE INTO sale VALUES (2, 2, 'a')", "UPDATE OR REPLACE sale SET note = 'a' WHERE id = 2",

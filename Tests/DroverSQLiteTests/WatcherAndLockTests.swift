@@ -238,7 +238,7 @@ import Testing
     try other.inDatabase { try $0.execute(sql: "CREATE TABLE t (id)") }
     let worker = AgentLock.worker(database: app.path)
     #expect(worker.isElsewhere && !worker.isMoving)
-    #expect(worker.text.contains("does not work on the file that is there now"))
+    #expect(worker.text.contains("does not use the file at this path now"))
     for _ in 0..<2 {
       try lock.move(to: app.path)
       #expect(AgentLock.worker(database: app.path).isMoving)
@@ -246,6 +246,83 @@ import Testing
     // What has been moved aside is free for another agent.
     #expect(throws: Never.self) { try AgentLock(database: app.file("aside.db")) }
     try other.close()
+  }
+
+  // The agent met its own lock on the file that had moved, and said that another process had it open under another name.
+  @Test(arguments: [false, true])
+  func `a path that becomes a link to the same file keeps its lock`(isFolder: Bool) throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let aside = isFolder ? app.folder + ".aside" : app.file("other.db")
+    defer { if isFolder { try? FileManager.default.removeItem(atPath: aside) } }
+    let path = isFolder ? aside + "/app.db" : aside
+    do {
+      let lock = try AgentLock(database: app.path)
+      for _ in 0..<2 {
+        if !FileManager.default.fileExists(atPath: aside) {
+          let moved = isFolder ? app.folder : app.path
+          #expect(rename(moved, aside) == 0 && symlink(aside, moved) == 0)
+        }
+        try lock.move(to: app.path)
+        for way in [app.path, path] {
+          #expect(AgentLock.worker(database: way).isMoving)
+          #expect(throws: LockError.self) { try AgentLock(database: way) }
+        }
+      }
+      withExtendedLifetime(lock) {}
+    }
+    #expect(AgentLock.holder(database: app.path) == nil)
+    #expect(throws: Never.self) { try AgentLock(database: path) }
+  }
+
+  // The lock beside the link is the agent's own, and it took it for another agent's.
+  @Test func `a path that becomes a link to another file is locked there, and the file before is free`() throws {
+    let (app, other) = (try AppDatabase("CREATE TABLE t (id)"), try AppDatabase("CREATE TABLE t (id)"))
+    let lock = try AgentLock(database: app.path)
+    #expect(rename(app.path, app.file("before.db")) == 0 && symlink(other.path, app.path) == 0)
+    try lock.move(to: app.path)
+    for path in [app.path, other.path] {
+      #expect(AgentLock.worker(database: path).isMoving)
+      #expect(throws: LockError.self) { try AgentLock(database: path) }
+    }
+    #expect(throws: Never.self) { try AgentLock(database: app.file("before.db")) }
+    // And a file again.
+    #expect(unlink(app.path) == 0 && rename(app.file("before.db"), app.path) == 0)
+    try lock.move(to: app.path)
+    #expect(AgentLock.worker(database: app.path).isMoving)
+    #expect(throws: Never.self) { try AgentLock(database: other.path) }
+  }
+
+  @Test func `a link to a file that another agent works on is refused, and the lock before is kept`() throws {
+    let (app, other) = (try AppDatabase("CREATE TABLE t (id)"), try AppDatabase("CREATE TABLE t (id)"))
+    let (lock, its) = (try AgentLock(database: app.path), try AgentLock(database: other.path))
+    #expect(rename(app.path, app.file("before.db")) == 0 && symlink(other.path, app.path) == 0)
+    #expect { try lock.move(to: app.path) } throws: { "\($0)".contains("works on this database") }
+    #expect { try AgentLock(database: app.file("before.db")) } throws: { "\($0)".contains("under another name") }
+    #expect(AgentLock.worker(database: other.path).isMoving)
+    withExtendedLifetime((lock, its)) {}
+  }
+
+  // An agent whose lock file somebody had removed was shown as not running.
+  @Test func `a lock file that somebody removes is made again, and a second agent is refused meanwhile`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let lock = try AgentLock(database: app.path)
+    lock.beat("relay")
+    #expect(unlink(app.path + "-drover.lock") == 0)
+    #expect { try AgentLock(database: app.path) } throws: { "\($0)".contains("its lock file was removed") }
+    // The regular look is a second after the last.
+    while AgentLock.holder(database: app.path) == nil {
+      lock.beat("relay")
+      sched_yield()
+    }
+    #expect(AgentLock.worker(database: app.path).isMoving)
+    #expect { try AgentLock(database: app.path) } throws: {
+      "\($0)".contains("(\(ProcessInfo.processInfo.processIdentifier))")
+    }
+    // Nothing is made where the database is gone.
+    try FileManager.default.removeItem(atPath: app.path)
+    try FileManager.default.removeItem(atPath: app.path + "-drover.lock")
+    lock.note(connection: "none")
+    #expect(!app.exists("app.db-drover.lock"))
   }
 
   // The lock went with the folder that was moved away, and a second agent could have begun on the database in its place.

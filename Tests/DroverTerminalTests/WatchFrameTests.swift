@@ -61,11 +61,11 @@ import Testing
     #expect(lines[0] == "cloud.db  consumer running, process 7")
     #expect(
       lines[1] == "2 machines, 1 online  200 applied, 12.3 a second  7 waiting  0 dead letters  6 rows of drift")
-    #expect(lines[2] == "! M2 was heard last 20 min ago and is offline")
+    #expect(lines[2] == "! M2 was last heard 20 min ago and is offline")
     #expect(lines[3].hasPrefix("  check the machine's power"))
-    #expect(lines[5] == "machine  state     heard  waiting  oldest  told   lag  clock  dead  drift  last hour")
+    #expect(lines[5] == "machine  state     heard  waiting  oldest  reported   lag  clock  dead  drift  last hour")
     #expect(
-      lines[6].hasPrefix("M2       offline  20 min        7    60 s  0 ms  5 ms   -1 s     0      3  "), "\(lines[6])")
+      lines[6].hasPrefix("M2       offline  20 min        7    60 s      0 ms  5 ms   -1 s     0      3  "), "\(lines[6])")
     #expect(lines[6].hasSuffix(" █▄▂"), "\(lines[6])")
     #expect(lines.count == 40 && lines.last == "footer")
   }

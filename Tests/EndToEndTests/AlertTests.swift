@@ -39,14 +39,14 @@ import Testing
     let alert = try await waitUntilSilent(http)
     #expect(alert["rule"] as? String == "silent" && alert["machine"] as? String == Road.machine)
     #expect((alert["value"] as? Int ?? 0) > 15 && (alert["since"] as? String)?.hasSuffix("Z") == true)
-    #expect((alert["text"] as? String)?.hasPrefix("MAH001 was heard last ") == true)
+    #expect((alert["text"] as? String)?.hasPrefix("MAH001 was last heard ") == true)
     #expect((alert["advice"] as? String)?.contains("drover doctor") == true)
     #expect(try await isCounted(1, http))
     try http.road.start(.edge)
     try await http.road.wait(for: "no alert") { try await open(http)?.isEmpty == true }
     #expect(try await isCounted(0, http))
     let log = http.road.log(of: .cloud).split(separator: "\n")
-    #expect(log.count { $0.contains(" warning alert silent: MAH001 was heard last ") } == 1)
+    #expect(log.count { $0.contains(" warning alert silent: MAH001 was last heard ") } == 1)
     #expect(log.count { $0.contains(" notice alert silent is over after ") } == 1)
   }
 

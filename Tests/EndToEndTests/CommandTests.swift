@@ -113,6 +113,8 @@ import Testing
   @Test(arguments: [
     ("a,,c\n1,2,3\n", "column 2 has no name"), ("a,b,a\n1,2,3\n", "column 3 has the name of another one"),
     ("a,\"b\n1,2\n", "a quote without end"),
+    // Its first row was lost as the header; its columns were taken for one.
+    ("pen,2.5\nink,3\n", "column 2 has a number for its name"), ("a;b\n1;2\n", "not separated by commas"),
   ])
   func `a CSV without a header is refused with the reason`(input: String, reason: String) async throws {
     let road = try Road(streams: Self.streams)
@@ -122,12 +124,29 @@ import Testing
     #expect(outcome.errors.contains("the first line is no header of a CSV: \(reason)"), "\(outcome.errors)")
   }
 
-  @Test func `emit says so when the only line of a CSV was taken for its header`() async throws {
+  // The line was lost, and the exit status was 0; so it was with a whole file of CR line ends, and with an array of JSON in a .csv.
+  @Test func `emit refuses the only line of a CSV, and JSON in a file that is named as one`() async throws {
     let road = try Road(streams: Self.streams)
-    let outcome = try await Road.drover(
-      "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "csv", input: "\nhxb:B1:LF1:UHF1")
-    #expect(outcome.status == 0)
-    #expect(outcome.errors.contains("line 2 was taken for the header"), "\(outcome.errors)")
+    func emit(_ input: String, as name: String) async throws -> Road.Outcome {
+      let file = road.folder.file(name)
+      try Data(input.utf8).write(to: URL(filePath: file))
+      return try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", file)
+    }
+    let lone = try await emit("\nhxb:B1:LF1:UHF1", as: "lone.csv")
+    #expect(lone.status == 1)
+    #expect(lone.errors.contains("line 2: it has the names of a CSV's columns, and no row follows"), "\(lone.errors)")
+    for json in ["[{\"n\":1},{\"n\":2}]", "\u{feff} {\"n\":1}\n{\"n\":2}\n"] {
+      let outcome = try await emit(json, as: "json.csv")
+      #expect(outcome.status == 1 && outcome.errors.contains("named as a CSV and begins as JSON does"), "\(outcome)")
+    }
+    let returns = try await emit("a,\"2024\"\r1,\"x\ry\"\r2,z\r", as: "mac.csv")
+    #expect(returns.status == 0 && returns.output.hasPrefix("2 events"), "\(returns)")
+    let rows = try await road.python("print(json.dumps([b for (b,) in db.execute('SELECT body FROM drover_intake')]))")
+    #expect(rows == #"["{\"a\":1,\"2024\":\"x\\ry\"}", "{\"a\":2,\"2024\":\"z\"}"]"#)
+  }
+
+  @Test func `emit tells the lines of a CSV that cannot be taken`() async throws {
+    let road = try Road(streams: Self.streams)
     // A row that is longer than the header, and one that is not UTF-8.
     let file = road.folder.file("rows.csv")
     try Data("\u{feff}\"a\",b\n1,2\n1,2,3\n".utf8 + [0xff] + ",2\n".utf8).write(to: URL(filePath: file))

@@ -224,8 +224,8 @@ import Testing
     let kept = try await letters(road.cloudFile)
     #expect(kept.letters.filter { $0.machine == Road.machine }.count == 1 && kept.total == 2)
     let shown = try await Road.drover("status", "--config", road.cloudFile)
-    #expect(shown.output.contains("dropped for want of room: 4 of MAH002 temperature, reason unparsable"))
-    #expect(shown.output.contains("room for dead letters becomes scarce: 2 of 2"))
+    #expect(shown.output.contains("dropped because the limit was reached: 4 of MAH002 temperature, reason unparsable"))
+    #expect(shown.output.contains("space for dead letters becomes scarce: 2 of 2"))
 
     try road.folder.write(
       try String(contentsOfFile: road.cloudFile, encoding: .utf8).replacing("max_count: 2", with: "max_count: 10"),
@@ -354,7 +354,7 @@ import Testing
     let waiting = try await Road.drover(
       "dead", "replay", "--config", road.cloudFile, "--reason", "conflict", "--wait", "0")
     #expect(waiting.status == 1)
-    #expect(waiting.output.contains("the consumer has not had it yet"))
+    #expect(waiting.output.contains("the consumer has not applied it yet"))
     #expect(try await letters(road.cloudFile).letters.map { $0.replayed != nil } == [true, false])
     try road.start(.cloud)
     try await road.wait(for: "the letter goes when the consumer takes it") {
@@ -368,7 +368,7 @@ import Testing
       "mosquitto_sub", ["-p", "\(road.broker.port)", "-i", "drover-cloud", "-t", "x", "-E"])
     let nobody = try await Road.drover("dead", "replay", "--config", road.cloudFile)
     #expect(nobody.status == 1)
-    #expect(nobody.output.contains("nobody subscribes"))
+    #expect(nobody.output.contains("no consumer subscribes"))
     #expect(try await letters(road.cloudFile).letters.map { $0.replayed == nil } == [true])
 
     // Nor is there a broker.
@@ -425,7 +425,7 @@ import Testing
     }
     let untold = try await purge()
     #expect(untold.status == 64)
-    #expect(untold.errors.contains("3 dead letters would be given up"))
+    #expect(untold.errors.contains("3 dead letters would be deleted"))
     #expect(try await letters(road.cloudFile).total == 3)
     let told = try await purge("--machine", "MAH001", "--yes")
     #expect(told.status == 0 && told.output == "1 dead letter purged\n")
@@ -450,7 +450,7 @@ import Testing
       """
     let arguments = [Road.drover, "dead", "purge", "--config", road.cloudFile, "--machine", "MAH002"]
     let no = try await Road.run("python3", ["-c", ask, "n"] + arguments)
-    #expect(no.output.contains("Give up 1 dead letter of machine MAH002 for good?"))
+    #expect(no.output.contains("Delete 1 dead letter of machine MAH002 for good?"))
     #expect(no.output.contains("nothing was purged"))
     #expect(try await letters(road.cloudFile).total == 2)
     let yes = try await Road.run("python3", ["-c", ask, "y"] + arguments)

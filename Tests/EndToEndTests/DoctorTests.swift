@@ -59,7 +59,7 @@ import Testing
     try await road.wait(for: "the broker has refused") { road.log(of: .edge).contains("is not authorised on") }
     try await road.wait(for: "doctor says so") {
       let outcome = try await doctor(road)
-      return outcome.status == 1 && outcome.output.contains("the broker did not authorise what was sent")
+      return outcome.status == 1 && outcome.output.contains("the broker did not authorise a frame")
     }
   }
 
@@ -97,8 +97,8 @@ import Testing
 @Suite(.serialized) struct ExitCodeTests {
   /// Code and commands of each line.
   private static func table() throws -> [Int32: String] {
-    let text = try String(contentsOfFile: "\(Road.repository)/docs/debugging.md", encoding: .utf8)
-    let section = try #require(text.split(separator: "## Exit codes\n").last?.split(separator: "\n## ").first)
+    let text = try String(contentsOfFile: "\(Road.repository)/docs/reference/exit-codes.md", encoding: .utf8)
+    let section = try #require(text.split(separator: "# Exit codes\n").last)
     return Dictionary(
       uniqueKeysWithValues: section.split(separator: "\n").compactMap { line in
         let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }

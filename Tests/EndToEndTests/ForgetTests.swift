@@ -61,7 +61,7 @@ import Testing
   }
 
   @Test func `the documentation's own example leaves nothing behind`() async throws {
-    let text = try String(contentsOfFile: "\(Road.repository)/docs/debugging.md", encoding: .utf8)
+    let text = try String(contentsOfFile: "\(Road.repository)/docs/how-to/watch-the-messages.md", encoding: .utf8)
     let examples = text.split(separator: "\n").filter {
       $0.hasPrefix("mosquitto_pub -q 1 -t drover/v1/TEST") || $0.hasPrefix("drover forget --config cloud.yaml")
     }

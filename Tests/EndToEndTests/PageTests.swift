@@ -87,7 +87,7 @@ import Testing
       return try await scene.row("MAH001").contains("offline")
     }
     try await scene.browser.click("ul.troubles summary")
-    #expect(try await scene.browser.text("ul.troubles").contains("Look at the machine's power and network"))
+    #expect(try await scene.browser.text("ul.troubles").contains("Check the machine's power and network"))
     try scene.road.start(.edge)
     try await scene.wait(for: "it is back") { !$0.contains("1 machine is offline") }
   }

@@ -164,7 +164,7 @@ import Testing
     try road.folder.write(configuration + "\ncheck: {every: 5s, repair: true}\n", to: "cloud.yaml")
     try tamper()
     try road.start(.cloud)
-    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows differed and were mended") }
+    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows differed and were repaired") }
     #expect(try await parsed(road.python(Self.inApp)) == parsed(store.query(Self.inStore).text(0, 0)))
   }
 
@@ -213,7 +213,7 @@ import Testing
     let doctor = try await command("doctor")
     #expect(doctor.output.contains("can be read") && doctor.output.contains("running, process"), "\(doctor)")
     let resync = try await command("resync", "--machine", "MAH001", "--stream", "pen")
-    #expect(resync.status == 0 && resync.output.contains("3 of 3 rows looked at"), "\(resync)")
+    #expect(resync.status == 0 && resync.output.contains("3 of 3 rows read"), "\(resync)")
 
     for number in 1...3 {
       try ChildProcess.run(
@@ -239,6 +239,32 @@ import Testing
 
     road.end(.cloud)
     #expect(try await command("status").status == 1)
+  }
+
+  @Test func `a consumer that is started while the server is away waits, says so, and goes on when the server comes`()
+    async throws
+  {
+    let server = try PostgreSQLServer()
+    let road = try Road(streams: Self.streams, store: server.uri())
+    server.stop()
+    try await road.python(
+      "db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY, name TEXT)'); db.execute(\"INSERT INTO pen VALUES (1, 'red')\")"
+    )
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.wait(for: "it says what it waits for") { road.log(of: .cloud).contains("wait for the store: ") }
+    let doctor = try await Road.drover("doctor", "--config", road.cloudFile)
+    #expect(doctor.status == 1 && doctor.output.contains("nothing is lost meanwhile, it waits at the machines"))
+    let status = try await Road.drover("status", "--config", road.cloudFile)
+    #expect(status.status == 1 && status.errors.contains("status: connect to "), "\(status)")
+    // The agent has found nobody who hears it.
+    try await road.wait(for: "the row waits") { try await road.status()?.streams.first?.pending == 1 }
+    #expect(road.isRunning(.cloud))
+    try server.start()
+    try await road.waitUntilConfirmed(atLeast: 1)
+    let store = try Connection(PostgreSQLAddress(uri: server.uri()))
+    #expect(try store.query("SELECT name FROM pen").text(0, 0) == "red")
+    #expect(road.log(of: .cloud).contains(/the store .* answers, after \d+ attempts/))
   }
 
   @Test func `a second consumer, a wrong address and commands that are for SQLite alone say so`() async throws {

@@ -54,6 +54,8 @@ import Testing
     let status = try await Road.drover("status", "--config", road.cloudFile)
     #expect(status.output.contains("stock of MAH001 waits at the machine: its key is code"))
 
+    #expect(try await road.inCloud("SELECT count(*) FROM drover_dead_letter") == "[[0]]")
+
     // The consumer runs meanwhile.
     let accepted = try await Road.drover(
       "schema", "accept", "--config", road.cloudFile, "--machine", Road.machine, "--stream", "stock")

@@ -69,7 +69,7 @@ import Testing
     #expect(try await Road.drover("doctor", "--config", road.edgeFile).output.contains("no column ssn"))
     // SIGHUP ends nothing.
     for _ in 0..<2 { road.hangUp() }
-    try await road.wait(for: "a word on the signal") { road.log(of: .edge).contains("SIGHUP: nothing is reloaded") }
+    try await road.wait(for: "a word on the signal") { road.log(of: .edge).contains("SIGHUP: Drover does not reload") }
     #expect(road.isRunning(.edge) && road.isRunning(.cloud))
 
     try await road.python(

@@ -18,14 +18,6 @@ final class Invariants {
     var id: String
   }
 
-  /// A later epoch wins over an earlier one; within an epoch versions count.
-  private struct Version: Comparable, CustomStringConvertible {
-    var epoch: Int64
-    var number: Int64
-    static func < (a: Self, b: Self) -> Bool { (a.epoch, a.number) < (b.epoch, b.number) }
-    var description: String { "\(epoch)/\(number)" }
-  }
-
   private struct Origin: Hashable {
     var machine: String
     var epoch: String
@@ -37,12 +29,12 @@ final class Invariants {
     var received: [Origin: IntervalSet] = [:]
     var epochs: [String: Int64] = [:]
     /// Rows of snapshots and batches with their version.
-    var rows: [Key: (version: Version, row: String)] = [:]
+    var rows: [Key: (version: RowVersion, row: String)] = [:]
     /// Those of batches that are complete.
     var complete: Set<Key> = []
-    var tombstones: [Key: Version] = [:]
+    var tombstones: [Key: RowVersion] = [:]
     /// The newest tombstones that the store has let go of.
-    var retired: [Key: Version] = [:]
+    var retired: [Key: RowVersion] = [:]
     var facts: [Key: String] = [:]
   }
 
@@ -91,7 +83,7 @@ final class Invariants {
   }
 
   /// A tombstone that is retired has had its effect, whatever comes late of an epoch that is over.
-  private func retired(since before: Cloud) -> [Key: Version] {
+  private func retired(since before: Cloud) -> [Key: RowVersion] {
     let gone = before.tombstones.filter { cloud.tombstones[$0.key] == nil && cloud.rows[$0.key] == nil }
     return before.retired.merging(gone) { max($0, $1) }
   }
@@ -145,7 +137,7 @@ final class Invariants {
         let origin = Origin(machine: machine.id.text, epoch: epoch, stream: entry.stream)
         guard cloud.received[origin]?.contains(entry.seq) ?? false else { continue }
         let key = Key(machine: machine.id.text, stream: entry.stream, id: entry.key)
-        let version = Version(epoch: number, number: entry.version)
+        let version = RowVersion(epoch: number, version: entry.version)
         let isApplied =
           if let retired = cloud.retired[key], retired >= version {
             true
@@ -411,7 +403,7 @@ final class Invariants {
       try database.rows("SELECT machine_id, \(id), drover_epoch, drover_version, \(quotedRow(columns)) FROM \(stream)")
       { row in
         cloud.rows[Key(machine: row.text(0), stream: stream, id: row.text(1))] = (
-          Version(epoch: row.integer(2), number: row.integer(3)), row.text(4)
+          RowVersion(epoch: row.integer(2), version: row.integer(3)), row.text(4)
         )
       }
     }
@@ -422,8 +414,8 @@ final class Invariants {
     }
     try database.rows("SELECT machine_id, stream, local_id, epoch, version FROM drover_tombstone WHERE \(isHonest)") {
       row in
-      cloud.tombstones[Key(machine: row.text(0), stream: row.text(1), id: row.text(2))] = Version(
-        epoch: row.integer(3), number: row.integer(4))
+      cloud.tombstones[Key(machine: row.text(0), stream: row.text(1), id: row.text(2))] = RowVersion(
+        epoch: row.integer(3), version: row.integer(4))
     }
     for stream in ["reading", "note", "pulse"] where tables.contains(stream) {
       try cloud.facts.merge(facts(database, stream: stream)) { $1 }

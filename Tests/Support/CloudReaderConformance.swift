@@ -264,6 +264,8 @@ package struct CloudReaderConformance {
           topic: "t/\(number)", machine: number % 2 == 0 ? .a : nil, stream: .stock, reason: .unparsable, detail: "no",
           raw: [1, 2, 3])
         _ = try scene.store.transaction { try $0.bury(letter) }
+        // Refused again it is the same letter: the figure was higher than the list was long.
+        if number == 6 { _ = try scene.store.transaction { try $0.bury(letter) } }
       }
       try scene.store.transaction { try $0.heard(machine: .a, epoch: nil) }
       let report = try scene.report()

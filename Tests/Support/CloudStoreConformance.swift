@@ -84,9 +84,22 @@ package struct CloudStoreConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims =
-    merging + completing + units + naturalKeys + payloads + lives + schemas + sharedTables + pinned + hostile
-    + values + bookkeeping + machines + transactions
+  /// All claims, for the suites that are about something else.
+  package static let claims = rows + descriptions + received + deadLetters + wholeTransactions
+
+  // MARK: By the roles of the seam
+
+  /// `RowStore`
+  package static let rows =
+    merging + whoWins + completing + units + naturalKeys + payloads + lives + values + tombstones
+  /// `SchemaStore`
+  package static let descriptions = schemas + sharedTables + pinned + hostile
+  /// `ReceivedRanges`, `EpochOrder`, `MachineRecords`, `ConsumerRecords`
+  package static let received = ranges + order + machines + records
+  /// `DeadLetterBox`
+  package static let deadLetters = letters
+  /// Of all roles: what a transaction holds together.
+  package static let wholeTransactions = transactions
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any SinkReader)
 

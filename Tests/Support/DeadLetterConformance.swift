@@ -10,6 +10,7 @@ package struct DeadLetterConformance {
   package struct Claim: Sendable, CustomTestStringConvertible {
     package let name: String
     fileprivate let conditions: CloudStoreConditions
+    fileprivate let setClock: @Sendable (Int64) -> Void
     fileprivate let check: @Sendable (Scene) throws -> Void
 
     fileprivate init(
@@ -20,18 +21,28 @@ package struct DeadLetterConformance {
       var conditions = CloudStoreConditions()
       conditions.deadLetterBytes = bytes
       conditions.deadLetters = bounds
-      let moment = Mutex<Int64>(1000)
-      conditions.now = {
-        moment.withLock {
-          $0 += 1
-          return $0
-        }
-      }
+      let clock = Clock()
+      conditions.now = { clock.next() }
+      setClock = { clock.set($0) }
       self.conditions = conditions
       self.check = check
     }
 
     package var testDescription: String { name }
+  }
+
+  /// Goes on by one with each look.
+  private final class Clock: Sendable {
+    private let moment = Mutex<Int64>(1000)
+
+    func next() -> Int64 {
+      moment.withLock {
+        $0 += 1
+        return $0
+      }
+    }
+
+    func set(_ now: Int64) { moment.withLock { $0 = now } }
   }
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, letters: any CloudDeadLetterStore)
@@ -45,13 +56,28 @@ package struct DeadLetterConformance {
 
   package func check(_ claim: Claim) throws {
     let (store, letters) = try makeStore(claim.conditions)
-    try claim.check(Scene(store: store, letters: letters))
+    try claim.check(Scene(store: store, letters: letters, setClock: claim.setClock))
   }
 
   /// The consumer's store and the person's, with the words that claims are written in.
   struct Scene {
     let store: any CloudStore
     let letters: any CloudDeadLetterStore
+    let setClock: (Int64) -> Void
+
+    func describe(_ schema: StreamSchema) throws -> String? {
+      try store.transaction { try $0.adopt(schema, machine: .a, stream: .stock) }
+    }
+
+    /// A description that was refused, of which nothing else was noted.
+    func buryDescription(_ raw: String) throws {
+      try store.transaction {
+        _ = try $0.bury(
+          DeadLetter(
+            topic: Topic.schema(.a, .stock).text, machine: .a, stream: .stock, reason: .schema, detail: "d",
+            raw: ArraySlice(raw.utf8)))
+      }
+    }
 
     func bury(
       _ raw: String, machine: MachineID = .a, stream: String = "f", reason: DeadLetterReason = .event,
@@ -203,6 +229,54 @@ package struct DeadLetterConformance {
       #expect(try scene.letters.replayState(ticket) == .taken)
       #expect(try scene.ids.isEmpty)
       #expect(try scene.letters.beginReplay(2) == .missing)
+    },
+    // A description that waited was a dead letter too. Replayed after the machine had gone back, it waited again, and accepting it put the
+    // machine's rows aside.
+    Claim("a description is no letter while it waits for a person, nor when the machine has described the stream again")
+    {
+      scene throws in
+      let plain = StreamSchema.columns("a TEXT")
+      #expect(try scene.describe(plain) == nil)
+      try scene.bury("1", stream: "stock", reason: .schema)
+      for schema in [StreamSchema.make([("id", ""), ("b", "")], key: [0, 1]), plain] {
+        try scene.buryDescription("x")
+        let waits = try scene.describe(schema) != nil
+        #expect(waits == (schema != plain))
+        #expect(try scene.texts == ["1"])
+      }
+      #expect(try scene.figures.replayed == 2)
+    },
+    Claim("a description that the machine has replaced is not sent again") { scene throws in
+      try scene.buryDescription("old")
+      try scene.bury("event", stream: "stock", reason: .schema)
+      try scene.buryDescription("new")
+      #expect(try scene.letters.beginReplay(1) == .outdated)
+      _ = try scene.begin(2)
+      _ = try scene.begin(3)
+      // An older release keeps the letter when the machine describes the stream again.
+      for schema in [StreamSchema.columns("a TEXT"), .make([("id", ""), ("b", "")], key: [0, 1])] {
+        _ = try scene.letters.purge(DeadLetterFilter())
+        scene.setClock(5000)
+        _ = try scene.describe(schema)
+        scene.setClock(2000)
+        try scene.buryDescription("old")
+        let id = try #require(try scene.ids.first)
+        #expect(try scene.letters.beginReplay(id) == .outdated)
+        scene.setClock(6000)
+        try scene.buryDescription("old")
+        _ = try scene.begin(id)
+      }
+    },
+    Claim("a description that the machine replaces while it is sent again is known by that") { scene throws in
+      func isOutdated(_ message: OutboundMessage) throws -> Bool {
+        try scene.store.transaction { try $0.isOutdatedReplay(topic: message.topic, raw: message.payload) }
+      }
+      try scene.buryDescription("old")
+      let (message, _) = try scene.begin(1)
+      #expect(try !isOutdated(message))
+      try scene.buryDescription("new")
+      #expect(try isOutdated(message))
+      #expect(try !isOutdated(scene.begin(2).0))
     },
     Claim("an event of a frame keeps its epoch, and the epoch its place among the machine's") { scene throws in
       let sink = Sink.bodies(.snapshot)

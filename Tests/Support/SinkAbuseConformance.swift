@@ -187,6 +187,37 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
         sqlite: """
           CREATE TRIGGER choosy BEFORE INSERT ON stock WHEN NEW.qty > 1000 BEGIN SELECT RAISE(ABORT, 'too many'); END
           """), letters: 1),
+    // A row that a trigger leaves out without an error counted as superseded, and a fact ended the consumer.
+    .init(
+      "a trigger that leaves every row out in silence",
+      .init(
+        postgreSQL: """
+          CREATE FUNCTION mute() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+          CREATE TRIGGER mute BEFORE INSERT OR UPDATE OR DELETE ON stock FOR EACH ROW EXECUTE FUNCTION mute()
+          """,
+        sqlite: """
+          CREATE TRIGGER mute BEFORE INSERT ON stock BEGIN SELECT RAISE(IGNORE); END;
+          CREATE TRIGGER mute2 BEFORE UPDATE ON stock BEGIN SELECT RAISE(IGNORE); END;
+          CREATE TRIGGER mute3 BEFORE DELETE ON stock BEGIN SELECT RAISE(IGNORE); END
+          """),
+      undoing: .init(
+        postgreSQL: "DROP TRIGGER mute ON stock", sqlite: "DROP TRIGGER mute; DROP TRIGGER mute2; DROP TRIGGER mute3"),
+      told: ["mute", "without an error", "trigger"]),
+    .init(
+      "a trigger that leaves one row out in silence",
+      .init(
+        postgreSQL: """
+          CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF NEW.qty > 1000 THEN RETURN NULL; END IF; RETURN NEW; END $$;
+          CREATE TRIGGER picky BEFORE INSERT OR UPDATE ON stock FOR EACH ROW EXECUTE FUNCTION picky()
+          """,
+        sqlite: """
+          CREATE TRIGGER picky BEFORE INSERT ON stock WHEN NEW.qty > 1000 BEGIN SELECT RAISE(IGNORE); END
+          """), letters: 1),
+    .init(
+      "a rule that keeps rows from being deleted",
+      .init(postgreSQL: "CREATE RULE keeps AS ON DELETE TO stock DO INSTEAD NOTHING"),
+      undoing: "DROP RULE keeps ON stock", told: ["keeps"]),
     .init(
       "a trigger and a column that work",
       .init(

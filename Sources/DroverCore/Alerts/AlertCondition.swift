@@ -48,6 +48,20 @@ extension AlertRules {
         .tables, AlertSubject(machine: sink.machine?.text, part: sink.stream.text),
         AlertCondition(isBeyond: true, value: max(0, fleet.at - sink.since) / 1_000_000, text: sink.text))
     }
+    if tables, let lock = fleet.lock {
+      add(
+        .tables, AlertSubject(part: "store"),
+        AlertCondition(isBeyond: true, value: max(0, fleet.at - lock.since) / 1_000_000, text: lock.text))
+    }
+    for machine in streams ? fleet.report?.machines ?? [] : [] {
+      for wait in machine.waits {
+        add(
+          .streams, AlertSubject(machine: machine.name, part: wait.stream.text),
+          AlertCondition(
+            isBeyond: true, value: max(0, fleet.at - wait.since) / 1_000_000,
+            text: "\(wait.stream) of \(machine.name) waits at the machine: \(wait.reason)"))
+      }
+    }
     for (machine, trouble) in names ? fleet.report?.troubles(now: fleet.at) ?? [] : [] {
       add(
         .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),
@@ -73,7 +87,7 @@ extension AlertRules {
     let last = machine.isOnline.map { $0 ? ", with \"online\" as its last word" : " and is offline" } ?? ""
     return AlertCondition(
       isBeyond: listening > limit, value: silence / 1_000_000,
-      text: "\(machine.name) was heard last \(ageText(silence)) ago\(last)")
+      text: "\(machine.name) was last heard \(ageText(silence)) ago\(last)")
   }
 
   private func wait(of machine: CloudReport.Machine, now: Int64) -> AlertCondition? {
@@ -82,7 +96,7 @@ extension AlertRules {
     let waiting = machine.outbox?.standing.waiting ?? 0
     return AlertCondition(
       isBeyond: wait > limit, value: wait / 1_000_000,
-      text: "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation, \(waiting) wait in all")
+      text: "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation; \(waiting) events wait in all")
   }
 
   private func letters(of machine: CloudReport.Machine) -> AlertCondition? {
@@ -110,7 +124,7 @@ extension AlertRules {
     let stray = report.deadLetters.present - report.machines.reduce(0) { $0 + $1.deadLetters }
     guard stray > limit else { return nil }
     return AlertCondition(
-      isBeyond: true, value: Int64(stray), text: "there are dead letters of no known machine: \(stray)")
+      isBeyond: true, value: Int64(stray), text: "\(stray) dead letters belong to no known machine")
   }
 
   /// An eighth more than the limit is enough again.

@@ -218,15 +218,16 @@ package struct AlertLedger {
 extension AlertRule {
   fileprivate var plural: String {
     switch self {
-    case .silent: "machines that were not heard for too long"
+    case .silent: "machines from which nothing was heard for too long"
     case .oldestUnconfirmed: "machines whose events have waited too long for their confirmation"
     case .failures: "comparisons that failed again and again"
     case .deadLetters: "machines with dead letters"
     case .disk: "disks with little room left"
     case .schemas: "streams that wait until their schema is accepted"
     case .budgets: "machines that send more than their budgets allow"
-    case .jobs: "jobs of the consumer's that no longer move"
-    case .names: "names under which more than one is connected"
+    case .jobs: "jobs of the consumer that no longer move"
+    case .names: "names that more than one client uses"
+    case .streams: "streams that wait at their machines because of their tables there"
     case .tables: "streams that wait because their sink tables cannot be written"
     }
   }

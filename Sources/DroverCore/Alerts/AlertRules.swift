@@ -11,24 +11,27 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case budgets
   case names
   case tables
+  case streams
 
   /// What to do about it.
   package var advice: String {
     switch self {
     case .silent:
-      "check the machine's power and network, then `drover doctor` there; when it is many at once, the broker and the consumer's connection"
+      "check the machine's power and network, then run `drover doctor` there; if it is many machines at once, check the broker and the consumer's connection"
     case .oldestUnconfirmed:
-      "look at `drover status` on the machine: pending waits for the broker, synced for the cloud; the agent's and the consumer's log say why"
+      "look at `drover status` on the machine: pending events wait for the broker, synced ones for the cloud; the logs of agent and consumer say why"
     case .failures: "the consumer's log and `drover status` say why; check the store, its disk and its server"
     case .deadLetters: "`drover dead list` says why; replay them when the reason is gone, or purge them"
-    case .disk: "make room on that disk, or give it more; lower backup.keep or outbox.max_bytes if they fill it"
-    case .schemas: "`drover schema list` shows the difference, `drover schema accept` takes it"
+    case .disk: "free space on that disk, or make it larger; lower backup.keep or outbox.max_bytes if they fill it"
+    case .schemas: "`drover schema list` shows the difference, `drover schema accept` accepts it"
     case .budgets:
-      "look at what the machine sends; if it is what it should send, raise the limit that is named; if not, stop it or take its right to publish away"
+      "look at what the machine sends; if that is right, raise the limit; if not, stop the machine or remove its right to publish"
     case .names:
       "`drover status` and `drover doctor` say which name it is and what to do: a copied card, a second agent, or another program with the same client_id"
     case .tables:
       "`drover status` says who or what blocks the table and what to do; the streams go on by themselves when it is over"
+    case .streams:
+      "`drover status` says which table of the machine it is, why, and what to do; the stream goes on by itself when the table is mended"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
@@ -39,7 +42,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
   var beginsAtOnce: Bool {
     switch self {
-    case .silent, .oldestUnconfirmed, .disk, .tables: false
+    case .silent, .oldestUnconfirmed, .disk, .tables, .streams: false
     case .failures, .deadLetters, .schemas, .jobs, .budgets, .names: true
     }
   }
@@ -67,6 +70,8 @@ package struct AlertRules: Equatable, Sendable {
   package var names: Bool
   /// A sink table cannot be written.
   package var tables: Bool
+  /// A stream waits at its machine because of its table there.
+  package var streams: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long it has to be over before its end is told.
@@ -75,8 +80,8 @@ package struct AlertRules: Equatable, Sendable {
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
-    budgets: Bool = true, names: Bool = true, tables: Bool = true, hold: Duration = .seconds(30),
-    calm: Duration = .seconds(60)
+    budgets: Bool = true, names: Bool = true, tables: Bool = true, streams: Bool = true,
+    hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
     self.silent = silent
     self.oldestUnconfirmed = oldestUnconfirmed
@@ -88,6 +93,7 @@ package struct AlertRules: Equatable, Sendable {
     self.budgets = budgets
     self.names = names
     self.tables = tables
+    self.streams = streams
     self.hold = hold
     self.calm = calm
   }
@@ -106,6 +112,7 @@ package struct AlertRules: Equatable, Sendable {
       case .budgets: budgets
       case .names: names
       case .tables: tables
+      case .streams: streams
       }
     }
   }

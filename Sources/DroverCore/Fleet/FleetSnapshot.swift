@@ -6,6 +6,8 @@ package struct FleetSnapshot: Sendable {
   package var report: CloudReport?
   package var waiting: [WaitingSchema]
   package var blocked: [BlockedSink]
+  /// Who has the whole store locked.
+  package var lock: StoreLock?
   package var worker: Worker
   package var history: FleetHistory
   /// What the store's filesystem has left, in bytes; nil where nobody can say.
@@ -16,8 +18,8 @@ package struct FleetSnapshot: Sendable {
   package var alerts: AlertStanding?
 
   package init(
-    at: Int64, report: CloudReport?, waiting: [WaitingSchema], blocked: [BlockedSink] = [], worker: Worker,
-    history: FleetHistory,
+    at: Int64, report: CloudReport?, waiting: [WaitingSchema], blocked: [BlockedSink] = [], lock: StoreLock? = nil,
+    worker: Worker, history: FleetHistory,
     storeFreeBytes: Int64? = nil, failedCommits: Int = 0, alerts: AlertStanding? = nil
   ) {
     self.storeFreeBytes = storeFreeBytes
@@ -27,6 +29,7 @@ package struct FleetSnapshot: Sendable {
     self.report = report
     self.waiting = waiting
     self.blocked = blocked
+    self.lock = lock
     self.worker = worker
     self.history = history
   }

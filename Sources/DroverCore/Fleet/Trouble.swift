@@ -35,7 +35,7 @@ package struct Trouble: Equatable, Sendable {
   package func text(_ machine: String?) -> String {
     switch kind {
     case .cloned:
-      "two machines are called \(machine ?? ""): nothing of either is taken or sent until only one of them is heard"
+      "two machines are called \(machine ?? ""): the consumer applies nothing from either, and both wait, until only one of them is heard"
     case .session:
       "the session of \(machine ?? "the consumer") was lost \(count) times in \(ageText(max(60_000_000, last - since))): another client seems to connect with the same client ID"
     }
@@ -44,9 +44,9 @@ package struct Trouble: Equatable, Sendable {
   package var advice: String {
     switch kind {
     case .cloned:
-      "a card or a disk was copied; give one of the two another name (`machine:` in its configuration, and its own user at the broker) and restart its agent, or switch it off; the other goes on by itself half a minute later"
+      "a card or a disk was probably copied; give one of the two another name (`machine:` in its configuration, and its own user at the broker) and restart its agent, or switch it off; the other goes on by itself half a minute later"
     case .session:
-      "unless the broker itself was restarted so often, find the other program with this client_id: a second agent of this machine, a copied card, a tool; and see that the broker's listeners bind client IDs to users (broker/mosquitto.conf)"
+      "unless the broker itself was restarted so often, find the other program with this client_id (a second agent of this machine, a copied card, a tool), and bind client IDs to users at the broker (broker/mosquitto.conf)"
     }
   }
 }

@@ -42,7 +42,7 @@ package struct NaturalKey: Hashable, Sendable {
       var resolved: [String] = []
       for name in names {
         guard let column = columns.first(where: { SQLName($0.name) == SQLName(name) }) else {
-          throw InvalidName(message: "no column \(name), which `\(what)` names, is there and travels")
+          throw InvalidName(message: "no column \(name), which `\(what)` names, exists and travels")
         }
         resolved.append(column.name)
       }

@@ -16,7 +16,7 @@ package struct RelayLimits: Equatable, Sendable {
   /// Most outbox entries of one read.
   package var readEvents = 1000
   /// About how many bytes of rows are in memory at a time.
-  package var readBytes = 4 << 20
+  package var readBytes = 1 << 20
   /// Most reads in one turn, so that PUBACKs and confirmations are heard in between.
   package var readsPerTurn = 4
   /// When this many entries wait beyond a read, the live lane jumps to the newest and leaves the rest to the backlog lane.

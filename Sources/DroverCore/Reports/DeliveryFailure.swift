@@ -26,8 +26,8 @@ package struct DeliveryFailure: Equatable, Sendable {
     package var text: String {
       switch self {
       case .connectionLost: "the connection to the broker was lost"
-      case .nobodySubscribes: "nobody subscribed to a frame"
-      case .notAuthorised: "the broker did not authorise what was sent"
+      case .nobodySubscribes: "no consumer subscribed to a frame"
+      case .notAuthorised: "the broker did not authorise a frame"
       case .tooLarge: "a frame was larger than the broker takes"
       case .quotaExceeded: "the broker's quota was used up"
       case .refused: "the broker refused a frame"

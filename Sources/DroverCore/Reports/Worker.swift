@@ -35,7 +35,7 @@ package struct Worker: Equatable, Sendable {
     let place = host.map { " on \($0)" } ?? ""
     let file =
       isElsewhere
-      ? ["it does not work on the file that is there now: the database was replaced or is gone; see its log"] : []
+      ? ["it does not use the file at this path now: the database was replaced or removed; see its log"] : []
     return (["running, process \(process)\(place)"] + file + jobs).joined(separator: "; ")
   }
 

@@ -85,10 +85,3 @@ extension NaturalKey {
     "its rows are matched by \(words), and other machines use the sink table \(stream) without that"
   }
 }
-
-/// Versions of different machines in comparison. Each machine's own order is that of its versions; against another machine's row a version
-/// counts as at most a day later than it came, whatever its clock says.
-package enum VersionBound {
-  /// - Parameter now: when the event came, microseconds since 1970.
-  package static func highest(now: Int64) -> Int64 { now &+ HybridClock.tolerance }
-}

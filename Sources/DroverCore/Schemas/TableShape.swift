@@ -39,7 +39,7 @@ package struct CloudStoreLimits: Sendable {
   package func refusal(ofSchemas kept: Int) -> String? {
     kept < machine.schemasPerStream
       ? nil
-      : "\(kept) descriptions of the stream are kept, and limits.schemas_per_stream is \(machine.schemasPerStream)"
+      : "\(kept) schemas of the stream are kept, and limits.schemas_per_stream is \(machine.schemasPerStream)"
   }
 
   /// Why a stream with so many tables of lines cannot be, or nil.

@@ -107,7 +107,7 @@ package enum LetterContent: Equatable, Sendable {
 
 /// The dead letters of one store, in figures.
 package struct DeadLetterFigures: Equatable, Sendable {
-  /// How many there are; the same again counts again.
+  /// How many there are, as a list of them has rows: the same refused again is the same letter.
   package var present: Int
   /// Letters that went because they were sent again, and because somebody gave them up.
   package var replayed: Int
@@ -171,6 +171,8 @@ package enum ReplayStart: Equatable, Sendable {
   case publish(OutboundMessage, ReplayTicket)
   /// It was larger than what is kept, and only its beginning is there.
   case cut(kept: Int, bytes: Int)
+  /// It is a description of a stream, and the machine has described the stream again since.
+  case outdated
   case missing
 }
 

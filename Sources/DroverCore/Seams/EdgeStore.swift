@@ -135,48 +135,67 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   }
 }
 
-package protocol EdgeStore: AnyObject {
-  var epoch: Epoch { get }
-  /// The agent's runs in this epoch, the present one the newest, each with the highest sequence number that it read in order to publish it.
-  var runs: Runs { get }
+/// All that the agent asks of the database, by role.
+package typealias EdgeStore = CapturedStreams & EdgeEpochs & Outbox & Backfill & ComparedRows & EdgeHealth
+
+/// The streams, and the tables that they are captured from.
+package protocol CapturedStreams: AnyObject {
   var streams: [EdgeStream] { get }
-  /// Rows that were there before Drover still wait to enter the outbox.
-  var hasBackfill: Bool { get }
   /// Streams of which changes may have been missed, with a name for the last time: their rows have entered the outbox once more since, and rows
   /// that are gone are found by a comparison. A stream is among them for good.
   var gaps: [StreamName: String] { get }
   /// Streams that wait while the others go on, in the order of `streams`: their tables are not there, not as configured, or cannot be read. Of such
   /// a stream nothing is to be sent. `refresh` finds that a table is mended.
   var waits: [StreamWait] { get }
-  /// How many of the rows that wait may be looked at in a second; nil: as many as the window allows.
-  var backfillRate: Int? { get }
-
-  /// The programs that hold a lock on the database now, for a sentence; nil where that is not known.
-  func lockHolders() -> String?
-  /// Whether another connection has committed since the last call.
-  func hasChanged() throws(EdgeStoreError) -> Bool
   /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.
   func refresh() throws(EdgeStoreError) -> Bool
-  /// Per stream what of this epoch is confirmed, also beyond a gap.
-  func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet]
+  /// Whether another connection has committed since the last call.
+  func hasChanged() throws(EdgeStoreError) -> Bool
+}
+
+/// The incarnation of the outbox, and the runs of the agent in it.
+package protocol EdgeEpochs: AnyObject {
+  var epoch: Epoch { get }
+  /// The agent's runs in this epoch, the present one the newest, each with the highest sequence number that it read in order to publish it.
+  var runs: Runs { get }
   /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again. Where another
   /// file has the database's name, that one is opened and attached; while there is none, or it is not ready yet, this throws `failed`.
   /// - Parameter reason: for the operator; completes "because …".
   func startEpoch(because reason: String) throws(EdgeStoreError)
-  /// Per stream what is `synced` and not confirmed.
-  func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet]
+}
+
+/// The events that are on their way.
+package protocol Outbox: AnyObject {
   /// Reads entries and their rows in one read transaction; stops early after about `maximumBytes` of values. What it returns survives a
   /// power loss, and `runs` has reached it.
   func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead
+  /// Per stream what of this epoch is confirmed, also beyond a gap.
+  func confirmed() throws(EdgeStoreError) -> [Int: IntervalSet]
+  /// Per stream what is `synced` and not confirmed.
+  func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet]
+  /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
+  func settle(_ settlement: Settlement) throws(EdgeStoreError)
+  /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
+  /// its key has taken its place. Throws `noRoom` at the operator's bound for dead letters.
+  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
+}
+
+/// Rows that were there before Drover, or that are brought once more.
+package protocol Backfill: AnyObject {
+  /// Rows that were there before Drover still wait to enter the outbox.
+  var hasBackfill: Bool { get }
+  /// How many of the rows that wait may be looked at in a second; nil: as many as the window allows.
+  var backfillRate: Int? { get }
   /// Looks at up to `limit` rows that are to be brought, and puts them into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool
   /// Has a table's rows brought once more. The same order again goes on where it is; another one while rows are brought brings all.
   func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress
   /// How far the last order of a stream has come; nil when there was none.
   func resyncProgress(stream: Int) throws(EdgeStoreError) -> ResyncProgress?
-  /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
-  /// its key has taken its place. Throws `noRoom` at the operator's bound for dead letters.
-  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
+}
+
+/// The rows of captured tables, as a comparison with the cloud sees them.
+package protocol ComparedRows: AnyObject {
   /// Shows up to `limit` rows of a captured table, in an order of the store's own.
   /// - Parameters:
   ///   - cursor: what the call before returned; empty at the beginning.
@@ -188,15 +207,19 @@ package protocol EdgeStore: AnyObject {
   func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding]
   /// Puts rows into the outbox as if they had changed; one that is gone goes as a delete, but for a fact, which is left out.
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError)
+}
+
+/// What the agent knows of the database's surroundings, and keeps for those who look.
+package protocol EdgeHealth: AnyObject {
   /// Holds what the outbox takes, and what its disk has left, against the operator's limits; says what is reached, and closes and opens
   /// the intake. What it costs does not grow with the outbox.
   func watchSpace() throws(EdgeStoreError)
   /// What waits, and what room there is. What it costs grows with what waits.
   func outboxStanding() throws(EdgeStoreError) -> OutboxStanding
+  /// The programs that hold a lock on the database now, for a sentence; nil where that is not known.
+  func lockHolders() -> String?
   /// Takes note of the clock, so that versions can be compared with others'; says when they are beyond `HybridClock.tolerance`.
   func note(_ clock: ClockNews) throws(EdgeStoreError)
   /// Keeps what is wrong with who is connected under the machine's name, for those who look; nil when it is over.
   func note(_ trouble: Trouble?, _ kind: Trouble.Kind) throws(EdgeStoreError)
-  /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
-  func settle(_ settlement: Settlement) throws(EdgeStoreError)
 }

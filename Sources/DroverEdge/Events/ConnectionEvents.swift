@@ -75,10 +75,12 @@ struct CommandUnknown: AgentEvent {
 
 struct StreamHeld: AgentEvent {
   let stream: StreamName
+  /// Nil where the consumer is one that gives none.
+  let reason: HoldReason?
   var level: Logger.Level { .warning }
-  var subject: String? { "hold \(stream)" }
+  var subject: String? { "hold \(stream) \(reason?.code ?? "")" }
   var text: String? {
-    "send \(stream): the cloud cannot take it now, so it waits; `drover status` in the cloud says why"
+    "send \(stream): it waits: \(reason?.text ?? "the cloud cannot take it now; `drover status` in the cloud says why")"
   }
 }
 

@@ -12,9 +12,9 @@ const columns = [
   { name: "machine", title: "Machine", value: (m) => m.machine, isText: true },
   { name: "state", title: "State", value: (m) => severity(m) * 1e9 + Math.min(m.outbox?.oldest_unconfirmed_seconds ?? 0, 1e8) },
   { name: "heard", title: "Heard", hint: "how long ago anything came from it", value: (m) => m.last_heard_seconds, show: (m) => span(m.last_heard_seconds) },
-  { name: "waiting", title: "Waiting", hint: "events that are not confirmed, as the machine told last", value: (m) => m.outbox?.waiting ?? -1, show: (m) => count(m.outbox?.waiting) },
+  { name: "waiting", title: "Waiting", hint: "events that are not confirmed, as the machine reported last", value: (m) => m.outbox?.waiting ?? -1, show: (m) => count(m.outbox?.waiting) },
   { name: "oldest", title: "Oldest", hint: "how long the oldest of them has waited", value: (m) => m.outbox?.oldest_unconfirmed_seconds ?? -1, show: (m) => span(m.outbox?.oldest_unconfirmed_seconds) },
-  { name: "told", title: "Told", hint: "how long ago the machine looked at its outbox: the age of what waits, of its dead letters and of its disk", value: (m) => m.outbox?.told_seconds ?? -1, show: (m) => span(m.outbox?.told_seconds) },
+  { name: "told", title: "Reported", hint: "how long ago the machine looked at its outbox: the age of the figures of waiting events, dead letters and disk", value: (m) => m.outbox?.told_seconds ?? -1, show: (m) => span(m.outbox?.told_seconds) },
   { name: "lag", title: "Lag", hint: "from the newest event's commit at the machine to its commit here", value: (m) => m.lag_seconds ?? -1, show: (m) => span(m.lag_seconds) },
   { name: "rate", title: "Last hour", hint: "events applied, minute by minute; the figure is of the last full minute", value: (m) => lastRate(m.history) ?? -1 },
   { name: "clock", title: "Clock", hint: "the machine's clock less this one's", value: (m) => Math.abs(m.clock_offset_seconds ?? 0), show: (m) => offset(m.clock_offset_seconds) },
@@ -85,7 +85,7 @@ export class FleetView {
     const figures = [
       ["online", `${count(machines.filter((machine) => machine.online).length)} of ${count(machines.length)}`],
       ["applied", rate(sum(machines, (machine) => lastRate(machine.history) ?? 0))],
-      ["waiting", known.length ? `${count(sum(known, (machine) => machine.outbox.waiting))}, told within ${span(Math.max(...known.map((machine) => machine.outbox.told_seconds)))}` : "–"],
+      ["waiting", known.length ? `${count(sum(known, (machine) => machine.outbox.waiting))}, reported within ${span(Math.max(...known.map((machine) => machine.outbox.told_seconds)))}` : "–"],
       ["dead letters", count(dead_letters)],
       ["applied in all", count(sum(machines, (machine) => machine.applied))],
     ];

@@ -62,7 +62,7 @@ export class MachineView {
     const facts = [
       ["State", machine.online === null ? "unknown" : machine.online ? "online" : "offline"],
       ["Heard", `${span(machine.last_heard_seconds)} ago`],
-      ["Waiting", outbox ? `${count(outbox.waiting)}, told ${span(outbox.told_seconds)} ago` : "the machine has not told"],
+      ["Waiting", outbox ? `${count(outbox.waiting)}, reported ${span(outbox.told_seconds)} ago` : "the machine has not reported"],
       ["Oldest unconfirmed then", span(outbox?.oldest_unconfirmed_seconds)],
       ["Disk left then", bytes(outbox?.free_bytes)],
       ["Clock", offset(machine.clock_offset_seconds)],

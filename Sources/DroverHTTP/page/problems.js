@@ -15,28 +15,28 @@ const kinds = [
     has: (m) => m.troubles?.some((trouble) => trouble.kind === "cloned"),
     word: () => "two machines of this name",
     title: (n) => `${plural(n, "name belongs", "names belong")} to two machines each`,
-    advice: "A card or a disk was copied. Nothing of either is taken or sent until only one is heard: give one of them another name (machine: in its configuration) and restart its agent, or switch it off.",
+    advice: "A card or a disk was copied. The consumer applies nothing from either, and both wait, until only one is heard: give one of them another name (machine: in its configuration) and restart its agent, or switch it off.",
   },
   {
     name: "session", level: 3,
     has: (m) => m.troubles?.some((trouble) => trouble.kind === "session"),
     word: () => "session taken by another client",
     title: (n) => `Another client takes the session of ${plural(n, "machine")} again and again`,
-    advice: "Find the other program with this client_id: a second agent of the machine, a copied card, a tool. See that the broker's listeners bind client IDs to users.",
+    advice: "Find the other program with this client_id: a second agent of the machine, a copied card, a tool. Bind client IDs to users at the broker.",
   },
   {
     name: "offline", level: 3,
     has: (m) => m.online === false,
     word: () => "offline",
     title: (n) => `${plural(n, "machine is", "machines are")} offline`,
-    advice: "What they commit stays on their disks and comes when they are back. Look at the machine's power and network, then at its agent: drover status there.",
+    advice: "Their events stay on their disks and are sent when they are back. Check the machine's power and network, then its agent: drover status there.",
   },
   {
     name: "oldest", level: 3,
     has: (m) => (m.outbox?.oldest_unconfirmed_seconds ?? 0) > limits.oldestSeconds,
     word: (m) => `unconfirmed for ${span(m.outbox.oldest_unconfirmed_seconds)}`,
     title: (n) => `${plural(n, "machine has", "machines have")} events that wait for more than ${span(limits.oldestSeconds)}`,
-    advice: "Either they are away, or a backlog drains, or the cloud cannot take a stream: drover status on the machine says which stream waits, drover schema list here what waits for a person.",
+    advice: "They may be offline, a backlog may be draining, or the cloud cannot accept a stream: drover status on the machine says which stream waits, and drover schema list here shows the schemas that wait.",
   },
   {
     name: "waits", level: 3,
@@ -44,35 +44,35 @@ const kinds = [
     word: (m) => m.waits.map((wait) => `${wait.stream} waits there: ${wait.reason}`).join("; "),
     own: (m) => m.waits.map((wait) => `${wait.stream} (${wait.table}): ${wait.advice}.`).join(" "),
     title: (n) => `${plural(n, "machine has", "machines have")} a stream that waits because of its table`,
-    advice: "Only that stream waits, and it goes on by itself when its table is mended. The machine's page says which table and what to do; so does drover status there.",
+    advice: "Only that stream waits, and it goes on by itself when its table is as configured again. The machine's page says which table and what to do; so does drover status there.",
   },
   {
     name: "disk", level: 3,
     has: (m) => m.outbox?.free_bytes !== null && m.outbox?.free_bytes !== undefined && m.outbox.free_bytes < limits.freeBytes,
     word: (m) => `${bytes(m.outbox.free_bytes)} free`,
     title: (n) => `${plural(n, "machine has", "machines have")} less than ${bytes(limits.freeBytes)} of disk left`,
-    advice: "When it is full the app cannot commit either. Make room on the machine; drover doctor there says what takes it.",
+    advice: "When the disk is full, the app cannot commit either. Free space on the machine; drover doctor there says how much is left.",
   },
   {
     name: "budget", level: 2,
     has: (m) => (m.over_budget ?? []).some((each) => each.last_seconds < limits.budgetSeconds),
     word: (m) => `over ${list(m.over_budget.filter((each) => each.last_seconds < limits.budgetSeconds).map((each) => each.budget))}`,
     title: (n) => `${plural(n, "machine sends", "machines send")} more than ${n === 1 ? "its" : "their"} budget allows`,
-    advice: "What is beyond it is set aside and counted; an agent sends it again later. Look at what the machine sends; if it is right, raise the limit that is named.",
+    advice: "Messages beyond the budget are set aside and counted; an agent re-sends them later. Look at what the machine sends; if that is right, raise the limit.",
   },
   {
     name: "drift", level: 2,
     has: (m) => (m.drift ?? 0) > 0,
     word: (m) => `${plural(m.drift, "row differs", "rows differ")}`,
     title: (n) => `The replica of ${plural(n, "machine")} differs from its source`,
-    advice: "Somebody has written into the replica, or past Drover at the machine. drover check --repair brings the rows that differ once more.",
+    advice: "Somebody has changed the replica, or the machine's table in a way that Drover cannot see. drover check --repair re-sends the rows that differ.",
   },
   {
     name: "letters", level: 2,
     has: (m) => m.dead_letters > 0,
     word: (m) => plural(m.dead_letters, "dead letter"),
     title: (n) => `${plural(n, "machine has", "machines have")} dead letters here`,
-    advice: "Each has its reason, and can be sent again once that is mended.",
+    advice: "Each has its reason. Replay it when the reason is gone.",
     link: true,
   },
   {
@@ -94,7 +94,7 @@ const kinds = [
     has: (m) => Math.abs(m.clock_offset_seconds ?? 0) > limits.clockSeconds,
     word: (m) => `clock ${offset(m.clock_offset_seconds)}`,
     title: (n) => `${plural(n, "machine has", "machines have")} a clock that is more than ${span(limits.clockSeconds)} off`,
-    advice: "Order and delivery do not depend on it, but people read its times. Set the clock, and let it be kept (chrony, systemd-timesyncd).",
+    advice: "Order and delivery do not depend on it, but times in reports do. Set the clock, and keep it right with chrony or systemd-timesyncd.",
   },
 ];
 
@@ -115,7 +115,7 @@ export function troubles(fleet) {
   const all = (fleet.alerts ?? []).map(({ id, text, since, advice }) => (
     { name: id, level: 4, title: `Alert: ${text}`, text: `since ${new Date(since).toLocaleString("en", { hour12: false })}`, advice }));
   if (fleet.consumer.running === false) {
-    all.push({ level: 3, title: "The consumer is not running", text: "", advice: "Nothing is applied or confirmed until it runs; the machines keep everything. drover doctor says what is in its way." });
+    all.push({ level: 3, title: "The consumer is not running", text: "", advice: "Nothing is applied or confirmed until it runs; the machines keep everything. drover doctor says what prevents it." });
   }
   for (const job of fleet.consumer.stuck) {
     all.push({ level: 3, title: `The consumer's ${job} no longer moves`, text: "", advice: "Its log says what it waits for; ending it is safe, and it goes on where it was." });
@@ -125,6 +125,9 @@ export function troubles(fleet) {
   }
   for (const schema of fleet.waiting_schemas) {
     all.push({ level: 2, title: `${schema.stream} of ${schema.machine} waits for a person`, text: schema.reason, advice: "Its events wait at the machine, and nothing is lost. drover schema accept lets the replica follow; a table that cannot follow keeps its rows under another name, and is made anew. What the configuration says otherwise is changed there." });
+  }
+  if (fleet.locked) {
+    all.push({ level: 3, name: "locked", title: `The store is locked by ${fleet.locked.by}`, text: `Every stream waits since ${new Date(fleet.locked.since).toLocaleString("en", { hour12: false })}`, advice: `Its events wait at the machines. ${fleet.locked.advice}.` });
   }
   for (const sink of fleet.blocked_sinks ?? []) {
     all.push({ level: 3, name: `blocked ${sink.stream} ${sink.machine ?? ""}`, title: `The table ${sink.table} cannot be written`, text: `${sink.stream} of ${sink.machine ?? "all machines"} waits since ${new Date(sink.since).toLocaleString("en", { hour12: false })}: ${sink.text}`, advice: `Its events wait at the machines, and nothing is lost; all other streams go on. ${sink.advice}.` });

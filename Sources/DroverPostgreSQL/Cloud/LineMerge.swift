@@ -42,16 +42,15 @@ struct LineMerge {
   }
 
   /// Makes the header's lines those of its event, which has taken effect.
-  func replace(_ rows: [[Value]], header key: [Value], epoch: Int64, version: Int64, _ transaction: Transaction) throws
-  {
+  func replace(_ rows: [[Value]], header key: [Value], version: RowVersion, _ transaction: Transaction) throws {
     _ = try writer.upsert(
-      rows.map { NewRow(values: converted($0), version: version) }, machine: machine, epoch: epoch,
+      rows.map { NewRow(values: converted($0), version: version.version) }, machine: machine, epoch: version.epoch,
       transaction.feed)
-    try remove(header: key, olderThan: epoch, version, transaction)
+    try remove(header: key, olderThan: version, transaction)
   }
 
   /// Removes the header's lines that are older than its event.
-  func remove(header key: [Value], olderThan epoch: Int64, _ version: Int64, _ transaction: Transaction) throws {
+  func remove(header key: [Value], olderThan version: RowVersion, _ transaction: Transaction) throws {
     guard let parameters = parameters(header: key) else { return }
     let (table, feed) = (writer.table, transaction.feed)
     try feed.open(table.feed)
@@ -64,7 +63,7 @@ struct LineMerge {
       deletion, alias: "line", key: table.wholeKey, version: "$\(first + 1)::bigint", now: "$\(first + 2)::bigint")
     let now: [Parameter] = table.feed == nil ? [] : [.integer(feed.now)]
     let deleted = try feed.connection.query(
-      statement ?? deletion, parameters + [.integer(epoch), .integer(version)] + now
+      statement ?? deletion, parameters + [.integer(version.epoch), .integer(version.version)] + now
     ).changed
     feed.count(table.feed, deletes: deleted)
   }
@@ -84,13 +83,13 @@ struct LineMerge {
 
   /// Whether the event would take a line away from another header, which is complete.
   func frozenElsewhere(
-    _ rows: [[Value]], header key: [Value], epoch: Int64, version: Int64, _ transaction: Transaction
+    _ rows: [[Value]], header key: [Value], version: RowVersion, _ transaction: Transaction
   ) throws -> Bool {
     guard let completeWhen else { return false }
     let own = try writer.find(
       rows.map { writer.keyValues(of: converted($0)) }, machine: machine, transaction.connection)
     let others = own.compactMap { line -> [Value]? in
-      guard let line, (line.epoch, line.version) < (epoch, version) else { return nil }
+      guard let line, line.version < version else { return nil }
       let other = header.converted(key: references.map { line.values[$0] })
       return SinkWriter.identity(of: other) == SinkWriter.identity(of: key) ? nil : other
     }

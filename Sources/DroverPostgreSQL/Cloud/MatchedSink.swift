@@ -56,61 +56,36 @@ struct MatchedSink {
 
   // MARK: Agreeing
 
-  /// What stands in the way of a machine's rows being matched as it declares: a table is matched in one way, others go on in theirs, and
-  /// those that use it without are asked first.
-  func obstacle(
-    to schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool
-  ) throws -> Obstacle? {
-    let names = (schema.naturalKey?.columns ?? []) + (schema.naturalKey?.fallback ?? [])
-    let isWide = schema.columns.count > SinkColumn.mostRoomyColumns
-    if isWide, schema.columns.contains(where: { names.contains($0.name) && $0.declaredType.isEmpty }) {
-      return Obstacle(
-        "in a table of more than \(SinkColumn.mostRoomyColumns) columns no column without a type is part of a natural key",
-        .none)
-    }
-    guard let wanted = schema.naturalKey, pin?.naturalKey == nil else { return nil }
-    let key = try key()
-    guard key != wanted else { return nil }
-    if let key, try isDeclared(besides: machine) {
-      return Obstacle(wanted.refusal(against: key, stream), .table(stream))
-    }
-    // Where its own rows alone are matched, it may match them otherwise.
-    let isItsOwn = try key != nil && !isMember(Self.everybody)
-    guard !isAccepted, !isItsOwn,
-      try SharedTables(connection: connection).isUsed(stream, besides: machine)
-    else { return nil }
-    return Obstacle(wanted.refusal(inUseOf: stream), .word)
+  /// How the sink is matched now, as a machine finds it.
+  func matching(for machine: MachineID) throws -> SinkMatching {
+    SinkMatching(
+      key: try key(), isMember: try isMember(machine.text), isForAll: try isMember(Self.everybody),
+      isDeclaredByOthers: try isDeclared(besides: machine))
   }
 
-  /// Matches the rows as a machine declares or the operator has pinned; as before where it declares nothing and another one does.
-  /// - Parameter isAccepted: whether the operator has said that the rows of all machines are matched as it declares.
+  /// Does what was decided.
   /// - Returns: whether tables were made or dropped.
-  func settle(_ schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool) throws -> Bool {
-    let key = try key()
-    let pinned = try pinnedKey(pin)
-    guard schema.naturalKey != nil || key != nil || pinned != nil else { return false }
-    let wasShown = try (isMember(machine.text), isMember(Self.everybody))
-    try setMember(machine.text, schema.naturalKey != nil)
-    if pinned != nil || isAccepted && schema.naturalKey != nil { try setMember(Self.everybody, true) }
-    let isDeclaredByOthers = try isDeclared(besides: machine)
-    let wanted = pinned ?? schema.naturalKey ?? (isDeclaredByOthers ? key : nil)
-    if wanted == key {
-      let isShown = try (isMember(machine.text), isMember(Self.everybody))
-      // Whose rows are matched has changed; of a machine that has brought none yet nothing is to be matched.
-      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1)
-      else {
-        return false
-      }
+  func make(_ change: SinkMatching.Change, machine: MachineID) throws -> Bool {
+    let isMatched = try key() != nil
+    try setMember(machine.text, change.isMember)
+    if change.isForAll { try setMember(Self.everybody, true) }
+    switch change.work {
+    case .nothing: return false
+    case .matchIfHeld(_, let anybodys) where try !holdsRows(of: machine, anybodys): return false
+    case .matchIfHeld(let key, _), .match(let key):
+      // Who writes into the sink without knowing of the other table has to be done, and nobody may begin.
+      try transaction.haveToOneself()
+      if !isMatched { try makeHeld() }
+      try refill { try match(by: key) }
+    case .dissolve:
+      try transaction.haveToOneself()
+      try refill { try dissolve() }
     }
-    // Whoever writes into the sink without knowing of the other table has to be done, and nobody may begin.
-    try transaction.haveToOneself()
-    if key == nil { try makeHeld() }
-    try refill { try wanted.map(match) ?? dissolve() }
     return true
   }
 
   /// The natural key that the operator has pinned, with the columns as the table has them; nil where it lacks one.
-  private func pinnedKey(_ pin: StreamPin?) throws -> NaturalKey? {
+  func pinnedKey(_ pin: StreamPin?) throws -> NaturalKey? {
     guard let key = pin?.naturalKey, let sink = try transaction.table(of: stream) else { return nil }
     return try? key.resolved(among: sink.columns.map { Column(name: $0.name.text, declaredType: "") })
   }

@@ -159,6 +159,9 @@ struct NaturalKeys: ThingTables {
     let now: [Parameter] = sink.feed == nil ? [] : [.integer(transaction.feed.now)]
     let deleted = try connection.query(statement ?? deletion, key + now).changed
     transaction.feed.count(sink.feed, deletes: deleted)
+    guard deleted == 0 else { return }
+    let isShown = try connection.query("SELECT EXISTS (SELECT 1 FROM \(sink.qualified) WHERE \(isRow(sink)))", key)
+    if isShown.boolean(0, 0) { throw PostgreSQLError.silenced(sink, connection) }
   }
 
   func refresh(_ thing: Int64) throws {
@@ -184,6 +187,24 @@ struct NaturalKeys: ThingTables {
       """, [.integer(thing)]
     ).changed
     transaction.feed.count(sink.feed, puts: shown)
+    if try shown == 0 && !isShown(thing) { throw PostgreSQLError.silenced(sink, connection) }
+  }
+
+  /// Whether the sink has the thing as it is held now; also where nobody holds it any more.
+  private func isShown(_ thing: Int64) throws -> Bool {
+    let key = [sink.machine] + localKey.map(\.identifier)
+    return try connection.query(
+      """
+      WITH newest AS (
+        SELECT drover_epoch, drover_version FROM \(held.qualified) WHERE drover_thing = $1
+         ORDER BY drover_rank DESC, \(sink.machine) LIMIT 1)
+      SELECT NOT EXISTS (SELECT 1 FROM newest) OR EXISTS (
+        SELECT 1 FROM newest, \(held.qualified) AS held
+          JOIN \(sink.qualified) AS shown ON \(key.map { "shown.\($0) = held.\($0)" }.joined(separator: " AND "))
+         WHERE held.drover_thing = $1
+           AND (shown.drover_epoch, shown.drover_version) = (newest.drover_epoch, newest.drover_version))
+      """, [.integer(thing)]
+    ).boolean(0, 0)
   }
 
   private var isComparable: Bool { !sink.columns.contains { $0.type == .json } }

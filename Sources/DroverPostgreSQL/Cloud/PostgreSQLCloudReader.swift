@@ -18,6 +18,9 @@ package struct PostgreSQLCloudReader: CloudReader {
 
   package func waitingSchemas() throws -> [WaitingSchema] { try looking(waitingSchemas) ?? [] }
 
+  /// A server locks tables and rows.
+  package func storeLock() -> StoreLock? { nil }
+
   package func blockedSinks() throws -> [BlockedSink] { try looking(BlockedTable.all) ?? [] }
 
   package func sinks() throws -> [SinkDescription] {

@@ -77,6 +77,7 @@ package final class PostgreSQLDeadLetters: CloudDeadLetterStore {
       let ticket = ReplayTicket(
         id: id, topic: rows.text(0, 0), digest: rows.integer(0, 3), bytes: Int(rows.integer(0, 2)))
       guard raw.count == ticket.bytes else { return .cut(kept: raw.count, bytes: ticket.bytes) }
+      guard try !connection.isOutdatedDescription(letter: id) else { return .outdated }
       try mark(ticket, now())
       return .publish(OutboundMessage(topic: ticket.topic, payload: raw, contentType: "application/json"), ticket)
     }

@@ -104,7 +104,7 @@ package final class PostgreSQLReplica: Replica {
         try stored.map { row in
           let isFinal = source.rows.holds(stream.schema.completeWhen, of: row)
           return ReplicaRow(
-            digest: digests.removeFirst(), epoch: row.epoch, version: row.version, isFinal: isFinal,
+            digest: digests.removeFirst(), epoch: row.version.epoch, version: row.version.version, isFinal: isFinal,
             unit: isFinal && !stream.schema.lines.isEmpty ? try source.unit(row.values, connection) : nil)
         }
       }
@@ -160,7 +160,7 @@ package final class PostgreSQLReplica: Replica {
       let strays = try source.strays(found, lines, connection)
       let versions = try lines.byKey.versions(strays, machine: stream.machine, connection)
       let feed = ChangeFeed(connection, now: now())
-      try lines.byKey.delete(strays, versions: versions.map { $0!.1 }, machine: stream.machine, feed)
+      try lines.byKey.delete(strays, versions: versions.map { $0!.version }, machine: stream.machine, feed)
       try feed.finish()
     }
   }

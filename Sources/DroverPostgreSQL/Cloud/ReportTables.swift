@@ -83,7 +83,7 @@ struct ReportTables {
   /// - Parameter range: the first and the last machine.
   private func letters(_ range: [Parameter]) throws -> [String: Int] {
     try figures(
-      "SELECT machine_id, sum(count)::bigint FROM drover_dead_letter WHERE machine_id BETWEEN $1 AND $2 GROUP BY machine_id",
+      "SELECT machine_id, count(*) FROM drover_dead_letter WHERE machine_id BETWEEN $1 AND $2 GROUP BY machine_id",
       range)
   }
 
@@ -158,7 +158,7 @@ struct ReportTables {
 extension DeadLetterFigures {
   /// All letters that there are and were.
   init(_ connection: Connection) throws {
-    let present = try connection.query("SELECT coalesce(sum(count), 0)::bigint FROM drover_dead_letter").integer(0, 0)
+    let present = try connection.query("SELECT count(*) FROM drover_dead_letter").integer(0, 0)
     let counters = try connection.query(
       "SELECT name, value::bigint FROM drover_meta WHERE name LIKE 'dead\\_letters\\_%'")
     let counts = Dictionary(

@@ -124,19 +124,49 @@ struct SchemaTables {
       ])
   }
 
+  /// How many streams a machine has, its tables of lines included.
+  func streamCount(of machine: MachineID) throws -> Int {
+    Int(
+      try connection.query(
+        """
+        SELECT count(*) FROM (SELECT stream FROM drover_progress WHERE machine_id = $1
+                              UNION SELECT stream FROM drover_schema WHERE machine_id = $1
+                              UNION SELECT table_name FROM drover_schema_line WHERE machine_id = $1) AS known
+        """, [.text(machine.text)]
+      ).integer(0, 0))
+  }
+
+  func hasOther(than schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id NOT IN ($3, $4))",
+      [
+        .text(machine.text), .text(stream.text), .text(schema.idsButForLives().first!.text),
+        .text(schema.idsButForLives().last!.text),
+      ]
+    ).boolean(0, 0)
+  }
+
   // MARK: Waiting
 
-  func note(_ schema: StreamSchema, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
+  func note(_ waiting: WaitingStream, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
     // The same again, perhaps for another reason by now.
-    guard try !isWaiting(schema.id, machine: machine, stream: stream) else {
+    guard try !isWaiting(waiting.id, machine: machine, stream: stream) else {
       try connection.query(
         "UPDATE drover_schema_waiting SET reason = $1 WHERE machine_id = $2 AND stream = $3 AND reason <> $1",
         [.text(reason.withoutNUL), .text(machine.text), .text(stream.text)])
       return
     }
-    try begin(
-      schema.id, schema.kind, machine: machine, stream: stream, completeWhen: schema.completeWhen, reason: reason,
-      now: now)
+    try forget(machine: machine, stream: stream)
+    try connection.query(
+      """
+      INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
+      VALUES ($1, $2, $3, $4, $5, $6, $7)
+      """,
+      [
+        .text(machine.text), .text(stream.text), .text(waiting.id.text), .text(waiting.kind.rawValue),
+        .text(reason.withoutNUL), .integer(now), .text(waiting.schema?.completeWhen?.text.escaped),
+      ])
+    guard let schema = waiting.schema else { return }
     for (position, column) in schema.columns.enumerated() {
       try connection.query(
         "INSERT INTO drover_schema_waiting_column VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -155,31 +185,6 @@ struct SchemaTables {
     }
   }
 
-  /// Stands for the schema of a stream without a table.
-  static let bodies = SchemaID(text: "")
-
-  /// Notes a stream without a table whose events the sink table cannot take.
-  func noteBodies(_ kind: Kind, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
-    guard try !isWaiting(Self.bodies, machine: machine, stream: stream) else { return }
-    try begin(Self.bodies, kind, machine: machine, stream: stream, completeWhen: nil, reason: reason, now: now)
-  }
-
-  private func begin(
-    _ id: SchemaID, _ kind: Kind, machine: MachineID, stream: StreamName, completeWhen: Condition?, reason: String,
-    now: Int64
-  ) throws {
-    try forget(machine: machine, stream: stream)
-    try connection.query(
-      """
-      INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
-      VALUES ($1, $2, $3, $4, $5, $6, $7)
-      """,
-      [
-        .text(machine.text), .text(stream.text), .text(id.text), .text(kind.rawValue), .text(reason.withoutNUL),
-        .integer(now), .text(completeWhen?.text.escaped),
-      ])
-  }
-
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
     try connection.query(
       "SELECT EXISTS (SELECT 1 FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2 AND schema_id = $3)",
@@ -194,8 +199,7 @@ struct SchemaTables {
     }
   }
 
-  /// What waits of a machine's stream; without a schema where the stream has no table.
-  func wanted(machine: MachineID, stream: StreamName) throws -> (kind: Kind, schema: StreamSchema?)? {
+  func waiting(machine: MachineID, stream: StreamName) throws -> WaitingStream? {
     let name: [Parameter] = [.text(machine.text), .text(stream.text)]
     let described = try connection.query(
       "SELECT kind, complete_when FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2", name)
@@ -205,18 +209,17 @@ struct SchemaTables {
       SELECT name, declared_type, key_position, identity_position, else_position FROM drover_schema_waiting_column
        WHERE machine_id = $1 AND stream = $2 ORDER BY position
       """, name)
-    guard columns.count > 0 else { return (kind, nil) }
+    guard columns.count > 0 else { return WaitingStream(kind: kind, schema: nil) }
     let lines = try connection.query(
       """
       SELECT name, declared_type, key_position, header_part, number, table_name FROM drover_schema_waiting_line
        WHERE machine_id = $1 AND stream = $2 ORDER BY number, position
       """, name)
     let condition = described.optionalText(0, 1)?.unescaped
-    return (
-      kind,
-      try schema(
-        kind, columns, completeWhen: condition.map { try Condition(parsing: $0) }, lines: self.lines(lines))
-    )
+    return WaitingStream(
+      kind: kind,
+      schema: try schema(
+        kind, columns, completeWhen: condition.map { try Condition(parsing: $0) }, lines: self.lines(lines)))
   }
 
   /// Those of all machines, by machine and stream: two statements, however many there are.
@@ -246,7 +249,7 @@ struct SchemaTables {
   // MARK: Accepting
 
   /// The schemas that machines described last whose rows, or lines, stand in a table.
-  func latest(using table: StreamName) throws -> [(machine: MachineID, stream: StreamName, schema: StreamSchema)] {
+  func latest(using table: StreamName) throws -> [DescribedStream] {
     let rows = try connection.query(
       """
       SELECT DISTINCT ON (machine_id, stream) machine_id, stream, schema_id FROM drover_schema AS known
@@ -259,7 +262,7 @@ struct SchemaTables {
     return try (0..<rows.count).compactMap { row in
       let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
       return try read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
-        .map { (machine, stream, $0) }
+        .map { DescribedStream(machine: machine, stream: stream, schema: $0) }
     }
   }
 

@@ -134,6 +134,8 @@ extension PostgreSQLError {
   /// What to do about what a table refuses, where the code alone says it.
   fileprivate var sinkAdvice: String? {
     switch state {
+    case _ where isSilence:
+      "let the trigger RETURN NEW (of a delete: OLD), and RAISE an EXCEPTION for rows that it refuses; or drop the trigger, rule or policy"
     case "42P16"?, "42P10"?: "give the table the form back that is named"
     case "23505"?: "remove the rows that have one key, so that it can be unique again"
     case "23502"?: "give the column that is not Drover's a DEFAULT, or let it be NULL"

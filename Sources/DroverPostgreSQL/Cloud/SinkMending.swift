@@ -143,7 +143,7 @@ extension Transaction {
         ? known.schema : known.schema.lines.first { SQLName($0.table.text) == name }?.rows
       guard let rows, let table = try table(of: stream), !table.shape.lacking(rows).isEmpty else { continue }
       _ = try shapeSink(
-        Shaping(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
+        SinkWish(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
       isChanged = true
     }
     return isChanged
@@ -229,7 +229,7 @@ extension Transaction {
   private func remake(_ stream: StreamName, isThere: Bool) throws {
     let users = try SchemaTables(connection: connection).latest(using: stream)
     _ = try putAside(stream, isThere: isThere)
-    for user in users { _ = try adopt(again: user.schema, machine: user.machine, stream: user.stream) }
+    for user in users { _ = try take(user.schema, machine: user.machine, stream: user.stream, isAccepted: false) }
     for user in users { try reopenGaps(of: user.stream) }
   }
 

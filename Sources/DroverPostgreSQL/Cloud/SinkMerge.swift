@@ -1,6 +1,6 @@
-// Events of one frame into one sink table: sets where sets will do. Two events of one key are merged one after the other, in rounds. What a stored
-// row has to say (facts, complete batches) is read first and decided here; the lock on the machine's stream keeps it true until the
-// transaction ends.
+// Events of one frame into one sink table: sets where sets will do. Two events of one key are merged one after the other, in rounds. The core's
+// `MergeRule` decides about the rows that the upsert does not take. Where rows can be complete, the stored ones are read first; the lock on the
+// machine's stream keeps them as they were until the transaction ends.
 
 import DroverCore
 
@@ -17,6 +17,7 @@ struct SinkMerge {
   let epoch: Int64
 
   private var connection: Connection { transaction.connection }
+  private var rule: MergeRule { MergeRule(kind: sink.kind, completes: completeWhen != nil) }
   private var feed: ChangeFeed { transaction.feed }
 
   /// An event, made ready.
@@ -25,7 +26,7 @@ struct SinkMerge {
     let key: [Value]
     /// nil: a delete.
     let row: [Value]?
-    var version: (Int64, Int64)
+    var version: RowVersion
     var new: NewRow { NewRow(values: row!, version: event.version) }
   }
 
@@ -48,8 +49,10 @@ struct SinkMerge {
     for index in items.indices {
       if let fault = faults[index] ?? SinkColumn.fault(in: ArraySlice(events[index].localID.utf8)) {
         outcomes[index] = .refused(.store, detail: fault)
-      } else if sink.kind == .payload, items[index].row == nil {
-        outcomes[index] = .refused(.event, detail: "a delete, in a stream of facts")
+      } else if items[index].row == nil,
+        case .refuse(let reason) = rule.decide(.init(.delete, items[index].version), stored: nil, tombstone: nil)
+      {
+        outcomes[index] = .refused(reason, events[index])
       }
     }
     for (number, line) in lines.enumerated() {
@@ -91,7 +94,7 @@ struct SinkMerge {
     }
     let key =
       row.map(writer.keyValues) ?? writer.converted(key: sink.schema == nil ? [.text(event.localID)] : event.key)
-    return Item(event: event, key: key, row: row, version: (epoch, event.version))
+    return Item(event: event, key: key, row: row, version: RowVersion(epoch: epoch, version: event.version))
   }
 
   /// Positions of events such that no round has two of one key; units come one by one, because their lines may be each other's.
@@ -136,7 +139,8 @@ struct SinkMerge {
     let buried = try tombstones(items)
     var outcomes = [MergeOutcome](repeating: .superseded, count: items.count)
     let puts = items.indices.filter {
-      items[$0].row != nil && buried[$0].map { [version = items[$0].version] in $0 < version } ?? true
+      items[$0].row != nil
+        && rule.decide(.init(.put, items[$0].version), stored: nil, tombstone: buried[$0]) == .write
     }
     let deletes = items.indices.filter { items[$0].row == nil }
     for (index, outcome) in zip(puts, try put(puts.map { items[$0] })) { outcomes[index] = outcome }
@@ -152,36 +156,41 @@ struct SinkMerge {
     let others = items.indices.filter { !isNew[$0] }
     let stored = try writer.find(others.map { items[$0].key }, machine: sink.machine, connection)
     var outcomes = [MergeOutcome](repeating: .applied, count: items.count)
-    for (index, stored) in zip(others, stored) { outcomes[index] = try compare(items[index], with: stored!) }
+    for (index, stored) in zip(others, stored) {
+      guard let stored else { throw PostgreSQLError.silenced(writer.table, connection) }
+      outcomes[index] = try settle(items[index], with: stored)
+    }
     return outcomes
   }
 
-  private func compare(_ item: Item, with stored: StoredRow) throws -> MergeOutcome {
-    if let outcome = try fillIn(item, stored) { return outcome }
-    return isSame(item, stored)
-      ? .superseded
-      : .refused(.conflict, detail: "\(item.event.localID.prefix(64)) is there with another content")
+  /// Compares an event with the row that is there, which never changes.
+  private func settle(_ item: Item, with stored: StoredRow) throws -> MergeOutcome {
+    let (agreement, comparison) = try compare(item, stored)
+    switch (rule.decide(agreement), comparison) {
+    case (.refuse(let reason), _): return .refused(reason, item.event)
+    case (.fill, let comparison?):
+      try writer.replace(comparison.filled, version: comparison.version, machine: sink.machine, feed)
+      return .applied
+    default: return .superseded
+    }
   }
 
-  /// Whether the row that is there says what the event says. When it happened is no part of what a body says.
-  private func isSame(_ item: Item, _ stored: StoredRow) -> Bool {
-    sink.schema == nil ? stored.values[2] == item.row![2] : stored.values == item.row!
-  }
-
-  /// Gives a row that does not change any more the values of columns that it could not have. Nil, without a change, where the event differs
-  /// otherwise.
-  private func fillIn(_ item: Item, _ stored: StoredRow) throws -> MergeOutcome? {
-    guard writer.mark != nil, let schema = sink.schema, stored.values != item.row! else { return nil }
+  /// - Returns: with the agreement what a row gets that the event fills.
+  private func compare(_ item: Item, _ stored: StoredRow) throws -> (MergeRule.Agreement, LateComparison?) {
+    guard try zip(lines, item.event.lines).allSatisfy({ try $0.holds($1, header: item.key, transaction) }) else {
+      return (.differs, nil)
+    }
+    guard let schema = sink.schema else {
+      // The body; when it happened is no part of what it says.
+      return (stored.values[2] == item.row![2] ? .same : .differs, nil)
+    }
+    guard stored.values != item.row! else { return (.same, nil) }
+    guard writer.mark != nil else { return (.differs, nil) }
     let late = LateSchemas(sink: sink, schema: schema, table: writer.table, connection: connection)
     let comparison = try LateComparison(
-      (stored.values, stored.epoch, stored.version), with: (item.row!, epoch, item.event.version),
-      lacking: late.lacking(stored.mark), retyped: sink.kind == .payload ? late.retyped(stored.mark) : [],
-      isConverted: LateSchemas.isConverted)
-    guard comparison.filled == comparison.expected else { return nil }
-    guard comparison.filled != stored.values else { return .superseded }
-    try writer.replace(
-      comparison.filled, epoch: comparison.epoch, version: comparison.version, machine: sink.machine, feed)
-    return .applied
+      (stored.values, stored.version), with: (item.row!, item.version), lacking: late.lacking(stored.mark),
+      retyped: sink.kind == .payload ? late.retyped(stored.mark) : [], isConverted: LateSchemas.isConverted)
+    return (comparison.agreement { _ in false }, comparison)
   }
 
   // MARK: States
@@ -204,37 +213,23 @@ struct SinkMerge {
 
   /// What becomes of a put that is not written; nil for one that is.
   private func refusal(_ item: Item, _ stored: StoredRow?) throws -> MergeOutcome? {
-    if let stored {
-      guard item.version > (stored.epoch, stored.version) else { return .superseded }
-      if isComplete(stored) { return try settle(item, withComplete: stored) }
+    let standing = stored?.standing(writer.holds(completeWhen, of: stored!))
+    switch (rule.decide(.init(.put, item.version), stored: standing, tombstone: nil), stored) {
+    case (.write, _): break
+    case (.compare, let stored?): return try settle(item, with: stored)
+    default: return .superseded
     }
     for (line, rows) in zip(lines, item.event.lines) {
-      if try line.frozenElsewhere(rows, header: item.key, epoch: epoch, version: item.event.version, transaction) {
-        return .refused(
-          .frozen,
-          detail: "a line of \(item.event.localID.prefix(64)) in \(line.schema.table) belongs to what is complete")
+      if try line.frozenElsewhere(rows, header: item.key, version: item.version, transaction) {
+        return .frozenLine(of: item.event, in: line.schema.table)
       }
     }
     return nil
   }
 
-  /// A newer event that the row did not take.
-  private func settle(_ item: Item, withComplete stored: StoredRow) throws -> MergeOutcome {
-    let linesAreStored = try zip(lines, item.event.lines).allSatisfy { try $0.holds($1, header: item.key, transaction) }
-    guard linesAreStored else { return frozen(item) }
-    if isSame(item, stored) { return .superseded }
-    return try fillIn(item, stored) ?? frozen(item)
-  }
-
-  private func frozen(_ item: Item) -> MergeOutcome {
-    .refused(.frozen, detail: "\(item.event.localID.prefix(64)) is complete, and this would change it")
-  }
-
-  private func isComplete(_ row: StoredRow) -> Bool { writer.holds(completeWhen, of: row) }
-
   private func replaceLines(_ item: Item) throws {
     for (line, rows) in zip(lines, item.event.lines) {
-      try line.replace(rows, header: item.key, epoch: epoch, version: item.event.version, transaction)
+      try line.replace(rows, header: item.key, version: item.version, transaction)
     }
   }
 
@@ -242,34 +237,37 @@ struct SinkMerge {
 
   private func delete(_ items: [Item]) throws -> [MergeOutcome] {
     guard !items.isEmpty else { return [] }
-    var outcomes = [MergeOutcome?](repeating: nil, count: items.count)
-    var versions = try writer.versions(items.map(\.key), machine: sink.machine, connection)
-    if completeWhen != nil {
-      for (index, row) in try writer.find(items.map(\.key), machine: sink.machine, connection).enumerated() {
-        guard let row, (row.epoch, row.version) < items[index].version, isComplete(row) else { continue }
-        // The edge has cleared it, and the record stays.
-        outcomes[index] = .superseded
-        versions[index] = nil
-      }
+    let stored = try standing(of: items)
+    let open = items.indices.filter {
+      rule.decide(.init(.delete, items[$0].version), stored: stored[$0], tombstone: nil) == .remove
     }
-    for (index, version) in versions.enumerated() {
-      if let version, version >= items[index].version { outcomes[index] = .superseded }
-    }
-    let open = items.indices.filter { outcomes[$0] == nil }
-    let present = open.filter { versions[$0] != nil }.map { items[$0] }
+    let present = open.filter { stored[$0] != nil }.map { items[$0] }
     try writer.delete(
       present.map(\.key), versions: present.map(\.event.version), machine: sink.machine, feed)
     for line in lines + otherLines {
       for index in open {
-        try line.remove(header: items[index].key, olderThan: epoch, items[index].event.version, transaction)
+        try line.remove(header: items[index].key, olderThan: items[index].version, transaction)
       }
     }
+    // The statement that leaves the tombstones compares them with those that are there.
     let isBuried = try bury(open.map { items[$0].event })
-    for index in open {
-      outcomes[index] =
-        versions[index] != nil || isBuried.contains(ExactText(items[index].event.localID)) ? .applied : .superseded
+    var outcomes = [MergeOutcome](repeating: .superseded, count: items.count)
+    for index in open where stored[index] != nil || isBuried.contains(ExactText(items[index].event.localID)) {
+      outcomes[index] = .applied
     }
-    return outcomes.map { $0! }
+    return outcomes
+  }
+
+  /// For each event the row that is there, as far as the rule has to know it.
+  private func standing(of items: [Item]) throws -> [MergeRule.Stored?] {
+    guard completeWhen != nil else {
+      return try writer.versions(items.map(\.key), machine: sink.machine, connection).map {
+        $0.map { MergeRule.Stored($0) }
+      }
+    }
+    return try writer.find(items.map(\.key), machine: sink.machine, connection).map {
+      $0.map { $0.standing(writer.holds(completeWhen, of: $0)) }
+    }
   }
 
   // MARK: Tombstones
@@ -278,7 +276,7 @@ struct SinkMerge {
   private var originParameters: [Parameter] { [.text(sink.machine.text), .text(sink.stream.text)] }
 
   /// For each event the epoch and version of its row's tombstone.
-  private func tombstones(_ items: [Item]) throws -> [(Int64, Int64)?] {
+  private func tombstones(_ items: [Item]) throws -> [RowVersion?] {
     if transaction.tombstones[origin] == nil {
       transaction.tombstones[origin] = try connection.query(
         "SELECT EXISTS (SELECT 1 FROM drover_tombstone WHERE machine_id = $1 AND stream = $2)", originParameters
@@ -288,8 +286,10 @@ struct SinkMerge {
     let rows = try connection.query(
       "SELECT local_id, epoch, version FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
       originParameters + [.texts(items.map(\.event.localID))])
-    var found: [ExactText: (Int64, Int64)] = [:]
-    for row in 0..<rows.count { found[ExactText(rows.text(row, 0))] = (rows.integer(row, 1), rows.integer(row, 2)) }
+    var found: [ExactText: RowVersion] = [:]
+    for row in 0..<rows.count {
+      found[ExactText(rows.text(row, 0))] = RowVersion(epoch: rows.integer(row, 1), version: rows.integer(row, 2))
+    }
     return items.map { found[ExactText($0.event.localID)] }
   }
 

@@ -15,7 +15,7 @@ struct SinkProbe {
     // What is compared with other rows says nothing of a second copy.
     guard !["23503", "23505", "23P01"].contains(error.state) else { return false }
     let found = try connection.query("SELECT 1 FROM \(writer.table.qualified) LIMIT 1", isKept: false).count > 0
-    guard found else { return error.state?.hasPrefix("P0") == true && count > 1 }
+    guard found else { return (error.isSilence || error.state?.hasPrefix("P0") == true) && count > 1 }
     let one = "(SELECT ctid FROM \(writer.table.qualified) LIMIT 1)"
     guard !isDelete else { return try refuses("DELETE FROM \(writer.table.qualified) WHERE ctid = \(one)", error) }
     let names = writer.table.columns.map(\.identifier) + ["drover_epoch", "drover_version"]
@@ -29,10 +29,15 @@ struct SinkProbe {
 
   private func refuses(_ statement: String, _ error: PostgreSQLError) throws -> Bool {
     try connection.run("SAVEPOINT drover_probe")
-    var found: PostgreSQLError?
-    do { try connection.run(statement) } catch let refusal as PostgreSQLError { found = refusal }
+    var isRefused = false
+    do {
+      let changed = try connection.query(statement, isKept: false).changed
+      isRefused = error.isSilence && changed == 0
+    } catch let refusal as PostgreSQLError {
+      isRefused = refusal.state == error.state
+    }
     try connection.run("ROLLBACK TO drover_probe; RELEASE drover_probe")
-    return found?.state == error.state
+    return isRefused
   }
 }
 

@@ -8,10 +8,12 @@ struct StoredRow {
   let values: [Value]
   /// Of columns that the rows on their way do not have.
   let others: [SQLName: Value]
-  let epoch: Int64
-  let version: Int64
+  let version: RowVersion
   /// The schema that it was written under, where rows say so; "" for those from before.
   let mark: String
+
+  /// What the rule has to know of it.
+  func standing(_ isComplete: Bool = false) -> MergeRule.Stored { MergeRule.Stored(version, isComplete: isComplete) }
 }
 
 /// A row on its way, its values as the columns hold them.
@@ -180,13 +182,29 @@ struct SinkWriter {
   func upsert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws -> [Bool] {
     let twins = try twins(of: rows, machine, feed.connection)
     let isWritten = try write(upsert, rows, machine, epoch, feed)
+    try heed(rows.indices.filter { !isWritten[$0] }.map { rows[$0] }, machine, newerThan: epoch, feed.connection)
     try bury(twins.filter { isWritten[$0.row] }, machine, feed)
     return isWritten
   }
 
   /// Writes the rows whose key is not there.
   func insert(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws -> [Bool] {
-    try write(insert, rows, machine, epoch, feed)
+    let isWritten = try write(insert, rows, machine, epoch, feed)
+    try heed(rows.indices.filter { !isWritten[$0] }.map { rows[$0] }, machine, newerThan: nil, feed.connection)
+    return isWritten
+  }
+
+  /// A row that was not written has to be there already, and no older.
+  /// - Parameter epoch: of the rows; nil where any row of the key is enough.
+  /// - Throws: `PostgreSQLError` when something of the table keeps rows out in silence.
+  private func heed(_ rows: [NewRow], _ machine: MachineID, newerThan epoch: Int64?, _ connection: Connection) throws {
+    guard !rows.isEmpty else { return }
+    let found = try versions(rows.map { keyValues(of: $0.values) }, machine: machine, connection)
+    for (row, version) in zip(rows, found) {
+      guard let version, epoch.map({ version >= RowVersion(epoch: $0, version: row.version) }) ?? true else {
+        throw PostgreSQLError.silenced(table, connection)
+      }
+    }
   }
 
   private func write(
@@ -243,6 +261,11 @@ struct SinkWriter {
       deleteText, [.text(machine.text)] + keyArrays(keys) + [.integers(versions)] + now
     ).changed
     feed.count(table.feed, deletes: deleted)
+    // Somebody else may have deleted some meanwhile.
+    guard deleted < keys.count,
+      try self.versions(keys, machine: machine, feed.connection).contains(where: { $0 != nil })
+    else { return }
+    throw PostgreSQLError.silenced(table, feed.connection)
   }
 
   // MARK: Twins
@@ -287,15 +310,15 @@ struct SinkWriter {
         values: columns.indices.map { columns[$0].value(rows, row, $0 + 4) },
         others: Dictionary(
           uniqueKeysWithValues: others.enumerated().map { ($1.name, $1.value(rows, row, columns.count + $0 + 4)) }),
-        epoch: rows.integer(row, 1),
-        version: rows.integer(row, 2), mark: rows.text(row, 3))
+        version: RowVersion(epoch: rows.integer(row, 1), version: rows.integer(row, 2)), mark: rows.text(row, 3))
     }
   }
 
   /// For each key the epoch and version of the row that is there.
-  func versions(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [(Int64, Int64)?] {
-    try look(versionsText, keys, machine, connection) { rows, row in (rows.integer(row, 1), rows.integer(row, 2)) }
-      .map(\.first)
+  func versions(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [RowVersion?] {
+    try look(versionsText, keys, machine, connection) { rows, row in
+      RowVersion(epoch: rows.integer(row, 1), version: rows.integer(row, 2))
+    }.map(\.first)
   }
 
   private func look<Found>(
@@ -337,7 +360,7 @@ struct SinkWriter {
   }
 
   /// Writes values into a row that does not change otherwise, with the schema, epoch and version that it has now.
-  func replace(_ row: [Value], epoch: Int64, version: Int64, machine: MachineID, _ feed: ChangeFeed) throws {
+  func replace(_ row: [Value], version: RowVersion, machine: MachineID, _ feed: ChangeFeed) throws {
     try feed.open(table.feed)
     let own = columns.indices.filter { !key.contains($0) }
     let marks = [
@@ -353,9 +376,10 @@ struct SinkWriter {
         FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version)
        WHERE stored.\(table.machine) = $1 AND \(isRow)
       """,
-      [.text(machine.text), .integer(epoch)] + self.arrays([NewRow(values: row, version: version)])
+      [.text(machine.text), .integer(version.epoch)] + self.arrays([NewRow(values: row, version: version.version)])
         + [.text(mark!.text)]
     ).changed
+    guard replaced > 0 else { throw PostgreSQLError.silenced(table, feed.connection) }
     feed.count(table.feed, puts: replaced)
   }
 }

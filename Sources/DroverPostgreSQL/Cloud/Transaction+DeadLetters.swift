@@ -63,10 +63,49 @@ extension Transaction {
     try DeadLetterCounter.replayed.add(letters.changed, connection)
   }
 
+  func isOutdatedReplay(topic: String, raw: [UInt8]) throws -> Bool {
+    let letters = try connection.query(
+      "SELECT id FROM drover_dead_letter WHERE \(Self.isReplayed)", replayed(topic, raw))
+    return try (0..<letters.count).contains { try connection.isOutdatedDescription(letter: letters.integer($0, 0)) }
+  }
+
+  /// A description of a stream was taken, or waits in its own list: letters with descriptions of the stream are over.
+  func withdrawDescriptions(machine: MachineID, stream: StreamName) throws {
+    let letters = try connection.query(
+      "DELETE FROM drover_dead_letter WHERE machine_id = $1 AND stream = $2 AND topic = $3 AND reason = $4",
+      [
+        .text(machine.text), .text(stream.text), .text(Topic.schema(machine, stream).text),
+        .text(DeadLetterReason.schema.rawValue),
+      ])
+    try DeadLetterCounter.replayed.add(letters.changed, connection)
+  }
+
   /// The marked letters with the same bytes on the same topic.
   private static let isReplayed = "replayed_at IS NOT NULL AND topic = $1 AND bytes = $2 AND digest = $3"
 
   private func replayed(_ topic: String, _ raw: [UInt8]) -> [Parameter] {
     [.text(topic), .integer(raw.count), .integer(DeadLetter.digest(topic: topic, kept: raw[...]))]
+  }
+}
+
+extension Connection {
+  /// Whether a letter is a description of a stream that the machine has described again since.
+  func isOutdatedDescription(letter id: Int64) throws -> Bool {
+    let rows = try query(
+      """
+      SELECT EXISTS (SELECT 1 FROM drover_schema AS known
+                      WHERE known.machine_id = letter.machine_id AND known.stream = letter.stream
+                        AND known.described > letter.last_at)
+          OR EXISTS (SELECT 1 FROM drover_schema_waiting AS waiting
+                      WHERE waiting.machine_id = letter.machine_id AND waiting.stream = letter.stream
+                        AND waiting.first_at > letter.last_at)
+          OR EXISTS (SELECT 1 FROM drover_dead_letter AS other
+                      WHERE other.machine_id = letter.machine_id AND other.stream = letter.stream
+                        AND other.topic = letter.topic AND other.reason = letter.reason
+                        AND other.last_at > letter.last_at)
+        FROM drover_dead_letter AS letter
+       WHERE id = $1 AND reason = $2 AND topic = $3 || machine_id || '/schema/' || stream
+      """, [.integer(id), .text(DeadLetterReason.schema.rawValue), .text(Topic.prefix)])
+    return rows.count > 0 && rows.boolean(0, 0)
   }
 }

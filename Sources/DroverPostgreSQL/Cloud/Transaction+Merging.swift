@@ -67,7 +67,7 @@ extension Transaction {
     guard try !isPrepared(sink) else { return nil }
     try lock(Locks.name("sink", SQLName(sink.stream.text).text))
     let isChanged = try isDescribed(sink) && lacks(sink)
-    let obstacle = try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))
+    let obstacle = try shapeSink(SinkWish(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))
     if let obstacle { return obstacle.reason }
     // The rows that are there have no values in what has come back.
     if isChanged { try reopenGaps(of: sink.stream) }

@@ -28,7 +28,7 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       if !readOnly { try CloudTables.migrator.migrate(queue) }
     } catch let error as DatabaseError {
-      throw CloudStoreError(description: "open \(path): \(error.explanation)")
+      throw CloudStoreError("open", path, error)
     }
   }
 
@@ -104,6 +104,7 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
       let raw: Data = row["raw"]
       let ticket = ReplayTicket(id: id, topic: row["topic"], digest: row["digest"], bytes: row["bytes"])
       guard raw.count == ticket.bytes else { return .cut(kept: raw.count, bytes: ticket.bytes) }
+      guard try !database.isOutdatedDescription(letter: id) else { return .outdated }
       try mark(ticket, now(), database)
       return .publish(
         OutboundMessage(topic: ticket.topic, payload: Array(raw), contentType: "application/json"), ticket)
@@ -153,7 +154,7 @@ package final class CloudDeadLetters: CloudDeadLetterStore {
     do {
       return try queue.inDatabase(body)
     } catch let error as DatabaseError {
-      throw CloudStoreError(description: "\(operation) the dead letters of \(path): \(error.explanation)")
+      throw CloudStoreError("\(operation) the dead letters of", path, error)
     }
   }
 }

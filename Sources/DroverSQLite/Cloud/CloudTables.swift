@@ -182,7 +182,7 @@ enum CloudTables {
           ) WITHOUT ROWID;
           """)
     }
-    migrator.registerMigration("7 waiting schemas") { try $0.execute(sql: WaitingSchemas.migration) }
+    migrator.registerMigration("7 waiting schemas") { try $0.execute(sql: SchemaTables.migration) }
     migrator.registerMigration("8 details of dead letters") {
       try $0.execute(sql: DeadLetterRoom.migrationOfDetails)
     }

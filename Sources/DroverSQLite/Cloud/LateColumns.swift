@@ -63,21 +63,22 @@ final class LateColumns {
   }
 
   /// - Parameters:
-  ///   - epoch: the number of the event's epoch.
+  ///   - version: the event's.
   ///   - heedsTypes: whether what a new type makes of an old value is the same.
   func compare(
-    _ stored: [Value], with values: [Value], _ event: SinkEvent, of machine: MachineID, epoch: Int64, heedsTypes: Bool
+    _ stored: [Value], with values: [Value], _ event: SinkEvent, of machine: MachineID, version: RowVersion,
+    heedsTypes: Bool
   ) throws -> LateComparison {
     bindKey(marker, machine, event)
     defer { marker.reset() }
     var mark = ""
-    var present = (epoch, event.version)
+    var present = version
     if try marker.step() {
       if case .text(let bytes) = marker.value(0) { mark = String(decoding: bytes, as: UTF8.self) }
-      present = (marker.integer(1), marker.integer(2))
+      present = RowVersion(epoch: marker.integer(1), version: marker.integer(2))
     }
     return try LateComparison(
-      (stored, present.0, present.1), with: (values, epoch, event.version), lacking: lackingColumns(mark, machine),
+      (stored, present), with: (values, version), lacking: lackingColumns(mark, machine),
       retyped: heedsTypes ? retypedColumns(mark, machine) : [], isConverted: { try isConverted($0, to: $1) })
   }
 
@@ -96,8 +97,8 @@ final class LateColumns {
       update.bind(value, at: Int32(start + index))
     }
     update.bind(schema.id.text, at: Int32(start + row.count))
-    update.bind(comparison.epoch, at: Int32(start + row.count + 1))
-    update.bind(comparison.version, at: Int32(start + row.count + 2))
+    update.bind(comparison.version.epoch, at: Int32(start + row.count + 1))
+    update.bind(comparison.version.version, at: Int32(start + row.count + 2))
     try update.run()
   }
 

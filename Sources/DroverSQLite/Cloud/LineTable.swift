@@ -13,6 +13,7 @@ final class LineTable {
   private let upsert: Statement
   private let prune: Statement
   private let find: Statement
+  private let newest: Statement
   /// Finds a line that belongs to another header, which is complete; nil where none ever is.
   private let findFrozen: Statement?
 
@@ -64,6 +65,9 @@ final class LineTable {
     }
     find = try Statement(
       database, "SELECT 1 FROM \(table) WHERE \(owner) = ?1 AND \(named(columns, from: 2))")
+    newest = try Statement(
+      database,
+      "SELECT drover_epoch, drover_version FROM \(table) WHERE \(owner) = ?1 AND \(named(key, from: 2))")
     findFrozen = try completeWhen.map { condition in
       let headerKey = header.schema!.key.map { quoted(header.schema!.columns[$0].name) }
       let joined = zip(headerKey, references).map { "header.\($0) IS line.\($1)" }.joined(separator: " AND ")
@@ -81,24 +85,38 @@ final class LineTable {
   }
 
   /// Makes the header's lines those of its event, which has taken effect.
-  func replace(_ rows: [[Value]], of machine: MachineID, header key: [Value], epoch: Int64, version: Int64) throws {
+  func replace(_ rows: [[Value]], of machine: MachineID, header key: [Value], version: RowVersion) throws {
     for row in rows {
       upsert.bind(machine.text, at: 1)
       for (index, value) in row.enumerated() { upsert.bind(value, at: Int32(index + 2)) }
-      upsert.bind(epoch, at: Int32(row.count + 2))
-      upsert.bind(version, at: Int32(row.count + 3))
+      upsert.bind(version.epoch, at: Int32(row.count + 2))
+      upsert.bind(version.version, at: Int32(row.count + 3))
       let twin = try feed?.twin(machine, schema.rows.keyValues(of: row))
-      if try upsert.run() > 0 { try feed?.put(over: twin) }
+      if try upsert.run() > 0 {
+        try feed?.put(over: twin)
+      } else {
+        try heed(row, of: machine, newerThan: version)
+      }
     }
-    try remove(of: machine, header: key, olderThan: epoch, version)
+    try remove(of: machine, header: key, olderThan: version)
+  }
+
+  /// A line that was not written has to be there already, and no older.
+  /// - Throws: `DatabaseError` when something of the table keeps rows out in silence.
+  private func heed(_ row: [Value], of machine: MachineID, newerThan version: RowVersion) throws {
+    bind(newest, machine, schema.rows.keyValues(of: row))
+    defer { newest.reset() }
+    guard try newest.step(), RowVersion(epoch: newest.integer(0), version: newest.integer(1)) >= version else {
+      throw DatabaseError.silence
+    }
   }
 
   /// Removes the header's lines that are older than its event.
-  func remove(of machine: MachineID, header key: [Value], olderThan epoch: Int64, _ version: Int64) throws {
+  func remove(of machine: MachineID, header key: [Value], olderThan version: RowVersion) throws {
     for statement in [bury, prune].compactMap(\.self) {
       bind(statement, machine, key)
-      statement.bind(epoch, at: Int32(key.count + 2))
-      statement.bind(version, at: Int32(key.count + 3))
+      statement.bind(version.epoch, at: Int32(key.count + 2))
+      statement.bind(version.version, at: Int32(key.count + 3))
     }
     if let bury { feed?.counts.deletes += Int64(try bury.run()) }
     try prune.run()
@@ -115,14 +133,14 @@ final class LineTable {
 
   /// Whether the event would take a line away from another header, which is complete.
   func frozenElsewhere(
-    _ rows: [[Value]], of machine: MachineID, header key: [Value], epoch: Int64, version: Int64
+    _ rows: [[Value]], of machine: MachineID, header key: [Value], version: RowVersion
   ) throws -> Bool {
     guard let findFrozen else { return false }
     return try rows.contains { row in
       let own = schema.rows.keyValues(of: row)
       bind(findFrozen, machine, own + key)
-      findFrozen.bind(epoch, at: Int32(own.count + key.count + 2))
-      findFrozen.bind(version, at: Int32(own.count + key.count + 3))
+      findFrozen.bind(version.epoch, at: Int32(own.count + key.count + 2))
+      findFrozen.bind(version.version, at: Int32(own.count + key.count + 3))
       defer { findFrozen.reset() }
       return try findFrozen.step()
     }

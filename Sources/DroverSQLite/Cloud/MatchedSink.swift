@@ -84,58 +84,36 @@ struct MatchedSink {
 
   // MARK: Agreeing
 
-  /// What stands in the way of a machine's rows being matched as it declares: a table is matched in one way, others go on in theirs, and
-  /// those that use it without are asked first.
-  func obstacle(
-    to schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool
-  ) throws -> Obstacle? {
-    guard let wanted = schema.naturalKey, pin?.naturalKey == nil else { return nil }
-    let key = try key()
-    guard key != wanted else { return nil }
-    if let key, try isDeclared(besides: machine) {
-      return Obstacle(wanted.refusal(against: key, stream), .table(stream))
-    }
-    // Where its own rows alone are matched, it may match them otherwise.
-    let isItsOwn = try key != nil && !isMember(Self.everybody)
-    guard !isAccepted, !isItsOwn,
-      try SharedTables(database: database).isUsed(stream, besides: machine)
-    else { return nil }
-    return Obstacle(wanted.refusal(inUseOf: stream), .word)
+  /// How the sink is matched now, as a machine finds it.
+  func matching(for machine: MachineID) throws -> SinkMatching {
+    SinkMatching(
+      key: try key(), isMember: try isMember(machine.text), isForAll: try isMember(Self.everybody),
+      isDeclaredByOthers: try isDeclared(besides: machine))
   }
 
-  /// Matches the rows as a machine declares or the operator has pinned; as before where it declares nothing and another one does. Of a table
-  /// whose columns have changed, what the machines hold follows.
-  /// - Parameters:
-  ///   - isAccepted: whether the operator has said that the rows of all machines are matched as it declares.
-  ///   - feed: what numbers the sink's rows, if something does.
+  /// Does what was decided. Of a table whose columns have changed, what the machines hold follows.
+  /// - Parameter feed: what numbers the sink's rows, if something does.
   /// - Returns: whether tables were made or dropped.
-  func settle(
-    _ schema: StreamSchema, machine: MachineID, pin: StreamPin?, isAccepted: Bool, now: Int64, feed: FeedTable?
+  func make(
+    _ change: SinkMatching.Change, _ schema: StreamSchema, machine: MachineID, now: Int64, feed: FeedTable?
   ) throws -> Bool {
-    let key = try key()
-    let pinned = try pinnedKey(pin)
-    guard schema.naturalKey != nil || key != nil || pinned != nil else { return false }
-    if key != nil { try follow(schema) }
-    let wasShown = try (isMember(machine.text), isMember(Self.everybody))
-    try setMember(machine.text, schema.naturalKey != nil)
-    if pinned != nil || isAccepted && schema.naturalKey != nil { try setMember(Self.everybody, true) }
-    let isDeclaredByOthers = try isDeclared(besides: machine)
-    let wanted = pinned ?? schema.naturalKey ?? (isDeclaredByOthers ? key : nil)
-    if wanted == key {
-      let isShown = try (isMember(machine.text), isMember(Self.everybody))
-      // Whose rows are matched has changed; of a machine that has brought none yet nothing is to be matched.
-      guard isShown.1 != wasShown.1 || !isShown.1 && isShown.0 != wasShown.0, try holdsRows(of: machine, isShown.1)
-      else {
-        return false
-      }
+    let isMatched = try key() != nil
+    if isMatched { try follow(schema) }
+    try setMember(machine.text, change.isMember)
+    if change.isForAll { try setMember(Self.everybody, true) }
+    switch change.work {
+    case .nothing: return false
+    case .matchIfHeld(_, let anybodys) where try !holdsRows(of: machine, anybodys): return false
+    case .matchIfHeld(let key, _), .match(let key):
+      if !isMatched { try makeHeld(now: now) }
+      try refill(feed) { try match(by: key, feed) }
+    case .dissolve: try refill(feed) { try dissolve(feed) }
     }
-    if key == nil { try makeHeld(now: now) }
-    try refill(feed) { try wanted.map { try match(by: $0, feed) } ?? dissolve(feed) }
     return true
   }
 
   /// The natural key that the operator has pinned, with the columns as the table has them; nil where it lacks one.
-  private func pinnedKey(_ pin: StreamPin?) throws -> NaturalKey? {
+  func pinnedKey(_ pin: StreamPin?) throws -> NaturalKey? {
     guard let key = pin?.naturalKey else { return nil }
     let columns = try database.catalogue(of: stream.text).map {
       DroverCore.Column(name: $0.name.text, declaredType: $0.type)
@@ -188,8 +166,11 @@ struct MatchedSink {
   }
 
   private func follow(_ schema: StreamSchema) throws {
-    try SinkWidening(database, table: held).run(for: schema)
-    let present = Set(try database.catalogue(of: held).map(\.name))
+    let columns = try database.catalogue(of: held)
+    let present = Set(columns.map(\.name))
+    let retyped = DroverCore.Column.retyped(
+      columns.map { .init(name: $0.name.text, declaredType: $0.type) }, by: schema)
+    try SinkWidening(database, table: held).run(Set(retyped.map { SQLName($0.present.name) }), tellsLives: false)
     for column in schema.columns where !present.contains(SQLName(column.name)) {
       try database.execute(sql: "ALTER TABLE \(quoted(held)) ADD COLUMN \(SinkTable.definition(column))")
     }

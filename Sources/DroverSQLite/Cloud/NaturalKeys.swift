@@ -18,6 +18,9 @@ final class NaturalKeys: ThingTables {
   private let highest: Statement
   private let hide: Statement
   private let show: Statement
+  /// Whether a row is in the sink, and whether the sink has a thing as it is held now.
+  private let isThere: Statement
+  private let isShown: Statement
   /// Numbers the sink's rows, where the store keeps a change feed.
   private let feed: RowFeed?
   private let savepoint: (begin: Statement, release: Statement, rollBack: Statement)
@@ -79,6 +82,18 @@ final class NaturalKeys: ThingTables {
       """)
     highest = try Statement(database, "SELECT ifnull(max(drover_thing), 0) FROM \(held)")
     hide = try Statement(database, "DELETE FROM \(sink) WHERE \(isRow)")
+    isThere = try Statement(database, "SELECT 1 FROM \(sink) WHERE \(isRow)")
+    isShown = try Statement(
+      database,
+      """
+      WITH newest AS (
+        SELECT drover_epoch, drover_version FROM \(held) WHERE drover_thing = ?1 ORDER BY drover_rank DESC, \(machine) LIMIT 1)
+      SELECT NOT EXISTS (SELECT 1 FROM newest) OR EXISTS (
+        SELECT 1 FROM newest, \(held) AS held
+          JOIN \(sink) AS shown ON \(columns.key.map { "shown.\($0) = held.\($0)" }.joined(separator: " AND "))
+         WHERE held.drover_thing = ?1
+           AND (shown.drover_epoch, shown.drover_version) = (newest.drover_epoch, newest.drover_version))
+      """)
 
     feed = try feedTable.map { try RowFeed(database, $0, sink: sink, key: columns.key) }
     let values = columns.names.filter { !columns.key.contains($0) }
@@ -208,13 +223,20 @@ final class NaturalKeys: ThingTables {
 
   func refresh(_ thing: Int64) throws {
     show.bind(thing, at: 1)
-    if try show.run() > 0 { try feed?.put(over: nil) }
+    guard try show.run() == 0 else { return try feed?.put(over: nil) ?? () }
+    isShown.bind(thing, at: 1)
+    defer { isShown.reset() }
+    guard try isShown.step(), isShown.integer(0) == 1 else { throw DatabaseError.silence }
   }
 
   func hide(_ row: RowKey) throws {
     let found = try feed?.find(row.machine, row.local)
     bind(hide, row)
-    try hide.run()
+    if try hide.run() == 0 {
+      bind(isThere, row)
+      defer { isThere.reset() }
+      if try isThere.step() { throw DatabaseError.silence }
+    }
     if let found { try feed?.delete(found, version: found.version) }
   }
 

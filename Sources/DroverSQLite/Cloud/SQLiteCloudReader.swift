@@ -35,6 +35,8 @@ package struct SQLiteCloudReader: CloudReader {
 
   package func blockedSinks() throws -> [BlockedSink] { try reading(BlockedTable.all) ?? [] }
 
+  package func storeLock() -> StoreLock? { AgentLock.storeLock(database: path) }
+
   package func sinks() throws -> [SinkDescription] { try reading(SinkDescription.all) ?? [] }
 
   package func latestSchemas() throws -> [ReplicatedStream] {
@@ -65,7 +67,7 @@ package struct SQLiteCloudReader: CloudReader {
       configuration.busyMode = .timeout(10)
       return try DatabaseQueue(path: path, configuration: configuration).read(body)
     } catch let error as DatabaseError {
-      throw CloudStoreError(description: "read \(path): \(error.explanation)")
+      throw CloudStoreError("read", path, error)
     }
   }
 
@@ -87,7 +89,7 @@ package struct SQLiteCloudReader: CloudReader {
       try Row.fetchAll(
         database,
         sql: """
-          SELECT machine_id, sum(count) AS letters FROM drover_dead_letter
+          SELECT machine_id, count(*) AS letters FROM drover_dead_letter
            WHERE machine_id >= ? AND machine_id <= ? GROUP BY machine_id
           """, arguments: range
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
@@ -221,7 +223,7 @@ package struct SQLiteCloudReader: CloudReader {
       if tables[name] == nil { tables[name] = try database.catalogue(of: stream.text).map(\.name) }
       return tables[name]!
     }
-    return try WaitingSchemas(database: database).all().map { note, schema in
+    return try SchemaTables(database: database).all().map { note, schema in
       let stream = try StreamName(note["stream"])
       guard let schema else {
         return WaitingSchema(

@@ -6,10 +6,24 @@ import GRDB
 
 package struct CloudStoreError: Error, CustomStringConvertible {
   package let description: String
+  /// Another program has the store locked.
+  package var isLocked = false
+
+  init(description: String) { self.description = description }
+
+  /// - Parameter operation: what failed, for a sentence: `read`.
+  init(_ operation: String, _ path: String, _ error: DatabaseError) {
+    isLocked = error.resultCode == .SQLITE_BUSY
+    description =
+      "\(operation) \(path): "
+      + (isLocked
+        ? "it is locked by \(LockHolders.text(of: path) ?? "another program"); \(StoreLock.advice)" : error.explanation)
+  }
 }
 
 package final class SQLiteCloudStore: CloudStore, FeedStore {
   private let queue: DatabaseQueue
+  private let lockWait: StoreLockWait
   let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.
   let now: () -> Int64
@@ -58,8 +72,10 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     self.limits = limits
     self.now = now
     sqliteIsSetUp
+    let wait = StoreLockWait(path: path)
+    lockWait = wait
     var configuration = Configuration()
-    configuration.busyMode = .timeout(10)
+    configuration.busyMode = .callback { wait.shouldTryAgain(tries: $0) }
     configuration.foreignKeysEnabled = false
     configuration.label = "drover cloud"
     configuration.prepareDatabase { database in
@@ -78,6 +94,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       feed = try queue.inDatabase { try ChangeFeed($0) }
     } catch let error as DatabaseError where error.saysDamaged {
       throw StoreUnusable(description: Damage.describe(error, path: path, database: nil))
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      throw CloudStoreError("open", path, error)
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description:
@@ -89,6 +107,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     cache = Cache()
     try? queue.close()
   }
+
+  /// Who wants to know that another program has the store locked for long, and that the lock is gone.
+  package func onLock(_ tell: @escaping @Sendable (StoreLock?) -> Void) { lockWait.onChange(tell) }
 
   func forgetAll() { cache = Cache() }
 
@@ -160,14 +181,16 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
 
   private func accessing<Result>(_ body: (Database) throws -> Result) throws -> Result {
     do {
-      return try queue.inDatabase(body)
+      let result = try queue.inDatabase(body)
+      lockWait.free()
+      return result
     } catch {
       forgetAll()
       guard let error = error as? DatabaseError else { throw error }
       if error.saysDamaged {
         throw StoreUnusable(description: Damage.describe(error, path: queue.path, database: queue))
       }
-      throw CloudStoreError(description: "write to \(queue.path): \(error.explanation)")
+      throw CloudStoreError("write to", queue.path, error)
     }
   }
 

@@ -17,7 +17,7 @@ package final class SQLiteReplica: Replica {
       queue = try DatabaseQueue(path: path, configuration: configuration)
       try CloudTables.migrator.migrate(queue)
     } catch let error as DatabaseError {
-      throw CloudStoreError(description: "open \(path): \(error.explanation)")
+      throw CloudStoreError("open", path, error)
     }
   }
 

@@ -81,6 +81,12 @@ extension SQLiteCloudStore {
 }
 
 extension DatabaseError {
+  /// A statement came to nothing without an error, as a trigger does with RAISE(IGNORE). The row would be missing in silence.
+  static let silence = DatabaseError(
+    resultCode: .SQLITE_CONSTRAINT_TRIGGER,
+    message: "the table keeps rows out, or rows in, without an error, as a trigger does with RAISE(IGNORE)")
+  fileprivate var isSilence: Bool { message == Self.silence.message }
+
   /// It says nothing of the file, its disk or its locks: other tables can be written.
   var isOfOneSink: Bool {
     [
@@ -130,10 +136,15 @@ struct SinkProbe {
 
   private func refuses(_ statement: String, _ error: DatabaseError) throws -> Bool {
     try database.execute(sql: "SAVEPOINT drover_probe")
-    var found: DatabaseError?
-    do { try database.execute(sql: statement) } catch let refusal as DatabaseError { found = refusal }
+    var isRefused = false
+    do {
+      try database.execute(sql: statement)
+      isRefused = error.isSilence && database.changesCount == 0
+    } catch let refusal as DatabaseError {
+      isRefused = refusal.extendedResultCode == error.extendedResultCode
+    }
     try database.execute(sql: "ROLLBACK TO drover_probe; RELEASE drover_probe")
-    return found?.extendedResultCode == error.extendedResultCode
+    return isRefused
   }
 }
 

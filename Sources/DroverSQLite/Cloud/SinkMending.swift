@@ -60,7 +60,7 @@ extension Transaction {
     for user in try users(of: stream) where user.rows.columns.contains(where: { !present.contains(SQLName($0.name)) }) {
       let known = user.known
       _ = try shapeSink(
-        Shaping(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
+        SinkWish(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
       isChanged = true
     }
     isChanged = try mendFeed(of: stream) || isChanged
@@ -68,9 +68,9 @@ extension Transaction {
   }
 
   /// Who has described a table, each with the columns that stand in it.
-  private func users(of stream: StreamName) throws -> [(known: WaitingSchemas.Known, rows: StreamSchema)] {
+  private func users(of stream: StreamName) throws -> [(known: DescribedStream, rows: StreamSchema)] {
     let name = SQLName(stream.text)
-    return try WaitingSchemas(database: database).latest(using: stream).compactMap { known in
+    return try SchemaTables(database: database).latest(using: stream).compactMap { known in
       let rows =
         SQLName(known.stream.text) == name
         ? known.schema : known.schema.lines.first { SQLName($0.table.text) == name }?.rows
@@ -115,9 +115,9 @@ extension Transaction {
   /// Makes a table anew, for all who have described it.
   /// - Parameter isThere: whether there is one, which keeps its rows under another name.
   private func remake(_ stream: StreamName, isThere: Bool) throws {
-    let users = try WaitingSchemas(database: database).latest(using: stream)
+    let users = try SchemaTables(database: database).latest(using: stream)
     _ = try putAside(stream, isThere: isThere)
-    for user in users { _ = try adopt(again: user.schema, machine: user.machine, stream: user.stream) }
+    for user in users { _ = try take(user.schema, machine: user.machine, stream: user.stream, isAccepted: false) }
     for user in users { try reopenGaps(of: user.stream) }
   }
 

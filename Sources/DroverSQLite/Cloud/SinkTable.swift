@@ -1,8 +1,7 @@
-// One sink table: the statements that merge events of one stream into it. The rule stands in the SQL, so that reading the old version
-// and writing the new row is one step; docs/protocol.md says what the rule is. Machines whose schemas say the same share the statements:
-// a fleet has thousands of machines and few schemas.
+// One sink table: the statements that merge events of one stream into it. One upsert reads the old version and writes the new row; the
+// core's `MergeRule` decides about the rows that it does not take. Machines whose schemas say the same share the statements: a fleet has
+// thousands of machines and few schemas.
 
-private import CSQLite
 import DroverCore
 import GRDB
 
@@ -39,7 +38,8 @@ final class SinkTable {
   private let upsert: Statement
   private let remove: Statement
   private let newest: Statement
-  private let freezes: Bool
+  /// Who wins, where the upsert does not say it.
+  private let rule: MergeRule
   private let current: Statement?
   private let looksTheSame: Statement?
   private let late: LateColumns?
@@ -66,7 +66,7 @@ final class SinkTable {
     self.name = name
     machine = first
     let completeWhen = sink.completeWhen
-    freezes = completeWhen != nil
+    rule = MergeRule(kind: sink.kind, completes: completeWhen != nil)
     let table = quoted(name)
     let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
     let keyColumns = sink.schema.map { schema in schema.key.map { quoted(schema.columns[$0].name) } } ?? ["local_id"]
@@ -92,11 +92,9 @@ final class SinkTable {
       """
     let whereKey =
       "\(machine) = ?1 AND " + keyColumns.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND ")
-    /// Whether the stored row may still change, as SQL.
-    func isOpen(_ row: String) -> String {
-      completeWhen.map { " AND NOT coalesce(\($0.text { "\(row).\(quoted($0))" }), 0)" } ?? ""
-    }
-    if sink.kind == .payload || freezes {
+    /// Whether the stored row never changes again, as SQL; nil where none is ever complete.
+    let isComplete = completeWhen.map { "coalesce(\($0.text { "stored.\(quoted($0))" }), 0)" }
+    if rule.compares {
       let list = columns.joined(separator: ", ")
       current = try Statement(database, "SELECT \(list) FROM \(table) WHERE \(whereKey)")
       let values = columns.indices.map { "?\(keyColumns.count + 2 + $0)" }.joined(separator: ", ")
@@ -115,11 +113,13 @@ final class SinkTable {
         database,
         insert + """
            UPDATE SET \(changes)
-           WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)\(isOpen("stored"))
+           WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)\(isComplete.map { " AND NOT \($0)" } ?? "")
           """)
     }
-    newest = try Statement(database, "SELECT drover_epoch, drover_version FROM \(table) WHERE \(whereKey)")
-    remove = try Statement(database, "DELETE FROM \(table) AS stored WHERE \(whereKey)\(isOpen("stored"))")
+    newest = try Statement(
+      database,
+      "SELECT drover_epoch, drover_version, \(isComplete ?? "0") FROM \(table) AS stored WHERE \(whereKey)")
+    remove = try Statement(database, "DELETE FROM \(table) WHERE \(whereKey)")
     buryTombstone = try Statement(
       database,
       """
@@ -193,14 +193,12 @@ final class SinkTable {
   ///   - epoch: the number of the event's epoch.
   ///   - hasTombstones: whether this stream of this machine has any; where it has none, none is looked for.
   func merge(_ event: SinkEvent, epoch: Int64, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
+    let version = RowVersion(epoch: epoch, version: event.version)
     do {
-      switch (sink.kind, event.content) {
-      case (.payload, .none):
-        return .refused(.event, detail: "a delete, in a stream of facts")
-      case (.payload, _): return try insertOnce(event, epoch: epoch)
-      case (_, .none): return try delete(event, epoch: epoch, now: now, hasTombstones: &hasTombstones)
-      default: return try putUnit(event, epoch: epoch, hasTombstones: hasTombstones)
+      guard event.content != .none else {
+        return try delete(event, version, now: now, hasTombstones: &hasTombstones)
       }
+      return try putUnit(event, version, hasTombstones: hasTombstones)
     } catch let error as DatabaseError where Self.isAboutTheEvent(error) && !upsert.hasLeftTransaction {
       let isDelete = event.content == .none
       refusals[isDelete] = refusals[isDelete] ?? error
@@ -209,8 +207,8 @@ final class SinkTable {
   }
 
   /// A header and its lines, all or nothing: what the database refuses of a line is refused of the whole.
-  private func putUnit(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
-    guard let savepoint else { return try put(event, epoch: epoch, hasTombstones: hasTombstones) }
+  private func putUnit(_ event: SinkEvent, _ version: RowVersion, hasTombstones: Bool) throws -> MergeOutcome {
+    guard let savepoint else { return try put(event, version, hasTombstones: hasTombstones) }
     try savepoint.begin.run()
     var outcome: MergeOutcome?
     let feeds = ([feed] + lines.map(\.feed)).compactMap(\.self).map { ($0, $0.counts) }
@@ -221,100 +219,99 @@ final class SinkTable {
       }
       _ = try? savepoint.release.run()
     }
-    outcome = try put(event, epoch: epoch, hasTombstones: hasTombstones)
+    outcome = try put(event, version, hasTombstones: hasTombstones)
     guard outcome == .applied else { return outcome! }
     for (table, rows) in zip(lines, event.lines) {
-      if try table.frozenElsewhere(rows, of: machine, header: event.key, epoch: epoch, version: event.version) {
-        outcome = .refused(
-          .frozen, detail: "a line of \(event.localID.prefix(64)) in \(table.schema.table) belongs to what is complete")
+      if try table.frozenElsewhere(rows, of: machine, header: event.key, version: version) {
+        outcome = .frozenLine(of: event, in: table.schema.table)
         return outcome!
       }
     }
     outcome = nil
     for (table, rows) in zip(lines, event.lines) {
-      try table.replace(rows, of: machine, header: event.key, epoch: epoch, version: event.version)
+      try table.replace(rows, of: machine, header: event.key, version: version)
     }
     outcome = .applied
     return .applied
   }
 
-  /// Whether every line of the event is there. Lines that are there and not in it were cleared at the edge, which takes none from what is
-  /// complete.
-  private func linesAreStored(_ event: SinkEvent) throws -> Bool {
-    try zip(lines, event.lines).allSatisfy { try $0.holds($1, of: machine) }
-  }
-
-  private func put(_ event: SinkEvent, epoch: Int64, hasTombstones: Bool) throws -> MergeOutcome {
-    if hasTombstones, let buried = try tombstone(event) {
-      guard (epoch, event.version) > buried else { return .superseded }
-      _ = try write(event, epoch: epoch)
-      // Only now, or a row that the table refuses would have opened the way for an older one.
-      bindTombstoneKey(dropTombstone, event)
-      try dropTombstone.run()
+  private func put(_ event: SinkEvent, _ version: RowVersion, hasTombstones: Bool) throws -> MergeOutcome {
+    let arrival = MergeRule.Arrival(.put, version)
+    let tombstone = hasTombstones ? try tombstone(event) : nil
+    if tombstone != nil, rule.decide(arrival, stored: nil, tombstone: tombstone) == .ignore { return .superseded }
+    if try write(event, version) {
+      if tombstone != nil {
+        // Only now, or a row that the table refuses would have opened the way for an older one.
+        bindTombstoneKey(dropTombstone, event)
+        try dropTombstone.run()
+      }
       return .applied
     }
-    if try write(event, epoch: epoch) { return .applied }
-    guard freezes, let version = try stored(event), version < (epoch, event.version) else { return .superseded }
-    // A newer event that the row did not take: it is complete.
-    guard try linesAreStored(event) else { return frozen(event) }
-    if try isStored(event) { return .superseded }
-    return try fillIn(event, epoch: epoch) ?? frozen(event)
+    switch rule.decide(arrival, stored: try stored(event), tombstone: tombstone) {
+    case .compare: return try settle(event, version)
+    // Something of the table kept the row out without an error.
+    case .write: throw DatabaseError.silence
+    default: return .superseded
+    }
   }
 
-  private func frozen(_ event: SinkEvent) -> MergeOutcome {
-    .refused(.frozen, detail: "\(event.localID.prefix(64)) is complete, and this would change it")
+  /// Compares an event with the row that is there, which never changes.
+  private func settle(_ event: SinkEvent, _ version: RowVersion) throws -> MergeOutcome {
+    let (agreement, comparison) = try compare(event, version)
+    switch (rule.decide(agreement), comparison) {
+    case (.refuse(let reason), _): return .refused(reason, event)
+    case (.fill, let comparison?):
+      try fill(comparison, event)
+      return .applied
+    default: return .superseded
+    }
   }
 
-  /// The epoch and version of the row that is there.
-  private func stored(_ event: SinkEvent) throws -> (Int64, Int64)? {
+  /// - Returns: with the agreement what a row gets that the event fills.
+  private func compare(
+    _ event: SinkEvent, _ version: RowVersion
+  ) throws -> (MergeRule.Agreement, LateComparison?) {
+    // Lines that are there and not in the event were cleared at the edge, which takes none from what is complete.
+    guard try zip(lines, event.lines).allSatisfy({ try $0.holds($1, of: machine) }),
+      let stored = try storedRow(event)
+    else { return (.differs, nil) }
+    switch event.content {
+    case .none: return (.differs, nil)
+    // The body; when it happened is no part of what it says.
+    case .json(let body): return (stored[2] == .text(body) ? .same : .differs, nil)
+    case .row(let row):
+      let values = Array(row)
+      if stored == values { return (.same, nil) }
+      if let late {
+        let comparison = try late.compare(
+          stored, with: values, event, of: machine, version: version, heedsTypes: sink.kind == .payload)
+        let agreement = try comparison.agreement { try isTheSame(event, $0, as: stored) }
+        if agreement != .differs { return (agreement, comparison) }
+      }
+      return (try isTheSame(event, values, as: stored) ? .same : .differs, nil)
+    }
+  }
+
+  /// Gives a row that does not change any more the values of columns that it could not have.
+  private func fill(_ comparison: LateComparison, _ event: SinkEvent) throws {
+    let twin = try feed?.twin(machine, event.key)
+    try late!.write(comparison, event, of: machine)
+    try feed?.put(over: twin)
+  }
+
+  /// The row that is there.
+  private func stored(_ event: SinkEvent) throws -> MergeRule.Stored? {
     bindKey(newest, event)
     defer { newest.reset() }
-    return try newest.step() ? (newest.integer(0), newest.integer(1)) : nil
-  }
-
-  private func insertOnce(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome {
-    if try write(event, epoch: epoch) { return .applied }
-    if let outcome = try fillIn(event, epoch: epoch) { return outcome }
-    return try isStored(event) ? .superseded : conflict(event)
-  }
-
-  /// Gives a row that does not change any more the values of columns that it could not have. Nil, without a change, where the event differs
-  /// otherwise.
-  private func fillIn(_ event: SinkEvent, epoch: Int64) throws -> MergeOutcome? {
-    guard let late, case .row(let row) = event.content, let stored = try storedRow(event) else { return nil }
-    let values = Array(row)
-    guard stored != values else { return nil }
-    let comparison = try late.compare(
-      stored, with: values, event, of: machine, epoch: epoch, heedsTypes: sink.kind == .payload)
-    let (filled, expected) = (comparison.filled, comparison.expected)
-    // What agrees by now is left out of the comparison with the row that is there.
-    let rest = stored.indices.map { filled[$0] == expected[$0] ? stored[$0] : expected[$0] }
-    guard try filled == expected || isTheSame(event, rest, as: stored) else { return nil }
-    guard filled != stored else { return .superseded }
-    let twin = try feed?.twin(machine, event.key)
-    try late.write(comparison, event, of: machine)
-    try feed?.put(over: twin)
-    return .applied
-  }
-
-  private func conflict(_ event: SinkEvent) -> MergeOutcome {
-    .refused(.conflict, detail: "\(event.localID.prefix(64)) is there with another content")
+    guard try newest.step() else { return nil }
+    return MergeRule.Stored(
+      RowVersion(epoch: newest.integer(0), version: newest.integer(1)), isComplete: newest.integer(2) != 0)
   }
 
   private func storedRow(_ event: SinkEvent) throws -> [Value]? {
     bindKey(current!, event)
     defer { current!.reset() }
     return try current!.step() ? columns.indices.map { current!.value(Int32($0)) } : nil
-  }
-
-  /// Whether the row that is there says what the event says.
-  private func isStored(_ event: SinkEvent) throws -> Bool {
-    guard let stored = try storedRow(event) else { return false }
-    return switch event.content {
-    case .row(let row): try stored == Array(row) || isTheSame(event, Array(row), as: stored)
-    case .json(let body): stored[2] == .text(body)  // the body; when it happened is no part of what it says
-    case .none: false
-    }
   }
 
   /// Whether the values differ only in what the columns' types made of them, as 5 became 5.0: compared with a column, a value takes its
@@ -329,40 +326,46 @@ final class SinkTable {
     return try statement.step() && statement.integer(0) == 1
   }
 
-  private func delete(_ event: SinkEvent, epoch: Int64, now: Int64, hasTombstones: inout Bool) throws -> MergeOutcome {
-    let version = try stored(event)
-    if let version {
-      if version >= (epoch, event.version) { return .superseded }
+  private func delete(
+    _ event: SinkEvent, _ version: RowVersion, now: Int64, hasTombstones: inout Bool
+  ) throws -> MergeOutcome {
+    let stored = sink.kind == .payload ? nil : try stored(event)
+    // The statement that leaves the tombstone compares it with the one that is there.
+    switch rule.decide(MergeRule.Arrival(.delete, version), stored: stored, tombstone: nil) {
+    case .remove: break
+    case .refuse(let reason): return .refused(reason, event)
+    default: return .superseded
+    }
+    if stored != nil {
       let found = try feed?.find(.text(machine.text), key(of: event))
       bindKey(remove, event)
-      // It is complete: the edge has cleared it, and the record stays.
-      guard try remove.run() > 0 else { return .superseded }
+      guard try remove.run() > 0 else { throw DatabaseError.silence }
       if let feed, let found { try feed.delete(found, version: event.version) }
     }
     bindTombstoneKey(buryTombstone, event)
-    buryTombstone.bind(epoch, at: 4)
-    buryTombstone.bind(event.version, at: 5)
+    buryTombstone.bind(version.epoch, at: 4)
+    buryTombstone.bind(version.version, at: 5)
     buryTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
     buryTombstone.bind(now, at: 7)
     hasTombstones = true
-    for table in allLines { try table.remove(of: machine, header: event.key, olderThan: epoch, event.version) }
+    for table in allLines { try table.remove(of: machine, header: event.key, olderThan: version) }
     let buried = try buryTombstone.run() > 0
-    return version != nil || buried ? .applied : .superseded
+    return stored != nil || buried ? .applied : .superseded
   }
 
   // MARK: Binding
 
   /// Inserts the event's row, or puts it in the place of an older one. False when the table keeps what it has.
-  private func write(_ event: SinkEvent, epoch: Int64) throws -> Bool {
+  private func write(_ event: SinkEvent, _ version: RowVersion) throws -> Bool {
     let twin = try feed?.twin(machine, key(of: event))
-    guard try runUpsert(event, epoch: epoch) else { return false }
+    guard try runUpsert(event, version) else { return false }
     try feed?.put(over: twin)
     return true
   }
 
-  private func runUpsert(_ event: SinkEvent, epoch: Int64) throws -> Bool {
-    upsert.bind(epoch, at: Int32(columns.count + 2))
-    upsert.bind(event.version, at: Int32(columns.count + 3))
+  private func runUpsert(_ event: SinkEvent, _ version: RowVersion) throws -> Bool {
+    upsert.bind(version.epoch, at: Int32(columns.count + 2))
+    upsert.bind(version.version, at: Int32(columns.count + 3))
     if late != nil { upsert.bind(sink.schema!.id.text, at: Int32(columns.count + 4)) }
     if case .row(let row) = event.content { return try upsert.run(with: row, from: 2) > 0 }
     guard case .json(let body) = event.content else { return false }
@@ -390,92 +393,16 @@ final class SinkTable {
     statement.bind(event.localID, at: 3)
   }
 
-  private func tombstone(_ event: SinkEvent) throws -> (epoch: Int64, version: Int64)? {
+  private func tombstone(_ event: SinkEvent) throws -> RowVersion? {
     bindTombstoneKey(findTombstone, event)
     defer { findTombstone.reset() }
-    return try findTombstone.step() ? (findTombstone.integer(0), findTombstone.integer(1)) : nil
+    return try findTombstone.step()
+      ? RowVersion(epoch: findTombstone.integer(0), version: findTombstone.integer(1)) : nil
   }
 
   /// Errors that another event would not meet; everything else says that the store itself cannot go on.
   static func isAboutTheEvent(_ error: DatabaseError) -> Bool {
     [.SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG, .SQLITE_RANGE].contains(error.resultCode)
-  }
-
-  // MARK: Making tables
-
-  static func creation(stream: StreamName, schema: StreamSchema?) -> String {
-    guard let schema else {
-      return """
-        CREATE TABLE \(quoted(stream.text)) (
-          machine_id TEXT NOT NULL,
-          local_id TEXT NOT NULL,
-          occurred_at TEXT,
-          body TEXT NOT NULL,
-          drover_epoch INTEGER NOT NULL,
-          drover_version INTEGER NOT NULL,
-          PRIMARY KEY (machine_id, local_id)
-        ) WITHOUT ROWID
-        """
-    }
-    let columns = schema.columns.map { "  \(definition($0)),\n" }.joined()
-    let key = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
-    return """
-      CREATE TABLE \(quoted(stream.text)) (
-        \(schema.machineColumn) TEXT NOT NULL,
-      \(columns)  drover_epoch INTEGER NOT NULL,
-        drover_version INTEGER NOT NULL,
-        PRIMARY KEY (\(schema.machineColumn), \(key))
-      ) WITHOUT ROWID
-      """
-  }
-
-  /// SQLite's own limit is 2000, the bookkeeping included; past 1000 parts a key's comparison is an expression too deep for it
-  /// (https://www.sqlite.org/limits.html), and a hundred is more than any table has.
-  static let maximumColumns = 1995
-  static let maximumKeyColumns = 100
-
-  /// A column as the source declares it. The type is text from a machine, so only what is a type and nothing else passes; for anything
-  /// else stands the affinity, which is all that SQLite would take from it.
-  static func definition(_ column: DroverCore.Column) -> String {
-    // Rows of machines and schemas that tell no lives are the first of their keys.
-    if SQLName(column.name) == SQLName(StreamSchema.lifeColumn) { return "\(column.name) TEXT NOT NULL DEFAULT ''" }
-    if isPlainType(column.declaredType) { return "\(quoted(column.name)) \(column.declaredType)" }
-    let affinity =
-      switch column.affinity {
-      case .integer: "INTEGER"
-      case .text: "TEXT"
-      case .blob: "BLOB"
-      case .real: "REAL"
-      case .numeric: "NUMERIC"
-      }
-    return "\(quoted(column.name)) \(affinity)"
-  }
-
-  /// Words that are no keywords, then perhaps one or two numbers in brackets: `type-name` of https://www.sqlite.org/syntax/type-name.html
-  /// without signs and quotes.
-  private static func isPlainType(_ type: String) -> Bool {
-    guard type.utf8.count <= 64 else { return false }
-    let parts = type.split(separator: "(", maxSplits: 1, omittingEmptySubsequences: false)
-    let words = parts[0].split(separator: " ")
-    guard words.allSatisfy(isPlainWord) else { return false }
-    guard parts.count == 2 else { return true }
-    guard !words.isEmpty, parts[1].last == ")" else { return false }
-    let numbers = parts[1].dropLast().split(separator: ",", omittingEmptySubsequences: false)
-    return numbers.count <= 2
-      && numbers.allSatisfy { number in
-        let digits = number.utf8.filter { $0 != UInt8(ascii: " ") }
-        return (1...9).contains(digits.count) && number.utf8.count <= 12 && number.split(separator: " ").count == 1
-          && digits.allSatisfy { (0x30...0x39).contains($0) }
-      }
-  }
-
-  private static func isPlainWord(_ word: Substring) -> Bool {
-    guard let first = word.utf8.first, !(0x30...0x39).contains(first),
-      word.utf8.allSatisfy({
-        (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x5f
-      })
-    else { return false }
-    return sqlite3_keyword_check(String(word), Int32(word.utf8.count)) == 0
   }
 }
 

@@ -15,43 +15,28 @@ struct SinkWidening {
     self.table = table
   }
 
-  /// The columns of the table that would change a value of the schema's, each with what the schema has.
-  func retyped(by schema: StreamSchema) throws -> [(present: DroverCore.Column, new: DroverCore.Column)] {
-    let columns = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))").map {
-      DroverCore.Column(name: $0["name"], declaredType: $0["type"])
-    }
-    let present = Dictionary(columns.map { (SQLName($0.name), $0) }, uniquingKeysWith: { first, _ in first })
-    return schema.columns.filter { SQLName($0.name) != SQLName(StreamSchema.lifeColumn) }.compactMap { column in
-      present[SQLName(column.name)].flatMap { $0.keeps(column) ? nil : ($0, column) }
-    }
-  }
-
-  /// Makes the table anew if a column of it would change a value of the schema's, or its key has to get `drover_life`. SQLite cannot alter
-  /// a column's type, nor a key.
-  /// - Returns: whether that was so.
-  @discardableResult
-  func run(for schema: StreamSchema) throws -> Bool {
-    let retyped = Set(try retyped(by: schema).map { SQLName($0.present.name) })
-    guard !retyped.isEmpty || schema.tellsLives else { return false }
+  /// Makes the table anew: SQLite cannot alter a column's type, nor a key.
+  /// - Parameters:
+  ///   - retyped: columns that would change a value.
+  ///   - tellsLives: whether its key gets `drover_life`.
+  func run(_ retyped: Set<SQLName>, tellsLives: Bool) throws {
+    guard !retyped.isEmpty || tellsLives else { return }
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
     let columns: [DroverCore.Column] = rows.map { row in
       .init(name: row["name"], declaredType: retyped.contains(SQLName(row["name"])) ? "" : row["type"])
     }
     let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
     let life = StreamSchema.lifeColumn
-    let getsLife = schema.tellsLives && !key.contains(life)
-    guard !retyped.isEmpty || getsLife else { return false }
     var definitions = zip(columns, rows).map { column, row in
       SinkTable.definition(column) + (row["notnull"] == 1 && column.name != life ? " NOT NULL" : "")
     }
-    if getsLife {
+    if tellsLives {
       // Before the columns that are never NULL, as in a new table: SQLite 3.40 finds NULL in columns of that kind which stand before a part of the
       // key in a table without rowid, and calls the database damaged.
       let place = columns.firstIndex { SQLName($0.name) == SQLName("drover_epoch") } ?? columns.endIndex
       definitions.insert(SinkTable.definition(.init(name: life, declaredType: "TEXT")), at: place)
     }
-    try remake(definitions, key: getsLife ? key + [life] : key, copying: columns.map(\.name))
-    return true
+    try remake(definitions, key: tellsLives ? key + [life] : key, copying: columns.map(\.name))
   }
 
   /// Copied there and back instead of renamed: what somebody's views say of the table stays true.

@@ -61,6 +61,20 @@ extension Transaction {
     try DeadLetterCounter.replayed.add(letters.count, database)
   }
 
+  func isOutdatedReplay(topic: String, raw: [UInt8]) throws -> Bool {
+    try replayed(topic, raw).contains { try database.isOutdatedDescription(letter: $0) }
+  }
+
+  /// A description of a stream was taken, or waits in its own list: letters with descriptions of the stream are over.
+  func withdrawDescriptions(machine: MachineID, stream: StreamName) throws {
+    try database.execute(
+      sql: "DELETE FROM drover_dead_letter WHERE machine_id = ? AND stream = ? AND topic = ? AND reason = ?",
+      arguments: [
+        machine.text, stream.text, Topic.schema(machine, stream).text, DeadLetterReason.schema.rawValue,
+      ])
+    try DeadLetterCounter.replayed.add(database.changesCount, database)
+  }
+
   /// The marked letters with these bytes on this topic.
   private func replayed(_ topic: String, _ raw: [UInt8]) throws -> [Int64] {
     let candidate = try prepared(
@@ -75,5 +89,27 @@ extension Transaction {
       if candidate.integer(1) == digest { found.append(candidate.integer(0)) }
     }
     return found
+  }
+}
+
+extension Database {
+  /// Whether a letter is a description of a stream that the machine has described again since.
+  func isOutdatedDescription(letter id: Int64) throws -> Bool {
+    try Bool.fetchOne(
+      self,
+      sql: """
+        SELECT EXISTS (SELECT 1 FROM drover_schema AS known
+                        WHERE known.machine_id = letter.machine_id AND known.stream = letter.stream
+                          AND known.described > letter.last_at)
+            OR EXISTS (SELECT 1 FROM drover_schema_waiting AS waiting
+                        WHERE waiting.machine_id = letter.machine_id AND waiting.stream = letter.stream
+                          AND waiting.first_at > letter.last_at)
+            OR EXISTS (SELECT 1 FROM drover_dead_letter AS other
+                        WHERE other.machine_id = letter.machine_id AND other.stream = letter.stream
+                          AND other.topic = letter.topic AND other.reason = letter.reason
+                          AND other.last_at > letter.last_at)
+          FROM drover_dead_letter AS letter
+         WHERE id = ? AND reason = ? AND topic = ? || machine_id || '/schema/' || stream
+        """, arguments: [id, DeadLetterReason.schema.rawValue, Topic.prefix]) ?? false
   }
 }

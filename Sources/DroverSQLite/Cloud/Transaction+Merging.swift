@@ -80,7 +80,7 @@ extension Transaction {
       sink.schema.map { pins.refusal(of: $0, sink.stream, sink.machine) }
       ?? pins.refusal(ofBodies: sink.kind, sink.stream, sink.machine)
     if let pinned { return pinned }
-    return try shapeSink(Shaping(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))?.reason
+    return try shapeSink(SinkWish(sink.stream, sink.kind, sink.schema, sink.machine, isBare: isBare))?.reason
   }
 
   /// Whether the key of a stream's sink table tells lives.

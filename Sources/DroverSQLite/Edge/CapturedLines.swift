@@ -129,22 +129,26 @@ struct CapturedLines: Equatable {
     let moved = schema.references.map {
       "OLD.\(table.expressions[$0]) IS NOT NEW.\(table.expressions[$0]) COLLATE BINARY"
     }
-    /// A line that is about to go takes nothing from a header that is complete: it is kept for the header's entry.
+    let isMoved = "(\(moved.joined(separator: " OR "))) AND "
+    /// A line that is about to leave its header takes nothing from one that is complete: it is kept for the header's entry.
     func retire(
-      _ event: String, _ timing: String, _ headers: String, unless stays: String = "", _ row: (String) -> String
+      _ event: String, _ timing: String, _ headers: String, when: String = "", unless stays: String = "",
+      _ row: (String) -> String
     ) -> (name: String, sql: String) {
-      guard header.freezes else { return enter(event, timing, headers) }
+      guard header.freezes else { return enter(event, timing, headers, when: when) }
       let isChanged = "\(headers) AND NOT header.is_gone AND NOT header.is_final"
       return make(
-        event, timing, "EXISTS (SELECT 1 \(headers))",
+        event, timing, "\(when)EXISTS (SELECT 1 \(headers))",
         table.keepLine(stream, number, units.waiting(headers + (stays.isEmpty ? "" : " AND NOT \(stays)")), row)
           + header.enter(stream, units.key, from: isChanged))
     }
+    // What is to be kept has to be there still.
+    let timing = header.freezes ? "BEFORE" : "AFTER"
     var triggers = [
       enter("insert", "AFTER INSERT", headers(of: "NEW")),
       enter("update", "AFTER UPDATE", headers(of: "NEW")),
-      enter("move", "AFTER UPDATE", headers(of: "OLD"), when: "(\(moved.joined(separator: " OR "))) AND "),
-      retire("delete", header.freezes ? "BEFORE DELETE" : "AFTER DELETE", headers(of: "OLD")) { "OLD.\($0)" },
+      retire("move", "\(timing) UPDATE", headers(of: "OLD"), when: isMoved) { "OLD.\($0)" },
+      retire("delete", "\(timing) DELETE", headers(of: "OLD")) { "OLD.\($0)" },
     ]
     // A REPLACE takes lines away from their headers without firing their DELETE triggers, through the key too; and what an UPSERT's
     // trigger says of the old row may be wrong. So the header of whatever stands in the way is entered beforehand.

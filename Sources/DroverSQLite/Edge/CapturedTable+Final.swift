@@ -1,5 +1,6 @@
 // Final records: rows of a batch that are complete. In the cloud nothing changes them any more, so an app that clears its table of them retires
-// them: no delete travels. One that was not sent yet is kept at its DELETE for its entry, as a fact is, and each of its lines at the line's.
+// them: no delete travels. One that was not sent yet is kept for its entry when it is deleted, gets another key or leaves the filter, and each of its
+// lines when that is deleted or no longer names it.
 //
 // All of it happens in BEFORE triggers, while the row and its lines are there. Columns are named without their table: SQLite refuses to drop a
 // column that a trigger names otherwise (see `keep`), and the app's migrations must work.
@@ -14,8 +15,14 @@ extension CapturedTable {
   /// Whether a row is final and travels, as SQL that is 0 or 1; 0 where there is no such row, or no row ever is final.
   /// - Parameter row: SQL that reads one of its columns.
   func isFinal(_ row: (String) -> String) -> String {
-    guard let completeWhen = schema.completeWhen else { return "0" }
-    let conditions = [completeWhen] + (travels.map { [$0] } ?? [])
+    schema.completeWhen.map { holds([$0] + (travels.map { [$0] } ?? []), row) } ?? "0"
+  }
+
+  /// Whether a row travels, as SQL that is 0 or 1; nil where all do.
+  func isTravelling(_ row: (String) -> String) -> String? { travels.map { holds([$0], row) } }
+
+  /// Whether conditions hold for a row that stands in the table now.
+  private func holds(_ conditions: [Condition], _ row: (String) -> String) -> String {
     let isSo = conditions.map { "(\($0.text { quoted($0) }))" }.joined(separator: " AND ")
     let names = Set(conditions.flatMap(\.columns)).sorted().map { "NULL AS \(quoted($0))" }
     let isRow = identity.map { "drover_row.\($0) IS \(row($0))" }.joined(separator: " AND ")
@@ -23,6 +30,64 @@ extension CapturedTable {
       (SELECT coalesce((SELECT \(isSo) FROM \(quoted(name)) AS drover_row WHERE \(isRow)), 0)
              FROM (SELECT \(names.isEmpty ? "NULL" : names.joined(separator: ", "))) AS drover_nothing)
       """
+  }
+
+  /// Whether a row has anything to say, as SQL: it travels, or no record of its key waits. To the cloud a row that does not travel is a delete, and
+  /// one that overtakes the record would take its place. nil: always.
+  func speaks(_ stream: Int, _ row: (String) -> String) -> String? {
+    isTravelling(row).map {
+      "(\($0) OR NOT EXISTS (SELECT 1 FROM drover_outbox WHERE \(match(stream, row)) AND seq IN (SELECT seq FROM drover_kept)))"
+    }
+  }
+
+  /// The triggers of a table whose rows come to be final. A final row that is deleted, gets another key or leaves the filter is a record to which
+  /// nothing happens any more.
+  func finalTriggers(_ stream: Int, _ make: TriggerMaker, update: String, rekeyed: String) -> [Trigger] {
+    let (old, new) = (keyExpressions.map { "OLD.\($0)" }, keyExpressions.map { "NEW.\($0)" })
+    let isFinal = (old: isFinal { "OLD.\($0)" }, new: isFinal { "NEW.\($0)" })
+    let travels = isTravelling { "NEW.\($0)" }
+    let units = units(stream)
+    let put = entry(stream, "put", "NEW", where: speaks(stream) { "NEW.\($0)" })
+    let supersedes = supersede(stream, "NEW")
+    let keeps = keepFinal(stream, isFinal.old) { "OLD.\($0)" }
+    let isDelete = ["NOT \(isFinal.old)"] + (speaks(stream) { "OLD.\($0)" }.map { [$0] } ?? [])
+    let leaves =
+      keeps + [entry(stream, "delete", "OLD", where: isDelete.joined(separator: " AND ")), supersede(stream, "OLD")]
+    let comes = units?.come(new, isFinal: isFinal.new) ?? []
+    let goes = units?.go(old, freezes: true) ?? []
+    // An OR REPLACE may give a row the key of another one.
+    let sameKey = keyExpressions.map { "displaced.\($0) = NEW.\($0)" }.joined(separator: " AND ")
+    let notItself = keyExpressions.map { "displaced.\($0) IS NOT OLD.\($0) COLLATE BINARY" }
+    let others = "FROM \(quoted(name)) AS displaced WHERE \(sameKey) AND (\(notItself.joined(separator: " OR ")))"
+    return [
+      make("insert", "AFTER INSERT", "", [put, supersedes] + comes),
+      make(
+        "update", "AFTER \(update)", " WHEN NOT (\(rekeyed))",
+        [put] + keepNoLonger(stream, where: travels) + [supersedes]
+          + (units?.change(new, isFinal: isFinal.new, where: travels) ?? [])),
+      make("rekeying", "BEFORE UPDATE", " WHEN \(rekeyed)", leaves),
+      make(
+        "rekeyover", "BEFORE UPDATE", " WHEN (\(rekeyed)) AND EXISTS (SELECT 1 \(others))",
+        retire(stream, from: others, orEnterFrom: others)),
+      make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", [put, supersedes] + goes + comes),
+      make("delete", "BEFORE DELETE", "", leaves),
+    ]
+      // Only then has it gone: a trigger of the app's may have kept it.
+      + (units == nil ? [] : [make("gone", "AFTER DELETE", "", goes)])
+      + (travels == nil ? [] : [make("leaving", "BEFORE \(update)", " WHEN NOT (\(rekeyed))", keeps)])
+  }
+
+  /// Statements before a REPLACE may displace a row of this table, which keep it where it is final, and enter it as changed where it is not.
+  /// - Parameters:
+  ///   - others: a FROM clause with its WHERE that gives the row, `displaced`, if it is another one and about to go.
+  ///   - all: the same where it may stay.
+  func retire(_ stream: Int, from others: String, orEnterFrom all: String) -> [String] {
+    let row = { (column: String) in "(SELECT displaced.\(column) \(others))" }
+    let isFinal = isFinal(row)
+    let isChanged =
+      "NOT \(isFinal)" + (speaks(stream) { "(SELECT displaced.\($0) \(all))" }.map { " AND \($0)" } ?? "")
+    return keepFinal(stream, isFinal, row) + (units(stream).map { [$0.mayGo(keyExpressions.map(row))] } ?? [])
+      + enter(stream, keyExpressions.map { "displaced.\($0)" }, from: "\(all) AND \(isChanged)")
   }
 
   /// The prefix of a kept field that belongs to a line, as SQL text; the line's own name and the column's follow. No column's name is taken
@@ -112,10 +177,13 @@ extension CapturedTable {
         "its key \(schema.columns[schema.key[0]].name) may be used again after a complete row was deleted, and in the cloud both would be one record, of which the second is refused; name columns that are never used again (`key: [order_number]`), or declare an INTEGER PRIMARY KEY AUTOINCREMENT"
     }
     guard let lines = try lines.first(where: { try $0.mayReuseKeys(database) }) else { return nil }
-    let key = schema.key.map { schema.columns[$0].name }.joined(separator: ", ")
+    let key = keyNames
     return
       "keys of its lines in \(lines.table.name) may be used again after a complete row was deleted, and in the cloud they would be lines of that row, so the second one is refused; say that its own key is never used again (`key: [\(key)]`), or declare the lines' key INTEGER PRIMARY KEY AUTOINCREMENT"
   }
+
+  /// The columns of its key, for people.
+  var keyNames: String { schema.sourceKey.map { schema.columns[$0].name }.joined(separator: ", ") }
 
   /// Whether SQLite gives keys of deleted rows to new ones: an INTEGER PRIMARY KEY is the rowid, which it gives again unless AUTOINCREMENT says
   /// otherwise (https://www.sqlite.org/autoinc.html).

@@ -40,8 +40,6 @@ struct CapturedTable: Equatable {
   let blindIndexes: [String]
   /// The app's condition for rows that travel, as SQL on this table; nil: all do.
   private(set) var filter: String?
-  /// The same on the row that a trigger calls OLD.
-  private var oldFilter: String?
   /// The same as a condition.
   private(set) var travels: Condition?
   /// Columns that travel as a hash, by their positions in the schema's.
@@ -193,7 +191,7 @@ struct CapturedTable: Equatable {
         declaredKey: declared, uniques: uniques,
         blindIndexes: blindIndexes,
         filter: filter.map { "coalesce(\($0.text { "\(quoted(name)).\(quoted($0))" }), 0)" },
-        oldFilter: filter.map { "coalesce(\($0.text { "OLD.\(quoted($0))" }), 0)" }, travels: filter,
+        travels: filter,
         hashes: selection.hashKey.map { key in
           Dictionary(
             uniqueKeysWithValues: chosen.indices.filter { chosen[$0].isHashed }.map { ($0, ValueHash(key)) })
@@ -296,47 +294,24 @@ struct CapturedTable: Equatable {
   /// A trigger writes which row changed, and nothing else; the row is read when it is sent. An older entry of the same key is
   /// superseded and goes, also when it is on its way: the newer entry speaks for both.
   /// Conflict clauses are of no use here: the outer statement's takes their place (https://www.sqlite.org/lang_createtrigger.html).
-  func triggers(stream: Int) -> [(name: String, sql: String)] {
+  func triggers(stream: Int) -> [Trigger] {
     let table = quoted(name)
-    func make(_ event: String, _ timing: String, _ when: String, _ statements: [String]) -> (
-      name: String, sql: String
-    ) {
+    func make(_ event: String, _ timing: String, _ when: String, _ statements: [String]) -> Trigger {
       let name = "drover_\(stream)_\(event)"
       let body = statements.map { "  \($0);\n" }.joined()
       return (name, "CREATE TRIGGER \(name) \(timing) ON \(table)\(when) BEGIN\n\(body)END")
     }
     // The app's own writes of its flag are no events; nor could Drover's be, whose connection fires no triggers.
     let watched = writable.filter { $0 != syncedColumn }.map(quoted).joined(separator: ", ")
-    let update = syncedColumn == nil ? "AFTER UPDATE" : "AFTER UPDATE OF \(watched)"
+    let update = syncedColumn == nil ? "UPDATE" : "UPDATE OF \(watched)"
     // Compared by bytes: a change of case is another key to the cloud, whatever the column's collation says.
     let rekeyed = keyExpressions.map { "OLD.\($0) IS NOT NEW.\($0) COLLATE BINARY" }.joined(separator: " OR ")
 
-    // `UPDATE OF` goes by the names in the statement, and `SET rowid = …` names none of the columns.
-    let slipsThrough = hasRowid && syncedColumn != nil
-
-    if schema.kind == .payload { return factTriggers(stream, make, update: update, rekeyed: rekeyed, slipsThrough) }
-    let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
-    let isFinal = isFinal { "OLD.\($0)" }
-    let units = units(stream)
-    let (old, new) = (keyExpressions.map { "OLD.\($0)" }, keyExpressions.map { "NEW.\($0)" })
-    let isFinalNow = freezes ? self.isFinal { "NEW.\($0)" } : nil
-    let comes = units?.come(new, isFinal: isFinalNow) ?? []
-    let changes = isFinalNow.flatMap { isFinal in units.map { [$0.change(new, isFinal: isFinal)] } } ?? []
-    let goes = units?.go(old, freezes: freezes) ?? []
-    let deleted = [entry(stream, "delete", "OLD") + (freezes ? " WHERE NOT \(isFinal)" : ""), supersede(stream, "OLD")]
-    return [
-      make("insert", "AFTER INSERT", "", changed + comes),
-      make("update", update, "", (freezes ? [changed[0]] + keepNoLonger(stream) + [changed[1]] : changed) + changes),
-      make(
-        "rekey", "AFTER UPDATE", " WHEN \(rekeyed)",
-        [entry(stream, "delete", "OLD"), supersede(stream, "OLD")] + (slipsThrough ? changed : [])
-          + (units?.go(old, freezes: false) ?? []) + comes),
-      freezes
-        ? make("delete", "BEFORE DELETE", "", keepFinal(stream, isFinal) { "OLD.\($0)" } + deleted)
-        : make("delete", "AFTER DELETE", "", deleted + goes),
-    ]
-      // Only then has it gone: a trigger of the app's may have kept it.
-      + (freezes && units != nil ? [make("gone", "AFTER DELETE", "", goes)] : [])
+    if schema.kind == .payload { return factTriggers(stream, make, update: update, rekeyed: rekeyed) }
+    return
+      (freezes
+      ? finalTriggers(stream, make, update: update, rekeyed: rekeyed)
+      : stateTriggers(stream, make, update: update, rekeyed: rekeyed))
       + uniques.enumerated().flatMap { index, parts in
         let others = "FROM \(table) AS displaced WHERE \(Self.sameParts(parts))"
         func isOther(than own: String) -> String {
@@ -355,54 +330,25 @@ struct CapturedTable: Equatable {
       }
   }
 
-  /// The same for facts. One that is deleted or displaced before it was sent is kept. A REPLACE of the same key is a change of the fact.
-  private func factTriggers(
-    _ stream: Int, _ make: (String, String, String, [String]) -> (name: String, sql: String), update: String,
-    rekeyed: String, _ slipsThrough: Bool
-  ) -> [(name: String, sql: String)] {
-    let table = quoted(name)
-    let (new, old) = (keyExpressions.map { "NEW.\($0)" }, keyExpressions.map { "OLD.\($0)" })
-    let changed =
-      [entry(stream, "put", "NEW")] + (canBeDisplaced ? keepNoLonger(stream) : [])
-      + [supersede(stream, "NEW") + " AND seq NOT IN (SELECT seq FROM drover_kept)"]
-    func displacing(_ name: String, _ event: String, _ others: String, when: String = "") -> (name: String, sql: String)
-    {
-      let key = keyExpressions.map { "(SELECT displaced.\($0) \(others))" }
-      return make(
-        "displace\(name)_\(event)", "BEFORE \(event.uppercased())", " WHEN \(when)EXISTS (SELECT 1 \(others))",
-        keepDisplaced(stream, others) + (lives?.mayLeave(key) ?? []))
-    }
-    func others(_ isInTheWay: String, than own: String) -> String {
-      let notItself = keyExpressions.map { "displaced.\($0) IS NOT \(own).\($0) COLLATE BINARY" }
-      return "FROM \(table) AS displaced WHERE \(isInTheWay) AND (\(notItself.joined(separator: " OR ")))"
-    }
-    let keeping =
-      [make("keep", "BEFORE DELETE", "", keep(stream, filter: oldFilter) { "OLD.\($0)" })]
-      + uniques.enumerated().flatMap { index, parts in
-        zip(["insert", "update"], ["NEW", "OLD"]).map { event, own in
-          displacing("\(index + 1)", event, others(Self.sameParts(parts), than: own))
-        }
-      }
-    guard let lives else {
-      return keeping + [
-        make("insert", "AFTER INSERT", "", [entry(stream, "put", "NEW")]), make("update", update, "", changed),
-      ] + (slipsThrough ? [make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", changed)] : [])
-    }
-    let mayNeedMark = lives.mayNeedMark(new)
-    // The first finds the row by the key's index, and the second is by bytes.
-    let sameKey = keyExpressions.map { "displaced.\($0) = NEW.\($0)" }.joined(separator: " AND ")
-    let isItself = keyExpressions.map { " AND displaced.\($0) IS NEW.\($0) COLLATE BINARY" }.joined()
-    // Before an INSERT a rowid that SQLite has yet to give reads as -1; then no row can be in its place.
-    let isGiven = hasRowid && keyExpressions.count == 1 ? "NEW.\(keyExpressions[0]) IS NOT -1 AND " : ""
-    let stays = lives.stays(new, exists: "EXISTS (SELECT 1 FROM \(table) AS displaced WHERE \(sameKey)\(isItself))")
-    return keeping + [
-      make("insert", "AFTER INSERT", " WHEN NOT \(mayNeedMark)", [entry(stream, "put", "NEW", isFirstLife: true)]),
-      make("again", "AFTER INSERT", " WHEN \(mayNeedMark)", lives.take(new) + [entry(stream, "put", "NEW")]),
-      make("update", update, " WHEN NOT (\(rekeyed))", changed),
-      make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", lives.move(from: old, to: new) + changed),
-      displacing("0", "update", others(sameKey, than: "OLD"), when: "(\(rekeyed)) AND "),
-      make("left", "AFTER DELETE", "", lives.leave(old)),
-    ] + (stays.map { [make("stays", "BEFORE INSERT", " WHEN \(isGiven)\($0.when)", $0.statements)] } ?? [])
+  typealias Trigger = (name: String, sql: String)
+  /// Makes a trigger of an event's name, its timing, its WHEN clause and its statements.
+  typealias TriggerMaker = (_ event: String, _ timing: String, _ when: String, _ statements: [String]) -> Trigger
+
+  /// The triggers of rows of which the cloud has the newest state.
+  private func stateTriggers(_ stream: Int, _ make: TriggerMaker, update: String, rekeyed: String) -> [Trigger] {
+    let changed = [entry(stream, "put", "NEW"), supersede(stream, "NEW")]
+    let deleted = [entry(stream, "delete", "OLD"), supersede(stream, "OLD")]
+    let units = units(stream)
+    let comes = units?.come(keyExpressions.map { "NEW.\($0)" }, isFinal: nil) ?? []
+    let goes = units?.go(keyExpressions.map { "OLD.\($0)" }, freezes: false) ?? []
+    // `UPDATE OF` goes by the names in the statement, and `SET rowid = …` names none of the columns.
+    let slipsThrough = hasRowid && syncedColumn != nil
+    return [
+      make("insert", "AFTER INSERT", "", changed + comes),
+      make("update", "AFTER \(update)", "", changed),
+      make("rekey", "AFTER UPDATE", " WHEN \(rekeyed)", deleted + (slipsThrough ? changed : []) + goes + comes),
+      make("delete", "AFTER DELETE", "", deleted + goes),
+    ]
   }
 
   /// A REPLACE removes the rows that stand in its way without firing their DELETE triggers
@@ -410,20 +356,9 @@ struct CapturedTable: Equatable {
   /// after all (an UPSERT, OR IGNORE), its entry sends what it holds. At most one row can be in the way of one unique index.
   /// - Parameter retiring: a FROM clause with its WHERE that gives the row if it is another one; a final record is kept, and no change.
   private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
-    guard freezes else { return enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others) }
-    return retire(stream, as: "displaced", from: retiring, orEnterFrom: others)
-  }
-
-  /// Statements that keep a row of this table where it is final, and enter it as changed where it is not.
-  /// - Parameters:
-  ///   - alias: this table's name in `others`.
-  ///   - others: a FROM clause with its WHERE that gives the row which is about to go; none where it does not.
-  ///   - all: the same where it may stay.
-  private func retire(_ stream: Int, as alias: String, from others: String, orEnterFrom all: String) -> [String] {
-    let row = { (column: String) in "(SELECT \(alias).\(column) \(others))" }
-    let isFinal = isFinal(row)
-    return keepFinal(stream, isFinal, row) + (units(stream).map { [$0.mayGo(keyExpressions.map(row))] } ?? [])
-      + enter(stream, keyExpressions.map { "\(alias).\($0)" }, from: "\(all) AND NOT \(isFinal)")
+    freezes
+      ? retire(stream, from: retiring, orEnterFrom: others)
+      : enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others)
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
@@ -453,8 +388,12 @@ struct CapturedTable: Equatable {
       .joined(separator: " AND ")
   }
 
-  /// - Parameter isFirstLife: whether the row is known to have no mark.
-  private func entry(_ stream: Int, _ op: String, _ row: String, isFirstLife: Bool = false) -> String {
+  /// - Parameters:
+  ///   - isFirstLife: whether the row is known to have no mark.
+  ///   - condition: whether it is entered at all, as SQL; nil: it is.
+  func entry(
+    _ stream: Int, _ op: String, _ row: String, isFirstLife: Bool = false, where condition: String? = nil
+  ) -> String {
     var keys = schema.sourceKey.indices.map(Bookkeeping.keyColumn)
     var values = keyExpressions.map { "\(row).\($0)" }
     if let lives, !isFirstLife {
@@ -463,7 +402,7 @@ struct CapturedTable: Equatable {
     }
     return """
       INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), '\(op)', next.version, \(values.joined(separator: ", ")) FROM drover_next AS next
+          SELECT next.seq, \(stream), '\(op)', next.version, \(values.joined(separator: ", ")) FROM drover_next AS next\(condition.map { " WHERE \($0)" } ?? "")
       """
   }
 
@@ -475,7 +414,7 @@ struct CapturedTable: Equatable {
       + keys.enumerated().map { "\(Bookkeeping.keyColumn($0)) IS +\($1)" }.joined(separator: " AND ")
   }
 
-  private func supersede(_ stream: Int, _ row: String) -> String {
+  func supersede(_ stream: Int, _ row: String) -> String {
     "DELETE FROM drover_outbox WHERE \(match(stream) { "\(row).\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox)\(unlessKept)"
   }
 
@@ -492,68 +431,22 @@ struct CapturedTable: Equatable {
     """
   }
 
-  /// Statements that keep the row that a REPLACE is about to displace.
-  private func keepDisplaced(_ stream: Int, _ others: String) -> [String] {
-    let isDisplaced = identity.map { "\(quoted(name)).\($0) IS (SELECT displaced.\($0) \(others))" }
-    let travels = filter.map {
-      "EXISTS (SELECT 1 FROM \(quoted(name)) WHERE \(isDisplaced.joined(separator: " AND ")) AND \($0))"
-    }
-    return keep(stream, filter: travels) { "(SELECT displaced.\($0) \(others))" }
-  }
-
   /// What stood in the way and was kept may stay after all (an UPSERT, OR IGNORE). When it changes, its newest entry before this one, which
   /// is the living row's own, speaks of the row again.
-  private func keepNoLonger(_ stream: Int) -> [String] {
+  /// - Parameter condition: whether it speaks of the row at all, as SQL; nil: it does.
+  func keepNoLonger(_ stream: Int, where condition: String? = nil) -> [String] {
     let own = """
       (SELECT max(seq) FROM drover_outbox WHERE \(match(stream) { "NEW.\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox))
       """
+    let isSo = stillHasLines(own) + (condition.map { " AND \($0)" } ?? "")
     return [
       """
       UPDATE drover_space
            SET body_bytes = body_bytes - (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
                                             FROM drover_kept WHERE seq = \(own))
-         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))\(stillHasLines(own))
+         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))\(isSo)
       """,
-      "DELETE FROM drover_kept WHERE seq = \(own)\(stillHasLines(own))",
-    ]
-  }
-
-  /// A fact that is deleted before it was sent is kept for its entry.
-  ///
-  /// SQLite refuses to drop a column that a trigger names and does not find any more. So columns are named without their table, where a
-  /// name that the row does not have is looked for around it, and found to be NULL. A VALUES clause, because a compound SELECT has at most
-  /// 500 parts (https://www.sqlite.org/lang_select.html#the_values_clause). What a CASE gives has no affinity: '007' stays a text.
-  /// - Parameters:
-  ///   - filter: whether the row travels, as SQL.
-  ///   - old: SQL that reads one of the row's columns.
-  private func keep(_ stream: Int, filter: String?, _ old: (String) -> String) -> [String] {
-    // A row's life stands in its entry.
-    let columns = schema.columns.prefix(schema.columns.count - (schema.tellsLives ? 1 : 0))
-    let names = columns.enumerated().map { "(\($0), \(literal($1.name)))" }.joined(separator: ", ")
-    let cases = expressions.prefix(columns.count).enumerated().map { "WHEN \($0) THEN \($1)" }.joined(separator: " ")
-    let nothing = columns.filter { $0.name != StreamSchema.rowidColumn }
-      .map { "NULL AS \(quoted($0.name))" }.joined(separator: ", ")
-    // A key may be NULL in several rows.
-    let isRow = identity.map { "drover_row.\($0) IS \(old($0))" }.joined(separator: " AND ")
-    let value =
-      "(SELECT CASE drover_field.column1 \(cases) END FROM \(quoted(name)) AS drover_row WHERE \(isRow))"
-    let fields = "(SELECT \(nothing)) AS drover_nothing, (VALUES \(names)) AS drover_field"
-    let waiting = """
-      SELECT seq FROM drover_outbox WHERE \(match(stream, old))
-                     AND seq NOT IN (SELECT seq FROM drover_kept) AND \(Self.readsItsTable(stream, "keep"))
-      """
-    return [
-      """
-      UPDATE drover_space
-           SET body_bytes = body_bytes + (SELECT count(*) FROM (\(waiting)))
-             * (SELECT sum(ifnull(length(CAST(\(value) AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)) FROM \(fields))
-         WHERE EXISTS (\(waiting))\(filter.map { " AND (\($0))" } ?? "")
-      """,
-      """
-      INSERT INTO drover_kept (seq, field, value)
-          SELECT waiting.seq, drover_field.column2, \(value)
-            FROM (\(waiting)) AS waiting, \(fields)\(filter.map { " WHERE \($0)" } ?? "")
-      """,
+      "DELETE FROM drover_kept WHERE seq = \(own)\(isSo)",
     ]
   }
 }

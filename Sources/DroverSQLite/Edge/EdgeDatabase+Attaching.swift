@@ -34,8 +34,11 @@ extension EdgeDatabase {
         try database.execute(sql: Self.captureTable)
         try database.execute(sql: Self.waitTable)
         try putViews(database)
+        let isTouched = try isSchemaTouched(database)
         attached = try attachStreams(database, isMigrated: isMigrated)
+        if isTouched { try attached?.tables.forEach { try lookForNewColumn($1, stream: $0, database) } }
         try EdgeDeadLetters.makeTables(database)
+        try noteSchemaVersion(database)
         return .commit
       }
       // Only what is committed is so: the commit may meet a lock of the app's.

@@ -21,6 +21,12 @@ package struct Retention: Equatable, Sendable {
 
 extension EdgeDatabase {
   package func startEpoch(because reason: String) throws(EdgeStoreError) {
+    // Only a database that is another one than it was may give a key again.
+    try startEpoch(because: reason, after: isOther ? memory.version : nil)
+  }
+
+  /// - Parameter version: the highest that was given when something was handed out last, where facts may have come since under used keys.
+  private func startEpoch(because reason: String, after version: Int64?) throws(EdgeStoreError) {
     if isOther {
       let hasMoved = isOpen ? try access { try files?.change($0) != nil } : true
       if hasMoved { try reopen() }
@@ -38,6 +44,9 @@ extension EdgeDatabase {
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")
+        if let version {
+          for table in tables.values { try table.lives?.giveMarks(toUnsentOf: table, after: version, database) }
+        }
         try KeyLives.assumeEveryKeyIsLeft(database)
         try raiseGeneration(database)
         found = try look(database, against: nil)
@@ -60,7 +69,7 @@ extension EdgeDatabase {
     let reason = try reasonForEpoch(remembered)
     run = try nextRun(after: remembered?.runs.newest?.number ?? 0)
     if let reason {
-      try startEpoch(because: reason)
+      try startEpoch(because: reason, after: remembered?.version)
     } else {
       memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: try earlierRuns(remembered))
       memory.runs.raise(run, to: 0)

@@ -78,6 +78,7 @@ extension EdgeDatabase {
           entry.key = key(columns: keys, tellsLives: reader.table.schema.tellsLives)
           do {
             entry.content = try reader.content(seq: seq, key: entry.key, into: store)
+            if reader.isKept { try warnOfReusedKey(of: entry, reader.table, database) }
             if !lines.isEmpty, entry.content != .none {
               entry.lines = try readLines(of: entry, reader, lines, database)
               for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
@@ -155,6 +156,26 @@ extension EdgeDatabase {
       let keys = Set(rows.0.map(lines.schema.rows.keyValues))
       return rows.0 + rows.1.filter { !keys.contains(lines.schema.rows.keyValues(of: $0)) }
     }
+  }
+
+  /// Says once for a stream that a key is used again whose complete row was deleted, as far as the agent can tell: while the record waits.
+  private func warnOfReusedKey(of entry: OutboxEntry, _ table: CapturedTable, _ database: Database) throws {
+    guard table.freezes, !reusing.contains(entry.stream) else { return }
+    let columns = table.schema.sourceKey.indices.map(Bookkeeping.keyColumn)
+    let later = try prepared(
+      """
+      SELECT 1 FROM drover_outbox WHERE stream = ?1 AND body IS NULL AND life = '' AND op = 'put' AND seq > ?2
+         AND \(columns.enumerated().map { "\($1) IS ?\($0 + 3)" }.joined(separator: " AND "))
+      """, database)
+    defer { later.reset() }
+    later.bind(Int64(entry.stream), at: 1)
+    later.bind(entry.seq, at: 2)
+    entry.key.lendEach { later.bind(lent: $1, at: Int32($0 + 3)) }
+    guard try later.step() else { return }
+    reusing.insert(entry.stream)
+    warn(
+      "capture \(table.name): a row has the key \(table.keyNames) of a complete row that is gone, and in the cloud both are one record: the second is a dead letter (`frozen`) there unless it says the same; name columns in `key` that are never used again, for example `key: [order_number]`"
+    )
   }
 
   private func hasHeader(

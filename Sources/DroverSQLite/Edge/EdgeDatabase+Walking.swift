@@ -226,6 +226,8 @@ extension CapturedTable {
 private struct Entrance {
   private let insert: Statement
   private let supersede: Statement
+  /// Finds a record of a key that waits, and reads the row that has the key now; nil where no row is ever final.
+  private var records: (find: Statement, rows: RowReader)?
   private var seq: Int64
   private var version: Int64
 
@@ -248,9 +250,26 @@ private struct Entrance {
          AND \(keys.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND "))
          AND seq NOT IN (SELECT seq FROM drover_kept)
       """, database)
+    guard table.freezes else { return }
+    let find = try edge.prepared(
+      """
+      SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL AND life = ''
+         AND \(keys.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND "))
+         AND seq IN (SELECT seq FROM drover_kept) LIMIT 1
+      """, database)
+    records = (find, try edge.reader(of: stream, table, database))
+  }
+
+  /// Whether a record of the key waits and no row has the key now, or one that does not travel: a delete could overtake the record.
+  private func isRecord(_ key: [Value]) throws -> Bool {
+    guard let (find, rows) = records else { return false }
+    for (index, value) in key.enumerated() { find.bind(value, at: Int32(index + 1)) }
+    defer { find.reset() }
+    return try find.step() && rows.content(seq: 0, key: Values(key), into: ValueStore()) == .none
   }
 
   mutating func enter(_ key: [Value]) throws {
+    guard try !isRecord(key) else { return }
     insert.bind(seq, at: 1)
     insert.bind(version, at: 2)
     supersede.bind(seq, at: 1)

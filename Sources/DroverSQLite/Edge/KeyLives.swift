@@ -129,9 +129,38 @@ struct KeyLives: Equatable {
       sql: "UPDATE drover_stream SET left_key = \(everyKey) WHERE kind = 'payload' AND table_name IS NOT NULL")
   }
 
+  /// Facts that came after everything that was ever handed out were never sent, and their keys may have been, with rows that a restore took away.
+  /// So they get marks, as rows do that come later.
+  /// - Parameter version: the highest that was given when something was handed out last.
+  func giveMarks(toUnsentOf captured: CapturedTable, after version: Int64, _ database: Database) throws {
+    guard areGiven else { return }
+    let keys = captured.schema.sourceKey.indices.map(Bookkeeping.keyColumn)
+    let entries = """
+      stream = \(stream) AND body IS NULL AND op = 'put' AND life = '' AND version > \(version)
+         AND \(keys.map { "\($0) IS NOT NULL" }.joined(separator: " AND "))
+      """
+    let isKept = "seq IN (SELECT seq FROM drover_kept)"
+    try database.execute(
+      sql: """
+        INSERT INTO \(table) (\(keys.indices.map(Self.column).joined(separator: ", ")), drover_life)
+        SELECT DISTINCT \(keys.joined(separator: ", ")), lower(hex(randomblob(8))) FROM drover_outbox
+         WHERE \(entries) AND NOT \(isKept) AND NOT EXISTS (SELECT 1 FROM \(table) WHERE \(isMark(of: keys)))
+        """)
+    try database.execute(
+      sql: """
+        UPDATE drover_outbox SET life = CASE WHEN \(isKept) THEN lower(hex(randomblob(8))) ELSE \(life(of: keys)) END
+         WHERE \(entries)
+        """)
+    // Drover's own connection fires no triggers.
+    guard database.changesCount > 0 else { return }
+    try database.execute(sql: "UPDATE drover_stream SET lives = 1 WHERE number = \(stream)")
+  }
+
   /// Whether versions that put no digest of their triggers down made no trigger of this name for facts.
   static func isNewTrigger(_ name: String) -> Bool {
-    ["again", "left", "stays", "lives", "rekey", "displace0_update"].contains { name.hasSuffix("_\($0)") }
+    ["again", "left", "stays", "lives", "rekey", "rekeying", "rekeyover", "leaving", "displace0_update"].contains {
+      name.hasSuffix("_\($0)")
+    }
   }
 
   // MARK: SQL

@@ -30,10 +30,12 @@ struct OpenFiles {
     .failed("open \(path): the database is gone; the agent waits until there is one again, and attaches it then")
   }
 
-  /// Why the database is no longer the one that has the name; completes "because …". nil while it is. It costs three looks at names.
+  /// Why the database is no longer the one that has the name; completes "because …". nil while it is. It costs four looks at names.
   mutating func change(_ database: Database) throws -> String? {
     guard let now = FileIdentity(of: path) else { return "\(path) is gone" }
     guard now == main else { return "another file stands at \(path) now" }
+    // Where a link to the file stands in its place, SQLite has the WAL and the journal beside the file, and an app looks for them there.
+    guard hasItsName else { return "\(path) is a link to the file now, which has another name" }
     guard wal != nil else {
       try noteWAL(database)
       return nil
@@ -41,6 +43,8 @@ struct OpenFiles {
     guard hasItsWAL else { return "\(resolved)-wal or -shm was removed while it was in use" }
     return nil
   }
+
+  private var hasItsName: Bool { FileIdentity(of: resolved, followingLinks: false) == main }
 
   private var hasItsWAL: Bool {
     FileIdentity(of: resolved + "-wal") == wal && FileIdentity(of: resolved + "-shm") == shm
@@ -60,7 +64,7 @@ struct OpenFiles {
   func partFromWAL(_ database: Database) throws {
     guard wal != nil else { return }
     defer { drover_sqlite3_close_without_checkpoint(database.sqliteConnection) }
-    guard FileIdentity(of: resolved) != main, hasItsWAL else { return }
+    guard !hasItsName, hasItsWAL else { return }
     // The WAL lies beside another database, and whoever opens that one would read it as its own. What it holds goes into the database that it
     // is of, wherever that is now, and it is empty from then on.
     let isBusy = try Int.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)") != 0

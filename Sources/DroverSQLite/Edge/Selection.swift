@@ -1,6 +1,6 @@
 // What of a captured table leaves the machine: which columns, which rows, and which values only as a hash.
 
-private import Crypto
+private import DroverHashing
 package import DroverCore
 private import Foundation
 
@@ -101,7 +101,6 @@ struct ValueHash: Equatable {
   }
 
   fileprivate func text(of bytes: some Swift.Sequence<UInt8>) -> String {
-    let code = HMAC<SHA256>.authenticationCode(for: Data(bytes), using: SymmetricKey(data: key.bytes))
-    return code.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    SHA256.code(for: Array(bytes), key: key.bytes).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }

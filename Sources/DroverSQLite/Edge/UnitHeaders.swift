@@ -46,11 +46,13 @@ struct UnitHeaders: Equatable {
     let isHeader = zip(columns, header.keyExpressions).map {
       "app.\($1) = \(table).\($0) AND app.\($1) IS \(table).\($0) COLLATE BINARY"
     }
+    // A final header that no longer travels is gone, though it stands in its table.
+    let isThere = isHeader + (header.travels.map { ["(\($0.text { "app.\(quoted($0))" }))"] } ?? [])
     try database.execute(sql: "DELETE FROM \(table) WHERE NOT is_gone")
     try database.execute(
       sql: """
         DELETE FROM \(table)
-         WHERE EXISTS (SELECT 1 FROM \(quoted(header.name)) AS app WHERE \(isHeader.joined(separator: " AND ")))
+         WHERE EXISTS (SELECT 1 FROM \(quoted(header.name)) AS app WHERE \(isThere.joined(separator: " AND ")))
         """)
     let keys = header.keyExpressions.map { "app.\($0)" }
     let conditions = [header.schema.completeWhen, header.travels].compactMap { $0?.text { "app.\(quoted($0))" } }
@@ -65,6 +67,7 @@ struct UnitHeaders: Equatable {
                         WHERE entry.stream = \(stream) AND entry.body IS NULL AND entry.life = '' AND \(isSame.joined(separator: " AND "))
                           AND EXISTS (SELECT 1 FROM drover_kept WHERE drover_kept.seq = entry.seq AND \(Self.isRowField))), 0)
           FROM \(quoted(header.name)) AS app
+         WHERE NOT EXISTS (SELECT 1 FROM \(table) WHERE \(isKey(keys)))
         """)
   }
 
@@ -102,11 +105,7 @@ struct UnitHeaders: Equatable {
   ///   - key: the parts of its key, as SQL.
   ///   - isFinal: whether it is final, as SQL that is 0 or 1; nil where none ever is.
   func come(_ key: [String], isFinal: String?) -> [String] {
-    let insert = """
-      INSERT INTO \(table) (\(columns.joined(separator: ", ")), is_final, is_gone, born)
-          SELECT \(key.joined(separator: ", ")), \(isFinal ?? "0"), 0, (SELECT max(seq) FROM drover_outbox)
-           WHERE NOT EXISTS (SELECT 1 FROM \(table) WHERE \(isKey(key)))
-      """
+    let insert = insert(key, isFinal: isFinal ?? "0")
     guard let isFinal else { return [insert] }
     return [
       "DELETE FROM \(table) WHERE \(isKey(key)) AND is_gone",
@@ -114,9 +113,22 @@ struct UnitHeaders: Equatable {
     ]
   }
 
-  /// The statement for a header that has changed: what seemed to be displaced is there after all.
-  func change(_ key: [String], isFinal: String) -> String {
-    "UPDATE \(table) SET is_final = \(isFinal), is_gone = 0 WHERE \(isKey(key))"
+  private func insert(_ key: [String], isFinal: String) -> String {
+    """
+    INSERT INTO \(table) (\(columns.joined(separator: ", ")), is_final, is_gone, born)
+        SELECT \(key.joined(separator: ", ")), \(isFinal), 0, (SELECT max(seq) FROM drover_outbox)
+         WHERE NOT EXISTS (SELECT 1 FROM \(table) WHERE \(isKey(key)))
+    """
+  }
+
+  /// Statements for a header that has changed: what seemed to be displaced is there after all.
+  /// - Parameter travels: whether it travels, as SQL that is 0 or 1; nil where all do. A final one that does not is gone.
+  func change(_ key: [String], isFinal: String, where travels: String?) -> [String] {
+    let change = "UPDATE \(table) SET is_final = \(isFinal), is_gone = 0 WHERE \(isKey(key))"
+    guard let travels else { return [change] }
+    return [
+      "\(mayGo(key)) AND NOT \(travels)", "\(change) AND \(travels)", "\(insert(key, isFinal: isFinal)) AND \(travels)",
+    ]
   }
 
   /// Statements for a header that is deleted.

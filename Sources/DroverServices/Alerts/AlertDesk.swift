@@ -91,7 +91,7 @@ package final class AlertDesk: Service {
     do throws(WireError) {
       return try text.map { text throws(WireError) in try AlertNotes(parsing: text) } ?? AlertNotes()
     } catch {
-      logger.warning("read the alerts that were told before: \(error); those that are open are told once more")
+      logger.warning("read the alerts that were sent before: \(error); open alerts are sent again")
       return AlertNotes()
     }
   }
@@ -115,7 +115,7 @@ package final class AlertDesk: Service {
       do {
         try memory.write(notes.text)
       } catch {
-        logger.warning("\(error); after a restart, alerts may be told once more")
+        logger.warning("\(error); after a restart, alerts may be sent again")
       }
     }
   }
@@ -164,7 +164,7 @@ package final class AlertDesk: Service {
       return (state.queue.attempts, state.failure != "\(error)")
     }
     let delay = Self.backoff.delay(attempt: attempt, seed: .random(in: .min ... .max))
-    if isNew { logger.warning("post alerts to the webhook: \(error); tried again, check alerts.webhook") }
+    if isNew { logger.warning("post alerts to the webhook: \(error); the consumer tries again; check alerts.webhook") }
     try? await Task.sleep(for: delay)
   }
 }

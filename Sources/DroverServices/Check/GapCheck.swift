@@ -57,7 +57,7 @@ package struct GapCheck: Service {
         try await closeGaps(open, &retries)
       } catch {
         replica = nil
-        logger.debug("look for gaps of machines' capture: \(error); tried again in \(Self.interval)")
+        logger.debug("look for gaps in the capture of machines: \(error); the consumer tries again in \(Self.interval)")
       }
     }
   }
@@ -99,10 +99,10 @@ package struct GapCheck: Service {
     try replica.note(gap: gap, isClosed: result.isSettled, of: stream)
     let subject = "compare \(stream.stream) of \(stream.machine) after a gap in its capture"
     if result.isSettled {
-      logger.notice("\(subject): \(result.finding.repaired) rows differed and were mended")
+      logger.notice("\(subject): \(result.finding.repaired) rows differed and were repaired")
     } else {
       logger.warning(
-        "\(subject): \(result.failure ?? "\(result.finding.inFlight + result.finding.drift) rows have not come to rest"); tried again"
+        "\(subject): \(result.failure ?? "\(result.finding.inFlight + result.finding.drift) rows are still changing"); the consumer tries again"
       )
     }
     return result.isSettled

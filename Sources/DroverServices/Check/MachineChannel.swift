@@ -129,13 +129,13 @@ private final class ChannelHandler: SessionHandler {
       id,
       throwing: CheckFailure(
         reason == .noMatchingSubscribers
-          ? "its agent is not connected to the broker" : "the broker answered \(reason) to the question"))
+          ? "its agent is not connected to the broker" : "the broker answered \(reason) to the request"))
   }
 
   func sessionClosed(reason: String) {
     publisher = nil
     for id in asked.values {
-      channel.finish(id, throwing: CheckFailure("the connection to the broker broke; check again"))
+      channel.finish(id, throwing: CheckFailure("the connection to the broker was lost; check again"))
     }
     asked = [:]
   }

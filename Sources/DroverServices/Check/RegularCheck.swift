@@ -57,11 +57,11 @@ package struct RegularCheck: Service {
       let silent = CheckRound.silent(results)
       if !silent.isEmpty {
         logger.warning(
-          "compare with the machines: \(silent.count) did not answer: \(silent.map(\.text).joined(separator: ", ")); tried again in \(every)"
+          "compare with the machines: \(silent.count) did not answer: \(silent.map(\.text).joined(separator: ", ")); the consumer asks again in \(every)"
         )
       }
     } catch {
-      logger.warning("compare with the machines: \(error); tried again in \(every)")
+      logger.warning("compare with the machines: \(error); the consumer tries again in \(every)")
     }
   }
 
@@ -69,11 +69,11 @@ package struct RegularCheck: Service {
     let subject = "compare \(result.stream.stream) of \(result.stream.machine)"
     if let failure = result.failure { return logger.warning("\(subject): \(failure)") }
     if result.finding.repaired > 0 {
-      logger.notice("\(subject): \(result.finding.repaired) rows differed and were mended")
+      logger.notice("\(subject): \(result.finding.repaired) rows differed and were repaired")
     }
     if result.finding.drift > 0 {
       logger.warning(
-        "\(subject): \(result.finding.drift) rows differ; `drover check --repair` mends them")
+        "\(subject): \(result.finding.drift) rows differ; `drover check --repair` re-sends them")
     }
   }
 }

@@ -24,7 +24,7 @@ package enum LetterReplay {
         description: "\(visit.remark ?? "\(visit.broker) does not answer within 5 s"); nothing was sent")
     }
     outcome.left = account.left
-    if account.vanished > 0 { outcome.remarks.append("\(account.vanished) had gone before they could be sent") }
+    if account.vanished > 0 { outcome.remarks.append("\(account.vanished) were removed before they could be sent") }
     try await settle(account.published, letters, patience, &outcome)
     outcome.left.sort { $0.id < $1.id }
     return outcome
@@ -54,7 +54,7 @@ package enum LetterReplay {
       try await Task.sleep(for: .milliseconds(50))
     }
     outcome.left += waiting.map {
-      ($0.id, "published, and the consumer has not had it yet; the letter goes when it takes it")
+      ($0.id, "published, and the consumer has not applied it yet; then the letter is removed")
     }
   }
 }
@@ -114,10 +114,10 @@ private final class Sender: SessionHandler {
     deadline = .now.advanced(by: Self.patience)
     switch reason {
     case .success: sent.note { $0.published.append(ticket) }
-    case .noMatchingSubscribers: giveUp(ticket, "nobody subscribes; start `drover cloud`, and try again")
+    case .noMatchingSubscribers: giveUp(ticket, "no consumer subscribes; start `drover cloud`, and try again")
     case .notAuthorised:
       let name = visit.user.map { "user \($0)" } ?? "a client without a user name"
-      giveUp(ticket, "\(name) is not authorised on \(ticket.topic); the broker's ACL has to allow it for a replay")
+      giveUp(ticket, "\(name) is not authorised on \(ticket.topic); the broker's ACL must allow it for a replay")
     case .packetTooLarge: giveUp(ticket, "\(ticket.bytes) bytes are more than the broker takes")
     case .quotaExceeded: giveUp(ticket, "the broker's quota is used up; try again later")
     case .other(let code): giveUp(ticket, "the broker answered \(code)")
@@ -152,6 +152,14 @@ private final class Sender: SessionHandler {
           sent.note {
             $0.left.append(
               (id, "cannot be replayed: it had \(bytes) bytes, and only the first \(kept) of them were kept"))
+          }
+        case .outdated:
+          sent.note {
+            $0.left.append(
+              (
+                id,
+                "outdated: the machine has described the stream again since; nothing was sent, and `drover dead purge --id \(id)` removes it"
+              ))
           }
         case .publish(let message, let ticket):
           do throws(PublishError) {

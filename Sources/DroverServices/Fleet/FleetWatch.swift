@@ -48,7 +48,7 @@ package final class FleetWatch: Service {
         failure = nil
       } catch {
         // The snapshot's age shows it too.
-        if failure != "\(error)" { logger.warning("look at the fleet: \(error); tried again every \(Self.interval)") }
+        if failure != "\(error)" { logger.warning("read the fleet from the store: \(error); the consumer tries again every \(Self.interval)") }
         failure = "\(error)"
       }
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) } } catch { return }
@@ -73,7 +73,8 @@ package final class FleetWatch: Service {
       return state.history
     }
     var snapshot = FleetSnapshot(
-      at: now, report: report, waiting: waiting, blocked: blocked, worker: worker(), history: history,
+      at: now, report: report, waiting: waiting, blocked: blocked, lock: reader.storeLock(), worker: worker(),
+      history: history,
       storeFreeBytes: freeBytes(),
       failedCommits: commits.failed)
     snapshot.alerts = try desk?.judge(snapshot)

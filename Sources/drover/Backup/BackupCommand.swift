@@ -7,19 +7,19 @@ import Foundation
 struct BackupCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup",
-    abstract: "Makes a backup of the app's database or of the cloud's store, while they are in use.",
+    abstract: "Makes a backup of the app's database or of the cloud's store while it is in use.",
     discussion: """
       Examples:
         drover backup --config edge.yaml
         drover backup --config cloud.yaml --to /mnt/usb
 
-      It goes to `backup.folder` of the configuration under a name with the time (UTC), after SQLite's integrity check, and of older ones
-      `backup.keep` stay. With --to nothing is removed. The agent and the consumer make backups by themselves with `backup.every`;
-      `drover status` shows the last one.
+      The backup goes to `backup.folder` of the configuration. Its name has the time (UTC), and it has passed SQLite's integrity check.
+      Only the newest `backup.keep` backups stay. With --to nothing is removed. With `backup.every` the agent and the consumer make
+      backups by themselves; `drover status` shows the last one.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: ArgumentHelp("Another folder than the configuration's.", valueName: "folder"))
+  @Option(help: ArgumentHelp("Write it into this folder instead.", valueName: "folder"))
   var to: String?
 
   func run() async throws {
@@ -29,7 +29,7 @@ struct BackupCommand: AsyncParsableCommand {
     case .edge(let configuration): (database, plan) = (configuration.database, configuration.backup)
     case .cloud(let configuration):
       let path = try configuration.sqlitePath(
-        for: "backup", orElse: "pg_dump makes a PostgreSQL database's backup (docs/backups.md)")
+        for: "backup", orElse: "pg_dump makes a PostgreSQL database's backup (docs/how-to/back-up-and-restore.md)")
       (database, plan) = (path, configuration.backup)
     }
     let backup = DatabaseBackup(database: database, folder: to ?? plan.folder)

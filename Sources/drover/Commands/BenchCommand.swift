@@ -14,8 +14,8 @@ struct BenchCommand: AsyncParsableCommand {
         drover bench --events 1000000
         drover bench --hostile --live 20
 
-      Runs the agent, a mosquitto of its own and the consumer as processes in a temporary folder on loopback, beside a bare loop of
-      upserts of the same rows. Compare the figures of one run with each other; docs/performance.md explains them.
+      The command runs the agent, a mosquitto of its own and the consumer as processes in a temporary folder on loopback, and beside them a
+      bare loop of upserts of the same rows. Compare only figures of one run; docs/performance.md explains them.
       """)
 
   @Option(help: "How many events wait when the agent starts.")
@@ -27,7 +27,7 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Seconds of the idle phase.", valueName: "seconds"))
   var idle = 30
 
-  @Option(help: "How the agent's frames travel: none or deflate.")
+  @Option(help: "The compression of the agent's frames.")
   var compression = Compression.none
 
   @Option(

@@ -9,16 +9,16 @@ import DroverWire
 struct CheckCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
-    abstract: "Compares the cloud's tables with the machines' own, and mends what differs.",
+    abstract: "Compares the cloud's tables with the machines' tables, and repairs differences.",
     discussion: """
       Examples:
         drover check --config cloud.yaml
         drover check --config cloud.yaml --machine MAH001 --stream stock --repair
 
-      It asks the agents, many at a time, so they have to be connected. Only digests travel. A row that is on its way is no drift. With --repair the
-      machine sends the rows that differ once more; the machine's own are the true ones. A fact that has other values in the cloud is a
-      conflict, and is never overwritten. Streams without a table are not compared.
-      The exit status is 1 when rows differ at the end, and 2 when a stream could not be compared.
+      The command asks the agents, many at a time, so they must be connected. Only digests of rows travel. A row that is on its way does
+      not count as a difference. With --repair each machine re-sends the rows that differ, because the machine is right. A fact with
+      other values in the cloud is a conflict and is never overwritten. Streams without a table are not compared.
+      The exit status is 1 if rows differ at the end, and 2 if a stream could not be compared.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -26,7 +26,7 @@ struct CheckCommand: AsyncParsableCommand {
   var machine: String?
   @Option(help: ArgumentHelp("Only this stream.", valueName: "stream"))
   var stream: String?
-  @Flag(help: "Have sent again what differs.")
+  @Flag(help: "Re-send the rows that differ.")
   var repair = false
   @Flag(help: "Print JSON.")
   var json = false

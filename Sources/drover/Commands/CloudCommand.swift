@@ -15,13 +15,14 @@ import Synchronization
 struct CloudCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cloud",
-    abstract: "Runs the cloud consumer: applies what the machines send, and confirms it.",
+    abstract: "Runs the cloud consumer: applies the events of the machines and confirms them.",
     discussion: """
       Example:
         drover cloud --config /etc/drover/cloud.yaml
 
-      A message is acknowledged and confirmed only after its transaction is committed. What cannot be applied is
-      a dead letter with its reason (`drover dead list`). SIGTERM drains and ends it; SIGKILL is safe.
+      The consumer acknowledges and confirms a message only after its transaction is committed. An event that cannot
+      be applied becomes a dead letter with its reason (`drover dead list`). SIGTERM ends the consumer after the work in
+      hand. SIGKILL is safe, too.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -34,10 +35,12 @@ struct CloudCommand: AsyncParsableCommand {
     var opened: StorePlace?
     while opened == nil {
       do {
-        let place = try StorePlace(configuration)
+        let place = try StorePlace(configuration, logger)
         try place.keepFeed(configuration.changes, logger)
         opened = place
       } catch let error as PostgreSQLError where error.isAway {
+        try await waiting.failed("\(error)", logger)
+      } catch let error as CloudStoreError where error.isLocked {
         try await waiting.failed("\(error)", logger)
       } catch {
         throw fail("\(error)")
@@ -77,7 +80,7 @@ struct CloudCommand: AsyncParsableCommand {
   }
 }
 
-/// A consumer that is started while the store's server is away waits for it, as one at work does.
+/// A consumer that is started while the store's server is away, or its file locked, waits for it, as one at work does.
 private struct StoreWaiting {
   private static let backoff = Backoff(base: .milliseconds(500), cap: .seconds(10))
   private var attempts = 0
@@ -86,7 +89,7 @@ private struct StoreWaiting {
     attempts += 1
     // The 1st, 2nd, 4th, 8th … of them: a server that is away for a night must not fill the log.
     if attempts & (attempts - 1) == 0 {
-      logger.warning("wait for the store: \(cause); tried again until it answers, and events wait at the machines")
+      logger.warning("wait for the store: \(cause); the consumer tries again until it answers; events wait at the machines")
     }
     try await Task.sleep(for: Self.backoff.delay(attempt: attempts, seed: .random(in: .min ... .max)))
   }
@@ -116,12 +119,20 @@ private struct StorePlace {
   let lock: AgentLock?
   private let path: String?
 
-  init(_ configuration: CloudConfiguration) throws {
+  init(_ configuration: CloudConfiguration, _ logger: Logger) throws {
     let limits = configuration.storeLimits
     switch configuration.store {
     case .sqlite(let path):
       let lock = try AgentLock(database: path)
       let store = try SQLiteCloudStore(path: path, limits: limits)
+      store.onLock {
+        lock.note(storeLock: $0)
+        if let found = $0 {
+          logger.warning("\(printable(found.text)); \(StoreLock.advice)")
+        } else {
+          logger.notice("the store is no longer locked, and all streams go on")
+        }
+      }
       (self.store, feed) = (store, store)
       name = path
       (number, isNewcomer) = (0, false)
@@ -151,12 +162,12 @@ private struct StorePlace {
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
     switch try feed.keepFeed(isWanted) {
     case .none: break
-    case .began(let rows): logger.info("change feed: begun; \(rows) rows have got a number")
+    case .began(let rows): logger.info("change feed: begins; \(rows) rows have a number now")
     case .newEra:
       logger.warning(
-        "change feed: the store went back, or the file \(name)-drover.feed is not its own; whoever follows has to begin again"
+        "change feed: the store went back, or the file \(name)-drover.feed belongs to another store; programs that follow the feed must begin again"
       )
-    case .ended: logger.info("change feed: ended, since the configuration has no `changes: true`")
+    case .ended: logger.info("change feed: ends, because the configuration has no `changes: true`")
     }
   }
 

@@ -12,12 +12,11 @@ struct DetachCommand: AsyncParsableCommand {
       Example:
         drover detach --config /etc/drover/edge.yaml
 
-      The agent has to be stopped. Events that the cloud has not confirmed are given up, so with some left the command asks
-      for --force.
+      Stop the agent first. Events that the cloud has not confirmed are lost, so with some left the command asks for --force.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Flag(help: "Detach although events are not confirmed; the cloud will not get them from here.")
+  @Flag(help: "Detach even if events are not confirmed. The cloud will not get them.")
   var force = false
 
   func run() async throws {
@@ -28,7 +27,7 @@ struct DetachCommand: AsyncParsableCommand {
       let waiting = report?.streams.reduce(0) { $0 + $1.pending + $1.synced } ?? 0
       guard waiting == 0 || force else {
         throw fail(
-          "detach \(configuration.database): \(waiting) events are not confirmed; start the agent until `drover status` shows none, or add --force to give them up"
+          "detach \(configuration.database): \(waiting) events are not confirmed; run the agent until `drover status` shows none, or add --force to lose them"
         )
       }
       _ = try EdgeDatabase.detach(path: configuration.database)
@@ -38,6 +37,6 @@ struct DetachCommand: AsyncParsableCommand {
     } catch {
       throw fail("\(error)")
     }
-    print("\(configuration.database): nothing of Drover's is left in it")
+    print("\(configuration.database): everything of Drover's is removed")
   }
 }

@@ -14,7 +14,7 @@ struct DoctorCommand: AsyncParsableCommand {
       Example:
         drover doctor --config edge.yaml
 
-      Changes nothing. The exit status is 1 when something has to be mended.
+      The command changes nothing. The exit status is 1 if something needs attention.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -25,7 +25,7 @@ struct DoctorCommand: AsyncParsableCommand {
     case .edge(let configuration): findings = await edge(configuration)
     case .cloud(let configuration): findings = await cloud(configuration)
     }
-    findings.insert(.good("config", "\(options.config) is complete and has no unknown keys"), at: 0)
+    findings.insert(.good("config", "\(options.config) has no errors"), at: 0)
     for finding in findings {
       print(
         "\(finding.verdict.rawValue.padding(toLength: 5, withPad: " ", startingAt: 0))\(finding.subject.padding(toLength: 10, withPad: " ", startingAt: 0)) \(finding.text)"
@@ -34,7 +34,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     let bad = findings.count { $0.verdict == .bad }
     let doubtful = findings.count { $0.verdict == .doubtful }
-    print(bad + doubtful == 0 ? "All is well." : "\(bad) to mend, \(doubtful) to think about.")
+    print(bad + doubtful == 0 ? "All is well." : "\(bad) to correct, \(doubtful) to check.")
     if bad > 0 { throw ExitCode.failure }
   }
 
@@ -62,7 +62,7 @@ struct DoctorCommand: AsyncParsableCommand {
       findings.append(
         .bad(
           "agent", worker.text,
-          "look into the agent's log: it opens the database as soon as that has its tables, and says what it waits for")
+          "look at the agent's log: it opens the database as soon as the tables exist, and says what it waits for")
       )
     } else if let pid = worker.process {
       findings.append(.good("agent", "running, process \(pid)"))
@@ -90,7 +90,7 @@ struct DoctorCommand: AsyncParsableCommand {
 
   private func store(_ configuration: CloudConfiguration) -> [Finding] {
     let missing = Finding.doubtful(
-      "store", "\(configuration.reader.name) is not there yet", "`drover cloud` makes it when it starts")
+      "store", "\(configuration.reader.name) does not exist yet", "`drover cloud` makes it when it starts")
     guard case .sqlite(let path) = configuration.store else { return server(configuration, missing: missing) }
     guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
     let report = try? configuration.reader.report(.everything)
@@ -109,7 +109,7 @@ struct DoctorCommand: AsyncParsableCommand {
         + blocked(configuration) + pins(report, configuration)
     } catch {
       return findings + [
-        .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost meanwhile, it waits at the machines")
+        .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost: events wait at the machines")
       ]
     }
   }
@@ -127,21 +127,25 @@ struct DoctorCommand: AsyncParsableCommand {
       Finding(
         verdict: .good, subject: "pins",
         text:
-          "\(shared.count) streams of several machines are not pinned, such as \(names): the first description counts",
+          "\(shared.count) streams of several machines are not pinned, such as \(names): the first schema counts",
         advice: "drover schema pin --config \(options.config) prints what to add, so that no machine can change them")
     ]
   }
 
-  /// Streams that wait because of what somebody has done to their sink tables.
+  /// Streams that wait because of what somebody has done to their sink tables, or because the whole store is locked.
   private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
-    ((try? configuration.reader.blockedSinks()) ?? []).map {
-      .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+    let lock = configuration.reader.storeLock().map {
+      Finding.bad("store", "\(printable($0.text)), since \(Timestamp.text(microseconds: $0.since))", StoreLock.advice)
     }
+    return [lock].compactMap(\.self)
+      + ((try? configuration.reader.blockedSinks()) ?? []).map {
+        .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
+      }
   }
 
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {
     let scarcity = report.scarcity(configuration.deadLetters).map {
-      Finding.doubtful("letters", $0, "at the bound frames with events that cannot be applied stay at the edge")
+      Finding.doubtful("letters", $0, "at the limit, frames with events that cannot be applied stay at the edge")
     }
     let troubles = report.troubles(now: wallClock()).map { machine, trouble in
       Finding.bad("name", trouble.text(machine), trouble.advice)
@@ -171,7 +175,7 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private static func locked(_ path: String) -> String {
-    "\(path) is locked by \(LockHolders.text(of: path) ?? "another program"), so neither Drover nor anybody else can work on it"
+    "\(path) is locked by \(LockHolders.text(of: path) ?? "another program"), so no other program can use it"
   }
 
   private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
@@ -226,7 +230,7 @@ struct DoctorCommand: AsyncParsableCommand {
       findings.append(
         .doubtful(
           "outbox", "\(waiting) events are unconfirmed, the oldest since \(Timestamp.text(microseconds: oldest))",
-          "check that the agent and the consumer run; nothing is lost meanwhile"))
+          "check that the agent and the consumer run; nothing is lost"))
     } else {
       findings.append(.good("outbox", "\(waiting) events unconfirmed"))
     }

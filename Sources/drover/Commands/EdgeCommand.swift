@@ -12,13 +12,13 @@ import ServiceLifecycle
 struct EdgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "edge",
-    abstract: "Runs the edge agent: captures what the app writes and carries it to the cloud.",
+    abstract: "Runs the edge agent: captures what the app writes and sends it to the cloud.",
     discussion: """
       Example:
         drover edge --config /etc/drover/edge.yaml
 
-      The agent adds tables named drover_… and triggers to the app's database; `drover detach` takes them away again. SIGTERM
-      drains and ends it; SIGKILL is safe.
+      The agent adds tables named drover_… and triggers to the app's database. `drover detach` removes them.
+      SIGTERM ends the agent after the work in hand. SIGKILL is safe, too.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -77,7 +77,7 @@ struct EdgeCommand: AsyncParsableCommand {
       session.wake()
     }
     if watcher == nil {
-      logger.warning("watch \(configuration.database): the kernel gives no watch; commits are noticed within a second")
+      logger.warning("watch \(configuration.database): the kernel gives no inotify watch, so the agent notices commits within a second")
     }
     let backups = RegularBackup(
       configuration.database, configuration.backup, beat: { lock.beat("backup") }, logger: logger)
@@ -105,7 +105,7 @@ struct EdgeCommand: AsyncParsableCommand {
     while true {
       do {
         let store = try attach()
-        if isTold { logger.info("attach \(path): the database is free again") }
+        if isTold { logger.info("attach \(path): the database is unlocked again") }
         return store
       } catch EdgeStoreError.busy {
         if watch.met(now: ContinuousClock().now) != nil || !isTold {

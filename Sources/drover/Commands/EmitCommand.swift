@@ -15,23 +15,26 @@ struct EmitCommand: AsyncParsableCommand {
         sensor | drover emit --config edge.yaml --stream temperature --id-field reading_id -
         lora-gateway | drover emit --config edge.yaml --stream lora --format text
 
-      csv   The first line has the names of the columns; each other line is a JSON object, numbers as numbers, empty cells as null.
-      json  One JSON value a line.
-      text  Each line is an event, whose body is the line as a JSON string. Empty lines are passed over.
+      csv   The first line has the names of the columns. Each other line becomes a JSON object; numbers become numbers,
+            and empty cells become null. Commas separate the cells. Put a name that is a number in quotes.
+      json  One JSON value on each line.
+      text  Each line is an event. Its body is the line as a JSON string. Empty lines are skipped.
 
-      Without --format the ending of the file's name decides (.csv, .json, .jsonl, .ndjson), else the input has to begin with { or [, as
-      JSON does; otherwise nothing is taken. A line that cannot be read is reported with its number and passed over; the exit status is
-      then 1.
+      A line ends with LF, CR LF or CR. Without --format, the ending of the file's name decides (.csv, .json, .jsonl,
+      .ndjson). If there is none, the input must begin with { or [, as JSON does. Otherwise nothing is taken. A .csv
+      file that begins with { or [ is refused, too. A line that cannot be read is reported with its number and skipped,
+      and the exit status is 1.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: "The stream; one that the configuration lists without a table.")
+  @Option(help: "The stream. The configuration must list it without a table.")
   var stream: String
-  @Option(help: ArgumentHelp("The field that holds the local ID; without it Drover makes one.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("The field that holds the local ID. Without it, each event gets a new ID.", valueName: "name"))
   var idField: String?
-  @Option(help: "csv, json or text; by default from the ending of the file's name.")
+  @Option(help: "The format of the input. By default the ending of the file's name decides.")
   var format: InputFormat?
-  @Argument(help: "The file; - or none for standard input.")
+  @Argument(help: "The file. Without it, or with -, standard input.")
   var file: String = "-"
 
   /// Lines of one transaction: one fsync for so many.
@@ -46,7 +49,7 @@ struct EmitCommand: AsyncParsableCommand {
     }
     guard declared.table == nil else {
       throw fail(
-        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover carries it")
+        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover sends it")
     }
     guard format != .text || idField == nil else {
       throw fail("emit: a line of text has no field \(idField!); leave --id-field out, or send JSON with --format json")
@@ -92,15 +95,16 @@ struct EmitCommand: AsyncParsableCommand {
 
   private func read(_ descriptor: Int32, _ emission: inout Emission) throws {
     var reader = LineReader(descriptor: descriptor)
-    var input = FormattedInput(format ?? InputFormat(ending: file))
+    var input = FormattedInput(format, file: file)
     while true {
       switch try reader.next(patience: emission.isEmpty ? -1 : 100) {
       case .pause: try emission.flush()
       case .end:
         try input.finish { try emission.take($0) }
         if let line = input.loneHeader {
-          emission.note(
-            "line \(line) was taken for the header of a CSV, and nothing follows it; --format text takes each line as an event"
+          emission.refuse(
+            line,
+            "it has the names of a CSV's columns, and no row follows; if it is an event, --format text takes each line as one"
           )
         }
         return
@@ -164,13 +168,13 @@ private struct Emission {
     progress.show(taken: taken, refused: refused)
   }
 
-  private mutating func refuse(_ line: Int, _ reason: String) {
+  mutating func refuse(_ line: Int, _ reason: String) {
     refused += 1
     note("line \(line): \(reason)")
   }
 
   /// Tells the person at the terminal.
-  mutating func note(_ text: String) {
+  private mutating func note(_ text: String) {
     progress.clear()
     FileHandle.standardError.write(Data("\(text)\n".utf8))
   }

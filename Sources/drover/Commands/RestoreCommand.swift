@@ -14,19 +14,20 @@ struct RestoreCommand: AsyncParsableCommand {
         drover restore --config cloud.yaml --machine MAH001 --stream stock --table stock=local_stock_snapshots --to app.db
 
       Each captured stream becomes a table of its own name with the machine's columns, types and key, and every value as it was. Indexes,
-      constraints and triggers are the app's: where it has made its tables already, they are filled as they are. Tables that are there are
-      changed only after a question, or with --yes. Rows that the cloud lacks stay, unless --replace is given. All of it is one transaction.
+      constraints and triggers belong to the app: if it has made its tables already, the command fills them. It changes tables that exist
+      only after a question, or with --yes. Rows that the cloud does not have stay, unless --replace is given. All of it is one transaction.
       Stop the app and the agent first. Streams without a table are not restored.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: "Whose tables.")
+  @Option(help: "The machine whose tables are restored.")
   var machine: MachineID
   @Option(help: ArgumentHelp("Only this stream.", valueName: "stream"))
   var stream: StreamName?
-  @Option(help: ArgumentHelp("The SQLite database that is filled, or made.", valueName: "file"))
+  @Option(help: ArgumentHelp("The SQLite database. It is made if it does not exist.", valueName: "file"))
   var to: String
-  @Option(help: ArgumentHelp("A table that is not called like its stream; may be repeated.", valueName: "stream=table"))
+  @Option(
+    help: ArgumentHelp("A table whose name is not its stream's name. May be repeated.", valueName: "stream=table"))
   var table: [TableName] = []
   @Flag(help: "Delete rows that the cloud does not have.")
   var replace = false
@@ -38,7 +39,7 @@ struct RestoreCommand: AsyncParsableCommand {
     let path = try configuration.sqlitePath(
       for: "restore",
       orElse:
-        "a machine's rows stand in PostgreSQL's tables under its machine_id, and over HTTP in /v1/export (docs/backups.md)"
+        "a machine's rows are in PostgreSQL's tables under its machine_id, and over HTTP in /v1/export (docs/how-to/back-up-and-restore.md)"
     )
     if let agent = AgentLock.holder(database: to) {
       throw fail("restore \(to): an agent works on this database (process \(agent)); stop it first")

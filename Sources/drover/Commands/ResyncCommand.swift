@@ -10,7 +10,7 @@ import Foundation
 struct ResyncCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "resync",
-    abstract: "Has rows brought to the cloud once more: all, a window of time, or those that meet a condition.",
+    abstract: "Sends rows to the cloud again: all of them, those since a time, or those that meet a condition.",
     discussion: """
       Examples:
         drover resync --config edge.yaml
@@ -19,19 +19,19 @@ struct ResyncCommand: AsyncParsableCommand {
         drover resync --config edge.yaml --stream stock --where "level IS NULL OR level < 0"
         drover resync --config cloud.yaml --machine MAH001 --stream stock
 
-      Nothing is emptied: each row is an event again, and the newer one wins. Streams are brought in the order of the edge's
-      configuration, while what happens now goes on beside them. The order stands in the edge's database: a killed agent goes on
-      where it was, and the same order again does no harm. Another order for a stream that is still being brought brings all of its rows.
+      No table is emptied: each row becomes an event again, and the newer event wins. Streams are sent in the order of the machine's
+      configuration, and new events go first. The request is kept in the machine's database, so an agent that is killed continues where it
+      was. The same request again does no harm. Another request for a stream that is still being sent sends all of its rows.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: ArgumentHelp("In the cloud: whose rows.", valueName: "machine"))
+  @Option(help: ArgumentHelp("In the cloud: the machine whose rows are sent.", valueName: "machine"))
   var machine: MachineID?
-  @Option(help: ArgumentHelp("Only this stream; may come often.", valueName: "stream"))
+  @Option(help: ArgumentHelp("Only this stream. May be repeated.", valueName: "stream"))
   var stream: [StreamName] = []
-  @Flag(help: "All rows; so it is without --since and --where.")
+  @Flag(help: "All rows. This is the default without --since and --where.")
   var full = false
-  @Option(help: ArgumentHelp("Rows of so long ago at most, such as 90d.", valueName: "duration"))
+  @Option(help: ArgumentHelp("Rows of this last period, such as 90d.", valueName: "duration"))
   var since: String?
   @Option(
     help: ArgumentHelp(
@@ -40,9 +40,9 @@ struct ResyncCommand: AsyncParsableCommand {
   var timeColumn: String?
   @Option(name: .customLong("where"), help: ArgumentHelp("A condition on the row's columns.", valueName: "condition"))
   var condition: String?
-  @Option(help: ArgumentHelp("At most so many rows a second.", valueName: "rows"))
+  @Option(help: ArgumentHelp("Send at most this number of rows a second.", valueName: "rows"))
   var rate: Int?
-  @Flag(inversion: .prefixedNo, help: "Wait until the rows are on their way, and show how far they are.")
+  @Flag(inversion: .prefixedNo, help: "Wait until all rows are in the outbox, and show the progress.")
   var wait = true
 
   func validate() throws {
@@ -97,7 +97,7 @@ struct ResyncCommand: AsyncParsableCommand {
     print("ordered: \(names.map(\.text).joined(separator: ", "))")
     guard wait else { return }
     guard AgentLock.holder(database: configuration.database) != nil else {
-      return print("The agent is not running; it begins when it starts.")
+      return print("The agent is not running; it sends the rows when it starts.")
     }
     try await follow(names) { name in
       try SQLiteEdgeReader(path: configuration.database).report()?.streams.first { $0.name.isExactly(name.text) }?
@@ -108,7 +108,7 @@ struct ResyncCommand: AsyncParsableCommand {
   // MARK: In the cloud
 
   private func inCloud(_ configuration: CloudConfiguration) async throws {
-    guard let machine else { throw ValidationError("in the cloud --machine says whose rows") }
+    guard let machine else { throw ValidationError("--machine is missing: in the cloud it says whose rows are sent") }
     let streams = try configuration.openReplica().streams()
       .filter { $0.machine == machine && (stream.isEmpty || stream.contains($0.stream)) }
     let unknown = stream.filter { name in !streams.contains { $0.stream == name } }
@@ -153,11 +153,11 @@ struct ResyncCommand: AsyncParsableCommand {
         try await Task.sleep(for: .seconds(1))
       }
     }
-    print("All of them are in the outbox or on their way; `drover status` shows when they are confirmed.")
+    print("All rows are in the outbox or sent; `drover status` shows when they are confirmed.")
   }
 
   private func line(_ name: StreamName, _ progress: ResyncProgress) -> String {
-    var line = "\(name)  \(progress.looked) of \(progress.total) rows looked at, \(progress.entered) brought"
+    var line = "\(name)  \(progress.looked) of \(progress.total) rows read, \(progress.entered) in the outbox"
     if let rate = progress.rate { line += ", \(Int(rate)) a second" }
     if !progress.isDone, let left = progress.secondsLeft { line += ", \(Int(left.rounded(.up))) s left" }
     return line

@@ -11,8 +11,8 @@ struct SimulateFleetCommand: AsyncParsableCommand {
       Example:
         drover simulate-fleet --machines 1000 --rate 1
 
-      Each machine has a connection, an outbox in memory and the agent's own logic, in this process; a mosquitto and the consumer run
-      beside it in a temporary folder on loopback. At the end the cloud's rows are compared with what was made: it fails where a row is
+      Each machine has a connection, an outbox in memory and the agent's own logic, all in this process. A mosquitto and the consumer run
+      beside it in a temporary folder on loopback. At the end the command compares the cloud's rows with what was made, and fails if a row is
       lost or doubled. docs/performance.md explains the figures.
       """)
 
@@ -34,10 +34,10 @@ struct SimulateFleetCommand: AsyncParsableCommand {
   func validate() throws {
     guard (1...Fleet.mostMachines).contains(machines) else {
       throw ValidationError(
-        "--machines takes 1 to \(Fleet.mostMachines): one address has no more ports to connect from")
+        "--machines takes 1 to \(Fleet.mostMachines): an address has no more ports to connect from")
     }
     guard (rate == nil) != (backlog == nil) else {
-      throw ValidationError("either --rate or --backlog says what to send")
+      throw ValidationError("give either --rate or --backlog")
     }
     guard rate.map({ $0 > 0 && $0 <= 100_000 }) ?? true, (1...86_400).contains(seconds) else {
       throw ValidationError("--rate takes more than 0 and up to 100,000 events a second, --seconds 1 to 86,400")
@@ -63,7 +63,7 @@ struct SimulateFleetCommand: AsyncParsableCommand {
       throw fail("simulate-fleet: \(error)")
     }
     guard report.rowsLost == 0, report.rowsDoubled == 0, report.confirmed == report.made else {
-      throw fail("simulate-fleet: the cloud's rows are not what the machines made")
+      throw fail("simulate-fleet: the cloud's rows differ from what the machines made")
     }
   }
 }

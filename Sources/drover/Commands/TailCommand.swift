@@ -7,14 +7,15 @@ import Foundation
 struct TailCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tail",
-    abstract: "Prints what is applied in the cloud, as it is applied.",
+    abstract: "Prints rows as they are applied in the cloud.",
     discussion: """
       Examples:
         drover tail --config cloud.yaml
         drover tail --config cloud.yaml --machine MAH001 --stream stock --json
 
-      It reads the store's change feed, which needs `changes: true` in the configuration, and needs no consumer to be running. A row that changes
-      several times between two looks is printed once, as it is then. It ends with Ctrl-C, and when nobody reads its output any more.
+      The command reads the store's change feed, which needs `changes: true` in the configuration. The consumer need not be
+      running. A row that changes several times between two looks is printed once, with its newest values. The command ends with
+      Ctrl-C, or when its output is closed.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -22,15 +23,15 @@ struct TailCommand: AsyncParsableCommand {
   var machine: MachineID?
   @Option(help: "Only this stream, or this table of lines.")
   var stream: StreamName?
-  @Option(help: "Begin behind this cursor, the one of a line of --json.")
+  @Option(help: "Begin behind this cursor, which a line of --json has.")
   var after: String?
-  @Flag(help: "Begin with everything that is there.")
+  @Flag(help: "Begin with all rows that are in the store.")
   var fromStart = false
-  @Flag(help: "Print a JSON object on each line, as /v1/streams/{stream}/changes has them.")
+  @Flag(help: "Print one JSON object on each line, as in /v1/streams/{stream}/changes.")
   var json = false
 
   func validate() throws {
-    if after != nil, fromStart { throw ValidationError("--after and --from-start are two beginnings; give one") }
+    if after != nil, fromStart { throw ValidationError("give either --after or --from-start") }
     if let after, ChangeCursor(after) == nil { throw ValidationError("--after: \(after) is no cursor") }
   }
 

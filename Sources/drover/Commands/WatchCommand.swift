@@ -7,15 +7,15 @@ import Foundation
 struct WatchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "watch",
-    abstract: "Shows where everything stands, and goes on showing it.",
+    abstract: "Shows the status in the terminal and renews it every 2 seconds.",
     discussion: """
       Examples:
         drover watch --config cloud.yaml      # the fleet: what is wrong, and every machine, the worst first
         drover watch --config edge.yaml       # one machine's streams
         drover watch --config cloud.yaml | cat
 
-      It looks every 2 seconds, into the store itself, so that it needs no HTTP. The bars are what it has seen since it began.
-      q or Ctrl-C ends it, s sorts otherwise, j and k scroll. Without a terminal it prints one look and ends.
+      The command reads the store itself every 2 seconds, so it needs no HTTP. The bars show the minutes since it was started.
+      Keys: q or Ctrl-C ends it, s changes the order, j and k scroll. Without a terminal it prints the status once and ends.
       """)
 
   private static let interval = Duration.seconds(2)

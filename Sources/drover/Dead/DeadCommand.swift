@@ -16,8 +16,8 @@ struct DeadCommand: AsyncParsableCommand {
         drover dead replay --config cloud.yaml --reason conflict
         drover dead purge --config edge.yaml --id 7
 
-      In the cloud a dead letter is a message or event that could not be applied; at the edge it is an event that the broker will
-      never take. Each has a reason: topic, unparsable, too_large, event, conflict, frozen, schema, store (docs/debugging.md).
+      In the cloud, a dead letter is a message or event that could not be applied. At the edge, it is an event that the broker or the
+      cloud will never take. docs/how-to/handle-dead-letters.md explains the reasons.
       """,
     subcommands: [
       DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self, DeadPurgeCommand.self,

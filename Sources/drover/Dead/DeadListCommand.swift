@@ -6,17 +6,17 @@ import DroverWire
 struct DeadListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "list",
-    abstract: "Lists dead letters, those that were seen last first.",
+    abstract: "Lists dead letters, the newest first.",
     discussion: """
       Example:
         drover dead list --config cloud.yaml --stream temperature --reason conflict
 
-      What a letter carries is not shown; `drover dead show` does that.
+      The list does not show the content of the letters; `drover dead show` does.
       """)
 
   @OptionGroup var options: ConfigurationOption
   @OptionGroup var which: DeadLetterOptions
-  @Option(help: ArgumentHelp("List at most so many.", valueName: "number"))
+  @Option(help: ArgumentHelp("List at most this number of letters.", valueName: "number"))
   var limit: Int = 50
   @Flag(help: "Print JSON.")
   var json = false

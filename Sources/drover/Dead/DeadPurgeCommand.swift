@@ -4,12 +4,13 @@ import DroverCore
 struct DeadPurgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "purge",
-    abstract: "Gives dead letters up for good.",
+    abstract: "Deletes dead letters for good.",
     discussion: """
       Example:
         drover dead purge --config cloud.yaml --machine TEST --yes
 
-      Asks before it does so. Without a terminal it does nothing unless --yes is given. `drover status` shows how many were purged.
+      The command asks first. Without a terminal it does nothing unless --yes is given. `drover status` shows how many letters
+      were purged.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -30,7 +31,7 @@ struct DeadPurgeCommand: AsyncParsableCommand {
       }
       let what = "\(letters(count))\(which.description)"
       guard
-        try yes || confirm("Give up \(what) for good?", "purge: \(what) would be given up for good")
+        try yes || confirm("Delete \(what) for good?", "purge: \(what) would be deleted for good")
       else {
         print("nothing was purged")
         return

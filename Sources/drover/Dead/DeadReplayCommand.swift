@@ -8,14 +8,14 @@ import Foundation
 struct DeadReplayCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "replay",
-    abstract: "Sends dead letters again, on the way that everything takes.",
+    abstract: "Sends dead letters again, like any other message.",
     discussion: """
       Example:
         drover dead replay --config cloud.yaml --stream temperature --reason schema
 
-      In the cloud the letter's bytes are published again on their topic, and the consumer removes the letter in the transaction in
-      which it takes them; what it refuses is a letter as before. At the edge the event goes back into the outbox. A letter that was
-      too large to be kept whole cannot be replayed. The exit status is 1 when a letter is left.
+      In the cloud, the letter's bytes are published again on their topic. The consumer removes the letter in the transaction in
+      which it applies them. If it refuses them again, the letter stays. At the edge, the event goes back into the outbox. A letter
+      that was too large to be kept whole cannot be replayed. The exit status is 1 if a letter is left.
       """)
 
   @OptionGroup var options: ConfigurationOption

@@ -6,7 +6,7 @@ import Foundation
 struct DeadShowCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show",
-    abstract: "Shows one dead letter with all that it carries.",
+    abstract: "Shows one dead letter with its content.",
     discussion: """
       Example:
         drover dead show --config cloud.yaml 7

@@ -24,7 +24,7 @@ enum BrokerCheck {
     return [
       .bad(
         "broker", "the agent is not connected: \(standing)",
-        "check that the broker runs and can be reached from here, then the credentials and its ACL; the agent's log says more"
+        "check that the broker runs and can be reached from here, then the credentials and the broker's ACL; the agent's log says more"
       )
     ]
   }
@@ -74,7 +74,7 @@ enum BrokerCheck {
         .bad(
           "broker",
           remarks.last ?? "\(connection.broker) does not answer within \(patience.components.seconds) s",
-          "check that the broker runs and can be reached from here, then the credentials and its ACL")
+          "check that the broker runs and can be reached from here, then the credentials and the broker's ACL")
       ]
     }
     return [greeting(info, connection)] + limits(info, connection, neededBytes)
@@ -83,10 +83,10 @@ enum BrokerCheck {
 
   private static func greeting(_ info: SessionInfo, _ connection: BrokerConnection) -> Finding {
     info.protocolLevel == 5
-      ? .good("broker", "\(connection.broker) takes us and our subscriptions, MQTT 5")
+      ? .good("broker", "\(connection.broker) accepts the connection and the subscriptions, with MQTT 5")
       : .doubtful(
         "broker", "\(connection.broker) speaks MQTT 3.1.1",
-        "a broker with MQTT 5 says why it refuses a message; with 3.1.1 only the cloud's confirmation tells")
+        "use a broker with MQTT 5: it says why it refuses a message; with 3.1.1 only the cloud's confirmation shows it")
   }
 
   /// What the broker says of itself with MQTT 5.
@@ -96,7 +96,7 @@ enum BrokerCheck {
       findings.append(
         .bad(
           "broker", "\(connection.broker) keeps no retained messages",
-          "switch them on (mosquitto: retain_available true): statuses, descriptions of tables and confirmations are retained"
+          "switch them on (mosquitto: retain_available true): Drover retains statuses, schemas and confirmations"
         ))
     }
     if info.maximumQoS < 1 {
@@ -130,16 +130,16 @@ enum BrokerCheck {
         .good(
           "publish",
           info.protocolLevel == 5
-            ? "\(name) may publish, and somebody subscribes"
-            : "the broker acknowledges what \(name) publishes; with MQTT 3.1.1 it would do so, too, if it threw it away"
+            ? "\(name) may publish, and a consumer subscribes"
+            : "the broker acknowledges what \(name) publishes; with MQTT 3.1.1 it does so even if it drops the message"
         )
       ]
     case .acknowledged(.noMatchingSubscribers):
       return [
         .good("publish", "\(name) may publish"),
         .doubtful(
-          "consumer", "nobody subscribes to what this machine says",
-          "start the consumer; events wait here meanwhile. (Consumers of a `group` are not seen here)"),
+          "consumer", "no client subscribes to what this machine publishes",
+          "start the consumer; until then events wait here (doctor does not see the consumers of a `group`)"),
       ]
     case .acknowledged(.notAuthorised):
       return [

@@ -11,13 +11,13 @@ enum HostChecks {
     guard wallClock() > 1_795_000_000_000_000 else {
       return .bad(
         "clock", "it is \(now) here",
-        "set the clock, or let NTP set it; TLS certificates need it, and people read the times")
+        "set the clock, or let NTP set it: TLS certificates and the times in reports need it")
     }
     var state = timex()
     guard adjtimex(&state) >= 0, state.status & STA_UNSYNC == 0 else {
       return .doubtful(
-        "clock", "it is \(now) here, and the kernel does not call it synchronised",
-        "run an NTP client; order and delivery do not depend on the clock, the times that people read do")
+        "clock", "it is \(now) here, and the kernel says that it is not synchronised",
+        "run an NTP client: order and delivery do not depend on the clock, but the times in reports do")
     }
     return .good("clock", "\(now), synchronised")
   }

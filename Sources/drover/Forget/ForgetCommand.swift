@@ -6,15 +6,16 @@ import Foundation
 struct ForgetCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "forget",
-    abstract: "Takes a machine out of the fleet for good.",
+    abstract: "Removes a machine from the fleet for good.",
     discussion: """
       Examples:
         drover forget --config cloud.yaml --machine MAH001
         drover forget --config cloud.yaml --machine TEST --rows remove --yes
 
-      Clears what the broker keeps of the machine, and removes what the store knows of it, its dead letters included. Its rows stay unless
-      --rows remove is given; tables that were put aside keep theirs in any case. Stop the machine's agent first, or it is back within seconds.
-      The consumer may be running. Asks before it does so; without a terminal it does nothing unless --yes is given.
+      The command clears the machine's retained messages at the broker, and removes the machine from the store, with its dead letters. Its
+      rows stay unless --rows remove is given. Renamed old tables (`…_until_…`) keep their rows in any case. Stop the machine's agent first,
+      or the machine is back within seconds. The consumer may be running. The command asks first; without a terminal it does nothing unless
+      --yes is given.
       """)
 
   enum Rows: String, ExpressibleByArgument, CaseIterable {
@@ -22,9 +23,9 @@ struct ForgetCommand: AsyncParsableCommand {
   }
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: "Which machine.")
+  @Option(help: "The machine.")
   var machine: MachineID
-  @Option(help: "What becomes of its rows in the tables of the cloud.")
+  @Option(help: "Whether its rows in the cloud's tables stay.")
   var rows = Rows.keep
   @Flag(help: "Do not ask.")
   var yes = false
@@ -59,7 +60,7 @@ struct ForgetCommand: AsyncParsableCommand {
       )
       guard cleared.failures.isEmpty else {
         throw fail(
-          "forget: \(cleared.failures.joined(separator: "; ")); the broker keeps these messages, and a consumer that starts hears of the machine again"
+          "forget: \(cleared.failures.joined(separator: "; ")); the broker keeps these messages, so a consumer that starts will list the machine again"
         )
       }
     } catch let code as ExitCode {
@@ -76,12 +77,12 @@ struct ForgetCommand: AsyncParsableCommand {
       sum + (stream.rows ?? 0) + stream.lines.reduce(0) { $0 + ($1.rows ?? 0) }
     }
     var parts = ["Its \(count) rows \(rows == .keep ? "stay" : "are removed")"]
-    if dead > 0 { parts.append("\(letters(dead)) are given up") }
+    if dead > 0 { parts.append("\(letters(dead)) are deleted") }
     if let waiting = known.outbox?.standing.waiting, waiting > 0 {
       parts.append("\(waiting) events wait at the machine")
     }
     if known.isOnline == true {
-      parts.append("its agent is online, and brings the machine back unless it is stopped first")
+      parts.append("its agent is online: stop it first, or the machine comes back")
     }
     return parts.joined(separator: "; ") + "."
   }

@@ -93,7 +93,7 @@ enum RetainedMessages {
       case .success, .noMatchingSubscribers: if shown.contains(topic) { work.note { $0.topics.insert(topic) } }
       case .notAuthorised:
         let name = user.map { "user \($0)" } ?? "a client without a user name"
-        work.note { $0.failures.append("\(name) is not authorised on \(topic); the broker's ACL has to allow it") }
+        work.note { $0.failures.append("\(name) is not authorised on \(topic); the broker's ACL must allow it") }
       default: work.note { $0.failures.append("\(topic): the broker answered \(reason)") }
       }
     }

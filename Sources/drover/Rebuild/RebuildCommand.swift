@@ -6,22 +6,22 @@ import DroverSQLite
 struct RebuildCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rebuild",
-    abstract: "Replaces a lost or damaged cloud store by an empty one, which the machines fill again.",
+    abstract: "Replaces a lost or damaged cloud store with an empty one, which the machines fill again.",
     discussion: """
       Examples:
         drover rebuild --config cloud.yaml
         drover rebuild --config cloud.yaml --yes --wait
 
-      The consumer has to be stopped. The old file is moved aside under a name with the time, and never deleted; its dead letters are carried
-      over as far as it can be read. Then start the consumer: the machines hear that the cloud has nothing of theirs any more, and send it all again.
-      A backup of the store, if there is one, may be the shorter way: put it back, and only what it lacks is sent.
-      With --wait the command goes on until the tables of every machine that the old store knew are equal to the machine's own.
+      Stop the consumer first. The command renames the old file, with the time in its name, and never deletes it. It copies the dead
+      letters, as far as the file can be read. Then start the consumer: the machines notice that the cloud has nothing of them, and send
+      everything again. If you have a backup of the store, it may be quicker: restore it, and only what it lacks is sent.
+      With --wait the command goes on until the tables of every machine that the old store knew are equal to the machine's tables.
       """)
 
   @OptionGroup var options: ConfigurationOption
   @Flag(help: "Do not ask.")
   var yes = false
-  @Flag(help: "Follow the machines until they have filled the new store.")
+  @Flag(help: "Wait until the machines have filled the new store.")
   var wait = false
 
   func run() async throws {
@@ -29,7 +29,7 @@ struct RebuildCommand: AsyncParsableCommand {
     let path = try configuration.sqlitePath(
       for: "rebuild",
       orElse:
-        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/backups.md)"
+        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/how-to/back-up-and-restore.md)"
     )
     guard let rebuild = try replace(path) else {
       print("nothing was changed")
@@ -41,7 +41,7 @@ struct RebuildCommand: AsyncParsableCommand {
     say("start the consumer (`drover cloud`): each machine sends everything again when it is connected")
     guard wait else { return }
     guard !rebuild.machines.isEmpty else {
-      throw fail("rebuild: the old store names no machines to wait for; `drover status` shows those that come")
+      throw fail("rebuild: the old store knows no machines to wait for; `drover status` shows those that connect")
     }
     do {
       try await RebuildProgress(configuration: configuration, path: path, rebuild: rebuild).follow()
@@ -54,8 +54,8 @@ struct RebuildCommand: AsyncParsableCommand {
   private func replace(_ path: String) throws -> StoreRebuild? {
     do {
       let lock = try AgentLock(database: path)
-      let consequence = "\(path) would be moved aside, and all machines would send everything again"
-      guard try yes || confirm("Move \(path) aside and have all machines send everything again?", consequence) else {
+      let consequence = "\(path) would be renamed, and all machines would send everything again"
+      guard try yes || confirm("Rename \(path) and have all machines send everything again?", consequence) else {
         return nil
       }
       return try withExtendedLifetime(lock) { try StoreRebuild.run(path: path, now: wallClock()) }

@@ -6,14 +6,15 @@ import DroverCore
 
 struct SchemaPinCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "pin", abstract: "Prints `streams:` for the configuration, from what is in the store.",
+    commandName: "pin",
+    abstract: "Prints the section `streams:` for the configuration, as the store has the streams now.",
     discussion: """
       Examples:
         drover schema pin --config cloud.yaml
         drover schema pin --config cloud.yaml --stream orders >> cloud.yaml
 
-      What is pinned no machine can change: a description that differs waits. Changes nothing; paste what it prints into the configuration, and
-      restart the consumer.
+      No machine can change what is pinned: a description that differs waits. The command changes nothing. Copy what it prints into the
+      configuration, and restart the consumer.
       """)
 
   @OptionGroup var options: ConfigurationOption

@@ -9,22 +9,22 @@ import DroverWire
 struct SchemaCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "schema",
-    abstract: "Lists, accepts and pins what streams are in the cloud.",
+    abstract: "Lists and accepts schemas that wait, and pins the schemas of streams.",
     discussion: """
       Examples:
         drover schema list --config cloud.yaml
         drover schema accept --config cloud.yaml --machine MAH001 --stream stock
         drover schema pin --config cloud.yaml
 
-      A machine's new and dropped columns are followed without a word. Another key or kind is not, nor is what would change a table for other
-      machines that use it, such as another type or `identity`: the stream waits at the machine, and everything else goes on.
+      New and dropped columns of a machine are followed automatically. Another key or kind is not, nor is a change that would affect other
+      machines that use the table, such as another type or `identity`. Then the stream waits at the machine, and everything else goes on.
       """,
     subcommands: [SchemaListCommand.self, SchemaAcceptCommand.self, SchemaPinCommand.self])
 }
 
 struct SchemaListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "Shows the schemas that wait, and what is different.")
+    commandName: "list", abstract: "Lists the schemas that wait, and why.")
 
   @OptionGroup var options: ConfigurationOption
   @Flag(help: "Print JSON.")
@@ -49,16 +49,16 @@ struct SchemaListCommand: AsyncParsableCommand {
 
 struct SchemaAcceptCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "accept", abstract: "Lets the cloud's table follow a schema that waits.",
+    commandName: "accept", abstract: "Accepts a schema that waits, and changes the cloud's table to it.",
     discussion: """
-      Where the table cannot follow, it keeps its rows under a name with the time, and is made anew. What waits at the machine arrives within seconds, and with it all rows of
-      its table. The consumer may be running.
+      If the table cannot follow, it is renamed, with the time in its name, and keeps its rows; a new one is made. All rows of the
+      machine's table arrive within seconds, with the events that wait. The consumer may be running.
       """)
 
   @OptionGroup var options: ConfigurationOption
-  @Option(help: "Whose schema.")
+  @Option(help: "The machine.")
   var machine: MachineID
-  @Option(help: "Of which stream.")
+  @Option(help: "The stream.")
   var stream: StreamName
 
   func run() async throws {
@@ -74,12 +74,12 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
         throw fail("schema: none of \(stream) of \(machine) waits; `drover schema list` shows those that do")
       }
       guard !acceptance.aside.isEmpty else {
-        return print("\(stream) is as \(machine) has it now; no row has changed")
+        return print("\(stream) has the schema of \(machine) now; no row has changed")
       }
       print(
-        "\(stream) is made anew as \(machine) has it; its rows until now are in \(acceptance.aside.joined(separator: ", "))"
+        "\(stream) is made anew with the schema of \(machine); its old rows are in \(acceptance.aside.joined(separator: ", "))"
       )
-      print("`drover check --stream \(stream) --repair` has other machines' rows sent again, once they are connected")
+      print("`drover check --stream \(stream) --repair` re-sends the rows of other machines, once they are connected")
     } catch let refused as AcceptanceRefused {
       throw fail(
         "schema: accept \(stream) of \(machine): \(refused); change `streams` or `limits` in \(options.config), and restart the consumer"

@@ -9,14 +9,17 @@ import Foundation
 struct StatusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
-    abstract: "Shows where everything stands, on either side.",
+    abstract: "Shows what waits, what is confirmed and what is wrong, on either side.",
     discussion: """
       Examples:
         drover status --config edge.yaml
         drover status --config cloud.yaml --json
 
-      pending: waits for the broker. synced: acknowledged by the broker, waits for the cloud. confirmed: committed by the cloud.
-      The exit status is 1 when the agent or consumer is not running, and 2 when one of its jobs no longer moves.
+      pending    events that wait for the broker
+      synced     events that the broker has acknowledged and that wait for the cloud
+      confirmed  events that the cloud has committed
+
+      The exit status is 1 if the agent or the consumer is not running, and 2 if one of its jobs no longer moves.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -66,7 +69,7 @@ struct StatusCommand: AsyncParsableCommand {
       print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }
     if let ahead = report.versionsAhead {
-      print("  versions are \(ageText(ahead)) ahead of the cloud's clock: this machine's was there once; order is kept")
+      print("  versions are \(ageText(ahead)) ahead of the cloud's clock, because this machine's clock was wrong once; the order is kept")
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
     for wait in report.waits { print("\(wait.text) (since \(ageText(now - wait.since)))\n  \(wait.advice)") }
@@ -84,7 +87,7 @@ struct StatusCommand: AsyncParsableCommand {
       if space.closed.contains(limit) {
         lines.append("  emit and drover_intake are refused: \(measure); \(limit.advice)")
       } else if space.scarce(of: quota).contains(limit) {
-        lines.append("  room becomes scarce: \(measure); \(limit.advice)")
+        lines.append("  space becomes scarce: \(measure); \(limit.advice)")
       }
     }
     if space.closings > 0 {
@@ -96,7 +99,7 @@ struct StatusCommand: AsyncParsableCommand {
 
   private func olderRows(_ stream: EdgeReport.Stream) -> String {
     guard stream.isBackfilling else { return "" }
-    return stream.resync.map { " (\($0.looked) of \($0.total) rows looked at once more)" } ?? " (older rows follow)"
+    return stream.resync.map { " (\($0.looked) of \($0.total) rows read again)" } ?? " (older rows follow)"
   }
 
   private func cloud(_ configuration: CloudConfiguration) throws -> Worker {
@@ -109,6 +112,10 @@ struct StatusCommand: AsyncParsableCommand {
       return worker
     }
     print("store        \(standing.store)")
+    if let lock = standing.lock {
+      print("             \(printable(lock.text)), since \(Timestamp.text(microseconds: lock.since))")
+      print("             \(StoreLock.advice)")
+    }
     for worker in standing.workers.isEmpty ? [worker] : standing.workers { print("consumer     \(worker.text)") }
     for line in configuration.backupStanding?.lines ?? [] { print("backup       \(line)") }
     if let report {
@@ -117,20 +124,19 @@ struct StatusCommand: AsyncParsableCommand {
       for dropped in report.dropped.prefix(10) {
         let origin = dropped.machine.isEmpty ? "others" : "\(dropped.machine) \(dropped.stream)"
         print(
-          "             dropped for want of room: \(dropped.letters) of \(printable(origin)), reason \(dropped.reason), last \(Timestamp.text(microseconds: dropped.lastAt))"
+          "             dropped because the limit was reached: \(dropped.letters) of \(printable(origin)), reason \(dropped.reason), last \(Timestamp.text(microseconds: dropped.lastAt))"
         )
       }
     }
     var table = TextTable(
       columns: [
-        "machine", "state", "heard", "clock", "waiting", "oldest", "told", "stream", "rows", "lag", "superseded",
-        "dead letters",
-        "compared",
+        "machine", "state", "heard", "clock", "waiting", "oldest", "reported", "dead letters", "stream", "rows",
+        "lag", "superseded", "refused", "compared",
       ],
-      numeric: [2, 3, 4, 5, 6, 8, 9, 10, 11])
+      numeric: [2, 3, 4, 5, 6, 7, 9, 10, 11, 12])
     for machine in report?.machines ?? [] {
       let of = cells(machine, now: now)
-      if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "\(machine.deadLetters)", "-"]) }
+      if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "0", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
@@ -178,8 +184,13 @@ struct StatusCommand: AsyncParsableCommand {
       machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
       machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-",
       machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
-      machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-",
+      machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-", letters(machine),
     ]
+  }
+
+  private func letters(_ machine: CloudReport.Machine) -> String {
+    let atEdge = machine.outbox?.standing.deadLetters ?? 0
+    return "\(machine.deadLetters)\(atEdge > 0 ? " and \(atEdge) at the machine" : "")"
   }
 
   private func check(_ check: CloudReport.Check, now: Int64) -> String {
@@ -193,7 +204,7 @@ extension CloudReport {
   func scarcity(_ bounds: DeadLetterBounds) -> String? {
     guard letterRows >= bounds.maxCount / 5 * 4 || letterBytes >= bounds.maxBytes / 5 * 4 else { return nil }
     return
-      "room for dead letters becomes scarce: \(letterRows) of \(bounds.maxCount), \(byteText(Int64(letterBytes))) of \(byteText(Int64(bounds.maxBytes))); replay or purge some"
+      "space for dead letters becomes scarce: \(letterRows) of \(bounds.maxCount), \(byteText(Int64(letterBytes))) of \(byteText(Int64(bounds.maxBytes))); replay or purge some"
   }
 }
 

@@ -16,7 +16,7 @@ extension CloudConfiguration {
       ] + CloudReport.members(of: standing.report, now: now)
         + [
           ("waiting_schemas", .array(standing.waiting.map(\.document))),
-          ("blocked_sinks", .array(standing.blocked.map(\.document))),
+          ("blocked_sinks", .array(standing.blocked.map(\.document))), ("locked", standing.lock?.document ?? .null),
         ])
   }
 
@@ -49,6 +49,7 @@ struct CloudStanding {
   let report: CloudReport?
   let waiting: [WaitingSchema]
   let blocked: [BlockedSink]
+  let lock: StoreLock?
   let workers: [Worker]
 
   init(_ reader: any CloudReader, _ scope: ReportScope = .everything) throws {
@@ -56,6 +57,7 @@ struct CloudStanding {
     report = try reader.report(scope)
     waiting = try reader.waitingSchemas()
     blocked = try reader.blockedSinks()
+    lock = reader.storeLock()
     workers = try reader.workers()
   }
 

@@ -76,7 +76,7 @@ import Testing
     #expect(watch.told == [])
     watch.look(seconds: 3600)
     #expect(watch.told == ["firing silent M00000"])
-    #expect(watch.changes[0].alert.text == "M00000 was heard last 15 min ago, with \"online\" as its last word")
+    #expect(watch.changes[0].alert.text == "M00000 was last heard 15 min ago, with \"online\" as its last word")
     watch.look(seconds: 50) { Self.hear(&$0) }
     #expect(watch.told.count == 1)
     watch.look(seconds: 20) { Self.hear(&$0) }
@@ -228,10 +228,24 @@ import Testing
     #expect(watch.told == ["firing tables -", "resolved tables -"])
   }
 
+  @Test func `a stream that waits at its machine is told with its reason when it lasts, and once more when it goes on`()
+  {
+    let wait = StreamWait(
+      stream: try! StreamName("cust"), table: "cust", reason: "its column ssn is missing", advice: "a", since: 5)
+    var watch = Watch(AlertRules(silent: nil))
+    watch.look(seconds: 20) { fleet in Self.change(&fleet) { $0.waits = [wait] } }
+    #expect(watch.told == [])
+    watch.look(seconds: 20) { fleet in Self.change(&fleet) { $0.waits = [wait] } }
+    #expect(watch.changes.map(\.alert.text) == ["cust of M00000 waits at the machine: its column ssn is missing"])
+    #expect(watch.changes.map(\.alert.subject.part) == ["cust"])
+    watch.look(seconds: 100) { fleet in Self.change(&fleet) { $0.waits = [] } }
+    #expect(watch.told == ["firing streams M00000", "resolved streams M00000"])
+  }
+
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
       silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false,
-      budgets: false, names: false, tables: false)
+      budgets: false, names: false, tables: false, streams: false)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in
@@ -239,6 +253,9 @@ import Testing
       (fleet.storeFreeBytes, fleet.failedCommits) = (0, 100)
       fleet.worker.stuck = [.init(name: "backup", silence: .seconds(45))]
       Self.change(&fleet) { ($0.deadLetters, $0.lastHeard, $0.outbox!.standing.freeBytes) = (9, 0, 0) }
+      Self.change(&fleet) {
+        $0.waits = [StreamWait(stream: try! StreamName("s"), table: "s", reason: "r", advice: "a", since: 5)]
+      }
     }
     #expect(watch.told == ["resolved silent M00000"])
     #expect(watch.ledger.standing.counts.isEmpty)
@@ -295,11 +312,11 @@ import Testing
     #expect(watch.told == ["firing silent -"])
     #expect(
       watch.changes[0].alert.text
-        == "machines that were not heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)")
+        == "machines from which nothing was heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)")
     #expect(watch.ledger.standing.counts.first?.count == 10_000)
     watch.look(seconds: 70) { Self.hear(&$0) }
     #expect(watch.told == ["firing silent -", "resolved silent -"])
-    #expect(watch.changes[1].alert.text == "machines that were not heard for too long: 10000")
+    #expect(watch.changes[1].alert.text == "machines from which nothing was heard for too long: 10000")
     #expect(watch.changes[0].alert.id == watch.changes[1].alert.id)
   }
 

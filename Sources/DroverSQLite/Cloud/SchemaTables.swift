@@ -1,10 +1,9 @@
-// Schemas that a machine has described and the sink table cannot follow: another key, another kind. Their streams wait at the edge until
-// somebody accepts one. Then the table that is there gets a name with the time, and the sink is made anew; no row is ever dropped.
+// What machines say of their streams, as the store keeps it: the schemas that were adopted, and the last one that waits.
 
 import DroverCore
 import GRDB
 
-struct WaitingSchemas {
+struct SchemaTables {
   let database: Database
 
   static let migration = """
@@ -32,16 +31,102 @@ struct WaitingSchemas {
     ) WITHOUT ROWID;
     """
 
-  func note(_ schema: StreamSchema, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
+  // MARK: Adopted
+
+  /// Keeps a schema that was not known.
+  func write(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
+    // Somebody may have left a part of it.
+    for table in ["drover_schema_column", "drover_schema_line"] {
+      try database.execute(
+        sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ? AND schema_id = ?",
+        arguments: [machine.text, stream.text, schema.id.text])
+    }
+    for (position, column) in schema.columns.enumerated() {
+      try database.execute(
+        sql: """
+          INSERT INTO drover_schema_column
+                 (machine_id, stream, schema_id, position, name, declared_type, key_position, identity_position, else_position)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          machine.text, stream.text, schema.id.text, position, column.name, column.declaredType,
+          schema.key.firstIndex(of: position),
+          schema.naturalKey?.columns.firstIndex { $0.isExactly(column.name) },
+          schema.naturalKey?.fallback.firstIndex { $0.isExactly(column.name) },
+        ])
+    }
+    for (number, line) in schema.lines.enumerated() {
+      for (position, column) in line.rows.columns.enumerated() {
+        try database.execute(
+          sql: """
+            INSERT INTO drover_schema_line
+                   (machine_id, stream, schema_id, number, table_name, position, name, declared_type, key_position, header_part)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+          arguments: [
+            machine.text, stream.text, schema.id.text, number, line.table.text, position, column.name,
+            column.declaredType, line.rows.key.firstIndex(of: position), line.references.firstIndex(of: position),
+          ])
+      }
+    }
+  }
+
+  /// Makes a schema the one that was described last.
+  func describe(_ schema: StreamSchema, machine: MachineID, stream: StreamName, now: Int64) throws {
+    try database.execute(
+      sql: """
+        -- The one that was described last is the latest, also when the clock stands still or goes back.
+        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, described)
+        SELECT ?1, ?2, ?3, ?4, ?6, max(?5, 1 + ifnull((SELECT max(described) FROM drover_schema WHERE machine_id = ?1 AND stream = ?2), 0))
+         WHERE true
+        ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
+        """,
+      arguments: [
+        machine.text, stream.text, schema.id.text, schema.kind.rawValue, now, schema.completeWhen?.text,
+      ])
+  }
+
+  /// How many streams a machine has, its tables of lines included.
+  func streamCount(of machine: MachineID) throws -> Int {
+    try Int.fetchOne(
+      database,
+      sql: """
+        SELECT count(*) FROM (SELECT stream FROM drover_progress WHERE machine_id = ?1
+                              UNION SELECT stream FROM drover_schema WHERE machine_id = ?1
+                              UNION SELECT table_name FROM drover_schema_line WHERE machine_id = ?1)
+        """, arguments: [machine.text])!
+  }
+
+  func hasOther(than schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> Bool {
+    try Bool.fetchOne(
+      database,
+      sql:
+        "SELECT EXISTS (SELECT 1 FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id NOT IN (?, ?))",
+      arguments: [
+        machine.text, stream.text, schema.idsButForLives().first!.text, schema.idsButForLives().last!.text,
+      ])!
+  }
+
+  // MARK: Waiting
+
+  func note(_ waiting: WaitingStream, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
     // The same again, perhaps for another reason by now.
-    guard try !isWaiting(schema.id, machine: machine, stream: stream) else {
+    guard try !isWaiting(waiting.id, machine: machine, stream: stream) else {
       return try database.execute(
         sql: "UPDATE drover_schema_waiting SET reason = ?1 WHERE machine_id = ?2 AND stream = ?3 AND reason <> ?1",
         arguments: [reason, machine.text, stream.text])
     }
-    try begin(
-      schema.id, schema.kind, machine: machine, stream: stream, completeWhen: schema.completeWhen, reason: reason,
-      now: now)
+    try forget(machine: machine, stream: stream)
+    try database.execute(
+      sql: """
+        INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        """,
+      arguments: [
+        machine.text, stream.text, waiting.id.text, waiting.kind.rawValue, reason, now,
+        waiting.schema?.completeWhen?.text,
+      ])
+    guard let schema = waiting.schema else { return }
     for (position, column) in schema.columns.enumerated() {
       try database.execute(
         sql: "INSERT INTO drover_schema_waiting_column VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -63,27 +148,6 @@ struct WaitingSchemas {
     }
   }
 
-  /// Stands for the schema of a stream without a table.
-  static let bodies = SchemaID(text: "")
-
-  /// Notes a stream without a table whose events the sink table cannot take.
-  func noteBodies(_ kind: Kind, machine: MachineID, stream: StreamName, reason: String, now: Int64) throws {
-    guard try !isWaiting(Self.bodies, machine: machine, stream: stream) else { return }
-    try begin(Self.bodies, kind, machine: machine, stream: stream, completeWhen: nil, reason: reason, now: now)
-  }
-
-  private func begin(
-    _ id: SchemaID, _ kind: Kind, machine: MachineID, stream: StreamName, completeWhen: Condition?, reason: String,
-    now: Int64
-  ) throws {
-    try forget(machine: machine, stream: stream)
-    try database.execute(
-      sql: """
-        INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-        """, arguments: [machine.text, stream.text, id.text, kind.rawValue, reason, now, completeWhen?.text])
-  }
-
   func isWaiting(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> Bool {
     try Bool.fetchOne(
       database,
@@ -99,8 +163,7 @@ struct WaitingSchemas {
     }
   }
 
-  /// What waits of a machine's stream; without a schema where the stream has no table.
-  func wanted(machine: MachineID, stream: StreamName) throws -> (kind: Kind, schema: StreamSchema?)? {
+  func waiting(machine: MachineID, stream: StreamName) throws -> WaitingStream? {
     let note = try Row.fetchOne(
       database, sql: "SELECT kind, complete_when FROM drover_schema_waiting WHERE machine_id = ? AND stream = ?",
       arguments: [machine.text, stream.text])
@@ -109,18 +172,17 @@ struct WaitingSchemas {
       database,
       sql: "SELECT * FROM drover_schema_waiting_column WHERE machine_id = ? AND stream = ? ORDER BY position",
       arguments: [machine.text, stream.text])
-    guard !rows.isEmpty else { return (kind, nil) }
+    guard !rows.isEmpty else { return WaitingStream(kind: kind, schema: nil) }
     let lines = try Row.fetchAll(
       database,
       sql: "SELECT * FROM drover_schema_waiting_line WHERE machine_id = ? AND stream = ? ORDER BY number, position",
       arguments: [machine.text, stream.text])
     let condition: String? = note["complete_when"]
-    return (
-      kind,
-      try StreamSchema(
+    return WaitingStream(
+      kind: kind,
+      schema: try StreamSchema(
         kind: kind, rows: rows, completeWhen: condition.map { try Condition(parsing: $0) },
-        lines: StreamSchema.lines(lines))
-    )
+        lines: StreamSchema.lines(lines)))
   }
 
   /// Those of all machines with what is noted of them, by machine and stream: two statements, however many there are.
@@ -139,15 +201,8 @@ struct WaitingSchemas {
 
   // MARK: Accepting
 
-  /// A schema that a machine described last.
-  struct Known {
-    var machine: MachineID
-    var stream: StreamName
-    var schema: StreamSchema
-  }
-
   /// The schemas that machines described last whose rows, or lines, stand in a table.
-  func latest(using table: StreamName) throws -> [Known] {
+  func latest(using table: StreamName) throws -> [DescribedStream] {
     try Row.fetchAll(
       database,
       sql: """
@@ -161,7 +216,7 @@ struct WaitingSchemas {
     ).compactMap { row in
       let (machine, stream) = (try MachineID(row["machine_id"]), try StreamName(row["stream"]))
       return try StreamSchema.read(SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
-        .map { Known(machine: machine, stream: stream, schema: $0) }
+        .map { DescribedStream(machine: machine, stream: stream, schema: $0) }
     }
   }
 
