@@ -79,6 +79,12 @@ let package = Package(
     // The services: they import no adapter.
     .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
     .target(name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
+    .target(
+      name: "DroverServices",
+      dependencies: [
+        "DroverCore", "DroverWire", "DroverCloud", logging,
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ], swiftSettings: house),
 
     // What people and programs ask over HTTP, and what is posted to them: it knows only the core's seams.
     .target(
@@ -120,6 +126,7 @@ let package = Package(
       path: "Benchmarks", swiftSettings: house),
 
     // What a person touches.
+    .target(name: "DroverTerminal", dependencies: ["DroverCore"], swiftSettings: house),
     .target(
       name: "DroverConfiguration",
       dependencies: [
@@ -130,7 +137,7 @@ let package = Package(
       name: "drover",
       dependencies: [
         "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge", "DroverCloud",
-        "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex", logging,
+        "DroverServices", "DroverTerminal", "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex", logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -141,7 +148,22 @@ let package = Package(
     .target(
       name: "DroverTesting", dependencies: ["DroverCore", "DroverWire", "DroverCloud", "DroverProcesses", logging],
       path: "Tests/Support", swiftSettings: house),
-    .testTarget(name: "DroverCoreTests", dependencies: ["DroverCore", "DroverTesting"], swiftSettings: house),
+    .testTarget(
+      name: "DroverCoreTests", dependencies: ["DroverCore", "DroverTerminal", "DroverTesting"], swiftSettings: house),
+    .testTarget(
+      name: "DroverTerminalTests", dependencies: ["DroverTerminal", "DroverCore"], swiftSettings: house),
+    // The services, with the stores and the time that they meet in the simulation.
+    .testTarget(
+      name: "DroverEdgeTests",
+      dependencies: [
+        "DroverEdge", "DroverCore", "DroverWire", "DroverSQLite", "DroverSimulation", "DroverTesting",
+        "DroverProcesses", logging,
+      ], swiftSettings: house),
+    .testTarget(
+      name: "DroverCloudTests",
+      dependencies: [
+        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverSQLite", "DroverProcesses", logging,
+      ], swiftSettings: house),
     .testTarget(name: "DroverHashingTests", dependencies: ["DroverHashing"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),
     .testTarget(
@@ -160,8 +182,8 @@ let package = Package(
     .target(
       name: "DroverSimulation",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration", "CSQLite",
-        logging,
+        "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
+        "DroverTerminal", "CSQLite", logging,
       ],
       path: "Tests/Simulation", swiftSettings: house),
     .executableTarget(

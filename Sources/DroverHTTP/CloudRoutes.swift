@@ -75,10 +75,7 @@ package enum CloudRoutes {
         .json(try await blocking.run { try schema(source.reader) })
       },
       Route(.get, "/metrics") { _, _ in
-        let text = try await blocking.run { try Metrics.text(source) }
-        return Response(
-          status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
-          body: .init(byteBuffer: ByteBuffer(string: text)))
+        MetricsPage.response(try await blocking.run { try Metrics.text(source) })
       },
       Route(.get, "/v1/export") { _, asking in try await exports.respond(source.reader, stream: nil, asking, blocking)
       },

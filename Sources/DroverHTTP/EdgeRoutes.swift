@@ -15,22 +15,32 @@ package struct EdgeSource: Sendable {
   package var worker: @Sendable () -> Worker
   /// The whole status, as `drover status --json` prints it.
   package var status: @Sendable () throws -> JSON
+  /// What the metrics show; nil when the database is not attached.
+  package var report: @Sendable () throws -> EdgeReport?
+  /// What went wrong on the way to the cloud since the agent started.
+  package var failures: @Sendable () -> [DeliveryFailure]
   /// Has the agent look at the database now.
   package var look: @Sendable () -> Void
   /// Microseconds since 1970.
   package var now: @Sendable () -> Int64
+  /// Drover's version.
+  package var software: String
 
   package init(
     intake: any EventIntake, streams: [StreamName: String?], worker: @escaping @Sendable () -> Worker,
-    status: @escaping @Sendable () throws -> JSON, look: @escaping @Sendable () -> Void,
-    now: @escaping @Sendable () -> Int64
+    status: @escaping @Sendable () throws -> JSON, report: @escaping @Sendable () throws -> EdgeReport?,
+    failures: @escaping @Sendable () -> [DeliveryFailure], look: @escaping @Sendable () -> Void,
+    now: @escaping @Sendable () -> Int64, software: String
   ) {
     self.intake = intake
     self.streams = streams
     self.worker = worker
     self.status = status
+    self.report = report
+    self.failures = failures
     self.look = look
     self.now = now
+    self.software = software
   }
 }
 
@@ -41,6 +51,9 @@ package enum EdgeRoutes {
     return [
       CloudRoutes.health(source.worker, of: "agent"), CloudRoutes.openAPI(PackageResources.edge_yaml),
       Route(.get, "/v1/status") { _, _ in .json(try await blocking.run(source.status)) },
+      Route(.get, "/metrics") { _, _ in
+        MetricsPage.response(try await blocking.run { try EdgeMetrics.text(source) })
+      },
       Route(.post, "/v1/events/{stream}") { request, asking in
         try await takeEvents(request, asking, source, bodyBytes, blocking)
       },

@@ -2,6 +2,9 @@
 // everything else shows too, so there is no second count.
 
 import DroverCore
+import HTTPTypes
+import HummingbirdCore
+import NIOCore
 
 enum Metrics {
   static func text(_ source: CloudSource) throws -> String {
@@ -144,6 +147,12 @@ struct MetricsPage {
   enum Sort: String { case counter, gauge }
 
   private(set) var text = ""
+
+  static func response(_ text: String) -> Response {
+    Response(
+      status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+      body: .init(byteBuffer: ByteBuffer(string: text)))
+  }
 
   mutating func add(
     _ name: String, _ sort: Sort, _ help: String, _ samples: [(labels: [String: String], value: Double)]

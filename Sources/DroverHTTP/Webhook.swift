@@ -2,6 +2,7 @@
 // secret.
 
 private import AsyncHTTPClient
+import DroverCore
 private import Foundation
 private import NIOCore
 private import NIOHTTP1
@@ -12,7 +13,7 @@ package struct WebhookError: Error, CustomStringConvertible {
   package let description: String
 }
 
-package struct Webhook: Sendable {
+package struct Webhook: AlertReceiver {
   /// Longest time for one post.
   private static let patience = TimeAmount.seconds(10)
 

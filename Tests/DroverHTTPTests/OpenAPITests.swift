@@ -35,9 +35,10 @@ import Yams
 
   @Test func `the edge's document has every route, and no others`() throws {
     let source = EdgeSource(
-      intake: NoIntake(), streams: [:], worker: { Worker(process: nil) }, status: { .null }, look: {}, now: { 0 })
+      intake: NoIntake(), streams: [:], worker: { Worker(process: nil) }, status: { .null }, report: { nil },
+      failures: { [] }, look: {}, now: { 0 }, software: "")
     let served = operations(EdgeRoutes.all(source, bodyBytes: 1))
-    #expect(served.count == 5)
+    #expect(served.count == 6)
     #expect(try operations(PackageResources.edge_yaml) == served)
   }
 }
@@ -58,6 +59,6 @@ private struct NoStore: CloudReader {
   func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {}
 }
 
-private struct NoIntake: EventIntake {
+struct NoIntake: EventIntake {
   func take(_ events: [IntakeEvent], into stream: StreamName) throws -> IntakeAnswer { .taken }
 }

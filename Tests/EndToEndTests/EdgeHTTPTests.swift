@@ -45,6 +45,24 @@ import Testing
     #expect(seen["health"] as? [Int] == Array(repeating: 200, count: 5), "\(seen)")
   }
 
+  @Test func `the agent's metrics need a token, and tell what waits`() async throws {
+    let http = try road()
+    try await http.road.python("db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY)')")
+    try await http.start([.edge])
+    #expect(try await http.ask(.edge, "/metrics", token: nil).status == 401)
+    #expect(try await post(http, "reading", #"{"id":"a"}"#).status == 201)
+    let answer = try await http.ask(.edge, "/metrics", token: HTTPRoad.readToken)
+    #expect(answer.headers.contains("text/plain; version=0.0.4"))
+    #expect(answer.body.contains("\ndrover_agent_moving 1\n"), "\(answer.body)")
+    #expect(answer.body.contains("\ndrover_outbox_events{state=\"pending\",stream=\"pen\"} 0\n"), "\(answer.body)")
+    for line in answer.body.split(separator: "\n") {
+      #expect(
+        line.wholeMatch(of: /# (HELP|TYPE) drover_[a-z_]+ .+/) != nil
+          || line.wholeMatch(of: /drover_[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.e+-]+/) != nil,
+        "\(line)")
+    }
+  }
+
   // A till's 70,000-byte ID was taken at the edge and refused by every consumer.
   @Test func `an ID that no consumer takes is refused at the door`() async throws {
     let http = try road(limits: "{requests_per_second: 1000}")

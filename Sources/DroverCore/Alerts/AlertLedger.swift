@@ -152,7 +152,9 @@ package struct AlertLedger {
   private func isGrouped(_ key: AlertKey) -> Bool { groups[key.rule]?.members.contains(key.subject) ?? false }
 
   /// What is beyond its limit now, and which machines it concerns: for programs that look now and then.
-  static func problems(in fleet: FleetSnapshot, by rules: AlertRules) -> (alerts: [Alert], machines: Set<String>) {
+  package static func problems(in fleet: FleetSnapshot, by rules: AlertRules) -> (
+    alerts: [Alert], machines: Set<String>
+  ) {
     var rules = rules
     rules.hold = .zero
     var ledger = AlertLedger(rules, looking: rules.silent.map { $0 + .seconds(1) } ?? .zero)

@@ -137,6 +137,22 @@ package protocol SessionHandler: AnyObject {
   func sessionWillClose(publisher: any Publisher)
 }
 
+/// A connection of a service's own, for as long as it has something to ask or to send.
+package protocol BrokerVisit: Sendable {
+  /// The broker, for a sentence.
+  var broker: String { get }
+  /// Who the service is to the broker; nil without a user.
+  var user: String? { get }
+  /// What went wrong last, for the one who waits for the visit.
+  var remark: String? { get }
+  /// Serves `handler` on a thread of its own. Returns when that has ended.
+  func run(handler: sending any SessionHandler) async
+  /// Makes the session call `handler.turn` soon. From any thread, as often as one likes.
+  func wake()
+  /// Ends the session when its handler is drained. From any thread.
+  func stop()
+}
+
 extension SessionHandler {
   package func sessionEnding(isTaken: Bool?) {}
 }

@@ -2,6 +2,8 @@ import ArgumentParser
 import DroverCloud
 import DroverConfiguration
 import DroverCore
+import DroverServices
+import DroverTerminal
 import DroverWire
 
 struct CheckCommand: AsyncParsableCommand {

@@ -6,6 +6,7 @@ import DroverHTTP
 import DroverMQTT
 import DroverPostgreSQL
 import DroverSQLite
+import DroverServices
 import Glibc
 import Logging
 import ServiceLifecycle
@@ -174,9 +175,13 @@ private struct StorePlace {
   /// What runs beside the consumer.
   func services(_ configuration: CloudConfiguration, _ commits: CommitTries, _ logger: Logger) -> [any Service] {
     let checks = configuration.check.map {
-      RegularCheck(configuration: configuration, check: $0, isOurs: keepsHouse, logger: logger)
+      RegularCheck(
+        every: $0.every, repairs: $0.repairs, openReplica: configuration.openReplica,
+        channel: { MachineChannel(configuration.connection, name: "check") }, isOurs: keepsHouse, logger: logger)
     }
-    let gaps = GapCheck(configuration: configuration, isOurs: keepsHouse, logger: logger)
+    let gaps = GapCheck(
+      openReplica: configuration.openReplica,
+      channel: { MachineChannel(configuration.connection, name: "gap") }, isOurs: keepsHouse, logger: logger)
     let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
     return all.compactMap(\.self)
       + configuration.onlookers(worker: worker, keepsHouse: keepsHouse, commits: commits, logger: logger)
@@ -185,7 +190,7 @@ private struct StorePlace {
   /// Of an SQLite file.
   private func backups(_ configuration: CloudConfiguration, _ logger: Logger) -> RegularBackup? {
     guard let path, let lock else { return nil }
-    return RegularBackup(database: path, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
+    return RegularBackup(path, configuration.backup, beat: { lock.beat("backup") }, logger: logger)
   }
 }
 

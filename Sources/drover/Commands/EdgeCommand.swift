@@ -5,6 +5,7 @@ import DroverEdge
 import DroverHTTP
 import DroverMQTT
 import DroverSQLite
+import DroverServices
 import Logging
 import ServiceLifecycle
 
@@ -82,7 +83,7 @@ struct EdgeCommand: AsyncParsableCommand {
       )
     }
     let backups = RegularBackup(
-      database: configuration.database, plan: configuration.backup, beat: { lock.beat("backup") }, logger: logger)
+      configuration.database, configuration.backup, beat: { lock.beat("backup") }, logger: logger)
     let server = configuration.httpServer(logger: logger) {
       hint.set()
       session.wake()

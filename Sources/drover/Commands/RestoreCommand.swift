@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverSQLite
+import DroverTerminal
 
 struct RestoreCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -3,6 +3,7 @@ import DroverCloud
 import DroverConfiguration
 import DroverCore
 import DroverSQLite
+import DroverServices
 import DroverWire
 import Foundation
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DroverConfiguration
 import DroverCore
+import DroverTerminal
 import Foundation
 
 struct WatchCommand: AsyncParsableCommand {

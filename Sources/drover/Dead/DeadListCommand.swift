@@ -1,5 +1,6 @@
 import ArgumentParser
 import DroverCore
+import DroverTerminal
 import DroverWire
 
 struct DeadListCommand: AsyncParsableCommand {

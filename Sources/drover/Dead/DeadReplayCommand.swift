@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverSQLite
+import DroverServices
 import Foundation
 
 struct DeadReplayCommand: AsyncParsableCommand {
@@ -39,7 +40,8 @@ struct DeadReplayCommand: AsyncParsableCommand {
         let ids = try meantIDs(letters)
         meant = ids.count
         outcome = try await LetterReplay.run(
-          ids, of: letters, configuration, patience: .seconds(wait))
+          ids, of: letters, store: configuration.openDeadLetters(), over: Visit(replaying: configuration.connection),
+          patience: .seconds(wait))
       }
     } catch let code as ExitCode {
       throw code
@@ -76,19 +78,9 @@ struct DeadReplayCommand: AsyncParsableCommand {
   }
 }
 
-/// What a replay came to, for the person who asked for it.
-struct ReplayOutcome {
-  /// What `done` of them are now.
-  var success: String
-  var done = 0
-  var remarks: [String] = []
-  /// The letters that are still there, and why.
-  var left: [(id: Int64, why: String)] = []
-
+extension ReplayOutcome {
   /// Lines about single letters; the others are counted.
   private static let lines = 20
-
-  init(success: String) { self.success = success }
 
   func print() {
     Swift.print("\(letters(done)) \(success)")

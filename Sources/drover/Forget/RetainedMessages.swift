@@ -3,6 +3,7 @@
 import DroverConfiguration
 import DroverCore
 import DroverMQTT
+import DroverServices
 import Foundation
 import Synchronization
 

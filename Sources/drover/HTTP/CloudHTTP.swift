@@ -4,6 +4,7 @@ import DroverConfiguration
 import DroverCore
 import DroverHTTP
 import DroverSQLite
+import DroverServices
 import Logging
 import ServiceLifecycle
 
@@ -28,14 +29,22 @@ extension CloudConfiguration {
     logger: Logger
   ) -> [any Service] {
     guard http != nil || alerts != nil else { return [] }
-    let desk = alerts.map {
-      AlertDesk($0, consumer: connection.clientID, keepsHouse: keepsHouse, memory: alertMemory, logger: logger)
+    let desk = alerts.map { alerts in
+      AlertDesk(
+        alerts.rules, consumer: connection.clientID, receiver: alerts.webhook.map(Self.receiver),
+        keepsHouse: keepsHouse, memory: alertMemory, logger: logger)
     }
     let watch = FleetWatch(
-      reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk, logger: logger)
+      reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk,
+      wallClock: wallClock, logger: logger)
     let server = http.map { httpServer($0, watch, worker: worker, logger: logger) }
     let all: [(any Service)?] = [watch, desk, server]
     return all.compactMap(\.self)
+  }
+
+  /// The one who posts has to close it, so it makes its own.
+  private static func receiver(_ webhook: WebhookConfiguration) -> @Sendable () -> any AlertReceiver {
+    { Webhook(url: webhook.url, token: webhook.token, ca: webhook.ca) }
   }
 
   /// What the store's filesystem has left; a database server does not say.
@@ -55,7 +64,10 @@ extension CloudConfiguration {
       worker: worker, fleet: { watch.snapshot },
       status: { statusDocument(try CloudStanding(reader), now: wallClock()) },
       replay: { id in
-        try await LetterReplay.run([id], of: openDeadLetters(), self, patience: .seconds(10)).reason(for: id)
+        try await LetterReplay.run(
+          [id], of: openDeadLetters(), store: openDeadLetters(), over: Visit(replaying: connection),
+          patience: .seconds(10)
+        ).reason(for: id)
       },
       now: { wallClock() }, software: Drover.version)
     return HTTPServer(

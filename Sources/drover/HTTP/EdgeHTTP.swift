@@ -17,7 +17,8 @@ extension EdgeConfiguration {
       streams: Dictionary(uniqueKeysWithValues: streams.map { ($0.name, $0.table?.name) }),
       worker: { AgentLock.worker(database: database) },
       status: { statusDocument(try reader.report(), AgentLock.worker(database: database), now: wallClock()) },
-      look: look, now: { wallClock() })
+      report: { try reader.report() }, failures: { AgentLock.failures(database: database) }, look: look,
+      now: { wallClock() }, software: Drover.version)
     return HTTPServer(options, routes: EdgeRoutes.all(source, bodyBytes: options.bodyBytes), logger: logger)
   }
 }

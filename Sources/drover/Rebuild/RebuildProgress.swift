@@ -4,6 +4,7 @@ import DroverCloud
 import DroverConfiguration
 import DroverCore
 import DroverSQLite
+import DroverServices
 import Foundation
 
 struct RebuildProgress {

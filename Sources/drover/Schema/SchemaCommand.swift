@@ -3,6 +3,7 @@
 import ArgumentParser
 import DroverConfiguration
 import DroverCore
+import DroverTerminal
 import DroverWire
 
 struct SchemaCommand: AsyncParsableCommand {

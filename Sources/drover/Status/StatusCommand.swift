@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverSQLite
+import DroverTerminal
 import DroverWire
 import Foundation
 

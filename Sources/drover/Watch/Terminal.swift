@@ -1,6 +1,7 @@
 // The window that a person looks at: it is taken over while it lives, and given back as it was.
 
 import DroverCore
+import DroverTerminal
 import Foundation
 
 final class Terminal {

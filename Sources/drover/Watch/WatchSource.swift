@@ -3,6 +3,7 @@
 import DroverConfiguration
 import DroverCore
 import DroverSQLite
+import DroverTerminal
 
 struct WatchSource {
   /// So many looks are what a rate is made of.

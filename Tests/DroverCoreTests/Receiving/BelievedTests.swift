@@ -1,6 +1,7 @@
 // What is believed of numbers and names that a store, a file or a machine holds.
 
 import DroverCore
+import DroverTerminal
 import Testing
 
 @Suite struct BelievedTests {

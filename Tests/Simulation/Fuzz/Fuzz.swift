@@ -7,6 +7,7 @@ import DroverConfiguration
 import DroverCore
 import DroverEdge
 import DroverSQLite
+import DroverTerminal
 import DroverWire
 import Foundation
 import Logging

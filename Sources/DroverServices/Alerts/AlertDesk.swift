@@ -3,15 +3,13 @@
 // served beside all that, at its own pace.
 
 import Dispatch
-import DroverConfiguration
-import DroverCore
-import DroverHTTP
+package import DroverCore
 import DroverWire
-import Logging
+package import Logging
 import ServiceLifecycle
 import Synchronization
 
-final class AlertDesk: Service {
+package final class AlertDesk: Service {
   private struct State {
     var ledger: AlertLedger
     var queue = AlertQueue()
@@ -23,7 +21,7 @@ final class AlertDesk: Service {
   private static let backoff = Backoff(base: .seconds(1), cap: .seconds(300))
 
   private let state: Mutex<State>
-  private let webhook: WebhookConfiguration?
+  private let receiver: (@Sendable () -> any AlertReceiver)?
   /// Who posts.
   private let consumer: String
   private let keepsHouse: @Sendable () -> Bool
@@ -35,13 +33,15 @@ final class AlertDesk: Service {
 
   /// - Parameters:
   ///   - consumer: who posts.
+  ///   - receiver: makes the one to post to; nil where nobody is told.
   ///   - keepsHouse: whether this consumer is the one that tells of the whole fleet.
-  init(
-    _ configuration: AlertsConfiguration, consumer: String, keepsHouse: @escaping @Sendable () -> Bool,
+  package init(
+    _ rules: AlertRules, consumer: String, receiver: (@Sendable () -> any AlertReceiver)?,
+    keepsHouse: @escaping @Sendable () -> Bool,
     memory: any AlertMemory, logger: Logger
   ) {
-    state = Mutex(State(ledger: AlertLedger(configuration.rules)))
-    webhook = configuration.webhook
+    state = Mutex(State(ledger: AlertLedger(rules)))
+    self.receiver = receiver
     self.consumer = consumer
     self.keepsHouse = keepsHouse
     self.memory = memory
@@ -53,13 +53,13 @@ final class AlertDesk: Service {
   /// Blocks while the memory is read or written.
   /// - Returns: the alerts that there are now.
   /// - Throws: when the memory cannot be read, before anything is judged.
-  func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
+  package func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
     try follow(keepsHouse: keepsHouse())
     let (changes, standing) = state.withLock { state in
       let changes = state.ledger.take(fleet).filter { state.keepsHouse || $0.alert.rule.isOwn }
-      if webhook != nil { state.queue.add(changes) }
+      if receiver != nil { state.queue.add(changes) }
       var standing = state.ledger.standing
-      standing.posting = webhook.map { _ in state.queue.posting }
+      standing.posting = receiver.map { _ in state.queue.posting }
       return (changes, standing)
     }
     guard !changes.isEmpty else { return standing }
@@ -81,7 +81,7 @@ final class AlertDesk: Service {
     let notes = parsed(try memory.read())
     state.withLock { state in
       state.ledger.follow(notes.open, takesOver: keepsHouse)
-      if keepsHouse, webhook != nil { state.queue.add(notes.waiting) }
+      if keepsHouse, receiver != nil { state.queue.add(notes.waiting) }
       state.keepsHouse = keepsHouse
     }
     newsCame.yield()
@@ -122,9 +122,8 @@ final class AlertDesk: Service {
 
   // MARK: The webhook
 
-  func run() async throws {
-    guard let webhook else { return try await gracefulShutdown() }
-    let receiver = Webhook(url: webhook.url, token: webhook.token, ca: webhook.ca)
+  package func run() async throws {
+    guard let receiver = self.receiver?() else { return try await gracefulShutdown() }
     await cancelWhenGracefulShutdown {
       for await _ in self.news {
         while !Task.isCancelled, await self.post(to: receiver) {}
@@ -135,10 +134,10 @@ final class AlertDesk: Service {
 
   /// Posts what comes next, and waits after a failure.
   /// - Returns: whether there may be more.
-  private func post(to receiver: Webhook) async -> Bool {
+  private func post(to receiver: any AlertReceiver) async -> Bool {
     let batch = state.withLock(\.queue.next)
     guard !batch.changes.isEmpty else { return false }
-    do throws(WebhookError) {
+    do {
       try await receiver.post(AlertChange.document(batch.changes, consumer: consumer).text())
     } catch {
       guard !Task.isCancelled else { return false }
@@ -158,11 +157,11 @@ final class AlertDesk: Service {
     return true
   }
 
-  private func pause(after error: WebhookError) async {
+  private func pause(after error: any Error) async {
     let (attempt, isNew) = state.withLock { state in
       state.queue.failed()
-      defer { state.failure = error.description }
-      return (state.queue.attempts, state.failure != error.description)
+      defer { state.failure = "\(error)" }
+      return (state.queue.attempts, state.failure != "\(error)")
     }
     let delay = Self.backoff.delay(attempt: attempt, seed: .random(in: .min ... .max))
     if isNew { logger.warning("post alerts to the webhook: \(error); the consumer tries again; check alerts.webhook") }

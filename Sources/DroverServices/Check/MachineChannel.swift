@@ -1,20 +1,15 @@
 // Questions to machines over a connection of their own: the command line's, or the consumer's for its regular comparisons.
 
-import DroverCloud
-import DroverConfiguration
-import DroverCore
-import DroverMQTT
+package import DroverCloud
+package import DroverCore
 import DroverWire
-import Foundation
 import Synchronization
 
-final class MachineChannel: MachineQuestions, Sendable {
+package final class MachineChannel: MachineQuestions, Sendable {
   /// How long the next message of an answer may take: the agent may be walking through a large table.
   private static let patience = Duration.seconds(60)
 
-  private let session: MosquittoSession
-  private let remarks = Remarks()
-  private let broker: String
+  private let visit: any BrokerVisit
   private let state = Mutex(State())
 
   fileprivate struct State {
@@ -28,30 +23,22 @@ final class MachineChannel: MachineQuestions, Sendable {
     var deadline: ContinuousClock.Instant
   }
 
-  /// - Parameter name: makes the client ID differ from those of the consumer and other askers.
-  init(_ connection: BrokerConnection, name: String) {
-    broker = "\(connection.broker)"
-    var options = MQTTOptions(connection)
-    options.clientID = "\(options.clientID)-\(name)-\(MQTTOptions.passing)"
-    options.sessionExpiry = .zero
-    options.drainTimeout = .seconds(1)
-    options.subscriptions = [Subscription(filter: Topic.replyFilter)]
-    session = MosquittoSession(options: options, logger: remarks.logger)
-  }
+  /// - Parameter visit: a connection that subscribes to `Topic.replyFilter`.
+  package init(_ visit: any BrokerVisit) { self.visit = visit }
 
   /// Runs the connection until `stop`.
-  func run() async { await session.run(handler: ChannelHandler(self)) }
+  package func run() async { await visit.run(handler: ChannelHandler(self)) }
 
-  func stop() {
+  package func stop() {
     state.withLock { state in
       state.isStopped = true
       for waiting in state.waiting.values { waiting.answers.finish(throwing: CancellationError()) }
       state.waiting = [:]
     }
-    session.stop()
+    visit.stop()
   }
 
-  nonisolated(nonsending) func ask(
+  package nonisolated(nonsending) func ask(
     _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws {
     let id = Epoch(random: .random(in: .min ... .max)).text
@@ -65,7 +52,7 @@ final class MachineChannel: MachineQuestions, Sendable {
       state.waiting[id] = Waiting(answers: continuation, deadline: .now.advanced(by: Self.patience))
       state.outgoing.append((id, message))
     }
-    session.wake()
+    visit.wake()
     var expected = 0
     for try await reply in answers {
       guard reply.number == expected else {
@@ -111,7 +98,7 @@ final class MachineChannel: MachineQuestions, Sendable {
         throwing: CheckFailure(
           isConnected
             ? "the machine has not answered within \(Self.patience.components.seconds) s"
-            : remarks.last ?? "\(broker) does not answer", isSilence: true))
+            : visit.remark ?? "\(visit.broker) does not answer", isSilence: true))
     }
   }
 }

@@ -1,5 +1,7 @@
 // A view laid out for a window: never wider, never higher, and nothing in it that a terminal could take for a command.
 
+import DroverCore
+
 package struct WatchFrame: Equatable, Sendable {
   package struct Line: Equatable, Sendable {
     package enum Style: Sendable { case plain, strong, alarm, faint }

@@ -1,17 +1,15 @@
 // The agent's and the consumer's own backups, at the interval that the configuration sets.
 
-import DroverConfiguration
-import DroverCore
-import DroverSQLite
+package import DroverCore
 import Foundation
-import Logging
+package import Logging
 import ServiceLifecycle
 
-struct RegularBackup: Service {
-  private let database: String
-  private let plan: BackupPlan
+package struct RegularBackup: Service {
+  private let place: any BackupPlace
   private let every: Duration
   private let beat: @Sendable () -> Void
+  private let wallClock: @Sendable () -> Int64
   private let logger: Logger
 
   /// A backup that failed is tried again after this time, or at the interval if that is shorter.
@@ -19,17 +17,21 @@ struct RegularBackup: Service {
   /// Least time between two signs of life.
   private static let pulse = Duration.seconds(5)
 
-  /// nil when the configuration sets no interval.
-  init?(database: String, plan: BackupPlan, beat: @escaping @Sendable () -> Void, logger: Logger) {
-    guard let every = plan.every else { return nil }
-    self.database = database
-    self.plan = plan
+  /// - Parameters:
+  ///   - beat: shows that it moves.
+  ///   - wallClock: microseconds since 1970.
+  package init(
+    in place: any BackupPlace, every: Duration, beat: @escaping @Sendable () -> Void,
+    wallClock: @escaping @Sendable () -> Int64, logger: Logger
+  ) {
+    self.place = place
+    self.wallClock = wallClock
     self.every = every
     self.beat = beat
     self.logger = logger
   }
 
-  func run() async throws {
+  package func run() async throws {
     while !Task.isShuttingDownGracefully {
       beat()
       if isDue { await makeBackup() }
@@ -40,17 +42,17 @@ struct RegularBackup: Service {
   /// By the wall clock and the last backup, so that a machine that is switched off every night has its backups too. A last one that lies in
   /// the future tells of a clock that went back.
   private var isDue: Bool {
-    let record = BackupRecord.read(database: database)
+    let last = place.last()
     let now = wallClock()
     func isOver(_ moment: Int64?, _ interval: Duration) -> Bool {
       guard let moment, moment <= now else { return true }
       return .microseconds(now - moment) >= interval
     }
-    return isOver(record?.made?.at, every) && isOver(record?.failure?.at, min(every, Self.retryDelay))
+    return isOver(last.made, every) && isOver(last.failed, min(every, Self.retryDelay))
   }
 
   private func makeBackup() async {
-    let backup = DatabaseBackup(database: database, folder: plan.folder, beat: beat)
+    let backup = place.begin(beat: beat)
     await withGracefulShutdownHandler {
       async let made: Void = onThreadOfItsOwn(backup)
       async let signs: Void = showLife(of: backup)
@@ -62,7 +64,7 @@ struct RegularBackup: Service {
     }
   }
 
-  private func onThreadOfItsOwn(_ backup: DatabaseBackup) async {
+  private func onThreadOfItsOwn(_ backup: any RunningBackup) async {
     await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
       Thread.detachNewThread {
         // On Linux this is the thread's own (setpriority(2), NOTES).
@@ -73,9 +75,9 @@ struct RegularBackup: Service {
     }
   }
 
-  private func make(_ backup: DatabaseBackup) {
+  private func make(_ backup: any RunningBackup) {
     do {
-      let made = try backup.makeAndNote(database, keep: plan.keep)
+      let made = try backup.make()
       logger.info("backup: \(made.path), \(byteText(made.bytes))")
     } catch {
       logger.error("\(error); tried again in \(min(every, Self.retryDelay))")
@@ -83,7 +85,7 @@ struct RegularBackup: Service {
   }
 
   /// While SQLite checks the copy it says nothing, and it may take minutes.
-  private func showLife(of backup: DatabaseBackup) async {
+  private func showLife(of backup: any RunningBackup) async {
     while !backup.isCancelled {
       if backup.isChecking { beat() }
       try? await Task.sleep(for: .milliseconds(100))

@@ -1,35 +1,27 @@
 // Publishes dead letters of the cloud again, as what they are: messages on their own topics. The broker's PUBACK means only that it is
 // worth waiting; the letter goes when the consumer has had it.
 
-import DroverConfiguration
-import DroverCore
-import DroverMQTT
-import Foundation
+package import DroverCore
 import Synchronization
 
-enum LetterReplay {
-  /// - Parameter patience: how long nothing may happen before the rest is given up for now.
-  static func run(
-    _ ids: [Int64], of letters: any CloudDeadLetterStore, _ configuration: CloudConfiguration, patience: Duration
+package enum LetterReplay {
+  /// - Parameters:
+  ///   - letters: the dead letters, on a connection of their own.
+  ///   - store: the same, on another connection: it works on the session's thread.
+  ///   - patience: how long nothing may happen before the rest is given up for now.
+  package static func run(
+    _ ids: [Int64], of letters: any CloudDeadLetterStore, store: sending any CloudDeadLetterStore,
+    over visit: any BrokerVisit, patience: Duration
   ) async throws -> ReplayOutcome {
     var outcome = ReplayOutcome(success: "taken by the consumer")
     guard !ids.isEmpty else { return outcome }
-    let connection = configuration.connection
-    var options = MQTTOptions(connection)
-    options.clientID = "drover-dead-\(MQTTOptions.passing)"
-    options.sessionExpiry = .zero
-    options.drainTimeout = .seconds(1)
-    let remarks = Remarks()
-    let session = MosquittoSession(options: options, logger: remarks.logger)
     let sent = Sent()
-    // Its own connection to the store: it works on the session's thread.
-    let sender = Sender(
-      ids, store: try configuration.openDeadLetters(), user: options.username, session: session, sent: sent)
-    await session.run(handler: sender)
+    let sender = Sender(ids, store: store, visit: visit, sent: sent)
+    await visit.run(handler: sender)
     let account = sent.account
     guard account.hasConnected else {
       throw ReplayFailure(
-        description: "\(remarks.last ?? "\(connection.broker) does not answer within 5 s"); nothing was sent")
+        description: "\(visit.remark ?? "\(visit.broker) does not answer within 5 s"); nothing was sent")
     }
     outcome.left = account.left
     if account.vanished > 0 { outcome.remarks.append("\(account.vanished) were removed before they could be sent") }
@@ -68,8 +60,10 @@ enum LetterReplay {
 }
 
 /// Why nothing could be sent.
-struct ReplayFailure: Error, CustomStringConvertible {
-  let description: String
+package struct ReplayFailure: Error, CustomStringConvertible {
+  package let description: String
+
+  package init(description: String) { self.description = description }
 }
 
 /// What the session's thread reports.
@@ -94,18 +88,16 @@ private final class Sender: SessionHandler {
 
   private var ids: ArraySlice<Int64>
   private let store: any CloudDeadLetterStore
-  private let user: String?
-  private let session: MosquittoSession
+  private let visit: any BrokerVisit
   private let sent: Sent
   private var publisher: (any Publisher)?
   private var inFlight: [PublishToken: ReplayTicket] = [:]
   private var deadline = ContinuousClock.now.advanced(by: patience)
 
-  init(_ ids: [Int64], store: any CloudDeadLetterStore, user: String?, session: MosquittoSession, sent: Sent) {
+  init(_ ids: [Int64], store: any CloudDeadLetterStore, visit: any BrokerVisit, sent: Sent) {
     self.ids = ids[...]
     self.store = store
-    self.user = user
-    self.session = session
+    self.visit = visit
     self.sent = sent
   }
 
@@ -124,7 +116,7 @@ private final class Sender: SessionHandler {
     case .success: sent.note { $0.published.append(ticket) }
     case .noMatchingSubscribers: giveUp(ticket, "no consumer subscribes; start `drover cloud`, and try again")
     case .notAuthorised:
-      let name = user.map { "user \($0)" } ?? "a client without a user name"
+      let name = visit.user.map { "user \($0)" } ?? "a client without a user name"
       giveUp(ticket, "\(name) is not authorised on \(ticket.topic); the broker's ACL must allow it for a replay")
     case .packetTooLarge: giveUp(ticket, "\(ticket.bytes) bytes are more than the broker takes")
     case .quotaExceeded: giveUp(ticket, "the broker's quota is used up; try again later")
@@ -146,7 +138,7 @@ private final class Sender: SessionHandler {
       let rest = ids
       ids = []
       sent.note { account in account.left += rest.map { ($0, "not sent: the broker does not answer") } }
-      session.stop()
+      visit.stop()
     }
     return .milliseconds(100)
   }

@@ -1,6 +1,7 @@
 // What `drover watch` shows in windows of every size.
 
 import DroverCore
+import DroverTerminal
 import Testing
 
 @Suite struct WatchFrameTests {

@@ -3,21 +3,34 @@
 // made. A connection is opened only where there is a gap.
 
 import DroverCloud
-import DroverConfiguration
-import DroverCore
-import Logging
+package import DroverCore
+package import Logging
 import ServiceLifecycle
 
-struct GapCheck: Service {
+package struct GapCheck: Service {
   /// How often the store is asked for gaps.
   private static let interval = Duration.seconds(2)
   /// The pause after a try that did not close a gap doubles up to this one.
   private static let longestPause = Duration.seconds(300)
 
-  let configuration: CloudConfiguration
-  /// Whether this consumer makes them; of several one does.
-  let isOurs: @Sendable () -> Bool
-  let logger: Logger
+  private let openReplica: @Sendable () throws -> any Replica
+  private let channel: @Sendable () -> MachineChannel
+  private let isOurs: @Sendable () -> Bool
+  private let logger: Logger
+
+  /// - Parameters:
+  ///   - openReplica: the store beside the consumer, on a connection of its own.
+  ///   - channel: a new connection to the machines.
+  ///   - isOurs: whether this consumer makes them; of several one does.
+  package init(
+    openReplica: @escaping @Sendable () throws -> any Replica, channel: @escaping @Sendable () -> MachineChannel,
+    isOurs: @escaping @Sendable () -> Bool, logger: Logger
+  ) {
+    self.openReplica = openReplica
+    self.channel = channel
+    self.isOurs = isOurs
+    self.logger = logger
+  }
 
   /// When a gap is tried again that could not be closed.
   private struct Retry {
@@ -25,7 +38,7 @@ struct GapCheck: Service {
     var pause: Duration
   }
 
-  func run() async throws {
+  package func run() async throws {
     var retries: [String: Retry] = [:]
     var replica: (any Replica)?
     while !Task.isShuttingDownGracefully {
@@ -39,7 +52,7 @@ struct GapCheck: Service {
         continue
       }
       do {
-        let open = try replica ?? configuration.openReplica()
+        let open = try replica ?? openReplica()
         replica = open
         try await closeGaps(open, &retries)
       } catch {
@@ -55,7 +68,7 @@ struct GapCheck: Service {
       stream.isOnline && retries[Self.name(gap, of: stream)].map { $0.at <= now } ?? true
     }
     guard !due.isEmpty else { return }
-    let channel = MachineChannel(configuration.connection, name: "gap")
+    let channel = channel()
     try await withGracefulShutdownHandler {
       async let connection: Void = channel.run()
       defer { channel.stop() }

@@ -2,12 +2,12 @@
 // as this looks. The rules of alerts judge each look.
 
 import Dispatch
-import DroverCore
-import Logging
+package import DroverCore
+package import Logging
 import ServiceLifecycle
 import Synchronization
 
-final class FleetWatch: Service {
+package final class FleetWatch: Service {
   private static let interval = Duration.seconds(5)
 
   private let reader: any CloudReader
@@ -15,6 +15,7 @@ final class FleetWatch: Service {
   private let freeBytes: @Sendable () -> Int64?
   private let commits: CommitTries
   private let desk: AlertDesk?
+  private let wallClock: @Sendable () -> Int64
   private let logger: Logger
   private let queue = DispatchQueue(label: "drover-fleet")
   private let state = Mutex((history: FleetHistory(), snapshot: FleetSnapshot?.none))
@@ -22,22 +23,24 @@ final class FleetWatch: Service {
   /// - Parameters:
   ///   - freeBytes: what the store's filesystem has left.
   ///   - desk: nil where there are no rules.
-  init(
+  ///   - wallClock: microseconds since 1970.
+  package init(
     reader: any CloudReader, worker: @escaping @Sendable () -> Worker, freeBytes: @escaping @Sendable () -> Int64?,
-    commits: CommitTries, desk: AlertDesk?, logger: Logger
+    commits: CommitTries, desk: AlertDesk?, wallClock: @escaping @Sendable () -> Int64, logger: Logger
   ) {
     self.reader = reader
     self.worker = worker
     self.freeBytes = freeBytes
     self.commits = commits
     self.desk = desk
+    self.wallClock = wallClock
     self.logger = logger
   }
 
   /// What the last look found; nil before the first.
-  var snapshot: FleetSnapshot? { state.withLock(\.snapshot) }
+  package var snapshot: FleetSnapshot? { state.withLock(\.snapshot) }
 
-  func run() async throws {
+  package func run() async throws {
     var failure: String?
     while !Task.isShuttingDownGracefully {
       do {
@@ -82,12 +85,14 @@ final class FleetWatch: Service {
 }
 
 /// How many of the consumer's tries to commit failed since one went well.
-final class CommitTries: Sendable {
+package final class CommitTries: Sendable {
   private let count = Atomic(0)
 
-  var failed: Int { count.load(ordering: .relaxed) }
+  package init() {}
 
-  func note(_ wentWell: Bool) {
+  package var failed: Int { count.load(ordering: .relaxed) }
+
+  package func note(_ wentWell: Bool) {
     if wentWell { count.store(0, ordering: .relaxed) } else { count.add(1, ordering: .relaxed) }
   }
 }

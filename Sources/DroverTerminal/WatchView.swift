@@ -1,5 +1,7 @@
 // What `drover watch` shows, whatever the size of the window.
 
+package import DroverCore
+
 package struct WatchView: Sendable {
   package struct Problem: Equatable, Sendable {
     package var text: String

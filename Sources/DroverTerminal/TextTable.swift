@@ -1,19 +1,19 @@
 // What the commands print for a person.
 
 /// Columns that stand under each other.
-struct TextTable {
+package struct TextTable {
   private let columns: [String]
   private let numeric: Set<Int>
   private var rows: [[String]] = []
 
-  init(columns: [String], numeric: Set<Int>) {
+  package init(columns: [String], numeric: Set<Int>) {
     self.columns = columns
     self.numeric = numeric
   }
 
-  mutating func add(_ row: [String]) { rows.append(row) }
+  package mutating func add(_ row: [String]) { rows.append(row) }
 
-  var text: String {
+  package var text: String {
     let widths = columns.indices.map { index in ([columns] + rows).map { $0[index].count }.max()! }
     return ([columns] + rows).map { row in
       var line = ""

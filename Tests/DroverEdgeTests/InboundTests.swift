@@ -1,0 +1,118 @@
+// What comes from the cloud while the agent's turn does not come: it is queued, and what has no room is not acknowledged. And how often a line is logged.
+
+import DroverCore
+@testable import DroverEdge
+import DroverProcesses
+import DroverSQLite
+@testable import DroverSimulation
+import DroverWire
+import Logging
+import Synchronization
+import Testing
+
+@Suite struct InboundTests {
+  private final class Broker: Publisher {
+    private(set) var statuses = 0
+
+    func publish(_ message: OutboundMessage) throws(PublishError) -> PublishToken {
+      if message.topic.hasSuffix("/status") { statuses += 1 }
+      return PublishToken(rawValue: Int32(statuses))
+    }
+  }
+
+  private func agent(_ folder: TemporaryFolder, _ time: VirtualTime, messages: Int) throws -> EdgeRelay {
+    let app = try PlainDatabase(path: folder.file("app.db"))
+    try app.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    let store = try EdgeDatabase(
+      path: folder.file("app.db"),
+      declarations: [StreamDeclaration(name: StreamName("t"), kind: .snapshot, table: "t")]
+    ) { _ in }
+    var limits = RelayLimits()
+    limits.queuedMessages = messages
+    return try EdgeRelay(
+      machine: MachineID("M"), store: store, limits: limits, software: "test",
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, wallClock: { time.wall }, clock: { time.now })
+  }
+
+  private let present = InboundMessage(topic: "drover/v1/M/command/present", payload: [])
+
+  @Test func `receiving decides nothing, and what has no room is refused until the turn has come`() throws {
+    let folder = try TemporaryFolder()
+    let time = VirtualTime()
+    let agent = try agent(folder, time, messages: 3)
+    let broker = Broker()
+    agent.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker)
+    _ = agent.turn(now: time.now)
+    #expect(broker.statuses == 1)
+    for _ in 0..<3 { try agent.received([present]) }
+    #expect(throws: InboundQueueFull.self) { try agent.received([present]) }
+    #expect(broker.statuses == 1)
+    _ = agent.turn(now: time.now)
+    // One answer is enough for all three.
+    #expect(broker.statuses == 2)
+    try agent.received([present])
+  }
+
+  @Test func `what came before the connection ended is heard all the same`() throws {
+    let folder = try TemporaryFolder()
+    let time = VirtualTime()
+    let agent = try agent(folder, time, messages: 10)
+    let broker = Broker()
+    agent.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker)
+    _ = agent.turn(now: time.now)
+    let confirmation = Confirmation(
+      epoch: agent.store.epoch, session: "s", at: time.wall, streams: [:], answer: agent.dialogue.question.number)
+    try agent.received([InboundMessage(topic: "drover/v1/M/confirm", payload: confirmation.document)])
+    agent.sessionClosed(reason: "lost")
+    #expect(agent.doubtsCloud)
+    _ = agent.turn(now: time.now)
+    #expect(!agent.doubtsCloud)
+  }
+
+  // MARK: Lines
+
+  private final class Lines: Sendable {
+    let texts = Mutex<[String]>([])
+  }
+
+  private struct Collector: LogHandler {
+    let lines: Lines
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+    init(_ lines: Lines) { self.lines = lines }
+    subscript(metadataKey _: String) -> Logger.Metadata.Value? {
+      get { nil }
+      set { _ = newValue }
+    }
+    func log(event: LogEvent) { lines.texts.withLock { $0.append("\(event.message)") } }
+  }
+
+  @Test func `what comes up again and again is counted each time and logged ever more rarely`() throws {
+    let lines = Lines()
+    var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
+    var failures = 0
+    log.onFailure = { kind in failures += kind == .store ? 1 : 0 }
+    for _ in 0..<150 { log.emit(StoreFailed(error: .failed("x"))) }
+    log.emit(DeadLettersFull(stream: 1, reason: "full"))
+    #expect(failures == 150)
+    #expect(
+      lines.texts.withLock { $0 } == [
+        "work on the outbox: x; tried again in a second",
+        "work on the outbox: x; tried again in a second (10 times since the start)",
+        "work on the outbox: x; tried again in a second (100 times since the start)",
+        "full; its stream waits meanwhile",
+      ])
+  }
+
+  @Test func `a frame that is too large counts as a failure, and another event says what becomes of it`() {
+    let lines = Lines()
+    var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
+    var failures: [DeliveryFailure.Kind] = []
+    log.onFailure = { failures.append($0) }
+    for isEmpty in [false, true] {
+      log.emit(
+        FrameRefused(stream: 1, topic: "t", events: 1, isEmpty: isEmpty, reason: .packetTooLarge, user: nil))
+    }
+    #expect(failures == [.tooLarge, .tooLarge] && lines.texts.withLock { $0.count } == 1)
+  }
+}
