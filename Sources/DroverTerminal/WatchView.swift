@@ -104,7 +104,8 @@ package struct WatchView: Sendable {
     ]
     problems = []
     if worker.process == nil {
-      problems.append(Problem("the agent is not running", advice: "start `drover edge`; until then events are captured and wait"))
+      problems.append(
+        Problem("the agent is not running", advice: "start `drover edge`; until then events are captured and wait"))
     }
     if report == nil {
       problems.append(Problem("the database is not attached yet", advice: "`drover edge` does that when it starts"))

@@ -65,7 +65,8 @@ import Testing
     #expect(lines[3].hasPrefix("  check the machine's power"))
     #expect(lines[5] == "machine  state     heard  waiting  oldest  reported   lag  clock  dead  drift  last hour")
     #expect(
-      lines[6].hasPrefix("M2       offline  20 min        7    60 s      0 ms  5 ms   -1 s     0      3  "), "\(lines[6])")
+      lines[6].hasPrefix("M2       offline  20 min        7    60 s      0 ms  5 ms   -1 s     0      3  "),
+      "\(lines[6])")
     #expect(lines[6].hasSuffix(" █▄▂"), "\(lines[6])")
     #expect(lines.count == 40 && lines.last == "footer")
   }

@@ -96,7 +96,9 @@ extension AlertRules {
     let waiting = machine.outbox?.standing.waiting ?? 0
     return AlertCondition(
       isBeyond: wait > limit, value: wait / 1_000_000,
-      text: "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation; \(waiting) events wait in all")
+      text:
+        "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation; \(waiting) events wait in all"
+    )
   }
 
   private func letters(of machine: CloudReport.Machine) -> AlertCondition? {

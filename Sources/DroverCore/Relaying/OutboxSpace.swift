@@ -67,7 +67,8 @@ extension OutboxLimit {
   /// What a person can do about it; ends a sentence.
   package var advice: String {
     switch self {
-    case .maxBytes: "the outbox empties as the cloud confirms: check that agent, broker and consumer run, or raise the limit"
+    case .maxBytes:
+      "the outbox empties as the cloud confirms: check that agent, broker and consumer run, or raise the limit"
     case .minFreeBytes, .minFreeInodes: "free space on the disk"
     }
   }

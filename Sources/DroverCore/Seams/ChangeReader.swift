@@ -81,11 +81,13 @@ package struct ChangeCursor: Hashable, Sendable {
   ///   - lost: the highest number of which it is not known any more what it did.
   package func gap(in newest: ChangeCursor, lost: Int64) -> ChangesError? {
     guard era == newest.era else {
-      return .gone("the feed has begun again since then: its store was restored or made again, or `changes` was switched on")
+      return .gone(
+        "the feed has begun again since then: its store was restored or made again, or `changes` was switched on")
     }
     guard max(number, start) <= newest.number else { return .gone("the cursor is ahead of the feed") }
     guard lost <= known else {
-      return .gone("since then a table was made anew, or rows were deleted so long ago that the feed no longer knows them")
+      return .gone(
+        "since then a table was made anew, or rows were deleted so long ago that the feed no longer knows them")
     }
     return nil
   }

@@ -48,7 +48,9 @@ package final class FleetWatch: Service {
         failure = nil
       } catch {
         // The snapshot's age shows it too.
-        if failure != "\(error)" { logger.warning("read the fleet from the store: \(error); the consumer tries again every \(Self.interval)") }
+        if failure != "\(error)" {
+          logger.warning("read the fleet from the store: \(error); the consumer tries again every \(Self.interval)")
+        }
         failure = "\(error)"
       }
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) } } catch { return }

@@ -89,7 +89,8 @@ private struct StoreWaiting {
     attempts += 1
     // The 1st, 2nd, 4th, 8th … of them: a server that is away for a night must not fill the log.
     if attempts & (attempts - 1) == 0 {
-      logger.warning("wait for the store: \(cause); the consumer tries again until it answers; events wait at the machines")
+      logger.warning(
+        "wait for the store: \(cause); the consumer tries again until it answers; events wait at the machines")
     }
     try await Task.sleep(for: Self.backoff.delay(attempt: attempts, seed: .random(in: .min ... .max)))
   }

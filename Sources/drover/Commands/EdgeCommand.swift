@@ -77,7 +77,9 @@ struct EdgeCommand: AsyncParsableCommand {
       session.wake()
     }
     if watcher == nil {
-      logger.warning("watch \(configuration.database): the kernel gives no inotify watch, so the agent notices commits within a second")
+      logger.warning(
+        "watch \(configuration.database): the kernel gives no inotify watch, so the agent notices commits within a second"
+      )
     }
     let backups = RegularBackup(
       configuration.database, configuration.backup, beat: { lock.beat("backup") }, logger: logger)

@@ -69,7 +69,9 @@ struct StatusCommand: AsyncParsableCommand {
       print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }
     if let ahead = report.versionsAhead {
-      print("  versions are \(ageText(ahead)) ahead of the cloud's clock, because this machine's clock was wrong once; the order is kept")
+      print(
+        "  versions are \(ageText(ahead)) ahead of the cloud's clock, because this machine's clock was wrong once; the order is kept"
+      )
     }
     for line in lines(report.space, configuration.outbox.quota) { print(line) }
     for wait in report.waits { print("\(wait.text) (since \(ageText(now - wait.since)))\n  \(wait.advice)") }

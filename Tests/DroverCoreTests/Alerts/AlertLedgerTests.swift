@@ -312,7 +312,8 @@ import Testing
     #expect(watch.told == ["firing silent -"])
     #expect(
       watch.changes[0].alert.text
-        == "machines from which nothing was heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)")
+        == "machines from which nothing was heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)"
+    )
     #expect(watch.ledger.standing.counts.first?.count == 10_000)
     watch.look(seconds: 70) { Self.hear(&$0) }
     #expect(watch.told == ["firing silent -", "resolved silent -"])
