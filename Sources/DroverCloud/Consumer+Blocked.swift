@@ -102,7 +102,7 @@ extension Consumer {
       }
       tellBlocks(group)
     } catch {
-      logger.debug("look at the sink tables: \(error); tried again in \(Self.pauseOfLooks)")
+      logger.debug("look at the sink tables: \(error); the consumer tries again in \(Self.pauseOfLooks)")
     }
   }
 }

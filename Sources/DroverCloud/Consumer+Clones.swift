@@ -50,7 +50,7 @@ extension Consumer {
       logger.error("\(trouble.text(machine.text)). \(trouble.advice)")
     }
     for machine in clones.keys.sorted() where found[machine] == nil {
-      logger.info("only one machine is called \(machine) now: its events are taken again")
+      logger.info("only one machine is called \(machine) now: its events are applied again")
     }
     (clones, verdicts, areClonesKnown) = (found, [:], true)
   }

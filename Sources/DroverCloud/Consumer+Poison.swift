@@ -60,7 +60,7 @@ extension Consumer {
       try transaction.setNote(noteName, note)
     }
     logger.error(
-      "receive \(message.topic): the consumer died \(PoisonWatch.deaths) times while it processed this message alone, so it is a dead letter now, unread; please report it with the file that `drover dead show` writes"
+      "receive \(message.topic): the consumer died \(PoisonWatch.deaths) times while it processed this message alone, so it set the message aside as a dead letter, unread; please report it with the output of `drover dead show`"
     )
     report(group)
   }
@@ -72,7 +72,7 @@ extension Consumer {
     try store.setNote(noteName, begun.note)
     if begun.isCareful {
       logger.warning(
-        "the last consumer was killed or died; what the broker delivers again is processed in small pieces until it is known to be harmless"
+        "the last consumer was killed or died; it processes what the broker delivers again in small pieces until that is known to be harmless"
       )
     }
     watch = begun
@@ -104,7 +104,7 @@ extension Consumer {
       try store.setNote(noteName, nil)
       hasEnded = true
     } catch {
-      logger.warning("note the orderly end: \(error); the next consumer begins with care")
+      logger.warning("note the orderly end: \(error); the next consumer begins with small pieces")
     }
   }
 }

@@ -19,25 +19,25 @@ extension Consumer {
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) where progress.version > farthest {
       warnRarely(
         "ahead \(origin.machine)",
-        "versions of \(origin.stream) of \(origin.machine) are ahead of the clock here, the newest is of \(Timestamp.text(microseconds: progress.version)): the clock there was set wrong, or the one here is; order is kept"
+        "versions of \(origin.stream) of \(origin.machine) are ahead of the clock here, the newest is from \(Timestamp.text(microseconds: progress.version)): the clock there was wrong, or the one here is; the order is kept"
       )
     }
     if group.dropped > 0 {
       warnRarely(
         "dropped",
-        "\(group.dropped) dead letters were dropped for want of room, none an agent's event; `drover status` has the record, dead_letters.max_count and max_bytes the bound"
+        "\(group.dropped) dead letters were dropped because the limit was reached (dead_letters.max_count, max_bytes); none of them was an agent's event; `drover status` lists them"
       )
     }
     for machine in group.full.sorted() {
       warnRarely(
         "full \(machine)",
-        "there is no room for a dead letter of \(machine), so its frame stays at the edge, which sends it again; replay or purge dead letters, or raise dead_letters.max_count and max_bytes"
+        "there is no space for a dead letter of \(machine), so its frame stays at the edge and is re-sent later; replay or purge dead letters, or raise dead_letters.max_count and max_bytes"
       )
     }
     for (machine, bytes) in group.oversize.sorted(by: { $0.key < $1.key }) {
       warnRarely(
         "oversize \(machine)",
-        "a frame of \(machine) has \(bytes) bytes, and limits.message_bytes is \(limits.messageBytes); the machine is told to divide it"
+        "a frame of \(machine) has \(bytes) bytes, and limits.message_bytes is \(limits.messageBytes); the machine will divide it"
       )
     }
     if let waiting = group.outcomes[.waiting], group.oversize.isEmpty {

@@ -305,7 +305,7 @@ package final class Consumer: SessionHandler {
     do {
       try store.transaction { try $0.retireTombstones(madeBefore: weekAgo) }
     } catch {
-      logger.warning("retire tombstones: \(error); tried again in an hour")
+      logger.warning("retire tombstones: \(error); the consumer tries again in an hour")
     }
   }
 

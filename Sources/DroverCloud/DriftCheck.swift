@@ -227,7 +227,7 @@ package struct DriftCheck {
 
 extension CheckFailure {
   fileprivate static let unexpected = CheckFailure(
-    "the answer is not one to the question; is the agent of another version?")
+    "the answer does not fit the question; has the agent another version?")
 }
 
 extension DriftFinding {

@@ -1,4 +1,4 @@
-// The section `alerts` of a cloud's file: from which limits on a person is told, and where. Without it nothing is judged.
+// The section `alerts` of a cloud's file: from which limits on alerts are sent, and where. Without it there are no alerts.
 
 package import DroverCore
 import Foundation
@@ -83,7 +83,7 @@ extension WebhookConfiguration {
     let url = keys.optional("url", .webURL)
     keys.refuse(
       "token",
-      "a token does not belong into this file; put it alone into a file and name that with `token_file`, or name an "
+      "do not write a token here; put it into a file of its own and name that with `token_file`, or name an "
         + "environment variable with `token_env`")
     let token = keys.secret(file: "token_file", variable: "token_env", bytes: 1...4096)
     if let token, !isPlain(token) { keys.report("the token has characters that no header takes", at: "token_file") }

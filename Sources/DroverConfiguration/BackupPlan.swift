@@ -2,7 +2,7 @@
 
 /// Which backups are made of the side's database.
 package struct BackupPlan: Equatable, Sendable {
-  /// How long between two; nil: only when somebody asks.
+  /// How long between two; nil: only on request.
   package let every: Duration?
   /// The resolved path of the folder that they go to.
   package let folder: String

@@ -42,7 +42,7 @@ extension Form where Value == BrokerEndpoint {
         }
         guard !rest.contains("@") else {
           throw Refusal(
-            "a user or password does not belong into the broker's URL; use `credentials` with `username` and "
+            "do not write a user or password into the broker's URL; use `credentials` with `username` and "
               + "`password_file`, or the environment variables \(Credentials.usernameVariable) and "
               + Credentials.passwordVariable)
         }

@@ -46,7 +46,7 @@ package struct CloudConfiguration: Equatable, Sendable {
     }
   }
 
-  /// How the replica is compared with its sources without anybody asking.
+  /// How the replica is regularly compared with its sources.
   package struct Check: Equatable, Sendable {
     package let every: Duration
     /// Whether rows that differ are sent again.
@@ -65,15 +65,15 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let logLevel: LogLevel
   package let batch: Batch
   package let limits: Limits
-  /// nil: only when somebody asks.
+  /// nil: only on request.
   package let check: Check?
   package let deadLetters: DeadLetterBounds
   package let backup: BackupPlan
-  /// nil: nobody listens.
+  /// nil: no server.
   package let http: HTTPConfiguration?
   /// Whether the store keeps a change feed.
   package let changes: Bool
-  /// nil: nobody is told.
+  /// nil: no alerts.
   package let alerts: AlertsConfiguration?
   /// What holds for all machines.
   package let streams: [StreamPin]

@@ -35,7 +35,7 @@ extension Credentials {
   init?(reading credentials: Section) {
     credentials.refuse(
       "password",
-      "a password does not belong into this file; put it alone into a file and name that with `password_file`, "
+      "do not write a password here; put it into a file of its own and name that with `password_file`, "
         + "or set the environment variable \(Self.passwordVariable)")
     let username = Self.username(credentials)
     let password = credentials.password(orElse: Self.passwordVariable)

@@ -32,7 +32,7 @@ extension CloudConfiguration.Store {
     let credentials = file.section("store_credentials")
     credentials.refuse(
       "password",
-      "a password does not belong into this file; put it alone into a file and name that with `password_file`, "
+      "do not write a password here; put it into a file of its own and name that with `password_file`, "
         + "or set the environment variable \(DatabaseServer.passwordVariable)")
     let password = credentials.password(orElse: DatabaseServer.passwordVariable)
     switch store {
@@ -59,7 +59,7 @@ extension Form where Value == CloudConfiguration.Store {
         guard isPlain(text) else { return nil }
         if holdsPassword(text) {
           throw Refusal(
-            "a password does not belong into this file; name a file that holds it with `store_credentials.password_file`, "
+            "do not write a password here; name a file that has it with `store_credentials.password_file`, "
               + "or set the environment variable \(DatabaseServer.passwordVariable)")
         }
         return .postgresql(DatabaseServer(uri: text, password: nil))

@@ -47,19 +47,19 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let database: String
   package let connection: BrokerConnection
   package let logLevel: LogLevel
-  /// What may be unconfirmed outside the edge's disk.
+  /// The most that may be sent and not confirmed yet.
   package let window: Limit
   /// What one MQTT message may carry.
   package let frame: Limit
   package let compression: Compression
-  /// How often the cloud is told how the outbox stands, while that changes.
+  /// How often the outbox is reported to the cloud while it changes.
   package let statusEvery: Duration
   package let outbox: Outbox
   package let deadLetters: DeadLetterBounds
   /// The secret for columns that travel as a hash; nil where none does.
   package let hashKey: HashKey?
   package let backup: BackupPlan
-  /// nil: nobody listens.
+  /// nil: no server.
   package let http: HTTPConfiguration?
   /// At least one.
   package let streams: [StreamConfiguration]

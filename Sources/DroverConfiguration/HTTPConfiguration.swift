@@ -1,4 +1,4 @@
-// The section `http`, the same on both sides. Without it nobody listens.
+// The section `http`, the same on both sides. Without it there is no server.
 
 private import DroverHashing
 package import DroverCore
@@ -63,7 +63,7 @@ extension HTTPConfiguration {
     guard file.isGiven("http") else { return nil }
     if !address.isLoopback, !keys.isGiven("tokens") {
       keys.report(
-        "missing; an address that is not loopback needs `tokens`, so that not everybody may ask", at: "tokens")
+        "missing; an address that is not loopback needs `tokens`, so that not every client can read it", at: "tokens")
     }
     self.init(host: address.host, port: address.port, tokens: tokens, tls: tls, limits: limits)
   }
@@ -90,7 +90,7 @@ extension AccessToken {
     let name = keys.required("name", .text("a token's name", maximumBytes: 64), example: "grafana")
     keys.refuse(
       "token",
-      "a token does not belong into this file; put it alone into a file and name that with `token_file`, or name an "
+      "do not write a token here; put it into a file of its own and name that with `token_file`, or name an "
         + "environment variable with `token_env`")
     let secret = keys.secret(file: "token_file", variable: "token_env", bytes: Self.bytes)
     if secret == nil, !keys.isGiven("token_file"), !keys.isGiven("token_env") {

@@ -7,7 +7,7 @@ package struct SelectionConfiguration: Equatable, Sendable {
   package let include: [String]?
   /// The columns that do not.
   package let exclude: [String]
-  /// Rows of which it does not hold do not travel.
+  /// Rows that do not match it do not travel.
   package let filter: Condition?
   /// The columns whose values travel as a hash.
   package let hashed: [String]

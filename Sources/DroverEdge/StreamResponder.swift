@@ -50,7 +50,7 @@ struct StreamResponder {
   mutating func databaseChanged() {
     guard let walk else { return }
     self.walk = nil
-    answer(walk.request, StreamReply(.failure("the machine's database was put back or replaced meanwhile; ask again")))
+    answer(walk.request, StreamReply(.failure("the machine's database was restored or replaced; ask again")))
   }
 
   /// Does one piece of work. Returns whether it has put rows into the outbox.

@@ -15,7 +15,7 @@ package struct CloudSource: Sendable {
   package var changes: any ChangeReader
   /// Opens the dead letters, to look at them or to change them; used on one thread.
   package var letters: @Sendable (_ forChange: Bool) throws -> any DeadLetterStore
-  /// Who works on the store, and whether he moves.
+  /// The consumers of the store, and whether they move.
   package var worker: @Sendable () -> Worker
   /// What was found at the last look; nil before the first.
   package var fleet: @Sendable () -> FleetSnapshot?

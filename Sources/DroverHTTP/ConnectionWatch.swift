@@ -61,7 +61,7 @@ final class ConnectionWatch: ChannelDuplexHandler, RemovableChannelHandler {
   private func answered(_ context: ChannelHandlerContext) {
     unanswered -= 1
     guard unanswered == 0 else { return }
-    // It was told that there is no place for it.
+    // It got the answer that there is no place for it.
     guard connections.admission(of: context.channel) != nil else { return context.channel.cutOff() }
     connections.answered(context.channel)
     armForHead(context)

@@ -11,7 +11,7 @@ package struct EdgeSource: Sendable {
   package var intake: any EventIntake
   /// The streams of the configuration, each with its table or nil.
   package var streams: [StreamName: String?]
-  /// Who works on the database, and whether he moves.
+  /// The agent of the database, and whether it moves.
   package var worker: @Sendable () -> Worker
   /// The whole status, as `drover status --json` prints it.
   package var status: @Sendable () throws -> JSON

@@ -104,7 +104,7 @@ private final class ExportPipe: Sendable {
   /// A piece is on its way, and another may come.
   func taken() { room.signal() }
 
-  /// Nobody reads any more.
+  /// The reader is gone.
   func abandon() {
     isAbandoned.withLock { $0 = true }
     room.signal()

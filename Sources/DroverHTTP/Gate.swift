@@ -21,7 +21,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
   private let start = ContinuousClock.now
 
   /// - Parameters:
-  ///   - tokens: whoever has one may pass.
+  ///   - tokens: a client with one of them may pass.
   ///   - open: paths for which everybody may.
   ///   - patience: how long a request may take.
   init(
@@ -60,7 +60,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
   // MARK: Who
 
   private func admit(_ request: Request, _ token: AccessToken?, _ asking: Asking) throws {
-    // The health costs no more than a refusal, and whoever supervises this process must not be locked out by others of its address.
+    // The health costs no more than a refusal, and a supervisor of this process must not be locked out by others of its address.
     guard request.uri.path != CloudRoutes.healthPath else { return }
     let client = token.map { "token \($0.name)" } ?? asking.remoteAddress?.client ?? ""
     if let wait = rate.withLock({ $0.take(client, now: start.duration(to: .now)) }) {
@@ -102,7 +102,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
     return header.dropFirst(7)
   }
 
-  /// Every token is compared, and each in the same time wherever it differs: what is compared are hashes, whose bytes nobody can choose.
+  /// Every token is compared, and each in the same time wherever it differs: what is compared are hashes, whose bytes no client can choose.
   private func token(_ text: Substring) -> AccessToken? {
     let digest = SHA256.digest(of: Array(text.utf8))
     var found: AccessToken?

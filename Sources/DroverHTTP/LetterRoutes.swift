@@ -77,7 +77,7 @@ enum LetterRoutes {
       })
   }
 
-  /// Only with `through`: what has come since somebody looked is not meant.
+  /// Only with `through`: newer letters are not deleted.
   private static func purge(_ request: Request, _ source: CloudSource, _ blocking: Blocking) async throws -> Response {
     let filter = try filter(request)
     guard filter.through != nil else {

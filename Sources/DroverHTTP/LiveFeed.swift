@@ -13,7 +13,7 @@ import Synchronization
 final class LiveFeed: Sendable {
   /// Each has a session of the store's, which is a connection in SQLite.
   private static let most = 50
-  /// How often the store is looked at while somebody listens; it takes a few microseconds in SQLite, and less than a hundred in PostgreSQL.
+  /// How often the store is read while there are readers; it takes a few microseconds in SQLite, and less than a hundred in PostgreSQL.
   private static let pause = Duration.milliseconds(25)
   /// A comment is due when nothing was written for so long, and whether it is, is seen at each beat: every 15 s at the latest, so that those in
   /// between see that the connection lives.
@@ -68,7 +68,7 @@ final class LiveFeed: Sendable {
     _ asking: Asking, _ listener: Listener
   ) async throws {
     var question = question
-    // The reader's place, should it be the only thing that he hears.
+    // The reader's place, in case it hears nothing else.
     try await asking.write(Self.place(question.after!), to: &writer)
     var last = ContinuousClock.now
     for await _ in listener.signals {
@@ -119,7 +119,7 @@ final class LiveFeed: Sendable {
 
   // MARK: All readers
 
-  /// One who is told to look.
+  /// A reader that is woken.
   private final class Listener: Sendable {
     let signals: AsyncStream<Void>
     private let input: AsyncStream<Void>.Continuation
@@ -139,7 +139,7 @@ final class LiveFeed: Sendable {
   }
 
   private func join() throws -> (Listener, Place) {
-    // To be told twice is to be told once.
+    // Waking twice is waking once.
     let (signals, input) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     input.yield()
     let number: Int? = listeners.withLock { listeners in
@@ -166,7 +166,7 @@ final class LiveFeed: Sendable {
     }
   }
 
-  /// Looks at the store while somebody listens. Who joins looks for himself first, and the first look here is one for everybody, so nothing is
+  /// Reads the store while there are readers. A new reader reads for itself first, and the first read here is for all, so nothing is
   /// missed between the two.
   private func watch() async {
     var session: (any ChangeSession)?

@@ -17,7 +17,7 @@ extension Asking {
   }
 }
 
-/// Gives something back when nobody holds it any more.
+/// Gives something back when no reference to it is left.
 final class Place: Sendable {
   private let giveBack: @Sendable () -> Void
   init(giveBack: @escaping @Sendable () -> Void) { self.giveBack = giveBack }

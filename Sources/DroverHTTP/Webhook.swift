@@ -1,4 +1,4 @@
-// Posts documents to an address of somebody else's. It shows the address's host in errors, and nothing else of it: a webhook's path is often its
+// Posts documents to an address outside Drover. It shows the address's host in errors, and nothing else of it: a webhook's path is often its
 // secret.
 
 private import AsyncHTTPClient
@@ -21,7 +21,7 @@ package struct Webhook: AlertReceiver {
   private let token: String?
   private let client: Client
 
-  /// A client belongs to one who posts; he has to `close` it.
+  /// Its owner has to `close` it.
   /// - Parameter ca: a file with the authorities that may have signed the receiver's certificate; nil for those of the system.
   package init(url: String, token: String?, ca: String? = nil) {
     self.url = url

@@ -3,7 +3,7 @@
 
 import Synchronization
 
-/// Connects on a thread of its own and gives the connection back. An attempt that nobody waits for any more ends with
+/// Connects on a thread of its own and gives the connection back. An attempt that is no longer waited for ends with
 /// its thread, which then holds the last reference and closes the connection.
 final class ConnectionAttempt: Sendable {
   private let result = Mutex<Result<Handover<MosquittoConnection>, SessionEnd>?>(nil)

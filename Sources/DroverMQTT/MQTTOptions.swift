@@ -1,5 +1,5 @@
 // What a session needs to know: where the broker is, who we are, what we want to hear, and the limits of every queue
-// between the two. Values only; nothing here talks to anybody.
+// between the two. Values only; nothing here uses the network.
 
 package import DroverCore
 

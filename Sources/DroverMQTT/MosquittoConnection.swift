@@ -185,7 +185,7 @@ final class MosquittoConnection: Publisher {
   var socket: Int32? { mosq.map { mosquitto_socket($0) }.flatMap { $0 >= 0 ? $0 : nil } }
   /// Asks for room in the socket only when `write` would use it.
   var wantsWrite: Bool { mayWrite && mosq.map { mosquitto_want_write($0) } ?? false }
-  /// Not while the queue holds PUBACKs of messages that nobody has taken.
+  /// Not while the queue holds PUBACKs of messages that the handler has not taken.
   private var mayWrite: Bool { inbox.messages.isEmpty }
 
   /// Messages of a batch.

@@ -39,7 +39,7 @@ package final class SessionCrowd {
   /// How many connections stand.
   package private(set) var open = 0
 
-  /// Connects nobody yet.
+  /// Connects no session yet.
   /// - Parameters:
   ///   - members: over plain TCP.
   ///   - sparesDescriptors: a connection takes one file descriptor instead of three. While it is made nobody else in the process can open

@@ -1,5 +1,5 @@
-// One connection as it is served, from its opening on: what was read is handed over, and only then acknowledged. Whoever owns the
-// connection decides when to wait, for one session or for a crowd of them.
+// One connection as it is served, from its opening on: what was read is handed over, and only then acknowledged. The owner of the
+// connection decides when to wait, for one session or for many.
 
 import DroverCore
 

@@ -39,7 +39,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
     case "53100"?: "the server's disk is full"
     case "25006"?: "this server is read-only; `store:` has to name the primary"
     case "57014"?: "something holds the tables, or the server is overloaded; pg_stat_activity shows what"
-    case "55P03"?: "somebody holds a lock on the table; pg_locks shows who"
+    case "55P03"?: "another session holds a lock on the table; pg_locks shows which"
     default: nil
     }
   }

@@ -4,7 +4,7 @@ import Glibc
 import Synchronization
 
 package enum Loopback {
-  /// Whoever was given one may not listen on it yet.
+  /// The caller that got one may not listen on it yet.
   private static let given = Mutex<Set<Int>>([])
 
   /// A port that nobody listens on, and that nobody in this process was given before. Below the range from which the system takes ports for
@@ -39,7 +39,7 @@ package enum Loopback {
     while true {
       let port = freePort()
       guard let listener = listen(port: port, backlog: 0) else { continue }
-      // A full queue of connections that nobody accepts: the system drops further SYNs.
+      // A full queue of connections that are not accepted: the system drops further SYNs.
       let fillers = (0..<4).map { _ in
         let filler = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         _ = fcntl(filler, F_SETFD, FD_CLOEXEC)
@@ -51,7 +51,7 @@ package enum Loopback {
     }
   }
 
-  /// A connected socket, or nil if nobody listens.
+  /// A connected socket, or nil if no program listens.
   package static func connect(port: Int) -> Int32? {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     precondition(descriptor >= 0, "no socket: \(String(cString: strerror(errno)))")

@@ -50,7 +50,7 @@ package final class MosquittoBroker: Sendable {
 
   deinit { stop() }
 
-  /// SIGKILL: nothing is stored, nobody is told.
+  /// SIGKILL: nothing is stored, and no client is informed.
   package func kill() {
     process.withLock {
       $0?.end(SIGKILL)
@@ -74,7 +74,7 @@ package final class MosquittoBroker: Sendable {
     }
   }
 
-  /// SIGSTOP: the connections stand, and nobody answers; like a network cable that was pulled. `thaw` ends it.
+  /// SIGSTOP: the connections stay open without an answer; like a network cable that was pulled. `thaw` ends it.
   package func freeze() { process.withLock { $0?.send(SIGSTOP) } }
   package func thaw() { process.withLock { $0?.send(SIGCONT) } }
 

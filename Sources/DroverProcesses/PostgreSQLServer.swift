@@ -91,9 +91,9 @@ package final class PostgreSQLServer: Sendable {
 
   /// Ends it as a crash does: connections break, and it recovers when it starts again.
   package func kill() { end(SIGQUIT) }
-  /// An orderly end that waits for nobody.
+  /// An orderly end that does not wait for clients.
   package func stop() { end(SIGINT) }
-  /// Connections stand, and nobody answers. `thaw` ends it.
+  /// Connections stay open without an answer. `thaw` ends it.
   package func freeze() { signalAll("STOP") }
   package func thaw() { signalAll("CONT") }
 

@@ -145,7 +145,7 @@ package final class AgentLock: Sendable {
       let machine = words(text, "for").map { " for machine \($0[2])" } ?? ""
       throw LockError(
         description:
-          "lock \(path): another Drover process\(owner)\(machine) works on this database; stop it first, for a database has one agent and one machine's name"
+          "lock \(path): another Drover process\(owner)\(machine) works on this database; stop it first: a database has one agent and one machine's name"
       )
     }
     return descriptor

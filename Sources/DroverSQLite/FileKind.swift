@@ -35,7 +35,7 @@ package enum FileKind {
     for (bytes, name) in packed where beginning.starts(with: bytes) { return "it is packed with \(name)" }
     if isRandom {
       return
-        "it is encrypted, as by SQLCipher or SQLite's SEE, or it is no database: all of it looks like random bytes. Drover, and every other program without the key, cannot read it; keep the database unencrypted on an encrypted disk"
+        "it is encrypted, as by SQLCipher or SQLite's SEE, or it is no database: all its bytes look random. Drover cannot read it, nor can any other program without the key; keep the database unencrypted on an encrypted disk"
     }
     if !beginning.isEmpty, beginning.allSatisfy({ $0 >= 0x20 && $0 < 0x7F || [9, 10, 13].contains($0) }) {
       return "it is a text file"

@@ -1,4 +1,4 @@
-// What `drover watch` shows, before anybody knows how large the window is.
+// What `drover watch` shows, whatever the size of the window.
 
 package import DroverCore
 

@@ -1,4 +1,4 @@
-// What a consumer has to know of the alerts that the one before it told: which are open, and what its webhook has not taken yet.
+// What a consumer has to know of the alerts that the one before it sent: which are open, and what its webhook has not taken yet.
 
 package import DroverCore
 

@@ -20,7 +20,7 @@ package struct FrameEncoder {
   package private(set) var first: Int64 = 0
   package private(set) var last: Int64 = 0
   package private(set) var isStarted = false
-  /// The events while they are few, of which each names its columns.
+  /// The events while they are few; each names its columns.
   private var few: [OutboxEntry] = []
   private static let mostNamed = 3
 

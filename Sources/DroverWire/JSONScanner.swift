@@ -120,7 +120,7 @@ package struct JSONScanner {
     return integer
   }
 
-  /// The text of an integer that nobody calculates with.
+  /// The text of an integer that is not calculated with.
   package mutating func readIntegerText() throws(WireError) -> String { String(try readInteger().integer) }
 
   private mutating func readInteger() throws(WireError) -> (integer: Int64, start: Int) {
@@ -256,7 +256,7 @@ package struct JSONScanner {
   }
 
   /// A number: an integer where it is written as one, a double otherwise. An integer beyond 64 bits is an error here, and kept as it
-  /// is written inside a body that nobody has to understand.
+  /// is written inside a body that need not be understood.
   private mutating func readNumber() throws(WireError) -> Value {
     let start = index
     var magnitude: UInt64 = 0

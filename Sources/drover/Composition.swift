@@ -89,7 +89,7 @@ extension CloudConfiguration {
     }
   }
 
-  /// Where the consumer keeps what it told.
+  /// Where the consumer keeps what it sent.
   var alertMemory: any AlertMemory {
     switch store {
     case .sqlite(let path): SQLiteAlertMemory(path: path)

@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test func `files of settings use plain words`() throws {
-    for path in Repository.files(in: "broker") + ["compose.yaml", "Makefile", "Dockerfile"] {
+    for path in Repository.files(in: "broker") + ["compose.yaml", "Dockerfile"] {
       for (number, line) in try Repository.text(path).split(separator: "\n", omittingEmptySubsequences: false)
         .enumerated()
       {

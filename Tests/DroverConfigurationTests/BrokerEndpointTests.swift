@@ -56,7 +56,7 @@ import Testing
     #expect(
       problems(try cloud("broker: mqtt://maria:hunter2@b\nstore: sqlite:c.db")) == [
         """
-        cloud.yaml:1:1: broker: a user or password does not belong into the broker's URL; use `credentials` with \
+        cloud.yaml:1:1: broker: do not write a user or password into the broker's URL; use `credentials` with \
         `username` and `password_file`, or the environment variables DROVER_USERNAME and DROVER_PASSWORD
         """
       ])

@@ -97,7 +97,7 @@ import Testing
   ])
   func `a password in a store's URI is refused and not shown`(store: String) {
     let found = problems(try cloud("broker: mqtt://b\nstore: \(store)"))
-    #expect(found.count == 1 && found[0].contains("a password does not belong into this file"))
+    #expect(found.count == 1 && found[0].contains("do not write a password here"))
     #expect(!found[0].contains("hunter2"))
   }
 

@@ -72,11 +72,11 @@ import Testing
   @Test func `a key that is given twice is an error`() {
     #expect(
       problems(try edge(leastEdge + "machine: MAH002")) == [
-        "edge.yaml:1:1: `machine` stands here and again further down; a key is given once"
+        "edge.yaml:1:1: `machine` is given here and again further down; give it once"
       ])
     #expect(
       problems(try edge(leastEdge + "window:\n  events: 1\n  events: 2")) == [
-        "edge.yaml:6:3: `events` stands here and again further down; a key is given once"
+        "edge.yaml:6:3: `events` is given here and again further down; give it once"
       ])
   }
 

@@ -73,7 +73,7 @@ import Testing
     #expect(
       try problemsOf("credentials:\n  username: m\n  password: hunter2") == [
         """
-        cloud.yaml:5:3: credentials.password: a password does not belong into this file; put it alone into a file \
+        cloud.yaml:5:3: credentials.password: do not write a password here; put it into a file of its own \
         and name that with `password_file`, or set the environment variable DROVER_PASSWORD
         """
       ])

@@ -63,7 +63,7 @@ import Testing
   func `elsewhere it needs tokens`(address: String) throws {
     #expect(
       try problemsOf("http: {listen: \(address)}") == [
-        "cloud.yaml:3:7: http.tokens: missing; an address that is not loopback needs `tokens`, so that not everybody may ask"
+        "cloud.yaml:3:7: http.tokens: missing; an address that is not loopback needs `tokens`, so that not every client can read it"
       ])
   }
 

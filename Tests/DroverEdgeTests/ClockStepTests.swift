@@ -172,7 +172,7 @@ import Testing
       let first = try machine.write()
       #expect(first <= HybridClock.farthest - Self.now && first > 70 * Self.year)
       try machine.connect()
-      #expect(machine.text.contains("days ahead of the cloud, for this machine's clock was there once"))
+      #expect(machine.text.contains("days ahead of the cloud, because this machine's clock was wrong once"))
       let before = try machine.version()
       _ = try machine.write()
       #expect(try machine.version() == before + 1)

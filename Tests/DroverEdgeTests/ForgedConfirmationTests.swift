@@ -124,7 +124,7 @@ import Testing
     #expect(try agent.waiting == 50 && agent.store.epoch == epoch)
     #expect(try agent.app.integer("SELECT count(*) FROM drover_dead_letter") == 0)
     // Once, and not with each of them.
-    #expect(agent.log.count("nothing of it counts") == 1)
+    #expect(agent.log.count("the agent ignores it") == 1)
     try agent.hear(#""streams":{"t":{"through":\#(agent.store.runs.reached),"ahead":[]}}"#)
     #expect(try agent.waiting == 0)
   }

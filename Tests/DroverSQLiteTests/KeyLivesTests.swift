@@ -374,7 +374,7 @@ extension EdgeDatabase {
     _ = try edge.looking(edge.waiting)
     #expect(
       edge.waits.map(\.reason) == [
-        "two rows of mo have the same mo_id, which is their key, and could not be told apart in the cloud"
+        "two rows of mo have the same mo_id, which is their key, so the cloud could not distinguish them"
       ])
     try app.run("UPDATE mo SET mo_id = 8 WHERE id = 2")
     _ = try edge.refresh()

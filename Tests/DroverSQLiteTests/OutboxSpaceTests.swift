@@ -138,7 +138,7 @@ import Testing
     try edge.confirmAll()
     for _ in 0..<3 { try edge.watchSpace() }
     #expect(said.withLock { $0.count } == 3)
-    #expect(said.withLock { $0[2] }.contains("room enough again"))
+    #expect(said.withLock { $0[2] }.contains("enough space again"))
     #expect(try app.integer("SELECT closings FROM drover_space") == 1)
   }
 

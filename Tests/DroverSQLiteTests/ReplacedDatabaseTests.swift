@@ -99,7 +99,7 @@ private func overwrite(_ path: String, with bytes: Data) throws {
   private func follow(_ edge: EdgeDatabase) throws {
     do {
       try edge.startEpoch(because: "of this test")
-    } catch EdgeStoreError.failed(let reason) where reason.contains("it has just come to stand there") {
+    } catch EdgeStoreError.failed(let reason) where reason.contains("it is new at this path") {
       try edge.startEpoch(because: "of this test")
     }
   }
@@ -342,7 +342,7 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     try PuttingBack.renaming.apply(backup, to: app)
     let bytes = try Data(contentsOf: URL(fileURLWithPath: app.path))
     #expect(try isOther { _ = try edge.hasChanged() })
-    #expect { try edge.startEpoch(because: "of this test") } throws: { "\($0)".contains("app.db-journal is there") }
+    #expect { try edge.startEpoch(because: "of this test") } throws: { "\($0)".contains("app.db-journal exists") }
     #expect(app.exists("app.db-journal"))
     #expect(try Data(contentsOf: URL(fileURLWithPath: app.path)) == bytes)
   }
@@ -359,7 +359,7 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     try FileManager.default.removeItem(atPath: link)
     try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: two.folder)
     #expect(try isOther { _ = try edge.hasChanged() })
-    #expect { try edge.startEpoch(because: "of this test") } throws: { "\($0)".contains("it has just come") }
+    #expect { try edge.startEpoch(because: "of this test") } throws: { "\($0)".contains("it is new at this path") }
     #expect(asked.isEmpty)
     try edge.startEpoch(because: "of this test")
     #expect(asked == [DatabaseFile.resolved(two.path)])

@@ -114,7 +114,7 @@ import Testing
     ("a,,c\n1,2,3\n", "column 2 has no name"), ("a,b,a\n1,2,3\n", "column 3 has the name of another one"),
     ("a,\"b\n1,2\n", "a quote without end"),
     // Its first row was lost as the header; its columns were taken for one.
-    ("pen,2.5\nink,3\n", "column 2 has a number for its name"), ("a;b\n1;2\n", "not separated by commas"),
+    ("pen,2.5\nink,3\n", "column 2 has a number for its name"), ("a;b\n1;2\n", "its cells are not separated by commas"),
   ])
   func `a CSV without a header is refused with the reason`(input: String, reason: String) async throws {
     let road = try Road(streams: Self.streams)

@@ -146,7 +146,7 @@ import Testing
     #expect(letter.reason == "too_large" && letter.detail.contains("its limits.message_bytes is 3000"))
     #expect(try await road.inCloud("SELECT count(*), max(id = 78) FROM stock") == "[[199, 0]]")
     #expect(try await letters(road.cloudFile).total == 0)
-    if !isThereFirst { #expect(road.log(of: .cloud).contains("the machine is told to divide it")) }
+    if !isThereFirst { #expect(road.log(of: .cloud).contains("the machine will divide it")) }
 
     let allowed = try String(contentsOfFile: road.cloudFile, encoding: .utf8).replacing("3000", with: "8000")
     try road.folder.write(allowed, to: "cloud.yaml")
@@ -213,7 +213,7 @@ import Testing
         db.execute("INSERT INTO drover_intake (stream, local_id, body) VALUES ('temperature', ?, '{}')", (id,))
       """)
     try await road.wait(for: "the consumer says that there is no room") {
-      road.log(of: .cloud).contains("there is no room for a dead letter of MAH001, so its frame stays at the edge")
+      road.log(of: .cloud).contains("there is no space for a dead letter of MAH001, so its frame stays at the edge")
     }
     // What can be applied is applied; nothing of the frame is confirmed.
     try await road.wait(for: "the others are applied") {

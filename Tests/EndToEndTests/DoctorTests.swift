@@ -31,7 +31,7 @@ import Testing
   }
 
   @Test(arguments: [
-    (["allow_anonymous true"], "", ["may publish", "nobody subscribes"], 0),
+    (["allow_anonymous true"], "", ["may publish", "no client subscribes"], 0),
     (
       ["allow_anonymous true", "acl_file ACL"], credentials,
       ["publish 64 KiB on drover/v1/MAH001/reply/doctor: user MAH002 is not authorised", "another machine's"], 1

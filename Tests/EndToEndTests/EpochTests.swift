@@ -111,7 +111,7 @@ import Testing
     #expect(
       try await road.inCloud("SELECT max(drover_version) BETWEEN 4102444800000000 AND 4102444801000000 FROM pen")
         == "[[1]]")
-    #expect(road.log(of: .cloud).contains("of MAH001 are ahead of the clock here, the newest is of 2100-01-01"))
+    #expect(road.log(of: .cloud).contains("of MAH001 are ahead of the clock here, the newest is from 2100-01-01"))
     try road.restart(.edge, SIGTERM)
     try await road.wait(for: "the agent says so") { road.log(of: .edge).contains("days ahead of the cloud") }
     let edge = try await Road.drover("status", "--config", road.edgeFile)

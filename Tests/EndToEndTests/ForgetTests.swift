@@ -57,7 +57,7 @@ import Testing
     }
     try await road.waitUntilConfirmed()
     #expect(road.log(of: .edge).contains("the cloud knows nothing of this outbox under the name"))
-    #expect(!road.log(of: .edge).contains("was put back"))
+    #expect(!road.log(of: .edge).contains("was restored"))
   }
 
   @Test func `the documentation's own example leaves nothing behind`() async throws {

@@ -130,7 +130,7 @@ import Testing
     try await road.waitUntilConfirmed(atLeast: 52)
     let messages = try #require(try await road.cloudStatus()).messages
     // On a machine so slow that the consumer was away for half a minute the agent asks by sending a frame again, and says so.
-    let probes = road.log(of: .edge).matches(of: /a frame is sent again to ask/).count
+    let probes = road.log(of: .edge).matches(of: /re-sends a frame to ask/).count
     #expect(messages["duplicate", default: 0] <= probes)
     #expect(messages["frame"] == 3)
   }

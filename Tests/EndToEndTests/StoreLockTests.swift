@@ -20,7 +20,7 @@ import Testing
     let output = Pipe()
     (holder.standardInput, holder.standardOutput) = (Pipe(), output)
     try holder.run()
-    #expect(String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) == "locked\n")
+    #expect(String(decoding: output.fileHandleForReading.availableData, as: UTF8.self).hasPrefix("locked"))
     return holder
   }
 

@@ -85,7 +85,7 @@ final class ConfigurationReader {
     case .duplicatedKeysInMapping(let keys, let context):
       let names = keys.map { isWord($0) ? "`\($0)`" : "a key" }.joined(separator: ", ")
       return problem(
-        "\(names) stands here and again further down; a key is given once",
+        "\(names) is given here and again further down; give it once",
         .init(line: context.mark.line, column: context.mark.column))
     default:
       return problem("this is not YAML", nil)

@@ -10,7 +10,7 @@ struct UnreadableFile: Error {
 
 /// All bytes of a file.
 func readFile(_ path: String, maximumBytes: Int) throws(UnreadableFile) -> [UInt8] {
-  // Opening a pipe would wait for somebody who writes to it, and so would reading from it.
+  // Opening a pipe would wait for a program that writes to it, and so would reading from it.
   let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
   guard descriptor >= 0 else { throw UnreadableFile(reason: String(cString: strerror(errno))) }
   defer { close(descriptor) }
@@ -29,7 +29,7 @@ func readFile(_ path: String, maximumBytes: Int) throws(UnreadableFile) -> [UInt
     guard count >= 0 else { throw UnreadableFile(reason: String(cString: strerror(errno))) }
     if count == 0 {
       guard !contents.isEmpty || !isPipe(descriptor) else {
-        throw UnreadableFile(reason: "it is a pipe (FIFO) that nobody writes to")
+        throw UnreadableFile(reason: "it is a pipe (FIFO) that no program writes to")
       }
       return contents
     }

@@ -1,4 +1,4 @@
-// What a person is told of: one subject for which a rule's condition holds, or many of them in one message.
+// What operators are alerted about: one subject for which a rule's condition holds, or many of them in one message.
 
 /// What a rule looks at: a machine, a stream of one, a job; the consumer itself where there is neither.
 package struct AlertSubject: Hashable, Comparable, Sendable {
@@ -48,12 +48,12 @@ package struct Alert: Equatable, Sendable {
     self.text = text
   }
 
-  /// The same in everything that is told of this alert, and no other alert's.
+  /// The same in every message of this alert, and in no other alert's.
   package var id: String { "\(rule.rawValue)/\(count == nil ? subject.text : "many")/\(since)" }
   package var advice: String { rule.advice }
 }
 
-/// What is to be told.
+/// What to send.
 package struct AlertChange: Equatable, Sendable {
   package enum State: String, Sendable {
     /// It began, or it grew: an alert about several tells when they have become twice as many.

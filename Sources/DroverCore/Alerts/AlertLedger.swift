@@ -1,4 +1,4 @@
-// Which alerts there are. It is given looks at the fleet and says what is to be told: each alert once when it begins and once when it ends,
+// Which alerts there are. It gets the state of the fleet and says what to send: each alert once when it begins and once when it ends,
 // however its value swings. Many subjects of one rule are one alert, so ten thousand machines behind a broker that died are one message.
 
 package struct AlertLedger {
@@ -12,11 +12,11 @@ package struct AlertLedger {
   private struct Group {
     var since: Int64
     var members: Set<AlertSubject> = []
-    /// How many there were when it was told last.
+    /// How many there were when it was last sent.
     var told = 0
     var endedAt: Duration?
 
-    /// Nobody is left, and that has been told.
+    /// None is left, and that was sent.
     mutating func end(at moment: Duration) {
       if told > 0 { endedAt = moment }
       (told, members) = (0, [])
@@ -26,20 +26,20 @@ package struct AlertLedger {
   private let rules: AlertRules
   private var tracks: [AlertKey: AlertTrack] = [:]
   private var groups: [AlertRule: Group] = [:]
-  /// Rules of which somebody else told an alert about several since the last look.
+  /// Rules for which another consumer sent an alert about several since the last look.
   private var toAdopt: Set<AlertRule> = []
   private var checks = FailedChecks()
   /// How long it has been looking, whatever the wall clock did meanwhile.
   private var looking: Duration
   private var lastLook: Int64?
 
-  /// - Parameter looking: for how long somebody has been looking already.
+  /// - Parameter looking: for how long the fleet has been watched already.
   package init(_ rules: AlertRules, looking: Duration = .zero) {
     self.rules = rules
     self.looking = looking
   }
 
-  /// The alerts that were told and have not ended, by rule and then by name.
+  /// The alerts that were sent and have not ended, by rule and then by name.
   package var open: [Alert] {
     AlertRule.allCases.flatMap { rule in
       let alone = tracks.filter { $0.key.rule == rule && $0.value.isFiring && !isGrouped($0.key) }
@@ -55,7 +55,7 @@ package struct AlertLedger {
   }
 
   /// Takes a look into account.
-  /// - Returns: what is to be told of it, by rule and then by name.
+  /// - Returns: what to send, by rule and then by name.
   package mutating func take(_ fleet: FleetSnapshot) -> [AlertChange] {
     advance(to: fleet.at)
     checks.note(fleet.report?.machines ?? [])
@@ -78,7 +78,7 @@ package struct AlertLedger {
     }
   }
 
-  /// Whom somebody else's alert about several is about is not told from one process to the next: all of whom it could be.
+  /// The members of another consumer's alert about several are not passed on: all that it could be about.
   private mutating func adopt(_ found: [AlertKey: AlertCondition]) {
     for (key, condition) in found where toAdopt.contains(key.rule) && tracks[key]?.isFiring != true {
       let since = groups[key.rule]!.since
@@ -117,7 +117,7 @@ package struct AlertLedger {
     return told + groupChange(rule, at: now)
   }
 
-  /// Whether what begins now is told together.
+  /// Whether the alerts that begin now are sent together.
   private func isCrowded(_ rule: AlertRule, with began: Int) -> Bool {
     if let group = groups[rule], group.told > 0 { return true }
     let firing = tracks.count { $0.key.rule == rule && $0.value.isFiring && !isGrouped($0.key) }
@@ -151,7 +151,7 @@ package struct AlertLedger {
 
   private func isGrouped(_ key: AlertKey) -> Bool { groups[key.rule]?.members.contains(key.subject) ?? false }
 
-  /// What is beyond its limit at this moment, and which machines it concerns: for somebody who looks now and then.
+  /// What is beyond its limit now, and which machines it concerns: for programs that look now and then.
   package static func problems(in fleet: FleetSnapshot, by rules: AlertRules) -> (
     alerts: [Alert], machines: Set<String>
   ) {
@@ -162,12 +162,12 @@ package struct AlertLedger {
     return (ledger.open, Set(ledger.tracks.filter(\.value.isFiring).compactMap(\.key.subject.machine)))
   }
 
-  // MARK: What another consumer told
+  // MARK: What another consumer sent
 
-  /// Goes on with what somebody else told: a process before this one, or another consumer of the group.
+  /// Continues with what another process sent: one before this one, or another consumer of the group.
   /// - Parameters:
-  ///   - open: what was told and has not ended.
-  ///   - takesOver: whether nobody else tells it from now on. What fires here and was never told is then told at the next look.
+  ///   - open: what was sent and has not ended.
+  ///   - takesOver: whether no other consumer sends it from now on. What fires here and was never sent is then sent at the next look.
   package mutating func follow(_ open: [Alert], takesOver: Bool) {
     for rule in AlertRule.allCases where takesOver || !rule.isOwn {
       follow(open.filter { $0.rule == rule }, rule, takesOver: takesOver)
@@ -192,7 +192,7 @@ package struct AlertLedger {
     }
   }
 
-  // MARK: What is told
+  // MARK: What is sent
 
   private func alert(_ key: AlertKey, _ track: AlertTrack) -> Alert {
     Alert(rule: key.rule, subject: key.subject, since: track.since, value: track.value, text: track.text)

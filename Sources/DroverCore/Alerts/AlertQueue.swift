@@ -44,7 +44,7 @@ package struct AlertQueue: Sendable {
     first += gone
   }
 
-  /// What waits is somebody else's from now on.
+  /// Another consumer sends what waits from now on.
   package mutating func giveAway() {
     first += waiting.count
     waiting = []
@@ -66,7 +66,7 @@ package struct AlertQueue: Sendable {
 /// What became of the messages for the webhook since the process began.
 package struct AlertPosting: Equatable, Sendable {
   package var delivered = 0
-  /// Given up for want of room.
+  /// Dropped because the limit was reached.
   package var dropped = 0
   /// Posts that were refused or not answered.
   package var failures = 0

@@ -1,4 +1,4 @@
-// What a person wants to be told of without asking, and from which limit on.
+// What operators want to be alerted about, and from which limit on.
 
 package enum AlertRule: String, CaseIterable, Sendable {
   case silent
@@ -36,7 +36,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
     }
   }
 
-  /// Whether each of several consumers tells it of itself; the others are told by one of them, of all machines.
+  /// Whether each of several consumers sends it about itself. The other rules are sent by one of them, about all machines.
   package var isOwn: Bool { [.failures, .jobs].contains(self) }
 
   /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
@@ -74,7 +74,7 @@ package struct AlertRules: Equatable, Sendable {
   package var streams: Bool
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
-  /// How long it has to be over before its end is told.
+  /// How long the cause has to be gone before the end is sent.
   package var calm: Duration
 
   package init(

@@ -1,4 +1,4 @@
-// The life of one subject under one rule, so that what comes and goes is told once.
+// The life of one subject under one rule, so that what comes and goes is sent once.
 
 struct AlertTrack {
   enum Stage: Equatable {
@@ -22,7 +22,7 @@ struct AlertTrack {
   private(set) var since: Int64
   private var endedAt: Duration?
   private var returns = 0
-  /// Another consumer told it.
+  /// Another consumer sent it.
   private(set) var isAnothers = false
   /// What was found last.
   var value: Int64 = 0
@@ -30,7 +30,7 @@ struct AlertTrack {
 
   init(since: Int64) { self.since = since }
 
-  /// One that was told by somebody else.
+  /// One that another consumer sent.
   init(told alert: Alert) {
     (since, value, text) = (alert.since, alert.value, alert.text)
     follow(alert.since)
@@ -81,18 +81,18 @@ struct AlertTrack {
     return .began
   }
 
-  // MARK: What another consumer told
+  // MARK: What another consumer sent
 
-  /// Another one told of it as something that began then: it is the same alert, however this one saw it.
+  /// Another consumer sent it as something that began then. It is the same alert, however this consumer saw it.
   mutating func follow(_ since: Int64) {
     if !isFiring { stage = .firing(wellSince: nil) }
     (self.since, isAnothers) = (since, true)
   }
 
-  /// The other one told its end.
+  /// The other consumer sent its end.
   mutating func followEnd(at moment: Duration) { (stage, endedAt, isAnothers) = (.quiet, moment, false) }
 
-  /// Nobody told of it: it is to be told at the next look, if it still holds.
+  /// No consumer sent it: it is sent at the next look, if it still holds.
   mutating func holdBack() { stage = .pending(since: .zero) }
 
   private func isRemembered(at moment: Duration) -> Bool { endedAt.map { moment - $0 < Self.memory } ?? false }

@@ -2,7 +2,7 @@
 // many parts of a table. A row's part follows from its local ID, so that no side's order, collation or database decides it
 // (docs/decisions/0010-parts-by-hash.md).
 
-/// A 64-bit digest of values, the same on every machine. It finds accidents, and guards against nobody.
+/// A 64-bit digest of values, the same on every machine. It finds accidents, and does not protect against attackers.
 ///
 /// Mixing as in wyhash (https://github.com/wangyi-fudan/wyhash): a full multiplication, folded.
 package struct Digest: Sendable {

@@ -1,7 +1,7 @@
 // Bringing a table's rows once more, although nothing is known to be wrong: after a repair by hand, for a new consumer, for a window of
 // time. Nothing is emptied first; each row comes as an event again, and the merge rules decide.
 
-/// What is to be brought once more.
+/// Which rows are sent again.
 package struct ResyncOrder: Equatable, Sendable {
   /// Rows at or after a moment.
   package struct Since: Equatable, Sendable {
@@ -19,7 +19,7 @@ package struct ResyncOrder: Equatable, Sendable {
 
   /// nil: all rows.
   package var condition: Condition?
-  /// Rows without a readable time are brought too.
+  /// Rows without a readable time are sent, too.
   package var since: Since?
   /// Most rows a second that are looked at; nil: as fast as the window allows.
   package var rate: Int?

@@ -1,4 +1,4 @@
-// How fast each machine's events were applied lately. The store keeps totals; whoever looks at them regularly has the differences.
+// How fast each machine's events were applied lately. The store keeps totals; a program that reads them regularly has the differences.
 
 package struct FleetHistory: Sendable {
   /// How many of them are kept, and how long each is.

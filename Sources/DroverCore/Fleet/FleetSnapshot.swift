@@ -10,7 +10,7 @@ package struct FleetSnapshot: Sendable {
   package var lock: StoreLock?
   package var worker: Worker
   package var history: FleetHistory
-  /// What the store's filesystem has left, in bytes; nil where nobody can say.
+  /// What the store's filesystem has left, in bytes; nil if it is not known.
   package var storeFreeBytes: Int64?
   /// The consumer's commits that have failed since one succeeded.
   package var failedCommits: Int

@@ -1,5 +1,5 @@
 // Why one stream waits at its machine while the others go on: its table is not there, is not what the configuration says, or cannot be read.
-// The machine keeps it, shows it and tells the cloud; it goes away by itself when the table is mended.
+// The machine keeps it, shows it and tells the cloud; it ends by itself when the table is as configured again.
 
 package struct StreamWait: Equatable, Sendable {
   package var stream: StreamName
@@ -11,7 +11,7 @@ package struct StreamWait: Equatable, Sendable {
   /// When it began, microseconds since 1970.
   package var since: Int64
 
-  /// How many of them a machine tells of. The others are told when some of these are mended.
+  /// How many of them a machine reports. The others are reported when some of these have ended.
   package static let most = 64
   private static let longestText = 500
 

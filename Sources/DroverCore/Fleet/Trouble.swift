@@ -16,7 +16,7 @@ package struct Trouble: Equatable, Sendable {
   /// How often it was seen.
   package var count: Int
 
-  /// What a machine tells, or a database holds, is brought between 0 and what versions may be, so that nothing that is reckoned with it overflows.
+  /// What a machine reports, or a database holds, is limited to 0 and what versions may be, so that no arithmetic on it overflows.
   package init(_ kind: Kind, since: Int64, last: Int64, count: Int) {
     self.kind = kind
     self.last = min(max(0, last), HybridClock.limit)
@@ -24,7 +24,7 @@ package struct Trouble: Equatable, Sendable {
     self.count = min(max(1, count), 1_000_000_000)
   }
 
-  /// A session that nobody has taken for so long is steady again.
+  /// A session that no other client has taken for so long is steady again.
   private static let memory: Int64 = 600_000_000
 
   /// - Parameter now: microseconds since 1970.

@@ -44,7 +44,7 @@ package struct LateComparison {
 
 extension StreamSchema {
   /// Positions of the columns that a row does not have which was written when there were others alone.
-  /// - Parameter had: none of a schema that nobody knows any more, which says nothing.
+  /// - Parameter had: none of a schema that is no longer known, which says nothing.
   package func positions(lacking had: Set<SQLName>) -> Set<Int> {
     had.isEmpty ? [] : Set(columns.indices.filter { !had.contains(SQLName(columns[$0].name)) })
   }

@@ -1,5 +1,5 @@
 // A text that is compared by its bytes, as SQLite, PostgreSQL and the broker compare. To Swift two texts that look alike are one, `é` in one code
-// point and in two; as names of streams and IDs of rows they are two, and whoever took one for the other would lose a row or a table.
+// point and in two; as names of streams and IDs of rows they are two, and a program that took one for the other would lose a row or a table.
 
 package struct ExactText: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let text: String

@@ -22,7 +22,7 @@ package enum Topic: Hashable, Sendable {
   /// What machines say of themselves; retained, which no shared subscription delivers [MQTT-4.8.2].
   package static let documentFilters = ["\(prefix)+/schema/#", "\(prefix)+/status"]
 
-  /// Events, of which each member of a group gets some.
+  /// Events; each member of a group gets some of them.
   /// - Parameter machine: whose; of all machines, if it is not said.
   package static func sharedFilters(of group: String, machine: String = "+") -> [String] {
     [Kind.snapshot, .payload, .batch].map { "$share/\(group)/\(prefix)\(machine)/\($0.rawValue)/#" }

@@ -43,16 +43,16 @@ package struct MachineStatus: Equatable, Sendable {
   package var at: Int64?
   /// Names this birth message; the cloud confirms in answer to it.
   package var ask: Int64?
-  /// This machine's clock less the cloud's, microseconds, where an answer has told.
+  /// This machine's clock less the cloud's, microseconds, if an answer has shown it.
   package var clockOffset: Int64?
   /// Nil until it was looked at, and in a last will.
   package var outbox: OutboxStanding?
   /// How long before this was said the outbox was looked at, microseconds.
   package var outboxAge: Int64 = 0
-  /// How long before it was heard this was said, microseconds: more than 0 where the broker kept it, nil where it kept it and nobody knows for
+  /// How long before it was heard this was said, microseconds: more than 0 where the broker kept it, nil if it kept it and it is not known for
   /// how long. It is no part of the document.
   package var age: Int64? = 0
-  /// Streams of which changes may have been missed, each with a name for the last time: 1 to 32 lower-case hexadecimal digits.
+  /// Streams whose changes may have been missed, each with a name for the last time: 1 to 32 lower-case hexadecimal digits.
   package var gaps: [StreamName: String]
   /// Names the agent's process; nil in a last will, and of an agent that knows of none.
   package var process: Int64?
@@ -103,7 +103,7 @@ package struct MachineStatus: Equatable, Sendable {
     return kept
   }
 
-  /// When it was said, and when the outbox was looked at, by the cloud's clock; nil where nobody knows.
+  /// When it was said, and when the outbox was looked at, by the cloud's clock; nil if it is not known.
   package func moments(now: Int64) -> (said: Int64?, looked: Int64?) {
     (age.map { max(0, now - $0) }, age.map { max(0, now - $0 - outboxAge) })
   }

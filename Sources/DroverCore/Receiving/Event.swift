@@ -29,7 +29,7 @@ package struct Event: Equatable, Sendable {
   /// The row's own key at the edge, as text.
   package var localID: String
   package var operation: Operation
-  /// Hybrid logical clock, microseconds; nil for a bare event that brought none.
+  /// Hybrid logical clock, microseconds; nil for a bare event without one.
   package var version: Int64?
   /// When it happened, as the sender wrote it; nil if it did not.
   package var at: String?

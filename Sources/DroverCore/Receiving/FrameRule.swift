@@ -11,7 +11,7 @@ package struct FrameContext: Sendable {
     case known(Kind)
     /// The machine has not described it, as far as the store knows.
     case unknown
-    /// The machine has described it, and the store cannot follow it until somebody accepts it.
+    /// The machine has described it, and the store cannot follow it until a person accepts it.
     case waiting
   }
 
@@ -39,7 +39,7 @@ package enum FrameVerdict: Equatable, Sendable {
   case take(covers: Bool)
   /// Apply nothing; the edge sends the frame again. The machine has to describe its stream first.
   case askForSchema
-  /// Apply nothing; the edge sends the frame again. The machine has to wait with the stream, because somebody has to accept its schema.
+  /// Apply nothing; the edge sends the frame again. The machine has to wait with the stream, because a person has to accept its schema.
   case hold
   /// A later run of the agent was heard of. Nothing is covered, and of the events only facts are applied.
   case overtaken(takesFacts: Bool)
@@ -57,7 +57,7 @@ package enum FrameRule {
     case .known(let kind) where kind != context.kind: return .wrongKind(kind)
     case .known, .none: break
     }
-    // Either the frame has lain in a broker since before the machine's latest epoch, or the machine was put back to an epoch that is over,
+    // Either the frame has lain in a broker since before the machine's latest epoch, or the machine was restored to an epoch that is over,
     // together with what remembers it. In the second case rows of the later epoch have won, and the machine has to send all of them in a
     // newer one.
     guard context.isLatestEpoch else { return .take(covers: false) }

@@ -40,7 +40,7 @@ package enum HoldReason: Equatable, Sendable {
   package var text: String {
     switch self {
     case .schema:
-      "the cloud cannot adapt to its table's new schema; see `drover schema list` in the cloud, or put the table back"
+      "the cloud cannot adapt to its table's new schema; see `drover schema list` in the cloud, or restore the table"
     case .bodies:
       "the cloud has a table of another form under its name; see `drover schema list` in the cloud, or give the stream another name"
     case .table: "its table in the cloud cannot be written now; `drover status` in the cloud says why"

@@ -2,7 +2,7 @@
 // would stop all machines for good. After a death the consumer processes what was delivered before in small pieces, and notes in the store what it
 // has in its hands before it looks at it. A message that was in its hands alone at two deaths is poison: it becomes a dead letter, unread.
 //
-// Whoever kills the process from outside hits an innocent message now and then. Hence two deaths alone, and what was hit before is processed last:
+// A kill from outside hits an innocent message now and then. Hence two deaths alone, and what was hit before is processed last:
 // twice the same one in a row does not happen by chance. docs/decisions/0026 has the reasons and the figures.
 
 package struct PoisonWatch: Equatable, Sendable {

@@ -22,7 +22,7 @@ package struct ClockMeasure: Equatable, Sendable {
 
   /// - Parameters:
   ///   - ahead: this clock at the answer, less what the answer says, microseconds.
-  ///   - roundTrip: from the question to the answer, by the clock that nobody sets, microseconds.
+  ///   - roundTrip: from the question to the answer, by the monotonic clock, microseconds.
   package mutating func answered(ahead: Int64, roundTrip: Int64) -> Verdict {
     let offset = ahead - roundTrip / 2
     if best.map({ roundTrip < $0.roundTrip }) ?? true { best = Answer(offset: offset, roundTrip: roundTrip) }

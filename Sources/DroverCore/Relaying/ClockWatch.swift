@@ -1,11 +1,11 @@
-// How far this machine's clock is from the cloud's, and whether somebody has set it. Order and delivery rest on numbers, epochs and versions; the clock
+// How far this machine's clock is from the cloud's, and whether it was set. Order and delivery rest on numbers, epochs and versions; the clock
 // is for people, and for versions of rows that another machine writes too.
 
 package struct ClockWatch: Sendable {
   package typealias Instant = ContinuousClock.Instant
 
   package enum State: Equatable, Sendable {
-    /// No answer of this connection has told yet. Becomes `measured`.
+    /// No answer of this connection has shown it yet. Becomes `measured`.
     case measuring(ClockMeasure)
     /// The clock is ahead of the cloud's by so much, microseconds. Becomes `measuring` when the connection ends or the clock is set.
     case measured(Int64)
@@ -14,7 +14,7 @@ package struct ClockWatch: Sendable {
   package enum Measured: Equatable, Sendable {
     /// It was known already.
     case known
-    /// It is known now, and the cloud is to be told. `isFar` is worth a line.
+    /// It is known now, and is to be reported to the cloud. `isFar` is worth a line.
     case taken(ahead: Int64, isFar: Bool)
     /// The answer was slow; another one may measure better.
     case askAgain
@@ -22,7 +22,7 @@ package struct ClockWatch: Sendable {
 
   private let limits: ClockLimits
   package private(set) var state: State
-  /// What the store has not been told of the clock yet.
+  /// What the store does not know of the clock yet.
   package private(set) var news: ClockNews?
   /// Both clocks as they were when they were looked at last.
   private var last: (wall: Int64, instant: Instant)?
@@ -32,10 +32,10 @@ package struct ClockWatch: Sendable {
     state = .measuring(ClockMeasure(limits: limits))
   }
 
-  /// This clock less the cloud's, microseconds, where an answer has told.
+  /// This clock less the cloud's, microseconds, if an answer has shown it.
   package var offset: Int64? { if case .measured(let ahead) = state { ahead } else { nil } }
 
-  /// A wall clock that runs away from the one that nobody can set has been set.
+  /// If a wall clock runs away from the monotonic one, it was set.
   /// - Parameter wall: microseconds since 1970.
   /// - Returns: by how many microseconds it was set since the call before, if it was.
   package mutating func looked(wall: Int64, now: Instant) -> Int64? {
@@ -73,6 +73,6 @@ package struct ClockWatch: Sendable {
   /// The next connection measures anew.
   package mutating func disconnected() { state = .measuring(ClockMeasure(limits: limits)) }
 
-  /// The store has been told.
+  /// The store knows it.
   package mutating func toldStore() { news = nil }
 }

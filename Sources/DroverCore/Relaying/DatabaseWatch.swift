@@ -107,7 +107,7 @@ package struct CommitWatch: Sendable {
 
   package init(limits: DatabaseLimits) { self.limits = limits }
 
-  /// Somebody who watches the file says that it was written.
+  /// The watcher of the file says that it was written.
   package mutating func hinted() { again = limits.firstLook }
 
   package mutating func looked(found: Bool) {
@@ -154,7 +154,7 @@ package struct SettlePace: Sendable {
 /// How many rows of a table that was there before Drover enter the outbox at once.
 package struct BackfillPace: Sendable {
   private let limits: RelayLimits
-  /// Rows that are brought at a rate wait until then.
+  /// Rows that are sent at a rate wait until then.
   private var next: ContinuousClock.Instant?
 
   package init(limits: RelayLimits) { self.limits = limits }
@@ -169,7 +169,7 @@ package struct BackfillPace: Sendable {
     rate.map { min(max(1, $0 / limits.database.backfillPieces), limits.readEvents) } ?? limits.readEvents
   }
 
-  /// So many rows were brought.
+  /// So many rows were sent.
   package mutating func brought(_ rows: Int, rate: Int?, now: ContinuousClock.Instant) {
     next = rate.map { now.advanced(by: .seconds(1) * rows / $0) }
   }
@@ -197,7 +197,7 @@ package struct Housekeeping: Sendable {
   /// The lock was in the way, so the disk is measured in the next turn.
   package mutating func metLock() { spaceAt = nil }
 
-  /// What a stream waits for may be mended without a change of the schema: a row that could not be read.
+  /// What a stream waits for may be corrected without a change of the schema: a row that could not be read.
   /// - Returns: whether to look at the tables now.
   package mutating func isMendingDue(hasWaits: Bool, now: ContinuousClock.Instant) -> Bool {
     guard hasWaits, hasNews, mendAt.map({ $0 <= now }) ?? true else { return false }

@@ -17,11 +17,11 @@ package enum EpochEnd: Equatable, Sendable {
   package var text: String {
     switch self {
     case .otherEvents:
-      "the cloud knows a later epoch of this machine: the database was put back to an earlier state, or another machine had its name"
+      "the cloud knows a later epoch of this machine: the database was restored to an earlier state, or another machine had its name"
     case .unknownRun:
-      "the cloud has heard of a run of this machine's agent that is not known here: the database was put back to an earlier state, or another machine has its name"
+      "the cloud has heard of a run of this machine's agent that is not known here: the database was restored to an earlier state, or another machine has its name"
     case .cloudWentBack:
-      "the cloud no longer has what it had confirmed: its database was put back to an earlier state, or is another one"
+      "the cloud no longer has what it had confirmed: its database was restored to an earlier state, or is another one"
     case .unknownMachine(let machine):
       "the cloud knows nothing of this outbox under the name \(machine): the machine has got another name, was forgotten there, or the cloud has another database"
     case .otherDatabase(let text): text

@@ -27,7 +27,7 @@ package enum OutboxLimit: String, CaseIterable, Sendable {
 package struct OutboxSpace: Equatable, Sendable {
   /// What Drover's own tables take, in bytes.
   package var used: Int64
-  /// What is left for the database; nil where nobody asked or the filesystem does not say.
+  /// What is left for the database; nil if it was not measured or the filesystem does not say.
   package var freeBytes: Int64?
   package var freeInodes: Int64?
 
@@ -97,7 +97,7 @@ package struct OutboxGauge: Equatable, Sendable {
   package var exhausted: Set<OutboxLimit> { Set(levels.filter { $0.value == .exhausted }.keys) }
 
   /// Takes a measure. Returns the limits whose level is another one now.
-  /// - Parameter reached: what somebody else has found reached since, or before the gauge was there.
+  /// - Parameter reached: what another process has found reached since, or before the gauge existed.
   package mutating func read(
     _ space: OutboxSpace, of quota: OutboxQuota, reached: Set<OutboxLimit> = []
   ) -> [OutboxLimit] {

@@ -1,4 +1,4 @@
-// What a PUBACK and a confirmation mean: the broker has a frame, the cloud has committed it, or nobody knows any more.
+// What a PUBACK and a confirmation mean: the broker has a frame, the cloud has committed it, or it is not known any more.
 
 extension Relay {
   /// Returns the publication that the PUBACK answers, nil when it was none of the relay's.
@@ -46,7 +46,7 @@ extension Relay {
     if questions.count > limits.asking.mostOpen { questions.removeFirst() }
   }
 
-  /// Whether the cloud holds less than it had confirmed when the question was asked: it was put back to an older state.
+  /// Whether the cloud holds less than it had confirmed when the question was asked: it was restored to an older state.
   /// - Parameters:
   ///   - sets: what it held at some moment since then.
   ///   - question: which one it answers. One that is not known any more proves nothing.
@@ -54,7 +54,7 @@ extension Relay {
     questions.last { $0.number == question }.map { lacks(sets, of: $0.confirmed) } ?? false
   }
 
-  /// Whether the cloud seems to hold less than it has confirmed: perhaps it was put back, perhaps this was said before what was heard last, by
+  /// Whether the cloud seems to hold less than it has confirmed: perhaps it was restored, perhaps this was said before what was heard last, by
   /// another consumer or by a broker that kept it.
   package func isBehind(_ sets: [Int: IntervalSet]) -> Bool { lacks(sets, of: streams.mapValues(\.confirmed)) }
 
@@ -65,7 +65,7 @@ extension Relay {
   /// Frames that the broker has may come to nothing: what is acknowledged and not confirmed is read and sent again.
   package mutating func doubt() { suspectAll() }
 
-  /// A consumer is there: it has just said something. What waits because nobody subscribed is sent now, but not more than once a second.
+  /// A consumer is there: it has just said something. What waits because no consumer subscribed is sent now, but not more than once a second.
   package mutating func heardConsumer(now: Instant) {
     for index in streams.keys {
       guard let unheardAt = streams[index]!.unheardAt, let againAt = streams[index]!.againAt else { continue }
@@ -84,7 +84,7 @@ extension Relay {
     if let cloudSession {
       if cloudSession != session { suspectAll() }
     } else if !isKept {
-      // A consumer that speaks for the first time had no session, so the broker had nobody to keep for what it acknowledged.
+      // A consumer that speaks for the first time had no session, so the broker kept what it acknowledged for no client.
       suspect { $0.order >= 0 }
     }
     if isAnswer, !hasAnswer {

@@ -1,7 +1,7 @@
 // Frames that may be lost: holes below what is confirmed, frames that were overtaken, silence, and sessions that broker or cloud forgot.
 
 extension Relay {
-  /// What is missing below something confirmed, and in nobody's hands, will not come by itself: nothing was left in it, or it was in a
+  /// What is missing below something confirmed, and in no frame or lane, will not come by itself: nothing was left in it, or it was in a
   /// message that is gone. It is closed, because the front of what is confirmed stands before it.
   mutating func findHoles() {
     guard mayHaveHoles else { return }

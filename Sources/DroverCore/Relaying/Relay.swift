@@ -45,11 +45,11 @@ package struct Relay: Sendable {
     var losses = 0
     /// The cloud has said that it cannot take this stream: one frame at a time asks whether it can by now.
     var isStopped = false
-    /// When the broker said that nobody subscribes, where that is why the stream waits.
+    /// When the broker said that no client subscribes, if that is why the stream waits.
     var unheardAt: Instant?
     var awaiting: [Publication] = []
 
-    /// The highest number below `seq` that somebody else answers for.
+    /// The highest number below `seq` that another frame or lane covers.
     func taken(below seq: Int64) -> Int64 {
       max(confirmed.lastMember(below: seq), outstanding.lastMember(below: seq), again.lastMember(below: seq))
     }
@@ -69,7 +69,7 @@ package struct Relay: Sendable {
   var isConnected = false
   var readyAt: Instant?
   var cloudSession: String?
-  /// Whether an answer was heard since the start: before it nobody knows what became of what an earlier run had sent.
+  /// Whether an answer was heard since the start: before it the agent does not know what became of what an earlier run had sent.
   var hasAnswer = false
   /// What was confirmed when each of the newest questions was asked, the oldest first.
   var questions: [(number: Int64, confirmed: [Int: IntervalSet])] = []
@@ -162,7 +162,7 @@ package struct Relay: Sendable {
     hasNews = scannedThrough < lastSeq && liveAfter == scannedThrough
   }
 
-  /// What of a stream was confirmed or is in somebody's hands, as it is now.
+  /// What of a stream is confirmed, or is in a frame or lane, as it is now.
   package func claims(stream: Int) -> Claims { Claims(streams[stream] ?? Stream()) }
 
   /// Asked for each event that is read, so it is a value of its own.
@@ -178,7 +178,7 @@ package struct Relay: Sendable {
     /// Whether the cloud has an event already, though the store could not forget it yet.
     package func isConfirmed(_ seq: Int64) -> Bool { confirmed.contains(seq) }
 
-    /// Whether an event may stand behind another in one frame: nobody else answers for a number between them.
+    /// Whether an event may stand behind another in one frame: no other frame or lane covers a number between them.
     package func canJoin(previous: Int64, next: Int64, request: ReadRequest) -> Bool {
       switch request {
       // All of the interval is this read's own.
@@ -189,7 +189,7 @@ package struct Relay: Sendable {
     }
   }
 
-  /// What a frame with these events may say that it covers: down to the next number that somebody else answers for.
+  /// What a frame with these events may say that it covers: down to the next number that another frame or lane covers.
   package func coverage(stream: Int, first: Int64, last: Int64, request: ReadRequest) -> Interval {
     switch request {
     case .again(_, let interval, _):
@@ -247,7 +247,7 @@ package struct Relay: Sendable {
     hasNews = true
   }
 
-  /// A table appeared whose rows have to be brought.
+  /// A table appeared whose rows have to be sent.
   package mutating func backfillNeeded() { hasBackfill = true }
 
   /// Whether something is to be read again, be it only to close a hole.

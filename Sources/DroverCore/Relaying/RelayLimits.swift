@@ -72,7 +72,7 @@ package struct AskingLimits: Equatable, Sendable {
 
 /// The machine's wall clock.
 package struct ClockLimits: Equatable, Sendable {
-  /// A difference between the wall clock and the one that nobody can set is a step from here on; less is drift and jitter.
+  /// A difference between the wall clock and the monotonic one is a step from here on; less is drift and jitter.
   package var stepMicroseconds: Int64 = 2_000_000
   /// A clock that is further away from the cloud's is worth a line, for people read its times.
   package var warningMicroseconds: Int64 = 60_000_000
@@ -110,7 +110,7 @@ package struct LossLimits: Equatable, Sendable {
   package var longestProbe: Duration = .seconds(600)
   /// How long a stream that the cloud could not take waits for word of the one frame that it tries.
   package var tryingDelay: Duration = .seconds(10)
-  /// What nobody subscribed to is sent again when a consumer is heard, but not more often than this.
+  /// What no client subscribed to is sent again when a consumer is heard, but not more often than this.
   package var unheardDelay: Duration = .seconds(1)
 
   package init() {}
@@ -146,7 +146,7 @@ package struct DatabaseLimits: Equatable, Sendable {
   package var spaceInterval: Duration = .seconds(1)
   /// How often tables that streams wait for are looked at again, if anything was committed meanwhile.
   package var mendingInterval: Duration = .seconds(5)
-  /// Rows that are brought at a rate come in pieces of this part of a second.
+  /// Rows that are sent at a rate come in pieces of this part of a second.
   package var backfillPieces = 4
 
   package init() {}
@@ -154,17 +154,17 @@ package struct DatabaseLimits: Equatable, Sendable {
 
 /// What the agent says: to the cloud in its status, to the operator in its log.
 package struct TellingLimits: Equatable, Sendable {
-  /// How often the cloud is told how the outbox stands, while that changes.
+  /// How often the outbox is reported to the cloud while it changes.
   package var standingInterval: Duration = .seconds(60)
   /// What is looked at first is not what a connection finds, for the confirmation may not be here yet.
   package var firstStanding: Duration = .seconds(2)
-  /// Without news it is told once in so many intervals: often enough for a rule that calls a machine silent after a quarter of an hour.
+  /// Without news it is reported once in so many intervals: often enough for a rule that calls a machine silent after a quarter of an hour.
   package var quietIntervals = 10
   /// Looking takes the longer the more waits, and at most one part in so many of the agent's time.
   package var lookingShare = 100
   /// An event that is confirmed sooner was on its way and did not wait.
   package var onItsWay: Duration = .seconds(1)
-  /// How often the cloud is told at once: so many times in a row, and one more whenever `atOnceRefill` has passed. An outbox that fills and
+  /// How often the outbox is reported at once: so many times in a row, and one more whenever `atOnceRefill` has passed. An outbox that fills and
   /// empties all the time costs no more statuses than that.
   package var mostAtOnce = 4
   package var atOnceRefill: Duration = .seconds(10)

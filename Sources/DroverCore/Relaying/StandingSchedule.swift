@@ -1,12 +1,12 @@
-// When the cloud is told how the outbox stands: soon after the connection, at once when it has become empty or has begun to wait, at an interval
+// When the outbox is reported to the cloud: soon after the connection, at once when it has become empty or has begun to wait, at an interval
 // while something else changes, and now and then in any case, so that a machine without events is seen to be there.
 
 package struct StandingSchedule: Sendable {
   private let limits: TellingLimits
-  /// What the cloud was told last.
+  /// What was reported last.
   package private(set) var told: OutboxStanding?
   private var toldAt: ContinuousClock.Instant?
-  /// When the outbox was last seen to stand as the cloud was told.
+  /// When the outbox was last seen to be as reported.
   private var foundAt: ContinuousClock.Instant?
   /// When it is looked at whatever happens. Nil without a connection.
   private var lookAt: ContinuousClock.Instant?
@@ -14,7 +14,7 @@ package struct StandingSchedule: Sendable {
   private var restUntil: ContinuousClock.Instant?
   /// Since when something has been on its way or unread.
   private var busySince: ContinuousClock.Instant?
-  /// When the last of what was told at once is used up; each one adds a `refill`.
+  /// When the last immediate report is used up; each one adds a `refill`.
   private var spentUntil: ContinuousClock.Instant?
   private var isTurning = false
 
@@ -40,13 +40,13 @@ package struct StandingSchedule: Sendable {
 
   package func isDue(now: ContinuousClock.Instant) -> Bool { isTurning || lookAt.map { $0 <= now } ?? false }
 
-  /// How long ago what is told was found.
+  /// How long ago the reported figures were read.
   package func age(now: ContinuousClock.Instant) -> Duration { foundAt.map { $0.duration(to: now) } ?? .zero }
 
   /// - Parameters:
   ///   - oldest: how long the oldest event has waited; nil where none waits.
   ///   - took: how long it took to look.
-  /// - Returns: whether the cloud is to be told.
+  /// - Returns: whether to report.
   package mutating func looked(
     _ standing: OutboxStanding, oldest: Duration?, took: Duration, now: ContinuousClock.Instant
   ) -> Bool {

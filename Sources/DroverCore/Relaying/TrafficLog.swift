@@ -11,7 +11,7 @@ package struct TrafficLog: Sendable {
 
   package init(interval: Duration) { self.interval = interval }
 
-  /// The connection is gone, or nobody subscribes.
+  /// The connection is gone, or no client subscribes.
   package mutating func interrupted(now: ContinuousClock.Instant) { outageSince = outageSince ?? now }
 
   /// - Parameters:

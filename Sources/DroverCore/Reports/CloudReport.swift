@@ -3,7 +3,7 @@
 package struct CloudReport: Sendable {
   package struct Stream: Sendable {
     package var name: String
-    /// nil where nobody asked to count them.
+    /// nil if they were not counted.
     package var rows: Int?
     package var applied: Int
     package var superseded: Int
@@ -57,7 +57,7 @@ package struct CloudReport: Sendable {
 
   package struct Lines: Sendable {
     package var table: String
-    /// nil where nobody asked to count them.
+    /// nil if they were not counted.
     package var rows: Int?
 
     package init(table: String, rows: Int?) {
@@ -72,7 +72,7 @@ package struct CloudReport: Sendable {
     package var lastHeard: Int64
     /// The machine's clock less the cloud's as the machine last measured it, microseconds.
     package var clockOffset: Int64?
-    /// How its outbox stood when it told so last; nil when it never did.
+    /// Its outbox as it reported last; nil if it never did.
     package var outbox: Told?
     package var streams: [Stream]
     package var deadLetters: Int
@@ -80,7 +80,7 @@ package struct CloudReport: Sendable {
     package var overruns: [Overrun]
     /// What is wrong with who is connected under its name, or was.
     package var troubles: [Trouble]
-    /// Streams that wait there while the others go on, as it told last.
+    /// Streams that wait there while the others go on, as it reported last.
     package var waits: [StreamWait]
 
     package init(
@@ -102,8 +102,8 @@ package struct CloudReport: Sendable {
     /// A client that publishes bare events says nothing of itself.
     package var hasAgent: Bool { isOnline != nil }
 
-    /// How long the oldest event has waited for its confirmation, microseconds; nil when none waits, as far as the machine told. Of one that is
-    /// there it is what it told last, and while it is away nothing is confirmed.
+    /// How long the oldest event has waited for its confirmation, microseconds; nil when none waits, as far as the machine reported. Of one that is
+    /// online it is what it reported last; while it is offline nothing is confirmed.
     /// - Parameter now: microseconds since 1970.
     package func oldestUnconfirmed(now: Int64) -> Int64? {
       guard let outbox, let oldest = outbox.standing.oldest else { return nil }
@@ -111,7 +111,7 @@ package struct CloudReport: Sendable {
     }
   }
 
-  /// What a machine told of its outbox.
+  /// What a machine reported about its outbox.
   package struct Told: Sendable {
     package var standing: OutboxStanding
     /// When it was heard, microseconds since 1970.
@@ -123,7 +123,7 @@ package struct CloudReport: Sendable {
     }
   }
 
-  /// What was dropped for want of room; without a machine where too many were named.
+  /// What was dropped because the limit was reached; without a machine if too many were named.
   package struct Dropped: Sendable {
     package var machine: String
     package var stream: String

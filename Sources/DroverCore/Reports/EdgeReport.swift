@@ -35,7 +35,7 @@ package struct EdgeReport: Sendable {
     }
   }
 
-  /// What the outbox takes, and what was refused for want of room.
+  /// What the outbox takes, and what was refused because a limit was reached.
   package struct Space: Sendable {
     /// Bytes of everything in the outbox, counted now, and what is left for the database.
     package var measure: OutboxSpace
@@ -55,7 +55,7 @@ package struct EdgeReport: Sendable {
       self.closedAt = closedAt
     }
 
-    /// The limits of which four fifths are reached.
+    /// The limits that are reached to four fifths.
     package func scarce(of quota: OutboxQuota) -> [OutboxLimit] {
       OutboxLimit.allCases.filter { measure.pressure(on: $0, of: quota) >= 0.8 }
     }

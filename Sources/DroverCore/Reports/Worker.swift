@@ -10,7 +10,7 @@ package struct Worker: Equatable, Sendable {
     }
   }
 
-  /// nil when nobody is at work.
+  /// nil when none is running.
   package var process: Int32?
   /// Where it runs, for a store that may be on another host; nil where that is this one.
   package var host: String?
@@ -39,8 +39,8 @@ package struct Worker: Equatable, Sendable {
     return (["running, process \(process)\(place)"] + file + jobs).joined(separator: "; ")
   }
 
-  /// The one that counts for whoever asks on a host: of its own one that is stuck, or any; without own ones, one that moves, or any.
-  /// - Returns: a worker without a process where nobody is at work.
+  /// The worker that a command on a host reports: of the host's own one that is stuck, or any; without own ones, one that moves, or any.
+  /// - Returns: a worker without a process if none is running.
   package static func telling(_ workers: [Worker], on host: String) -> Worker {
     let own = workers.filter { $0.host == nil || $0.host == host }
     return own.first { !$0.isMoving } ?? own.first ?? workers.first(where: \.isMoving) ?? workers.first

@@ -1,4 +1,4 @@
-// Sink tables that cannot be written now, because of what somebody has done to them in the store. Only the streams that need such a table wait, at
+// Sink tables that cannot be written now, because of what a person or program has done to them in the store. Only the streams that need such a table wait, at
 // their machines; the consumer tries again by itself. Here is decided whose streams wait, and when the next try is due.
 
 /// What a store throws out of a transaction that goes on: a sink table cannot be written, and nothing of what was tried remains.
@@ -6,12 +6,12 @@ package struct SinkBlocked: Error, CustomStringConvertible {
   package enum Reach: String, Sendable {
     /// Nothing can be written to the table.
     case table
-    /// What this machine has brought, such as rows that somebody has locked; other machines' rows may pass.
+    /// What this machine has sent, such as rows that another session has locked; other machines' rows may pass.
     case machine
   }
 
   package enum Cause: String, Sendable {
-    /// Somebody holds a lock, and the table is what it was when that is over.
+    /// Another session holds a lock; the table is unchanged when that ends.
     case lock
     /// The table was changed: when it can be written again, its rows are compared with the machines'.
     case change

@@ -43,7 +43,7 @@ package struct AcceptanceRefused: Error, CustomStringConvertible {
 
 /// A sink table as it is shared by machines.
 package struct SharedTable: Equatable, Sendable {
-  /// Columns that this machine has brought and no other has.
+  /// Columns that only this machine has.
   package var own: Int
   /// The same of each other machine.
   package var others: [Int]
@@ -53,7 +53,7 @@ package struct SharedTable: Equatable, Sendable {
     self.others = others
   }
 
-  /// How many of the table's columns are not counted against a machine, because other single machines have brought more than they may.
+  /// How many of the table's columns are not counted against a machine, because other single machines have more than they may.
   /// - Parameter budget: how many columns one machine may add.
   package func uncounted(_ budget: Int) -> Int { others.reduce(0) { $0 + max(0, $1 - budget) } }
 

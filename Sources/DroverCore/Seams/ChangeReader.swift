@@ -8,7 +8,7 @@ package protocol ChangeReader: Sendable {
   func open() throws -> any ChangeSession
 }
 
-/// Somebody's view of the feed; used by one thread at a time. All but the first question throw `ChangesError` too.
+/// A reader's view of the feed; used by one thread at a time. All but the first question throw `ChangesError` too.
 package protocol ChangeSession: Sendable {
   /// Whether something may have been committed since this was asked last; true at first. Takes less than a hundred
   /// microseconds.

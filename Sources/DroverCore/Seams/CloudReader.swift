@@ -4,7 +4,7 @@
 package protocol CloudReader: Sendable {
   /// What is read, as a person knows it: a path, or a server and its database.
   var name: String { get }
-  /// The consumers at work on the store; none where nobody is.
+  /// The consumers that use the store.
   func workers() throws -> [Worker]
   /// nil when there is no store yet.
   func report(_ scope: ReportScope) throws -> CloudReport?
@@ -31,7 +31,7 @@ package struct SinkDescription: Equatable, Sendable {
   package var kind: Kind
   /// The stream whose lines it holds; nil for a stream's own table.
   package var header: StreamName?
-  /// The source's columns and its key; nil for events without a table, of which the local ID and the body are kept.
+  /// The source's columns and its key; nil for events without a table: their local ID and body are kept.
   package var schema: StreamSchema?
 
   package init(stream: StreamName, kind: Kind, header: StreamName?, schema: StreamSchema?) {

@@ -185,7 +185,7 @@ package enum MessageOutcome: String, Hashable, Sendable {
   case deadLetter = "dead_letter"
   /// A budget of the machine's is used up: it was neither applied nor kept, and is counted by the budget. An agent sends it again.
   case setAside = "set_aside"
-  /// On a topic that the consumer has nothing to do with: its own, or an answer that nobody waits for.
+  /// On a topic that the consumer has nothing to do with: its own, or an answer that no program waits for.
   case ignored
 }
 

@@ -8,7 +8,7 @@ package struct DeadLetterFilter: Equatable, Sendable {
   package var machine: MachineID?
   package var stream: StreamName?
   package var reason: DeadLetterReason?
-  /// Only letters that were there when somebody looked: those with an id up to this.
+  /// Only letters that existed at an earlier look: those with an id up to this.
   package var through: Int64?
   /// Only letters that stand behind this one in a list.
   package var behind: Place?
@@ -109,10 +109,10 @@ package enum LetterContent: Equatable, Sendable {
 package struct DeadLetterFigures: Equatable, Sendable {
   /// How many there are, as a list of them has rows: the same refused again is the same letter.
   package var present: Int
-  /// Letters that went because they were sent again, and because somebody gave them up.
+  /// Letters that were removed because they were replayed, and because they were purged.
   package var replayed: Int
   package var purged: Int
-  /// Letters that were no agent's events and went, or never came in, for want of room.
+  /// Letters that were no agent's events and were dropped because the limit was reached.
   package var dropped: Int
 
   package init(present: Int = 0, replayed: Int = 0, purged: Int = 0, dropped: Int = 0) {

@@ -54,7 +54,7 @@ package struct OutboxEntry: Equatable, Sendable {
 package enum ClockNews: Equatable, Sendable {
   /// The machine's clock less the cloud's, in microseconds.
   case measured(ahead: Int64)
-  /// Somebody has set it, by so many microseconds, since it was looked at last.
+  /// It was set, by so many microseconds, since the last look.
   case stepped(by: Int64)
 }
 
@@ -79,7 +79,7 @@ package struct RowStanding: Equatable, Sendable {
   package var digest: UInt64?
   /// The outbox holds an event of it that is not confirmed.
   package var isWaiting: Bool
-  /// The digests of row and lines apart; nil where no lines travel with it, or they are too many to be told.
+  /// The digests of row and lines apart; nil where no lines travel with it, or they are too many to be sent.
   package var unit: UnitDigest?
 
   package init(digest: UInt64?, isWaiting: Bool, unit: UnitDigest? = nil) {
@@ -112,7 +112,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   case busy
   /// The tables are not what they were when the streams were last looked at: call `refresh`.
   case schemaChanged
-  /// The database is not the one that was worked on: it was put back, or another file has its name. Nothing was read or written; call
+  /// The database is not the one that was used before: it was restored, or another file has its name. Nothing was read or written; call
   /// `startEpoch`, which attaches what is there now. The text completes "because …".
   case otherDatabase(String)
   /// The edge's dead letters are at their bound, and the event stays in the outbox; the text says what to do.
@@ -145,7 +145,7 @@ package protocol CapturedStreams: AnyObject {
   /// that are gone are found by a comparison. A stream is among them for good.
   var gaps: [StreamName: String] { get }
   /// Streams that wait while the others go on, in the order of `streams`: their tables are not there, not as configured, or cannot be read. Of such
-  /// a stream nothing is to be sent. `refresh` finds that a table is mended.
+  /// a stream nothing is to be sent. `refresh` finds that a table is as configured again.
   var waits: [StreamWait] { get }
   /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.
   func refresh() throws(EdgeStoreError) -> Bool
@@ -188,7 +188,7 @@ package protocol Backfill: AnyObject {
   var backfillRate: Int? { get }
   /// Looks at up to `limit` rows that are to be brought, and puts them into the outbox; true when more are left.
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool
-  /// Has a table's rows brought once more. The same order again goes on where it is; another one while rows are brought brings all.
+  /// Sends a table's rows again. The same request continues where it is; another one while rows are being sent sends all.
   func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress
   /// How far the last order of a stream has come; nil when there was none.
   func resyncProgress(stream: Int) throws(EdgeStoreError) -> ResyncProgress?

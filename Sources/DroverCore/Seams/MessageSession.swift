@@ -50,7 +50,7 @@ package struct PublishToken: Hashable, Sendable {
 package enum AcknowledgementReason: Equatable, Sendable {
   /// 0x00
   case success
-  /// 0x10: the broker took it, and nobody was there to receive it.
+  /// 0x10: the broker took it, and no client subscribes to its topic.
   case noMatchingSubscribers
   /// 0x87
   case notAuthorised

@@ -83,7 +83,7 @@ package protocol Replica: AnyObject {
   /// Takes the versions of rows that differ back to none, and forgets their tombstones, so that whatever the machine sends next counts: somebody may have
   /// written a version that no event will reach.
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws
-  /// What somebody has added to the stream's tables that may change or refuse what is written: triggers, rules, policies.
+  /// What other programs have added to the stream's tables that may change or refuse what is written: triggers, rules, policies.
   func additions(to stream: ReplicatedStream) throws -> [String]
   /// Why the stream's tables cannot be written as they are; nil where nothing is known against it. A comparison shows no difference then.
   func fault(of stream: ReplicatedStream) throws -> String?

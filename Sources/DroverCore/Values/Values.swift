@@ -92,7 +92,7 @@ package struct Values: RandomAccessCollection, Hashable, Sendable, ExpressibleBy
   package func hash(into hasher: inout Hasher) { for value in self { hasher.combine(value) } }
 }
 
-/// Where the values of many rows stand one after another. Values are only added, and never change; whoever adds them is one thread, and is
+/// Where the values of many rows stand one after another. Values are only added, and never change; one thread adds them, and is
 /// done when it hands the rows to another.
 package final class ValueStore: @unchecked Sendable {
   private enum Cell {

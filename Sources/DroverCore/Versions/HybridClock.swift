@@ -9,13 +9,13 @@ package struct HybridClock: Equatable, Sendable {
   /// No clock is believed beyond this: 2100-01-01, in microseconds since 1970. From there on versions rise by one, and there are more
   /// of them below the limit than a machine can ever give.
   package static let farthest: Int64 = 4_102_444_800_000_000
-  /// How far versions may be from the cloud's clock before somebody is told, in microseconds: a day.
+  /// How far versions may be from the cloud's clock before it is reported, in microseconds: a day.
   package static let tolerance: Int64 = 86_400_000_000
 
   /// What a machine adds to its wall clock for versions that can be compared, in microseconds.
   ///
-  /// A clock that is ahead is set right by all of it: should somebody set the clock meanwhile, versions rise by one until the time comes. One
-  /// that is behind is set right by a day at most: should somebody set it, everything until the next measure is that far in the future, and
+  /// A clock that is ahead is corrected by its whole offset: if the clock is set meanwhile, versions rise by one until the time comes. One
+  /// that is behind is corrected by a day at most: if it is set, everything until the next measure is that far in the future, and
   /// a version never comes back from there.
   /// - Parameter offset: the machine's clock less the cloud's, as it was measured.
   package static func correction(ofClockAheadBy offset: Int64) -> Int64 {
@@ -34,7 +34,7 @@ package struct HybridClock: Equatable, Sendable {
     return last
   }
 
-  /// Takes note of somebody else's version, so that the next own one is above it.
+  /// Takes note of a version from elsewhere, so that the next own one is above it.
   package mutating func observe(_ version: Int64) {
     last = max(last, min(version, Self.limit - 1))
   }

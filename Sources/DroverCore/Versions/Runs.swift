@@ -1,4 +1,4 @@
-// Runs of the agent: each start of it is one, and every frame names its own. A database may be put back together with everything that
+// Runs of the agent: each start of it is one, and every frame names its own. A database may be restored together with everything that
 // remembers it, while frames of the future that it lost are still on their way. What such a frame covers is another event's number, and only
 // the run that sent it tells (docs/decisions/0015-runs-of-the-agent.md).
 

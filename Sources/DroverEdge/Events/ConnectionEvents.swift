@@ -25,7 +25,7 @@ struct MachineCloned: AgentEvent {
   let trouble: Trouble
   var level: Logger.Level { .error }
   var text: String? {
-    "\(trouble.text(machine.text)). What the app writes is captured meanwhile. \(trouble.advice)"
+    "\(trouble.text(machine.text)). Until then, what the app writes is captured and waits. \(trouble.advice)"
   }
 }
 
@@ -43,7 +43,7 @@ struct ConfirmationUnreadable: AgentEvent {
   var level: Logger.Level { .warning }
   var subject: String? { "confirm" }
   var text: String? {
-    "read \(topic): \(error); it is not from a Drover consumer of this version, so nothing of it counts"
+    "read \(topic): \(error); it is not from a Drover consumer of this version, so the agent ignores it"
   }
 }
 
@@ -54,7 +54,7 @@ struct ConfirmationImpossible: AgentEvent {
   var level: Logger.Level { .warning }
   var subject: String? { "impossible confirmation" }
   var text: String? {
-    "read the confirmation: it covers event \(highest), and this agent has handed out none above \(reached); nothing of it counts, and everything stays in the outbox. Somebody else than the consumer may write to \(Topic.confirm(machine).text): check the broker's ACL"
+    "read the confirmation: it covers event \(highest), and this agent has sent none above \(reached); the agent ignores it, and everything stays in the outbox. Another program than the consumer may write to \(Topic.confirm(machine).text): check the broker's ACL"
   }
 }
 
@@ -87,7 +87,7 @@ struct StreamHeld: AgentEvent {
 struct CloudSilent: AgentEvent {
   var level: Logger.Level { .info }
   var text: String? {
-    "no word from the cloud of what the broker took; a frame is sent again to ask. Is the consumer running?"
+    "the cloud does not confirm what the broker acknowledged; the agent re-sends a frame to ask. Is the consumer running?"
   }
   var failure: DeliveryFailure.Kind? { .unconfirmed }
 }
@@ -100,7 +100,7 @@ struct ClockFar: AgentEvent {
   let ahead: Int64
   var level: Logger.Level { .warning }
   var text: String? {
-    "clock: this machine is \(abs(ahead) / 1_000_000) s \(ahead > 0 ? "ahead of" : "behind") the cloud; set it, for people read its times"
+    "clock: this machine is \(abs(ahead) / 1_000_000) s \(ahead > 0 ? "ahead of" : "behind") the cloud; set it, because reports show its times"
   }
 }
 

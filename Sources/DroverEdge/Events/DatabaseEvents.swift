@@ -9,7 +9,7 @@ struct DatabaseLocked: AgentEvent {
   let holders: String?
   var level: Logger.Level { .warning }
   var text: String? {
-    "work on the outbox: the database has been locked for \(ageText(length)) by \(holders ?? "another program"), and the agent waits for it; end its open transaction, or that program, and see that it does not set PRAGMA locking_mode = EXCLUSIVE; nothing is lost meanwhile"
+    "work on the outbox: the database has been locked for \(ageText(length)) by \(holders ?? "another program"), and the agent waits for it; end its open transaction, or that program, and see that it does not set PRAGMA locking_mode = EXCLUSIVE; nothing is lost"
   }
 }
 
@@ -23,7 +23,7 @@ struct StoreFailed: AgentEvent {
   let error: EdgeStoreError
   var level: Logger.Level { .error }
   var subject: String? { "store" }
-  var text: String? { "work on the outbox: \(error); tried again in a second" }
+  var text: String? { "work on the outbox: \(error); the agent tries again in a second" }
   var failure: DeliveryFailure.Kind? { .store }
 }
 
@@ -31,7 +31,7 @@ struct RefreshFailed: AgentEvent {
   let error: EdgeStoreError
   var level: Logger.Level { .error }
   var subject: String? { "refresh" }
-  var text: String? { "look at the tables: \(error); tried again in a second" }
+  var text: String? { "look at the tables: \(error); the agent tries again in a second" }
 }
 
 struct HousekeepingFailed: AgentEvent {
@@ -46,7 +46,7 @@ struct DeadLettersFull: AgentEvent {
   let reason: String
   var level: Logger.Level { .error }
   var subject: String? { "no room \(stream)" }
-  var text: String? { "\(reason); its stream waits meanwhile" }
+  var text: String? { "\(reason); its stream waits until there is space" }
 }
 
 /// A fact of which nothing was left when it was to be sent.
@@ -55,6 +55,6 @@ struct RowVanished: AgentEvent {
   var level: Logger.Level { .warning }
   var subject: String? { "vanished \(stream)" }
   var text: String? {
-    "send \(stream): a row was replaced or removed past the triggers before it was sent; there is nothing left of it to send"
+    "send \(stream): a row was replaced or removed past the triggers before it was sent; nothing of it is left to send"
   }
 }

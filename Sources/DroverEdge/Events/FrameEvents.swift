@@ -32,7 +32,7 @@ struct FrameRefused: AgentEvent {
   var text: String? {
     if isMended { return nil }
     return
-      "publish \(events) events on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox and are tried again"
+      "publish \(events) events on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox, and the agent tries again"
   }
   var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
 }
@@ -44,7 +44,7 @@ struct FrameNotPublished: AgentEvent {
   var level: Logger.Level { .error }
   var subject: String? { "publish \(stream) \(error)" }
   var text: String? {
-    "publish \(stream): a frame of \(bytes) bytes: \(error); it stays in the outbox and is tried again"
+    "publish \(stream): a frame of \(bytes) bytes: \(error); it stays in the outbox, and the agent tries again"
   }
 }
 
@@ -104,7 +104,7 @@ struct SizeBlamed: AgentEvent {
   var level: Logger.Level { .warning }
   var subject: String? { "blame \(suspect.stream) \(sign.setting) \(suspect.events > 1)" }
   var text: String? {
-    "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(sign.text): the likely cause is the broker's size limit (mosquitto: \(sign.setting)), of which MQTT 3.1.1 says nothing. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost"
+    "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(sign.text): the likely cause is the broker's size limit (mosquitto: \(sign.setting)), which MQTT 3.1.1 does not report. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost"
   }
 }
 

@@ -72,7 +72,7 @@ struct Consumers {
     guard !isOwn else { return }
     let holder = try connection.query("SELECT token FROM drover_consumer WHERE number = $1", [.integer(number)])
     guard holder.count > 0, holder.text(0, 0) != token else {
-      throw refusal("its connection of before still stands there; tried again")
+      throw refusal("its earlier connection still exists at the server; the consumer tries again")
     }
     throw StoreUnusable(
       description:

@@ -222,7 +222,7 @@ package final class PostgreSQLReplica: Replica {
         """, [.texts(names), .text(place)], isKept: false)
       guard let row = (0..<rows.count).first(where: { !rows.boolean($0, 1) }) else { return nil }
       return
-        "the sink table \(rows.text(row, 0)) has lost its primary key, so that nothing can be written into it; the consumer makes it again within seconds"
+        "the sink table \(rows.text(row, 0)) has lost its primary key, so nothing can be written into it; the consumer makes it again within seconds"
     }
   }
 

@@ -54,7 +54,7 @@ struct ReplicaSource {
     guard let table = try SinkTable.read(stream, in: place, connection), table.shape.lacking(schema).isEmpty else {
       throw PostgreSQLError(
         operation: "read", subject: connection.subject,
-        cause: "the sink table \(stream) is not there, or lacks columns of the machine's; give them back",
+        cause: "the sink table \(stream) does not exist, or lacks columns of the machine; add them again",
         state: "42P16")
     }
     return table

@@ -68,7 +68,7 @@ struct SinkDiagnosis {
     guard rows.count > 0 else {
       return SinkBlocked(
         table: tables.first?.name ?? stream.text, reach: .machine, cause: .lock,
-        text: "somebody held a lock on it or on rows of it",
+        text: "another session held a lock on it or on rows of it",
         advice: "pg_locks and pg_stat_activity show who, if it goes on")
     }
     let name = tables.first { $0.number == rows.integer(0, 0) }?.name ?? stream.text
@@ -123,7 +123,7 @@ struct SinkDiagnosis {
         ))
     }
     if let triggers = rows.optionalText(0, 2) {
-      found.append(("the triggers \(triggers)", "mend or drop the trigger that fails"))
+      found.append(("the triggers \(triggers)", "correct or drop the trigger that fails"))
     }
     if let rules = rows.optionalText(0, 3) { found.append(("the rules \(rules)", "drop the rules")) }
     return found
@@ -139,7 +139,7 @@ extension PostgreSQLError {
     case "42P16"?, "42P10"?: "give the table the form back that is named"
     case "23505"?: "remove the rows that have one key, so that it can be unique again"
     case "23502"?: "give the column that is not Drover's a DEFAULT, or let it be NULL"
-    case "57014"?: "something in the table takes too long, such as a trigger; mend or drop it"
+    case "57014"?: "something in the table takes too long, such as a trigger; correct or drop it"
     case "428C9"?: "the column is generated; drop it or give it another name"
     default: nil
     }

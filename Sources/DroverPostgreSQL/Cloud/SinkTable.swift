@@ -90,7 +90,7 @@ struct SinkTable {
         throw PostgreSQLError(
           operation: "use the sink table \(table) of", subject: connection.subject,
           cause:
-            "its column \(name) has the type \(rows.text(row, 5)), which is none of Drover's; give it one of \(TypeNumber.allCases.map(\.name).joined(separator: ", "))",
+            "its column \(name) has the type \(rows.text(row, 5)), which Drover does not use; give it one of \(TypeNumber.allCases.map(\.name).joined(separator: ", "))",
           state: "42P16")
       }
       columns.append(
@@ -171,7 +171,7 @@ struct SinkTable {
     guard constraint.count == 1 else {
       throw PostgreSQLError(
         operation: "use the sink table \(name) of", subject: connection.subject,
-        cause: "somebody took away its primary key; give it back", state: "42P16")
+        cause: "its primary key was dropped; add it again", state: "42P16")
     }
     try connection.run(
       """

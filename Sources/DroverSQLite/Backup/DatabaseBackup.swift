@@ -181,7 +181,7 @@ package final class DatabaseBackup: Sendable {
     }
     guard found == ["ok"] else {
       throw failure(
-        "the copy is not sound, so it was not kept, and neither may the database be: integrity_check finds \(found.joined(separator: "; ")); older backups are untouched"
+        "the copy is damaged, so it was deleted; the database may be damaged, too: integrity_check finds \(found.joined(separator: "; ")); older backups are untouched"
       )
     }
   }

@@ -59,7 +59,7 @@ package struct SQLiteCloudReader: CloudReader {
   private func reading<Result>(_ body: (Database) throws -> Result) throws -> Result? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     if let refusal = FileKind.refusal(path) {
-      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` must name an SQLite file")
     }
     do {
       var configuration = Configuration()

@@ -85,7 +85,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       try database.execute(sql: "PRAGMA synchronous = FULL")
     }
     if let refusal = FileKind.refusal(path) {
-      throw CloudStoreError(description: "open \(path): \(refusal); `store:` names a SQLite file")
+      throw CloudStoreError(description: "open \(path): \(refusal); `store:` must name an SQLite file")
     }
     FileModes.make(path)
     do {
@@ -99,7 +99,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description:
-          "open \(path): \(error.explanation)\(error.diskAdvice == nil ? "; `store:` names a SQLite file" : "")")
+          "open \(path): \(error.explanation)\(error.diskAdvice == nil ? "; `store:` must name an SQLite file" : "")")
     }
   }
 

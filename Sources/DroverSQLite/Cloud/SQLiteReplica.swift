@@ -201,7 +201,7 @@ package final class SQLiteReplica: Replica {
           [SQLName(rows.machineColumn)] + rows.key.map { SQLName(rows.columns[$0].name) }.filter { $0 != life }
         guard key == wanted else {
           return
-            "the sink table \(table) is gone or has another key, so that nothing can be written into it; the consumer makes it again within seconds"
+            "the sink table \(table) is gone or has another key, so nothing can be written into it; the consumer makes it again within seconds"
         }
       }
       return nil

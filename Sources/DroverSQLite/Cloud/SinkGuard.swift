@@ -183,7 +183,7 @@ struct SinkDiagnosis {
       if let triggers {
         return SinkBlocked(
           table: table, reach: .table, cause: .change, text: "\(text); the table has the triggers \(triggers)",
-          advice: "mend or drop the trigger that fails")
+          advice: "correct or drop the trigger that fails")
       }
     }
     return SinkBlocked(

@@ -59,7 +59,7 @@ struct DeclaredKey: Equatable {
         """)!
     guard !hasTwins else {
       throw CaptureRefusal(
-        "two rows of \(table) have the same \(list), which is their key, and could not be told apart in the cloud",
+        "two rows of \(table) have the same \(list), which is their key, so the cloud could not distinguish them",
         advice: "remove one and make a UNIQUE index on \(list), or name more columns in `key`"
       )
     }

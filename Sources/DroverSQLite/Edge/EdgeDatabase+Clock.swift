@@ -62,6 +62,6 @@ extension EdgeDatabase {
   }
 
   private static func text(ofVersionsAheadBy ahead: Int64) -> String {
-    "clock: versions are \(ahead / 86_400_000_000) days ahead of the cloud, for this machine's clock was there once; each is one above the last, so order is kept, and times that people read are wrong until then"
+    "clock: versions are \(ahead / 86_400_000_000) days ahead of the cloud, because this machine's clock was wrong once; each is one above the last, so the order is kept; times in reports are wrong until then"
   }
 }

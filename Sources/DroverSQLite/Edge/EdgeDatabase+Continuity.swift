@@ -72,14 +72,14 @@ extension EdgeDatabase {
     guard let known else { return found }
     guard row.value(0) == .text(epoch.text) else { throw other("it has another epoch than the agent gave it") }
     guard found.generation == known.generation || found.generation == known.attempted else {
-      throw other("it is not as the agent left it: it was put back to an earlier state")
+      throw other("it is not as the agent left it: it was restored to an earlier state")
     }
     guard found.seq >= known.seq else {
-      throw other("it ends at number \(found.seq), and \(known.seq) was given: it was put back to an earlier state")
+      throw other("it ends at number \(found.seq), and \(known.seq) was given: it was restored to an earlier state")
     }
     if let newest = known.newest {
       guard row.isNull(6) || row.integer(6) == newest.version, row.isNull(7) || row.integer(7) <= known.version else {
-        throw other("it has other events under the same numbers: it was put back to an earlier state")
+        throw other("it has other events under the same numbers: it was restored to an earlier state")
       }
     }
     if found.generation == known.attempted { found.attempted = nil }
@@ -131,7 +131,7 @@ extension EdgeDatabase {
     let present = FileIdentity(of: path)
     guard present == candidate else {
       candidate = present
-      throw .failed("open \(path): it has just come to stand there; the agent opens it when it stays")
+      throw .failed("open \(path): it is new at this path; the agent opens it if it stays")
     }
     do {
       try willOpen(path)

@@ -93,7 +93,7 @@ extension EdgeDatabase {
     let generation = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
     guard let remembered else {
       // A database of which the agent has never written anything down has nothing to go back behind.
-      return generation > 0 ? "\(file) is not there, so nobody knows how far the outbox was" : nil
+      return generation > 0 ? "\(file) is not there, so it is not known how far the outbox was read" : nil
     }
     guard remembered.epoch == epoch.text else { return "the database is another one than \(file) remembers" }
     guard remembered.generation <= generation, try !isBehind(remembered) else {
@@ -162,7 +162,7 @@ extension EdgeDatabase {
       try memoryFile.mark(next)
     } catch {
       throw EdgeStoreError.failed(
-        "note how far the outbox was read: \(error); nothing is sent until it can be: make space on its disk, or look at the kernel's log (`dmesg`)"
+        "note how far the outbox was read: \(error); nothing is sent until this succeeds: make space on its disk, or look at the kernel's log (`dmesg`)"
       )
     }
     memory = next
@@ -187,7 +187,7 @@ extension EdgeDatabase {
       guard reason != unnoted else { return }
       unnoted = reason
       warn(
-        "note the outbox's generation beside \(path): \(reason); it is tried again, and until then a restored backup might not be noticed"
+        "note the outbox's generation beside \(path): \(reason); the agent tries again; until then it might not notice a restored backup"
       )
     }
   }

@@ -45,7 +45,7 @@ extension EdgeDatabase {
       }
       guard let table = tables[stream] else {
         throw EdgeStoreError.failed(
-          "resync \(name): it has no table to bring rows from; what was emitted is sent until it is confirmed")
+          "resync \(name): it has no table whose rows could be sent; emitted events are sent until they are confirmed")
       }
       let wanted = try table.wanted(order, timeColumn: declarations.first { $0.name == name }?.timeColumn)
       try database.inTransaction(.immediate) {
@@ -155,7 +155,7 @@ extension CapturedTable {
     let timeColumn = order.since?.column ?? configured
     if order.since != nil, timeColumn == nil {
       throw .failed(
-        "resync \(name): nothing says which column has a row's time; give --time-column, or `time_column` in the stream's configuration"
+        "resync \(name): it is not known which column has a row's time; give --time-column, or `time_column` in the stream's configuration"
       )
     }
     do {

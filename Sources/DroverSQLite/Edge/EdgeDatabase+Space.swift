@@ -30,13 +30,14 @@ extension EdgeDatabase {
   private func say(_ limit: OutboxLimit) {
     let measure = keeper.space.text(limit, of: quota)
     switch keeper.gauge?.level(limit) ?? .ample {
-    case .ample: warn("outbox: \(measure): that is room enough again")
+    case .ample: warn("outbox: \(measure): that is enough space again")
     case .scarce:
       warn(
-        "outbox: \(measure): room becomes scarce, and at the limit emit and drover_intake are refused; \(limit.advice)")
+        "outbox: \(measure): space becomes scarce, and at the limit emit and drover_intake are refused; \(limit.advice)"
+      )
     case .exhausted:
       warn(
-        "outbox: \(measure): emit and drover_intake are refused now, what tables hold is captured all the same; \(limit.advice)"
+        "outbox: \(measure): emit and drover_intake are refused now; changes of tables are captured all the same; \(limit.advice)"
       )
     }
   }

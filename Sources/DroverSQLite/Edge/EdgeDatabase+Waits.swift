@@ -165,7 +165,7 @@ extension CaptureRefusal {
     self.init(
       "table \(table) cannot be read as configured: \(error.explanation)",
       advice:
-        "Drover's connection has none of the app's own functions and collations: leave out the column (`exclude`), name a `key` without it, or take it out of the table; otherwise mend the row or the table"
+        "Drover's connection has none of the app's own functions and collations: leave out the column (`exclude`), name a `key` without it, or take it out of the table; otherwise correct the row or the table"
     )
   }
 }

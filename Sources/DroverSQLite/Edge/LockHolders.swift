@@ -64,5 +64,5 @@ package enum LockHolders {
 
   /// What is said of a lock that is in the way, and what to do about it.
   package static let advice =
-    "the app's own commits wait for it too: end its open transaction (BEGIN without COMMIT) or the program, and set PRAGMA locking_mode = NORMAL; nothing is lost meanwhile"
+    "the app's own commits wait for it too: end its open transaction (BEGIN without COMMIT) or the program, and set PRAGMA locking_mode = NORMAL; nothing is lost"
 }

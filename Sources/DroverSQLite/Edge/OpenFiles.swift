@@ -70,7 +70,7 @@ struct OpenFiles {
     let isBusy = try Int.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)") != 0
     guard !isBusy else {
       throw EdgeStoreError.failed(
-        "leave \(resolved): another file has its name, and \(resolved)-wal, which belongs to the one before, is in use; stop the app, or wait until it has closed the file before"
+        "leave \(resolved): another file has its name now, and \(resolved)-wal, which belongs to the old one, is in use; stop the app, or wait until it has closed the file before"
       )
     }
   }
@@ -96,7 +96,7 @@ struct OpenFiles {
       defer { try? handle.close() }
       if let first = try? handle.read(upToCount: 1)?.first, first != 0 {
         throw .failed(
-          "open \(path): \(journal) is there, of a transaction under way or of the file before; the agent waits until the app has finished it. If no app is at work, and the journal is older than the database, move it away"
+          "open \(path): \(journal) exists: it belongs to a transaction in progress or to the file before; the agent waits until the app has finished it. If no app is running, and the journal is older than the database, move it away"
         )
       }
     }

@@ -62,7 +62,7 @@ package struct Selection: Equatable, Sendable {
     }
     let names = Set(hashed.map { SQLName(columns[$0].name) })
     if let name = completeWhen?.columns.first(where: { names.contains(SQLName($0)) }) {
-      throw InvalidName(message: "\(name) travels as a hash, of which the cloud cannot tell when a row is complete")
+      throw InvalidName(message: "\(name) travels as a hash, so the cloud could not tell when a row is complete")
     }
     return columns.indices.filter(travelling.contains).map { position in
       let isHashed = hashed.contains(position)

@@ -14,7 +14,7 @@ package final class AlertDesk: Service {
     var ledger: AlertLedger
     var queue = AlertQueue()
     var failure: String?
-    /// Whether this consumer tells of the whole fleet, and the memory is its own: false until it has read what was told before.
+    /// Whether this consumer tells of the whole fleet, and the memory is its own: false until it has read what was sent before.
     var keepsHouse = false
   }
 

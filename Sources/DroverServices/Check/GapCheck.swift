@@ -1,5 +1,5 @@
-// After a gap in a machine's capture (a table that was renamed, dropped and made again, a trigger that somebody dropped) its rows have come once more,
-// but rows that are gone were not told. A comparison of that one stream finds them: once for each gap, repairing, and tried again until it has been
+// After a gap in a machine's capture (a table that was renamed, dropped and made again, a trigger that was dropped) its rows have come again,
+// but rows that are gone were not reported. A comparison of that one stream finds them: once for each gap, repairing, and tried again until it has been
 // made. A connection is opened only where there is a gap.
 
 import DroverCloud

@@ -124,7 +124,7 @@ private final class Sender: SessionHandler {
     }
   }
 
-  /// Nobody can say whether the broker has them: their marks stay, and the consumer removes what it gets.
+  /// It is not known whether the broker has them: their marks stay, and the consumer removes what it gets.
   func sessionClosed(reason: String) {
     publisher = nil
     let lost = inFlight.values

@@ -15,7 +15,7 @@ struct BackupStanding {
     self.plan = plan
   }
 
-  /// None where nobody asked for backups.
+  /// None if no backups are configured.
   var lines: [String] {
     guard record != nil || plan.every != nil else { return [] }
     var lines: [String] = []

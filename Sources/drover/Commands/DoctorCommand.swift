@@ -132,7 +132,7 @@ struct DoctorCommand: AsyncParsableCommand {
     ]
   }
 
-  /// Streams that wait because of what somebody has done to their sink tables, or because the whole store is locked.
+  /// Streams that wait because their sink tables cannot be written, or because the whole store is locked.
   private func blocked(_ configuration: CloudConfiguration) -> [Finding] {
     let lock = configuration.reader.storeLock().map {
       Finding.bad("store", "\(printable($0.text)), since \(Timestamp.text(microseconds: $0.since))", StoreLock.advice)

@@ -55,8 +55,9 @@ struct EdgeCommand: AsyncParsableCommand {
     } catch {
       throw fail("\(error)")
     }
+    let count = configuration.streams.count
     logger.info(
-      "edge agent \(configuration.machine): \(configuration.streams.count) streams of \(configuration.database) to \(configuration.connection.broker)"
+      "edge agent \(configuration.machine): \(count) stream\(count == 1 ? "" : "s") of \(configuration.database) to \(configuration.connection.broker)"
     )
 
     var options = MQTTOptions(configuration.connection)

@@ -48,7 +48,7 @@ struct TailCommand: AsyncParsableCommand {
     }
   }
 
-  /// Until nobody reads what is printed.
+  /// Until the output is closed.
   private func follow(_ session: any ChangeSession) async throws {
     let newest = try session.report().newest
     var question = ChangeQuestion(
@@ -60,7 +60,7 @@ struct TailCommand: AsyncParsableCommand {
       }
       var hasMore = true
       while hasMore {
-        // Printed when the store is let go, since whoever reads the output may take his time.
+        // Printed after the store is released, because the reader of the output may be slow.
         var lines: [[UInt8]] = []
         var bytes = 0
         let page = try session.read(question) { change in
@@ -99,9 +99,9 @@ struct TailCommand: AsyncParsableCommand {
   private static let bodyCharacters = 100
 }
 
-/// What is printed line by line, without a buffer in between, to somebody who may go.
+/// Prints line by line, without a buffer, to a reader that may close the output.
 private enum Output {
-  /// Whether somebody may still read it.
+  /// Whether the output is still open.
   static var isWanted: Bool {
     var output = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
     return poll(&output, 1, 0) <= 0

@@ -38,7 +38,7 @@ struct WatchCommand: AsyncParsableCommand {
     }
   }
 
-  /// Blocks, which harms nobody: nothing else goes on in this process.
+  /// Blocks, which does no harm: nothing else runs in this process.
   private func watch(_ source: inout WatchSource, _ terminal: Terminal) {
     let began = Timestamp.text(microseconds: wallClock()).dropFirst(11).prefix(8)
     var order = WatchView.Order.worst

@@ -14,7 +14,7 @@ enum BrokerCheck {
   /// A broker that does not answer MQTT 5 is asked in 3.1.1 after 15 seconds.
   private static let patience = Duration.seconds(25)
 
-  /// A broker that binds client IDs to users (`use_username_as_clientid`) gives the session of an agent to whoever connects as its user. So
+  /// A broker that binds client IDs to users (`use_username_as_clientid`) gives the session of an agent to any program that connects as its user. So
   /// where the agent runs, it is asked.
   static func ask(_ connection: BrokerConnection, agentOf database: String) -> [Finding]? {
     guard connection.credentials != nil || connection.tls?.identity != nil,
@@ -48,7 +48,7 @@ enum BrokerCheck {
   }
 
   /// - Parameters:
-  ///   - probe: where something is published that nobody heeds, and how much; nil: nothing is published.
+  ///   - probe: where something is published that no program uses, and how much; nil: nothing is published.
   ///   - neededBytes: the largest packet that is sent in ordinary work.
   static func run(
     _ connection: BrokerConnection, subscriptions: [Subscription], probe: (topic: Topic, bytes: Int)? = nil,

@@ -50,7 +50,7 @@ struct RebuildCommand: AsyncParsableCommand {
     }
   }
 
-  /// nil when somebody said no.
+  /// nil if the answer was no.
   private func replace(_ path: String) throws -> StoreRebuild? {
     do {
       let lock = try AgentLock(database: path)

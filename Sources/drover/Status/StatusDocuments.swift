@@ -61,7 +61,7 @@ struct CloudStanding {
     workers = try reader.workers()
   }
 
-  /// The consumer that counts for whoever asks here.
+  /// The consumer that counts for commands on this host.
   var worker: Worker { Worker.telling(workers, on: thisHost) }
 }
 

@@ -10,7 +10,7 @@ final class Terminal {
     case resized
     /// Nothing happened in the time.
     case nothing
-    /// Nobody is there any more, or somebody wants the end.
+    /// The terminal is gone, or a person wants the end.
     case end
   }
 
@@ -21,7 +21,7 @@ final class Terminal {
   private let before: termios
   private let signals: SignalPipe
 
-  /// nil where nobody looks, or nobody can press a key.
+  /// nil if there is no terminal to show it or to press a key.
   init?() {
     var state = termios()
     guard isatty(STDOUT_FILENO) != 0, tcgetattr(STDIN_FILENO, &state) == 0, let signals = SignalPipe() else {

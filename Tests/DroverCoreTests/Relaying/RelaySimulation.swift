@@ -29,7 +29,7 @@ struct RelaySimulation {
     let stream: Int
     let key: Int
     var synced = false
-    /// Its row is gone past the triggers: there is nothing left of it to send.
+    /// Its row is gone past the triggers: nothing of it is left to send.
     var isVanished = false
   }
 
