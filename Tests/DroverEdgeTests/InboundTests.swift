@@ -13,10 +13,12 @@ import Testing
 @Suite struct InboundTests {
   private final class Broker: Publisher {
     private(set) var statuses = 0
+    private(set) var replies = 0
 
     func publish(_ message: OutboundMessage) throws(PublishError) -> PublishToken {
       if message.topic.hasSuffix("/status") { statuses += 1 }
-      return PublishToken(rawValue: Int32(statuses))
+      if message.topic.contains("/reply/") { replies += 1 }
+      return PublishToken(rawValue: Int32(statuses + replies))
     }
   }
 
@@ -53,20 +55,31 @@ import Testing
     try agent.received([present])
   }
 
-  @Test func `what came before the connection ended is heard all the same`() throws {
+  @Test func `what came before the connection ended is heard, and nobody waits for its answer`() throws {
     let folder = try TemporaryFolder()
     let time = VirtualTime()
     let agent = try agent(folder, time, messages: 10)
     let broker = Broker()
-    agent.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker)
-    _ = agent.turn(now: time.now)
-    let confirmation = Confirmation(
-      epoch: agent.store.epoch, session: "s", at: time.wall, streams: [:], answer: agent.dialogue.question.number)
-    try agent.received([InboundMessage(topic: "drover/v1/M/confirm", payload: confirmation.document)])
-    agent.sessionClosed(reason: "lost")
-    #expect(agent.doubtsCloud)
-    _ = agent.turn(now: time.now)
-    #expect(!agent.doubtsCloud)
+    let schema = try #require(agent.store.streams.first?.schema)
+    let request = StreamRequest(id: "1", stream: try StreamName("t"), schema: schema.id, question: .progress)
+    let question = InboundMessage(topic: "drover/v1/M/command/stream", payload: request.document)
+    for isCut in [true, false] {
+      agent.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker)
+      _ = agent.turn(now: time.now)
+      let confirmation = DroverCore.Confirmation(
+        epoch: agent.store.epoch, session: "s", at: time.wall, streams: [:], answer: agent.dialogue.question.number)
+      try agent.received([
+        InboundMessage(topic: "drover/v1/M/confirm", payload: confirmation.document), question,
+      ])
+      if isCut { agent.sessionClosed(reason: "lost") }
+      #expect(agent.doubtsCloud)
+      _ = agent.turn(now: time.now)
+      #expect(!agent.doubtsCloud)
+      if isCut { agent.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker) }
+      for _ in 0..<5 { _ = agent.turn(now: time.now) }
+      #expect(broker.replies == (isCut ? 0 : 1))
+      agent.sessionClosed(reason: "lost")
+    }
   }
 
   // MARK: Lines
