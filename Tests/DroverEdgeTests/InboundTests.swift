@@ -110,9 +110,9 @@ import Testing
     #expect(failures == 150)
     #expect(
       lines.texts.withLock { $0 } == [
-        "work on the outbox: x; tried again in a second",
-        "work on the outbox: x; tried again in a second (10 times since the start)",
-        "work on the outbox: x; tried again in a second (100 times since the start)",
+        "work on the outbox: x; the agent tries again in a second",
+        "work on the outbox: x; the agent tries again in a second (10 times since the start)",
+        "work on the outbox: x; the agent tries again in a second (100 times since the start)",
         "full; its stream waits meanwhile",
       ])
   }

@@ -430,23 +430,4 @@ struct CapturedTable: Equatable {
                        AND instr(sql, 'FROM "' || replace(tbl_name, '"', '""') || '" AS drover_row'))
     """
   }
-
-  /// What stood in the way and was kept may stay after all (an UPSERT, OR IGNORE). When it changes, its newest entry before this one, which
-  /// is the living row's own, speaks of the row again.
-  /// - Parameter condition: whether it speaks of the row at all, as SQL; nil: it does.
-  func keepNoLonger(_ stream: Int, where condition: String? = nil) -> [String] {
-    let own = """
-      (SELECT max(seq) FROM drover_outbox WHERE \(match(stream) { "NEW.\($0)" }) AND seq < (SELECT max(seq) FROM drover_outbox))
-      """
-    let isSo = stillHasLines(own) + (condition.map { " AND \($0)" } ?? "")
-    return [
-      """
-      UPDATE drover_space
-           SET body_bytes = body_bytes - (SELECT ifnull(sum(ifnull(length(CAST(value AS BLOB)), 0) + \(SpaceKeeper.bytesOfField)), 0)
-                                            FROM drover_kept WHERE seq = \(own))
-         WHERE EXISTS (SELECT 1 FROM drover_kept WHERE seq = \(own))\(isSo)
-      """,
-      "DELETE FROM drover_kept WHERE seq = \(own)\(isSo)",
-    ]
-  }
 }
