@@ -22,11 +22,13 @@ package struct Retention: Equatable, Sendable {
 extension EdgeDatabase {
   package func startEpoch(because reason: String) throws(EdgeStoreError) {
     // Only a database that is another one than it was may give a key again.
-    try startEpoch(because: reason, after: isOther ? memory.version : nil)
+    try startEpoch(because: reason, handedOut: memory.version, isRestored: isOther)
   }
 
-  /// - Parameter version: the highest that was given when something was handed out last, where facts may have come since under used keys.
-  private func startEpoch(because reason: String, after version: Int64?) throws(EdgeStoreError) {
+  /// - Parameters:
+  ///   - version: the highest that was given when something was handed out last; 0 where that is not known.
+  ///   - isRestored: facts may have come since under used keys.
+  private func startEpoch(because reason: String, handedOut version: Int64, isRestored: Bool) throws(EdgeStoreError) {
     if isOther {
       let hasMoved = isOpen ? try access { try files?.change($0) != nil } : true
       if hasMoved { try reopen() }
@@ -44,7 +46,7 @@ extension EdgeDatabase {
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")
-        if let version {
+        if isRestored, version > 0 {
           for table in tables.values { try table.lives?.giveMarks(toUnsentOf: table, after: version, database) }
         }
         try KeyLives.assumeEveryKeyIsLeft(database)
@@ -57,7 +59,7 @@ extension EdgeDatabase {
     epoch = next
     continuity = found
     isOther = false
-    memory = OutboxMemory(epoch: next.text, generation: 0, runs: .beginning)
+    memory = OutboxMemory(epoch: next.text, generation: 0, runs: .beginning, version: version)
     memory.runs.raise(run, to: 0)
     remember()
     warn("outbox: a new epoch \(next) begins, because \(reason); all rows and what was retained are sent again")
@@ -69,9 +71,10 @@ extension EdgeDatabase {
     let reason = try reasonForEpoch(remembered)
     run = try nextRun(after: remembered?.runs.newest?.number ?? 0)
     if let reason {
-      try startEpoch(because: reason, after: remembered?.version)
+      try startEpoch(because: reason, handedOut: remembered?.version ?? 0, isRestored: true)
     } else {
-      memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: try earlierRuns(remembered))
+      memory = OutboxMemory(
+        epoch: epoch.text, generation: 0, runs: try earlierRuns(remembered), version: remembered?.version ?? 0)
       memory.runs.raise(run, to: 0)
     }
     try access { database in

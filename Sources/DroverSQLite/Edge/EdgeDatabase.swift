@@ -127,7 +127,7 @@ package final class EdgeDatabase: EdgeStore {
     queue = try Self.open(path, create: declarations.allSatisfy { $0.table == nil }, patience: patience)
     durability = Durability(path: path)
     epoch = Epoch(random: .random(in: .min ... .max))
-    memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: .beginning)
+    memory = OutboxMemory(epoch: epoch.text, generation: 0, runs: .beginning, version: 0)
     memoryFile = OutboxMemoryFile(database: path)
     try attach()
     try access { database in

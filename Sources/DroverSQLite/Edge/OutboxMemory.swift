@@ -12,8 +12,9 @@ struct OutboxMemory: Equatable {
   var generation: Int64
   /// The runs of this epoch, the present one the newest. None in a file of an agent that knew of no runs.
   var runs: Runs
-  /// The highest version that was given when the newest run had reached what it has; 0 where it has read nothing yet.
-  var version: Int64 = 0
+  /// The highest version that was given when something was handed out last, in this run and epoch or an earlier one; 0 where nothing was, or where
+  /// that is not known.
+  var version: Int64
 
   static func file(for database: String) -> FileBeside { FileBeside("-drover.state", database: database) }
   static func path(for database: String) -> String { file(for: database).path }
@@ -32,7 +33,7 @@ struct OutboxMemory: Equatable {
     var lines = text.split(separator: "\n").map { $0.split(separator: " ") }
     guard let first = lines.first, first.count == 2, let generation = Self.number(first[1], Bounds.sequence)
     else { return nil }
-    self.init(epoch: String(first[0]), generation: generation, runs: Runs())
+    self.init(epoch: String(first[0]), generation: generation, runs: Runs(), version: 0)
     guard lines.count > 1 else { return }
     let marks = lines.suffix(RunMark.count).compactMap { RunMark(words: $0) }
     lines = lines.dropFirst().dropLast(RunMark.count)
@@ -54,10 +55,11 @@ struct OutboxMemory: Equatable {
     Int64(text).flatMap { range.contains($0) ? $0 : nil }
   }
 
-  init(epoch: String, generation: Int64, runs: Runs) {
+  init(epoch: String, generation: Int64, runs: Runs, version: Int64) {
     self.epoch = epoch
     self.generation = generation
     self.runs = runs
+    self.version = version
   }
 
   /// What the newest run has reached.
