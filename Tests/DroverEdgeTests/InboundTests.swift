@@ -104,16 +104,15 @@ import Testing
     let lines = Lines()
     var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
     var failures = 0
+    let line = try #require(StoreFailed(error: .failed("x")).text)
     log.onFailure = { kind in failures += kind == .store ? 1 : 0 }
     for _ in 0..<150 { log.emit(StoreFailed(error: .failed("x"))) }
     log.emit(DeadLettersFull(stream: 1, reason: "full"))
     #expect(failures == 150)
     #expect(
       lines.texts.withLock { $0 } == [
-        "work on the outbox: x; the agent tries again in a second",
-        "work on the outbox: x; the agent tries again in a second (10 times since the start)",
-        "work on the outbox: x; the agent tries again in a second (100 times since the start)",
-        "full; its stream waits meanwhile",
+        line, "\(line) (10 times since the start)", "\(line) (100 times since the start)",
+        DeadLettersFull(stream: 1, reason: "full").text ?? "",
       ])
   }
 
