@@ -141,7 +141,7 @@ import Testing
         }
       }
     }
-    for _ in 0..<500 { #expect(throws: LockError.self) { try AgentLock(database: path) } }
+    for _ in 0..<100 { #expect(throws: LockError.self) { try AgentLock(database: path) } }
     stop.raise()
     for other in others { try other.wait() }
     #expect(closing.value == 0)

@@ -149,7 +149,7 @@ package protocol CapturedStreams: AnyObject {
   var waits: [StreamWait] { get }
   /// Looks at the tables anew, puts the triggers in order; true when a stream's schema is another one now.
   func refresh() throws(EdgeStoreError) -> Bool
-  /// Whether another connection has committed since the last call.
+  /// Whether another connection has committed since the last call. Throws `schemaChanged` if the tables are no longer as `refresh` found them.
   func hasChanged() throws(EdgeStoreError) -> Bool
 }
 

@@ -215,7 +215,7 @@ extension EdgeDatabase {
           row["number"],
           CaptureRefusal(
             "it was a \(kind) stream \(table.map { "of table \($0)" } ?? "without a table") until now",
-            advice: "give the new one another name (`stream:`), or put the configuration back")
+            advice: "give the new one another `name:`, or put the configuration back")
         )
       }
       return (row["number"], nil)

@@ -203,6 +203,8 @@ package final class EdgeDatabase: EdgeStore {
       try hold(continuity, database)
       // Another process may have ordered rows to be brought.
       try lookForBackfill(database)
+      // Nothing is read while the broker is away, and an app's migration may have removed the triggers.
+      try checkSchema(database)
       dataVersion = version
       return true
     }
