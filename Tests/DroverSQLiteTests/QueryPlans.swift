@@ -103,8 +103,10 @@ struct PlanStep: Sendable {
   func isMeant(in sql: String) -> Bool {
     isFound || WalksMeant.isAboutWholeTables(sql) || WalksMeant.bounded.contains(table)
       || WalksMeant.reasons.contains { sql.contains($0.part) }
-      // A comparison reads all rows of a machine's stream; an app's table of lines has the app's own indexes, and the agent advises on them.
-      || sql.contains(/WHERE "?machine_id"? = \?1\s*$/) || (!sql.contains("drover_") && !sql.contains("machine_id"))
+      // A comparison reads all rows of a machine's stream, and a machine that is forgotten goes with all of them; an app's table of lines has
+      // the app's own indexes, and the agent advises on them.
+      || (found != nil && sql.contains(/WHERE "?(?:drover_)?machine_id"? = (?:\?1?|'[^']*')\s*$/))
+      || (!sql.contains("drover_") && !sql.contains("machine_id"))
   }
 
   static func explain(_ sql: String, _ connection: OpaquePointer) -> [PlanStep] {

@@ -386,4 +386,19 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     try FileManager.default.moveItem(atPath: app.path, toPath: app.file("aside.db"))
     #expect { try intake.insert([(nil, ArraySlice("3".utf8))]) } throws: { "\($0)".contains("there is no such file") }
   }
+
+  // The agent went on with the WAL beside the old name, while an app looked for it beside the new one.
+  @Test(arguments: [false, true])
+  func `a path that becomes a link is noticed, to the same file too`(isSame: Bool) throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let other = try AppDatabase("CREATE TABLE t (id)")
+    try app.connection.inDatabase { database in
+      var files = try OpenFiles(app.path, database)
+      #expect(try files.change(database) == nil)
+      let aside = app.file("aside.db")
+      #expect(rename(app.path, aside) == 0 && symlink(isSame ? aside : other.path, app.path) == 0)
+      let told = isSame ? "is a link to the file now" : "another file stands at"
+      #expect(try files.change(database)?.contains(told) == true)
+    }
+  }
 }

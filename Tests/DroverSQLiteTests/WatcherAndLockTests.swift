@@ -310,7 +310,8 @@ import Testing
     #expect(unlink(app.path + "-drover.lock") == 0)
     #expect { try AgentLock(database: app.path) } throws: { "\($0)".contains("its lock file was removed") }
     // The regular look is a second after the last.
-    while AgentLock.holder(database: app.path) == nil {
+    let end = ContinuousClock.now.advanced(by: .seconds(60))
+    while AgentLock.holder(database: app.path) == nil, ContinuousClock.now < end {
       lock.beat("relay")
       sched_yield()
     }

@@ -36,7 +36,7 @@ package enum WalksMeant {
     Walk(part: "typeof(", reason: "a column's types are looked at when its type changes"),
     Walk(part: "SELECT EXISTS (SELECT 1 FROM", reason: "the first row that is found ends it"),
     Walk(part: "lower(stream) = lower(", reason: "a person has a table put aside"),
-    Walk(part: "AS header WHERE header.", reason: "lines without a header, looked for by a comparison"),
+    Walk(part: " AS header", reason: "lines without a header, looked for by a comparison"),
     Walk(part: "made_at < ", reason: "old tombstones are retired once an hour"),
     Walk(
       part: "FROM drover_tombstone WHERE machine_id = ?1",
