@@ -57,7 +57,7 @@ lint: ## check the format of the Swift code
 docs: ## the documentation as a site in .build/site
 	@scripts/docs
 
-cli-reference: ## write docs/reference/cli.md anew from the program's help
+cli-reference: ## write docs/reference/cli.md again from the program's help
 	swift build --product drover
 	scripts/cli-reference "$$(swift build --show-bin-path)/drover" > .build/cli.md
 	mv .build/cli.md docs/reference/cli.md

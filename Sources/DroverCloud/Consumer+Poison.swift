@@ -72,7 +72,7 @@ extension Consumer {
     try store.setNote(noteName, begun.note)
     if begun.isCareful {
       logger.warning(
-        "the last consumer was killed or died; it processes what the broker delivers again in small pieces until that is known to be harmless"
+        "the last consumer died, or was at work when this copy of the store was made; this one processes what the broker delivers again in small pieces until that is known to be harmless"
       )
     }
     watch = begun

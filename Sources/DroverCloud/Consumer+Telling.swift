@@ -13,7 +13,7 @@ extension Consumer {
     }
     for (reason, count) in group.deadLetters.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
       warnRarely(
-        "dead \(reason)", "\(count) dead letters, reason \(reason.rawValue); `drover dead list` shows them")
+        "dead \(reason)", "\(quantity(count, "dead letter")), reason \(reason.rawValue); `drover dead list` shows them")
     }
     let farthest = wallClock() + HybridClock.tolerance
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) where progress.version > farthest {
@@ -25,7 +25,7 @@ extension Consumer {
     if group.dropped > 0 {
       warnRarely(
         "dropped",
-        "\(group.dropped) dead letters were dropped because the limit was reached (dead_letters.max_count, max_bytes); none of them was an agent's event; `drover status` lists them"
+        "\(quantity(group.dropped, "dead letter")) dropped because the limit was reached (dead_letters.max_count, max_bytes); none of them was an agent's event; `drover status` lists them"
       )
     }
     for machine in group.full.sorted() {
@@ -42,7 +42,9 @@ extension Consumer {
     }
     if let waiting = group.outcomes[.waiting], group.oversize.isEmpty {
       warnRarely(
-        "waiting", "\(waiting) frames wait for the schema of their stream, or for a new epoch; it was asked for")
+        "waiting",
+        "\(quantity(waiting, "frame")) set aside until the schema of the stream, or a new epoch, arrives; the consumer asked for it"
+      )
     }
     guard logger.logLevel <= .debug else { return }
     for (origin, progress) in group.progress.sorted(by: { $0.key < $1.key }) {

@@ -157,7 +157,8 @@ package final class Consumer: SessionHandler {
       forgetReceived()
       gate.forgetKnown()
       failed(error)
-      logger.error("commit \(messages.count) messages: \(error); the broker keeps them and delivers them again")
+      logger.error(
+        "commit \(quantity(messages.count, "message")): \(error); the broker keeps them and delivers them again")
       throw error
     }
   }

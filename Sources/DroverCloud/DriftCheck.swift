@@ -66,11 +66,16 @@ package struct DriftCheck {
   {
     var finding = DriftFinding()
     let bits = Parts.bits(rows: try replica.count(stream))
-    let differing = try await differingParts(stream, bits: bits, &finding)
+    let (differing, equal) = try await differingParts(stream, bits: bits, &finding)
     guard !differing.isEmpty else { return finding }
-    var suspects = try await differingRows(stream, bits: bits, parts: differing)
-    var drifting = try await settled(stream, &suspects)
+    var (suspects, alike) = try await differingRows(stream, bits: bits, parts: differing)
+    let look = try await settled(stream, &suspects)
+    // Rows may have arrived since the parts were counted: the figures are those of the moment that the verdict is about.
+    finding.rowsAtEdge = equal + alike + look.atEdge
+    finding.rowsInCloud = equal + alike + look.inCloud
+    finding.kept = look.kept
     finding.inFlight = suspects.count
+    var drifting = look.drifting
     for row in drifting { finding.count(row, kind: stream.schema.kind) }
     drifting.removeAll { $0.isConflict(stream.schema.kind) }
     guard isRepairing, !drifting.isEmpty else {
@@ -79,7 +84,7 @@ package struct DriftCheck {
     }
     var again = drifting.map(\.id)
     for ids in again.pieces(of: Self.rowsPerQuestion) { try await sendAgain(ids, stream) }
-    var left = try await settled(stream, &again)
+    var left = try await settled(stream, &again).drifting
     let stuck = left.filter { !$0.isFinal && stream.schema.kind != .payload }
     if !stuck.isEmpty {
       left.removeAll { row in stuck.contains { ExactText($0.id) == ExactText(row.id) } }
@@ -99,31 +104,35 @@ package struct DriftCheck {
       try await sendAgain(ids, stream)
     }
     var again = ids
-    let left = try await settled(stream, &again)
+    let left = try await settled(stream, &again).drifting
     moving += again
     return left
   }
 
   private func explain(_ finding: inout DriftFinding, _ left: [Drifting], _ stream: ReplicatedStream) throws {
     if finding.conflicts > 0 {
-      finding.obstacles.append("\(finding.conflicts) facts have other values here, and facts are never overwritten")
+      finding.obstacles.append(
+        "\(quantity(finding.conflicts, "fact")) with other values here, and facts are never overwritten")
     }
     let final = left.count { $0.isFinal }
-    if final > 0 { finding.obstacles.append("\(final) rows are complete here, and are never overwritten") }
+    if final > 0 {
+      finding.obstacles.append("\(quantity(final, "row")) complete here, and complete rows are never overwritten")
+    }
     guard left.count > final else { return }
     let additions = try replica.additions(to: stream)
     finding.obstacles.append(
       additions.isEmpty
-        ? "\(left.count - final) rows were sent again and differ still; `drover dead list` may say why"
-        : "\(left.count - final) rows were sent again and differ still; the table has \(additions.joined(separator: ", ")), which may change or refuse them"
+        ? "\(quantity(left.count - final, "row")) sent again and still different; `drover dead list` may say why"
+        : "\(quantity(left.count - final, "row")) sent again and still different; the table has \(additions.joined(separator: ", ")), which may change or refuse them"
     )
   }
 
   // MARK: Narrowing down
 
+  /// - Returns: the parts that differ, and how many rows the others have.
   private nonisolated(nonsending) func differingParts(
     _ stream: ReplicatedStream, bits: Int, _ finding: inout DriftFinding
-  ) async throws -> Set<Int> {
+  ) async throws -> (parts: Set<Int>, equalRows: Int) {
     var atEdge: Parts?
     try await machines.ask(.parts(bits: bits), of: stream) { answer in
       guard case .parts(let parts) = answer, parts.bits == bits else { throw CheckFailure.unexpected }
@@ -136,12 +145,13 @@ package struct DriftCheck {
     }
     finding.rowsAtEdge = atEdge.rows
     finding.rowsInCloud = inCloud.rows
-    return inCloud.differing(from: atEdge)
+    let differing = inCloud.differing(from: atEdge)
+    return (differing, inCloud.fingerprints.reduce(0) { $0 + (differing.contains($1.key) ? 0 : $1.value.rows) })
   }
 
-  /// The local IDs of rows that seem to differ.
+  /// - Returns: the local IDs of rows that seem to differ, and how many rows of these parts do not.
   private nonisolated(nonsending) func differingRows(_ stream: ReplicatedStream, bits: Int, parts: Set<Int>)
-    async throws -> [String]
+    async throws -> (suspects: [String], equalRows: Int)
   {
     var inCloud: [ExactText: UInt64] = [:]
     try replica.survey(stream) { key, digest in
@@ -149,11 +159,14 @@ package struct DriftCheck {
       if parts.contains(Parts.part(of: Digest.of(localID: id), bits: bits)) { inCloud[ExactText(id)] = digest }
     }
     var suspects: [String] = []
+    var equal = 0
     try await machines.ask(.rows(bits: bits, parts: parts.sorted()), of: stream) { answer in
       guard case .rows(let rows) = answer else { throw CheckFailure.unexpected }
-      for row in rows where inCloud.removeValue(forKey: ExactText(row.id)) != row.digest { suspects.append(row.id) }
+      for row in rows {
+        if inCloud.removeValue(forKey: ExactText(row.id)) == row.digest { equal += 1 } else { suspects.append(row.id) }
+      }
     }
-    return suspects + inCloud.keys.sorted().map(\.text)
+    return (suspects + inCloud.keys.sorted().map(\.text), equal)
   }
 
   // MARK: Looking exactly
@@ -169,12 +182,29 @@ package struct DriftCheck {
     func isConflict(_ kind: Kind) -> Bool { kind == .payload && isAtEdge && isInCloud }
   }
 
+  /// What exact looks at rows have found.
+  private struct Look {
+    var drifting: [Drifting] = []
+    /// Of the rows that were looked at, those that each side has.
+    var atEdge = 0
+    var inCloud = 0
+    /// Those that the machine has deleted and the cloud keeps.
+    var kept = 0
+
+    mutating func count(_ standing: RowStanding, _ row: ReplicaRow?) {
+      if standing.digest != nil { atEdge += 1 }
+      if row != nil { inCloud += 1 }
+    }
+  }
+
   /// Looks at rows until each is either equal, or differs with nothing of it on its way.
   /// - Parameter suspects: left in it are those that have not come to rest.
   private nonisolated(nonsending) func settled(_ stream: ReplicatedStream, _ suspects: inout [String]) async throws
-    -> [Drifting]
+    -> Look
   {
-    var drifting: [Drifting] = []
+    var result = Look()
+    // Those that have not come to rest, as the last attempt saw them.
+    var unsettled = Look()
     var wait = Self.firstPause
     for attempt in 0..<Self.attempts where !suspects.isEmpty {
       if attempt > 0 {
@@ -182,16 +212,22 @@ package struct DriftCheck {
         wait *= 2
       }
       var moving: [String] = []
-      for ids in suspects.pieces(of: Self.rowsPerQuestion) { try await look(ids, stream, &drifting, &moving) }
+      unsettled = Look()
+      for ids in suspects.pieces(of: Self.rowsPerQuestion) {
+        try await look(ids, stream, &result, &unsettled, &moving)
+      }
       suspects = moving
     }
-    return drifting
+    result.atEdge += unsettled.atEdge
+    result.inCloud += unsettled.inCloud
+    return result
   }
 
   /// A row of the cloud's that is the same before the question and after its answer, while the edge holds nothing unconfirmed of it, has
   /// seen every event of its row: so a difference is drift.
   private nonisolated(nonsending) func look(
-    _ ids: [String], _ stream: ReplicatedStream, _ drifting: inout [Drifting], _ moving: inout [String]
+    _ ids: [String], _ stream: ReplicatedStream, _ result: inout Look, _ unsettled: inout Look,
+    _ moving: inout [String]
   ) async throws {
     let keys = try ids.map { try LocalIDCodec.key($0, schema: stream.schema) }
     let before = try replica.rows(stream, keys: keys)
@@ -207,14 +243,19 @@ package struct DriftCheck {
       let (atEdge, inCloud) = (standings[index], after[index])
       if atEdge.isWaiting || before[index] != inCloud {
         moving.append(id)
-      } else if atEdge.digest != inCloud?.digest, stream.schema.kind != .payload || atEdge.digest != nil,
-        !(inCloud?.isRetired(atEdge) ?? false)
-      {
-        // A fact that the edge no longer has is none too many in the cloud, nor is a final record.
-        drifting.append(
-          Drifting(
-            id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil, isFinal: inCloud?.isFinal ?? false))
+        unsettled.count(atEdge, inCloud)
+        continue
       }
+      result.count(atEdge, inCloud)
+      guard atEdge.digest != inCloud?.digest else { continue }
+      // A fact that the edge no longer has is none too many in the cloud, nor is a final record.
+      if stream.schema.kind == .payload && atEdge.digest == nil || inCloud?.isRetired(atEdge) == true {
+        if atEdge.digest == nil { result.kept += 1 }
+        continue
+      }
+      result.drifting.append(
+        Drifting(
+          id: id, isAtEdge: atEdge.digest != nil, isInCloud: inCloud != nil, isFinal: inCloud?.isFinal ?? false))
     }
   }
 

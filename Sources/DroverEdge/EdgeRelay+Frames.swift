@@ -112,7 +112,7 @@ extension EdgeRelay {
 
   /// The broker did not take a frame.
   func publicationRefused(_ publication: Relay.Publication, _ reason: AcknowledgementReason) {
-    if reason == .noMatchingSubscribers { traffic.interrupted(now: clock.now) }
+    if reason == .noMatchingSubscribers { interrupted() }
     let stream = store.streams.first { $0.number == publication.stream }
     let topic = stream.map { Topic.events(machine, $0.kind, $0.name).text } ?? ""
     events.emit(

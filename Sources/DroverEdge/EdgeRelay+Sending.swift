@@ -37,7 +37,7 @@ extension EdgeRelay {
     let probes = relay.probes
     let step = relay.next(now: clock.now)
     if relay.probes > probes {
-      traffic.interrupted(now: clock.now)
+      interrupted()
       events.emit(CloudSilent())
     }
     for publication in relay.takeLost() where !publication.isEmpty {

@@ -140,7 +140,7 @@ package final class EdgeRelay: SessionHandler {
     hear()
     onConnection(reason)
     events.emit(ConnectionLost(reason: reason))
-    traffic.interrupted(now: clock.now)
+    interrupted()
     if let suspect = division.closed() { blame(suspect, .connectionsEnd) }
     publisher = nil
     clockWatch.disconnected()
@@ -192,7 +192,8 @@ package final class EdgeRelay: SessionHandler {
     database.worked()
     try keepHouse(now: now)
     if let line = traffic.line(
-      sent: relay.sentEvents, confirmed: relay.confirmedEvents, isIdle: isIdle, now: clock.now)
+      sent: relay.sentEvents, confirmed: relay.confirmedEvents, isIdle: isIdle, isConnected: publisher != nil,
+      now: clock.now)
     {
       events.emit(TrafficCounted(line: line))
     }
@@ -201,6 +202,11 @@ package final class EdgeRelay: SessionHandler {
     if let again = commits.again { wait = min(wait, again) }
     if let length = database.ended(now: clock.now) { events.emit(DatabaseFreed(length: length)) }
     return wait
+  }
+
+  /// The connection is gone, or the cloud does not hear: the log says later how long this lasted.
+  func interrupted() {
+    traffic.interrupted(sent: relay.sentEvents, confirmed: relay.confirmedEvents, now: clock.now)
   }
 
   // MARK: What it is asked

@@ -29,7 +29,8 @@ package struct PostgreSQLAddress: Equatable, Sendable, CustomStringConvertible, 
       return option.pointee.val.map { String(cString: $0) }
     }
     guard let database = value("dbname") else { return "PostgreSQL" }
-    return "\(value("host").map { "\($0)/" } ?? "")\(database)"
+    guard let host = value("host"), !host.isEmpty else { return database }
+    return "\(host)\(value("port").map { ":\($0)" } ?? "")/\(database)"
   }
   package var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -83,9 +83,9 @@ package struct WatchView: Sendable {
     let letters = fleet.report?.deadLetters.present ?? 0
     return [
       "\(store)  consumer \(fleet.worker.text)",
-      "\(machines.count) machines, \(machines.count { $0.isOnline == true }) online  \(applied) applied"
+      "\(quantity(machines.count, "machine")), \(machines.count { $0.isOnline == true }) online  \(applied) applied"
         + (rate.map { ", \(rateText($0)) a second" } ?? "")
-        + "  \(waiting) waiting  \(letters) dead letters  \(drift) rows of drift",
+        + "  \(waiting) waiting  \(quantity(letters, "dead letter"))  \(quantity(drift, "row")) of drift",
     ]
   }
 
@@ -100,7 +100,7 @@ package struct WatchView: Sendable {
       "\(machine)  agent \(worker.text)",
       "\(streams.reduce(0) { $0 + $1.pending }) pending  \(streams.reduce(0) { $0 + $1.synced }) synced  "
         + "\(streams.reduce(0) { $0 + $1.confirmed }) confirmed" + (rate.map { ", \(rateText($0)) a second" } ?? "")
-        + "  \(report?.deadLetters.present ?? 0) dead letters",
+        + "  \(quantity(report?.deadLetters.present ?? 0, "dead letter"))",
     ]
     problems = []
     if worker.process == nil {

@@ -38,7 +38,7 @@ import Testing
     }
     #expect {
       try Connection(PostgreSQLAddress(uri: "postgresql://u:geheim@127.0.0.1:1/db"))
-    } throws: { "\($0)".contains("127.0.0.1/db") && !"\($0)".contains("geheim") }
+    } throws: { "\($0)".contains("127.0.0.1:1/db") && !"\($0)".contains("geheim") }
     #expect { try Connection(PostgreSQLAddress(uri: "postgresql://u:geheim@[/db")) } throws: {
       !"\($0)".contains("geheim")
     }

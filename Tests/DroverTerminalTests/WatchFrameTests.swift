@@ -153,7 +153,7 @@ import Testing
       WatchView(
         report, machine: "M1", worker: Worker(process: nil), history: FleetHistory(), rate: nil, now: Self.now))
     #expect(lines[0] == "M1  agent not running")
-    #expect(lines[1] == "3 pending  2 synced  9 confirmed  1 dead letters")
+    #expect(lines[1] == "3 pending  2 synced  9 confirmed  1 dead letter")
     #expect(lines[2] == "! the agent is not running" && lines[4] == "! there are dead letters: 1")
     #expect(lines.contains { $0.hasPrefix("stock         3       2          9    65 s  snapshot") })
   }

@@ -84,7 +84,7 @@ import Testing
     let outcome = try await Road.drover(
       "emit", "--config", road.edgeFile, "--stream", "temperature", "--format", "text", file)
     #expect(outcome.status == 1)
-    #expect(outcome.output == "4 events taken into temperature, 1 lines refused\n")
+    #expect(outcome.output == "4 events taken into temperature, 1 line refused\n")
     #expect(outcome.errors.contains("line 5: not UTF-8"))
     let rows = try await road.python(
       "print(json.dumps([json.loads(body) for (body,) in db.execute('SELECT body FROM drover_intake')]))")
@@ -107,7 +107,7 @@ import Testing
       "emit", "--config", road.edgeFile, "--stream", "temperature", input: "\u{feff} \n{broken\n{\"n\":1}\n[2]")
     #expect(outcome.status == 1)
     #expect(outcome.errors.contains("line 2: "))
-    #expect(outcome.output == "2 events taken into temperature, 1 lines refused\n")
+    #expect(outcome.output == "2 events taken into temperature, 1 line refused\n")
   }
 
   @Test(arguments: [
@@ -152,7 +152,7 @@ import Testing
     try Data("\u{feff}\"a\",b\n1,2\n1,2,3\n".utf8 + [0xff] + ",2\n".utf8).write(to: URL(filePath: file))
     let rows = try await Road.drover("emit", "--config", road.edgeFile, "--stream", "temperature", file)
     #expect(rows.status == 1)
-    #expect(rows.output == "1 events taken into temperature, 2 lines refused\n")
+    #expect(rows.output == "1 event taken into temperature, 2 lines refused\n")
     #expect(rows.errors.contains("line 3: 3 cells where the header has 2"), "\(rows.errors)")
     #expect(rows.errors.contains("line 4: not UTF-8"), "\(rows.errors)")
     #expect(

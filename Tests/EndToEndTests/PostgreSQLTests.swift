@@ -164,7 +164,7 @@ import Testing
     try road.folder.write(configuration + "\ncheck: {every: 5s, repair: true}\n", to: "cloud.yaml")
     try tamper()
     try road.start(.cloud)
-    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows differed and were repaired") }
+    try await road.wait(for: "the log says so") { road.log(of: .cloud).contains("5 rows repaired") }
     #expect(try await parsed(road.python(Self.inApp)) == parsed(store.query(Self.inStore).text(0, 0)))
   }
 
@@ -178,6 +178,9 @@ import Testing
     }
     let early = try await command("status")
     #expect(early.status == 1 && early.output.contains("consumer     not running"), "\(early)")
+    // doctor said of a database without Drover's tables that it does not exist.
+    let empty = try await command("doctor")
+    #expect(empty.output.contains("can be read and has no tables of Drover's yet"), "\(empty)")
     try await road.python(
       """
       \(Road.makePensAndFacts)

@@ -58,7 +58,7 @@ import Testing
       .filter { $0.hasPrefix("cloud.db-until-") && $0.hasSuffix("Z") }
     #expect(aside.count == 1 && rebuilt.output.contains(aside[0]))
     if harm == .middle {
-      #expect(rebuilt.output.contains("1 dead letter carried over, 1 machines known"))
+      #expect(rebuilt.output.contains("1 dead letter carried over, 1 machine known"))
       #expect(try await road.cloudStatus()?.dead_letters == 1)
     } else {
       #expect(rebuilt.output.contains("not all of it could be read"))

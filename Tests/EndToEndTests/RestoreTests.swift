@@ -97,6 +97,9 @@ import Testing
     #expect(try await road.python("print(db.execute('SELECT count(*) FROM stock').fetchone()[0])") == "1001")
     let exact = try await restore(road, "--yes", "--replace")
     #expect(exact.status == 0 && exact.output.contains("deleted"))
+    // The command asked about tables in which nothing would change.
+    let same = try await restore(road, "--replace")
+    #expect(same.status == 0 && same.output.contains("unchanged"), "\(same)")
     #expect(try await road.python("print(db.execute('SELECT count(*) FROM stock').fetchone()[0])") == "1000")
     try await expectGoesOn(road)
   }

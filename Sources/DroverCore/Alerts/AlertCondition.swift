@@ -97,7 +97,7 @@ extension AlertRules {
     return AlertCondition(
       isBeyond: wait > limit, value: wait / 1_000_000,
       text:
-        "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation; \(waiting) events wait in all"
+        "\(machine.name)'s oldest event has waited \(ageText(wait)) for its confirmation; \(waiting) in all wait"
     )
   }
 
@@ -126,7 +126,7 @@ extension AlertRules {
     let stray = report.deadLetters.present - report.machines.reduce(0) { $0 + $1.deadLetters }
     guard stray > limit else { return nil }
     return AlertCondition(
-      isBeyond: true, value: Int64(stray), text: "\(stray) dead letters belong to no known machine")
+      isBeyond: true, value: Int64(stray), text: "\(quantity(stray, "dead letter")) of no known machine")
   }
 
   /// An eighth more than the limit is enough again.
@@ -139,7 +139,7 @@ extension AlertRules {
   private func failed(_ count: Int, _ what: String) -> AlertCondition? {
     guard let limit = failures, count > 0 else { return nil }
     return AlertCondition(
-      isBeyond: count > limit, value: Int64(count), text: "\(what) have failed \(count) times in a row")
+      isBeyond: count > limit, value: Int64(count), text: "\(what) have failed \(quantity(count, "time")) in a row")
   }
 }
 

@@ -48,6 +48,6 @@ package struct InboundQueueFull: Error, CustomStringConvertible {
   package init(waiting: Int) { self.waiting = waiting }
 
   package var description: String {
-    "\(waiting) messages from the cloud wait for the agent's turn, and there is no room for more; the broker delivers these again"
+    "messages from the cloud wait for the agent's turn (\(waiting)), and there is no room for more; the broker delivers these again"
   }
 }

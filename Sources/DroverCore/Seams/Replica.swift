@@ -57,6 +57,8 @@ package struct DriftFinding: Equatable, Sendable {
   package var frozen = 0
   /// Lines in the cloud whose header is not there.
   package var strayLines = 0
+  /// Facts and complete rows that the machine has deleted and the cloud keeps: no drift.
+  package var kept = 0
   /// Why rows still differ after a repair, as far as that is known.
   package var obstacles: [String] = []
 
@@ -64,6 +66,14 @@ package struct DriftFinding: Equatable, Sendable {
 
   /// How many rows still differ.
   package var drift: Int { missing + extra + different + conflicts + strayLines - repaired }
+
+  /// What the figures come to, in words: nothing that they count is left out.
+  package var verdict: String {
+    var parts = [drift > 0 ? "\(drift) differ" : inFlight > 0 ? "equal except for \(inFlight) on their way" : "equal"]
+    if drift > 0, inFlight > 0 { parts.append("\(inFlight) on their way") }
+    if kept > 0 { parts.append("\(kept) that the machine has deleted stay here") }
+    return (parts + obstacles).joined(separator: "; ")
+  }
 }
 
 package protocol Replica: AnyObject {

@@ -15,7 +15,7 @@ struct FrameSent: AgentEvent {
   let events: Int
   let bytes: Int
   var level: Logger.Level { .debug }
-  var text: String? { "sent \(stream) \(interval): \(events) events in \(bytes) bytes" }
+  var text: String? { "sent \(stream) \(interval): \(quantity(events, "event")) in \(bytes) bytes" }
 }
 
 struct FrameRefused: AgentEvent {
@@ -32,7 +32,7 @@ struct FrameRefused: AgentEvent {
   var text: String? {
     if isMended { return nil }
     return
-      "publish \(events) events on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox, and the agent tries again"
+      "publish \(quantity(events, "event")) on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox, and the agent tries again"
   }
   var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
 }
@@ -59,7 +59,7 @@ struct FrameDivided: AgentEvent {
   var level: Logger.Level { .info }
   var subject: String? { "too large \(stream)" }
   var text: String? {
-    "publish \(events) events on \(topic): the frame of \(bytes) bytes is larger than \(taker); they are sent in smaller frames"
+    "publish \(quantity(events, "event")) on \(topic): the frame of \(bytes) bytes is larger than \(taker); they are sent in smaller frames"
   }
 }
 
@@ -104,7 +104,7 @@ struct SizeBlamed: AgentEvent {
   var level: Logger.Level { .warning }
   var subject: String? { "blame \(suspect.stream) \(sign.setting) \(suspect.events > 1)" }
   var text: String? {
-    "publish \(suspect.events) events on \(topic): the frame has \(suspect.bytes) bytes, and \(sign.text): the likely cause is the broker's size limit (mosquitto: \(sign.setting)), which MQTT 3.1.1 does not report. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost"
+    "publish \(quantity(suspect.events, "event")) on \(topic): the frame has \(suspect.bytes) bytes, and \(sign.text): the likely cause is the broker's size limit (mosquitto: \(sign.setting)), which MQTT 3.1.1 does not report. Raise it, lower frame.bytes, or use MQTT 5; \(suspect.events > 1 ? "frames are made smaller meanwhile" : "this event alone is that large, and waits"), and nothing is lost"
   }
 }
 

@@ -310,7 +310,7 @@ extension EdgeDatabase {
     let (letters, bytes): (Int, Int) = (use["letters"], use["bytes"])
     guard letters >= letterBounds.maxCount || bytes + event.bytes > letterBounds.maxBytes else { return }
     throw EdgeStoreError.noRoom(
-      "set event \(event.seq) aside: \(letters) dead letters take \(byteText(Int64(bytes))), and dead_letters.max_count is \(letterBounds.maxCount), max_bytes \(byteText(Int64(letterBounds.maxBytes))); replay or purge some, or raise the bound"
+      "set event \(event.seq) aside: \(quantity(letters, "dead letter")) of \(byteText(Int64(bytes))) in all, and dead_letters.max_count is \(letterBounds.maxCount), max_bytes \(byteText(Int64(letterBounds.maxBytes))); replay or purge some, or raise the bound"
     )
   }
 

@@ -99,10 +99,10 @@ package struct GapCheck: Service {
     try replica.note(gap: gap, isClosed: result.isSettled, of: stream)
     let subject = "compare \(stream.stream) of \(stream.machine) after a gap in its capture"
     if result.isSettled {
-      logger.notice("\(subject): \(result.finding.repaired) rows differed and were repaired")
+      logger.notice("\(subject): \(quantity(result.finding.repaired, "row")) repaired")
     } else {
       logger.warning(
-        "\(subject): \(result.failure ?? "\(result.finding.inFlight + result.finding.drift) rows are still changing"); the consumer tries again"
+        "\(subject): \(result.failure ?? "\(quantity(result.finding.inFlight + result.finding.drift, "row")) still changing"); the consumer tries again"
       )
     }
     return result.isSettled

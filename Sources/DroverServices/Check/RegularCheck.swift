@@ -69,11 +69,11 @@ package struct RegularCheck: Service {
     let subject = "compare \(result.stream.stream) of \(result.stream.machine)"
     if let failure = result.failure { return logger.warning("\(subject): \(failure)") }
     if result.finding.repaired > 0 {
-      logger.notice("\(subject): \(result.finding.repaired) rows differed and were repaired")
+      logger.notice("\(subject): \(quantity(result.finding.repaired, "row")) repaired")
     }
     if result.finding.drift > 0 {
       logger.warning(
-        "\(subject): \(result.finding.drift) rows differ; `drover check --repair` re-sends them")
+        "\(subject): \(quantity(result.finding.drift, "row")) different; `drover check --repair` re-sends them")
     }
   }
 }

@@ -79,7 +79,7 @@ struct CheckCommand: AsyncParsableCommand {
     let silent = CheckRound.silent(rounds)
     if !silent.isEmpty {
       print(
-        "\(silent.count) of \(Set(rounds.map(\.stream.machine)).count) machines did not answer: \(silent.map(\.text).joined(separator: ", "))"
+        "\(silent.count) of \(quantity(Set(rounds.map(\.stream.machine)).count, "machine")) did not answer: \(silent.map(\.text).joined(separator: ", "))"
       )
     }
   }
@@ -88,8 +88,7 @@ struct CheckCommand: AsyncParsableCommand {
 extension CheckRound.Result {
   fileprivate var verdict: String {
     if let failure { return "not compared: \(failure)" }
-    guard finding.drift > 0 else { return "equal" }
-    return (["\(finding.drift) differ"] + finding.obstacles).joined(separator: "; ")
+    return finding.verdict
   }
 
   fileprivate var json: JSON {

@@ -163,7 +163,7 @@ private struct StorePlace {
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
     switch try feed.keepFeed(isWanted) {
     case .none: break
-    case .began(let rows): logger.info("change feed: begins; \(rows) rows have a number now")
+    case .began(let rows): logger.info("change feed: begins; \(quantity(rows, "row")) numbered")
     case .newEra:
       logger.warning(
         "change feed: the store went back, or the file \(name)-drover.feed belongs to another store; programs that follow the feed must begin again"

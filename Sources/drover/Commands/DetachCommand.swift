@@ -27,7 +27,7 @@ struct DetachCommand: AsyncParsableCommand {
       let waiting = report?.streams.reduce(0) { $0 + $1.pending + $1.synced } ?? 0
       guard waiting == 0 || force else {
         throw fail(
-          "detach \(configuration.database): \(waiting) events are not confirmed; run the agent until `drover status` shows none, or add --force to lose them"
+          "detach \(configuration.database): \(quantity(waiting, "event")) not confirmed; run the agent until `drover status` shows none, or add --force to lose them"
         )
       }
       _ = try EdgeDatabase.detach(path: configuration.database)

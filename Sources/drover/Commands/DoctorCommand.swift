@@ -89,10 +89,12 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func store(_ configuration: CloudConfiguration) -> [Finding] {
-    let missing = Finding.doubtful(
-      "store", "\(configuration.reader.name) does not exist yet", "`drover cloud` makes it when it starts")
-    guard case .sqlite(let path) = configuration.store else { return server(configuration, missing: missing) }
-    guard FileManager.default.fileExists(atPath: path) else { return [missing, HostChecks.disk(of: path)] }
+    guard case .sqlite(let path) = configuration.store else { return server(configuration) }
+    guard FileManager.default.fileExists(atPath: path) else {
+      let missing = Finding.doubtful(
+        "store", "\(path) does not exist yet", "`drover cloud` makes it when it starts")
+      return [missing, HostChecks.disk(of: path)]
+    }
     let report = try? configuration.reader.report(.everything)
     return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
       + blocked(configuration)
@@ -100,11 +102,16 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   /// A store on a PostgreSQL server.
-  private func server(_ configuration: CloudConfiguration, missing: Finding) -> [Finding] {
+  private func server(_ configuration: CloudConfiguration) -> [Finding] {
     var findings: [Finding] = []
     do {
       findings = try configuration.storeRights().map { .bad("store", $0.text, $0.grant) }
-      guard let report = try configuration.reader.report(.everything) else { return findings + [missing] }
+      guard let report = try configuration.reader.report(.everything) else {
+        let empty = Finding.doubtful(
+          "store", "\(configuration.reader.name) can be read and has no tables of Drover's yet",
+          "`drover cloud` makes them when it starts")
+        return findings + [empty]
+      }
       return findings + [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
         + blocked(configuration) + pins(report, configuration)
     } catch {
@@ -229,10 +236,11 @@ struct DoctorCommand: AsyncParsableCommand {
     if let oldest, wallClock() - oldest > 600 * 1_000_000 {
       findings.append(
         .doubtful(
-          "outbox", "\(waiting) events are unconfirmed, the oldest since \(Timestamp.text(microseconds: oldest))",
+          "outbox",
+          "\(quantity(waiting, "event")) unconfirmed, the oldest since \(Timestamp.text(microseconds: oldest))",
           "check that the agent and the consumer run; nothing is lost"))
     } else {
-      findings.append(.good("outbox", "\(waiting) events unconfirmed"))
+      findings.append(.good("outbox", "\(quantity(waiting, "event")) unconfirmed"))
     }
     return findings
   }
@@ -241,7 +249,8 @@ struct DoctorCommand: AsyncParsableCommand {
     guard figures.present > 0 else { return [] }
     return [
       .doubtful(
-        "letters", "\(figures.present) dead letters", "look at them: drover dead list --config \(options.config)")
+        "letters", quantity(figures.present, "dead letter"), "look at them: drover dead list --config \(options.config)"
+      )
     ]
   }
 }

@@ -73,10 +73,11 @@ struct EmitCommand: AsyncParsableCommand {
       try emission.flush()
     } catch {
       emission.progress.finish()
-      throw fail("emit: \(error); \(emission.taken) lines before were taken")
+      throw fail(
+        "emit: \(error); \(emission.taken == 0 ? "nothing" : quantity(emission.taken, "event")) was taken before")
     }
     emission.progress.finish()
-    print("\(emission.taken) events taken into \(stream), \(emission.refused) lines refused")
+    print("\(quantity(emission.taken, "event")) taken into \(stream), \(quantity(emission.refused, "line")) refused")
     if idField == nil, emission.taken > 0 { remember(emission, configuration) }
     if emission.refused > 0 { throw ExitCode.failure }
   }
@@ -89,7 +90,7 @@ struct EmitCommand: AsyncParsableCommand {
     guard let before = EmittedFiles.note(input, database: configuration.database) else { return }
     FileHandle.standardError.write(
       Data(
-        "drover: emit: the same input was taken into \(stream) at \(Timestamp.text(microseconds: before.at)), \(before.events) events, so they are there twice now. With --id-field, which names the field of the local ID, the same event counts once\n"
+        "drover: emit: the same input was taken into \(stream) at \(Timestamp.text(microseconds: before.at)), \(quantity(before.events, "event")); so each is there twice now. With --id-field, which names the field of the local ID, the same event counts once\n"
           .utf8))
   }
 

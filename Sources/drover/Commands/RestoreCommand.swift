@@ -49,12 +49,13 @@ struct RestoreCommand: AsyncParsableCommand {
         store: path, machine: machine, stream: stream, to: to,
         tables: Dictionary(table.map { ($0.stream, $0.table) }) { _, last in last })
       let plan = try restore.plan()
-      let changed = plan.filter { !$0.isNew }
+      let changed = plan.filter { !$0.isNew && changes($0) }
       if !changed.isEmpty, !yes {
         print(text(changed, isDone: false))
         guard
           try confirm(
-            "Change \(changed.count) tables of \(to)?", "restore: \(changed.count) tables of \(to) would be changed")
+            "Change \(quantity(changed.count, "table")) of \(to)?",
+            "restore: \(quantity(changed.count, "table")) of \(to) would be changed")
         else {
           print("nothing was changed")
           return
@@ -68,6 +69,11 @@ struct RestoreCommand: AsyncParsableCommand {
     }
   }
 
+  /// Whether rows of it would be added, replaced or deleted.
+  private func changes(_ table: RestoredTable) -> Bool {
+    table.added > 0 || table.replaced > 0 || replace && table.extra > 0
+  }
+
   private func text(_ tables: [RestoredTable], isDone: Bool) -> String {
     var table = TextTable(
       columns: ["table", "stream", "added", "replaced", "the same", replace ? "deleted" : "not in the cloud", ""],
@@ -75,7 +81,7 @@ struct RestoreCommand: AsyncParsableCommand {
     for each in tables {
       table.add([
         each.table, each.stream.text, "\(each.added)", "\(each.replaced)", "\(each.same)", "\(each.extra)",
-        isDone ? (each.isNew ? "made" : "filled") : "would change",
+        isDone ? (each.isNew ? "made" : changes(each) ? "filled" : "unchanged") : "would change",
       ])
     }
     return table.text

@@ -42,7 +42,9 @@ struct ResyncCommand: AsyncParsableCommand {
   var condition: String?
   @Option(help: ArgumentHelp("Send at most this number of rows a second.", valueName: "rows"))
   var rate: Int?
-  @Flag(inversion: .prefixedNo, help: "Wait until all rows are in the outbox, and show the progress.")
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Wait until all rows are in the outbox, and show the progress; or order it and return at once.")
   var wait = true
 
   func validate() throws {

@@ -29,14 +29,14 @@ struct DeadPurgeCommand: AsyncParsableCommand {
         print("no dead letters\(which.description)")
         return
       }
-      let what = "\(letters(count))\(which.description)"
+      let what = "\(quantity(count, "dead letter"))\(which.description)"
       guard
         try yes || confirm("Delete \(what) for good?", "purge: \(what) would be deleted for good")
       else {
         print("nothing was purged")
         return
       }
-      print("\(letters(try store.purge(filter))) purged")
+      print("\(quantity(try store.purge(filter), "dead letter")) purged")
     } catch let code as ExitCode {
       throw code
     } catch {
@@ -44,6 +44,3 @@ struct DeadPurgeCommand: AsyncParsableCommand {
     }
   }
 }
-
-/// `1 dead letter`, `3 dead letters`.
-func letters(_ count: Int) -> String { "\(count) dead letter\(count == 1 ? "" : "s")" }

@@ -11,7 +11,7 @@ struct DeadReplayCommand: AsyncParsableCommand {
     abstract: "Sends dead letters again, like any other message.",
     discussion: """
       Example:
-        drover dead replay --config cloud.yaml --stream temperature --reason schema
+        drover dead replay --config cloud.yaml --stream temperature --reason store
 
       In the cloud, the letter's bytes are published again on their topic. The consumer removes the letter in the transaction in
       which it applies them. If it refuses them again, the letter stays. At the edge, the event goes back into the outbox. A letter
@@ -83,9 +83,9 @@ extension ReplayOutcome {
   private static let lines = 20
 
   func print() {
-    Swift.print("\(letters(done)) \(success)")
+    Swift.print("\(quantity(done, "dead letter")) \(success)")
     for remark in remarks { Swift.print(remark) }
     for (id, why) in left.prefix(Self.lines) { Swift.print("letter \(id): \(printable(why))") }
-    if left.count > Self.lines { Swift.print("and \(left.count - Self.lines) more letters are left") }
+    if left.count > Self.lines { Swift.print("and \(quantity(left.count - Self.lines, "more letter")) left") }
   }
 }

@@ -56,7 +56,7 @@ struct ForgetCommand: AsyncParsableCommand {
       print(
         known == nil && cleared.topics.isEmpty && purged == 0
           ? "nothing was known of \(machine)"
-          : "\(machine) is forgotten: \(removed) rows removed, \(letters(purged)) purged, \(cleared.topics.count) retained messages cleared"
+          : "\(machine) is forgotten: \(quantity(removed, "row")) removed, \(quantity(purged, "dead letter")) purged, \(quantity(cleared.topics.count, "retained message")) cleared"
       )
       guard cleared.failures.isEmpty else {
         throw fail(
@@ -76,10 +76,12 @@ struct ForgetCommand: AsyncParsableCommand {
     let count = known.streams.reduce(0) { sum, stream in
       sum + (stream.rows ?? 0) + stream.lines.reduce(0) { $0 + ($1.rows ?? 0) }
     }
-    var parts = ["Its \(count) rows \(rows == .keep ? "stay" : "are removed")"]
-    if dead > 0 { parts.append("\(letters(dead)) are deleted") }
+    var parts = [
+      rows == .keep ? "It keeps \(quantity(count, "row")) in the cloud" : "\(quantity(count, "row")) will be removed"
+    ]
+    if dead > 0 { parts.append("\(quantity(dead, "dead letter")) will be deleted") }
     if let waiting = known.outbox?.standing.waiting, waiting > 0 {
-      parts.append("\(waiting) events wait at the machine")
+      parts.append("\(quantity(waiting, "event")) not confirmed at the machine")
     }
     if known.isOnline == true {
       parts.append("its agent is online: stop it first, or the machine comes back")

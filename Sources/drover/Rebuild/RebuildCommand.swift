@@ -14,7 +14,8 @@ struct RebuildCommand: AsyncParsableCommand {
 
       Stop the consumer first. The command renames the old file, with the time in its name, and never deletes it. It copies the dead
       letters, as far as the file can be read. Then start the consumer: the machines notice that the cloud has nothing of them, and send
-      everything again. If you have a backup of the store, it may be quicker: restore it, and only what it lacks is sent.
+      everything again. If you have a backup of the store, restore it instead: it keeps the dead letters and the rows of machines
+      that are gone. The machines send everything again then, too, and nothing is stored twice.
       With --wait the command goes on until the tables of every machine that the old store knew are equal to the machine's tables.
       """)
 
@@ -29,7 +30,7 @@ struct RebuildCommand: AsyncParsableCommand {
     let path = try configuration.sqlitePath(
       for: "rebuild",
       orElse:
-        "a PostgreSQL database is restored with pg_restore, or dropped and created anew: the machines fill it again (docs/how-to/back-up-and-restore.md)"
+        "a PostgreSQL database is restored with pg_restore, or dropped and created again: the machines fill it again (docs/how-to/back-up-and-restore.md)"
     )
     guard let rebuild = try replace(path) else {
       print("nothing was changed")
@@ -37,7 +38,8 @@ struct RebuildCommand: AsyncParsableCommand {
     }
     print("the old store is \(rebuild.aside)")
     if let unread = rebuild.unread { print("not all of it could be read: \(unread)") }
-    print("\(letters(rebuild.letters)) carried over, \(rebuild.machines.count) machines known")
+    print(
+      "\(quantity(rebuild.letters, "dead letter")) carried over, \(quantity(rebuild.machines.count, "machine")) known")
     say("start the consumer (`drover cloud`): each machine sends everything again when it is connected")
     guard wait else { return }
     guard !rebuild.machines.isEmpty else {

@@ -54,7 +54,8 @@ struct RebuildProgress {
 
   private func describe(_ machine: CloudReport.Machine, _ absent: [String]) -> String {
     let rows = machine.streams.reduce(0) { $0 + ($1.rows ?? 0) }
-    return "\(machine.isOnline == true ? "online" : "not connected"), \(rows) rows in \(machine.streams.count) streams"
+    return
+      "\(machine.isOnline == true ? "online" : "not connected"), \(quantity(rows, "row")) in \(quantity(machine.streams.count, "stream"))"
       + (absent.isEmpty ? "" : "; not yet described: \(absent.joined(separator: ", "))")
   }
 

@@ -13,7 +13,7 @@ struct SchemaPinCommand: AsyncParsableCommand {
         drover schema pin --config cloud.yaml
         drover schema pin --config cloud.yaml --stream orders >> cloud.yaml
 
-      No machine can change what is pinned: a description that differs waits. The command changes nothing. Copy what it prints into the
+      No machine can change what is pinned: a schema that differs waits. The command changes nothing. Copy what it prints into the
       configuration, and restart the consumer.
       """)
 

@@ -77,7 +77,7 @@ struct SchemaAcceptCommand: AsyncParsableCommand {
         return print("\(stream) has the schema of \(machine) now; no row has changed")
       }
       print(
-        "\(stream) is made anew with the schema of \(machine); its old rows are in \(acceptance.aside.joined(separator: ", "))"
+        "\(stream) is made again with the schema of \(machine); its old rows are in \(acceptance.aside.joined(separator: ", "))"
       )
       print("`drover check --stream \(stream) --repair` re-sends the rows of other machines, once they are connected")
     } catch let refused as AcceptanceRefused {

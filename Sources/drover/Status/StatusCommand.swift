@@ -94,7 +94,9 @@ struct StatusCommand: AsyncParsableCommand {
     }
     if space.closings > 0 {
       let last = space.closedAt.map { ", last \(Timestamp.text(microseconds: $0))" } ?? ""
-      lines.append("  the intake closed \(space.closings) times\(last); emit was refused \(space.refused) events")
+      lines.append(
+        "  the intake closed \(quantity(space.closings, "time"))\(last); emit was refused \(quantity(space.refused, "event"))"
+      )
     }
     return lines
   }
@@ -169,7 +171,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
     for sink in standing.blocked {
       print(
-        "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(sink.tries) times, last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
+        "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(quantity(sink.tries, "time")), last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
       )
     }
     for schema in waiting {
