@@ -49,7 +49,7 @@ package final class Consumer: SessionHandler {
   private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.
   private var questions: [MachineID: Int64] = [:]
-  private var lastHousekeeping: ContinuousClock.Instant?
+  private var lastGroupJobs: ContinuousClock.Instant?
   var warned: [String: Int] = [:]
   /// Over messages that may end the process; nil until the first ones come.
   var watch: PoisonWatch?
@@ -64,7 +64,7 @@ package final class Consumer: SessionHandler {
   /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
   var watches: [MachineID: CloneWatch] = [:]
   var clones: [MachineID: Trouble] = [:]
-  var areClonesKnown = false
+  var areDuplicatesKnown = false
   var verdicts: [MachineID: CloneWatch.Verdict] = [:]
   /// Streams that wait because of their sink tables, and descriptions that are asked for again when the tables may be free.
   var blocks = BlockedSinks()
@@ -92,7 +92,7 @@ package final class Consumer: SessionHandler {
   /// It came to others that share its work and has had no session before, so it can have lost nothing.
   package var isNewcomer = false
   /// Whether it is the one that does what is done once for all machines.
-  package var keepsHouse: () -> Bool = { true }
+  package var isLeader: () -> Bool = { true }
   /// Called in every turn, to show that the consumer moves.
   package var beat: () -> Void = {}
 
@@ -212,7 +212,7 @@ package final class Consumer: SessionHandler {
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
-    tellBlocks(group)
+    reportBlocks(group)
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -229,7 +229,7 @@ package final class Consumer: SessionHandler {
   private func forgetReceived() {
     received = ReceivedCache()
     runs = ReceivedCache()
-    areClonesKnown = false
+    areDuplicatesKnown = false
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
@@ -299,8 +299,8 @@ package final class Consumer: SessionHandler {
   }
 
   private func keepHouse(now: ContinuousClock.Instant) {
-    guard keepsHouse(), lastHousekeeping.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
-    lastHousekeeping = now
+    guard isLeader(), lastGroupJobs.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
+    lastGroupJobs = now
     let weekAgo = wallClock() - 7 * 86_400 * 1_000_000
     do {
       try store.transaction { try $0.retireTombstones(madeBefore: weekAgo) }

@@ -1,6 +1,6 @@
 // The edge agent's work: it asks the machines of DroverCore's `Relaying` what to do, reads the outbox, builds frames, publishes them, and writes down
 // what the broker acknowledged and the cloud confirmed. It decides nothing itself and knows only the seams. Its parts by subject:
-//   +Hearing   what comes from the cloud, and the question that is open with it
+//   +Receiving what comes from the cloud, and the question that is open with it
 //   +Sending   announcements, answers, and what is read from the outbox
 //   +Frames    how what was read becomes frames, and what is too large for one
 //   +Database  locks, errors, new epochs, settling and housekeeping
@@ -49,10 +49,10 @@ package final class EdgeRelay: SessionHandler {
   /// What the store has not been told of yet; nil where the trouble is over.
   var troubleNews: [Trouble.Kind: Trouble?] = [.cloned: nil]
   /// The gaps and waits that the cloud was told of last.
-  var toldGaps: [StreamName: String] = [:]
-  var toldWaits: [StreamWait] = []
+  var reportedGaps: [StreamName: String] = [:]
+  var reportedWaits: [StreamWait] = []
   /// The cloud has been told on this connection that the database is away.
-  var isAwayTold = false
+  var isAwayReported = false
   var isStopping = false
 
   /// - Parameters:

@@ -34,7 +34,7 @@ struct RefreshFailed: AgentEvent {
   var text: String? { "look at the tables: \(error); the agent tries again in a second" }
 }
 
-struct HousekeepingFailed: AgentEvent {
+struct MaintenanceFailed: AgentEvent {
   let error: EdgeStoreError
   var level: Logger.Level { .error }
   var subject: String? { "look around" }

@@ -153,13 +153,13 @@ package final class PostgreSQLCloudStore: CloudStore {
   func running<Result>(after lock: String? = nil, _ body: (Transaction) throws -> Result) throws -> Result {
     var isCareful = false
     // What the database refused, of one event or of one table, is found out in steps that can each be taken back.
-    func isWorthCare(_ error: any Error) -> Bool {
-      let isOfOneTable = (error as? PostgreSQLError)?.isOfOneTable ?? (error is CareNeeded)
+    func isWorthIsolating(_ error: any Error) -> Bool {
+      let isOfOneTable = (error as? PostgreSQLError)?.isOfOneTable ?? (error is IsolationNeeded)
       guard isOfOneTable, !isCareful else { return false }
       isCareful = true
       return true
     }
-    return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthCare) {
+    return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthIsolating) {
       try attemptTransaction(isCareful, lock, body)
     }
   }

@@ -5,7 +5,7 @@
 import DroverCore
 
 /// The transaction has to run again with a savepoint for each sink.
-struct CareNeeded: Error {}
+struct IsolationNeeded: Error {}
 
 extension Transaction {
   /// How long work with a savepoint waits for a lock: nobody else's rows come meanwhile.
@@ -18,7 +18,7 @@ extension Transaction {
   func onSink<Result>(_ stream: StreamName, mending: Bool = false, _ body: () throws -> Result) throws -> Result {
     let name = SQLName(stream.text)
     guard isCareful || mending || store.suspects.contains(name) else {
-      do { return try body() } catch is SinkBlocked { throw CareNeeded() }
+      do { return try body() } catch is SinkBlocked { throw IsolationNeeded() }
     }
     guard !isGuarded else { return try body() }
     var failure: PostgreSQLError

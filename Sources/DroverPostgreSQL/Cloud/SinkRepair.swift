@@ -38,7 +38,7 @@ extension Transaction {
     )
     for row in 0..<sinks.count {
       let table = try StreamName(sinks.text(row, 1))
-      guard try mendTable(table) else { continue }
+      guard try repairTable(table) else { continue }
       try reshaped()
       try reopenGaps(of: stream)
     }
@@ -47,7 +47,7 @@ extension Transaction {
   private func lockShape(of stream: StreamName) throws { try lock(Locks.name("sink", SQLName(stream.text).text)) }
 
   /// - Returns: whether something was changed.
-  private func mendTable(_ stream: StreamName) throws -> Bool {
+  private func repairTable(_ stream: StreamName) throws -> Bool {
     let name = SQLName(stream.text).text
     let rows = try connection.query(
       """
@@ -83,8 +83,8 @@ extension Transaction {
     }
     store.knowledge = PostgreSQLCloudStore.Knowledge()
     isChanged = try complete(stream) || isChanged
-    if keepsFeed { isChanged = try mendFeed(of: stream) || isChanged }
-    return try mendHeld(of: stream) || isChanged
+    if keepsFeed { isChanged = try repairFeed(of: stream) || isChanged }
+    return try repairHeld(of: stream) || isChanged
   }
 
   // MARK: Columns
@@ -191,7 +191,7 @@ extension Transaction {
   // MARK: What belongs to a table
 
   /// Numbers the rows again where something of the change feed is gone.
-  private func mendFeed(of stream: StreamName) throws -> Bool {
+  private func repairFeed(of stream: StreamName) throws -> Bool {
     guard let table = try table(of: stream), let feed = table.feed else { return false }
     let isWhole = try connection.query(
       """
@@ -212,7 +212,7 @@ extension Transaction {
   }
 
   /// Makes the table of what each machine holds again where it is gone.
-  private func mendHeld(of stream: StreamName) throws -> Bool {
+  private func repairHeld(of stream: StreamName) throws -> Bool {
     let matched = MatchedSink(self, stream)
     guard try matched.key() != nil, try !matched.isThere() else { return false }
     try matched.forgetHeld()
