@@ -1,5 +1,5 @@
 // The cloud consumer: takes groups of messages, commits them in one transaction, and only then lets them be acknowledged and confirmed.
-// It knows the seams alone: whoever drives it brings the broker's session and the store.
+// It knows only the seams: its caller provides the broker's session and the store.
 
 package import DroverCore
 private import DroverWire
@@ -35,7 +35,7 @@ package final class Consumer: SessionHandler {
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
   private(set) var publisher: (any Publisher)?
-  /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
+  /// The broker may have dropped messages that it acknowledged to the machines, and the machines do not know yet.
   private var hasLostSession = false
   /// What was known of the store's changes by others when something was last taken from it.
   private var foreignChanges = 0
@@ -85,15 +85,15 @@ package final class Consumer: SessionHandler {
     self.wallClock = wallClock
   }
 
-  /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
+  /// Called once when the work cannot go on, with advice. The owner of the session ends it.
   package var onFatal: (String) -> Void = { _ in }
-  /// Told after each try to commit messages whether it went well.
+  /// Called after each try to commit messages, with whether it succeeded.
   package var onCommit: (Bool) -> Void = { _ in }
-  /// It came to others that share its work and has had no session before, so it can have lost nothing.
+  /// It joined a group and has had no session before, so it cannot have lost messages.
   package var isNewcomer = false
-  /// Whether it is the one that does what is done once for all machines.
+  /// Whether it is the leader, which does the group's jobs.
   package var isLeader: () -> Bool = { true }
-  /// Called in every turn, to show that the consumer moves.
+  /// Called in every turn, as a heartbeat.
   package var beat: () -> Void = {}
 
   // MARK: The session

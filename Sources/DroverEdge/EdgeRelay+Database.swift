@@ -55,7 +55,7 @@ extension EdgeRelay {
     return .zero
   }
 
-  /// While there is no database that could be attached, the cloud is not told that all is well.
+  /// While no database can be attached, the agent does not report to the cloud that all is well.
   private func sayAway() {
     guard dialogue.epoch.isAway, !isAwayReported, let publisher else { return }
     isAwayReported = true
@@ -111,7 +111,7 @@ extension EdgeRelay {
     }
   }
 
-  /// Events that nobody takes become dead letters.
+  /// Events that no consumer accepts become dead letters.
   func bury() throws(EdgeStoreError) {
     while let event = unsendable.first {
       do throws(EdgeStoreError) {

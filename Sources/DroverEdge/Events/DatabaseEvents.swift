@@ -49,7 +49,7 @@ struct DeadLettersFull: AgentEvent {
   var text: String? { "\(reason); its stream waits until there is space" }
 }
 
-/// A fact of which nothing was left when it was to be sent.
+/// A fact whose row was gone before it could be sent.
 struct RowVanished: AgentEvent {
   let stream: StreamName
   var level: Logger.Level { .warning }

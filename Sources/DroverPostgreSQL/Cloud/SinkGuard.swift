@@ -8,7 +8,7 @@ import DroverCore
 struct IsolationNeeded: Error {}
 
 extension Transaction {
-  /// How long work with a savepoint waits for a lock: nobody else's rows come meanwhile.
+  /// How long work with a savepoint waits for a lock: no other rows come meanwhile.
   private static let shortPatience = "SET LOCAL lock_timeout = '250ms'"
   /// How long the transaction waits for other consumers.
   static let longPatience = "SET LOCAL lock_timeout = '20s'"

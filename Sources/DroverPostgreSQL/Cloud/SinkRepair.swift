@@ -133,7 +133,7 @@ extension Transaction {
     ).boolean(0, 0)
   }
 
-  /// Gives a table the columns again that somebody has taken away. Everybody has agreed to them before.
+  /// Adds the columns again that another program has dropped. All consumers agreed to them before.
   private func complete(_ stream: StreamName) throws -> Bool {
     let name = SQLName(stream.text)
     var isChanged = false
@@ -235,7 +235,7 @@ extension Transaction {
 
   // MARK: Comparing
 
-  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured. The gap gets another name, so that a comparison
+  /// Orders a comparison of a stream's rows that re-sends them, as after a gap in what the machines captured. The gap gets another name, so that a comparison
   /// that is under way does not close it.
   func reopenGaps(of stream: StreamName, machine: MachineID? = nil) throws {
     try connection.query(

@@ -35,7 +35,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   private var dataVersion: Int64 = -1
   package private(set) var foreignChanges = 0
   let feed: ChangeFeed
-  /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
+  /// Where the consumer remembers how far the feed is; nil while it keeps none, and for other programs that open the store.
   private var feedMemory: FeedMemoryFile?
 
   struct Cache {

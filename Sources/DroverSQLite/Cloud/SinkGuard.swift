@@ -8,7 +8,7 @@ import GRDB
 /// The transaction has to run again with a savepoint for each sink.
 struct IsolationNeeded: Error {}
 
-/// A trigger or constraint of somebody's has ended the whole transaction: RAISE(ROLLBACK) or ON CONFLICT ROLLBACK.
+/// A trigger or constraint from outside Drover has ended the whole transaction: RAISE(ROLLBACK) or ON CONFLICT ROLLBACK.
 struct TransactionEnded: Error {
   let stream: SQLName
 }

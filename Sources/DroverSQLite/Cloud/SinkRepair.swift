@@ -121,7 +121,7 @@ extension Transaction {
     for user in users { try reopenGaps(of: user.stream) }
   }
 
-  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured. The gap gets another name, so that a comparison
+  /// Orders a comparison of a stream's rows that re-sends them, as after a gap in what the machines captured. The gap gets another name, so that a comparison
   /// that is under way does not close it.
   func reopenGaps(of stream: StreamName, machine: MachineID? = nil) throws {
     try database.execute(

@@ -33,7 +33,7 @@ package final class AlertService: Service {
 
   /// - Parameters:
   ///   - consumer: who posts.
-  ///   - receiver: makes the one to post to; nil where nobody is told.
+  ///   - receiver: makes the receiver of the posts; nil without one.
   ///   - keepsHouse: whether this consumer is the one that tells of the whole fleet.
   package init(
     _ rules: AlertRules, consumer: String, receiver: (@Sendable () -> any AlertReceiver)?,
@@ -69,7 +69,7 @@ package final class AlertService: Service {
     return standing
   }
 
-  /// Reads what the one who tells has told, until this consumer is that one.
+  /// Reads what the leader has reported, until this consumer is the leader.
   private func follow(isLeader: Bool) throws {
     let isKnown = state.withLock { state in
       // What waits stands in the memory, which is another's from now on.

@@ -110,7 +110,7 @@ private struct StorePlace {
   /// Of a group's consumer.
   let number: Int64
   let isNewcomer: Bool
-  /// Tells others that the consumer moves; to be called on the thread that has the store.
+  /// Writes the heartbeat for others; to be called on the thread that has the store.
   let beat: () -> Void
   /// Whether this consumer does what is done once for all machines.
   let isLeader: @Sendable () -> Bool

@@ -202,7 +202,7 @@ private final class ChangeMerge {
            WHERE drover_change > ?1 AND drover_change <= \(end)\(ofMachine) ORDER BY drover_change
           """))
       let keys = FeedTable.keyColumns((select.sink.schema?.key.count ?? 1) + 1)
-      // What a reader never had is not told to be gone.
+      // A reader gets no delete for a row that it never had.
       try add(
         select, from: after.known, isGone: true,
         Statement(
