@@ -21,10 +21,10 @@ package struct CheckRound {
   /// Machines that are asked at a time: each may have an answer in memory.
   package static let mostMachines = 64
 
-  private let desk: Desk
+  private let desk: Assignments
 
   package init(replica: any Replica, machines: any MachineQuestions, isRepairing: Bool) {
-    desk = Desk(Shared(replica: replica), machines, isRepairing: isRepairing)
+    desk = Assignments(Shared(replica: replica), machines, isRepairing: isRepairing)
   }
 
   /// - Returns: a result for each stream, in their order.
@@ -55,7 +55,7 @@ package struct CheckRound {
   }
 
   /// Where all comparisons of a round use the replica, one at a time.
-  private actor Desk {
+  private actor Assignments {
     private let shared: Shared
     private let machines: any MachineQuestions
     private let isRepairing: Bool

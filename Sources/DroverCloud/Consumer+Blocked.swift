@@ -65,7 +65,7 @@ extension Consumer {
   }
 
   /// What comes after the commit.
-  func tellBlocks(_ group: MessageGroup) {
+  func reportBlocks(_ group: MessageGroup) {
     blocks = group.blocks
     undescribed.formUnion(group.undescribed)
     for (sink, isOver) in group.blockNews {
@@ -94,13 +94,13 @@ extension Consumer {
         group = MessageGroup()
         group.blocks = blocks
         if store.isShared { group.blocks.take(try transaction.blockedSinks()) }
-        guard keepsHouse() else { return }
+        guard isLeader() else { return }
         for (stream, blocked) in try transaction.mendSinks() {
           group.note(group.blocks.note(blocked, stream, now: wallClock()), isOver: false)
         }
         try writeBlocks(group, transaction)
       }
-      tellBlocks(group)
+      reportBlocks(group)
     } catch {
       logger.debug("look at the sink tables: \(error); the consumer tries again in \(Self.pauseOfLooks)")
     }

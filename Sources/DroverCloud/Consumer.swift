@@ -1,5 +1,5 @@
 // The cloud consumer: takes groups of messages, commits them in one transaction, and only then lets them be acknowledged and confirmed.
-// It knows the seams alone: whoever drives it brings the broker's session and the store.
+// It knows only the seams: its caller provides the broker's session and the store.
 
 package import DroverCore
 private import DroverWire
@@ -35,7 +35,7 @@ package final class Consumer: SessionHandler {
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
   private(set) var publisher: (any Publisher)?
-  /// The broker may have dropped what it acknowledged to the machines, and they have not been told.
+  /// The broker may have dropped messages that it acknowledged to the machines, and the machines do not know yet.
   private var hasLostSession = false
   /// What was known of the store's changes by others when something was last taken from it.
   private var foreignChanges = 0
@@ -49,7 +49,7 @@ package final class Consumer: SessionHandler {
   private var published: [PublishToken: Topic] = [:]
   /// The last question of each machine, which its next confirmations answer.
   private var questions: [MachineID: Int64] = [:]
-  private var lastHousekeeping: ContinuousClock.Instant?
+  private var lastGroupJobs: ContinuousClock.Instant?
   var warned: [String: Int] = [:]
   /// Over messages that may end the process; nil until the first ones come.
   var watch: PoisonWatch?
@@ -64,7 +64,7 @@ package final class Consumer: SessionHandler {
   /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
   var watches: [MachineID: CloneWatch] = [:]
   var clones: [MachineID: Trouble] = [:]
-  var areClonesKnown = false
+  var areDuplicatesKnown = false
   var verdicts: [MachineID: CloneWatch.Verdict] = [:]
   /// Streams that wait because of their sink tables, and descriptions that are asked for again when the tables may be free.
   var blocks = BlockedSinks()
@@ -85,15 +85,15 @@ package final class Consumer: SessionHandler {
     self.wallClock = wallClock
   }
 
-  /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
+  /// Called once when the work cannot go on, with advice. The owner of the session ends it.
   package var onFatal: (String) -> Void = { _ in }
-  /// Told after each try to commit messages whether it went well.
+  /// Called after each try to commit messages, with whether it succeeded.
   package var onCommit: (Bool) -> Void = { _ in }
-  /// It came to others that share its work and has had no session before, so it can have lost nothing.
+  /// It joined a group and has had no session before, so it cannot have lost messages.
   package var isNewcomer = false
-  /// Whether it is the one that does what is done once for all machines.
-  package var keepsHouse: () -> Bool = { true }
-  /// Called in every turn, to show that the consumer moves.
+  /// Whether it is the leader, which does the group's jobs.
+  package var isLeader: () -> Bool = { true }
+  /// Called in every turn, as a heartbeat.
   package var beat: () -> Void = {}
 
   // MARK: The session
@@ -213,7 +213,7 @@ package final class Consumer: SessionHandler {
     for (machine, epoch) in group.machines.sorted(by: { $0.key < $1.key }) {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
-    tellBlocks(group)
+    reportBlocks(group)
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -230,7 +230,7 @@ package final class Consumer: SessionHandler {
   private func forgetReceived() {
     received = ReceivedCache()
     runs = ReceivedCache()
-    areClonesKnown = false
+    areDuplicatesKnown = false
   }
 
   package func turn(now: ContinuousClock.Instant) -> Duration {
@@ -300,8 +300,8 @@ package final class Consumer: SessionHandler {
   }
 
   private func keepHouse(now: ContinuousClock.Instant) {
-    guard keepsHouse(), lastHousekeeping.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
-    lastHousekeeping = now
+    guard isLeader(), lastGroupJobs.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
+    lastGroupJobs = now
     let weekAgo = wallClock() - 7 * 86_400 * 1_000_000
     do {
       try store.transaction { try $0.retireTombstones(madeBefore: weekAgo) }

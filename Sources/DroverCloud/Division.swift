@@ -17,7 +17,7 @@ struct Division {
     let topics = messages.map { try? Topic(parsing: $0.topic) }
     let streams = topics.map(\.?.events)
     guard !streams.contains(nil) else {
-      // What machines say of themselves comes before their events, and waits for nobody's.
+      // A machine's status comes before its events and waits for no other machine.
       now = Self.inOrder(
         messages.indices.filter { streams[$0] == nil }.map { (Self.place(of: topics[$0]), messages[$0]) })
       later = messages.indices.filter { streams[$0] != nil }.map { messages[$0] }

@@ -5,7 +5,7 @@ import DroverCore
 
 struct MachineGate {
   private static let mostKept = 100_000
-  /// How long an agent that was told to wait with a stream is not told again.
+  /// How long the consumer waits before it repeats the order to hold a stream.
   private static let holdPause: Int64 = 5_000_000
   /// How long a description that comes again unchanged is taken for what the store holds.
   private static let descriptionPause: Int64 = 10_000_000
@@ -150,7 +150,7 @@ struct MachineGate {
   /// Whether it is worth to read a description of a machine's at all.
   mutating func mayDescribe(_ machine: MachineID, now: Int64) -> Bool { budgets.mayChangeSchema(machine, now: now) }
 
-  /// Whether the agent is to be told now to wait with a stream.
+  /// Whether to order the agent now to hold a stream.
   mutating func shouldHold(_ stream: StreamName, of machine: MachineID, now: Int64) -> Bool {
     let origin = MachineStream(machine: machine, stream: stream)
     if let last = heldAt[origin], (0..<Self.holdPause).contains(now &- last) { return false }
@@ -159,7 +159,7 @@ struct MachineGate {
     return true
   }
 
-  /// A transaction was taken back: what it brought is not in the store.
+  /// A transaction was rolled back: its changes are not in the store.
   mutating func forgetKnown() {
     epochs = [:]
     streams = [:]

@@ -1,6 +1,6 @@
 import DroverCore
 
-/// What one transaction brings together, and what follows after its commit.
+/// What one transaction collects, and what follows after its commit.
 struct MessageGroup {
   /// Dead letters were sent again, and may be among the messages.
   var awaitsReplays = false
@@ -43,7 +43,7 @@ struct MessageGroup {
     requests[.command(machine, name: "hold")] = HoldOrder.encode(holds[machine]!)
   }
 
-  /// - Parameter said: what is answered, where that is not what is written down.
+  /// - Parameter said: the answer, where it differs from what is stored.
   mutating func note(_ status: MachineStatus, machine: MachineID, said: MachineStatus? = nil) {
     withdrawn.remove(machine)
     statuses.append((machine, said ?? status))

@@ -2,13 +2,13 @@
 
 import DroverCore
 
-/// One stream in one epoch, of which covered intervals are known.
+/// One stream in one epoch, with the intervals that are covered.
 struct StreamOrigin: Hashable {
   var outbox: OutboxOrigin
   var stream: StreamName
 }
 
-/// One epoch of a machine, of which the agent's runs are known.
+/// One epoch of a machine, with the known runs of its agent.
 struct OutboxOrigin: Hashable {
   var machine: MachineID
   var epoch: Epoch

@@ -8,7 +8,7 @@ struct Clock {
   var now: ContinuousClock.Instant { read() }
 }
 
-/// Set by whoever watches the database file, taken by the relay at its next turn.
+/// Set by the watcher of the database file, taken by the relay at its next turn.
 package final class NewsHint: Sendable {
   private let isSet = Atomic(false)
 

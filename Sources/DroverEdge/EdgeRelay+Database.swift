@@ -10,7 +10,7 @@ extension EdgeRelay {
   func react(to reaction: DatabaseWatch.Reaction, _ error: EdgeStoreError) -> Duration {
     switch reaction {
     case .retry(let delay, let lockedFor):
-      tellLock(lockedFor)
+      reportLock(lockedFor)
       return delay
     case .retryAndTell(let delay):
       events.emit(StoreFailed(error: error))
@@ -40,7 +40,7 @@ extension EdgeRelay {
     }
   }
 
-  private func tellLock(_ length: Duration?) {
+  private func reportLock(_ length: Duration?) {
     if let length { events.emit(DatabaseLocked(length: length, holders: store.lockHolders())) }
   }
 
@@ -55,10 +55,10 @@ extension EdgeRelay {
     return .zero
   }
 
-  /// While there is no database that could be attached, the cloud is not told that all is well.
+  /// While no database can be attached, the agent does not report to the cloud that all is well.
   private func sayAway() {
-    guard dialogue.epoch.isAway, !isAwayTold, let publisher else { return }
-    isAwayTold = true
+    guard dialogue.epoch.isAway, !isAwayReported, let publisher else { return }
+    isAwayReported = true
     _ = try? publisher.publish(status(isOnline: false))
   }
 
@@ -73,7 +73,7 @@ extension EdgeRelay {
     }
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock.now)
     dialogue.epochFinished()
-    isAwayTold = false
+    isAwayReported = false
     settling.settled()
     makeEncoders()
     begin(sessionPresent: true, patience: .zero)
@@ -111,7 +111,7 @@ extension EdgeRelay {
     }
   }
 
-  /// Events that nobody takes become dead letters.
+  /// Events that no consumer accepts become dead letters.
   func bury() throws(EdgeStoreError) {
     while let event = unsendable.first {
       do throws(EdgeStoreError) {
@@ -147,8 +147,8 @@ extension EdgeRelay {
       switch error {
       case .busy:
         housekeeping.metLock()
-        tellLock(database.metLock(now: clock.now))
-      case .failed, .noRoom: events.emit(HousekeepingFailed(error: error))
+        reportLock(database.metLock(now: clock.now))
+      case .failed, .noRoom: events.emit(MaintenanceFailed(error: error))
       case .schemaChanged, .otherDatabase, .damaged: throw error
       }
     }

@@ -54,7 +54,7 @@ extension EdgeRelay {
     }
   }
 
-  /// A fact of which nothing is left to send. Of a filtered stream it may be a row that does not travel.
+  /// A fact that has nothing left to send. In a filtered stream it may be a row that the filter excludes.
   private func coverVanished(_ entry: OutboxEntry, _ stream: EdgeStream, _ encoder: inout FrameEncoder) {
     encoder.cover(entry.seq)
     if !stream.isFiltered { events.emit(RowVanished(stream: stream.name)) }

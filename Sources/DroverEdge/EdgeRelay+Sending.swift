@@ -96,9 +96,9 @@ extension EdgeRelay {
 
   /// Says everything that the cloud has to know on a connection, in place of what was still to be said.
   func announce() {
-    toldGaps = store.gaps
-    toldWaits = store.waits
-    isAwayTold = false
+    reportedGaps = store.gaps
+    reportedWaits = store.waits
+    isAwayReported = false
     announcements.restart()
     announcements.append(status(isOnline: !dialogue.epoch.isAway))
     announceSchemas()
@@ -116,9 +116,9 @@ extension EdgeRelay {
 
   /// How much waits is what the cloud cannot know of itself.
   func tellStanding(now: ContinuousClock.Instant) throws(EdgeStoreError) {
-    if publisher != nil, !isStopping, toldGaps != store.gaps || toldWaits != store.waits {
-      toldGaps = store.gaps
-      toldWaits = store.waits
+    if publisher != nil, !isStopping, reportedGaps != store.gaps || reportedWaits != store.waits {
+      reportedGaps = store.gaps
+      reportedWaits = store.waits
       announcements.append(status(isOnline: true))
     }
     standing.sees(isIdle: isIdle, now: now)

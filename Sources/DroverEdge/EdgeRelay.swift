@@ -1,6 +1,6 @@
 // The edge agent's work: it asks the machines of DroverCore's `Relaying` what to do, reads the outbox, builds frames, publishes them, and writes down
 // what the broker acknowledged and the cloud confirmed. It decides nothing itself and knows only the seams. Its parts by subject:
-//   +Hearing   what comes from the cloud, and the question that is open with it
+//   +Receiving what comes from the cloud, and the question that is open with it
 //   +Sending   announcements, answers, and what is read from the outbox
 //   +Frames    how what was read becomes frames, and what is too large for one
 //   +Database  locks, errors, new epochs, settling and housekeeping
@@ -46,13 +46,13 @@ package final class EdgeRelay: SessionHandler {
   var encoders: [Int: FrameEncoder] = [:]
   /// Events that are to become dead letters before anything else is read.
   var unsendable: [UnsendableEvent] = []
-  /// What the store has not been told of yet; nil where the trouble is over.
+  /// Trouble that is not stored yet; nil where the trouble is over.
   var troubleNews: [Trouble.Kind: Trouble?] = [.cloned: nil]
-  /// The gaps and waits that the cloud was told of last.
-  var toldGaps: [StreamName: String] = [:]
-  var toldWaits: [StreamWait] = []
-  /// The cloud has been told on this connection that the database is away.
-  var isAwayTold = false
+  /// The gaps and waits last reported to the cloud.
+  var reportedGaps: [StreamName: String] = [:]
+  var reportedWaits: [StreamWait] = []
+  /// The agent has reported on this connection that the database is away.
+  var isAwayReported = false
   var isStopping = false
 
   /// - Parameters:
@@ -99,11 +99,11 @@ package final class EdgeRelay: SessionHandler {
       hasBackfill: store.hasBackfill, now: now)
   }
 
-  /// Told once when the work cannot go on, with what to do about it; whoever runs the session ends it.
+  /// Called once when the work cannot go on, with advice. The owner of the session ends it.
   package var onFatal: (String) -> Void = { _ in }
-  /// Told when a connection stands, with nil, and when it is gone, with the reason.
+  /// Called with nil when a connection is open, and with the reason when it is gone.
   package var onConnection: (String?) -> Void = { _ in }
-  /// Told what went wrong on the way to the cloud, each time.
+  /// Called with each failure on the way to the cloud.
   package var onFailure: (DeliveryFailure.Kind) -> Void {
     get { events.onFailure }
     set { events.onFailure = newValue }
@@ -128,7 +128,7 @@ package final class EdgeRelay: SessionHandler {
   }
 
   package func sessionEnding(isTaken: Bool?) {
-    // A broker that throws the agent out for a frame's size gives the session to nobody.
+    // A broker that disconnects the agent because of a frame's size gives the session to no other client.
     if isTaken == nil, division.isSuspected { return }
     guard let trouble = dialogue.ending(isTaken: isTaken, wall: wallClock()) else { return }
     troubleNews[.session] = trouble

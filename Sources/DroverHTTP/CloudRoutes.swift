@@ -84,7 +84,7 @@ package enum CloudRoutes {
         guard let stream = try? StreamName(name) else { throw Problem(.notFound, "The store has no such stream.") }
         return try await exports.respond(source.reader, stream: stream, asking, blocking)
       },
-    ] + ChangeRoutes.all(source.changes, blocking) + LetterRoutes.all(source, blocking)
+    ] + ChangeRoutes.all(source.changes, blocking) + DeadLetterRoutes.all(source, blocking)
   }
 
   private static func machines(_ request: Request, _ source: CloudSource, _ blocking: Blocking) async throws -> Response

@@ -1,4 +1,4 @@
-// The connections of one server: what `ConnectionRoom` decides about them is done here. Every connection's event loop and every request comes here, so a lock guards it.
+// The connections of one server: what `ConnectionSlots` decides about them is done here. Every connection's event loop and every request comes here, so a lock guards it.
 
 import Glibc
 import NIOCore
@@ -6,7 +6,7 @@ import Synchronization
 
 final class Connections: Sendable {
   private struct State {
-    var room: ConnectionRoom
+    var room: ConnectionSlots
     var channels: [Int: any Channel] = [:]
     var numbers: [ObjectIdentifier: Int] = [:]
   }
@@ -16,7 +16,7 @@ final class Connections: Sendable {
 
   private let state: Mutex<State>
 
-  init(_ limits: ConnectionRoom.Limits) { state = Mutex(State(room: ConnectionRoom(limits))) }
+  init(_ limits: ConnectionSlots.Limits) { state = Mutex(State(room: ConnectionSlots(limits))) }
 
   /// Takes a new connection, and closes another soon where there is no room for both.
   func open(_ channel: any Channel) {
@@ -54,7 +54,7 @@ final class Connections: Sendable {
   func answered(_ channel: any Channel) { change(channel) { $0.answered($1) } }
 
   /// What a connection may be used for; nil when it had to give its place up.
-  func admission(of channel: any Channel) -> ConnectionRoom.Admission? {
+  func admission(of channel: any Channel) -> ConnectionSlots.Admission? {
     state.withLock { state in state.numbers[ObjectIdentifier(channel)].flatMap { state.room.admission($0) } }
   }
 
@@ -64,7 +64,7 @@ final class Connections: Sendable {
     }
   }
 
-  private func change(_ channel: any Channel, _ change: (inout ConnectionRoom, Int) -> Void) {
+  private func change(_ channel: any Channel, _ change: (inout ConnectionSlots, Int) -> Void) {
     state.withLock { state in
       if let id = state.numbers[ObjectIdentifier(channel)] { change(&state.room, id) }
     }

@@ -13,7 +13,7 @@ final class SessionLoop {
   /// A broker that has said nothing to a CONNECT of MQTT 5 for so long is asked in 3.1.1.
   private static let connackLimit = Duration.seconds(15)
   /// A connection that stood this long was a good one, even if nothing was said on it. As long as the backoff's cap.
-  private static let goodStanding = Duration.seconds(30)
+  private static let stableAfter = Duration.seconds(30)
   /// libmosquitto's clock for the keepalive has whole seconds: let it look once in each.
   private static let longestSleep = Duration.seconds(1)
   /// Kept for the last word when the draining time is used up.
@@ -108,13 +108,13 @@ final class SessionLoop {
       return error
     }
     let began = clock.now
-    var visit = Visit(connection: connection, pace: pace)
+    var visit = ServedConnection(connection: connection, pace: pace)
     let end = live(&visit, since: began)
     pace = visit.pace
     connection.close()
     handler.sessionEnding(isTaken: end.isTakeover)
     guard visit.isOpen else { return end }
-    if clock.now - began >= Self.goodStanding {
+    if clock.now - began >= Self.stableAfter {
       retries.succeeded()
     } else if visit.wasOfUse {
       retries.carriedSomething()
@@ -132,7 +132,7 @@ final class SessionLoop {
     }
   }
 
-  private func live(_ visit: inout Visit, since began: ContinuousClock.Instant) -> SessionEnd {
+  private func live(_ visit: inout ServedConnection, since began: ContinuousClock.Instant) -> SessionEnd {
     do throws(SessionEnd) {
       while true {
         let pause = try turn()
@@ -151,7 +151,7 @@ final class SessionLoop {
   }
 
   /// Sends what is queued, sleeps until there is something to do, reads and hands over one batch, and acknowledges it.
-  private func step(_ visit: inout Visit, pause: Duration) throws(SessionEnd) {
+  private func step(_ visit: inout ServedConnection, pause: Duration) throws(SessionEnd) {
     let connection = visit.connection
     try connection.write()
     let isReady = wakeup.wait(
@@ -168,7 +168,7 @@ final class SessionLoop {
   }
 
   /// The handler's last word, its PUBACK, and DISCONNECT; all in the draining time that is left.
-  private func sayFarewell(_ visit: inout Visit) {
+  private func sayFarewell(_ visit: inout ServedConnection) {
     let end = max(drainsUntil ?? clock.now, clock.now + Self.farewellReserve)
     handler.sessionWillClose(publisher: visit.connection)
     do throws(SessionEnd) {

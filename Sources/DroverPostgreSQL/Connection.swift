@@ -50,7 +50,7 @@ package final class Connection {
   /// What statements are for, where they do not say: an error begins with it.
   var purpose = "write to"
 
-  /// Whether its statements are told to `StatementWatch`.
+  /// Whether its statements are reported to `StatementWatch`.
   package var isWatched = true
 
   /// A server keeps a plan for each; more different statements than this are no working set.
@@ -83,7 +83,7 @@ package final class Connection {
     guard PQstatus(handle) == CONNECTION_OK else {
       throw PostgreSQLError(operation: "connect to", subject: subject, cause: message(), state: failedState())
     }
-    // Notices quote what they are about, and nobody reads them.
+    // Notices quote their subject, and no program reads them.
     PQsetNoticeProcessor(handle, { _, _ in }, nil)
     PQsetnonblocking(handle, 1)
     let version = PQserverVersion(handle)
@@ -97,7 +97,7 @@ package final class Connection {
 
   deinit { PQfinish(handle) }
 
-  /// libpq quotes what it cannot read, and that may be the password: nothing from the first quote on is told.
+  /// libpq quotes what it cannot read, and that may be the password: the text is cut at the first quote.
   private static func check(_ uri: String) throws {
     var message: UnsafeMutablePointer<CChar>?
     let options = PQconninfoParse(uri, &message)

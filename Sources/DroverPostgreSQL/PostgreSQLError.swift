@@ -21,7 +21,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
     "\(operation) \(subject): \(cause)" + ((hint ?? advice).map { "; \($0)" } ?? "")
   }
 
-  /// The cause as a dead letter may tell it. What a value did not fit into is told by the code alone, because the text quotes the value.
+  /// The cause as a dead letter may report it. Where a value did not fit, only the code is reported, because the text quotes the value.
   var explanation: String {
     guard let state, !isSilence else { return cause }
     return state.hasPrefix("22") ? "a value does not fit (SQLSTATE \(state))" : "\(cause) (SQLSTATE \(state))"
@@ -68,7 +68,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   /// Two transactions were in each other's way; each of them goes through alone.
   var isCollision: Bool { state == "40001" || state == "40P01" }
 
-  /// A table is not what it was: somebody has changed it since it was looked at.
+  /// Another program has changed the table since it was read.
   var isOutdated: Bool { ["0A000", "42703", "42804", "42P01", "42P07", "42701", "42P10"].contains(state) }
 
   /// Somebody has given a sink table another form than it had.
@@ -89,7 +89,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   private static let silence = "DR001"
   var isSilence: Bool { state == Self.silence }
 
-  /// A table cannot be changed: somebody's view needs a column as it is, or the user may not.
+  /// A table cannot be changed: a view needs a column as it is, or the user lacks the right.
   var isChangeRefused: Bool { ["0A000", "2BP01", "42501"].contains(state) }
 
   /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a

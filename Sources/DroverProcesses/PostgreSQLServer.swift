@@ -77,7 +77,7 @@ package final class PostgreSQLServer: Sendable {
     try process.withLock {
       precondition($0 == nil, "the server is running")
       let (program, words) = Self.unprivileged(arguments, diesWithParent: true)
-      let child = try Nursery.spawn(program, words, errorsTo: folder.file("postgres.log"))
+      let child = try ChildStarter.spawn(program, words, errorsTo: folder.file("postgres.log"))
       $0 = child
       while (try? ChildProcess.run(Self.program("pg_isready"), ["-q", "-d", uri()])) == nil {
         guard child.isRunning else {
@@ -141,7 +141,7 @@ package final class PostgreSQLServer: Sendable {
 
 /// A thread that starts children and never ends: Linux sends a parent-death signal when the *thread* that started the child is gone
 /// (prctl(2), PR_SET_PDEATHSIG), and threads of a pool come and go.
-private enum Nursery {
+private enum ChildStarter {
   private struct Order: Sendable {
     let work: @Sendable () -> Void
   }

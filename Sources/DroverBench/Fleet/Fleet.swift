@@ -58,7 +58,7 @@ package struct Fleet: Sendable {
     let ledger = FleetLedger()
     let own = ProcessUsage.of(getpid())!
     let fleet = try (0..<machines).map { try FleetMachine(number: $0, ledger: ledger, logger: logger) }
-    let crowd = SessionCrowd(
+    let crowd = SessionGroup(
       fleet.map { ($0.options(port: rig.broker.port), $0) }, sparesDescriptors: true, logger: logger)
 
     progress("connecting \(machines) machines, each with a first event")
@@ -113,7 +113,7 @@ package struct Fleet: Sendable {
   }
 
   /// Serves all machines until so many events are confirmed.
-  private func serve(_ crowd: SessionCrowd, _ ledger: FleetLedger, _ rig: CloudRig, until count: Int) throws {
+  private func serve(_ crowd: SessionGroup, _ ledger: FleetLedger, _ rig: CloudRig, until count: Int) throws {
     var (seen, since) = (-1, ContinuousClock.now)
     try crowd.run {
       guard ledger.confirmed < count else { return true }

@@ -20,7 +20,7 @@ struct SessionTaken: AgentEvent {
   var text: String? { "\(trouble.text(machine.text)); \(trouble.advice)" }
 }
 
-struct MachineCloned: AgentEvent {
+struct MachineDuplicated: AgentEvent {
   let machine: MachineID
   let trouble: Trouble
   var level: Logger.Level { .error }

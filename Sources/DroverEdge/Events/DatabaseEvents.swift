@@ -34,7 +34,7 @@ struct RefreshFailed: AgentEvent {
   var text: String? { "look at the tables: \(error); the agent tries again in a second" }
 }
 
-struct HousekeepingFailed: AgentEvent {
+struct MaintenanceFailed: AgentEvent {
   let error: EdgeStoreError
   var level: Logger.Level { .error }
   var subject: String? { "look around" }
@@ -49,7 +49,7 @@ struct DeadLettersFull: AgentEvent {
   var text: String? { "\(reason); its stream waits until there is space" }
 }
 
-/// A fact of which nothing was left when it was to be sent.
+/// A fact whose row was gone before it could be sent.
 struct RowVanished: AgentEvent {
   let stream: StreamName
   var level: Logger.Level { .warning }

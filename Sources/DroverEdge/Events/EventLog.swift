@@ -23,7 +23,7 @@ extension AgentEvent {
 struct EventLog {
   private let logger: Logger
   private var counts: [String: Int] = [:]
-  /// Told what went wrong on the way to the cloud, each time.
+  /// Called with each failure on the way to the cloud.
   var onFailure: (DeliveryFailure.Kind) -> Void = { _ in }
 
   init(logger: Logger) { self.logger = logger }

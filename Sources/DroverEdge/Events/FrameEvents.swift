@@ -1,4 +1,4 @@
-// Events about what is sent: frames, announcements, and what broker or consumer do not take.
+// Events about sending: frames, announcements, and what the broker or the consumer rejects.
 
 import DroverCore
 import Logging
@@ -76,7 +76,7 @@ struct EventTooLarge: AgentEvent {
   }
 }
 
-/// A frame's size is the likely reason why it does not arrive, though nobody said so.
+/// A frame does not arrive, probably because it is too large; neither broker nor consumer reported a reason.
 struct SizeBlamed: AgentEvent {
   enum Sign {
     case connectionsEnd

@@ -64,7 +64,7 @@ package struct PostgreSQLYardstick {
     if count == Self.rowsOfTransaction { try flush() }
   }
 
-  /// Writes what is left, and removes the table.
+  /// Writes the rest and removes the table.
   package mutating func end() throws {
     try flush()
     try connection.run("DROP TABLE drover_yardstick, drover_stage")

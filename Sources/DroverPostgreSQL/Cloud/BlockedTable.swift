@@ -28,7 +28,7 @@ enum BlockedTable {
        ORDER BY stream, machine_id
       """)
     return (0..<rows.count).compactMap { row in
-      // Another version may know other words, and somebody may have written here.
+      // Another version may know other words, and another program may have written here.
       guard let stream = try? StreamName(rows.text(row, 0)), let reach = SinkBlocked.Reach(rawValue: rows.text(row, 3)),
         let cause = SinkBlocked.Cause(rawValue: rows.text(row, 4))
       else { return nil }

@@ -24,7 +24,7 @@ enum CloudTables {
     }
   }
 
-  /// For whoever only reads.
+  /// For programs that only read.
   static func requireCurrent(_ connection: Connection) throws {
     guard try done(connection) == migrations.count else {
       throw PostgreSQLError(
@@ -251,7 +251,7 @@ enum Locks {
   static let consumers = name("consumer")
   /// Who has it is the consumer of this number.
   static func consumer(_ number: Int64) -> Int64 { name("consumer", String(number)) }
-  /// Who has it does what is done once for all machines.
+  /// The consumer that holds it is the leader.
   static let first = name("first consumer")
 
   /// Who has it is the only one that merges events of a machine's stream.

@@ -1,4 +1,4 @@
-// A connection to a store that the consumer has made, for whoever works beside it: a person's command, or a comparison.
+// A connection to a store that the consumer has made, for work beside it: a command or a comparison.
 
 import DroverCore
 

@@ -26,7 +26,7 @@ struct Consumers {
 
   struct Membership {
     let number: Int64
-    /// Whether nobody has had the number before.
+    /// Whether no consumer has had the number before.
     let isNewcomer: Bool
   }
 
@@ -80,7 +80,7 @@ struct Consumers {
     )
   }
 
-  /// Takes what is done once for all machines. False while another consumer has it.
+  /// Becomes the leader. False while another consumer is.
   func claimFirst() throws -> Bool {
     try connection.query("SELECT pg_try_advisory_lock($1)", [.integer(Locks.first)]).boolean(0, 0)
   }

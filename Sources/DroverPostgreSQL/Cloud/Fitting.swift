@@ -8,13 +8,13 @@ enum Fitting {
   enum Result {
     /// For each row why it cannot be written, or nil.
     case done([String?])
-    /// Tables are not what they were: whoever asked has to look again.
+    /// Tables have changed: the caller must read them again.
     case widened
   }
 
   /// - Parameters:
-  ///   - rows: as the columns' affinities have converted them; nil for what is no row.
-  ///   - tables: those that have the columns, under the same names.
+  ///   - rows: as the columns' affinities have converted them; nil where there is no row.
+  ///   - tables: the tables that have the columns, under the same names.
   static func run(
     _ rows: [[Value]?], _ columns: [SinkColumn], key: [Int], tables: [SinkTable], _ transaction: Transaction
   ) throws -> Result {

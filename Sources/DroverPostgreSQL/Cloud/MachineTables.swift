@@ -22,7 +22,7 @@ extension Transaction {
 
   func knows(_ epoch: Epoch, machine: MachineID) throws -> Bool { try knownNumber(of: epoch, machine: machine) != nil }
 
-  /// The place of an epoch among a machine's; nil for one that was not heard of.
+  /// The place of an epoch among a machine's epochs; nil for an unknown one.
   func knownNumber(of epoch: Epoch, machine: MachineID) throws -> Int64? {
     if let number = store.knowledge.epochs[machine]?[epoch] { return number }
     let rows = try connection.query(
@@ -35,7 +35,7 @@ extension Transaction {
 
   /// Gives a new epoch its place: it is the newest.
   func begin(_ epoch: Epoch, machine: MachineID) throws -> Int64 {
-    // Two consumers that hear of two new epochs at once give them the same number; the second is told, and tries again.
+    // Two consumers that receive two new epochs at once give them the same number; the second gets an error and tries again.
     try connection.query(
       """
       INSERT INTO drover_epoch (machine_id, epoch, number, first_heard)

@@ -73,7 +73,7 @@ struct MatchedSink {
     case .nothing: return false
     case .matchIfHeld(_, let anybodys) where try !holdsRows(of: machine, anybodys): return false
     case .matchIfHeld(let key, _), .match(let key):
-      // Who writes into the sink without knowing of the other table has to be done, and nobody may begin.
+      // Writers that do not know the other table must have finished, and no new one may begin.
       try transaction.haveToOneself()
       if !isMatched { try makeHeld() }
       try refill { try match(by: key) }
@@ -192,7 +192,7 @@ struct MatchedSink {
     return count
   }
 
-  /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
+  /// Matches all rows again, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey) throws {
     let sink = try transaction.table(of: stream)!
@@ -275,7 +275,7 @@ struct MatchedSink {
       && transaction.isUnique(needed.integer(0, 0), [machine] + (0..<key.count).map { key.text($0, 0) })
   }
 
-  /// Takes what is left of that table out of the way, so that the rows are matched anew.
+  /// Removes the rest of that table, so that the rows are matched again.
   func forgetHeld() throws {
     let aside = "drover_held_\(stream.text)_until_\(Timestamp.name(microseconds: transaction.store.now()))"
     try connection.run(

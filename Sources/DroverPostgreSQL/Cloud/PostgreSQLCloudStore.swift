@@ -77,9 +77,9 @@ package final class PostgreSQLCloudStore: CloudStore {
   package var isShared: Bool { work == .shared }
   /// The consumer's number, which it keeps as long as it lives, and one that comes after it has again: 0 for one that works alone.
   package var number: Int64 { membership?.number ?? 0 }
-  /// Whether nobody has had its number before.
+  /// Whether no consumer has had its number before.
   package var isNewcomer: Bool { membership?.isNewcomer ?? false }
-  /// Whether it is the one of all consumers that does what is done once for all machines; found out with each beat.
+  /// Whether it is the leader of all consumers; checked with each heartbeat.
   package private(set) var isFirst = false
 
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
@@ -113,7 +113,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     case .alone: membership = try Consumers(connection: new).claimAlone(token)
     case .shared: membership = try Consumers(connection: new).claimNumber(membership?.number, token)
     }
-    // What somebody has locked may hold up everything only for so long; waiting for other consumers is tried again with more patience.
+    // A foreign lock may block everything only for so long; a wait for other consumers is retried with a longer limit.
     // A policy that hides rows is an error, and no silence.
     if work != .beside { try new.run("SET lock_timeout = '1s'; SET row_security = off") }
     place = found
@@ -153,13 +153,13 @@ package final class PostgreSQLCloudStore: CloudStore {
   func running<Result>(after lock: String? = nil, _ body: (Transaction) throws -> Result) throws -> Result {
     var isCareful = false
     // What the database refused, of one event or of one table, is found out in steps that can each be taken back.
-    func isWorthCare(_ error: any Error) -> Bool {
-      let isOfOneTable = (error as? PostgreSQLError)?.isOfOneTable ?? (error is CareNeeded)
+    func isWorthIsolating(_ error: any Error) -> Bool {
+      let isOfOneTable = (error as? PostgreSQLError)?.isOfOneTable ?? (error is IsolationNeeded)
       guard isOfOneTable, !isCareful else { return false }
       isCareful = true
       return true
     }
-    return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthCare) {
+    return try Attempts.run(takeBack: takeBack, isWorthAnother: isWorthIsolating) {
       try attemptTransaction(isCareful, lock, body)
     }
   }
@@ -181,7 +181,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     return result
   }
 
-  /// The beginning of each transaction: forgets what is known of tables that have changed.
+  /// The beginning of each transaction: forgets cached tables that have changed.
   /// - Returns: whether there is a change feed. None is begun or ended until the transaction is over, since it has read that table.
   private func look(_ connection: Connection) throws -> Bool {
     let now = try connection.query(

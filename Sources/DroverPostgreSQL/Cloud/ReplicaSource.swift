@@ -116,7 +116,7 @@ struct ReplicaSource {
   func digests(_ rows: [[Value]], _ connection: Connection) throws -> [UInt64] {
     var digests = rows.map { Digest(of: $0.prefix(own.columns.count)) }
     if isMatched {
-      // Equal to no row of the machine's, so that it is sent once more and the sink's row with it made anew.
+      // Equal to no row of the machine, so that the machine re-sends it and the sink's row is rebuilt.
       for (index, row) in rows.enumerated() where row.last == .integer(0) { digests[index].combineNull() }
     }
     let keys = rows.map { row in schema.key.map { row[$0] } }

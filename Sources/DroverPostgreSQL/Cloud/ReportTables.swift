@@ -142,7 +142,7 @@ struct ReportTables {
       for sink in sinks {
         let table = matched.contains(sink.name) ? MatchedSink.heldName(of: sink.stream.text) : sink.table
         let machine = quoted(sink.description.schema?.machineColumn ?? "machine_id")
-        // What somebody has locked, or changed so that it cannot be read, is not waited for.
+        // Do not wait for a table that is locked or was changed so that it cannot be read.
         counts[sink.name] = try connection.trying {
           try figures(
             """

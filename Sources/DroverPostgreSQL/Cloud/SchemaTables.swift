@@ -17,7 +17,7 @@ struct SchemaTables {
       """, name)
     let condition = described.optionalText(0, 1)?.unescaped
     let lines = try lines(id, machine: machine, stream: stream)
-    // What somebody has written or deleted here is no description of the machine's: it is asked for it again.
+    // If another program has changed this schema, it is not the machine's: the consumer asks the machine for it again.
     let schema = try? schema(kind, rows, completeWhen: condition.map { try Condition(parsing: $0) }, lines: lines ?? [])
     guard let schema, lines != nil, schema.id == id else { return nil }
     return schema

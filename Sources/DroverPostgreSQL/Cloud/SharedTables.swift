@@ -90,7 +90,7 @@ struct SharedTables {
     return table
   }
 
-  /// A machine has brought new columns.
+  /// A machine has sent new columns.
   func note(_ columns: [Column], of stream: StreamName, broughtBy machine: MachineID) throws {
     for column in columns where SQLName(column.name) != SQLName(StreamSchema.lifeColumn) {
       try connection.query(

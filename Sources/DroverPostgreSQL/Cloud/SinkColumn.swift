@@ -137,7 +137,7 @@ package enum JSONColumn {
 
   private static let negativeZero = #"{"$real":"-0.0"}"#
 
-  /// A whole double of which the description has an exponent, in digits.
+  /// A whole double whose text has an exponent, in digits.
   private static func positional(_ real: Double) -> String {
     let parts = real.description.split(separator: "e+")
     let mantissa = parts[0].split(separator: ".")

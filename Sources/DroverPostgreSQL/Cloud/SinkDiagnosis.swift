@@ -49,7 +49,7 @@ struct SinkDiagnosis {
 
   // MARK: Locks
 
-  /// Consumers hold locks for as long as a transaction of theirs lasts, so that nobody else is looked for first.
+  /// Consumers hold locks only while their transaction lasts, so other holders are looked for first.
   private func locked(_ tables: [Table]) throws -> SinkBlocked {
     let rows = try connection.query(
       """

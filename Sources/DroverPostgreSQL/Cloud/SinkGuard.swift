@@ -5,10 +5,10 @@
 import DroverCore
 
 /// The transaction has to run again with a savepoint for each sink.
-struct CareNeeded: Error {}
+struct IsolationNeeded: Error {}
 
 extension Transaction {
-  /// How long work with a savepoint waits for a lock: nobody else's rows come meanwhile.
+  /// How long work with a savepoint waits for a lock: no other rows come meanwhile.
   private static let shortPatience = "SET LOCAL lock_timeout = '250ms'"
   /// How long the transaction waits for other consumers.
   static let longPatience = "SET LOCAL lock_timeout = '20s'"
@@ -18,7 +18,7 @@ extension Transaction {
   func onSink<Result>(_ stream: StreamName, mending: Bool = false, _ body: () throws -> Result) throws -> Result {
     let name = SQLName(stream.text)
     guard isCareful || mending || store.suspects.contains(name) else {
-      do { return try body() } catch is SinkBlocked { throw CareNeeded() }
+      do { return try body() } catch is SinkBlocked { throw IsolationNeeded() }
     }
     guard !isGuarded else { return try body() }
     var failure: PostgreSQLError

@@ -249,7 +249,7 @@ struct SinkMerge {
         try line.remove(header: items[index].key, olderThan: items[index].version, transaction)
       }
     }
-    // The statement that leaves the tombstones compares them with those that are there.
+    // The statement that leaves the tombstones compares them with the existing ones.
     let isBuried = try bury(open.map { items[$0].event })
     var outcomes = [MergeOutcome](repeating: .superseded, count: items.count)
     for index in open where stored[index] != nil || isBuried.contains(ExactText(items[index].event.localID)) {

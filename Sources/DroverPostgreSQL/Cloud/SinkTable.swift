@@ -28,7 +28,7 @@ struct SinkTable {
 
   func column(_ name: SQLName) -> SinkColumn? { columns.first { $0.name == name } }
 
-  /// A column that the table had; somebody may have taken it away since.
+  /// A column that the table had; another program may have dropped it since.
   func need(_ name: SQLName) throws -> SinkColumn {
     if let column = column(name) { return column }
     throw PostgreSQLError(
@@ -81,7 +81,7 @@ struct SinkTable {
     var names: [SQLName] = []
     for row in 0..<rows.count {
       guard let name = rows.optionalText(row, 2).map(SQLName.init) else {
-        // What somebody has added is none of the source's columns, whatever it is called.
+        // A column that another program has added is not a column of the source, whatever its name.
         if ownColumns.contains(rows.text(row, 0)) { names.append(SQLName(rows.text(row, 0))) }
         continue
       }
@@ -210,7 +210,7 @@ struct SinkTable {
       ])
   }
 
-  /// Whether somebody has added a column of this name.
+  /// Whether another program has added a column of this name.
   func hasForeign(_ column: Column, _ connection: Connection) throws -> Bool {
     try connection.query(
       "SELECT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname::text = $2 AND NOT attisdropped)",

@@ -7,7 +7,7 @@ import DroverCore
 struct SinkWidening {
   let connection: Connection
 
-  /// The type that holds what the column holds, and what is wanted.
+  /// The type that holds the column's values and the wanted ones.
   func target(_ column: SinkColumn, _ wanted: TypeNumber, table: String) throws -> TypeNumber {
     guard column.type == .bigint, wanted == .double else { return wanted }
     let limit = Int64(1) << 53

@@ -1,4 +1,4 @@
-// Streams that wait at their machines while the others go on, as the machines told last.
+// Streams that wait at their machines while the others go on, as last reported.
 
 import DroverCore
 
@@ -33,7 +33,7 @@ enum StreamWaits {
 }
 
 extension Transaction {
-  /// Takes the place of what the machine told before.
+  /// Replaces the machine's previous report.
   func note(_ waits: [StreamWait], machine: MachineID) throws {
     try connection.query("DELETE FROM drover_stream_wait WHERE machine_id = $1", [.text(machine.text)])
     for wait in waits {

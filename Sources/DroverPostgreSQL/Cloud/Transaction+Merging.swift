@@ -24,7 +24,7 @@ extension Transaction {
     try lock(Locks.events(of: sink.machine, sink.stream))
     while true {
       if let reason = try prepare(sink, isBare: epoch == nil) {
-        // It could follow the description when that came, so that somebody has changed it since.
+        // The table could follow the schema when the schema came, so another program has changed it since.
         if isDescribed { throw PostgreSQLError.tableChanged(sink.stream, reason, connection) }
         return events.map { _ in .refused(.schema, detail: reason) }
       }

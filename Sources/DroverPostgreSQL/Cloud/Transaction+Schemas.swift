@@ -200,7 +200,7 @@ extension Transaction: SchemaDialect {
         let type = SinkColumn.type(of: column, isCompact: isWide)
         for table in tables {
           try connection.run(
-            // What somebody has added under this name is the column from now on.
+            // A column that another program has added under this name is the column from now on.
             "ALTER TABLE \(table.qualified) ADD COLUMN IF NOT EXISTS \(SinkTable.definition(column, type))")
         }
         try SinkTable.note(column, of: name, keyPosition: nil, connection)

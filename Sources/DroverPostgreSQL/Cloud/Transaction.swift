@@ -157,7 +157,7 @@ final class Transaction: CloudTransaction {
     ).boolean(0, 0)
   }
 
-  /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
+  /// The place of an epoch among a machine's epochs; an unknown epoch is the newest. nil: the newest known one.
   func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
     guard let epoch else {
       return try connection.query(
@@ -191,7 +191,7 @@ final class Transaction: CloudTransaction {
     if let taken = status.taken { try note(taken, machine: machine) }
     if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
-      // Only of streams that were described, so that nobody fills the table with names.
+      // Only for streams that have a schema, so that no client can fill the table with names.
       try connection.query(
         """
         INSERT INTO drover_gap AS known (machine_id, stream, gap)

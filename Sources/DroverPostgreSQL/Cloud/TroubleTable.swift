@@ -1,4 +1,4 @@
-// What is wrong with who is connected to the broker, as the consumer found it or was told.
+// Trouble with clients of the broker, as the consumer found it or received it.
 
 import DroverCore
 

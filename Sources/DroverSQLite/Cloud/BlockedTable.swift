@@ -27,7 +27,7 @@ enum BlockedTable {
     guard try database.tableExists("drover_blocked") else { return [] }
     return try Row.fetchAll(database, sql: "SELECT * FROM drover_blocked ORDER BY stream, machine_id").compactMap {
       row in
-      // Another version may know other words, and somebody may have written here.
+      // Another version may know other words, and another program may have written here.
       guard let stream = try? StreamName(row["stream"]), let reach = SinkBlocked.Reach(rawValue: row["reach"]),
         let cause = SinkBlocked.Cause(rawValue: row["cause"])
       else { return nil }

@@ -134,7 +134,7 @@ enum CloudTables {
           CREATE INDEX drover_dead_letter_replayed ON drover_dead_letter (topic, bytes) WHERE replayed_at IS NOT NULL;
           """)
     }
-    migrator.registerMigration("3 bounds of dead letters") { try $0.execute(sql: DeadLetterRoom.migration) }
+    migrator.registerMigration("3 bounds of dead letters") { try $0.execute(sql: DeadLetterSpace.migration) }
     migrator.registerMigration("4 comparisons") { database in
       try database.execute(
         sql: """
@@ -184,7 +184,7 @@ enum CloudTables {
     }
     migrator.registerMigration("7 waiting schemas") { try $0.execute(sql: SchemaTables.migration) }
     migrator.registerMigration("8 details of dead letters") {
-      try $0.execute(sql: DeadLetterRoom.migrationOfDetails)
+      try $0.execute(sql: DeadLetterSpace.migrationOfDetails)
     }
     migrator.registerMigration("9 natural keys") { try $0.execute(sql: MatchedSink.migration) }
     migrator.registerMigration("10 runs of agents") { database in

@@ -21,7 +21,7 @@ final class LateColumns {
   private let first: Set<SQLName>
   /// By machine and mark: positions in the schema's columns that a row written under it lacks.
   private var lacking: [MachineID: [String: Set<Int>]] = [:]
-  /// The same of those that had a type with another affinity there.
+  /// The same for columns whose type had another affinity there.
   private var retyped: [MachineID: [String: Set<Int>]] = [:]
   private let isConverted: Statement
 
@@ -133,7 +133,7 @@ final class LateColumns {
     return changed
   }
 
-  /// Forgets what is known of a machine's schemas.
+  /// Forgets a machine's cached schemas.
   func forget(_ machine: MachineID) {
     lacking[machine] = nil
     retyped[machine] = nil

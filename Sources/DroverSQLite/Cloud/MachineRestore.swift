@@ -46,7 +46,7 @@ package final class MachineRestore {
   private static func open(_ path: String, _ label: String, readOnly: Bool) throws -> DatabaseQueue {
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
-    // What the machine had is put back as it was, in any order.
+    // Restore the machine's rows as they were, in any order.
     configuration.foreignKeysEnabled = false
     configuration.readonly = readOnly
     configuration.label = label

@@ -26,7 +26,7 @@ extension Transaction {
 
   func knows(_ epoch: Epoch, machine: MachineID) throws -> Bool { try knownNumber(of: epoch, machine: machine) != nil }
 
-  /// The place of an epoch among a machine's; nil for one that was not heard of.
+  /// The place of an epoch among a machine's epochs; nil for an unknown one.
   private func knownNumber(of epoch: Epoch, machine: MachineID) throws -> Int64? {
     if let number = store.cache.epochs[machine]?[epoch] { return number }
     let select = try prepared("SELECT number FROM drover_epoch WHERE machine_id = ?1 AND epoch = ?2")
@@ -39,7 +39,7 @@ extension Transaction {
     return number
   }
 
-  /// The place of an epoch among a machine's; an epoch that was never heard of is the newest. nil: the newest that is known.
+  /// The place of an epoch among a machine's epochs; an unknown epoch is the newest. nil: the newest known one.
   func number(of epoch: Epoch?, machine: MachineID) throws -> Int64 {
     guard let epoch else { return try newestNumber(of: machine) }
     if let number = try knownNumber(of: epoch, machine: machine) { return number }

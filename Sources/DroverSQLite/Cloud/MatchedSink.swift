@@ -221,7 +221,7 @@ struct MatchedSink {
     return count
   }
 
-  /// Finds out anew what is one thing, the oldest versions first. Rows that could be several things are each one of their own: they are here
+  /// Matches all rows again, the oldest versions first. Rows that could be several things are each one of their own: they are here
   /// already, and no event that could be set apart.
   private func match(by key: NaturalKey, _ feed: FeedTable?) throws {
     try forgetKey()
@@ -289,7 +289,7 @@ struct MatchedSink {
       && own.count { $0.keyPosition > 0 } == sink.key.count
   }
 
-  /// Takes what is left of that table out of the way, so that the rows are matched anew.
+  /// Removes the rest of that table, so that the rows are matched again.
   func forgetHeld(now: Int64) throws {
     try database.execute(sql: "DROP INDEX IF EXISTS \(index("thing"))")
     try forgetKey()

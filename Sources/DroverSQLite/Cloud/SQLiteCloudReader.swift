@@ -146,7 +146,7 @@ package struct SQLiteCloudReader: CloudReader {
     func rows(_ stream: String, _ machine: String) throws -> Int? {
       guard countsRows else { return nil }
       let name = SQLName(stream)
-      // Of what somebody has changed so that it cannot be read there is no figure.
+      // A table that was changed so that it cannot be read has no figure.
       if counts[name] == nil { counts[name] = .some(try? count(stream, in: range, database)) }
       return counts[name]!.map { $0[machine] ?? 0 }
     }

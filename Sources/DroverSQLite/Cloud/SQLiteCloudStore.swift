@@ -31,11 +31,11 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   var cache = Cache()
   /// How many tombstones each machine's deletes have added.
   var tombstoneRoom = TombstoneRoom()
-  var care = Care()
+  var care = Isolation()
   private var dataVersion: Int64 = -1
   package private(set) var foreignChanges = 0
   let feed: ChangeFeed
-  /// Where the consumer remembers how far the feed is; nil while it keeps none, and for whoever else has the store open.
+  /// Where the consumer remembers how far the feed is; nil while it keeps none, and for other programs that open the store.
   private var feedMemory: FeedMemoryFile?
 
   struct Cache {
@@ -165,14 +165,14 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
 
   /// Runs a transaction, and once more with care where one table may be what fails; and again without each table that ends the transaction.
   private func carefully(_ attempt: () throws -> Void) throws {
-    care = Care()
-    defer { care = Care() }
+    care = Isolation()
+    defer { care = Isolation() }
     while true {
       do {
         return try attempt()
       } catch let ended as TransactionEnded where care.ends.insert(ended.stream).inserted {
       } catch let error as DatabaseError where error.isOfOneSink && !care.isOn {
-      } catch is CareNeeded where !care.isOn {
+      } catch is IsolationNeeded where !care.isOn {
       }
       care.isOn = true
       forgetAll()

@@ -1,4 +1,4 @@
-// The replica as a comparison reads it: beside the consumer, on a connection of its own, which holds up nobody in WAL mode.
+// The replica as a comparison reads it: beside the consumer, on its own connection, which blocks no other in WAL mode.
 
 package import DroverCore
 import GRDB
@@ -274,7 +274,7 @@ package final class SQLiteReplica: Replica {
   private func digest(_ statement: Statement, key: [Value], _ source: Source, _ lines: Lines) throws -> UInt64 {
     var digest = Digest()
     for index in 0..<source.count { statement.digest(Int32(index), into: &digest) }
-    // Equal to no row of the machine's, so that it is sent once more and the sink's row with it made anew.
+    // Equal to no row of the machine, so that the machine re-sends it and the sink's row is rebuilt.
     if source.isMatched, statement.integer(Int32(source.count + 2)) == 0 { digest.combineNull() }
     try lines.combine(header: key, into: &digest)
     return digest.state

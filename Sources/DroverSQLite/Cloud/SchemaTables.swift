@@ -221,7 +221,7 @@ struct SchemaTables {
   }
 
   /// Takes the sink table out of the way of a waiting schema, with everything that was known of its rows.
-  /// - Parameter isThere: false for a table that somebody has dropped or renamed.
+  /// - Parameter isThere: false for a table that was dropped or renamed.
   /// - Returns: what the table is called now.
   func clear(stream: StreamName, now: Int64, isThere: Bool = true) throws -> String {
     let name = "\(stream.text)_until_\(Timestamp.name(microseconds: now))"
@@ -231,7 +231,7 @@ struct SchemaTables {
       number += 1
       aside = "\(name)_\(number)"
     }
-    // Or somebody's views would speak of the old table from now on.
+    // Otherwise foreign views would name the old table from now on.
     try database.execute(sql: "PRAGMA legacy_alter_table = ON")
     defer { try? database.execute(sql: "PRAGMA legacy_alter_table = OFF") }
     if isThere { try database.execute(sql: "ALTER TABLE main.\(quoted(stream.text)) RENAME TO \(quoted(aside))") }

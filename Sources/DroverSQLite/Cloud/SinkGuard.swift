@@ -6,9 +6,9 @@ import DroverCore
 import GRDB
 
 /// The transaction has to run again with a savepoint for each sink.
-struct CareNeeded: Error {}
+struct IsolationNeeded: Error {}
 
-/// A trigger or constraint of somebody's has ended the whole transaction: RAISE(ROLLBACK) or ON CONFLICT ROLLBACK.
+/// A trigger or constraint from outside Drover has ended the whole transaction: RAISE(ROLLBACK) or ON CONFLICT ROLLBACK.
 struct TransactionEnded: Error {
   let stream: SQLName
 }
@@ -25,7 +25,7 @@ extension Transaction {
         guard database.isInsideTransaction else { throw TransactionEnded(stream: name) }
         return result
       } catch is SinkBlocked where !store.care.isOn {
-        throw CareNeeded()
+        throw IsolationNeeded()
       } catch let error as DatabaseError where !database.isInsideTransaction && error.isOfOneSink {
         throw TransactionEnded(stream: name)
       }
@@ -70,7 +70,7 @@ extension Transaction {
 
 extension SQLiteCloudStore {
   /// How carefully the transaction that runs now works.
-  struct Care {
+  struct Isolation {
     /// Work on each sink has a savepoint.
     var isOn = false
     /// Such work is under way.

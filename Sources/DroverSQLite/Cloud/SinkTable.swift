@@ -28,7 +28,7 @@ struct StatementShape: Hashable {
 
 final class SinkTable {
   private let sink: StatementShape
-  /// What the database refused first of puts (false) and of deletes (true), since somebody asked.
+  /// The first put (false) and the first delete (true) that the database refused since the last question.
   var refusals: [Bool: DatabaseError] = [:]
   /// Where the machines' own rows stand.
   let name: String
@@ -157,7 +157,7 @@ final class SinkTable {
     upsert.bind(machine.text, at: 1)
   }
 
-  /// Forgets what is known of a machine's schemas: it has described its stream anew.
+  /// Forgets a machine's cached schemas, because it has sent a new one.
   func forget(_ machine: MachineID) { late?.forget(machine) }
 
   /// The places of key columns without a type. Such a column keeps 1 and 1.0 as they are and takes them for one key

@@ -39,7 +39,7 @@ struct SinkWidening {
     try remake(definitions, key: tellsLives ? key + [life] : key, copying: columns.map(\.name))
   }
 
-  /// Copied there and back instead of renamed: what somebody's views say of the table stays true.
+  /// Copied there and back instead of renamed, so that foreign views of the table stay valid.
   /// - Parameter present: the columns that are there.
   private func remake(_ definitions: [String], key: [String], copying present: [String]) throws {
     let names = present.map(quoted).joined(separator: ", ")

@@ -23,7 +23,7 @@ extension StreamSchema {
          WHERE machine_id = ? AND stream = ? AND schema_id = ? ORDER BY position
         """,
       arguments: [machine.text, stream.text, id.text])
-    // What somebody has written or deleted here is no description of the machine's: it is asked for it again.
+    // If another program has changed this schema, it is not the machine's: the consumer asks the machine for it again.
     let lines = try? lines(id, machine: machine, stream: stream, database)
     let schema = try? StreamSchema(
       kind: kind, rows: rows, completeWhen: try completeWhen.map { try Condition(parsing: $0) }, lines: lines ?? [])

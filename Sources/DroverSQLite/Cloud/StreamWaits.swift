@@ -1,4 +1,4 @@
-// Streams that wait at their machines while the others go on, as the machines told last.
+// Streams that wait at their machines while the others go on, as last reported.
 
 import DroverCore
 import GRDB
@@ -32,7 +32,7 @@ enum StreamWaits {
 }
 
 extension Transaction {
-  /// Takes the place of what the machine told before.
+  /// Replaces the machine's previous report.
   func note(_ waits: [StreamWait], machine: MachineID) throws {
     try database.execute(sql: "DELETE FROM drover_stream_wait WHERE machine_id = ?", arguments: [machine.text])
     for wait in waits {

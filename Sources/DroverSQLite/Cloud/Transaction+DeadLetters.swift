@@ -19,7 +19,7 @@ extension Transaction {
         now, letter.detail, letter.epoch?.text, digest, letter.topic, letter.reason.rawValue, letter.raw.count,
       ])
     guard database.changesCount == 0 else { return .kept }
-    let room = DeadLetterRoom(database: database)
+    let room = DeadLetterSpace(database: database)
     guard try store.limits.deadLetters.makeRoom(for: letter, kept: kept.count, now: now, in: room) else {
       guard letter.epoch == nil else { return .full }
       try room.record(

@@ -23,7 +23,7 @@ extension Transaction {
         && sink.schema.map { try schema($0.id, machine: sink.machine, stream: sink.stream) != nil } ?? false
       let isChanged = try isDescribed && lacks(sink)
       if let reason = try refusal(of: sink, isBare: epoch == nil) {
-        // It could follow the description when that came, so that somebody has changed it since.
+        // The table could follow the schema when the schema came, so another program has changed it since.
         if isDescribed { throw DatabaseError(resultCode: .SQLITE_SCHEMA, message: reason) }
         return events.map { _ in .refused(.schema, detail: reason) }
       }

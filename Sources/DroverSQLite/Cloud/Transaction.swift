@@ -50,7 +50,7 @@ struct Transaction: CloudTransaction {
       statement.bind(epoch.text, at: 2)
       statement.bind(stream.text, at: 3)
     }
-    // Mostly one interval that has grown: one row is changed in place, and what is gone lies between those that are there.
+    // Mostly one interval has grown: one row is changed in place, and the removed ones lie between the others.
     var last: Int64 = -1
     func deleteBetween(_ after: Int64) throws {
       defer { last = after }
@@ -139,7 +139,7 @@ struct Transaction: CloudTransaction {
     if let taken = status.taken { try note(taken, machine: machine) }
     if status.isOwn { try note(status.waits, machine: machine) }
     for (stream, gap) in status.gaps.sorted(by: { $0.key < $1.key }) {
-      // Only of streams that were described, so that nobody fills the table with names.
+      // Only for streams that have a schema, so that no client can fill the table with names.
       try database.execute(
         sql: """
           INSERT INTO drover_gap (machine_id, stream, gap)

@@ -118,7 +118,7 @@ extension EdgeDatabase {
         for (index, value) in key.enumerated() { select.bind(value, at: Int32(index + 1)) }
         while try select.step() {}
       }
-    case .walk(let limit): _ = try bringRows(of: table, stream: stream, limit: limit, database)
+    case .walk(let limit): _ = try sendRows(of: table, stream: stream, limit: limit, database)
     }
   }
 }

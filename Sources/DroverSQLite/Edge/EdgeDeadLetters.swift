@@ -283,7 +283,7 @@ extension EdgeDatabase {
       bind(event, to: again)
       if try again.run() > 0 { return try remove(event, database) }
     }
-    try requireRoom(for: event, database)
+    try requireSpace(for: event, database)
     let list = keys.joined(separator: ", ")
     let insert = try prepared(
       """
@@ -304,7 +304,7 @@ extension EdgeDatabase {
   }
 
   /// Letters are counted each time: they are few, and so are the moments.
-  private func requireRoom(for event: UnsendableEvent, _ database: Database) throws {
+  private func requireSpace(for event: UnsendableEvent, _ database: Database) throws {
     let use = try Row.fetchOne(
       database, sql: "SELECT count(*) AS letters, ifnull(sum(bytes), 0) AS bytes FROM drover_dead_letter")!
     let (letters, bytes): (Int, Int) = (use["letters"], use["bytes"])

@@ -14,7 +14,7 @@ final class RowReader {
   private let syncedIndex: Int?
   private let isFiltered: Bool
   /// Whether two rows may have one key.
-  private let mayHaveTwins: Bool
+  private let mayHaveDuplicates: Bool
   /// Whether the row that was shown last was kept from the table, with its lines.
   private(set) var isKept = false
 
@@ -29,7 +29,7 @@ final class RowReader {
     hashes = table.hashes
     syncedIndex = table.syncedIndex
     isFiltered = table.filter != nil
-    mayHaveTwins = table.declaredKey?.isUnique == false
+    mayHaveDuplicates = table.declaredKey?.isUnique == false
   }
 
   /// What is sent of an entry's row; `.none` where it is gone or does not travel.
@@ -71,7 +71,7 @@ final class RowReader {
       guard isRow(of: key) else { continue }
       guard !isFiltered || select.integer(Int32(columns)) != 0 else { return false }
       for column in 0..<columns { see(column, select.lent(Int32(column))) }
-      if mayHaveTwins {
+      if mayHaveDuplicates {
         // Looked at anew, the table is refused with its reason.
         while try select.step() { if isRow(of: key) { throw EdgeStoreError.schemaChanged } }
       }

@@ -14,7 +14,7 @@ package final class FleetWatch: Service {
   private let worker: @Sendable () -> Worker
   private let freeBytes: @Sendable () -> Int64?
   private let commits: CommitTries
-  private let desk: AlertDesk?
+  private let desk: AlertService?
   private let wallClock: @Sendable () -> Int64
   private let logger: Logger
   private let queue = DispatchQueue(label: "drover-fleet")
@@ -26,7 +26,7 @@ package final class FleetWatch: Service {
   ///   - wallClock: microseconds since 1970.
   package init(
     reader: any CloudReader, worker: @escaping @Sendable () -> Worker, freeBytes: @escaping @Sendable () -> Int64?,
-    commits: CommitTries, desk: AlertDesk?, wallClock: @escaping @Sendable () -> Int64, logger: Logger
+    commits: CommitTries, desk: AlertService?, wallClock: @escaping @Sendable () -> Int64, logger: Logger
   ) {
     self.reader = reader
     self.worker = worker

@@ -65,7 +65,7 @@ struct CloudCommand: AsyncParsableCommand {
     consumer.onFatal = { fatal.end(session, $0) }
     consumer.isNewcomer = place.isNewcomer
     if configuration.group != nil { consumer.noteName += "_\(place.number)" }
-    consumer.keepsHouse = place.keepsHouse
+    consumer.isLeader = place.isLeader
     consumer.beat = place.beat
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
@@ -110,10 +110,10 @@ private struct StorePlace {
   /// Of a group's consumer.
   let number: Int64
   let isNewcomer: Bool
-  /// Tells others that the consumer moves; to be called on the thread that has the store.
+  /// Writes the heartbeat for others; to be called on the thread that has the store.
   let beat: () -> Void
   /// Whether this consumer does what is done once for all machines.
-  let keepsHouse: @Sendable () -> Bool
+  let isLeader: @Sendable () -> Bool
   /// Whether the consumer of this process moves.
   private let worker: @Sendable () -> Worker
   /// Keeps a second consumer away from an SQLite file; PostgreSQL's store has a lock in the database.
@@ -138,14 +138,14 @@ private struct StorePlace {
       name = path
       (number, isNewcomer) = (0, false)
       beat = { lock.beat("consumer") }
-      keepsHouse = { true }
+      isLeader = { true }
       worker = { AgentLock.worker(database: path) }
       self.lock = lock
       self.path = path
     case .postgresql(let server):
       let store = try PostgreSQLCloudStore(
         PostgreSQLAddress(server), limits: limits, work: configuration.group == nil ? .alone : .shared)
-      let pulse = Pulse()
+      let pulse = Heartbeat()
       (self.store, feed) = (store, store)
       name = store.subject
       (number, isNewcomer) = (store.number, store.isNewcomer)
@@ -153,7 +153,7 @@ private struct StorePlace {
         store.beat()
         pulse.beat(isFirst: store.isFirst)
       }
-      keepsHouse = { pulse.isFirst }
+      isLeader = { pulse.isFirst }
       worker = { pulse.worker }
       lock = nil
       path = nil
@@ -177,14 +177,14 @@ private struct StorePlace {
     let checks = configuration.check.map {
       RegularCheck(
         every: $0.every, repairs: $0.repairs, openReplica: configuration.openReplica,
-        channel: { MachineChannel(configuration.connection, name: "check") }, isOurs: keepsHouse, logger: logger)
+        channel: { MachineChannel(configuration.connection, name: "check") }, isOurs: isLeader, logger: logger)
     }
     let gaps = GapCheck(
       openReplica: configuration.openReplica,
-      channel: { MachineChannel(configuration.connection, name: "gap") }, isOurs: keepsHouse, logger: logger)
+      channel: { MachineChannel(configuration.connection, name: "gap") }, isOurs: isLeader, logger: logger)
     let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
     return all.compactMap(\.self)
-      + configuration.onlookers(worker: worker, keepsHouse: keepsHouse, commits: commits, logger: logger)
+      + configuration.onlookers(worker: worker, isLeader: isLeader, commits: commits, logger: logger)
   }
 
   /// Of an SQLite file.
@@ -195,7 +195,7 @@ private struct StorePlace {
 }
 
 /// The heartbeat of this process' own consumer, where no file beside the store has it.
-private final class Pulse: Sendable {
+private final class Heartbeat: Sendable {
   private let last = Mutex((at: ContinuousClock.now, isFirst: false))
 
   func beat(isFirst: Bool) { last.withLock { $0 = (.now, isFirst) } }

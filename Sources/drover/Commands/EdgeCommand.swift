@@ -104,19 +104,19 @@ struct EdgeCommand: AsyncParsableCommand {
     on path: String, _ logger: Logger, _ attach: () throws -> EdgeDatabase
   ) async throws -> EdgeDatabase {
     var watch = LockWatch()
-    var isTold = false
+    var isReported = false
     while true {
       do {
         let store = try attach()
-        if isTold { logger.info("attach \(path): the database is unlocked again") }
+        if isReported { logger.info("attach \(path): the database is unlocked again") }
         return store
       } catch EdgeStoreError.busy {
-        if watch.met(now: ContinuousClock().now) != nil || !isTold {
+        if watch.met(now: ContinuousClock().now) != nil || !isReported {
           logger.warning(
             "attach \(path): the database is locked by \(LockHolders.text(of: path) ?? "another program"), and the agent waits for it; \(LockHolders.advice)"
           )
         }
-        isTold = true
+        isReported = true
         try await Task.sleep(for: .milliseconds(200))
       }
     }

@@ -39,8 +39,9 @@ struct DeadReplayCommand: AsyncParsableCommand {
       case .cloud(let letters, let configuration):
         let ids = try meantIDs(letters)
         meant = ids.count
-        outcome = try await LetterReplay.run(
-          ids, of: letters, store: configuration.openDeadLetters(), over: Visit(replaying: configuration.connection),
+        outcome = try await DeadLetterReplay.run(
+          ids, of: letters, store: configuration.openDeadLetters(),
+          over: ShortSession(replaying: configuration.connection),
           patience: .seconds(wait))
       }
     } catch let code as ExitCode {

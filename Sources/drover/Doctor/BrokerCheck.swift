@@ -66,7 +66,7 @@ enum BrokerCheck {
       try await Task.sleep(for: patience)
       session.stop()
     }
-    let visitor = Visitor(outcome: outcome, session: session, probe: probe)
+    let visitor = CheckHandler(outcome: outcome, session: session, probe: probe)
     await session.run(handler: visitor)
     timeout.cancel()
     guard let info = outcome.info else {
@@ -187,7 +187,7 @@ enum BrokerCheck {
   }
 
   /// Comes in, says a word, hears what becomes of it, and goes.
-  private final class Visitor: SessionHandler {
+  private final class CheckHandler: SessionHandler {
     private let outcome: Outcome
     private let session: MosquittoSession
     private let probe: (topic: Topic, bytes: Int)?

@@ -25,14 +25,14 @@ extension CloudConfiguration {
   ///   - worker: the consumer of this process.
   ///   - keepsHouse: whether it does what is done once for all machines.
   func onlookers(
-    worker: @escaping @Sendable () -> Worker, keepsHouse: @escaping @Sendable () -> Bool, commits: CommitTries,
+    worker: @escaping @Sendable () -> Worker, isLeader: @escaping @Sendable () -> Bool, commits: CommitTries,
     logger: Logger
   ) -> [any Service] {
     guard http != nil || alerts != nil else { return [] }
     let desk = alerts.map { alerts in
-      AlertDesk(
+      AlertService(
         alerts.rules, consumer: connection.clientID, receiver: alerts.webhook.map(Self.receiver),
-        keepsHouse: keepsHouse, memory: alertMemory, logger: logger)
+        isLeader: isLeader, memory: alertMemory, logger: logger)
     }
     let watch = FleetWatch(
       reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk,
@@ -64,8 +64,8 @@ extension CloudConfiguration {
       worker: worker, fleet: { watch.snapshot },
       status: { statusDocument(try CloudStanding(reader), now: wallClock()) },
       replay: { id in
-        try await LetterReplay.run(
-          [id], of: openDeadLetters(), store: openDeadLetters(), over: Visit(replaying: connection),
+        try await DeadLetterReplay.run(
+          [id], of: openDeadLetters(), store: openDeadLetters(), over: ShortSession(replaying: connection),
           patience: .seconds(10)
         ).reason(for: id)
       },

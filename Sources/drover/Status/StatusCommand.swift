@@ -48,7 +48,7 @@ struct StatusCommand: AsyncParsableCommand {
     print("machine \(configuration.machine)  \(configuration.database)")
     print("agent   \(worker.text)")
     for line in AgentConnection(database: configuration.database).lines(now: now) { print(line) }
-    for line in BackupStanding(configuration.database, configuration.backup).lines { print("backup  \(line)") }
+    for line in BackupStatus(configuration.database, configuration.backup).lines { print("backup  \(line)") }
     guard let report else {
       print("The database is not attached yet; `drover edge` does that when it starts.")
       return worker

@@ -21,9 +21,9 @@ extension CloudConfiguration {
   }
 
   /// Backups of an SQLite store; who makes PostgreSQL's does not tell Drover.
-  var backupStanding: BackupStanding? {
+  var backupStanding: BackupStatus? {
     guard case .sqlite(let path) = store else { return nil }
-    return BackupStanding(path, backup)
+    return BackupStatus(path, backup)
   }
 }
 
@@ -35,7 +35,7 @@ extension EdgeConfiguration {
     .object(
       [
         ("side", "edge"), ("machine", .string(machine.text)), ("database", .string(database)),
-        ("agent", worker.document), ("backup", BackupStanding(database, backup).document),
+        ("agent", worker.document), ("backup", BackupStatus(database, backup).document),
       ] + AgentConnection(database: database).members(now: now)
         + EdgeReport.members(
           of: report, machine: machine.text, quota: outbox.quota, lines: lines, now: now))

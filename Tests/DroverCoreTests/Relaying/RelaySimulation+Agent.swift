@@ -34,7 +34,7 @@ extension RelaySimulation {
           break loop
         case .backfill:
           guard !random.percent(faults.storeError) else { return storeFails() }
-          bringOldRows(limits.readEvents)
+          sendOldRows(limits.readEvents)
           relay.didBackfill(hasMore: backfill > 0)
         case .read(let request):
           guard !random.percent(faults.storeError) else { return storeFails() }
@@ -73,7 +73,7 @@ extension RelaySimulation {
     return .milliseconds(20)
   }
 
-  mutating func bringOldRows(_ limit: Int) {
+  mutating func sendOldRows(_ limit: Int) {
     for _ in 0..<min(limit, backfill) {
       backfill -= 1
       insert(stream: 1, key: 1000 + backfill)

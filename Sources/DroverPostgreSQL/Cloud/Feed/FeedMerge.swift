@@ -88,7 +88,7 @@ final class FeedMerge {
       let ofMachine = machine.map { " AND \(sink.table.machine) = '\($0.text)'" } ?? ""
       for isGone in [false, true] {
         let name = "drover_changes_\(cursors.count)"
-        // What a reader never had is not told to be gone.
+        // A reader gets no delete for a row that it never had.
         let first = isGone ? after.known : after.number
         cursors.append(
           """

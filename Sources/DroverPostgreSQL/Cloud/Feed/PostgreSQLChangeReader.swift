@@ -93,12 +93,12 @@ private final class FeedConnection: @unchecked Sendable {
     }
     self.connection = connection
     place = try connection.place()
-    origin = try FeedStanding.origin(connection)
+    origin = try FeedState.origin(connection)
     // Changes are read by their index, in its order.
     try connection.run("SET enable_seqscan = off; SET enable_sort = off")
   }
 
-  func standing() throws -> FeedStanding { try FeedStanding(connection, database: origin) }
+  func standing() throws -> FeedState { try FeedState(connection, database: origin) }
 
   func sinks(_ shapes: Int64) throws -> [NotedSink] {
     if shapes != self.shapes {
@@ -121,7 +121,7 @@ private final class FeedConnection: @unchecked Sendable {
 
   /// A question, and what was found before the snapshot is taken in which it is answered.
   private struct Look {
-    let standing: FeedStanding
+    let standing: FeedState
     let after: ChangeCursor
     /// Those that were asked for.
     let sinks: [NotedSink]

@@ -88,7 +88,7 @@ final class ChangeFeed {
   /// What the transaction has counted until now.
   var counts: [SQLName: ChangeCounts] { tables.mapValues(\.counts) }
 
-  /// A part of the transaction was taken back. Its numbers are given to nobody else.
+  /// A part of the transaction was rolled back. Its numbers are not used again.
   func restore(_ counts: [SQLName: ChangeCounts]) {
     for (name, table) in tables { table.counts = counts[name] ?? ChangeCounts() }
   }
@@ -100,7 +100,7 @@ final class ChangeFeed {
     try table(of: stream)?.make(database)
   }
 
-  /// A stream's table is put aside: whoever followed it has to begin again.
+  /// A stream's table is put aside: its readers must begin again.
   func end(table stream: StreamName, _ database: Database) throws {
     guard let table = table(of: stream) else { return }
     try table.drop(database)

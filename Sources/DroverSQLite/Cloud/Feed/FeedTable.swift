@@ -95,7 +95,7 @@ final class FeedTable {
     counts.deletes += Int64(database.changesCount)
   }
 
-  /// It has been filled anew: what is there again was not deleted.
+  /// The table has been filled again: rows that are there again were not deleted.
   /// - Parameter deletes: how many deletes `buryAll` has noted.
   func unbury(_ database: Database, key: [String], counted deletes: Int64) throws {
     let isThere = zip(Self.keyColumns(key.count), key).map {
@@ -110,7 +110,7 @@ final class FeedTable {
   }
 }
 
-/// Takes note of single rows of a table, for whoever merges into it.
+/// Notes single rows of a table for the code that merges into it.
 final class RowFeed {
   private let table: FeedTable
   private let keyCount: Int

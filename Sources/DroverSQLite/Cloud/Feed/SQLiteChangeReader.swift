@@ -60,7 +60,7 @@ private final class SQLiteChangeSession: ChangeSession {
   func report() throws -> ChangeReport {
     try reading { database in
       let sinks = try sinks(database)
-      let feed = try FeedStanding(database)
+      let feed = try FeedState(database)
       return ChangeReport(
         newest: feed.newest,
         streams: sinks.map { sink in
@@ -72,7 +72,7 @@ private final class SQLiteChangeSession: ChangeSession {
   func read(_ question: ChangeQuestion, _ take: (Change) throws -> Bool) throws -> ChangePage {
     try reading { database in
       let sinks = try sinks(database).filter { question.stream == nil || $0.stream == question.stream }
-      let feed = try FeedStanding(database)
+      let feed = try FeedState(database)
       if let stream = question.stream, sinks.isEmpty { throw ChangesError.unknownStream(stream) }
       let after = question.after ?? ChangeCursor(era: feed.newest.era, number: 0, start: feed.newest.number)
       if let gap = after.gap(in: feed.newest, lost: feed.lost(question.stream)) { throw gap }
@@ -126,7 +126,7 @@ private final class SQLiteChangeSession: ChangeSession {
 }
 
 /// How far the feed and its streams are, in one moment.
-private struct FeedStanding {
+private struct FeedState {
   private struct Stream {
     var counts: ChangeCounts
     var newest: Int64
@@ -202,7 +202,7 @@ private final class ChangeMerge {
            WHERE drover_change > ?1 AND drover_change <= \(end)\(ofMachine) ORDER BY drover_change
           """))
       let keys = FeedTable.keyColumns((select.sink.schema?.key.count ?? 1) + 1)
-      // What a reader never had is not told to be gone.
+      // A reader gets no delete for a row that it never had.
       try add(
         select, from: after.known, isGone: true,
         Statement(

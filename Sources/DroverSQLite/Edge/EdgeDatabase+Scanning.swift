@@ -18,7 +18,7 @@ extension EdgeDatabase {
           var hasMore = false
           do {
             try database.inSavepoint {
-              hasMore = try bringRows(of: table, stream: number, limit: limit, database)
+              hasMore = try sendRows(of: table, stream: number, limit: limit, database)
               return .commit
             }
           } catch let error as DatabaseError where error.isOfOneTable {
@@ -38,7 +38,7 @@ extension EdgeDatabase {
   }
 
   /// Looks at the next rows in the table's own order and enters those that are wanted. False at the table's end.
-  func bringRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
+  func sendRows(of table: CapturedTable, stream: Int, limit: Int, _ database: Database) throws -> Bool {
     var cursor: [Value] = []
     let parts = try prepared("SELECT value FROM drover_backfill WHERE stream = ? ORDER BY part", database)
     parts.bind(Int64(stream), at: 1)

@@ -34,14 +34,14 @@ extension Transaction {
         SELECT stream FROM drover_sink WHERE lower(stream) = ?1 OR lower(header) = ?1 ORDER BY lower(stream) <> ?1, stream
         """, arguments: [SQLName(stream.text).text])
     for table in tables {
-      guard try mendTable(StreamName(table)) else { continue }
+      guard try repairTable(StreamName(table)) else { continue }
       store.forgetAll()
       try reopenGaps(of: stream)
     }
   }
 
   /// - Returns: whether something was changed.
-  private func mendTable(_ stream: StreamName) throws -> Bool {
+  private func repairTable(_ stream: StreamName) throws -> Bool {
     let type = try String.fetchOne(
       database, sql: "SELECT type FROM main.sqlite_master WHERE lower(name) = lower(?) AND type IN ('table', 'view')",
       arguments: [stream.text])
@@ -63,8 +63,8 @@ extension Transaction {
         SinkWish(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
       isChanged = true
     }
-    isChanged = try mendFeed(of: stream) || isChanged
-    return try mendHeld(of: stream) || isChanged
+    isChanged = try repairFeed(of: stream) || isChanged
+    return try repairHeld(of: stream) || isChanged
   }
 
   /// Who has described a table, each with the columns that stand in it.
@@ -89,7 +89,7 @@ extension Transaction {
     return wanted.isEmpty ? key == [SQLName("machine_id"), SQLName("local_id")] : wanted.contains(key)
   }
 
-  private func mendFeed(of stream: StreamName) throws -> Bool {
+  private func repairFeed(of stream: StreamName) throws -> Bool {
     guard let table = store.feed.table(of: stream) else { return false }
     let isWhole =
       try database.hasTable("drover_gone_\(stream.text)")
@@ -102,7 +102,7 @@ extension Transaction {
   }
 
   /// Makes the table of what each machine holds again where it is gone.
-  private func mendHeld(of stream: StreamName) throws -> Bool {
+  private func repairHeld(of stream: StreamName) throws -> Bool {
     let matched = MatchedSink(database: database, stream: stream)
     guard try matched.key() != nil, try !matched.isThere() else { return false }
     try matched.forgetHeld(now: store.now())
@@ -121,7 +121,7 @@ extension Transaction {
     for user in users { try reopenGaps(of: user.stream) }
   }
 
-  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured. The gap gets another name, so that a comparison
+  /// Orders a comparison of a stream's rows that re-sends them, as after a gap in what the machines captured. The gap gets another name, so that a comparison
   /// that is under way does not close it.
   func reopenGaps(of stream: StreamName, machine: MachineID? = nil) throws {
     try database.execute(

@@ -27,7 +27,7 @@ extension Consumer {
   /// Writes down what was found since the last commit.
   /// - Returns: the machine names under which two agents are running.
   func judge(_ transaction: any CloudTransaction) throws -> [MachineID: Trouble] {
-    var clones = !areClonesKnown || store.isShared ? try transaction.troubles(.cloned) : self.clones
+    var clones = !areDuplicatesKnown || store.isShared ? try transaction.troubles(.cloned) : self.clones
     for (machine, verdict) in verdicts.sorted(by: { $0.key < $1.key }) {
       switch verdict {
       case .nothing, .unclear: continue
@@ -52,6 +52,6 @@ extension Consumer {
     for machine in clones.keys.sorted() where found[machine] == nil {
       logger.info("only one machine is called \(machine) now: its events are applied again")
     }
-    (clones, verdicts, areClonesKnown) = (found, [:], true)
+    (clones, verdicts, areDuplicatesKnown) = (found, [:], true)
   }
 }

@@ -3,7 +3,7 @@
 
 import DroverCore
 
-struct FeedStanding {
+struct FeedState {
   /// The era, and a number: what is committed with it or a lower one is seen by every later snapshot, and nothing else will ever be.
   let newest: ChangeCursor
   /// How often tables were made, changed or put aside.

@@ -7,7 +7,7 @@ import Hummingbird
 import HummingbirdCore
 import Synchronization
 
-enum LetterRoutes {
+enum DeadLetterRoutes {
   static func all(_ source: CloudSource, _ blocking: Blocking) -> [Route] {
     let replays = Replays()
     return [

@@ -1,7 +1,7 @@
 // Which connections a server keeps when more come than it has room for. A connection without a known token is never in the way of another:
 // it gives its place up. The decision is a value: it has no clock and no network.
 
-struct ConnectionRoom {
+struct ConnectionSlots {
   /// What a new connection may be used for.
   enum Admission: Equatable {
     case full

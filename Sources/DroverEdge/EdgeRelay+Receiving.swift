@@ -46,7 +46,7 @@ extension EdgeRelay {
     case .cloned(let trouble):
       relay.disconnected()
       troubleNews[.cloned] = trouble
-      events.emit(MachineCloned(machine: machine, trouble: trouble))
+      events.emit(MachineDuplicated(machine: machine, trouble: trouble))
     case .alone:
       relay.disconnected()
       troubleNews[.cloned] = .some(nil)

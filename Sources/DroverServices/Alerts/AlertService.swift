@@ -9,13 +9,13 @@ package import Logging
 import ServiceLifecycle
 import Synchronization
 
-package final class AlertDesk: Service {
+package final class AlertService: Service {
   private struct State {
     var ledger: AlertLedger
     var queue = AlertQueue()
     var failure: String?
     /// Whether this consumer tells of the whole fleet, and the memory is its own: false until it has read what was sent before.
-    var keepsHouse = false
+    var isLeader = false
   }
 
   private static let backoff = Backoff(base: .seconds(1), cap: .seconds(300))
@@ -24,7 +24,7 @@ package final class AlertDesk: Service {
   private let receiver: (@Sendable () -> any AlertReceiver)?
   /// Who posts.
   private let consumer: String
-  private let keepsHouse: @Sendable () -> Bool
+  private let isLeader: @Sendable () -> Bool
   private let memory: any AlertMemory
   private let logger: Logger
   /// Writes to the memory one after the other.
@@ -33,17 +33,17 @@ package final class AlertDesk: Service {
 
   /// - Parameters:
   ///   - consumer: who posts.
-  ///   - receiver: makes the one to post to; nil where nobody is told.
+  ///   - receiver: makes the receiver of the posts; nil without one.
   ///   - keepsHouse: whether this consumer is the one that tells of the whole fleet.
   package init(
     _ rules: AlertRules, consumer: String, receiver: (@Sendable () -> any AlertReceiver)?,
-    keepsHouse: @escaping @Sendable () -> Bool,
+    isLeader: @escaping @Sendable () -> Bool,
     memory: any AlertMemory, logger: Logger
   ) {
     state = Mutex(State(ledger: AlertLedger(rules)))
     self.receiver = receiver
     self.consumer = consumer
-    self.keepsHouse = keepsHouse
+    self.isLeader = isLeader
     self.memory = memory
     self.logger = logger
   }
@@ -54,9 +54,9 @@ package final class AlertDesk: Service {
   /// - Returns: the alerts that there are now.
   /// - Throws: when the memory cannot be read, before anything is judged.
   package func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
-    try follow(keepsHouse: keepsHouse())
+    try follow(isLeader: isLeader())
     let (changes, standing) = state.withLock { state in
-      let changes = state.ledger.take(fleet).filter { state.keepsHouse || $0.alert.rule.isOwn }
+      let changes = state.ledger.take(fleet).filter { state.isLeader || $0.alert.rule.isOwn }
       if receiver != nil { state.queue.add(changes) }
       var standing = state.ledger.standing
       standing.posting = receiver.map { _ in state.queue.posting }
@@ -69,20 +69,20 @@ package final class AlertDesk: Service {
     return standing
   }
 
-  /// Reads what the one who tells has told, until this consumer is that one.
-  private func follow(keepsHouse: Bool) throws {
+  /// Reads what the leader has reported, until this consumer is the leader.
+  private func follow(isLeader: Bool) throws {
     let isKnown = state.withLock { state in
       // What waits stands in the memory, which is another's from now on.
-      if state.keepsHouse, !keepsHouse { state.queue.giveAway() }
-      state.keepsHouse = state.keepsHouse && keepsHouse
-      return state.keepsHouse
+      if state.isLeader, !isLeader { state.queue.giveAway() }
+      state.isLeader = state.isLeader && isLeader
+      return state.isLeader
     }
     guard !isKnown else { return }
     let notes = parsed(try memory.read())
     state.withLock { state in
-      state.ledger.follow(notes.open, takesOver: keepsHouse)
-      if keepsHouse, receiver != nil { state.queue.add(notes.waiting) }
-      state.keepsHouse = keepsHouse
+      state.ledger.follow(notes.open, takesOver: isLeader)
+      if isLeader, receiver != nil { state.queue.add(notes.waiting) }
+      state.isLeader = isLeader
     }
     newsCame.yield()
   }
@@ -109,7 +109,7 @@ package final class AlertDesk: Service {
   private func remember() {
     writing.sync {
       let notes = state.withLock { state in
-        state.keepsHouse ? AlertNotes(open: state.ledger.open, waiting: state.queue.waiting) : nil
+        state.isLeader ? AlertNotes(open: state.ledger.open, waiting: state.queue.waiting) : nil
       }
       guard let notes else { return }
       do {

@@ -6,7 +6,7 @@ import DroverSQLite
 import DroverWire
 import Foundation
 
-struct BackupStanding {
+struct BackupStatus {
   private let record: BackupRecord?
   private let plan: BackupPlan
 

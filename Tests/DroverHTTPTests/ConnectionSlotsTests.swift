@@ -4,9 +4,9 @@
 import NIOCore
 import Testing
 
-@Suite struct ConnectionRoomTests {
-  private func room(all: Int = 4, perAddress: Int = 3, reserve: Int = 1) -> ConnectionRoom {
-    ConnectionRoom(.init(all: all, perAddress: perAddress, reserve: reserve))
+@Suite struct ConnectionSlotsTests {
+  private func room(all: Int = 4, perAddress: Int = 3, reserve: Int = 1) -> ConnectionSlots {
+    ConnectionSlots(.init(all: all, perAddress: perAddress, reserve: reserve))
   }
 
   @Test func `within its limits every connection is taken, and none is closed`() {

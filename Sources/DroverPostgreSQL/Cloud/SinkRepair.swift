@@ -38,7 +38,7 @@ extension Transaction {
     )
     for row in 0..<sinks.count {
       let table = try StreamName(sinks.text(row, 1))
-      guard try mendTable(table) else { continue }
+      guard try repairTable(table) else { continue }
       try reshaped()
       try reopenGaps(of: stream)
     }
@@ -47,7 +47,7 @@ extension Transaction {
   private func lockShape(of stream: StreamName) throws { try lock(Locks.name("sink", SQLName(stream.text).text)) }
 
   /// - Returns: whether something was changed.
-  private func mendTable(_ stream: StreamName) throws -> Bool {
+  private func repairTable(_ stream: StreamName) throws -> Bool {
     let name = SQLName(stream.text).text
     let rows = try connection.query(
       """
@@ -83,8 +83,8 @@ extension Transaction {
     }
     store.knowledge = PostgreSQLCloudStore.Knowledge()
     isChanged = try complete(stream) || isChanged
-    if keepsFeed { isChanged = try mendFeed(of: stream) || isChanged }
-    return try mendHeld(of: stream) || isChanged
+    if keepsFeed { isChanged = try repairFeed(of: stream) || isChanged }
+    return try repairHeld(of: stream) || isChanged
   }
 
   // MARK: Columns
@@ -133,7 +133,7 @@ extension Transaction {
     ).boolean(0, 0)
   }
 
-  /// Gives a table the columns again that somebody has taken away. Everybody has agreed to them before.
+  /// Adds the columns again that another program has dropped. All consumers agreed to them before.
   private func complete(_ stream: StreamName) throws -> Bool {
     let name = SQLName(stream.text)
     var isChanged = false
@@ -191,7 +191,7 @@ extension Transaction {
   // MARK: What belongs to a table
 
   /// Numbers the rows again where something of the change feed is gone.
-  private func mendFeed(of stream: StreamName) throws -> Bool {
+  private func repairFeed(of stream: StreamName) throws -> Bool {
     guard let table = try table(of: stream), let feed = table.feed else { return false }
     let isWhole = try connection.query(
       """
@@ -212,7 +212,7 @@ extension Transaction {
   }
 
   /// Makes the table of what each machine holds again where it is gone.
-  private func mendHeld(of stream: StreamName) throws -> Bool {
+  private func repairHeld(of stream: StreamName) throws -> Bool {
     let matched = MatchedSink(self, stream)
     guard try matched.key() != nil, try !matched.isThere() else { return false }
     try matched.forgetHeld()
@@ -235,7 +235,7 @@ extension Transaction {
 
   // MARK: Comparing
 
-  /// Has the machines' rows of a stream compared and brought again, as after a gap in what they captured. The gap gets another name, so that a comparison
+  /// Orders a comparison of a stream's rows that re-sends them, as after a gap in what the machines captured. The gap gets another name, so that a comparison
   /// that is under way does not close it.
   func reopenGaps(of stream: StreamName, machine: MachineID? = nil) throws {
     try connection.query(

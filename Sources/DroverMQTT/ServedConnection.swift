@@ -4,7 +4,7 @@
 import DroverCore
 
 /// What is known of the present connection.
-struct Visit {
+struct ServedConnection {
   let connection: MosquittoConnection
   private(set) var isOpen = false
   /// A batch was taken or a publication answered.

@@ -7,7 +7,7 @@ import Testing
 
 @testable import DroverMQTT
 
-@Suite struct CrowdTests {
+@Suite struct SessionGroupTests {
   /// Says its name to everybody as soon as it may, and counts what it hears.
   private final class Member: SessionHandler {
     let number: Int
@@ -48,7 +48,7 @@ import Testing
   @Test func `each of a crowd is connected, heard and answered, and comes back after the broker's death`() throws {
     let broker = try MosquittoBroker()
     let members = (0..<100).map(Member.init)
-    let crowd = SessionCrowd(members.map { ($0.options(broker.port), $0) }, logger: Logger(label: "crowd"))
+    let crowd = SessionGroup(members.map { ($0.options(broker.port), $0) }, logger: Logger(label: "crowd"))
     let deadline = ContinuousClock.now.advanced(by: .seconds(60))
     try crowd.run { members.allSatisfy { $0.answers == 1 && $0.heard.count == 1 } || .now > deadline }
     #expect(crowd.open == 100 && members.allSatisfy { $0.openings == 1 && $0.heard == ["hall/\($0.number)"] })

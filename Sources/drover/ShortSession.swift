@@ -6,7 +6,7 @@ import DroverCore
 import DroverMQTT
 import DroverServices
 
-struct Visit: BrokerVisit {
+struct ShortSession: BrokerVisit {
   let broker: String
   let user: String?
   private let session: MosquittoSession
@@ -44,6 +44,6 @@ struct Visit: BrokerVisit {
 
 extension MachineChannel {
   convenience init(_ connection: BrokerConnection, name: String) {
-    self.init(Visit(asking: connection, name: name))
+    self.init(ShortSession(asking: connection, name: name))
   }
 }

@@ -4,7 +4,7 @@
 package import DroverCore
 import Synchronization
 
-package enum LetterReplay {
+package enum DeadLetterReplay {
   /// - Parameters:
   ///   - letters: the dead letters, on a connection of their own.
   ///   - store: the same, on another connection: it works on the session's thread.

@@ -6,7 +6,7 @@ package import DroverCore
 import Glibc
 package import Logging
 
-package final class SessionCrowd {
+package final class SessionGroup {
   /// Connections that wait for CONNACK and SUBACK at a time: the broker's queue of connections to accept has a hundred places, and beyond
   /// it the kernel tries again only after a second.
   private static let mostOpening = 64
@@ -17,7 +17,7 @@ package final class SessionCrowd {
   private struct Member {
     let options: MQTTOptions
     let handler: any SessionHandler
-    var visit: Visit?
+    var visit: ServedConnection?
     /// When the present connection began.
     var began = ContinuousClock.now
     /// What epoll was told last.
@@ -84,7 +84,7 @@ package final class SessionCrowd {
         let connection = try makeConnection(members[number].options)
         try connection.connect()
         let options = members[number].options
-        members[number].visit = Visit(
+        members[number].visit = ServedConnection(
           connection: connection, pace: BatchPace(largest: options.batchMessages, keepAlive: options.keepAlive))
         members[number].began = .now
         members[number].wantsWrite = false

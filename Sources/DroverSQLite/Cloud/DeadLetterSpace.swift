@@ -5,7 +5,7 @@
 import DroverCore
 import GRDB
 
-struct DeadLetterRoom: DeadLetterLedger {
+struct DeadLetterSpace: DeadLetterLedger {
   let database: Database
 
   // MARK: The tables
