@@ -307,7 +307,8 @@ import Testing
     let refused = try await Road.run(Road.drover, ["cloud", "--config", road.cloudFile])
     #expect(refused.status == 1)
     #expect(
-      refused.errors.contains(/connect to localhost:\d+\/postgres: /) && refused.errors.contains("`store:`, its password"))
+      refused.errors.contains(/connect to localhost:\d+\/postgres:/)
+        && refused.errors.contains("`store:`, its password"))
     #expect(!(refused.errors + refused.output).contains("geheim"))
 
     try folder.write("right-geheim\n", to: "password")
