@@ -34,7 +34,7 @@ package final class AlertService: Service {
   /// - Parameters:
   ///   - consumer: who posts.
   ///   - receiver: makes the receiver of the posts; nil without one.
-  ///   - keepsHouse: whether this consumer is the one that tells of the whole fleet.
+  ///   - isLeader: whether this consumer is the leader, which reports on the whole fleet.
   package init(
     _ rules: AlertRules, consumer: String, receiver: (@Sendable () -> any AlertReceiver)?,
     isLeader: @escaping @Sendable () -> Bool,

@@ -23,7 +23,7 @@ extension CloudConfiguration {
   /// The server, the looks at the fleet and the alerts; what the configuration does not ask for is not there.
   /// - Parameters:
   ///   - worker: the consumer of this process.
-  ///   - keepsHouse: whether it does what is done once for all machines.
+  ///   - isLeader: whether it is the leader, which does the group's jobs.
   func onlookers(
     worker: @escaping @Sendable () -> Worker, isLeader: @escaping @Sendable () -> Bool, commits: CommitTries,
     logger: Logger
