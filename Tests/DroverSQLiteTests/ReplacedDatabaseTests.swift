@@ -203,7 +203,7 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     let backup = try copy(app)
     try app.run("INSERT INTO t (id) VALUES (2), (3)")
     try PuttingBack.backupAPI.apply(backup, to: app)
-    #expect(try edge.hasChanged())
+    #expect(try edge.looking(edge.hasChanged))
     _ = try edge.refresh()
     #expect(try edge.waiting() == ["put 1: 1, NULL"])
   }
@@ -225,13 +225,13 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     let letters = try EdgeDeadLetters(path: app.path, machine: MachineID("M"), readOnly: false)
     #expect(try letters.requeue(1) == .queued)
     try app.run("DELETE FROM t; INSERT INTO t (id) VALUES (1); ALTER TABLE t ADD COLUMN w")
-    _ = try edge.hasChanged()
+    _ = try edge.looking(edge.hasChanged)
     _ = try edge.refresh()
     try edge.bringAll()
     _ = try edge.everything()
     try edge.confirmAll()
     try app.run("INSERT INTO t (id) VALUES (5)")
-    #expect(try edge.hasChanged())
+    #expect(try edge.looking(edge.hasChanged))
     #expect(edge.epoch == epoch)
   }
 

@@ -263,7 +263,7 @@ import Testing
     _ = try app.attach(.table("t"))
     #expect(try app.refusal(.table("t", kind: .batch)).contains("it was a snapshot stream of table t"))
     let other = StreamDeclaration(name: try StreamName("t"), kind: .snapshot, table: "u")
-    #expect(try app.refusal(other).contains("give the new one another name"))
-    #expect(try app.refusal(.fed("t", kind: .snapshot)).contains("give the new one another name"))
+    #expect(try app.refusal(other).contains("give the new one another `name:`"))
+    #expect(try app.refusal(.fed("t", kind: .snapshot)).contains("give the new one another `name:`"))
   }
 }

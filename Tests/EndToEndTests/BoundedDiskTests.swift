@@ -65,7 +65,7 @@ struct BoundedDiskTests {
     #expect(closed.bytes >= closed.max_bytes)
     let shown = try await Road.drover("status", "--config", road.edgeFile)
     #expect(shown.output.contains("emit and drover_intake are refused: the outbox takes 1 MiB"))
-    #expect(shown.output.contains("the intake closed 1 times"))
+    #expect(shown.output.contains("the intake closed 1 time,"))
     let doctor = try await Road.drover("doctor", "--config", road.edgeFile)
     #expect(doctor.output.contains("FAIL outbox") && doctor.status == 1)
 

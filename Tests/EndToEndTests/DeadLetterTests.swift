@@ -109,7 +109,7 @@ import Testing
     let shown = try await Road.drover("dead", "show", "--config", road.edgeFile, "\(letter.id)")
     #expect(shown.output.contains("key         78\n"))
     let doctor = try await Road.drover("doctor", "--config", road.edgeFile)
-    #expect(doctor.output.contains("1 dead letters") && doctor.output.contains("drover dead list --config"))
+    #expect(doctor.output.contains("1 dead letter\n") && doctor.output.contains("drover dead list --config"))
 
     try rewrite("mosquitto.conf", in: broker, limit, "")
     let replayed = try await Road.drover("dead", "replay", "--config", road.edgeFile)

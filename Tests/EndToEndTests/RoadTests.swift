@@ -195,7 +195,7 @@ import Testing
     road.end(.edge)
     let refused = try await Road.drover("detach", "--config", road.edgeFile)
     #expect(refused.status == 1)
-    #expect(refused.errors.contains("50 events are not confirmed"))
+    #expect(refused.errors.contains("50 events not confirmed"))
     #expect(try await Road.drover("detach", "--config", road.edgeFile, "--force").status == 0)
   }
 

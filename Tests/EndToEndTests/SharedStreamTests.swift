@@ -40,7 +40,7 @@ import Testing
         == "[[\"MAH001\", 20, 2.5]]")
     let check = try await Road.drover("check", "--config", first.cloudFile, "--machine", Road.machine)
     #expect(check.status == 0, "\(check.output)")
-    #expect(try await accept(first, "EVIL", "stock").contains("stock is as EVIL has it now"))
+    #expect(try await accept(first, "EVIL", "stock").contains("stock has the schema of EVIL now"))
     try await evil.waitUntilConfirmed(atLeast: 20)
     #expect(try await first.inCloud("SELECT count(*) FROM stock") == "[[20]]")
   }

@@ -28,7 +28,7 @@ import Testing
     let cloud = try await Road.drover("watch", "--config", road.cloudFile)
     #expect(cloud.status == 0 && cloud.errors == "")
     #expect(cloud.output.contains("\(road.cloud)  consumer running, process "))
-    #expect(cloud.output.contains("1 machines, 1 online  1 applied"))
+    #expect(cloud.output.contains("1 machine, 1 online  1 applied"))
     #expect(cloud.output.contains("\n\(Road.machine)   online "))
     #expect(!cloud.output.contains("\u{1b}"))
     road.end(.cloud)

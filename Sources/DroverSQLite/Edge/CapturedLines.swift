@@ -150,6 +150,14 @@ struct CapturedLines: Equatable {
       retire("move", "\(timing) UPDATE", headers(of: "OLD"), when: isMoved) { "OLD.\($0)" },
       retire("delete", "\(timing) DELETE", headers(of: "OLD")) { "OLD.\($0)" },
     ]
+    if header.freezes {
+      // A complete header that was deleted keeps its lines as they were then, whatever the app uses their rows for afterwards.
+      let gone = "\(headers(of: "OLD")) AND header.is_gone"
+      triggers.append(
+        make(
+          "late", "BEFORE UPDATE", "NOT (\(moved.joined(separator: " OR "))) AND EXISTS (SELECT 1 \(gone))",
+          table.keepLine(stream, number, units.waiting(gone)) { "OLD.\($0)" }))
+    }
     // A REPLACE takes lines away from their headers without firing their DELETE triggers, through the key too; and what an UPSERT's
     // trigger says of the old row may be wrong. So the header of whatever stands in the way is entered beforehand.
     let key = table.schema.key.map {

@@ -152,9 +152,12 @@ extension EdgeDatabase {
     guard reader.table.freezes else { return there }
     let kept = try reader.keptLines(seq: entry.seq, header: key)
     return zip(lines, zip(there, kept)).map { lines, rows in
-      // A line that only seemed to go is there.
-      let keys = Set(rows.0.map(lines.schema.rows.keyValues))
-      return rows.0 + rows.1.filter { !keys.contains(lines.schema.rows.keyValues(of: $0)) }
+      // Where the header is there, a line that only seemed to go is there, too. A line of a header that is gone is as it was kept.
+      let key = { (row: [Value]) in lines.schema.rows.keyValues(of: row) }
+      let kept = Dictionary(rows.1.map { (key($0), $0) }) { first, _ in first }
+      let present = Set(rows.0.map(key))
+      return (reader.isKept ? rows.0.map { kept[key($0)] ?? $0 } : rows.0)
+        + rows.1.filter { !present.contains(key($0)) }
     }
   }
 
