@@ -1,4 +1,4 @@
-/// The seam to whoever alerts are posted to. DroverHTTP's webhook is behind it.
+/// The seam to the receiver of alerts. DroverHTTP's webhook implements it.
 package protocol AlertReceiver: Sendable {
   /// Returns when the document was taken.
   func post(_ document: String) async throws

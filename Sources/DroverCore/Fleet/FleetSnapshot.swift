@@ -6,7 +6,7 @@ package struct FleetSnapshot: Sendable {
   package var report: CloudReport?
   package var waiting: [WaitingSchema]
   package var blocked: [BlockedSink]
-  /// Who has the whole store locked.
+  /// The process that holds a lock on the whole store.
   package var lock: StoreLock?
   package var worker: Worker
   package var history: FleetHistory

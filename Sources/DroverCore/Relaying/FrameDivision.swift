@@ -99,7 +99,7 @@ package struct FrameDivision: Sendable {
     return "the broker takes" + (brokerLimit.map { " (at most \($0) bytes a packet)" } ?? "")
   }
 
-  // MARK: What nobody says
+  // MARK: Limits that no side states
 
   /// Whether a frame on its way is the likely reason why connections end, and not another client.
   package var isSuspected: Bool { suspicion.isLikely }

@@ -1,7 +1,7 @@
 // How a store takes descriptions: the steps are the same in every database and stand here once, in the extension. The dialect reads and writes what
 // the steps need. `SinkPlanner` and `SinkMatching` decide.
 
-/// A stream that waits until somebody accepts what its machine says of it; without a schema where the stream has no table.
+/// A stream that waits until an operator accepts its machine's new schema. Without a schema if the stream has no table.
 package struct WaitingStream: Sendable {
   package var kind: Kind
   package var schema: StreamSchema?
@@ -74,7 +74,7 @@ package protocol SchemaDialect {
   func streamCount(of machine: MachineID) throws -> Int
   /// What else stands under a stream's name, with its article; nil where the name is free.
   func occupant(of stream: StreamName) throws -> String?
-  /// Takes a table for the sink again that was one, and of which nothing is noted any more. False where it was none.
+  /// Uses a table for the sink again that was a sink table before and is no longer recorded. False if it was none.
   func takeOver(_ wish: SinkWish) throws -> Bool
   /// Makes the table, and notes it.
   func make(_ wish: SinkWish) throws
@@ -84,7 +84,7 @@ package protocol SchemaDialect {
   /// Makes the index by which the lines of a header are found.
   func makeIndex(of line: LineSchema) throws
   /// Takes a sink table out of the way, with everything that was known of its rows. No row is ever dropped.
-  /// - Parameter isThere: false for a table that somebody has dropped or renamed.
+  /// - Parameter isThere: false for a table that was dropped or renamed.
   /// - Returns: what it is called now.
   func putAside(_ stream: StreamName, isThere: Bool) throws -> String
 

@@ -7,7 +7,7 @@ package struct SinkMatching: Equatable, Sendable {
   package var key: NaturalKey?
   /// Whether this machine declares it.
   package var isMember: Bool
-  /// Whether the rows of all machines are matched, because somebody accepted or pinned it.
+  /// Whether the rows of all machines are matched, because an operator accepted or pinned it.
   package var isForAll: Bool
   package var isDeclaredByOthers: Bool
 

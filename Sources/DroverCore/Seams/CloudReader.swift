@@ -12,7 +12,7 @@ package protocol CloudReader: Sendable {
   func waitingSchemas() throws -> [WaitingSchema]
   /// The streams that wait because their sink tables cannot be written; none where there is no store yet.
   func blockedSinks() throws -> [BlockedSink]
-  /// Who has the whole store locked, as the consumer at work has found; nil where nobody has, and where a store has no such lock.
+  /// The process that holds a lock on the whole store, as the running consumer found it; nil without a lock, or if the store has none.
   func storeLock() -> StoreLock?
   /// The tables that hold the replica, by name; none where there is no store yet.
   func sinks() throws -> [SinkDescription]
