@@ -14,6 +14,8 @@ package enum WalksMeant {
     "drover_schema_waiting_line", "drover_column_alone", "drover_progress", "drover_epoch", "drover_run",
     "drover_received", "drover_gap", "drover_check", "drover_over_budget", "drover_machine", "drover_consumer",
     "drover_migration", "grdb_migrations", "drover_blocked", "drover_stream_wait", "drover_wait",
+    "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
+    "drover_writer", "drover_conflict",
   ]
 
   package struct Walk: Sendable {
@@ -49,6 +51,8 @@ package enum WalksMeant {
     Walk(part: "DELETE FROM drover_unit_", reason: "the same, and headers that are gone, by an index of these alone"),
     Walk(part: "\"machine_id\" IS ", reason: "an app's key may have a column of that name"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
+    Walk(part: "DELETE FROM drover_row WHERE", reason: "a machine's stream ends to go down, with all of its entries"),
+    Walk(part: "DELETE FROM drover_edit WHERE", reason: "the same, and edits that were taken"),
   ]
 
   /// Whether a statement has no condition: it is about every row of what it names.
