@@ -32,6 +32,7 @@ extension Transaction {
       if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
       if let table = try table(of: sink.stream), table.isTwoWay {
         try markWriter(of: table)
+        try settleCapture(of: table, sink.stream)
         _ = try takeEdits(of: origin, limit: .max)
       }
       let rule = try rule(for: sink, epoch: number)

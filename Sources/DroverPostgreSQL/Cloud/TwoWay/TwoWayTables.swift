@@ -221,12 +221,18 @@ extension Transaction: TwoWayStore {
     if isChanged { try reshaped() }
     guard let table = try self.table(of: stream) else { return }
     if table.isTwoWay {
-      try Capture(self, table, stream: name).settle()
+      try settleCapture(of: table, stream)
     } else {
       try Capture.end(name, table: table, connection)
     }
     guard isChanged, schema.flow.direction == .down else { return }
     try beginDown(stream, of: schema.flow.owner(of: machine))
+  }
+
+  /// Looks at the triggers of a table when it is used first, and after it has changed.
+  func settleCapture(of table: SinkTable, _ stream: StreamName) throws {
+    guard store.knowledge.captures.insert(SQLName(stream.text)).inserted else { return }
+    try Capture(self, table, stream: TwoWayTables.name(stream)).settle()
   }
 
   /// - Returns: whether it was otherwise before.
