@@ -38,6 +38,7 @@ extension Transaction {
       store.forgetAll()
       try reopenGaps(of: stream)
     }
+    try mendCapture(stream)
   }
 
   /// - Returns: whether something was changed.
