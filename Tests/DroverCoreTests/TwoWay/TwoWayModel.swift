@@ -42,6 +42,8 @@ struct ModelEdge {
   var seq: Int64 = 0
   /// The highest version that is known to be handed out.
   var handedOut: Int64 = 0
+  /// Of earlier epochs, what is a part of this one's history.
+  var seen: [Epoch: Int64] = [:]
 
   init(epoch: Epoch) { self.epoch = epoch }
 
@@ -80,8 +82,7 @@ struct ModelEdge {
     let known = book[key] ?? Book()
     let waiting = outbox[key].flatMap { $0.isAgain ? nil : $0.version }
     let decision = ApplyRule.decide(
-      event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch,
-      fork: lineage.fork?.version ?? 0)
+      event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch, seen: seen)
     guard decision == .apply else { return }
     if case .row(let row) = event.content, case .integer(let value) = row[1] {
       rows[key] = value
@@ -96,6 +97,8 @@ struct ModelEdge {
   mutating func restore(_ earlier: ModelEdge, epoch: Epoch) {
     self = earlier
     lineage.fork = Lineage.Fork(parent: earlier.epoch, version: earlier.handedOut)
+    seen = seen.mapValues { min($0, earlier.handedOut) }
+    seen[earlier.epoch] = earlier.handedOut
     self.epoch = epoch
     for key in Set(rows.keys).union(book.keys) { sendAgain(key) }
   }

@@ -105,7 +105,10 @@ import Testing
       if random.percent(50), let savedEdge {
         edge.restore(savedEdge, epoch: newEpoch())
       } else if let savedCloud {
+        let listed = values(of: cloud.state.conflicts.map(\.lost))
         cloud.restore(savedCloud, wall: wall)
+        // The list of conflicts went back too.
+        owed.subtract(listed.subtracting(values(of: savedCloud.conflicts.map(\.lost))))
         // The machine hears that the cloud went back, and begins an epoch.
         edge.restore(edge, epoch: newEpoch())
       } else {
@@ -116,6 +119,10 @@ import Testing
       for value in edge.rows.values { keep(value, &kept) }
       for key in edge.outbox.keys { if let value = edge.rows[key] { keep(value, &kept) } }
       owed.formIntersection(kept)
+    }
+
+    private func values(of lost: [LostEdit]) -> Set<Mark> {
+      Set(lost.compactMap { if let value = $0.value, case .integer(let mark) = value[1] { mark } else { nil } })
     }
 
     private func keep(_ value: Mark, _ kept: inout Set<Mark>) {
