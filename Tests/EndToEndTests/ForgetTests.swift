@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct ForgetTests {
+@Suite(.programs) struct ForgetTests {
   private func mosquitto(_ road: Road, _ arguments: String...) async throws -> String {
     let outcome = try await Road.run(
       arguments[0], ["-h", "127.0.0.1", "-p", "\(road.broker.port)"] + arguments.dropFirst())

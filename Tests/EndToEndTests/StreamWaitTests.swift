@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct StreamWaitTests {
+@Suite(.programs) struct StreamWaitTests {
   /// What only the app's own connections have.
   private static let own = """
     db.create_function('slug', 1, lambda s: s.lower(), deterministic=True)
