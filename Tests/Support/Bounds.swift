@@ -72,8 +72,8 @@ private final class Gate: Sendable {
 /// A thread beside the cooperative pool.
 private final class OwnThread: TaskExecutor {
   static let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-  /// One for each core.
-  static let all = (0..<max(2, cores)).map { _ in OwnThread() }
+  /// Two more than cores, because some wait for a database's server or for a disk.
+  static let all = (0..<(cores + 2)).map { _ in OwnThread() }
 
   private let queue = DispatchQueue(label: "tests that compute")
 

@@ -77,8 +77,13 @@ enum Bookkeeping {
       PRIMARY KEY (seq, field)
     ) WITHOUT ROWID;
 
+    \(clockRow);
+    """
+
+  /// The one row of drover_clock, where it is missing.
+  static let clockRow = """
     INSERT OR IGNORE INTO drover_clock (id, seq, version)
-      SELECT 1, ifnull(max(seq), 0), ifnull(max(version), 0) FROM drover_outbox;
+      SELECT 1, ifnull(max(seq), 0), ifnull(max(version), 0) FROM drover_outbox
     """
 
   /// SQLite's wall clock, microseconds since 1970; julianday() counts milliseconds.
