@@ -11,7 +11,9 @@ import Testing
 
   // INSERT ... SELECT that reads the table it writes goes through a temporary table in SQLite, opened for every row. In a program with threads the
   // memory for it went back to the system each time, and a row among a thousand took 34 times as long as without capture.
-  @Test(arguments: ["INSERT INTO stock (v) VALUES ('b')", "UPDATE stock SET v = 'c'", "DELETE FROM stock WHERE id = 1"])
+  @Test(arguments: [
+    "INSERT INTO stock (v) VALUES ('b')", "UPDATE stock SET v = 'c' WHERE id = 1", "DELETE FROM stock WHERE id = 1",
+  ])
   func `a row that an app writes needs no temporary table`(sql: String) throws {
     let app = try AppDatabase(Self.tables)
     func temporary() throws -> (tables: Int, triggers: Int) {
