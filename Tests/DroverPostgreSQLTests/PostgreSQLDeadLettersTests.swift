@@ -3,7 +3,7 @@ import DroverPostgreSQL
 import DroverTesting
 import Testing
 
-@Suite struct PostgreSQLDeadLettersTests {
+@Suite(.ownThread) struct PostgreSQLDeadLettersTests {
   @Test(arguments: DeadLetterConformance.claims)
   func `the letters in PostgreSQL hold what all must`(claim: DeadLetterConformance.Claim) throws {
     let database = try TestServer.makeDatabase()

@@ -4,7 +4,7 @@ import DroverTesting
 import Testing
 
 /// One thing that somebody did to one sink table stopped every stream of every machine.
-@Suite struct SinkAbuseTests {
+@Suite(.ownThread) struct SinkAbuseTests {
   private final class Vandal: SinkVandal {
     private let connection: Connection
 

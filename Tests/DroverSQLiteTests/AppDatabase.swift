@@ -65,10 +65,12 @@ final class AppDatabase {
 
   /// Attaches as the agent does.
   /// - Parameter settled: what was there before is brought, confirmed and forgotten, so that the test sees only what follows.
+  /// - Parameter patience: how long the agent waits for a lock; short where the test holds one and expects `busy`.
   func attach(
-    _ streams: [StreamDeclaration], settled: Bool = true, warn: @escaping (String) -> Void = { _ in }
+    _ streams: [StreamDeclaration], settled: Bool = true, patience: Duration = .seconds(10),
+    warn: @escaping (String) -> Void = { _ in }
   ) throws -> EdgeDatabase {
-    let edge = try EdgeDatabase(path: path, declarations: streams, warn: warn)
+    let edge = try EdgeDatabase(path: path, declarations: streams, warn: warn, patience: patience)
     if settled {
       try edge.bringAll()
       try edge.confirmAll()
@@ -81,8 +83,10 @@ final class AppDatabase {
     try attach(streams, settled: false).waits.first.map { "\($0.reason); \($0.advice)" } ?? ""
   }
 
-  func attach(_ stream: StreamDeclaration, settled: Bool = true) throws -> EdgeDatabase {
-    try attach([stream], settled: settled)
+  func attach(
+    _ stream: StreamDeclaration, settled: Bool = true, patience: Duration = .seconds(10)
+  ) throws -> EdgeDatabase {
+    try attach([stream], settled: settled, patience: patience)
   }
 }
 

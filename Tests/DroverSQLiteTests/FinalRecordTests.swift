@@ -1,10 +1,11 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
 /// Rows of a batch that are complete are final records: an app may clear its table of them before they were sent, and none may be lost by it.
-@Suite struct FinalRecordTests {
+@Suite(.ownThread) struct FinalRecordTests {
   private static let orders = "CREATE TABLE mo (id INTEGER PRIMARY KEY, no TEXT UNIQUE, kg REAL, done INT DEFAULT 0)"
 
   private func attach(_ app: AppDatabase) throws -> EdgeDatabase {

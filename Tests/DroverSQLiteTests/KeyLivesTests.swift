@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
@@ -149,7 +150,7 @@ extension EdgeDatabase {
     let app = try AppDatabase(table, journalMode: "delete")
     let other = try AppDatabase.connect(app.path)
     var isArmed = false
-    let edge = try app.attach([sale()]) { _ in
+    let edge = try app.attach([sale()], patience: .milliseconds(50)) { _ in
       guard isArmed else { return }
       isArmed = false
       try! other.inDatabase { try $0.execute(sql: "BEGIN EXCLUSIVE") }
@@ -408,7 +409,7 @@ extension EdgeDatabase {
 
 /// Migration tools drop tables that they do not know. The agent looked for one of its tables only, and stood still where another was gone, while each
 /// INSERT of the app's failed.
-@Suite struct DroppedTablesTests {
+@Suite(.ownThread) struct DroppedTablesTests {
   private static let tables = [
     "drover_meta", "drover_clock", "drover_stream", "drover_backfill", "drover_outbox", "drover_kept", "drover_space",
     "drover_capture", "drover_life_1", "drover_resync", "drover_ahead", "drover_dead_letter", "drover_dead_field",

@@ -1,10 +1,11 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
 /// A table that is rotated, swapped or rebuilt: the triggers travel with the old one.
-@Suite struct RotatedTableTests {
+@Suite(.ownThread) struct RotatedTableTests {
   private static let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, a)"
   private static let before = table + "; INSERT INTO t VALUES (1, 'old'), (2, 'gone')"
 

@@ -5,7 +5,7 @@ import GRDB
 import Testing
 
 /// One thing that somebody did to one sink table stopped every stream of every machine.
-@Suite struct SinkAbuseTests {
+@Suite(.ownThread) struct SinkAbuseTests {
   private struct Vandal: SinkVandal {
     let queue: DatabaseQueue
 

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct CheckTests {
+@Suite(.programs) struct CheckTests {
   private static let streams = """
       - table: stock
         kind: snapshot

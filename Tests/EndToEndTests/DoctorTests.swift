@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct DoctorTests {
+@Suite(.programs) struct DoctorTests {
   private static let credentials = "credentials: {username: MAH002, password_env: DROVER_TEST_PASSWORD}"
 
   private func doctor(_ road: Road, _ side: Road.Side = .edge) async throws -> Road.Outcome {
@@ -94,7 +94,7 @@ import Testing
 }
 
 /// The table of exit codes in the documentation.
-@Suite(.serialized) struct ExitCodeTests {
+@Suite(.programs) struct ExitCodeTests {
   /// Code and commands of each line.
   private static func table() throws -> [Int32: String] {
     let text = try String(contentsOfFile: "\(Road.repository)/docs/reference/exit-codes.md", encoding: .utf8)

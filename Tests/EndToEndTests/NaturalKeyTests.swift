@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct NaturalKeyTests {
+@Suite(.programs) struct NaturalKeyTests {
   private static let streams = """
       - table: products
         kind: snapshot

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct StoreLockTests {
+@Suite(.programs) struct StoreLockTests {
   /// Python that holds a lock on a database until it is killed.
   private func lock(_ path: String, _ statements: String...) throws -> Process {
     let holder = Process()

@@ -124,7 +124,9 @@ struct CapturedLines: Equatable {
     }
     func enter(_ event: String, _ timing: String, _ headers: String, when: String = "") -> (name: String, sql: String) {
       let there = "\(headers) AND NOT header.is_gone"
-      return make(event, timing, "\(when)EXISTS (SELECT 1 \(there))", header.enter(stream, units.key, from: there))
+      return make(
+        event, timing, "\(when)EXISTS (SELECT 1 \(there))",
+        header.enter(stream, units.key, from: there, isThere: true))
     }
     let moved = schema.references.map {
       "OLD.\(table.expressions[$0]) IS NOT NEW.\(table.expressions[$0]) COLLATE BINARY"

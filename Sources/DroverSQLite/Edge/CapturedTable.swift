@@ -358,26 +358,28 @@ struct CapturedTable: Equatable {
   private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
     freezes
       ? retire(stream, from: retiring, orEnterFrom: others)
-      : enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others)
+      : enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others, isThere: true)
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
   /// - Parameters:
   ///   - key: the parts of its key, as SQL on `others`.
   ///   - others: a FROM clause with its WHERE that gives one row.
-  func enter(_ stream: Int, _ key: [String], from others: String) -> [String] {
+  ///   - isThere: whether the trigger fires only where `others` gives the row; then no temporary table is needed (`Bookkeeping.views`).
+  func enter(_ stream: Int, _ key: [String], from others: String, isThere: Bool = false) -> [String] {
     let keys = schema.sourceKey.indices.map(Bookkeeping.keyColumn)
+    let numbers = "\(Bookkeeping.nextNumbers), \(stream), 'put'"
+    let row =
+      isThere
+      ? "VALUES (\(numbers), \(key.map { "(SELECT \($0) \(others))" }.joined(separator: ", ")))"
+      : "SELECT \(numbers), \(key.joined(separator: ", ")) \(others)"
+    func newest(_ column: String) -> String { "(SELECT \(column) FROM drover_outbox ORDER BY seq DESC LIMIT 1)" }
     return [
+      "INSERT INTO drover_outbox (seq, version, stream, op, \(keys.joined(separator: ", ")))\n    \(row)",
       """
-      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), 'put', next.version, \(key.joined(separator: ", "))
-            FROM drover_next AS next, \(others.dropFirst(5))
-      """,
-      """
-      DELETE FROM drover_outbox WHERE seq IN (
-          SELECT older.seq FROM (SELECT * FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest, drover_outbox AS older
-           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq\(freezes ? " AND newest.stream = older.stream" : "")
-             AND older.life = newest.life AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))\(unlessKept)
+      DELETE FROM drover_outbox WHERE stream = \(stream) AND body IS NULL AND life = \(newest("life"))
+             AND \(keys.map { "\($0) IS \(newest($0))" }.joined(separator: " AND "))
+             AND seq < (SELECT max(seq) FROM drover_outbox)\(freezes ? " AND \(newest("stream")) = \(stream)" : "")\(unlessKept)
       """,
     ]
   }
@@ -400,9 +402,10 @@ struct CapturedTable: Equatable {
       keys.append(KeyLives.outboxColumn)
       values.append(lives.life(of: values))
     }
+    let row = "\(Bookkeeping.nextNumbers), \(stream), '\(op)', \(values.joined(separator: ", "))"
     return """
-      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), '\(op)', next.version, \(values.joined(separator: ", ")) FROM drover_next AS next\(condition.map { " WHERE \($0)" } ?? "")
+      INSERT INTO drover_outbox (seq, version, stream, op, \(keys.joined(separator: ", ")))
+          \(condition.map { "SELECT \(row) WHERE \($0)" } ?? "VALUES (\(row))")
       """
   }
 

@@ -39,6 +39,7 @@ extension EdgeDatabase {
     try access { database in
       try database.inTransaction(.immediate) {
         try verify(database)
+        try database.execute(sql: Bookkeeping.clockRow)
         try database.execute(sql: "UPDATE drover_meta SET value = ? WHERE name = 'epoch'", arguments: [next.text])
         try database.execute(sql: "UPDATE drover_outbox SET synced = 0")
         try database.execute(sql: "UPDATE drover_stream SET confirmed_through = 0, retained_bytes = 0")
@@ -93,7 +94,8 @@ extension EdgeDatabase {
   /// Completes "because …"; nil when the database is the one that the agent left.
   private func reasonForEpoch(_ remembered: OutboxMemory?) throws(EdgeStoreError) -> String? {
     let file = OutboxMemory.path(for: path)
-    let generation = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
+    let written = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock") }
+    guard let generation = written else { return "its row in drover_clock is gone" }
     guard let remembered else {
       // A database of which the agent has never written anything down has nothing to go back behind.
       return generation > 0 ? "\(file) is not there, so it is not known how far the outbox was read" : nil

@@ -1,9 +1,10 @@
 // What is told of made looks at a fleet: that each alert is told once, however its value swings and however many there are.
 
 import DroverCore
+import DroverTesting
 import Testing
 
-@Suite struct AlertLedgerTests {
+@Suite(.ownThread) struct AlertLedgerTests {
   private static let second: Int64 = 1_000_000
   private static let begin: Int64 = 1_795_000_000 * second
 
