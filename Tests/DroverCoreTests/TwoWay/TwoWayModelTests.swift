@@ -36,7 +36,7 @@ import Testing
       case 0, 1: editEdge(key)
       case 2, 3: editCloud(key)
       case 4, 5: network += edge.messages().map { .up($0) }
-      case 6: network += cloud.pending.sorted().map { .down(cloud.downEvent($0)) }
+      case 6: network += cloud.pending.sorted().map { .down(cloud.downEvent($0), numbering: cloud.numbering) }
       case 7, 8, 9: try deliver()
       case 10: if random.percent(30) { edge.sendAgain(key) }
       case 11: savedEdge = edge
@@ -84,7 +84,8 @@ import Testing
         if try hear(message) {
           network.append(.confirmed(key: message.key, seq: message.seq, epoch: message.epoch))
         }
-      case .down(let event): edge.apply(event)
+      // What was sent before the store went back is nothing to a machine that has heard of it.
+      case .down(let event, let numbering): if numbering == cloud.numbering { edge.apply(event) }
       case .confirmed(let key, let seq, let epoch): edge.confirmed(key, seq: seq, epoch: epoch)
       }
     }
@@ -108,7 +109,9 @@ import Testing
         let listed = values(of: cloud.state.conflicts.map(\.lost))
         cloud.restore(savedCloud, wall: wall)
         // The list of conflicts went back too.
-        owed.subtract(listed.subtracting(values(of: savedCloud.conflicts.map(\.lost))))
+        var gone: Set<Mark> = []
+        for value in listed.subtracting(values(of: savedCloud.conflicts.map(\.lost))) { keep(value, &gone) }
+        owed.subtract(gone)
         // The machine hears that the cloud went back, and begins an epoch.
         edge.restore(edge, epoch: newEpoch())
       } else {
@@ -145,6 +148,8 @@ import Testing
     mutating func settle() throws -> Int {
       for message in network { try take(message) }
       network = []
+      // With its status the machine says in which epoch it is.
+      try cloud.hear(edge.epoch, edge.lineage, now: wall)
       for round in 1...20 {
         wall += 1000
         let messages = edge.messages()
