@@ -20,12 +20,26 @@ package struct TwoWayRow: Equatable, Sendable {
 package struct RowMark: Equatable, Sendable {
   package var edge: RowVersion?
   package var cloud: Int64
+  /// The newest own edit of the machine that the cloud's decision has seen.
+  package var decided: RowVersion?
+  /// The content is the cloud's own.
+  package var isCloudContent: Bool
   /// The row gets the next number, so that it goes down.
   package var goesDown: Bool
 
-  package init(edge: RowVersion?, cloud: Int64, goesDown: Bool) {
+  /// A decision of the cloud.
+  /// - Parameter edge: what the decision has seen of the machine's edits.
+  package init(edge: RowVersion?, cloud: Int64, isCloudContent: Bool) {
+    self.init(edge: edge, cloud: cloud, decided: edge, isCloudContent: isCloudContent, goesDown: true)
+  }
+
+  package init(
+    edge: RowVersion?, cloud: Int64, decided: RowVersion?, isCloudContent: Bool, goesDown: Bool
+  ) {
     self.edge = edge
     self.cloud = cloud
+    self.decided = decided
+    self.isCloudContent = isCloudContent
     self.goesDown = goesDown
   }
 }
@@ -82,13 +96,19 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
   private let schema: StreamSchema
   private let history: EpochHistory
   private let since: Int64
+  private let lost: LostDecisions
   private let now: Int64
 
   /// - Parameters:
   ///   - history: of the epoch in which the events came.
   ///   - since: the version at which the machine's bookkeeping of the stream began.
+  ///   - lost: decisions of a future that the store has lost.
   ///   - now: microseconds since 1970.
-  package init(_ rows: Rows, schema: StreamSchema, history: EpochHistory, since: Int64, now: Int64) {
+  package init(
+    _ rows: Rows, schema: StreamSchema, history: EpochHistory, since: Int64, lost: LostDecisions = LostDecisions(),
+    now: Int64
+  ) {
+    self.lost = lost
     self.rows = rows
     self.schema = schema
     self.history = history
@@ -127,7 +147,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     let arrival = TwoWayRule.Arrival(
       event.content == .none ? .delete : .put, version: event.version, base: ancestry.base, isAgain: ancestry.isAgain)
     let decision = TwoWayRule.decide(
-      arrival, known: known, history: history, since: since, isKeyNatural: schema.flow.isKeyNatural)
+      arrival, known: known, history: history, since: since, lost: lost, isKeyNatural: schema.flow.isKeyNatural)
     switch decision {
     case .ignore: return .superseded
     case .take: return try take(event, ancestry, row)
@@ -153,7 +173,9 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
   }
 
   private func take(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws -> MergeOutcome {
-    let mark = RowMark(edge: edge(event), cloud: max(row.known.cloud, ancestry.base), goesDown: false)
+    let mark = RowMark(
+      edge: edge(event), cloud: max(row.known.cloud, ancestry.base), decided: row.known.decided, isCloudContent: false,
+      goesDown: false)
     let needsMark = row.hasMark || mark.cloud > 0
     if ancestry.isAgain, try isSame(event, row), row.known.edge != nil || row.known.isThere {
       // The content is there already: only what is known of it changes.
@@ -180,7 +202,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
       cloud = TwoWayRule.decisionVersion(now: now, known: row.known, event: max(base, event.version))
       if row.known.isThere { try rows.stamp(event, version: cloud) }
     }
-    try rows.note(RowMark(edge: edge, cloud: cloud, goesDown: true), of: event)
+    try rows.note(RowMark(edge: edge, cloud: cloud, isCloudContent: row.known.isCloudContent), of: event)
   }
 
   /// The machine has skipped what was on its way down because of an edit that is refused now: it goes down again.
@@ -193,7 +215,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     if try isSame(event, row) {
       let cloud = TwoWayRule.decisionVersion(now: now, known: row.known, event: event.version)
       if row.known.isThere { try rows.stamp(event, version: cloud) }
-      try rows.note(RowMark(edge: edge(event), cloud: cloud, goesDown: true), of: event)
+      try rows.note(RowMark(edge: edge(event), cloud: cloud, isCloudContent: false), of: event)
       return .superseded
     }
     let newer = schema.flow.newer.flatMap { name in
@@ -226,7 +248,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     } else if row.known.isThere {
       try rows.stamp(event, version: result)
     }
-    try rows.note(RowMark(edge: edge(event), cloud: result, goesDown: true), of: event)
+    try rows.note(RowMark(edge: edge(event), cloud: result, isCloudContent: winner == .cloud), of: event)
     try rows.list(
       LostEdit(
         reason: reason, loser: winner.other, value: winner == .machine ? row.values : event.values,

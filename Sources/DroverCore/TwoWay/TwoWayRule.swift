@@ -26,14 +26,23 @@ package enum TwoWayRule {
     package var edge: RowVersion?
     /// The newest decision of the cloud about the row; 0 for none.
     package var cloud: Int64
+    /// The newest own edit of the machine that this decision has seen.
+    package var decided: RowVersion?
+    /// The content is the cloud's own: a person edited it, or the machine's edit lost.
+    package var isCloudContent: Bool
     /// The row is there. If it is not, and one of the versions is, it was deleted.
     package var isThere: Bool
     /// Its condition holds, so that it never changes again.
     package var isComplete: Bool
 
-    package init(edge: RowVersion? = nil, cloud: Int64 = 0, isThere: Bool = false, isComplete: Bool = false) {
+    package init(
+      edge: RowVersion? = nil, cloud: Int64 = 0, decided: RowVersion? = nil, isCloudContent: Bool = false,
+      isThere: Bool = false, isComplete: Bool = false
+    ) {
       self.edge = edge
       self.cloud = cloud
+      self.decided = decided
+      self.isCloudContent = isCloudContent
       self.isThere = isThere
       self.isComplete = isComplete
     }
@@ -57,13 +66,17 @@ package enum TwoWayRule {
   /// - Parameters:
   ///   - history: of the epoch in which the event came.
   ///   - since: the version at which the machine's bookkeeping of the stream began.
+  ///   - lost: decisions of a future that the store has lost.
   package static func decide(
-    _ event: Arrival, known: Known, history: EpochHistory, since: Int64, isKeyNatural: Bool
+    _ event: Arrival, known: Known, history: EpochHistory, since: Int64, lost: LostDecisions = LostDecisions(),
+    isKeyNatural: Bool
   ) -> Decision {
-    let decision =
+    var decision =
       event.isAgain
       ? decideAgain(event, known, history, since)
       : decideEdit(event, known, history, isKeyNatural: isKeyNatural)
+    // The machine has an edit of the cloud's that the store lost, and the row was edited anew since.
+    if decision == .answer, lost.contains(event.base) { decision = .conflict }
     guard known.isComplete, known.isThere, decision != .ignore, decision != .answer else { return decision }
     // The edge has cleared a record that is complete: the record stays.
     return event.change == .put ? .frozen : .ignore
@@ -72,9 +85,9 @@ package enum TwoWayRule {
   private static func decideEdit(
     _ event: Arrival, _ known: Known, _ history: EpochHistory, isKeyNatural: Bool
   ) -> Decision {
-    switch history.relation(of: event.version, to: known.edge) {
+    switch relation(of: event, to: known, history) {
     case .known, .same: return .ignore
-    case .newer where event.base >= known.cloud: return .take
+    case .newer where !lacks(event, known): return .take
     case .newer, .concurrent: break
     }
     let bothMadeIt = known.edge == nil && event.base == 0 && known.isThere && event.change == .put
@@ -88,16 +101,33 @@ package enum TwoWayRule {
     guard known.isThere || known.edge != nil || known.cloud > 0 else { return .take }
     if event.version <= since {
       guard let edge = known.edge else { return event.base >= known.cloud ? .take : .answer }
+      if history.hasSeen(edge) || hasSeenDecision(event, known) { return event.base >= known.cloud ? .take : .answer }
       guard history.limit(of: edge.epoch) != nil else { return .conflict }
-      if history.hasSeen(edge) { return event.base >= known.cloud ? .take : .answer }
       return event.base > known.cloud ? .conflict : .answer
     }
-    switch history.relation(of: event.version, to: known.edge) {
+    switch relation(of: event, to: known, history) {
     case .same: return event.base == known.cloud ? .ignore : event.base < known.cloud ? .answer : .take
     case .known: return event.base > known.cloud ? .conflict : .answer
-    case .newer: return event.base >= known.cloud ? .take : .conflict
+    case .newer: return lacks(event, known) ? .conflict : .take
     case .concurrent: return .conflict
     }
+  }
+
+  /// Whether the machine has not seen an edit of the cloud that the row still holds.
+  private static func lacks(_ event: Arrival, _ known: Known) -> Bool {
+    known.isCloudContent && event.base < known.cloud
+  }
+
+  /// Whether the machine has the newest decision, and with it every own edit that it had seen.
+  private static func hasSeenDecision(_ event: Arrival, _ known: Known) -> Bool {
+    known.cloud > 0 && event.base >= known.cloud && known.edge == known.decided
+  }
+
+  private static func relation(
+    of event: Arrival, to known: Known, _ history: EpochHistory
+  ) -> EpochHistory.Relation {
+    if let edge = known.edge, edge.epoch != history.epoch, hasSeenDecision(event, known) { return .newer }
+    return history.relation(of: event.version, to: known.edge)
   }
 
   // MARK: Conflicts
@@ -139,6 +169,16 @@ package enum TwoWayRule {
     var clock = HybridClock(last: max(known.cloud, known.edge?.version ?? 0, event))
     return clock.next(now: now)
   }
+}
+
+/// Decisions of the cloud that it does not know any more, because its store was put back. Machines may still have what they decided.
+package struct LostDecisions: Equatable, Sendable {
+  /// The versions above the highest that was known when the store was found to have gone back, up to the moment of finding it.
+  package var ranges: [ClosedRange<Int64>]
+
+  package init(_ ranges: [ClosedRange<Int64>] = []) { self.ranges = ranges }
+
+  package func contains(_ version: Int64) -> Bool { ranges.contains { $0.contains(version) } }
 }
 
 /// The order of values in SQLite: NULL, numbers, texts, BLOBs (https://www.sqlite.org/datatype3.html, section 4.1).

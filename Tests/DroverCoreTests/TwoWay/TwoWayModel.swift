@@ -1,0 +1,235 @@
+// One row table on two sides, in memory, with the rules of the core and a network that loses, repeats and reorders. The stores do the same in SQL; here
+// the rules alone are under test, thousands of runs in a second.
+
+import DroverCore
+
+/// What an edit wrote: a number that no other edit has; nil for a delete.
+typealias Mark = Int64
+
+/// A message about one row, up or down.
+enum ModelMessage {
+  case up(ModelEdge.Message)
+  case down(DownEvent)
+  case confirmed(key: Int64, seq: Int64, epoch: Epoch)
+}
+
+struct ModelEdge {
+  struct Book {
+    var held: Int64 = 0
+    var mine: Int64 = 0
+  }
+  struct Entry {
+    var seq: Int64
+    var version: Int64
+    var isAgain: Bool
+  }
+  struct Message {
+    var epoch: Epoch
+    var lineage: Lineage
+    var key: Int64
+    var seq: Int64
+    var version: Int64
+    var ancestry: Ancestry
+    var value: Mark?
+  }
+
+  var epoch: Epoch
+  var lineage = Lineage(since: 0)
+  var rows: [Int64: Mark] = [:]
+  var book: [Int64: Book] = [:]
+  var outbox: [Int64: Entry] = [:]
+  var clock = HybridClock()
+  var seq: Int64 = 0
+  /// The highest version that is known to be handed out.
+  var handedOut: Int64 = 0
+
+  init(epoch: Epoch) { self.epoch = epoch }
+
+  mutating func edit(_ key: Int64, _ value: Mark?, wall: Int64) {
+    rows[key] = value
+    seq += 1
+    outbox[key] = Entry(seq: seq, version: clock.next(now: wall), isAgain: false)
+  }
+
+  mutating func sendAgain(_ key: Int64) {
+    guard outbox[key] == nil else { return }
+    seq += 1
+    outbox[key] = Entry(seq: seq, version: 0, isAgain: true)
+  }
+
+  func messages() -> [Message] {
+    outbox.sorted { $0.key < $1.key }.map { key, entry in
+      let known = book[key] ?? Book()
+      return Message(
+        epoch: epoch, lineage: lineage, key: key, seq: entry.seq,
+        version: entry.isAgain ? max(known.mine, lineage.since) : entry.version,
+        ancestry: Ancestry(base: known.held, isAgain: entry.isAgain), value: rows[key])
+    }
+  }
+
+  mutating func confirmed(_ key: Int64, seq: Int64, epoch: Epoch) {
+    guard epoch == self.epoch, let entry = outbox[key], entry.seq == seq else { return }
+    outbox[key] = nil
+    guard !entry.isAgain else { return }
+    book[key, default: Book()].mine = entry.version
+    handedOut = max(handedOut, entry.version)
+  }
+
+  mutating func apply(_ event: DownEvent) {
+    let key = Self.key(event)
+    let known = book[key] ?? Book()
+    let waiting = outbox[key].flatMap { $0.isAgain ? nil : $0.version }
+    let decision = ApplyRule.decide(
+      event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch,
+      fork: lineage.fork?.version ?? 0)
+    guard decision == .apply else { return }
+    if case .row(let row) = event.content, case .integer(let value) = row[1] {
+      rows[key] = value
+    } else {
+      rows[key] = nil
+    }
+    book[key, default: Book()].held = event.version
+    clock.observe(event.version)
+  }
+
+  /// The database is this one again, as it was.
+  mutating func restore(_ earlier: ModelEdge, epoch: Epoch) {
+    self = earlier
+    lineage.fork = Lineage.Fork(parent: earlier.epoch, version: earlier.handedOut)
+    self.epoch = epoch
+    for key in Set(rows.keys).union(book.keys) { sendAgain(key) }
+  }
+
+  static func key(_ event: DownEvent) -> Int64 {
+    guard case .integer(let key) = event.key[0] else { return 0 }
+    return key
+  }
+}
+
+final class ModelCloud: TwoWayRows {
+  struct State {
+    var rows: [Int64: (value: Mark, version: RowVersion)] = [:]
+    var deleted: [Int64: RowVersion] = [:]
+    var marks: [Int64: RowMark] = [:]
+    var conflicts: [(key: Int64, lost: LostEdit)] = []
+    var numbers: [Epoch: Int64] = [:]
+    var forks: [Int64: (parent: Int64, version: Int64)] = [:]
+  }
+
+  let schema: StreamSchema
+  var state = State()
+  /// Rows that go down, until the edge has them.
+  var pending: Set<Int64> = []
+  var lost = LostDecisions()
+
+  init(isKeyNatural: Bool) throws {
+    schema = try StreamSchema(
+      kind: .snapshot,
+      columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "value", declaredType: "INTEGER")],
+      key: [0], flow: Flow(direction: .both, isKeyNatural: isKeyNatural))
+  }
+
+  // MARK: Edits of people
+
+  func edit(_ key: Int64, _ value: Mark?, now: Int64) {
+    let row = find(key)
+    guard value != nil || row.known.isThere else { return }
+    let version = TwoWayRule.decisionVersion(now: now, known: row.known)
+    let epoch = state.rows[key]?.version.epoch ?? 0
+    state.rows[key] = value.map { ($0, RowVersion(epoch: epoch, version: version)) }
+    note(RowMark(edge: row.known.edge, cloud: version, isCloudContent: true), key)
+  }
+
+  /// - Parameter wall: when it is found that the store has gone back.
+  func restore(_ earlier: State, wall: Int64) {
+    state = earlier
+    let known = earlier.marks.values.map(\.cloud).max() ?? 0
+    if known < wall { lost.ranges.append(known + 1...wall) }
+    pending = Set(earlier.marks.keys)
+  }
+
+  // MARK: Messages
+
+  /// False for a message of an epoch that is over: all rows are sent again in the one that followed.
+  func take(_ message: ModelEdge.Message, now: Int64) throws -> Bool {
+    let number = number(of: message.epoch)
+    guard number == state.numbers.values.max() else { return false }
+    if let fork = message.lineage.fork { state.forks[number] = (self.number(of: fork.parent), fork.version) }
+    var event = SinkEvent(
+      seq: message.seq, localID: "\(message.key)", version: message.version, at: nil, key: [.integer(message.key)],
+      content: message.value.map { .row(Values([.integer(message.key), .integer($0)])) } ?? .none, raw: [])
+    event.ancestry = message.ancestry
+    let merge = TwoWayMerge(
+      self, schema: schema, history: EpochHistory(epoch: number, forks: state.forks), since: message.lineage.since,
+      lost: lost, now: now)
+    _ = try merge.merge([event])
+    return true
+  }
+
+  private func number(of epoch: Epoch) -> Int64 {
+    if let known = state.numbers[epoch] { return known }
+    state.numbers[epoch] = Int64(state.numbers.count + 1)
+    return state.numbers[epoch]!
+  }
+
+  func downEvent(_ key: Int64) -> DownEvent {
+    let mark = state.marks[key]!
+    return DownEvent(
+      seq: 0, localID: "\(key)", key: [.integer(key)],
+      content: state.rows[key].map { .row(Values([.integer(key), .integer($0.value)])) } ?? .none, version: mark.cloud,
+      edge: mark.edge.map { edge in
+        DownEvent.Mark(epoch: state.numbers.first { $0.value == edge.epoch }!.key, version: edge.version)
+      })
+  }
+
+  // MARK: TwoWayRows
+
+  func find(_ events: [SinkEvent]) -> [TwoWayRow] { events.map { find(key($0)) } }
+
+  private func find(_ key: Int64) -> TwoWayRow {
+    let row = state.rows[key]
+    let mark = state.marks[key]
+    var edge = mark?.edge
+    if mark == nil { edge = row?.version ?? state.deleted[key] }
+    if edge?.epoch == 0 { edge = nil }
+    return TwoWayRow(
+      known: .init(
+        edge: edge, cloud: mark?.cloud ?? 0, decided: mark?.decided, isCloudContent: mark?.isCloudContent ?? false,
+        isThere: row != nil),
+      values: row.map { [.integer(key), .integer($0.value)] }, hasMark: mark != nil)
+  }
+
+  func holds(_ row: TwoWayRow, _ event: SinkEvent) -> Bool {
+    if case .row(let values) = event.content { row.values == Array(values) } else { false }
+  }
+
+  func put(_ event: SinkEvent, version: RowVersion) -> MergeOutcome {
+    guard case .row(let row) = event.content, case .integer(let value) = row[1] else { return .superseded }
+    state.rows[key(event)] = (value, version)
+    state.deleted[key(event)] = nil
+    return .applied
+  }
+
+  func remove(_ event: SinkEvent, version: RowVersion) -> MergeOutcome {
+    state.rows[key(event)] = nil
+    state.deleted[key(event)] = version
+    return .applied
+  }
+
+  func stamp(_ event: SinkEvent, version: Int64) { state.rows[key(event)]?.version.version = version }
+  func note(_ mark: RowMark, of event: SinkEvent) { note(mark, key(event)) }
+
+  func list(_ lost: LostEdit, of event: SinkEvent) {
+    let isListed = state.conflicts.contains {
+      $0.key == key(event) && $0.lost.value == lost.value
+    }
+    if !isListed { state.conflicts.append((key(event), lost)) }
+  }
+
+  private func note(_ mark: RowMark, _ key: Int64) {
+    state.marks[key] = mark
+    if mark.goesDown { pending.insert(key) }
+  }
+
+  private func key(_ event: SinkEvent) -> Int64 { Int64(event.localID)! }
+}

@@ -1,0 +1,185 @@
+// Both sides end equal, and no edit is lost without a trace: random edits on both sides, with messages lost, repeated and reordered, clocks of any
+// year, and both sides put back to an earlier state.
+
+import DroverCore
+import DroverTesting
+import Testing
+
+@Suite struct TwoWayModelTests {
+  /// One run under one seed.
+  private struct Run {
+    var random: Seeded
+    var edge = ModelEdge(epoch: try! Epoch("a"))
+    let cloud: ModelCloud
+    var network: [ModelMessage] = []
+    var nextMark: Mark = 1
+    var nextEpoch = 1
+    /// Of each edit the value that its editor saw.
+    var parents: [Mark: Mark] = [:]
+    /// Values that a delete removed whose editor saw them.
+    var deleted: Set<Mark> = []
+    /// Edits that have to be accounted for.
+    var owed: Set<Mark> = []
+    var savedEdge: ModelEdge?
+    var savedCloud: ModelCloud.State?
+    var wall: Int64 = 1_000_000_000
+
+    init(seed: UInt64, isKeyNatural: Bool) throws {
+      random = Seeded(seed)
+      cloud = try ModelCloud(isKeyNatural: isKeyNatural)
+    }
+
+    mutating func step(restores: Bool) throws {
+      wall += Int64(random.below(1000))
+      let key = Int64(random.below(3))
+      switch random.below(restores ? 14 : 11) {
+      case 0, 1: editEdge(key)
+      case 2, 3: editCloud(key)
+      case 4, 5: network += edge.messages().map { .up($0) }
+      case 6: network += cloud.pending.sorted().map { .down(cloud.downEvent($0)) }
+      case 7, 8, 9: try deliver()
+      case 10: if random.percent(30) { edge.sendAgain(key) }
+      case 11: savedEdge = edge
+      case 12: if random.percent(50) { savedCloud = cloud.state }
+      default: restore()
+      }
+    }
+
+    private mutating func editEdge(_ key: Int64) {
+      let clocks: [Int64] = [0, wall, wall, wall + 5000, 4_000_000_000_000]
+      edge.edit(key, written(over: edge.rows[key]), wall: random.pick(clocks))
+    }
+
+    private mutating func editCloud(_ key: Int64) {
+      let before = cloud.state.rows[key]?.value
+      let value = written(over: before)
+      guard value != nil || before != nil else { return }
+      cloud.edit(key, value, now: wall)
+    }
+
+    private mutating func written(over before: Mark?) -> Mark? {
+      guard !random.percent(15) else {
+        if let before { deleted.insert(before) }
+        return nil
+      }
+      let mark = nextMark
+      nextMark += 1
+      parents[mark] = before
+      owed.insert(mark)
+      return mark
+    }
+
+    private mutating func deliver() throws {
+      guard !network.isEmpty else { return }
+      let index = random.below(network.count)
+      let message = network[index]
+      if random.percent(80) { network.remove(at: index) }
+      guard !random.percent(15) else { return }
+      try take(message)
+    }
+
+    private mutating func take(_ message: ModelMessage) throws {
+      switch message {
+      case .up(let message):
+        if try hear(message) {
+          network.append(.confirmed(key: message.key, seq: message.seq, epoch: message.epoch))
+        }
+      case .down(let event): edge.apply(event)
+      case .confirmed(let key, let seq, let epoch): edge.confirmed(key, seq: seq, epoch: epoch)
+      }
+    }
+
+    /// The machine begins another epoch when it hears that its own is over.
+    private mutating func hear(_ message: ModelEdge.Message) throws -> Bool {
+      if try cloud.take(message, now: wall) { return true }
+      if message.epoch == edge.epoch { edge.restore(edge, epoch: newEpoch()) }
+      return false
+    }
+
+    private mutating func newEpoch() -> Epoch {
+      nextEpoch += 1
+      return try! Epoch(String(nextEpoch, radix: 16))
+    }
+
+    private mutating func restore() {
+      if random.percent(50), let savedEdge {
+        edge.restore(savedEdge, epoch: newEpoch())
+      } else if let savedCloud {
+        cloud.restore(savedCloud, wall: wall)
+        // The machine hears that the cloud went back, and begins an epoch.
+        edge.restore(edge, epoch: newEpoch())
+      } else {
+        return
+      }
+      // What neither side has any more is lost with the restore itself.
+      var kept = accounted
+      for value in edge.rows.values { keep(value, &kept) }
+      for key in edge.outbox.keys { if let value = edge.rows[key] { keep(value, &kept) } }
+      owed.formIntersection(kept)
+    }
+
+    private func keep(_ value: Mark, _ kept: inout Set<Mark>) {
+      var value = Optional(value)
+      while let present = value, kept.insert(present).inserted { value = parents[present] }
+    }
+
+    /// Values that are there or listed, and all that their editors saw.
+    var accounted: Set<Mark> {
+      var kept: Set<Mark> = []
+      for row in cloud.state.rows.values { keep(row.value, &kept) }
+      for conflict in cloud.state.conflicts {
+        if let value = conflict.lost.value, case .integer(let mark) = value[1] { keep(mark, &kept) }
+      }
+      for value in deleted { keep(value, &kept) }
+      return kept
+    }
+
+    /// Everything is delivered, in order. Returns how many rounds it took.
+    mutating func settle() throws -> Int {
+      for message in network { try take(message) }
+      network = []
+      for round in 1...20 {
+        wall += 1000
+        let messages = edge.messages()
+        let pending = cloud.pending.sorted()
+        if messages.isEmpty, pending.isEmpty { return round }
+        for message in messages {
+          if try hear(message) { edge.confirmed(message.key, seq: message.seq, epoch: message.epoch) }
+        }
+        network = []
+        for key in cloud.pending.sorted() { edge.apply(cloud.downEvent(key)) }
+        cloud.pending = []
+      }
+      return .max
+    }
+  }
+
+  private static func check(_ seed: UInt64, restores: Bool) throws {
+    var run = try Run(seed: seed, isKeyNatural: seed % 2 == 0)
+    for _ in 0..<80 { try run.step(restores: restores) }
+    let rounds = try run.settle()
+    #expect(rounds <= 4, "seed \(seed): the wire is not silent after \(rounds) rounds")
+    #expect(
+      run.edge.rows == run.cloud.state.rows.mapValues(\.value), "seed \(seed): the sides differ")
+    let missing = run.owed.subtracting(run.accounted)
+    #expect(missing.isEmpty, "seed \(seed): edits \(missing.sorted()) are lost without a trace")
+    var listed: Set<Mark> = []
+    for conflict in run.cloud.state.conflicts {
+      guard let value = conflict.lost.value, case .integer(let mark) = value[1] else { continue }
+      #expect(listed.insert(mark).inserted, "seed \(seed): \(mark) is listed twice")
+      #expect(
+        restores || !run.cloud.state.rows.values.contains { $0.value == mark },
+        "seed \(seed): \(mark) is listed, and it is there")
+    }
+  }
+
+  @Test(arguments: 0..<10)
+  func `both sides end equal and no edit is lost`(block: UInt64) throws {
+    for seed in block * 100..<(block + 1) * 100 { try Self.check(seed, restores: false) }
+  }
+
+  @Test(arguments: 0..<10)
+  func `the same with both sides put back`(block: UInt64) throws {
+    for seed in block * 100..<(block + 1) * 100 { try Self.check(seed, restores: true) }
+  }
+}
