@@ -1,8 +1,8 @@
 // Messages on topics of events: frames of agents and bare events of other clients. `FrameRule` says what a frame counts for, and here it is done.
 
 import DroverCore
+import DroverEvents
 import DroverWire
-import Logging
 
 /// A message on a topic of events.
 struct EventMessage {
@@ -166,7 +166,7 @@ extension Consumer {
     }
     if sink.schema == nil, !frame.events.isEmpty, let reason = try transaction.holdBodies(of: sink) {
       // As a schema that cannot be followed: it waits at the edge, and is no dead letter.
-      warnRarely("bodies", "take \(stream) of \(machine): \(reason); it waits at the edge, see `drover schema list`")
+      events.emit(BodiesHeld(stream: stream, machine: machine, reason: reason))
       group.hold(stream, of: machine, because: .bodies)
       return .waiting
     }

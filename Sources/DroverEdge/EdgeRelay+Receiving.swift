@@ -1,6 +1,7 @@
 // What comes from the cloud: confirmations, commands and questions, in the order of arrival; and what the agent asks.
 
 import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {

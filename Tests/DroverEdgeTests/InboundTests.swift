@@ -1,6 +1,7 @@
 // What comes from the cloud while the agent's turn does not come: it is queued, and what has no room is not acknowledged. And how often a line is logged.
 
 import DroverCore
+import DroverEvents
 @testable import DroverEdge
 import DroverProcesses
 import DroverSQLite
@@ -102,10 +103,10 @@ import Testing
 
   @Test func `what comes up again and again is counted each time and logged ever more rarely`() throws {
     let lines = Lines()
-    var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
+    var log = AgentLog(logger: Logger(label: "test") { _ in Collector(lines) })
     var failures = 0
     let line = try #require(StoreFailed(error: .failed("x")).text)
-    log.onFailure = { kind in failures += kind == .store ? 1 : 0 }
+    log.onMetric = { kind in failures += kind == .store ? 1 : 0 }
     for _ in 0..<150 { log.emit(StoreFailed(error: .failed("x"))) }
     log.emit(DeadLettersFull(stream: 1, reason: "full"))
     #expect(failures == 150)
@@ -118,9 +119,9 @@ import Testing
 
   @Test func `a frame that is too large counts as a failure, and another event says what becomes of it`() {
     let lines = Lines()
-    var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
+    var log = AgentLog(logger: Logger(label: "test") { _ in Collector(lines) })
     var failures: [DeliveryFailure.Kind] = []
-    log.onFailure = { failures.append($0) }
+    log.onMetric = { failures.append($0) }
     for isEmpty in [false, true] {
       log.emit(
         FrameRefused(stream: 1, topic: "t", events: 1, isEmpty: isEmpty, reason: .packetTooLarge, user: nil))

@@ -92,20 +92,21 @@ final class AppDatabase {
 
 extension StreamDeclaration {
   static func table(_ name: String, kind: Kind = .snapshot, synced: String? = nil) throws -> StreamDeclaration {
-    StreamDeclaration(name: try StreamName(name), kind: kind, table: name, syncedColumn: synced)
+    StreamDeclaration(name: try StreamName(name), kind: kind, table: name) { $0.syncedColumn = synced }
   }
 
   /// A batch that may be complete.
   static func batch(
     _ name: String, completeWhen: String? = nil, with: LinesDeclaration...
   ) throws -> StreamDeclaration {
-    StreamDeclaration(
-      name: try StreamName(name), kind: .batch, table: name,
-      completeWhen: try completeWhen.map { try Condition(parsing: $0) }, with: with)
+    try StreamDeclaration(name: StreamName(name), kind: .batch, table: name) {
+      $0.completeWhen = try completeWhen.map { try Condition(parsing: $0) }
+      $0.with = with
+    }
   }
 
   static func fed(_ name: String, kind: Kind = .payload) throws -> StreamDeclaration {
-    StreamDeclaration(name: try StreamName(name), kind: kind, table: nil)
+    StreamDeclaration(name: try StreamName(name), kind: kind)
   }
 }
 

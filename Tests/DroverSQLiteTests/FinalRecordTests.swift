@@ -486,9 +486,11 @@ import Testing
       let app = try AppDatabase(
         "CREATE TABLE orders (mo TEXT PRIMARY KEY NOT NULL, done INT); CREATE TABLE parts \(lines)")
       var said: [String] = []
-      let stream = StreamDeclaration(
-        name: try StreamName("orders"), kind: .batch, table: "orders", completeWhen: try Condition(parsing: "done = 1"),
-        with: [try .lines("parts", ["mo": "mo"])], key: key)
+      let stream = try StreamDeclaration(name: StreamName("orders"), kind: .batch, table: "orders") {
+        $0.completeWhen = try Condition(parsing: "done = 1")
+        $0.with = [try .lines("parts", ["mo": "mo"])]
+        $0.key = key
+      }
       _ = try app.attach([stream]) { said.append($0) }
       return said.filter { $0.contains("may be used again") }
     }

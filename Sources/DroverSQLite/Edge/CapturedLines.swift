@@ -15,7 +15,8 @@ struct CapturedLines: Equatable {
   static func inspect(
     _ database: Database, _ declaration: LinesDeclaration, header: CapturedTable
   ) throws -> CapturedLines? {
-    guard let table = try CapturedTable.read(database, declaration.table.text, kind: .batch) else { return nil }
+    let own = StreamDeclaration(name: declaration.table, kind: .batch)
+    guard let table = try CapturedTable.read(database, declaration.table.text, own) else { return nil }
     let references = try references(database, declaration, table, header)
     let columns = references.map { SQLName(table.schema.columns[$0].name) }
     let firstIndexed = try String.fetchAll(

@@ -63,12 +63,7 @@ struct CapturedTable: Equatable {
   /// Reads the table of a stream and those of its lines. Returns nil when the stream has none.
   static func inspect(_ database: Database, _ declaration: StreamDeclaration) throws -> Found? {
     guard let name = declaration.table else { return nil }
-    guard
-      var table = try read(
-        database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
-        completeWhen: declaration.completeWhen, selection: declaration.selection, naturalKey: declaration.naturalKey,
-        declaredKey: declaration.key)
-    else { return .missing(name, header: nil) }
+    guard var table = try read(database, name, declaration) else { return .missing(name, header: nil) }
     var missing: String?
     for lines in declaration.with {
       if let lines = try CapturedLines.inspect(database, lines, header: table) {
@@ -88,10 +83,9 @@ struct CapturedTable: Equatable {
     return missing.map { .missing($0, header: table) } ?? .table(table)
   }
 
-  /// Reads one table. Returns nil when there is none of that name.
+  /// Reads one table, without its lines. Returns nil when there is none of that name.
   static func read(
-    _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    selection: Selection = Selection(), naturalKey: NaturalKey? = nil, declaredKey: [String]? = nil
+    _ database: Database, _ table: String, _ declaration: StreamDeclaration
   ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
@@ -132,7 +126,7 @@ struct CapturedTable: Equatable {
     let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains(SQLName($0)) } : nil
     let primaryKey = key.sorted { $0.position < $1.position }.map(\.index)
     let identity = rowidName.map { [$0] } ?? primaryKey.map { expressions[$0] }
-    if let declaredKey {
+    if let declaredKey = declaration.key {
       key = try declaredKey.enumerated().map { position, part in
         guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(part) }) else {
           throw CaptureRefusal("\(name) has no column \(part), which the configuration names in its `key`")
@@ -148,8 +142,8 @@ struct CapturedTable: Equatable {
       expressions.insert(rowidName, at: 0)
       key = [(1, 0)]
     }
-    let flag = columns.firstIndex { SQLName($0.name) == syncedColumn.map(SQLName.init) }
-    if let syncedColumn {
+    let flag = columns.firstIndex { SQLName($0.name) == declaration.syncedColumn.map(SQLName.init) }
+    if let syncedColumn = declaration.syncedColumn {
       guard let flag else {
         throw CaptureRefusal("\(name) has no column \(syncedColumn), which the configuration names as synced_column")
       }
@@ -164,7 +158,7 @@ struct CapturedTable: Equatable {
     let keyNames = keyPositions.map { columns[$0].name }
     var (uniques, blindIndexes) = try uniqueIndexes(database, table: name, key: keyNames)
     var declared: DeclaredKey?
-    if declaredKey != nil {
+    if declaration.key != nil {
       let nullable = keyPositions.filter { position in
         rows.first { SQLName($0["name"]) == SQLName(columns[position].name) }.map {
           $0["notnull"] == 0 && $0["pk"] == 0
@@ -179,11 +173,13 @@ struct CapturedTable: Equatable {
       }
     }
     do throws(InvalidName) {
-      let chosen = try selection.choose(from: columns, key: keyPositions, completeWhen: completeWhen)
+      let selection = declaration.selection
+      let chosen = try selection.choose(
+        from: columns, key: keyPositions, completeWhen: declaration.completeWhen)
       let schema = try StreamSchema(
-        kind: kind, columns: chosen.map(\.column),
+        kind: declaration.kind, columns: chosen.map(\.column),
         key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
-        completeWhen: completeWhen, naturalKey: naturalKey)
+        completeWhen: declaration.completeWhen, naturalKey: declaration.naturalKey)
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },

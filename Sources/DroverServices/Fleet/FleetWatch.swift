@@ -2,6 +2,7 @@
 // as this looks. The rules of alerts judge each look.
 
 import Dispatch
+package import DroverCloud
 package import DroverCore
 package import Logging
 import ServiceLifecycle
@@ -92,7 +93,10 @@ package final class CommitTries: Sendable {
 
   package var failed: Int { count.load(ordering: .relaxed) }
 
-  package func note(_ wentWell: Bool) {
-    if wentWell { count.store(0, ordering: .relaxed) } else { count.add(1, ordering: .relaxed) }
+  package func note(_ result: CommitResult) {
+    switch result {
+    case .succeeded: count.store(0, ordering: .relaxed)
+    case .failed: count.add(1, ordering: .relaxed)
+    }
   }
 }

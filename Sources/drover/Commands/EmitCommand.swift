@@ -49,7 +49,7 @@ struct EmitCommand: AsyncParsableCommand {
     }
     guard declared.table == nil else {
       throw fail(
-        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover sends it")
+        "emit: \(stream) is captured from table \(declared.table!); write to that table, and Drover sends it")
     }
     guard format != .text || idField == nil else {
       throw fail("emit: a line of text has no field \(idField!); leave --id-field out, or send JSON with --format json")
@@ -61,7 +61,7 @@ struct EmitCommand: AsyncParsableCommand {
     do {
       // So that a stream that was just added to the configuration is known.
       try EdgeDatabase.prepare(
-        path: configuration.database, declarations: configuration.declarations,
+        path: configuration.database, declarations: configuration.streams,
         quota: configuration.outbox.quota)
       intake = try Intake(path: configuration.database, stream: declared.name, quota: configuration.outbox.quota)
     } catch {

@@ -215,7 +215,7 @@ extension CloudReport {
 extension EdgeConfiguration {
   /// The tables whose rows travel with a stream's.
   func lines(of stream: String) -> [String] {
-    streams.first { $0.name.text.isExactly(stream) }?.table?.with.map(\.table.text) ?? []
+    streams.first { $0.name.text.isExactly(stream) }?.with.map(\.table.text) ?? []
   }
 }
 
