@@ -34,4 +34,23 @@ import Testing
       kind: .sqlite
     ).check(abuse)
   }
+
+  @Test(arguments: DeletedNotes.all(for: .sqlite))
+  func `notes that somebody deletes are made again, or a comparison says what is missing`(notes: DeletedNotes) throws {
+    let app = try AppDatabase()
+    try SinkNotesConformance(
+      store: SQLiteCloudStore(path: app.path), replica: SQLiteReplica(path: app.path),
+      vandal: Vandal(queue: DatabaseQueue(path: app.path))
+    ).check(notes)
+  }
+
+  @Test(arguments: SinkProbeConformance.rules)
+  func `an empty table that takes no row holds back the stream, and one that takes some refuses the others`(
+    rule: SinkProbeConformance.Rule
+  ) throws {
+    let app = try AppDatabase()
+    try SinkProbeConformance(
+      store: SQLiteCloudStore(path: app.path), vandal: Vandal(queue: DatabaseQueue(path: app.path)), kind: .sqlite
+    ).check(rule)
+  }
 }

@@ -102,11 +102,16 @@ extension Transaction: SchemaDialect {
   func form(of stream: StreamName) throws -> SinkForm? { try table(of: stream)?.form }
 
   func present(_ stream: StreamName) throws -> PresentSink? {
-    try table(of: stream).map { table in
-      PresentSink(
-        form: table.form, shape: table.shape,
-        columns: table.columns.map { Column(name: $0.name.text, declaredType: $0.affinity.declaration) })
+    guard let table = try table(of: stream) else { return nil }
+    guard !table.columns.isEmpty else {
+      // Somebody has deleted the notes of all its columns: it is taken over again.
+      try connection.query("DELETE FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])
+      try reshaped()
+      return nil
     }
+    return PresentSink(
+      form: table.form, shape: table.shape,
+      columns: table.columns.map { Column(name: $0.name.text, declaredType: $0.affinity.declaration) })
   }
 
   func shared(_ stream: StreamName, for machine: MachineID) throws -> SharedTable {
@@ -138,10 +143,12 @@ extension Transaction: SchemaDialect {
     ).boolean(0, 0)
     guard isSink else { return false }
     try SinkTable.note(wish.stream, table: table, form: wish.form(limits.pins), header: wish.header, connection)
-    let key = wish.schema?.key ?? [0]
-    for (index, column) in (wish.schema?.columns ?? SinkTable.bodyColumns.map(\.0)).enumerated() {
-      try SinkTable.note(column, of: name, keyPosition: key.firstIndex(of: index), connection)
-    }
+    let number = try connection.query(
+      "SELECT present.oid::bigint FROM pg_class AS present WHERE relnamespace = $1::text::regnamespace AND relname = $2::text::name",
+      [.text(store.place), .text(table)], isKept: false)
+    _ = try SinkNotes(connection: connection).note(
+      wish.schema?.columns ?? SinkTable.bodyColumns.map(\.0), key: wish.schema?.key ?? [0], of: name,
+      table: number.integer(0, 0))
     try reshaped()
     try reopenGaps(of: wish.header ?? wish.stream)
     return true
