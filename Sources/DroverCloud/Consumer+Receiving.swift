@@ -92,7 +92,7 @@ extension Consumer {
       }
       group.note(current, machine: machine)
       return .document
-    case .confirm, .command, .reply: return .ignored
+    case .confirm, .down, .downConfirm, .command, .reply: return .ignored
     }
   }
 

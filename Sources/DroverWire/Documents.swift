@@ -14,6 +14,7 @@ extension StreamSchema {
       members.append(("identity", .array(naturalKey.columns.map { .string($0) })))
       if !naturalKey.fallback.isEmpty { members.append(("else", .array(naturalKey.fallback.map { .string($0) }))) }
     }
+    if flow != .up { members += flow.members }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -50,7 +51,7 @@ extension StreamSchema {
     do {
       try self.init(
         kind: kind, columns: columns, key: key, completeWhen: completeWhen, lines: lines,
-        naturalKey: try NaturalKey(of: members))
+        naturalKey: try NaturalKey(of: members), flow: try Flow(of: members))
     } catch let error as WireError {
       throw error
     } catch {
@@ -116,35 +117,54 @@ extension NaturalKey {
   }
 }
 
-extension Confirmation {
-  package var document: [UInt8] {
-    let streams = streams.sorted { $0.key < $1.key }.map { name, received in
-      (
-        name.text,
-        JSON.object([
-          ("through", .integer(received.front)),
-          ("ahead", .array(received.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
-        ])
-      )
-    }
-    var members: [(String, JSON)] = [
-      ("v", 1), ("epoch", .string(epoch.text)), ("session", .string(session)),
-      ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at.clamped(to: Bounds.time))),
-    ]
-    if let answer { members.append(("answer", .integer(answer))) }
-    if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
-    if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
-    members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
-    members.append(("streams", .object(streams)))
-    return Array(JSON.object(members).text().utf8)
+extension Flow {
+  fileprivate var members: [(String, JSON)] {
+    var members: [(String, JSON)] = [("direction", .string(direction.rawValue)), ("merge", .string(merge.rawValue))]
+    if let newer { members.append(("newer", .string(newer))) }
+    if isKeyNatural { members.append(("natural_key", .bool(true))) }
+    if reach == .all { members.append(("machines", .string(reach.rawValue))) }
+    return members
   }
 
-  package init(document: [UInt8]) throws(WireError) {
-    let parsed = try JSONDocument(parsing: document)
-    let members = parsed.members
-    try members.requireVersion1()
+  /// What a schema says about its direction; without a word its rows go up.
+  fileprivate init(of members: JSONDocument.Members) throws(WireError) {
+    self = .up
+    guard members.has("direction") else { return }
+    func word<Word: RawRepresentable & CaseIterable>(
+      _ member: String, otherwise: Word
+    ) throws(WireError) -> Word where Word.RawValue == String {
+      guard members.has(member) else { return otherwise }
+      guard let word = Word(rawValue: try members.string(member)) else {
+        throw WireError("\"\(member)\" is one of \(Word.allCases.map(\.rawValue).joined(separator: ", "))")
+      }
+      return word
+    }
+    self.init(
+      direction: try word("direction", otherwise: .up), newer: members.has("newer") ? try members.string("newer") : nil,
+      merge: try word("merge", otherwise: .row),
+      isKeyNatural: members.has("natural_key") ? try members.bool("natural_key") : false,
+      reach: try word("machines", otherwise: .machine))
+  }
+}
+
+extension [StreamName: IntervalSet] {
+  /// Of each stream how far everything was received, and what beyond.
+  fileprivate var json: JSON {
+    .object(
+      sorted { $0.key < $1.key }.map { name, received in
+        (
+          name.text,
+          .object([
+            ("through", .integer(received.front)),
+            ("ahead", .array(received.ahead.map { .array([.integer($0.after), .integer($0.through)]) })),
+          ])
+        )
+      })
+  }
+
+  fileprivate init(of members: JSONDocument.Members) throws(WireError) {
+    self.init()
     let listed = try members.object("streams")
-    var streams: [StreamName: IntervalSet] = [:]
     for name in listed.names {
       let stream = try listed.object(name)
       var intervals: [Interval] = []
@@ -155,8 +175,51 @@ extension Confirmation {
         guard after < through else { throw WireError("\"ahead\" holds an empty interval") }
         intervals.append(Interval(after: after, through: through))
       }
-      do { streams[try StreamName(name)] = IntervalSet(intervals) } catch { throw WireError(error.message) }
+      do { self[try StreamName(name)] = IntervalSet(intervals) } catch { throw WireError(error.message) }
     }
+  }
+}
+
+extension DownConfirmation {
+  package var document: [UInt8] {
+    Array(
+      JSON.object([("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let parsed = try JSONDocument(parsing: document)
+    try parsed.members.requireVersion1()
+    let streams = try [StreamName: IntervalSet](of: parsed.members)
+    do {
+      self.init(epoch: try Epoch(try parsed.members.string("epoch")), streams: streams)
+    } catch let error as WireError {
+      throw error
+    } catch {
+      throw WireError("\(error)")
+    }
+  }
+}
+
+extension Confirmation {
+  package var document: [UInt8] {
+    var members: [(String, JSON)] = [
+      ("v", 1), ("epoch", .string(epoch.text)), ("session", .string(session)),
+      ("at", .string(Timestamp.text(microseconds: at))), ("at_us", .integer(at.clamped(to: Bounds.time))),
+    ]
+    if let answer { members.append(("answer", .integer(answer))) }
+    if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
+    if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
+    if let down { members.append(("down", .string(down.text))) }
+    members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
+    members.append(("streams", streams.json))
+    return Array(JSON.object(members).text().utf8)
+  }
+
+  package init(document: [UInt8]) throws(WireError) {
+    let parsed = try JSONDocument(parsing: document)
+    let members = parsed.members
+    try members.requireVersion1()
+    let streams = try [StreamName: IntervalSet](of: members)
     var runs = Runs()
     // A cloud that knows of no runs tells of none.
     for element in members.has("runs") ? try members.array("runs") : [] {
@@ -170,7 +233,8 @@ extension Confirmation {
         answer: members.has("answer") ? try members.integer("answer", in: Bounds.question) : nil,
         maxMessageBytes: members.has("max_message_bytes")
           ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil,
-        clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil)
+        clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil,
+        down: members.has("down") ? try Epoch(try members.string("down")) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {

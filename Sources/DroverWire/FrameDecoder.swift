@@ -48,6 +48,7 @@ package enum FrameDecoder {
       case "after": fields.after = try scanner.readInt64(in: Bounds.sequence)
       case "through": fields.through = try scanner.readInt64(in: Bounds.sequence)
       case "last": fields.last = try scanner.readInt64(in: Bounds.sequence)
+      case "lineage": fields.lineage = try Lineage(&scanner)
       case "schema": fields.schema = SchemaID(text: String(decoding: try scanner.readString(), as: UTF8.self))
       case "events":
         let header = try fields.header()
@@ -152,6 +153,7 @@ private struct Fields {
   var through: Int64?
   var last: Int64?
   var schema: SchemaID?
+  var lineage: Lineage?
 
   func header() throws(WireError) -> FrameHeader {
     guard v == 1 else { throw WireError("version \(v.map(String.init) ?? "missing") of the frame is not 1") }
@@ -163,7 +165,7 @@ private struct Fields {
     do { name = try Epoch(epoch) } catch { throw WireError(error.message) }
     return FrameHeader(
       epoch: name, run: run, interval: Interval(after: after, through: through), last: max(through, last ?? through),
-      schema: schema)
+      schema: schema, lineage: lineage)
   }
 }
 
@@ -177,6 +179,9 @@ private struct EventFields {
   var lines: Lines = .none
   /// The row came as a list of its values.
   var isList = false
+  var base: Int64?
+  var isAgain = false
+  var edge: DownEvent.Mark?
 
   mutating func read(_ name: ArraySlice<UInt8>, _ scanner: inout JSONScanner, row: RowDecoder?) throws(WireError) {
     switch name {
@@ -193,6 +198,9 @@ private struct EventFields {
       operation = known
     case "version":
       version = try scanner.readInt64(in: Bounds.version)
+    case "base": base = try scanner.readInt64(in: Bounds.version)
+    case "again": isAgain = try scanner.readBool()
+    case "edge": edge = try DownEvent.Mark(&scanner)
     case "at": at = String(decoding: try scanner.readString(), as: UTF8.self)
     case "row":
       guard let row, content == .none else {
@@ -220,9 +228,54 @@ private struct EventFields {
     default: break
     }
     guard operation == .put || lines == .none else { throw WireError("the event deletes, and has lines") }
-    return Event(
+    guard base != nil || !isAgain else { throw WireError("the event is sent \"again\", and has no \"base\"") }
+    var event = Event(
       seq: seq, localID: id, operation: operation, version: version, at: at, content: content, lines: lines, raw: raw,
       isList: isList)
+    event.ancestry = base.map { Ancestry(base: $0, isAgain: isAgain) }
+    event.edge = edge
+    return event
+  }
+}
+
+extension Lineage {
+  fileprivate init(_ scanner: inout JSONScanner) throws(WireError) {
+    var since: Int64?
+    var parent: Epoch?
+    var version: Int64?
+    try scanner.readObject { (name, scanner) throws(WireError) in
+      switch name {
+      case "since": since = try scanner.readInt64(in: Bounds.version)
+      case "parent": parent = try scanner.readEpoch()
+      case "fork": version = try scanner.readInt64(in: Bounds.version)
+      default: throw scanner.fault("\"lineage\" has \"since\", \"parent\" and \"fork\"")
+      }
+    }
+    guard let since, (parent == nil) == (version == nil) else {
+      throw scanner.fault("\"lineage\" has \"since\", and \"parent\" and \"fork\" together")
+    }
+    self.init(since: since, fork: parent.map { Fork(parent: $0, version: version!) })
+  }
+}
+
+extension DownEvent.Mark {
+  fileprivate init(_ scanner: inout JSONScanner) throws(WireError) {
+    var epoch: Epoch?
+    var version: Int64?
+    var count = 0
+    try scanner.readArray { (scanner) throws(WireError) in
+      if count == 0 { epoch = try scanner.readEpoch() } else { version = try scanner.readInt64(in: Bounds.version) }
+      count += 1
+    }
+    guard count == 2, let epoch, let version else { throw scanner.fault("\"edge\" is an epoch and a version") }
+    self.init(epoch: epoch, version: version)
+  }
+}
+
+extension JSONScanner {
+  fileprivate mutating func readEpoch() throws(WireError) -> Epoch {
+    let text = String(decoding: try readString(), as: UTF8.self)
+    do { return try Epoch(text) } catch { throw fault(error.message) }
   }
 }
 

@@ -28,13 +28,30 @@ package struct FrameEncoder {
   static let head = "{\"v\":1,\"epoch\":\""
 
   /// - Parameter run: the run of the agent that sends the frames.
-  package init(epoch: Epoch, run: Int64, stream: EdgeStream) {
+  /// - Parameter lineage: of a two-way stream, what the epoch continues.
+  package init(epoch: Epoch, run: Int64, stream: EdgeStream, lineage: Lineage? = nil) {
     self.stream = stream
-    head = Array("\(Self.head)\(epoch)\",\"run\":\(run),\"after\":".utf8)
+    head = Array("\(Self.head)\(epoch)\",\"run\":\(run),\(Self.text(of: lineage))\"after\":".utf8)
     columnNames = Self.names(stream.schema?.columns.map(\.name) ?? [])
     lines = (stream.schema?.lines ?? []).map { line in
       (Self.names([line.table.text])[0] + "[".utf8, Self.names(line.rows.columns.map(\.name)))
     }
+  }
+
+  private static func text(of lineage: Lineage?) -> String {
+    guard let lineage else { return "" }
+    let fork = lineage.fork.map { ",\"parent\":\"\($0.parent)\",\"fork\":\($0.version)" } ?? ""
+    return "\"lineage\":{\"since\":\(lineage.since)\(fork)},"
+  }
+
+  /// What an event says about what it has seen.
+  private mutating func writeAncestry(of entry: OutboxEntry) {
+    if let ancestry = entry.ancestry {
+      events += ",\"base\":".utf8
+      JSONWriter.write(ancestry.base, into: &events)
+      if ancestry.isAgain { events += ",\"again\":true".utf8 }
+    }
+    if let edge = entry.edge { events += ",\"edge\":[\"\(edge.epoch)\",\(edge.version)]".utf8 }
   }
 
   private static func names(_ names: [String]) -> [[UInt8]] {
@@ -108,6 +125,7 @@ package struct FrameEncoder {
     JSONWriter.write(entry.seq, into: &events)
     events += ",\"version\":".utf8
     JSONWriter.write(entry.version, into: &events)
+    writeAncestry(of: entry)
     events += ",\"row\":[".utf8
     values.lendEach { index, value in
       if index > 0 { events.append(UInt8(ascii: ",")) }
@@ -122,6 +140,7 @@ package struct FrameEncoder {
     Self.begin(
       seq: entry.seq, id: localID(of: entry), entry.content == .none ? .delete : .put, version: entry.version,
       into: &events)
+    writeAncestry(of: entry)
     switch entry.content {
     case .none: break
     case .json(let body):

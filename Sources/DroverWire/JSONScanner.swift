@@ -247,6 +247,12 @@ package struct JSONScanner {
     return code
   }
 
+  package mutating func readBool() throws(WireError) -> Bool {
+    let isTrue = peek() == UInt8(ascii: "t")
+    try readWord(isTrue ? "true" : "false")
+    return isTrue
+  }
+
   private mutating func readWord(_ word: StaticString) throws(WireError) {
     let end = index + word.utf8CodeUnitCount
     guard end <= source.endIndex,

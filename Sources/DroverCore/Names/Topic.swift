@@ -10,6 +10,10 @@ package enum Topic: Hashable, Sendable {
   case status(MachineID)
   /// The retained confirmation, cloud to edge.
   case confirm(MachineID)
+  /// Frames of rows that travel down, cloud to edge.
+  case down(MachineID, Kind, StreamName)
+  /// The retained confirmation of what came down, edge to cloud.
+  case downConfirm(MachineID)
   /// A request, cloud to edge.
   case command(MachineID, name: String)
   /// Its answer, edge to cloud.
@@ -20,7 +24,9 @@ package enum Topic: Hashable, Sendable {
   package static let everything = "drover/v1/#"
 
   /// What machines say of themselves; retained, which no shared subscription delivers [MQTT-4.8.2].
-  package static let documentFilters = ["\(prefix)+/schema/#", "\(prefix)+/status"]
+  package static let documentFilters = [
+    "\(prefix)+/schema/#", "\(prefix)+/status", "\(prefix)+/down-confirm",
+  ]
 
   /// Events; each member of a group gets some of them.
   /// - Parameter machine: whose; of all machines, if it is not said.
@@ -32,12 +38,13 @@ package enum Topic: Hashable, Sendable {
   package static let replyFilter = "\(prefix)+/reply/+"
 
   package static func confirmFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/confirm" }
+  package static func downFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/down/#" }
   package static func commandFilter(for machine: MachineID) -> String { "\(prefix)\(machine)/command/+" }
 
   package var machine: MachineID {
     switch self {
     case .events(let machine, _, _), .schema(let machine, _), .status(let machine), .confirm(let machine),
-      .command(let machine, _), .reply(let machine, _):
+      .down(let machine, _, _), .downConfirm(let machine), .command(let machine, _), .reply(let machine, _):
       machine
     }
   }
@@ -48,6 +55,8 @@ package enum Topic: Hashable, Sendable {
     case .schema(let machine, let stream): "\(Self.prefix)\(machine)/schema/\(stream)"
     case .status(let machine): "\(Self.prefix)\(machine)/status"
     case .confirm(let machine): "\(Self.prefix)\(machine)/confirm"
+    case .down(let machine, let kind, let stream): "\(Self.prefix)\(machine)/down/\(kind.rawValue)/\(stream)"
+    case .downConfirm(let machine): "\(Self.prefix)\(machine)/down-confirm"
     case .command(let machine, let name): "\(Self.prefix)\(machine)/command/\(name)"
     case .reply(let machine, let id): "\(Self.prefix)\(machine)/reply/\(id)"
     }
@@ -72,6 +81,10 @@ package enum Topic: Hashable, Sendable {
     switch (levels.count, levels.count > 1 ? levels[1] : "") {
     case (2, "status"): self = .status(machine)
     case (2, "confirm"): self = .confirm(machine)
+    case (2, "down-confirm"): self = .downConfirm(machine)
+    case (4, "down"):
+      guard let kind = Kind(rawValue: String(levels[2])) else { throw Self.unknown }
+      self = .down(machine, kind, try StreamName(String(levels[3])))
     case (3, "schema"): self = .schema(machine, try StreamName(String(levels[2])))
     case (3, "command"): self = .command(machine, name: String(levels[2]))
     case (3, "reply"): self = .reply(machine, id: String(levels[2]))

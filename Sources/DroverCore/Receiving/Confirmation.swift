@@ -17,11 +17,14 @@ package struct Confirmation: Equatable, Sendable {
   /// Two agents are at work under this machine's name, since then, microseconds since 1970: both have to hold. Holds in whatever epoch the
   /// hearer is.
   package var clonedSince: Int64?
+  /// The epoch of what goes down; nil where the consumer does not know two-way rows.
+  package var down: Epoch?
 
   package init(
     epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet], runs: Runs = Runs(),
-    answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil
+    answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil, down: Epoch? = nil
   ) {
+    self.down = down
     self.clonedSince = clonedSince
     self.runs = runs
     self.maxMessageBytes = maxMessageBytes

@@ -39,6 +39,10 @@ package struct Event: Equatable, Sendable {
   package var raw: ArraySlice<UInt8>
   /// The text holds the row as a list of values, which says nothing without the frame's schema.
   package var isList: Bool
+  /// Of a two-way stream: what the edit had seen.
+  package var ancestry: Ancestry?
+  /// Of a row that comes down: the machine's newest own edit that the cloud had seen.
+  package var edge: DownEvent.Mark?
 
   package init(
     seq: Int64?, localID: String, operation: Operation, version: Int64?, at: String? = nil, content: Content,
@@ -56,6 +60,19 @@ package struct Event: Equatable, Sendable {
   }
 }
 
+/// What an event of a two-way stream says about the row besides its content.
+package struct Ancestry: Equatable, Sendable {
+  /// The newest cloud version that was applied to the row at the edge; 0 for none.
+  package var base: Int64
+  /// Nobody edited the row now: it is sent again, with the version of its last edit.
+  package var isAgain: Bool
+
+  package init(base: Int64, isAgain: Bool = false) {
+    self.base = base
+    self.isAgain = isAgain
+  }
+}
+
 /// What a frame says before its events.
 package struct FrameHeader: Equatable, Sendable {
   package var epoch: Epoch
@@ -67,8 +84,13 @@ package struct FrameHeader: Equatable, Sendable {
   package var last: Int64
   /// The schema its rows are written under; nil for a stream without a table.
   package var schema: SchemaID?
+  /// Of a two-way stream: from which history the epoch continues.
+  package var lineage: Lineage?
 
-  package init(epoch: Epoch, run: Int64, interval: Interval, last: Int64, schema: SchemaID?) {
+  package init(
+    epoch: Epoch, run: Int64, interval: Interval, last: Int64, schema: SchemaID?, lineage: Lineage? = nil
+  ) {
+    self.lineage = lineage
     self.epoch = epoch
     self.run = run
     self.interval = interval

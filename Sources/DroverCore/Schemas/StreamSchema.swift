@@ -57,6 +57,8 @@ package struct StreamSchema: Hashable, Sendable {
   package let naturalKey: NaturalKey?
   /// Whether the last part of the key, `drover_life`, tells facts apart that bear one key of the source's, one after the other.
   package let tellsLives: Bool
+  /// In which direction its rows travel.
+  package let flow: Flow
   package let id: SchemaID
 
   /// The column that stands for SQLite's rowid where a table has no primary key of its own.
@@ -72,7 +74,7 @@ package struct StreamSchema: Hashable, Sendable {
   /// natural key do not fit.
   package init(
     kind: Kind, columns: [Column], key: [Int], completeWhen: Condition? = nil, lines: [LineSchema] = [],
-    naturalKey: NaturalKey? = nil
+    naturalKey: NaturalKey? = nil, flow: Flow = .up
   ) throws(InvalidName) {
     guard !columns.isEmpty else { throw InvalidName(message: "a table has at least one column") }
     guard !key.isEmpty, Set(key).count == key.count, key.allSatisfy(columns.indices.contains) else {
@@ -113,6 +115,7 @@ package struct StreamSchema: Hashable, Sendable {
       throw InvalidName(message: "only a snapshot is matched by a natural key, and this is a \(kind.rawValue)")
     }
     tellsLives = life != nil
+    self.flow = try flow.resolved(among: columns, kind: kind, hasLines: !lines.isEmpty, isMatched: naturalKey != nil)
     self.naturalKey = try naturalKey?.resolved(among: columns)
     self.lines = lines
     self.kind = kind
@@ -141,6 +144,10 @@ package struct StreamSchema: Hashable, Sendable {
       for column in naturalKey.columns { hash.combine(column) }
       hash.combine("drover_else")
       for column in naturalKey.fallback { hash.combine(column) }
+    }
+    if self.flow != .up {
+      hash.combine("drover_flow")
+      for part in self.flow.parts { hash.combine(part) }
     }
     self.id = SchemaID(text: hash.hexadecimal)
   }
@@ -192,6 +199,7 @@ package struct StreamSchema: Hashable, Sendable {
     completeWhen = schema.completeWhen
     lines = schema.lines
     naturalKey = schema.naturalKey
+    flow = schema.flow
     tellsLives = true
     id = schema.id
   }

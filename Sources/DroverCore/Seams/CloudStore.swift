@@ -12,6 +12,8 @@ package struct SinkEvent: Equatable, Sendable {
   package var lines: [[[Value]]]
   /// The event's own text, should it have to become a dead letter.
   package var raw: ArraySlice<UInt8>
+  /// Of a two-way stream: what the row had seen at the edge. Without it an edit has seen everything.
+  package var ancestry: Ancestry?
   private let keySource: KeySource
 
   private enum KeySource: Equatable {

@@ -37,10 +37,17 @@ package struct OutboxEntry: Equatable, Sendable {
   package var content: Content
   /// For each of the schema's tables of lines its rows, read with the row; empty without such tables, and for a delete.
   package var lines: [[[Value]]]
+  /// Of a two-way stream: what the row had seen.
+  package var ancestry: Ancestry?
+  /// Of a row that goes down: the machine's newest own edit that the cloud had seen.
+  package var edge: DownEvent.Mark?
 
   package init(
-    seq: Int64, stream: Int, version: Int64, key: Values, content: Content, lines: [[[Value]]] = []
+    seq: Int64, stream: Int, version: Int64, key: Values, content: Content, lines: [[[Value]]] = [],
+    ancestry: Ancestry? = nil, edge: DownEvent.Mark? = nil
   ) {
+    self.ancestry = ancestry
+    self.edge = edge
     self.lines = lines
     self.seq = seq
     self.stream = stream

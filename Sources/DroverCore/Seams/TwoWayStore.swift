@@ -1,0 +1,158 @@
+// The seams of the way down: what the cloud's store keeps of rows that both sides edit, and what the edge's database does with a row that comes down.
+
+/// A stream of a machine that goes down.
+package struct DownStream: Equatable, Sendable {
+  package var machine: MachineID
+  package var stream: StreamName
+  package var schema: StreamSchema
+  /// The highest number that was given.
+  package var last: Int64
+  /// What the machine has confirmed.
+  package var received: IntervalSet
+
+  package init(machine: MachineID, stream: StreamName, schema: StreamSchema, last: Int64, received: IntervalSet) {
+    self.machine = machine
+    self.stream = stream
+    self.schema = schema
+    self.last = last
+    self.received = received
+  }
+}
+
+/// Rows that go down, in the order of their numbers.
+package struct DownRead: Equatable, Sendable {
+  package var entries: [OutboxEntry]
+  /// Everything up to here was looked at.
+  package var scannedThrough: Int64
+  /// The highest number that was given.
+  package var last: Int64
+
+  package init(entries: [OutboxEntry], scannedThrough: Int64, last: Int64) {
+    self.entries = entries
+    self.scannedThrough = scannedThrough
+    self.last = last
+  }
+}
+
+/// Of the cloud's store, within a transaction: rows that both sides edit. `RowStore.merge` merges the events of their streams by `TwoWayMerge`.
+package protocol TwoWayStore {
+  /// Notes from which history an epoch of a machine continues, and when the bookkeeping of a stream began.
+  func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws
+  /// Takes up to `limit` rows that were edited in the cloud: each gets its cloud version and its number. What others have not committed is not seen, and
+  /// found by a later call.
+  /// - Returns: the streams with edits, and whether more are left.
+  func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool)
+  /// Names the numbering. Another one begins where the store has gone back.
+  func downEpoch() throws -> Epoch
+  /// The machine's streams that go down; of all machines, without one.
+  func downStreams(of machine: MachineID?) throws -> [DownStream]
+  /// Reads rows of a stream with a number above `after`, with their content as it is now. Stops early after about `maximumBytes` of values.
+  func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead
+  /// Keeps what a machine has received.
+  /// - Returns: whether it belongs to the store's numbering. If a machine has received more than was ever given, the store went back, and another numbering
+  ///   begins.
+  func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool
+}
+
+/// A conflict as people see it.
+package struct Conflict: Equatable, Sendable {
+  package var id: Int64
+  package var machine: MachineID
+  package var stream: StreamName
+  package var localID: String
+  /// Microseconds since 1970.
+  package var at: Int64
+  package var lost: LostEdit
+  /// The names of the columns of the value that lost.
+  package var columns: [String]
+  /// How the row is now; nil where it is gone.
+  package var present: [Value]?
+  /// The row has changed since the conflict was decided.
+  package var hasChangedSince: Bool
+
+  package init(
+    id: Int64, machine: MachineID, stream: StreamName, localID: String, at: Int64, lost: LostEdit, columns: [String],
+    present: [Value]?, hasChangedSince: Bool
+  ) {
+    self.id = id
+    self.machine = machine
+    self.stream = stream
+    self.localID = localID
+    self.at = at
+    self.lost = lost
+    self.columns = columns
+    self.present = present
+    self.hasChangedSince = hasChangedSince
+  }
+}
+
+/// How a person resolves a conflict.
+package enum ConflictChoice: Equatable, Sendable {
+  /// Keep the row as it is.
+  case keep
+  /// Write the value that lost into the row, or delete the row if a delete lost.
+  case takeLost
+  /// Insert the value that lost under another key, beside the row. Of a conflict about a key alone.
+  case both
+}
+
+package enum ResolveOutcome: Equatable, Sendable {
+  case resolved
+  case unknown
+  /// The row has changed since the person looked: nothing was done.
+  case changed
+  /// The database refuses it; nothing was done.
+  case refused(String)
+}
+
+/// Conflicts, for those who look into them and resolve them.
+package protocol ConflictStore {
+  /// In the order in which they were decided.
+  func conflicts(machine: MachineID?, stream: StreamName?, after id: Int64, limit: Int) throws -> [Conflict]
+  func conflict(_ id: Int64) throws -> Conflict?
+  func conflictCount() throws -> Int
+  /// - Parameter seen: the row as the person saw it; nil for a row that was gone.
+  func resolve(_ id: Int64, _ choice: ConflictChoice, seen: [Value]?) throws -> ResolveOutcome
+}
+
+/// A frame of rows that came down.
+package struct DownFrame: Equatable, Sendable {
+  package var stream: Int
+  /// The cloud's numbering.
+  package var epoch: Epoch
+  package var interval: Interval
+  package var events: [DownEvent]
+
+  package init(stream: Int, epoch: Epoch, interval: Interval, events: [DownEvent]) {
+    self.stream = stream
+    self.epoch = epoch
+    self.interval = interval
+    self.events = events
+  }
+}
+
+/// What became of the rows of a frame.
+package struct DownOutcome: Equatable, Sendable {
+  package var applied = 0
+  /// The row was this new already.
+  package var old = 0
+  /// An own edit is on its way that the cloud answers.
+  package var edited = 0
+  /// Became dead letters at the edge.
+  package var refused = 0
+  /// Wait for a row that a foreign key names.
+  package var waiting = 0
+
+  package init() {}
+}
+
+/// Of the edge's database: rows that come down.
+package protocol DownTables: AnyObject {
+  /// What the frames of a two-way stream say of the epoch's history; nil for a stream that only goes up.
+  func lineage(stream: Int) -> Lineage?
+  /// What was received of what goes down; nil before the first frame.
+  func downReceived() throws(EdgeStoreError) -> DownConfirmation?
+  /// Applies the rows of a frame by `ApplyRule`, and notes its interval as received, in one transaction. Another epoch than the one known begins with
+  /// nothing received.
+  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome
+}

@@ -1,0 +1,245 @@
+// Merges a machine's events into the rows of a two-way stream. `TwoWayRule` decides; this does what it says through a store's `TwoWayRows`, the same
+// way for every store.
+
+/// A row as the cloud has it, with what is known of it.
+package struct TwoWayRow: Equatable, Sendable {
+  package var known: TwoWayRule.Known
+  /// The values in the order of the schema's columns; nil where no row is there.
+  package var values: [Value]?
+  /// The cloud has decided about the row before, so that it has an entry of its own.
+  package var hasMark: Bool
+
+  package init(known: TwoWayRule.Known, values: [Value]? = nil, hasMark: Bool = false) {
+    self.known = known
+    self.values = values
+    self.hasMark = hasMark
+  }
+}
+
+/// What the cloud keeps of a row that it has decided about.
+package struct RowMark: Equatable, Sendable {
+  package var edge: RowVersion?
+  package var cloud: Int64
+  /// The row gets the next number, so that it goes down.
+  package var goesDown: Bool
+
+  package init(edge: RowVersion?, cloud: Int64, goesDown: Bool) {
+    self.edge = edge
+    self.cloud = cloud
+    self.goesDown = goesDown
+  }
+}
+
+/// Why one of two edits lost.
+package enum ConflictReason: String, CaseIterable, Sendable {
+  /// Both sides edited the row.
+  case edit
+  /// One side deleted the row that the other edited.
+  case delete
+  /// Both sides made a new row under one key.
+  case key
+}
+
+/// A conflict that was decided, with the value that lost.
+package struct LostEdit: Equatable, Sendable {
+  package var reason: ConflictReason
+  /// Whose edit lost.
+  package var loser: TwoWayRule.Side
+  /// nil: a delete.
+  package var value: [Value]?
+  /// The version of the edit that lost.
+  package var version: Int64
+  /// The version of the result.
+  package var result: Int64
+
+  package init(reason: ConflictReason, loser: TwoWayRule.Side, value: [Value]?, version: Int64, result: Int64) {
+    self.reason = reason
+    self.loser = loser
+    self.value = value
+    self.version = version
+    self.result = result
+  }
+}
+
+/// The rows of one machine's stream in a store, within a transaction. A row stays as `find` has shown it until the transaction ends.
+package protocol TwoWayRows {
+  /// No two events are of one row.
+  func find(_ events: [SinkEvent]) throws -> [TwoWayRow]
+  /// Whether a row that is there has the event's content, by the types of its columns.
+  func holds(_ row: TwoWayRow, _ event: SinkEvent) throws -> Bool
+  /// Writes the event's row, whatever is there.
+  func put(_ event: SinkEvent, version: RowVersion) throws -> MergeOutcome
+  /// Removes the row, and leaves a tombstone.
+  func remove(_ event: SinkEvent, version: RowVersion) throws -> MergeOutcome
+  /// Gives the row that is there another version.
+  func stamp(_ event: SinkEvent, version: Int64) throws
+  func note(_ mark: RowMark, of event: SinkEvent) throws
+  func list(_ lost: LostEdit, of event: SinkEvent) throws
+}
+
+package struct TwoWayMerge<Rows: TwoWayRows> {
+  private let rows: Rows
+  private let schema: StreamSchema
+  private let history: EpochHistory
+  private let since: Int64
+  private let now: Int64
+
+  /// - Parameters:
+  ///   - history: of the epoch in which the events came.
+  ///   - since: the version at which the machine's bookkeeping of the stream began.
+  ///   - now: microseconds since 1970.
+  package init(_ rows: Rows, schema: StreamSchema, history: EpochHistory, since: Int64, now: Int64) {
+    self.rows = rows
+    self.schema = schema
+    self.history = history
+    self.since = since
+    self.now = now
+  }
+
+  /// - Returns: one outcome each.
+  package func merge(_ events: [SinkEvent]) throws -> [MergeOutcome] {
+    var outcomes = [MergeOutcome](repeating: .superseded, count: events.count)
+    for round in Self.rounds(events) {
+      for (index, row) in zip(round, try rows.find(round.map { events[$0] })) {
+        outcomes[index] = try merge(events[index], row)
+      }
+    }
+    return outcomes
+  }
+
+  /// Positions of events such that no round has two of one row.
+  private static func rounds(_ events: [SinkEvent]) -> [[Int]] {
+    var rounds: [[Int]] = []
+    var seen: [ExactText: Int] = [:]
+    for (index, event) in events.enumerated() {
+      let round = seen[ExactText(event.localID), default: 0]
+      seen[ExactText(event.localID)] = round + 1
+      if round == rounds.count { rounds.append([]) }
+      rounds[round].append(index)
+    }
+    return rounds
+  }
+
+  private func merge(_ event: SinkEvent, _ row: TwoWayRow) throws -> MergeOutcome {
+    let known = row.known
+    // A client that knows no ancestry edits what is there.
+    let ancestry = event.ancestry ?? Ancestry(base: known.cloud)
+    let arrival = TwoWayRule.Arrival(
+      event.content == .none ? .delete : .put, version: event.version, base: ancestry.base, isAgain: ancestry.isAgain)
+    let decision = TwoWayRule.decide(
+      arrival, known: known, history: history, since: since, isKeyNatural: schema.flow.isKeyNatural)
+    switch decision {
+    case .ignore: return .superseded
+    case .take: return try take(event, ancestry, row)
+    case .answer:
+      try answer(event, row, base: ancestry.base, edge: known.edge)
+      return .superseded
+    case .conflict: return try settle(event, ancestry, row)
+    case .collision: return try decide(.machine, event, row, base: ancestry.base, because: .key)
+    case .frozen:
+      let outcome = try isSame(event, row) ? .superseded : MergeOutcome.refused(.frozen, event)
+      try answerSkipped(event, row, base: ancestry.base)
+      return outcome
+    }
+  }
+
+  private var epoch: Int64 { history.epoch }
+
+  private func edge(_ event: SinkEvent) -> RowVersion { RowVersion(epoch: epoch, version: event.version) }
+
+  private func isSame(_ event: SinkEvent, _ row: TwoWayRow) throws -> Bool {
+    guard row.known.isThere else { return event.content == .none }
+    return try event.content != .none && rows.holds(row, event)
+  }
+
+  private func take(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws -> MergeOutcome {
+    let mark = RowMark(edge: edge(event), cloud: max(row.known.cloud, ancestry.base), goesDown: false)
+    let needsMark = row.hasMark || mark.cloud > 0
+    if ancestry.isAgain, try isSame(event, row), row.known.edge != nil || row.known.isThere {
+      // The content is there already: only what is known of it changes.
+      if needsMark { try rows.note(mark, of: event) }
+      return .superseded
+    }
+    let outcome = try write(event, edge(event))
+    switch outcome {
+    case .applied: if needsMark { try rows.note(mark, of: event) }
+    case .superseded: break
+    case .refused: try answerSkipped(event, row, base: ancestry.base)
+    }
+    return outcome
+  }
+
+  private func write(_ event: SinkEvent, _ version: RowVersion) throws -> MergeOutcome {
+    event.content == .none ? try rows.remove(event, version: version) : try rows.put(event, version: version)
+  }
+
+  /// The machine lacks what the cloud has. Its row may have the same cloud version as the stored one, and then it takes only a higher one.
+  private func answer(_ event: SinkEvent, _ row: TwoWayRow, base: Int64, edge: RowVersion?) throws {
+    var cloud = row.known.cloud
+    if base >= cloud || cloud == 0 {
+      cloud = TwoWayRule.decisionVersion(now: now, known: row.known, event: max(base, event.version))
+      if row.known.isThere { try rows.stamp(event, version: cloud) }
+    }
+    try rows.note(RowMark(edge: edge, cloud: cloud, goesDown: true), of: event)
+  }
+
+  /// The machine has skipped what was on its way down because of an edit that is refused now: it goes down again.
+  private func answerSkipped(_ event: SinkEvent, _ row: TwoWayRow, base: Int64) throws {
+    guard base < row.known.cloud else { return }
+    try answer(event, row, base: base, edge: edge(event))
+  }
+
+  private func settle(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws -> MergeOutcome {
+    if try isSame(event, row) {
+      let cloud = TwoWayRule.decisionVersion(now: now, known: row.known, event: event.version)
+      if row.known.isThere { try rows.stamp(event, version: cloud) }
+      try rows.note(RowMark(edge: edge(event), cloud: cloud, goesDown: true), of: event)
+      return .superseded
+    }
+    let newer = schema.flow.newer.flatMap { name in
+      schema.columns.firstIndex { SQLName($0.name) == SQLName(name) }
+    }
+    let machine = TwoWayRule.Contender(
+      isThere: event.content != .none, newer: newer.flatMap { event.values?[$0] }, version: event.version)
+    let cloud = TwoWayRule.Contender(
+      isThere: row.known.isThere, newer: newer.flatMap { row.values?[$0] },
+      version: max(row.known.cloud, row.known.edge?.version ?? 0))
+    let reason: ConflictReason =
+      machine.isThere != cloud.isThere
+      ? .delete : row.known.edge == nil && ancestry.base == 0 ? .key : .edit
+    return try decide(
+      TwoWayRule.winner(machine: machine, cloud: cloud), event, row, base: ancestry.base, because: reason)
+  }
+
+  /// The result gets a new cloud version and goes down, whoever wins.
+  private func decide(
+    _ winner: TwoWayRule.Side, _ event: SinkEvent, _ row: TwoWayRow, base: Int64, because reason: ConflictReason
+  ) throws -> MergeOutcome {
+    let result = TwoWayRule.decisionVersion(now: now, known: row.known, event: max(base, event.version))
+    var outcome = MergeOutcome.superseded
+    if winner == .machine {
+      outcome = try write(event, RowVersion(epoch: epoch, version: result))
+      if case .refused = outcome {
+        try answer(event, row, base: base, edge: edge(event))
+        return outcome
+      }
+    } else if row.known.isThere {
+      try rows.stamp(event, version: result)
+    }
+    try rows.note(RowMark(edge: edge(event), cloud: result, goesDown: true), of: event)
+    try rows.list(
+      LostEdit(
+        reason: reason, loser: winner.other, value: winner == .machine ? row.values : event.values,
+        version: winner == .machine ? max(row.known.cloud, row.known.edge?.version ?? 0) : event.version,
+        result: result),
+      of: event)
+    return outcome
+  }
+}
+
+extension SinkEvent {
+  /// The row's values; nil for a delete.
+  fileprivate var values: [Value]? {
+    if case .row(let row) = content { Array(row) } else { nil }
+  }
+}
