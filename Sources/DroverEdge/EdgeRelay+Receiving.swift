@@ -39,6 +39,7 @@ extension EdgeRelay {
   private func describeAgain() {
     announceSchemas()
     guard describedAgain.map({ $0.advanced(by: limits.waiting.roomDelay) <= clock.now }) ?? true else { return }
+    guard !relay.isIdle else { return }
     describedAgain = clock.now
     relay.doubt()
   }

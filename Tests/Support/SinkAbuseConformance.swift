@@ -157,7 +157,7 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
     .init(
       "an empty table with a check that no row meets",
       .init(
-        postgreSQL: "DELETE FROM stock; ALTER TABLE stock ADD CONSTRAINT never CHECK (qty < -1)",
+        postgreSQL: "DELETE FROM stock; ALTER TABLE stock ADD CONSTRAINT never CHECK (false)",
         sqlite: "DELETE FROM stock; ALTER TABLE stock ADD COLUMN never INTEGER CHECK (never IS NOT NULL)"),
       undoing: .init(
         postgreSQL: "ALTER TABLE stock DROP CONSTRAINT never", sqlite: "ALTER TABLE stock DROP COLUMN never"),

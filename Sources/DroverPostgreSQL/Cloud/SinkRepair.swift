@@ -79,6 +79,8 @@ extension Transaction {
       guard try ([known.stream] + known.schema.lines.map(\.table)).contains(where: { try !notes.has($0) }) else {
         continue
       }
+      // The table would be taken for noted.
+      store.knowledge = PostgreSQLCloudStore.Knowledge()
       let obstacle = try shapeSink(
         SinkWish(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
       if let obstacle { throw PostgreSQLError.tableChanged(known.stream, obstacle.reason, connection) }

@@ -193,7 +193,6 @@ import Testing
     #expect(watch.changes.last?.alert.text.contains("process 7 (python3)") == true)
     watch.look(seconds: 120) { fleet in
       (fleet.report, fleet.isRead, fleet.lock) = (report, true, nil)
-      Self.change(&fleet) { $0.lastHeard = fleet.at }
       Self.wait(700, &fleet)
     }
     #expect(watch.told == known + ["firing tables -", "resolved tables -"])
