@@ -1,4 +1,5 @@
 import DroverCore
+import DroverProcesses
 import DroverSQLite
 import DroverTesting
 import GRDB
@@ -37,10 +38,11 @@ import Testing
 
   @Test(arguments: DeletedNotes.all(for: .sqlite))
   func `notes that somebody deletes are made again, or a comparison says what is missing`(notes: DeletedNotes) throws {
-    let app = try AppDatabase()
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
     try SinkNotesConformance(
-      store: SQLiteCloudStore(path: app.path), replica: SQLiteReplica(path: app.path),
-      vandal: Vandal(queue: DatabaseQueue(path: app.path))
+      store: SQLiteCloudStore(path: path), replica: SQLiteReplica(path: path),
+      vandal: Vandal(queue: DatabaseQueue(path: path))
     ).check(notes)
   }
 
