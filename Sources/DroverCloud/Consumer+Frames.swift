@@ -62,6 +62,10 @@ extension Consumer {
     let epoch =
       group.awaitsReplays ? try transaction.epochOfReplay(topic: message.topic, raw: message.payload) : nil
     guard try merge([event], of: arrival, epoch: epoch, into: sink, transaction, &group) else { return .held }
+    // The machine may never have had this row, or may have deleted it: nothing that it has sent since speaks of it. Facts stay.
+    if let epoch, sink.kind != .payload, try !transaction.isLatest(epoch, machine: machine) {
+      try transaction.reopenGaps(of: arrival.stream, machine: machine)
+    }
     if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
     return .bare
   }

@@ -55,6 +55,8 @@ package final class EdgeRelay: SessionHandler {
   /// The agent has reported on this connection that the database is away.
   var isAwayReported = false
   var isStopping = false
+  /// When frames were sent again because the cloud had no description of their stream.
+  var describedAgain: ContinuousClock.Instant?
 
   /// - Parameters:
   ///   - wallClock: microseconds since 1970.

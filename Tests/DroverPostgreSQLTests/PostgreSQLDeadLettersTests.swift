@@ -18,6 +18,13 @@ import Testing
     try suite.check(claim)
   }
 
+  @Test func `a letter of an epoch that is over has its stream compared with the machine`() throws {
+    let database = try TestServer.makeDatabase()
+    try ReplayedEpochConformance.check(
+      PostgreSQLCloudStore(database.address, work: .alone), PostgreSQLDeadLetters(database.address),
+      PostgreSQLReplica(database.address))
+  }
+
   @Test func `without a store there are no letters, and none is made by looking`() throws {
     let database = try TestServer.makeDatabase()
     #expect {

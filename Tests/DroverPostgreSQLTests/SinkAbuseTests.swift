@@ -36,6 +36,25 @@ import Testing
     ).check(abuse)
   }
 
+  @Test(arguments: DeletedNotes.all(for: .postgreSQL))
+  func `notes that somebody deletes are made again, or a comparison says what is missing`(notes: DeletedNotes) throws {
+    let database = try TestServer.makeDatabase()
+    try SinkNotesConformance(
+      store: PostgreSQLCloudStore(database.address, work: .alone), replica: PostgreSQLReplica(database.address),
+      vandal: Vandal(database)
+    ).check(notes)
+  }
+
+  @Test(arguments: SinkProbeConformance.rules)
+  func `an empty table that takes no row holds back the stream, and one that takes some refuses the others`(
+    rule: SinkProbeConformance.Rule
+  ) throws {
+    let database = try TestServer.makeDatabase()
+    try SinkProbeConformance(
+      store: PostgreSQLCloudStore(database.address, work: .alone), vandal: Vandal(database), kind: .postgreSQL
+    ).check(rule)
+  }
+
   // Rows that a policy hides were taken for rows that are not there.
   @Test func `rows that a policy hides from the consumer block their stream, and are not taken for missing`() throws {
     let database = try TestServer.makeDatabase()

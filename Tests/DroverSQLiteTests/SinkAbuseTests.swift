@@ -1,4 +1,5 @@
 import DroverCore
+import DroverProcesses
 import DroverSQLite
 import DroverTesting
 import GRDB
@@ -33,5 +34,25 @@ import Testing
       store: store, replica: SQLiteReplica(path: app.path), vandal: Vandal(queue: DatabaseQueue(path: app.path)),
       kind: .sqlite
     ).check(abuse)
+  }
+
+  @Test(arguments: DeletedNotes.all(for: .sqlite))
+  func `notes that somebody deletes are made again, or a comparison says what is missing`(notes: DeletedNotes) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
+    try SinkNotesConformance(
+      store: SQLiteCloudStore(path: path), replica: SQLiteReplica(path: path),
+      vandal: Vandal(queue: DatabaseQueue(path: path))
+    ).check(notes)
+  }
+
+  @Test(arguments: SinkProbeConformance.rules)
+  func `an empty table that takes no row holds back the stream, and one that takes some refuses the others`(
+    rule: SinkProbeConformance.Rule
+  ) throws {
+    let app = try AppDatabase()
+    try SinkProbeConformance(
+      store: SQLiteCloudStore(path: app.path), vandal: Vandal(queue: DatabaseQueue(path: app.path)), kind: .sqlite
+    ).check(rule)
   }
 }

@@ -168,6 +168,11 @@ import Testing
     #expect(try await emit("{\"id\":\"a\"}\n") == "")
     #expect(try await emit("{\"id\":\"b\"}\n") == "")
     #expect(try await emit("{\"id\":\"a\"}\n").contains("the same input was taken into temperature at"))
+    // Of a file that had grown since nothing was said.
+    let grown = try await emit("{\"id\":\"a\"}\n{\"id\":\"d\"}\n{\"id\":\"e\"}\n")
+    #expect(grown.contains("the beginning of this input was taken") && grown.contains("2 of 3 are new"), "\(grown)")
+    let again = try await emit("{\"id\":\"a\"}\n{\"id\":\"d\"}\n{\"id\":\"e\"}\n{\"id\":\"f\"}\n")
+    #expect(again.contains("3 events; so these are there twice now, and 1 of 4 are new"), "\(again)")
     #expect(try await emit("{\"id\":\"c\"}\n", "--id-field", "id") == "")
     #expect(try await emit("{\"id\":\"c\"}\n", "--id-field", "id") == "")
   }

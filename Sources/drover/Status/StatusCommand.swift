@@ -198,8 +198,7 @@ struct StatusCommand: AsyncParsableCommand {
   }
 
   private func check(_ check: CloudReport.Check, now: Int64) -> String {
-    let result = check.failure.map { "not compared: \($0)" } ?? (check.drift == 0 ? "equal" : "\(check.drift) differ")
-    return "\(result), \(ageText(now - check.at)) ago"
+    "\(check.text), \(ageText(now - check.at)) ago"
   }
 }
 

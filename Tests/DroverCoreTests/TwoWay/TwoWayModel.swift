@@ -78,13 +78,15 @@ struct ModelEdge {
     handedOut = max(handedOut, entry.version)
   }
 
-  mutating func apply(_ event: DownEvent) {
+  /// False while rows are sent again: the cloud may lack what the row here has seen, and has to hear of it first.
+  mutating func apply(_ event: DownEvent) -> Bool {
+    guard !outbox.values.contains(where: \.isAgain) else { return false }
     let key = Self.key(event)
     let known = book[key] ?? Book()
     let waiting = outbox[key].flatMap { $0.isAgain ? nil : $0.version }
     let decision = ApplyRule.decide(
       event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch, seen: seen)
-    guard decision == .apply else { return }
+    guard decision == .apply else { return true }
     if case .row(let row) = event.content, case .integer(let value) = row[1] {
       rows[key] = value
     } else {
@@ -92,6 +94,7 @@ struct ModelEdge {
     }
     book[key, default: Book()].held = event.version
     clock.observe(event.version)
+    return true
   }
 
   /// The database is this one again, as it was.

@@ -85,7 +85,7 @@ import Testing
           network.append(.confirmed(key: message.key, seq: message.seq, epoch: message.epoch))
         }
       // What was sent before the store went back is nothing to a machine that has heard of it.
-      case .down(let event, let numbering): if numbering == cloud.numbering { edge.apply(event) }
+      case .down(let event, let numbering): if numbering == cloud.numbering { _ = edge.apply(event) }
       case .confirmed(let key, let seq, let epoch): edge.confirmed(key, seq: seq, epoch: epoch)
       }
     }
@@ -159,8 +159,7 @@ import Testing
           if try hear(message) { edge.confirmed(message.key, seq: message.seq, epoch: message.epoch) }
         }
         network = []
-        for key in cloud.pending.sorted() { edge.apply(cloud.downEvent(key)) }
-        cloud.pending = []
+        for key in cloud.pending.sorted() where edge.apply(cloud.downEvent(key)) { cloud.pending.remove(key) }
       }
       return .max
     }
