@@ -60,6 +60,7 @@ struct EdgeCommand: AsyncParsableCommand {
     options.subscriptions = [
       Subscription(filter: Topic.confirmFilter(for: configuration.machine)),
       Subscription(filter: Topic.commandFilter(for: configuration.machine)),
+      Subscription(filter: Topic.downFilter(for: configuration.machine)),
     ]
     let session = MosquittoSession(options: options, logger: logger)
     let fatal = FatalEnd()
