@@ -67,7 +67,7 @@ struct CapturedTable: Equatable {
       var table = try read(
         database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
         completeWhen: declaration.completeWhen, selection: declaration.selection, naturalKey: declaration.naturalKey,
-        declaredKey: declaration.key)
+        declaredKey: declaration.key, flow: declaration.flow)
     else { return .missing(name, header: nil) }
     var missing: String?
     for lines in declaration.with {
@@ -91,7 +91,8 @@ struct CapturedTable: Equatable {
   /// Reads one table. Returns nil when there is none of that name.
   static func read(
     _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    selection: Selection = Selection(), naturalKey: NaturalKey? = nil, declaredKey: [String]? = nil
+    selection: Selection = Selection(), naturalKey: NaturalKey? = nil, declaredKey: [String]? = nil,
+    flow: Flow = .up
   ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
@@ -178,12 +179,16 @@ struct CapturedTable: Equatable {
         uniques.append([UniquePart(expression: rowidName, collation: "BINARY")])
       }
     }
+    if flow.direction.goesDown {
+      try requireKey(
+        name, key: keyPositions.map { columns[$0].name }, isUnique: declared?.isUnique ?? true, writable: writable)
+    }
     do throws(InvalidName) {
       let chosen = try selection.choose(from: columns, key: keyPositions, completeWhen: completeWhen)
       let schema = try StreamSchema(
         kind: kind, columns: chosen.map(\.column),
         key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
-        completeWhen: completeWhen, naturalKey: naturalKey)
+        completeWhen: completeWhen, naturalKey: naturalKey, flow: flow)
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },
@@ -198,6 +203,27 @@ struct CapturedTable: Equatable {
         } ?? [:])
     } catch {
       throw CaptureRefusal("\(name): \(error.message)")
+    }
+  }
+
+  /// A row that comes down has to find its own row, whatever happened here.
+  private static func requireKey(
+    _ name: String, key: [String], isUnique: Bool, writable: [String]
+  ) throws {
+    let advice = "give the table a PRIMARY KEY, name unique columns in `key`, or leave out `direction`"
+    guard key != [StreamSchema.rowidColumn] else {
+      throw CaptureRefusal(
+        "\(name) has no primary key, so its rows are known by their rowid, and rows of the cloud have none",
+        advice: advice)
+    }
+    guard isUnique else {
+      throw CaptureRefusal(
+        "nothing keeps the key \(key.joined(separator: ", ")) of \(name) unique, so a row that comes down could mean two",
+        advice: advice)
+    }
+    if let generated = key.first(where: { !writable.contains($0) }) {
+      throw CaptureRefusal(
+        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written", advice: advice)
     }
   }
 

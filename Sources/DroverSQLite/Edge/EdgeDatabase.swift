@@ -10,7 +10,7 @@ import GRDB
 ///
 /// Its one connection fires no triggers: setting the app's `synced` flag must neither become an event nor run the app's
 /// own triggers, which may need functions that only the app's connections have.
-package final class EdgeDatabase: EdgeStore {
+package final class EdgeDatabase: EdgeStore, DownTables {
   var queue: DatabaseQueue
   /// False while the file is gone that was open, and no other has been opened.
   var isOpen = true
@@ -42,10 +42,12 @@ package final class EdgeDatabase: EdgeStore {
   var keyColumns = Bookkeeping.initialKeyColumns
   /// How many streams tell lives of a key apart.
   var streamsWithLives: Int64 = 0
+  var twoWay = TwoWayTables.Known()
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.
   var readers: [Int: RowReader] = [:]
+  var downWriters: [Int: DownWriter] = [:]
   let path: String
   let retention: Retention
   let quota: OutboxQuota
@@ -153,6 +155,7 @@ package final class EdgeDatabase: EdgeStore {
   deinit {
     statements = [:]
     readers = [:]
+    downWriters = [:]
     try? queue.close()
   }
 

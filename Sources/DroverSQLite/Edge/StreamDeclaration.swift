@@ -21,12 +21,18 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var key: [String]?
   /// The column with a row's time, for who asks for rows since a moment.
   package var timeColumn: String?
+  /// In which direction its rows travel.
+  package var flow: Flow
+  /// The app's own triggers fire for a row that comes down.
+  package var firesAppTriggers: Bool
 
   package init(
     name: StreamName, kind: Kind, table: String?, syncedColumn: String? = nil, completeWhen: Condition? = nil,
     with: [LinesDeclaration] = [], selection: Selection = Selection(), naturalKey: NaturalKey? = nil,
-    key: [String]? = nil, timeColumn: String? = nil
+    key: [String]? = nil, timeColumn: String? = nil, flow: Flow = .up, firesAppTriggers: Bool = false
   ) {
+    self.flow = flow
+    self.firesAppTriggers = firesAppTriggers
     self.timeColumn = timeColumn
     self.key = key
     self.naturalKey = naturalKey
