@@ -25,6 +25,10 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var key: [String]?
   /// The column with a row's time, for `drover resync --since`.
   package var timeColumn: String?
+  /// In which direction its rows travel.
+  package var flow = Flow.up
+  /// The app's own triggers fire for a row that comes down.
+  package var firesAppTriggers = false
 
   package init(name: StreamName, kind: Kind, table: String? = nil) {
     self.name = name

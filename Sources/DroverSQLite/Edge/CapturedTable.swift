@@ -172,6 +172,10 @@ struct CapturedTable: Equatable {
         uniques.append([UniquePart(expression: rowidName, collation: "BINARY")])
       }
     }
+    if declaration.flow.direction.goesDown {
+      try requireKey(
+        name, key: keyPositions.map { columns[$0].name }, isUnique: declared?.isUnique ?? true, writable: writable)
+    }
     do throws(InvalidName) {
       let selection = declaration.selection
       let chosen = try selection.choose(
@@ -179,7 +183,7 @@ struct CapturedTable: Equatable {
       let schema = try StreamSchema(
         kind: declaration.kind, columns: chosen.map(\.column),
         key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
-        completeWhen: declaration.completeWhen, naturalKey: declaration.naturalKey)
+        completeWhen: declaration.completeWhen, naturalKey: declaration.naturalKey, flow: declaration.flow)
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },
@@ -194,6 +198,27 @@ struct CapturedTable: Equatable {
         } ?? [:])
     } catch {
       throw CaptureRefusal("\(name): \(error.message)")
+    }
+  }
+
+  /// A row that comes down has to find its own row, whatever happened here.
+  private static func requireKey(
+    _ name: String, key: [String], isUnique: Bool, writable: [String]
+  ) throws {
+    let advice = "give the table a PRIMARY KEY, name unique columns in `key`, or leave out `direction`"
+    guard key != [StreamSchema.rowidColumn] else {
+      throw CaptureRefusal(
+        "\(name) has no primary key, so its rows are known by their rowid, and rows of the cloud have none",
+        advice: advice)
+    }
+    guard isUnique else {
+      throw CaptureRefusal(
+        "nothing keeps the key \(key.joined(separator: ", ")) of \(name) unique, so a row that comes down could mean two",
+        advice: advice)
+    }
+    if let generated = key.first(where: { !writable.contains($0) }) {
+      throw CaptureRefusal(
+        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written", advice: advice)
     }
   }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverEdge
+import DroverEvents
 import DroverHTTP
 import DroverMQTT
 import DroverSQLite
