@@ -77,8 +77,11 @@ let package = Package(
       name: "DroverPostgreSQL", dependencies: ["DroverCore", "DroverWire", "CPostgreSQL"], swiftSettings: house),
 
     // The services: they import no adapter.
-    .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
-    .target(name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
+    .target(name: "DroverEvents", dependencies: [logging], swiftSettings: house),
+    .target(
+      name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", "DroverEvents", logging], swiftSettings: house),
+    .target(
+      name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", "DroverEvents", logging], swiftSettings: house),
     .target(
       name: "DroverServices",
       dependencies: [
@@ -156,13 +159,14 @@ let package = Package(
     .testTarget(
       name: "DroverEdgeTests",
       dependencies: [
-        "DroverEdge", "DroverCore", "DroverWire", "DroverSQLite", "DroverSimulation", "DroverTesting",
+        "DroverEdge", "DroverCore", "DroverWire", "DroverEvents", "DroverSQLite", "DroverSimulation", "DroverTesting",
         "DroverProcesses", logging,
       ], swiftSettings: house),
     .testTarget(
       name: "DroverCloudTests",
       dependencies: [
-        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverSQLite", "DroverProcesses", logging,
+        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverEvents", "DroverSQLite", "DroverProcesses",
+        logging,
       ], swiftSettings: house),
     .testTarget(name: "DroverHashingTests", dependencies: ["DroverHashing"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),

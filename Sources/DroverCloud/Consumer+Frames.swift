@@ -1,8 +1,8 @@
 // Messages on topics of events: frames of agents and bare events of other clients. `FrameRule` says what a frame counts for, and here it is done.
 
 import DroverCore
+import DroverEvents
 import DroverWire
-import Logging
 
 /// A message on a topic of events.
 struct EventMessage {
@@ -62,6 +62,10 @@ extension Consumer {
     let epoch =
       group.awaitsReplays ? try transaction.epochOfReplay(topic: message.topic, raw: message.payload) : nil
     guard try merge([event], of: arrival, epoch: epoch, into: sink, transaction, &group) else { return .held }
+    // The machine may never have had this row, or may have deleted it: nothing that it has sent since speaks of it. Facts stay.
+    if let epoch, sink.kind != .payload, try !transaction.isLatest(epoch, machine: machine) {
+      try transaction.reopenGaps(of: arrival.stream, machine: machine)
+    }
     if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
     return .bare
   }
@@ -166,7 +170,7 @@ extension Consumer {
     }
     if sink.schema == nil, !frame.events.isEmpty, let reason = try transaction.holdBodies(of: sink) {
       // As a schema that cannot be followed: it waits at the edge, and is no dead letter.
-      warnRarely("bodies", "take \(stream) of \(machine): \(reason); it waits at the edge, see `drover schema list`")
+      events.emit(BodiesHeld(stream: stream, machine: machine, reason: reason))
       group.hold(stream, of: machine, because: .bodies)
       return .waiting
     }

@@ -2,6 +2,7 @@
 // It knows only the seams: its caller provides the broker's session and the store.
 
 package import DroverCore
+import DroverEvents
 private import DroverWire
 package import Logging
 
@@ -31,7 +32,7 @@ package final class Consumer: SessionHandler {
   let limits: Limits
   /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
   private let user: String?
-  let logger: Logger
+  var events: ConsumerLog
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
   private(set) var publisher: (any Publisher)?
@@ -50,7 +51,6 @@ package final class Consumer: SessionHandler {
   /// The last question of each machine, which its next confirmations answer.
   private var questions: [MachineID: Int64] = [:]
   private var lastGroupJobs: ContinuousClock.Instant?
-  var warned: [String: Int] = [:]
   /// Over messages that may end the process; nil until the first ones come.
   var watch: PoisonWatch?
   /// The process ends in order; what still comes is processed without a watch.
@@ -81,14 +81,17 @@ package final class Consumer: SessionHandler {
     self.limits = limits
     gate = MachineGate(limits.machine)
     self.user = user
-    self.logger = logger
+    events = ConsumerLog(logger: logger)
     self.wallClock = wallClock
   }
 
   /// Called once when the work cannot go on, with advice. The owner of the session ends it.
   package var onFatal: (String) -> Void = { _ in }
-  /// Called after each try to commit messages, with whether it succeeded.
-  package var onCommit: (Bool) -> Void = { _ in }
+  /// Called after each try to commit messages.
+  package var onCommit: (CommitResult) -> Void {
+    get { events.onMetric }
+    set { events.onMetric = newValue }
+  }
   /// It joined a group and has had no session before, so it cannot have lost messages.
   package var isNewcomer = false
   /// Whether it is the leader, which does the group's jobs.
@@ -114,7 +117,7 @@ package final class Consumer: SessionHandler {
       for (machine, epoch) in machines.sorted(by: { $0.key < $1.key }) { confirmations.touch(machine, epoch: epoch) }
     } catch {
       failed(error)
-      logger.error("open the session: \(error); confirmations wait for the next message")
+      events.emit(SessionNotOpened(error: error))
     }
   }
 
@@ -129,7 +132,7 @@ package final class Consumer: SessionHandler {
   package func sessionEnding(isTaken: Bool?) {
     guard let trouble = session.closed(isTaken: isTaken, now: wallClock()) else { return }
     taken = trouble
-    warnRarely("session", "\(trouble.text(nil)); \(trouble.advice)")
+    events.emit(SessionTaken(trouble: trouble))
   }
 
   package func sessionClosed(reason: String) {
@@ -141,24 +144,18 @@ package final class Consumer: SessionHandler {
     let topic = published.removeValue(forKey: token)
     // A confirmation is retained, so it matters little whether the edge is there to hear it.
     guard let topic, reason != .success, reason != .noMatchingSubscribers else { return }
-    let why =
-      reason == .notAuthorised
-      ? "\(user.map { "user \($0)" } ?? "a client without a user name") is not authorised on it; check the broker's ACL"
-      : "the broker answered \(reason)"
-    warnRarely("confirm \(reason)", "publish on \(topic): \(why); the machine forgets nothing without it")
+    events.emit(PublishRefused(topic: topic, reason: reason, user: user))
   }
 
   package func received(_ messages: [InboundMessage]) throws {
     do {
       try process(messages)
-      onCommit(true)
+      events.emit(MessagesCommitted())
     } catch {
-      onCommit(false)
       forgetReceived()
       gate.forgetKnown()
       failed(error)
-      logger.error(
-        "commit \(quantity(messages.count, "message")): \(error); the broker keeps them and delivers them again")
+      events.emit(CommitFailed(messages: messages.count, error: error))
       throw error
     }
   }
@@ -281,7 +278,7 @@ package final class Consumer: SessionHandler {
     } catch {
       failed(error)
       for (machine, epoch) in due { confirmations.touch(machine, epoch: epoch) }
-      warnRarely("confirm", "confirm to \(due.first!.machine) and \(due.count - 1) others: \(error)")
+      events.emit(ConfirmationFailed(machine: due.first!.machine, others: due.count - 1, error: error))
     }
   }
 
@@ -306,7 +303,7 @@ package final class Consumer: SessionHandler {
     do {
       try store.transaction { try $0.retireTombstones(madeBefore: weekAgo) }
     } catch {
-      logger.warning("retire tombstones: \(error); the consumer tries again in an hour")
+      events.emit(TombstonesNotRetired(error: error))
     }
   }
 

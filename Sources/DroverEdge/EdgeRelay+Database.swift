@@ -1,6 +1,7 @@
 // The app's database: what to do about locks, errors and files that are replaced; new epochs; marks and forgets; and what is looked at now and then.
 
 import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {

@@ -1,6 +1,7 @@
 // Frames: what was read becomes messages that fill up, and what broker or consumer find too large is divided, or set aside as a dead letter.
 
 import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {

@@ -1,6 +1,7 @@
 // What goes to the cloud in a turn: announcements, answers to its questions, and what the relay says to read from the outbox.
 
 package import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {

@@ -6,6 +6,7 @@
 //   +Database  locks, errors, new epochs, settling and housekeeping
 
 package import DroverCore
+import DroverEvents
 import DroverWire
 package import Logging
 
@@ -37,7 +38,7 @@ package final class EdgeRelay: SessionHandler {
   var traffic: TrafficLog
 
   // What is in hand.
-  var events: EventLog
+  var events: AgentLog
   var publisher: (any Publisher)?
   var inbound: InboundQueue
   var announcements = Announcements()
@@ -54,6 +55,8 @@ package final class EdgeRelay: SessionHandler {
   /// The agent has reported on this connection that the database is away.
   var isAwayReported = false
   var isStopping = false
+  /// When frames were sent again because the cloud had no description of their stream.
+  var describedAgain: ContinuousClock.Instant?
 
   /// - Parameters:
   ///   - wallClock: microseconds since 1970.
@@ -73,7 +76,7 @@ package final class EdgeRelay: SessionHandler {
     self.wallClock = wallClock
     self.clock = Clock(read: clock)
     self.random = random
-    events = EventLog(logger: logger)
+    events = AgentLog(logger: logger)
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock())
     process = Int64(random() >> 11) | 1
     dialogue = CloudDialogue(limits: limits)
@@ -105,8 +108,8 @@ package final class EdgeRelay: SessionHandler {
   package var onConnection: (String?) -> Void = { _ in }
   /// Called with each failure on the way to the cloud.
   package var onFailure: (DeliveryFailure.Kind) -> Void {
-    get { events.onFailure }
-    set { events.onFailure = newValue }
+    get { events.onMetric }
+    set { events.onMetric = newValue }
   }
   /// Called in every turn, to show that the relay moves.
   package var beat: () -> Void = {}

@@ -14,7 +14,7 @@ final class FleetStore: EdgeStore {
   private(set) var runs: Runs
   let streams = [
     EdgeStream(
-      number: 1, name: try! StreamName(FleetTable.name), kind: .snapshot, table: FleetTable.name,
+      number: 1, StreamDeclaration(name: try! StreamName(FleetTable.name), kind: .snapshot, table: FleetTable.name),
       schema: FleetTable.schema)
   ]
   let hasBackfill = false

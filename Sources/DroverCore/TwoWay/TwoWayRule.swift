@@ -173,10 +173,21 @@ package enum TwoWayRule {
 
 /// Decisions of the cloud that it does not know any more, because its store was put back. Machines may still have what they decided.
 package struct LostDecisions: Equatable, Sendable {
-  /// The versions above the highest that was known when the store was found to have gone back, up to the moment of finding it.
+  /// Versions that the store may have given and lost.
   package var ranges: [ClosedRange<Int64>]
 
   package init(_ ranges: [ClosedRange<Int64>] = []) { self.ranges = ranges }
+
+  /// The store is found to have gone back: what it gave above the highest version that it still knows is lost. Versions that follow a clock which is
+  /// ahead are looked at apart.
+  /// - Parameters:
+  ///   - highest: the highest known decision up to now; 0 for none.
+  ///   - farthest: the highest known decision at all.
+  ///   - now: microseconds since 1970.
+  package mutating func wentBack(highest: Int64, farthest: Int64, now: Int64) {
+    if highest < now { ranges.append(highest + 1...now) }
+    if farthest > now { ranges.append(farthest + 1...HybridClock.limit) }
+  }
 
   package func contains(_ version: Int64) -> Bool { ranges.contains { $0.contains(version) } }
 }

@@ -1,6 +1,7 @@
 // Events about sending: frames, announcements, and what the broker or the consumer rejects.
 
 import DroverCore
+import DroverEvents
 import Logging
 
 struct TrafficCounted: AgentEvent {
@@ -34,7 +35,7 @@ struct FrameRefused: AgentEvent {
     return
       "publish \(quantity(events, "event")) on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox, and the agent tries again"
   }
-  var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
+  var metric: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
 }
 
 struct FrameNotPublished: AgentEvent {
@@ -116,7 +117,7 @@ struct AnnouncementRefused: AgentEvent {
   let user: String?
   var level: Logger.Level { .warning }
   var text: String? { "announce on \(topic): \(reason.advice(topic: topic, user: user))" }
-  var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
+  var metric: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
 }
 
 struct AnnouncementTooLarge: AgentEvent {

@@ -154,10 +154,7 @@ extension EdgeDatabase {
       } else {
         captured[number] = found
       }
-      attached.append(
-        EdgeStream(
-          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: nil,
-          isFiltered: declaration.selection.filter != nil))
+      attached.append(EdgeStream(number: number, declaration))
     }
     try putCapture(wanted, &refusals, database)
     for (index, declaration) in declarations.enumerated() {

@@ -43,6 +43,7 @@ extension EdgeDatabase {
     try access { database in
       try database.inTransaction(.immediate) {
         try verify(database)
+        try database.execute(sql: Bookkeeping.clockRow)
         try noteFork(isOther: isRestored, remembered, database)
         try database.execute(sql: "UPDATE drover_meta SET value = ? WHERE name = 'epoch'", arguments: [next.text])
         // What is confirmed of a two-way stream is no edit that waits.
@@ -60,7 +61,8 @@ extension EdgeDatabase {
         try database.execute(sql: "DELETE FROM drover_ahead")
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
-        try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL AND direction <> 'down'")
+        try database.execute(
+          sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL AND direction <> 'down'")
         if isRestored, version > 0 {
           for table in tables.values { try table.lives?.giveMarks(toUnsentOf: table, after: version, database) }
         }
@@ -109,7 +111,8 @@ extension EdgeDatabase {
   /// Completes "because …"; nil when the database is the one that the agent left.
   private func reasonForEpoch(_ remembered: OutboxMemory?) throws(EdgeStoreError) -> String? {
     let file = OutboxMemory.path(for: path)
-    let generation = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
+    let written = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock") }
+    guard let generation = written else { return "its row in drover_clock is gone" }
     guard let remembered else {
       // A database of which the agent has never written anything down has nothing to go back behind.
       return generation > 0 ? "\(file) is not there, so it is not known how far the outbox was read" : nil
