@@ -36,6 +36,8 @@ extension StreamDeclaration {
     let naturalKey = NaturalKey(reading: stream, kind: kind, hasTable: stream.isGiven("table"))
     let key = stream.list("key", column, takesOne: true)
     let timeColumn = stream.optional("time_column", column)
+    let firesAppTriggers = stream.optional("app_triggers", Form<Switch>.oneOf, default: .off) == .on
+    let flow = Flow(reading: stream, kind: kind)
     let name = stream.optional("name", .streamName)
     let ownFrame = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
     Self.reportMisplaced(stream, kind)
@@ -49,6 +51,8 @@ extension StreamDeclaration {
     self.naturalKey = naturalKey
     if stream.isGiven("key") { self.key = key }
     self.timeColumn = timeColumn
+    self.flow = flow
+    self.firesAppTriggers = firesAppTriggers
     if stream.isGiven("frame") { self.frame = ownFrame }
   }
 

@@ -49,10 +49,10 @@ package enum WalksMeant {
     Walk(part: "INSERT INTO drover_unit_", reason: "a table's headers are noted when it is attached"),
     Walk(part: "DELETE FROM drover_unit_", reason: "the same, and headers that are gone, by an index of these alone"),
     Walk(part: "\"machine_id\" IS ", reason: "an app's key may have a column of that name"),
-    Walk(part: "drover_epoch IS NULL", reason: "a table that somebody has changed is repaired"),
-    Walk(part: "drover_version IS NULL", reason: "the same"),
     Walk(part: "FROM drover_row WHERE stream", reason: "deleted rows are sent again with all others"),
     Walk(part: "UPDATE drover_outbox SET again = 1", reason: "once, when an epoch begins"),
+    Walk(part: "drover_epoch IS NULL", reason: "a table that somebody has changed is repaired"),
+    Walk(part: "drover_version IS NULL", reason: "the same"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
   ]
 

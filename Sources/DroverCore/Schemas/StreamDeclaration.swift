@@ -25,7 +25,7 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var key: [String]?
   /// The column with a row's time, for `drover resync --since`.
   package var timeColumn: String?
-  /// In which direction its rows travel.
+  /// In which direction its rows travel, and what is declared of rows that both sides edit.
   package var flow = Flow.up
   /// The app's own triggers fire for a row that comes down.
   package var firesAppTriggers = false

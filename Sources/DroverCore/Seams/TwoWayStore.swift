@@ -156,7 +156,8 @@ package protocol DownTables: AnyObject {
   func downReceived() throws(EdgeStoreError) -> DownConfirmation?
   /// Applies the rows of a frame by `ApplyRule`, and notes its interval as received, in one transaction. Another epoch than the one known begins with
   /// nothing received.
-  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome
+  /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.
+  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome?
 }
 
 // Until both stores have it.

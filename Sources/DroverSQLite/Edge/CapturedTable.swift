@@ -183,7 +183,8 @@ struct CapturedTable: Equatable {
       let schema = try StreamSchema(
         kind: declaration.kind, columns: chosen.map(\.column),
         key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
-        completeWhen: declaration.completeWhen, naturalKey: declaration.naturalKey, flow: declaration.flow)
+        completeWhen: declaration.completeWhen, naturalKey: declaration.naturalKey,
+        flow: declaration.flow)
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },
@@ -218,7 +219,8 @@ struct CapturedTable: Equatable {
     }
     if let generated = key.first(where: { !writable.contains($0) }) {
       throw CaptureRefusal(
-        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written", advice: advice)
+        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written",
+        advice: advice)
     }
   }
 

@@ -61,7 +61,8 @@ extension EdgeDatabase {
         try database.execute(sql: "DELETE FROM drover_ahead")
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
-        try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL AND direction <> 'down'")
+        try database.execute(
+          sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL AND direction <> 'down'")
         if isRestored, version > 0 {
           for table in tables.values { try table.lives?.giveMarks(toUnsentOf: table, after: version, database) }
         }

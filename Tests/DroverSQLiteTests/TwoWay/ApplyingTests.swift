@@ -100,6 +100,6 @@ import Testing
     }
     try it.app.run("COMMIT")
     #expect(try it.rows() == [] && it.edge.downReceived() == nil)
-    #expect(try it.edge.apply(frame).applied == 2)
+    #expect(try it.edge.apply(frame)?.applied == 2)
   }
 }

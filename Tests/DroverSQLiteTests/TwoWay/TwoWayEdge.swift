@@ -9,7 +9,7 @@ extension StreamDeclaration {
     _ name: String, kind: Kind = .snapshot, direction: Direction = .both, key: [String]? = nil,
     synced: String? = nil, firesAppTriggers: Bool = false
   ) throws -> StreamDeclaration {
-    StreamDeclaration(name: try StreamName(name), kind: kind, table: name) {
+    try StreamDeclaration(name: StreamName(name), kind: kind, table: name) {
       $0.syncedColumn = synced
       $0.key = key
       $0.flow = Flow(direction: direction)
@@ -63,7 +63,7 @@ final class TwoWayEdge {
 
   @discardableResult
   func apply(_ events: DownEvent..., stream: Int = 1) throws -> String {
-    try edge.looking { try edge.apply(frame(events, stream: stream)) }.line
+    try edge.looking { try edge.apply(frame(events, stream: stream)) }?.line ?? "later"
   }
 
   func rows(_ table: String = "t") throws -> [String] { try app.lines("SELECT * FROM \(table) ORDER BY 1") }

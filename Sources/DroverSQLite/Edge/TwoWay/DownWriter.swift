@@ -29,9 +29,9 @@ final class DownWriter {
     // A column that does not travel keeps what it holds, and a generated one cannot be written.
     let written = columns.indices.filter { writable.contains(SQLName(columns[$0].name)) }
     // A row that came from the cloud is there.
-    let value = { (index: Int) in index == table.syncedIndex ? "1" : "?\(index + 1)" }
+    let value = { (index: Int) -> String in index == table.syncedIndex ? "1" : "?\(index + 1)" }
     let name = quoted(table.name)
-    let isRow = table.schema.key.enumerated().map { position, index in
+    let isRow = table.schema.key.enumerated().map { position, index -> String in
       // First by the column's own collation, which an index knows, then by bytes: another spelling is another row.
       let (column, key) = (table.expressions[index], "?\(columns.count + 1 + position)")
       return "\(column) IS \(key) AND \(column) IS \(key) COLLATE BINARY"

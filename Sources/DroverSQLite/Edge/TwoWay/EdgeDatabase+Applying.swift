@@ -20,12 +20,14 @@ extension EdgeDatabase {
     }
   }
 
-  package func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome {
+  package func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? {
     let outcome = try access { database in
-      var outcome = DownOutcome()
+      var outcome: DownOutcome?
       try database.inTransaction(.immediate) {
         try verify(database)
         try checkSchema(database)
+        // The cloud may have been put back, and has to hear first what the rows here have seen.
+        guard try !isSentAgain(frame.stream, database) else { return .commit }
         outcome = try apply(frame, database)
         // A database that is put back to before this moment has not received the frame, and the cloud will not send it again.
         try raiseGeneration(database)
@@ -33,8 +35,20 @@ extension EdgeDatabase {
       }
       return outcome
     }
-    remember()
+    if outcome != nil { remember() }
     return outcome
+  }
+
+  /// Whether rows of a stream are sent again and the cloud has not confirmed all of them.
+  private func isSentAgain(_ stream: Int, _ database: Database) throws -> Bool {
+    let again = try prepared(
+      """
+      SELECT EXISTS (SELECT 1 FROM drover_outbox WHERE stream = ?1 AND again = 1)
+          OR (SELECT backfill = 'running' FROM drover_stream WHERE number = ?1)
+      """, database)
+    defer { again.reset() }
+    again.bind(Int64(stream), at: 1)
+    return try again.step() && again.integer(0) != 0
   }
 
   private func apply(_ frame: DownFrame, _ database: Database) throws -> DownOutcome {
@@ -42,7 +56,7 @@ extension EdgeDatabase {
     var outcome = DownOutcome()
     for event in frame.events {
       let standing = try writer.standing(of: event.key)
-      switch ApplyRule.decide(event, known: standing.known, epoch: epoch, seen: twoWay.fork.map { [$0.parent: $0.version] } ?? [:]) {
+      switch ApplyRule.decide(event, known: standing.known, epoch: epoch, seen: twoWay.seen) {
       case .old: outcome.old += 1
       case .edited: outcome.edited += 1
       case .apply:
@@ -64,7 +78,8 @@ extension EdgeDatabase {
       throw EdgeStoreError.failed("apply rows of \(name): the stream waits; its rows come again when it goes on")
     }
     guard table.schema.flow.direction.goesDown else {
-      throw EdgeStoreError.failed("apply rows of \(name): it only goes up; `direction` says otherwise in its configuration")
+      throw EdgeStoreError.failed(
+        "apply rows of \(name): it only goes up; `direction` says otherwise in its configuration")
     }
     let writer = try DownWriter(table, stream: stream, database)
     downWriters[stream] = writer

@@ -41,10 +41,11 @@ extension EdgeDatabase {
   ///   - isOther: the database went back, so what it gave since may have been given to other edits in the history that is lost.
   ///   - remembered: what the file beside the database holds.
   func noteFork(isOther: Bool, _ remembered: OutboxMemory?, _ database: Database) throws {
-    guard !twoWay.since.isEmpty else { return }
+    guard !twoWay.since.isEmpty, try database.hasTable("drover_seen") else { return }
     let generation = try Int64.fetchOne(database, sql: "SELECT generation FROM drover_clock") ?? 0
     // Tables that were made anew know nothing of what was before.
-    let parent = try generation > 0 ? String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") : nil
+    let parent =
+      try generation > 0 ? String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") : nil
     var fork: Lineage.Fork?
     if let parent {
       let version = try Int64.fetchOne(
@@ -52,11 +53,17 @@ extension EdgeDatabase {
         sql: isOther
           ? "SELECT max(version, ifnull((SELECT max(version) FROM drover_outbox WHERE synced = 1), 0)) FROM drover_clock"
           : TwoWayTables.highestVersion)!
-      fork = Lineage.Fork(parent: try Epoch(parent), version: version)
+      try database.execute(sql: "UPDATE drover_seen SET version = min(version, ?)", arguments: [version])
       // If nothing was sent of the epoch that ends, the cloud does not know it: the new one continues from its parent.
       if let remembered, remembered.epoch == parent, remembered.runs.reached == 0, let earlier = twoWay.fork {
         fork = Lineage.Fork(parent: earlier.parent, version: min(earlier.version, version))
+      } else {
+        fork = Lineage.Fork(parent: try Epoch(parent), version: version)
+        try database.execute(
+          sql: "INSERT OR REPLACE INTO drover_seen (epoch, version) VALUES (?, ?)", arguments: [parent, version])
       }
+    } else {
+      try database.execute(sql: "DELETE FROM drover_seen")
     }
     try TwoWayTables.setMeta(.forkParent, fork?.parent.text, database)
     try TwoWayTables.setMeta(.forkVersion, fork.map { "\($0.version)" }, database)
@@ -111,16 +118,21 @@ extension EdgeDatabase {
     let keys = (0..<keyColumns).map(Bookkeeping.keyColumn)
     let list = keys.joined(separator: ", ")
     func isSame(_ row: String) -> String { keys.map { "\(row).\($0) IS entry.\($0)" }.joined(separator: " AND ") }
-    // A final record that was kept may stand beside a newer entry of its key.
-    let edits = """
-      (SELECT \(list), max(version) AS version FROM drover_outbox
-        WHERE seq > ?1 AND seq <= ?2 AND stream = ?3 AND again = 0 GROUP BY \(list)) AS entry
-      """
+    let isConfirmed = "entry.seq > ?1 AND entry.seq <= ?2 AND entry.stream = ?3 AND entry.again = 0"
     for sql in [
-      "UPDATE drover_row SET mine = max(mine, entry.version) FROM \(edits) WHERE drover_row.stream = ?3 AND \(isSame("drover_row"))",
+      // A final record that was kept may stand beside a newer entry of its key. The entries come first: they are few, and each finds its row.
       """
-      INSERT INTO drover_row (stream, mine, \(list)) SELECT ?3, entry.version, \(keys.map { "entry.\($0)" }.joined(separator: ", "))
-        FROM \(edits) WHERE NOT EXISTS (SELECT 1 FROM drover_row AS known WHERE known.stream = ?3 AND \(isSame("known")))
+      UPDATE drover_row
+         SET mine = max(mine, (SELECT max(entry.version) FROM drover_outbox AS entry
+                                WHERE \(isConfirmed) AND entry.body IS NULL AND \(isSame("drover_row"))))
+       WHERE rowid IN (SELECT known.rowid FROM drover_outbox AS entry CROSS JOIN drover_row AS known
+                        WHERE \(isConfirmed) AND known.stream = ?3 AND \(isSame("known")))
+      """,
+      """
+      INSERT INTO drover_row (stream, mine, \(list))
+      SELECT entry.stream, max(entry.version), \(keys.map { "entry.\($0)" }.joined(separator: ", ")) FROM drover_outbox AS entry
+       WHERE \(isConfirmed) AND NOT EXISTS (SELECT 1 FROM drover_row AS known WHERE known.stream = ?3 AND \(isSame("known")))
+       GROUP BY \(keys.map { "entry.\($0)" }.joined(separator: ", "))
       """,
     ] {
       let statement = try prepared(sql, database)

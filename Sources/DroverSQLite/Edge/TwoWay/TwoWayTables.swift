@@ -5,13 +5,15 @@ import DroverCore
 import GRDB
 
 enum TwoWayTables {
-  static let names = ["drover_row", "drover_row_key", "drover_down"]
+  static let names = ["drover_row", "drover_row_key", "drover_outbox_again", "drover_down", "drover_seen"]
 
   /// What the frames say of the epoch's history.
   struct Known: Equatable {
     /// Per two-way stream the version at which its bookkeeping began.
     var since: [Int: Int64] = [:]
     var fork: Lineage.Fork?
+    /// Of earlier epochs on the path of parents, the highest version that is a part of this one's history.
+    var seen: [Epoch: Int64] = [:]
   }
 
   // MARK: Making
@@ -52,6 +54,13 @@ enum TwoWayTables {
           through_seq INTEGER NOT NULL CHECK (through_seq > after_seq),
           PRIMARY KEY (stream, after_seq)
         ) WITHOUT ROWID;
+        -- Earlier epochs from which this one continues, and up to which version.
+        CREATE TABLE IF NOT EXISTS drover_seen (
+          epoch   TEXT PRIMARY KEY,
+          version INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        -- Whether rows of a stream are sent again.
+        CREATE INDEX IF NOT EXISTS drover_outbox_again ON drover_outbox (stream) WHERE again = 1;
         """)
     // If it was dropped, any row may have been edited up to now.
     if isNew {
@@ -94,8 +103,14 @@ enum TwoWayTables {
     {
       known.since[row["number"]] = (row["two_way_since"] as Int64).clamped(to: Bounds.version)
     }
-    if let parent = try meta(.forkParent, database), let version = try meta(.forkVersion, database).flatMap({ Int64($0) }) {
+    if let parent = try meta(.forkParent, database),
+      let version = try meta(.forkVersion, database).flatMap({ Int64($0) })
+    {
       known.fork = Lineage.Fork(parent: try Epoch(parent), version: version.clamped(to: Bounds.version))
+    }
+    guard try database.hasTable("drover_seen") else { return known }
+    for row in try Row.fetchAll(database, sql: "SELECT epoch, version FROM drover_seen") {
+      known.seen[try Epoch(row["epoch"])] = (row["version"] as Int64).clamped(to: Bounds.version)
     }
     return known
   }
