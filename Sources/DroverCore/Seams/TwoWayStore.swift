@@ -142,8 +142,6 @@ package struct DownOutcome: Equatable, Sendable {
   package var refused = 0
   /// Wait for a row that a foreign key names.
   package var waiting = 0
-  /// Rows of the stream are sent again, so nothing was done and the interval is not received: try later.
-  package var isDeferred = false
 
   package init() {}
 }

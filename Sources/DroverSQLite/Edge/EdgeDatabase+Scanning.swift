@@ -203,7 +203,8 @@ extension EdgeDatabase {
   /// delete.
   private func enterGone(of table: CapturedTable, stream: Int, _ database: Database) throws {
     guard table.schema.flow.direction == .both,
-      try String.fetchOne(database, sql: "SELECT wanted FROM drover_resync WHERE stream = ?", arguments: [stream]) == nil
+      try String.fetchOne(database, sql: "SELECT wanted FROM drover_resync WHERE stream = ?", arguments: [stream])
+        == nil
     else { return }
     let keys = table.outboxColumns
     let gone = try prepared(
