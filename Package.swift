@@ -72,7 +72,7 @@ let package = Package(
     .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", "CEpoll", logging], swiftSettings: house),
     .target(
       name: "DroverSQLite",
-      dependencies: ["DroverCore", "DroverHashing", "CSQLite"] + grdb, swiftSettings: house),
+      dependencies: ["DroverCore", "DroverHashing", "DroverWire", "CSQLite"] + grdb, swiftSettings: house),
     .target(
       name: "DroverPostgreSQL", dependencies: ["DroverCore", "DroverWire", "CPostgreSQL"], swiftSettings: house),
 

@@ -1,6 +1,7 @@
 // What goes down is read, confirmed and, where the store has gone back, sent again.
 
 import DroverCore
+import Synchronization
 import Testing
 
 extension TwoWayConformance {
@@ -50,17 +51,59 @@ extension TwoWayConformance {
       #expect(try scene.transaction { try $0.downEpoch() } == next, "it has begun another one")
       #expect(try scene.received(1))
     },
-    Claim("an edit that had seen a decision which the store has lost is a conflict, not overwritten") { scene in
+    Claim("a row of a decision which the store has lost is a conflict once the cloud edits it anew", ticking()) {
+      scene in
       try scene.adopt(.twoWay)
       try scene.begin(.one)
       try scene.merge(.edit(100, 1, "edge"))
       try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 1")
       try scene.take()
       let version = try #require(try scene.down(1)?.version)
-      _ = try scene.received(99)
-      // The machine has a decision of the lost future, above everything that is known, and sends its row again.
+      #expect(try !scene.received(99))
+      try scene.sql("UPDATE stock SET a = 'anew' WHERE id = 1")
+      // The machine has a decision of the lost future, and sends its row again.
       try scene.merge(.edit(0, 1, "lost", base: version + 1, again: true))
-      #expect(try scene.conflicts().count == 1)
+      #expect(try scene.conflicts().map(\.lost.value) == [[1, "lost", 0]])
+      #expect(try scene.row(1) == "anew 0")
+    },
+    Claim("a row that is sent again and whose decision nobody has lost is answered", ticking()) { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "edge"))
+      for text in ["cloud", "anew"] {
+        try scene.sql("UPDATE stock SET a = '\(text)' WHERE id = 1")
+        try scene.take()
+      }
+      try scene.merge(.edit(0, 1, "edge", base: try #require(try scene.down(1)?.version) - 1, again: true))
+      #expect(try scene.conflicts().isEmpty)
+    },
+    Claim("the entry of a deleted row goes once the machine has it and it is old enough, and not before", ticking()) {
+      scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "x"), .edit(101, 2, "x"))
+      try scene.sql("DELETE FROM stock WHERE id = 1; UPDATE stock SET a = 'y' WHERE id = 2")
+      try scene.take()
+      try scene.store.transaction { try $0.retireTombstones(madeBefore: .max) }
+      #expect(try scene.down().entries.count == 2, "it was not confirmed")
+      #expect(try scene.received(2))
+      try scene.store.transaction { try $0.retireTombstones(madeBefore: 1) }
+      #expect(try scene.down().entries.count == 2, "it is too young")
+      try scene.store.transaction { try $0.retireTombstones(madeBefore: .max) }
+      #expect(try scene.down().entries.map(\.a) == ["y"])
+    },
+    Claim("an edit at a machine of what the cloud alone edits is a dead letter, and the stored row goes down again") {
+      scene in
+      let schema = StreamSchema.twoWay(.down)
+      try scene.adopt(schema)
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x')")
+      try scene.take()
+      let before = try #require(try scene.down(1))
+      #expect(try scene.merge(.edit(100, 1, "mine"), schema: schema)[0].refusal != nil)
+      let after = try #require(try scene.down(1))
+      #expect(after.a == "x" && after.seq > before.seq && after.version > before.version)
+      #expect(after.edge == DownEvent.Mark(epoch: .one, version: 100))
+      #expect(try scene.row(1) == "x NULL")
     },
     Claim("rows for all machines go to each, and a machine that joins gets them all") { scene in
       let schema = StreamSchema.twoWay(.down, reach: .all)
@@ -130,4 +173,23 @@ extension TwoWayConformance {
       #expect(try scene.take() == [])
     },
   ]
+
+  /// A clock that goes on with each look.
+  private static func ticking() -> CloudStoreConditions {
+    let clock = Ticking()
+    var conditions = CloudStoreConditions()
+    conditions.now = { clock.tick() }
+    return conditions
+  }
+
+  private final class Ticking: Sendable {
+    private let time = Mutex<Int64>(1_795_000_000_000_000)
+
+    func tick() -> Int64 {
+      time.withLock {
+        $0 += 1000
+        return $0
+      }
+    }
+  }
 }

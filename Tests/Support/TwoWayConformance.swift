@@ -36,14 +36,17 @@ package struct TwoWayConformance {
   /// One claim; its name is the sentence that the test's output shows.
   package struct Claim: Sendable, CustomTestStringConvertible {
     package let name: String
+    /// Needs a database in which one client can have a transaction open while another one writes.
+    package let needsSeveralWriters: Bool
     fileprivate let conditions: CloudStoreConditions
     fileprivate let check: @Sendable (Scene) throws -> Void
 
     init(
-      _ name: String, _ conditions: CloudStoreConditions = CloudStoreConditions(),
+      _ name: String, _ conditions: CloudStoreConditions = CloudStoreConditions(), needsSeveralWriters: Bool = false,
       check: @escaping @Sendable (Scene) throws -> Void
     ) {
       self.name = name
+      self.needsSeveralWriters = needsSeveralWriters
       self.conditions = conditions
       self.check = check
     }
