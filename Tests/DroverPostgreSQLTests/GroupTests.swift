@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// Several consumers on one database.
-@Suite struct GroupTests {
+@Suite(.ownThread) struct GroupTests {
   private static let stream = try! StreamName("stock")
   private static let schema = try! StreamSchema(
     kind: .payload, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
@@ -62,7 +62,7 @@ import Testing
         otherClient: try client())
     }
     try suite.check(claim)
-    _ = try followed!.transaction { try ($0 as! any TwoWayStore).takeEdits(limit: 1000) }
+    _ = try followed!.transaction { try $0.takeEdits(limit: 1000) }
     try followed!.follower.expectStore()
   }
 

@@ -63,13 +63,13 @@ import Testing
 
     @discardableResult
     func take(_ store: PostgreSQLCloudStore? = nil) throws -> (streams: Set<StreamName>, hasMore: Bool) {
-      try (store ?? self.store).transaction { try ($0 as! any TwoWayStore).takeEdits(limit: 1000) }
+      try (store ?? self.store).transaction { try $0.takeEdits(limit: 1000) }
     }
 
     /// What goes down, as `id text`, in the order of the numbers.
     func down(_ machine: MachineID = TwoWayClientsTests.machine) throws -> [String] {
       try store.transaction { transaction in
-        let transaction = transaction as! any TwoWayStore
+
         let stream = try #require(try transaction.downStreams(of: machine).first)
         return try transaction.readDown(stream, after: 0, limit: 1000, maximumBytes: 1 << 20).entries.map { entry in
           guard case .row(let row) = entry.content, case .text(let text) = row[1] else { return "\(entry.key[0]) gone" }

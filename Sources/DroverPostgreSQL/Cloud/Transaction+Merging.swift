@@ -46,7 +46,7 @@ extension Transaction {
     }
   }
 
-  private func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
+  func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
     let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
     let writer = try writer(for: sink, completeWhen: latest?.completeWhen)
     func lines(_ schemas: [LineSchema]) throws -> [LineMerge] {
