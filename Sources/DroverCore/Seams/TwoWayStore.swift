@@ -157,15 +157,3 @@ package protocol DownTables: AnyObject {
   /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome?
 }
-
-// Until both stores have it.
-extension TwoWayStore {
-  package func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {}
-  package func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool) { ([], false) }
-  package func downEpoch() throws -> Epoch { try Epoch("0") }
-  package func downStreams(of machine: MachineID?) throws -> [DownStream] { [] }
-  package func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
-    DownRead(entries: [], scannedThrough: after, last: after)
-  }
-  package func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool { true }
-}

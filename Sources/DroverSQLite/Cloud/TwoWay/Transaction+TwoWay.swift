@@ -4,7 +4,7 @@ import DroverCore
 import DroverWire
 import GRDB
 
-extension Transaction: TwoWayStore {
+extension Transaction {
   // MARK: Histories
 
   func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {
