@@ -13,7 +13,7 @@ demo: ## watch rows travel from a machine's database to the cloud (DEMO_SECONDS=
 test: ## install what is missing, build, run all tests
 	scripts/install-packages test
 	swift build --build-tests
-	swift test --skip-build
+	TMPDIR=$$(scripts/test-folder) swift test --skip-build
 
 bench: ## measure this computer with a release build (BENCH='--events 1000000 --compression deflate')
 	scripts/install-packages postgresql

@@ -77,8 +77,11 @@ let package = Package(
       name: "DroverPostgreSQL", dependencies: ["DroverCore", "DroverWire", "CPostgreSQL"], swiftSettings: house),
 
     // The services: they import no adapter.
-    .target(name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
-    .target(name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", logging], swiftSettings: house),
+    .target(name: "DroverEvents", dependencies: [logging], swiftSettings: house),
+    .target(
+      name: "DroverEdge", dependencies: ["DroverCore", "DroverWire", "DroverEvents", logging], swiftSettings: house),
+    .target(
+      name: "DroverCloud", dependencies: ["DroverCore", "DroverWire", "DroverEvents", logging], swiftSettings: house),
     .target(
       name: "DroverServices",
       dependencies: [
@@ -136,8 +139,9 @@ let package = Package(
     .executableTarget(
       name: "drover",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge", "DroverCloud",
-        "DroverServices", "DroverTerminal", "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex", logging,
+        "DroverCore", "DroverEvents", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge",
+        "DroverCloud", "DroverServices", "DroverTerminal", "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex",
+        logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -156,13 +160,14 @@ let package = Package(
     .testTarget(
       name: "DroverEdgeTests",
       dependencies: [
-        "DroverEdge", "DroverCore", "DroverWire", "DroverSQLite", "DroverSimulation", "DroverTesting",
+        "DroverEdge", "DroverCore", "DroverWire", "DroverEvents", "DroverSQLite", "DroverSimulation", "DroverTesting",
         "DroverProcesses", logging,
       ], swiftSettings: house),
     .testTarget(
       name: "DroverCloudTests",
       dependencies: [
-        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverSQLite", "DroverProcesses", logging,
+        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverEvents", "DroverSQLite", "DroverProcesses",
+        logging,
       ], swiftSettings: house),
     .testTarget(name: "DroverHashingTests", dependencies: ["DroverHashing"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),
@@ -182,7 +187,8 @@ let package = Package(
     .target(
       name: "DroverSimulation",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
+        "DroverCore", "DroverEvents", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud",
+        "DroverConfiguration",
         "DroverTerminal", "CSQLite", logging,
       ],
       path: "Tests/Simulation", swiftSettings: house),

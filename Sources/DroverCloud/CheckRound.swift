@@ -91,7 +91,7 @@ package struct CheckRound {
         result.isSilent = (error as? CheckFailure)?.isSilence ?? false
       }
       do {
-        try shared.replica.note(result.finding, failure: result.failure, of: stream)
+        try shared.replica.note(result.finding, failure: result.failure, of: stream.origin)
       } catch {
         result.failure = result.failure ?? "\(error)"
       }

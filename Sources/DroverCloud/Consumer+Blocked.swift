@@ -2,7 +2,7 @@
 // there; all other streams go on. `BlockedSinks` decides when the consumer tries again. No machine keeps a bare event, so it becomes a dead letter.
 
 import DroverCore
-import Logging
+import DroverEvents
 
 extension Consumer {
   /// How often a consumer looks at the tables, and at what others of its group have found.
@@ -70,11 +70,9 @@ extension Consumer {
     undescribed.formUnion(group.undescribed)
     for (sink, isOver) in group.blockNews {
       if isOver {
-        warned["blocked \(sink.stream)"] = nil
-        logger.notice(
-          "\(sink.stream): the sink table \(sink.blocked.table) can be written again, and the stream goes on")
+        events.emit(SinkWritable(sink: sink))
       } else {
-        warnRarely("blocked \(sink.stream)", "\(sink.text); \(sink.blocked.advice)")
+        events.emit(SinkNotWritable(sink: sink))
       }
     }
   }
@@ -102,7 +100,7 @@ extension Consumer {
       }
       reportBlocks(group)
     } catch {
-      logger.debug("look at the sink tables: \(error); the consumer tries again in \(Self.pauseOfLooks)")
+      events.emit(SinkLookFailed(error: error, pause: Self.pauseOfLooks))
     }
   }
 }

@@ -2,8 +2,8 @@
 // nothing of either is taken until only one is heard. Both hear why with the confirmation, and hold. `CloneWatch` decides.
 
 import DroverCore
+import DroverEvents
 import DroverWire
-import Logging
 
 extension Consumer {
   /// Listens to who says something, before anything is taken: what a store may have to try again must not be heard twice. What the broker kept, or
@@ -47,10 +47,10 @@ extension Consumer {
   /// What comes after the commit.
   func tell(_ found: [MachineID: Trouble]) {
     for (machine, trouble) in found.sorted(by: { $0.key < $1.key }) where clones[machine] == nil {
-      logger.error("\(trouble.text(machine.text)). \(trouble.advice)")
+      events.emit(MachineDuplicated(machine: machine, trouble: trouble))
     }
     for machine in clones.keys.sorted() where found[machine] == nil {
-      logger.info("only one machine is called \(machine) now: its events are applied again")
+      events.emit(MachineAlone(machine: machine))
     }
     (clones, verdicts, areDuplicatesKnown) = (found, [:], true)
   }

@@ -1,8 +1,8 @@
 // Messages on topics of events: frames of agents and bare events of other clients. `FrameRule` says what a frame counts for, and here it is done.
 
 import DroverCore
+import DroverEvents
 import DroverWire
-import Logging
 
 /// A message on a topic of events.
 struct EventMessage {
@@ -62,6 +62,10 @@ extension Consumer {
     let epoch =
       group.awaitsReplays ? try transaction.epochOfReplay(topic: message.topic, raw: message.payload) : nil
     guard try merge([event], of: arrival, epoch: epoch, into: sink, transaction, &group) else { return .held }
+    // The machine may never have had this row, or may have deleted it: nothing that it has sent since speaks of it. Facts stay.
+    if let epoch, sink.kind != .payload, try !transaction.isLatest(epoch, machine: machine) {
+      try transaction.reopenGaps(of: arrival.stream, machine: machine)
+    }
     if group.machines[machine] == nil { group.machines[machine] = .some(nil) }
     return .bare
   }
@@ -128,15 +132,17 @@ extension Consumer {
       schema = isWaiting ? .waiting : .unknown
     }
     let outbox = OutboxOrigin(machine: machine, epoch: header.epoch)
+    let isTwoWay = sink.schema?.flow.direction == .both
     // A frame that cannot be read yet begins no epoch and ends none; and what was received in one that is over does not count any more.
     let isLatest = try !isRead || transaction.isLatest(header.epoch, machine: machine)
     guard isRead, isLatest else {
       return FrameContext(
-        kind: sink.kind, schema: schema, isLatestEpoch: isLatest, runs: Runs(), received: IntervalSet())
+        kind: sink.kind, schema: schema, isLatestEpoch: isLatest, runs: Runs(), received: IntervalSet(),
+        isTwoWay: isTwoWay)
     }
     return FrameContext(
       kind: sink.kind, schema: schema, isLatestEpoch: true, runs: try runs(of: outbox, transaction),
-      received: try received(of: stream, outbox, transaction))
+      received: try received(of: stream, outbox, transaction), isTwoWay: isTwoWay)
   }
 
   private func received(
@@ -157,6 +163,10 @@ extension Consumer {
     let (epoch, interval) = (frame.header.epoch, frame.header.interval)
     let outbox = OutboxOrigin(machine: machine, epoch: epoch)
     if covers { try hear(frame.header.run, outbox, transaction) }
+    if let lineage = frame.header.lineage, sink.schema?.flow.direction == .both {
+      try transaction.note(lineage, epoch: epoch, machine: machine, stream: stream)
+    }
+    if sink.schema?.flow.direction.goesDown == true { group.downNews.insert(machine) }
     var known = covers ? try received(of: stream, outbox, transaction) : IntervalSet()
     guard try gate.admits(interval, beside: known, of: stream, outbox, now: wallClock(), transaction) else {
       return setAside(arrival.topic, over: .openIntervals, &group)
@@ -166,7 +176,7 @@ extension Consumer {
     }
     if sink.schema == nil, !frame.events.isEmpty, let reason = try transaction.holdBodies(of: sink) {
       // As a schema that cannot be followed: it waits at the edge, and is no dead letter.
-      warnRarely("bodies", "take \(stream) of \(machine): \(reason); it waits at the edge, see `drover schema list`")
+      events.emit(BodiesHeld(stream: stream, machine: machine, reason: reason))
       group.hold(stream, of: machine, because: .bodies)
       return .waiting
     }

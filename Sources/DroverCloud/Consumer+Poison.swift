@@ -2,7 +2,7 @@
 // write to the store at the beginning and one at the end.
 
 import DroverCore
-import Logging
+import DroverEvents
 
 extension Consumer {
   /// Processes messages in the pieces that the watch wants.
@@ -59,9 +59,7 @@ extension Consumer {
       try transaction.count([.deadLetter: 1])
       try transaction.setNote(noteName, note)
     }
-    logger.error(
-      "receive \(message.topic): the consumer died \(PoisonWatch.deaths) times while it processed this message alone, so it set the message aside as a dead letter, unread; please report it with the output of `drover dead show`"
-    )
+    events.emit(PoisonSetAside(topic: message.topic))
     report(group)
   }
 
@@ -71,9 +69,7 @@ extension Consumer {
     let begun = PoisonWatch(note: try store.note(noteName))
     try store.setNote(noteName, begun.note)
     if begun.isCareful {
-      logger.warning(
-        "the last consumer died, or was at work when this copy of the store was made; this one processes what the broker delivers again in small pieces until that is known to be harmless"
-      )
+      events.emit(LastConsumerDied())
     }
     watch = begun
     return begun
@@ -104,7 +100,7 @@ extension Consumer {
       try store.setNote(noteName, nil)
       hasEnded = true
     } catch {
-      logger.warning("note the orderly end: \(error); the next consumer begins with small pieces")
+      events.emit(OrderlyEndNotNoted(error: error))
     }
   }
 }

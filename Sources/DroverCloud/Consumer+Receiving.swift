@@ -1,8 +1,8 @@
 // What becomes of one message: which of the topics it is on, and whether it is too large.
 
 import DroverCore
+import DroverEvents
 import DroverWire
-import Logging
 
 extension Consumer {
   func take(
@@ -43,8 +43,7 @@ extension Consumer {
         return try bury(message, topic, .unparsable, error.description, transaction, &group)
       }
       if group.awaitsReplays, try transaction.isOutdatedReplay(topic: message.topic, raw: message.payload) {
-        logger.notice(
-          "describe \(stream) of \(machine): a replayed description is older than the machine's latest; it is ignored")
+        events.emit(ReplayedSchemaOutdated(stream: stream, machine: machine))
         return .document
       }
       switch try gate.take(schema, of: machine, stream, now: wallClock(), transaction) {
@@ -60,10 +59,14 @@ extension Consumer {
         block(stream, of: machine, blocked, &group)
         return describeLater(stream, of: machine, &group)
       }
-      guard let reason else { return .document }
-      logger.warning(
-        "describe \(stream) of \(machine): \(reason); the stream waits at the edge, see `drover schema list`"
-      )
+      guard let reason else {
+        if schema.flow.direction.goesDown {
+          group.describesDown = true
+          group.downNews.insert(machine)
+        }
+        return .document
+      }
+      events.emit(SchemaRefused(stream: stream, machine: machine, reason: reason))
       // What a person can accept stands in the list of waiting schemas, and is no dead letter.
       if try transaction.isWaiting(schema.id, machine: machine, stream: stream) { return .document }
       return try bury(message, topic, .schema, reason, transaction, &group)
@@ -92,7 +95,16 @@ extension Consumer {
       }
       group.note(current, machine: machine)
       return .document
-    case .confirm, .down, .downConfirm, .command, .reply: return .ignored
+    case .downConfirm(let machine):
+      let confirmation: DownConfirmation
+      do throws(WireError) {
+        confirmation = try DownConfirmation(document: message.payload)
+      } catch {
+        return try bury(message, topic, .unparsable, error.description, transaction, &group)
+      }
+      try hear(confirmation, of: machine, transaction, &group)
+      return .document
+    case .confirm, .down, .command, .reply: return .ignored
     }
   }
 

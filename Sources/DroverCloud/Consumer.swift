@@ -2,6 +2,7 @@
 // It knows only the seams: its caller provides the broker's session and the store.
 
 package import DroverCore
+package import DroverEvents
 private import DroverWire
 package import Logging
 
@@ -31,7 +32,7 @@ package final class Consumer: SessionHandler {
   let limits: Limits
   /// Who the consumer is to the broker, for the person who reads its ACL; nil when it connects without a user.
   private let user: String?
-  let logger: Logger
+  var events: ConsumerLog
   /// Wall clock, microseconds since 1970.
   let wallClock: () -> Int64
   private(set) var publisher: (any Publisher)?
@@ -39,7 +40,7 @@ package final class Consumer: SessionHandler {
   private var hasLostSession = false
   /// What was known of the store's changes by others when something was last taken from it.
   private var foreignChanges = 0
-  private var confirmations = ConfirmationSchedule()
+  var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
   var gate: MachineGate
@@ -50,7 +51,6 @@ package final class Consumer: SessionHandler {
   /// The last question of each machine, which its next confirmations answer.
   private var questions: [MachineID: Int64] = [:]
   private var lastGroupJobs: ContinuousClock.Instant?
-  var warned: [String: Int] = [:]
   /// Over messages that may end the process; nil until the first ones come.
   var watch: PoisonWatch?
   /// The process ends in order; what still comes is processed without a watch.
@@ -70,6 +70,10 @@ package final class Consumer: SessionHandler {
   var blocks = BlockedSinks()
   var undescribed: Set<MachineStream> = []
   var lastLookAtBlocks: ContinuousClock.Instant?
+  /// What goes down to the machines.
+  var down = DownState()
+  /// Another thread says through it that another program may have edited rows in the store.
+  package let editHint = NewsHint()
   /// Whether another client takes this consumer's session, and what of it is not written down yet.
   private var session = SessionWatch()
   private var taken: Trouble?
@@ -81,14 +85,17 @@ package final class Consumer: SessionHandler {
     self.limits = limits
     gate = MachineGate(limits.machine)
     self.user = user
-    self.logger = logger
+    events = ConsumerLog(logger: logger)
     self.wallClock = wallClock
   }
 
   /// Called once when the work cannot go on, with advice. The owner of the session ends it.
   package var onFatal: (String) -> Void = { _ in }
-  /// Called after each try to commit messages, with whether it succeeded.
-  package var onCommit: (Bool) -> Void = { _ in }
+  /// Called after each try to commit messages.
+  package var onCommit: (CommitResult) -> Void {
+    get { events.onMetric }
+    set { events.onMetric = newValue }
+  }
   /// It joined a group and has had no session before, so it cannot have lost messages.
   package var isNewcomer = false
   /// Whether it is the leader, which does the group's jobs.
@@ -108,13 +115,14 @@ package final class Consumer: SessionHandler {
         // Each confirmation says whether its machine has to hold.
         clones = try transaction.troubles(.cloned)
         blocks.take(try transaction.blockedSinks())
+        try openDown(transaction)
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
       for (machine, epoch) in machines.sorted(by: { $0.key < $1.key }) { confirmations.touch(machine, epoch: epoch) }
     } catch {
       failed(error)
-      logger.error("open the session: \(error); confirmations wait for the next message")
+      events.emit(SessionNotOpened(error: error))
     }
   }
 
@@ -129,36 +137,31 @@ package final class Consumer: SessionHandler {
   package func sessionEnding(isTaken: Bool?) {
     guard let trouble = session.closed(isTaken: isTaken, now: wallClock()) else { return }
     taken = trouble
-    warnRarely("session", "\(trouble.text(nil)); \(trouble.advice)")
+    events.emit(SessionTaken(trouble: trouble))
   }
 
   package func sessionClosed(reason: String) {
     publisher = nil
     published = [:]
+    down.relay.disconnected()
   }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
     let topic = published.removeValue(forKey: token)
     // A confirmation is retained, so it matters little whether the edge is there to hear it.
     guard let topic, reason != .success, reason != .noMatchingSubscribers else { return }
-    let why =
-      reason == .notAuthorised
-      ? "\(user.map { "user \($0)" } ?? "a client without a user name") is not authorised on it; check the broker's ACL"
-      : "the broker answered \(reason)"
-    warnRarely("confirm \(reason)", "publish on \(topic): \(why); the machine forgets nothing without it")
+    events.emit(PublishRefused(topic: topic, reason: reason, user: user))
   }
 
   package func received(_ messages: [InboundMessage]) throws {
     do {
       try process(messages)
-      onCommit(true)
+      events.emit(MessagesCommitted())
     } catch {
-      onCommit(false)
       forgetReceived()
       gate.forgetKnown()
       failed(error)
-      logger.error(
-        "commit \(quantity(messages.count, "message")): \(error); the broker keeps them and delivers them again")
+      events.emit(CommitFailed(messages: messages.count, error: error))
       throw error
     }
   }
@@ -214,6 +217,7 @@ package final class Consumer: SessionHandler {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
     reportBlocks(group)
+    followDown(group)
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -223,7 +227,7 @@ package final class Consumer: SessionHandler {
     report(group)
   }
 
-  private func failed(_ error: any Error) {
+  func failed(_ error: any Error) {
     if let unusable = error as? StoreUnusable { onFatal(unusable.description) }
   }
 
@@ -245,7 +249,8 @@ package final class Consumer: SessionHandler {
     }
     requests = [:]
     confirmDue(now: now, publisher)
-    return min(.seconds(1), confirmations.nextDue(now: now) ?? .seconds(1))
+    let rest = sendDown(now: now, publisher)
+    return min(rest, confirmations.nextDue(now: now) ?? .seconds(1))
   }
 
   package func isDrained() -> Bool {
@@ -270,7 +275,10 @@ package final class Consumer: SessionHandler {
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
-        if store.isShared { clones = try transaction.troubles(.cloned) }
+        if store.isShared {
+          clones = try transaction.troubles(.cloned)
+          down.epoch = try transaction.downEpoch()
+        }
         return (try nameSession(transaction), known)
       }
       hasLostSession = false
@@ -281,7 +289,7 @@ package final class Consumer: SessionHandler {
     } catch {
       failed(error)
       for (machine, epoch) in due { confirmations.touch(machine, epoch: epoch) }
-      warnRarely("confirm", "confirm to \(due.first!.machine) and \(due.count - 1) others: \(error)")
+      events.emit(ConfirmationFailed(machine: due.first!.machine, others: due.count - 1, error: error))
     }
   }
 
@@ -291,7 +299,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since)
+      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since, down: down.epoch)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
@@ -306,7 +314,7 @@ package final class Consumer: SessionHandler {
     do {
       try store.transaction { try $0.retireTombstones(madeBefore: weekAgo) }
     } catch {
-      logger.warning("retire tombstones: \(error); the consumer tries again in an hour")
+      events.emit(TombstonesNotRetired(error: error))
     }
   }
 

@@ -11,6 +11,8 @@ package protocol MachineQuestions: Sendable {
   nonisolated(nonsending) func ask(
     _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws
+  /// Asks a machine to describe its streams again, and waits until the broker has the request.
+  nonisolated(nonsending) func describe(_ machine: MachineID) async throws
 }
 
 /// Why a stream could not be compared.

@@ -4,17 +4,6 @@ package import DroverCore
 
 /// What an edge agent needs to know.
 package struct EdgeConfiguration: Equatable, Sendable {
-  /// The most of something, counted both ways; whichever is reached first holds.
-  package struct Limit: Equatable, Sendable {
-    package let events: Int
-    package let bytes: Int
-
-    package init(events: Int, bytes: Int) {
-      self.events = events
-      self.bytes = bytes
-    }
-  }
-
   /// How much that is confirmed stays in the outbox, for a cloud that loses it.
   package struct Retention: Equatable, Sendable {
     package let age: Duration
@@ -48,31 +37,30 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let connection: BrokerConnection
   package let logLevel: LogLevel
   /// The most that may be sent and not confirmed yet.
-  package let window: Limit
+  package let window: EventLimit
   /// What one MQTT message may carry.
-  package let frame: Limit
+  package let frame: EventLimit
   package let compression: Compression
   /// How often the outbox is reported to the cloud while it changes.
   package let statusEvery: Duration
   package let outbox: Outbox
   package let deadLetters: DeadLetterBounds
-  /// The secret for columns that travel as a hash; nil where none does.
-  package let hashKey: HashKey?
   package let backup: BackupPlan
   /// nil: no server.
   package let http: HTTPConfiguration?
   /// At least one.
-  package let streams: [StreamConfiguration]
+  package let streams: [StreamDeclaration]
 
   package init(
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
-    window: Limit = Limit(events: 50_000, bytes: 32 << 20), frame: Limit = Limit(events: 100, bytes: 64 << 10),
-    compression: Compression = .none, statusEvery: Duration = .seconds(60), outbox: Outbox = .standard,
+    window: EventLimit = RelayLimits().window, frame: EventLimit = RelayLimits().frame,
+    compression: Compression = RelayLimits().compression,
+    statusEvery: Duration = RelayLimits().telling.standingInterval,
+    outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
-    backup: BackupPlan, http: HTTPConfiguration? = nil, hashKey: HashKey? = nil, streams: [StreamConfiguration]
+    backup: BackupPlan, http: HTTPConfiguration? = nil, streams: [StreamDeclaration]
   ) {
     self.http = http
-    self.hashKey = hashKey
     self.machine = machine
     self.database = database
     self.connection = connection
@@ -118,25 +106,20 @@ extension EdgeConfiguration {
     let connection = BrokerConnection(reading: file, defaultClientID: "drover-edge-\(machine?.text ?? "")")
     let logLevel = LogLevel(reading: file)
     let (window, frame) = Self.limits(reading: file)
-    let compression = file.optional("compression", .oneOf, default: Compression.none)
+    let compression = file.optional("compression", .oneOf, default: RelayLimits().compression)
     let statusEvery = file.optional(
-      "status_every", .seconds(.seconds(1) ... .seconds(86_400)), default: .seconds(60))
+      "status_every", .seconds(.seconds(1) ... .seconds(86_400)), default: RelayLimits().telling.standingInterval)
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
     let backup = BackupPlan(reading: file.section("backup"))
     let http = HTTPConfiguration(reading: file)
-    let hashKey = HashKey(reading: file)
-    // A key that could not be read has been reported already.
-    let streams = StreamConfiguration.list(
-      reading: file, hasHashKey: file.isGiven("hash_key_file") || file.isGiven("hash_key_env"), window: window,
-      frame: frame)
+    let streams = StreamDeclaration.list(reading: file, window: window, frame: frame)
 
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
       machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
       compression: compression, statusEvery: statusEvery, outbox: outbox, deadLetters: deadLetters, backup: backup,
-      http: http, hashKey: hashKey,
-      streams: streams)
+      http: http, streams: streams)
   }
 
   private static func outbox(reading file: Section) -> Outbox {
@@ -154,21 +137,21 @@ extension EdgeConfiguration {
   }
 
   /// `window` and `frame`.
-  private static func limits(reading file: Section) -> (window: Limit, frame: Limit) {
+  private static func limits(reading file: Section) -> (window: EventLimit, frame: EventLimit) {
     let keys = file.section("window")
-    let window = Limit(
-      events: keys.optional("events", .integer(1...10_000_000), default: 50_000),
-      bytes: keys.optional("bytes", .size(1 << 10...1 << 30), default: 32 << 20))
-    return (window, frame(reading: file, otherwise: Limit(events: 100, bytes: 64 << 10), in: window, windowKeys: keys))
+    let window = EventLimit(
+      events: keys.optional("events", .integer(1...10_000_000), default: RelayLimits().window.events),
+      bytes: keys.optional("bytes", .size(1 << 10...1 << 30), default: RelayLimits().window.bytes))
+    return (window, frame(reading: file, otherwise: RelayLimits().frame, in: window, windowKeys: keys))
   }
 
   /// `frame`, of the file or of one stream. A window that does not hold one frame could never send it.
   /// - Parameter windowKeys: where the window stands, if it is to be named as the mistake where it is given.
   static func frame(
-    reading section: Section, otherwise standard: Limit, in window: Limit, windowKeys: Section? = nil
-  ) -> Limit {
+    reading section: Section, otherwise standard: EventLimit, in window: EventLimit, windowKeys: Section? = nil
+  ) -> EventLimit {
     let keys = section.section("frame")
-    let frame = Limit(
+    let frame = EventLimit(
       events: keys.optional("events", .integer(1...10_000), default: standard.events),
       bytes: keys.optional("bytes", .size(1 << 10...64 << 20), default: standard.bytes))
     func report(_ key: String, _ most: String, _ needed: String) {

@@ -1,6 +1,7 @@
 // The app's database: what to do about locks, errors and files that are replaced; new epochs; marks and forgets; and what is looked at now and then.
 
 import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {
@@ -83,7 +84,8 @@ extension EdgeRelay {
     encoders = [:]
     let run = store.runs.newest?.number ?? 0
     for stream in store.streams {
-      encoders[stream.number] = FrameEncoder(epoch: store.epoch, run: run, stream: stream)
+      encoders[stream.number] = FrameEncoder(
+        epoch: store.epoch, run: run, stream: stream, lineage: store.lineage(stream: stream.number))
     }
   }
 

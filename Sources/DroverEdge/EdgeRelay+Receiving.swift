@@ -1,6 +1,7 @@
 // What comes from the cloud: confirmations, commands and questions, in the order of arrival; and what the agent asks.
 
 import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {
@@ -13,6 +14,7 @@ extension EdgeRelay {
       // An empty retained message takes the one before it away.
       case .confirm: if !message.payload.isEmpty { hearConfirmation(message) }
       case .command(_, let name): hear(command: name, message)
+      case .down(_, _, let stream): hear(down: stream, message)
       default: continue
       }
     }
@@ -20,7 +22,7 @@ extension EdgeRelay {
 
   private func hear(command name: String, _ message: InboundMessage) {
     switch name {
-    case "schema": if publisher != nil { announceSchemas() }
+    case "schema": if publisher != nil { describeAgain() }
     case "epoch": dialogue.heardEpochOver(message.payload, epoch: store.epoch)
     case "hold": hold(message.payload)
     case "present": if publisher != nil, !isStopping { ask() }
@@ -34,6 +36,16 @@ extension EdgeRelay {
     }
   }
 
+  /// The cloud cannot read frames without the description, so those that it has had come to nothing. They are sent again behind it, but no more than now
+  /// and then: the cloud may refuse the description each time.
+  private func describeAgain() {
+    announceSchemas()
+    guard describedAgain.map({ $0.advanced(by: limits.waiting.roomDelay) <= clock.now }) ?? true else { return }
+    guard !relay.isIdle else { return }
+    describedAgain = clock.now
+    relay.doubt()
+  }
+
   private func hearConfirmation(_ message: InboundMessage) {
     let confirmation: Confirmation
     do throws(WireError) {
@@ -41,6 +53,7 @@ extension EdgeRelay {
     } catch {
       return events.emit(ConfirmationUnreadable(topic: message.topic, error: error))
     }
+    heard(down: confirmation.down)
     switch dialogue.heard(clonedSince: confirmation.clonedSince) {
     case .same: break
     case .cloned(let trouble):

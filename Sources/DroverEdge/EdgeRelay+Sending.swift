@@ -1,6 +1,7 @@
 // What goes to the cloud in a turn: announcements, answers to its questions, and what the relay says to read from the outbox.
 
 package import DroverCore
+import DroverEvents
 import DroverWire
 
 extension EdgeRelay {
@@ -106,7 +107,7 @@ extension EdgeRelay {
 
   func announceSchemas() {
     for stream in store.streams {
-      guard let schema = stream.schema else { continue }
+      guard let schema = stream.schema, !waitsForConsumer(stream) else { continue }
       announcements.append(
         OutboundMessage(
           topic: Topic.schema(machine, stream.name).text, payload: schema.document, isRetained: true,

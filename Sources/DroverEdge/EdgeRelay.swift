@@ -1,11 +1,13 @@
 // The edge agent's work: it asks the machines of DroverCore's `Relaying` what to do, reads the outbox, builds frames, publishes them, and writes down
 // what the broker acknowledged and the cloud confirmed. It decides nothing itself and knows only the seams. Its parts by subject:
+//   +Down      rows that come down from the cloud
 //   +Receiving what comes from the cloud, and the question that is open with it
 //   +Sending   announcements, answers, and what is read from the outbox
 //   +Frames    how what was read becomes frames, and what is too large for one
 //   +Database  locks, errors, new epochs, settling and housekeeping
 
 package import DroverCore
+package import DroverEvents
 import DroverWire
 package import Logging
 
@@ -37,10 +39,15 @@ package final class EdgeRelay: SessionHandler {
   var traffic: TrafficLog
 
   // What is in hand.
-  var events: EventLog
+  var events: AgentLog
   var publisher: (any Publisher)?
   var inbound: InboundQueue
   var announcements = Announcements()
+  /// Rows that came down.
+  var arrivals = DownArrivals()
+  /// The numbering of what goes down, by the newest confirmation; nil while no consumer was heard that knows two-way rows.
+  var cloudDown: Epoch?
+  var isDownConfirmDue = false
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
   var encoders: [Int: FrameEncoder] = [:]
@@ -54,6 +61,8 @@ package final class EdgeRelay: SessionHandler {
   /// The agent has reported on this connection that the database is away.
   var isAwayReported = false
   var isStopping = false
+  /// When frames were sent again because the cloud had no description of their stream.
+  var describedAgain: ContinuousClock.Instant?
 
   /// - Parameters:
   ///   - wallClock: microseconds since 1970.
@@ -73,7 +82,7 @@ package final class EdgeRelay: SessionHandler {
     self.wallClock = wallClock
     self.clock = Clock(read: clock)
     self.random = random
-    events = EventLog(logger: logger)
+    events = AgentLog(logger: logger)
     relay = try Self.makeRelay(store, limits, seed: random(), now: clock())
     process = Int64(random() >> 11) | 1
     dialogue = CloudDialogue(limits: limits)
@@ -105,8 +114,8 @@ package final class EdgeRelay: SessionHandler {
   package var onConnection: (String?) -> Void = { _ in }
   /// Called with each failure on the way to the cloud.
   package var onFailure: (DeliveryFailure.Kind) -> Void {
-    get { events.onFailure }
-    set { events.onFailure = newValue }
+    get { events.onMetric }
+    set { events.onMetric = newValue }
   }
   /// Called in every turn, to show that the relay moves.
   package var beat: () -> Void = {}
@@ -121,6 +130,7 @@ package final class EdgeRelay: SessionHandler {
     onConnection(nil)
     dialogue.opened(wall: wallClock())
     newQuestion()
+    isDownConfirmDue = true
     division.opened(maximumPacketSize: info.maximumPacketSize, level: info.protocolLevel)
     announce()
     standing.connected(now: clock.now)
@@ -187,7 +197,8 @@ package final class EdgeRelay: SessionHandler {
     if publisher != nil, !isStopping, dialogue.isQuestionDue(now: now) { ask() }
     try look()
     try bury()
-    var wait = try send(now: now)
+    let downWait = try applyDown()
+    var wait = min(downWait, try send(now: now))
     try settle(now: clock.now)
     database.worked()
     try keepHouse(now: now)

@@ -30,7 +30,19 @@ package struct PostgreSQLAddress: Equatable, Sendable, CustomStringConvertible, 
     }
     guard let database = value("dbname") else { return "PostgreSQL" }
     guard let host = value("host"), !host.isEmpty else { return database }
-    return "\(host)\(value("port").map { ":\($0)" } ?? "")/\(database)"
+    return "\(Self.servers(host, ports: value("port") ?? ""))/\(database)"
+  }
+
+  /// Each host with its port: libpq has both in lists, of which that of the ports may have one for all, and empty places where the usual one is meant.
+  private static func servers(_ hosts: String, ports: String) -> String {
+    let (hosts, ports) = (
+      hosts.split(separator: ",", omittingEmptySubsequences: false),
+      ports.split(separator: ",", omittingEmptySubsequences: false)
+    )
+    return hosts.enumerated().map { index, host in
+      let port = ports.count == 1 ? ports[0] : index < ports.count ? ports[index] : ""
+      return port.isEmpty ? "\(host)" : "\(host):\(port)"
+    }.joined(separator: ",")
   }
   package var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -12,8 +12,8 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   /// The five characters of PostgreSQL's own code; nil where the server did not answer.
   /// https://www.postgresql.org/docs/current/errcodes-appendix.html
   package let state: String?
-  /// Every event would meet it, as far as could be found out.
-  var isFault = false
+  /// Every event of the machine, or of all machines, would meet it, as far as could be found out.
+  var fault: SinkBlocked.Reach?
   /// What to do, where the code does not tell it.
   var hint: String?
 
@@ -85,6 +85,13 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
       state: silence)
   }
 
+  /// A row without epoch or version is never older than another to the database.
+  static func unversioned(_ table: SinkTable, _ connection: Connection) -> PostgreSQLError {
+    PostgreSQLError(
+      operation: "write to \(table.name) of", subject: connection.subject,
+      cause: "drover_epoch or drover_version of a row is NULL, and Drover compares rows by them", state: "42P16")
+  }
+
   /// Not one of PostgreSQL's codes.
   private static let silence = "DR001"
   var isSilence: Bool { state == Self.silence }
@@ -94,7 +101,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
 
   /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a
   /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger), and what a table keeps out in silence.
-  var isAboutTheEvent: Bool { !isFault && isOfData }
+  var isAboutTheEvent: Bool { fault == nil && isOfData }
 
   private var isOfData: Bool {
     isSilence || state.map { ["22", "23", "44", "54", "P0"].contains(String($0.prefix(2))) } ?? false

@@ -101,7 +101,7 @@ extension CloudReport.Check {
   fileprivate func document(now: Int64) -> JSON {
     .object([
       ("seconds_ago", .real(seconds(now - at))), ("drift", integer(drift)),
-      ("failure", failure.map { .string($0) } ?? .null),
+      ("on_their_way", integer(inFlight)), ("text", .string(text)), ("failure", failure.map { .string($0) } ?? .null),
     ])
   }
 }

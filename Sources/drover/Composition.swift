@@ -143,29 +143,6 @@ extension PostgreSQLAddress {
   init(_ server: DatabaseServer) { self.init(uri: server.uri, password: server.password) }
 }
 
-extension EdgeConfiguration {
-  var declarations: [StreamDeclaration] {
-    streams.map {
-      StreamDeclaration(
-        name: $0.name, kind: $0.kind, table: $0.table?.name, syncedColumn: $0.table?.syncedColumn,
-        completeWhen: $0.table?.completeWhen,
-        with: ($0.table?.with ?? []).map { lines in
-          LinesDeclaration(
-            table: lines.table, references: lines.references.map { .init(column: $0.column, header: $0.header) })
-        }, selection: $0.table.map { Selection($0.selection, hashKey: hashKey) } ?? Selection(),
-        naturalKey: $0.table?.naturalKey, key: $0.table?.key, timeColumn: $0.table?.timeColumn)
-    }
-  }
-}
-
-extension Selection {
-  fileprivate init(_ selection: SelectionConfiguration, hashKey: HashKey?) {
-    self.init(
-      include: selection.include, exclude: selection.exclude, filter: selection.filter, hashed: selection.hashed,
-      hashKey: hashKey)
-  }
-}
-
 extension MQTTOptions {
   init(_ connection: BrokerConnection) {
     self.init(

@@ -68,10 +68,13 @@ private final class Silence: MachineQuestions {
     state.withLock { $0.now -= 1 }
     throw CheckFailure("nothing was said", isSilence: true)
   }
+
+  nonisolated(nonsending) func describe(_ machine: MachineID) async throws {}
 }
 
 private final class EmptyReplica: Replica {
   func streams() throws -> [ReplicatedStream] { [] }
+  func unreadable() throws -> [UnreadableStream] { [] }
   func count(_ stream: ReplicatedStream) throws -> Int { 0 }
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {}
   func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] { keys.map { _ in nil } }
@@ -82,5 +85,5 @@ private final class EmptyReplica: Replica {
   func removeStrayLines(_ stream: ReplicatedStream) throws {}
   func gaps() throws -> [(stream: ReplicatedStream, gap: String)] { [] }
   func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws {}
-  func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {}
+  func note(_ finding: DriftFinding, failure: String?, of stream: MachineStream) throws {}
 }

@@ -42,13 +42,23 @@ import Testing
   @Test func `rows that differ and rows on their way are both named`() async throws {
     let finding = try await compare(Sides(atEdge: [1, 2, 3], inCloud: [3, 4], waiting: [1]))
     #expect((finding.rowsAtEdge, finding.rowsInCloud, finding.missing, finding.extra) == (3, 2, 1, 1))
-    #expect(finding.verdict == "2 differ; 1 on their way")
+    #expect(finding.verdict == "2 differ; 1 on its way")
   }
 
   @Test func `facts that the machine has deleted are named`() async throws {
     let finding = try await compare(Sides(atEdge: [1], inCloud: [1, 2, 3], waiting: []), Self.facts)
     #expect((finding.rowsAtEdge, finding.rowsInCloud, finding.drift) == (1, 3, 0))
-    #expect(finding.verdict == "equal; 2 that the machine has deleted stay here")
+    #expect(finding.verdict == "equal; 2 rows that the machine has deleted stay here")
+  }
+
+  // "1 … stay here" and "1 differ": the verdict had the plural for one row, too.
+  @Test func `one row is told in the singular`() async throws {
+    #expect(
+      try await compare(Sides(atEdge: [1], inCloud: [1, 2], waiting: []), Self.facts).verdict
+        == "equal; 1 row that the machine has deleted stays here")
+    #expect(try await compare(Sides(atEdge: [1, 2], inCloud: [1], waiting: [])).verdict == "1 differs")
+    #expect(
+      try await compare(Sides(atEdge: [1, 2], inCloud: [1], waiting: [2])).verdict == "equal except for 1 on its way")
   }
 }
 
@@ -88,6 +98,8 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
     }
   }
 
+  nonisolated(nonsending) func describe(_ machine: MachineID) async throws {}
+
   func count(_ stream: ReplicatedStream) throws -> Int { inCloud.count }
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {
     for id in inCloud.sorted() { try see([.integer(id)], digest(id)) }
@@ -99,6 +111,7 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
     }
   }
   func streams() throws -> [ReplicatedStream] { [] }
+  func unreadable() throws -> [UnreadableStream] { [] }
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
   func additions(to stream: ReplicatedStream) throws -> [String] { [] }
   func fault(of stream: ReplicatedStream) throws -> String? { nil }
@@ -106,5 +119,5 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
   func removeStrayLines(_ stream: ReplicatedStream) throws {}
   func gaps() throws -> [(stream: ReplicatedStream, gap: String)] { [] }
   func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws {}
-  func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {}
+  func note(_ finding: DriftFinding, failure: String?, of stream: MachineStream) throws {}
 }

@@ -20,7 +20,7 @@ import Testing
       deadLetters: DeadLetterBounds(maxCount: 10_000, maxBytes: 268_435_456),
       backup: BackupPlan(every: nil, folder: "/etc/drover/backups", keep: 7),
       streams: [
-        StreamConfiguration(name: try StreamName("stock"), kind: .snapshot, table: .init(name: "stock"))
+        StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "stock")
       ])
     #expect(try edge(leastEdge) == expected)
   }
@@ -72,13 +72,14 @@ import Testing
         deadLetters: DeadLetterBounds(maxCount: 8, maxBytes: 9 << 20),
         backup: BackupPlan(every: .seconds(3600), folder: folder + "/copies", keep: 3),
         streams: [
-          StreamConfiguration(
-            name: try StreamName("stock"), kind: .snapshot,
-            table: .init(name: "local_stock_snapshots", syncedColumn: "synced", timeColumn: "assessed_at")),
-          StreamConfiguration(name: try StreamName("temperature"), kind: .payload),
-          StreamConfiguration(
-            name: try StreamName("cattle"), kind: .batch,
-            table: .init(name: "cattle", completeWhen: try Condition(parsing: "closed IS NOT NULL"))),
+          StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "local_stock_snapshots") {
+            $0.syncedColumn = "synced"
+            $0.timeColumn = "assessed_at"
+          },
+          StreamDeclaration(name: try StreamName("temperature"), kind: .payload),
+          try StreamDeclaration(name: StreamName("cattle"), kind: .batch, table: "cattle") {
+            $0.completeWhen = try Condition(parsing: "closed IS NOT NULL")
+          },
         ])
       #expect(try edge(yaml, in: folder) == expected)
     }

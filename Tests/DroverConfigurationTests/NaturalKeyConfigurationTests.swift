@@ -10,11 +10,11 @@ import Testing
   @Test func `by what rows are matched is read`() throws {
     let both = try edge(text("table: t, kind: snapshot, identity: [barcode_number], else: [brand, size]"))
     #expect(
-      both.streams[0].table?.naturalKey
+      both.streams[0].naturalKey
         == (try NaturalKey(columns: ["barcode_number"], fallback: ["brand", "size"])))
     let one = try edge(text("table: t, kind: snapshot, identity: [a, b]"))
-    #expect(one.streams[0].table?.naturalKey == (try NaturalKey(columns: ["a", "b"])))
-    #expect(try edge(text("table: t, kind: snapshot")).streams[0].table?.naturalKey == nil)
+    #expect(one.streams[0].naturalKey == (try NaturalKey(columns: ["a", "b"])))
+    #expect(try edge(text("table: t, kind: snapshot")).streams[0].naturalKey == nil)
   }
 
   @Test(arguments: [

@@ -8,20 +8,20 @@ import Testing
   }
 
   private let secret = "0123456789abcdef"
+  private var key: HashKey { HashKey(bytes: Array(secret.utf8)) }
 
   @Test func `columns, rows, hashes and the secret are read`() throws {
     try withFolder(["key": secret + "\nmore"]) { folder in
       let stream = #"table: t, kind: snapshot, include: [a, "b c"], where: "a > 1", hash: ["b c"]"#
       let read = try edge(text(stream, "hash_key_file: key"), in: folder)
       #expect(
-        read.streams[0].table?.selection
-          == SelectionConfiguration(include: ["a", "b c"], filter: try Condition(parsing: "a > 1"), hashed: ["b c"]))
-      #expect(read.hashKey == HashKey(bytes: Array(secret.utf8)))
+        read.streams[0].selection
+          == Selection(
+            include: ["a", "b c"], filter: try Condition(parsing: "a > 1"), hashed: ["b c"], hashKey: key))
     }
     let read = try edge(
       text("table: t, kind: snapshot, exclude: [a]", "hash_key_env: K"), environment: ["K": secret])
-    #expect(read.streams[0].table?.selection == SelectionConfiguration(exclude: ["a"]))
-    #expect(read.hashKey == HashKey(bytes: Array(secret.utf8)))
+    #expect(read.streams[0].selection == Selection(exclude: ["a"], hashKey: key))
   }
 
   @Test(arguments: [

@@ -30,7 +30,7 @@ import Testing
     let read = try edge(
       "machine: M\ndatabase: a.db\nbroker: mqtt://b\nstreams:\n  - {table: a, kind: batch, key: mo_id}\n  - {table: b, kind: payload, key: [id, at]}\n  - {table: c, kind: payload}"
     )
-    #expect(read.streams.map { $0.table?.key } == [["mo_id"], ["id", "at"], nil])
+    #expect(read.streams.map { $0.key } == [["mo_id"], ["id", "at"], nil])
     #expect(problemsOfStreams("  - {table: a, kind: batch, key: []}").first?.contains("at least one entry") == true)
     #expect(
       problemsOfStreams("  - {name: a, kind: payload, key: id}").first?.contains("no columns to know its events by")
@@ -50,7 +50,7 @@ import Testing
   @Test func `a stream's own frame takes from the common one what it does not say, and fits the window`() throws {
     let common = "machine: M\ndatabase: a.db\nbroker: mqtt://b\nframe: {events: 50}\nstreams:\n"
     let read = try edge(common + "  - {name: t, kind: payload, frame: {bytes: 16KiB}}\n  - {name: u, kind: payload}")
-    #expect(read.streams.map(\.frame) == [EdgeConfiguration.Limit(events: 50, bytes: 16 << 10), nil])
+    #expect(read.streams.map(\.frame) == [EventLimit(events: 50, bytes: 16 << 10), nil])
     #expect(
       problemsOfStreams("  - {name: t, kind: payload, frame: {events: 1000}}\nwindow: {events: 999}") == [
         """
@@ -98,11 +98,11 @@ import Testing
             - table: payments
       """)
     #expect(
-      configuration.streams[0].table?.with == [
-        LinesConfiguration(
+      configuration.streams[0].with == [
+        LinesDeclaration(
           table: try StreamName("sales"),
           references: [.init(column: "receipt_id", header: "id"), .init(column: "shop no", header: "shop")]),
-        LinesConfiguration(table: try StreamName("payments")),
+        LinesDeclaration(table: try StreamName("payments")),
       ])
   }
 

@@ -1,4 +1,5 @@
 import DroverConfiguration
+import DroverCore
 import Testing
 
 @Suite struct ValueTests {

@@ -36,13 +36,16 @@ import Testing
     }
     let store = try EdgeDatabase(
       path: folder.file("app.db"),
-      declarations: ["a", "b"].map { StreamDeclaration(name: try StreamName($0), kind: .snapshot, table: $0) }
+      declarations: [
+        StreamDeclaration(name: StreamName("a"), kind: .snapshot, table: "a") {
+          $0.frame = EventLimit(events: 3, bytes: 1 << 20)
+        },
+        StreamDeclaration(name: StreamName("b"), kind: .snapshot, table: "b"),
+      ]
     ) { _ in }
-    var limits = RelayLimits()
-    limits.streamFrames[try StreamName("a")] = FrameSize(events: 3, bytes: 1 << 20)
     let time = VirtualTime()
     let relay = try EdgeRelay(
-      machine: MachineID("M"), store: store, limits: limits, software: "test",
+      machine: MachineID("M"), store: store, limits: RelayLimits(), software: "test",
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, wallClock: { time.wall }, clock: { time.now })
     let broker = Broker()
     // The broker answers nothing, and the connection is lost: everything comes again.

@@ -1,6 +1,7 @@
 // What comes from the cloud while the agent's turn does not come: it is queued, and what has no room is not acknowledged. And how often a line is logged.
 
 import DroverCore
+import DroverEvents
 @testable import DroverEdge
 import DroverProcesses
 import DroverSQLite
@@ -82,6 +83,55 @@ import Testing
     }
   }
 
+  private final class Topics: Publisher {
+    private(set) var published: [String] = []
+
+    func publish(_ message: OutboundMessage) throws(PublishError) -> PublishToken {
+      published.append(message.topic)
+      return PublishToken(rawValue: Int32(published.count))
+    }
+
+    func count(_ part: String) -> Int { published.count { $0.contains(part) } }
+  }
+
+  // The cloud had lost the description, and the frame that it could not read came again after 30 s.
+  @Test func `a frame that the broker has is sent again behind the description that the cloud asks for`() throws {
+    let folder = try TemporaryFolder()
+    let time = VirtualTime()
+    let app = try PlainDatabase(path: folder.file("app.db"))
+    let agent = try agent(folder, time, messages: 10)
+    let broker = Topics()
+    func turn() {
+      time.advance(by: .milliseconds(100))
+      let known = broker.published.count
+      _ = agent.turn(now: time.now)
+      for number in known..<broker.published.count {
+        agent.acknowledged(PublishToken(rawValue: Int32(number + 1)), reason: .success)
+      }
+    }
+    agent.sessionOpened(SessionInfo(sessionPresent: true, protocolLevel: 5), publisher: broker)
+    turn()
+    let confirmation = DroverCore.Confirmation(
+      epoch: agent.store.epoch, session: "s", at: time.wall, streams: [:], answer: agent.dialogue.question.number)
+    try agent.received([InboundMessage(topic: "drover/v1/M/confirm", payload: confirmation.document)])
+    try app.execute("INSERT INTO t VALUES (1)")
+    for _ in 0..<10 { turn() }
+    let before = broker.count("/snapshot/t")
+    #expect(before > 0)
+    let ask = InboundMessage(topic: "drover/v1/M/command/schema", payload: [])
+    try agent.received([ask])
+    for _ in 0..<10 { turn() }
+    let last = try #require(broker.published.lastIndex { $0.contains("/schema/t") })
+    #expect(
+      broker.count("/snapshot/t") == before + 1 && broker.published[last...].contains { $0.contains("/snapshot/t") })
+    // The cloud may refuse the description each time.
+    for _ in 0..<5 {
+      try agent.received([ask])
+      turn()
+    }
+    #expect(broker.count("/snapshot/t") == before + 1)
+  }
+
   // MARK: Lines
 
   private final class Lines: Sendable {
@@ -102,10 +152,10 @@ import Testing
 
   @Test func `what comes up again and again is counted each time and logged ever more rarely`() throws {
     let lines = Lines()
-    var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
+    var log = AgentLog(logger: Logger(label: "test") { _ in Collector(lines) })
     var failures = 0
     let line = try #require(StoreFailed(error: .failed("x")).text)
-    log.onFailure = { kind in failures += kind == .store ? 1 : 0 }
+    log.onMetric = { kind in failures += kind == .store ? 1 : 0 }
     for _ in 0..<150 { log.emit(StoreFailed(error: .failed("x"))) }
     log.emit(DeadLettersFull(stream: 1, reason: "full"))
     #expect(failures == 150)
@@ -118,9 +168,9 @@ import Testing
 
   @Test func `a frame that is too large counts as a failure, and another event says what becomes of it`() {
     let lines = Lines()
-    var log = EventLog(logger: Logger(label: "test") { _ in Collector(lines) })
+    var log = AgentLog(logger: Logger(label: "test") { _ in Collector(lines) })
     var failures: [DeliveryFailure.Kind] = []
-    log.onFailure = { failures.append($0) }
+    log.onMetric = { failures.append($0) }
     for isEmpty in [false, true] {
       log.emit(
         FrameRefused(stream: 1, topic: "t", events: 1, isEmpty: isEmpty, reason: .packetTooLarge, user: nil))

@@ -8,7 +8,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct AcknowledgementTests {
+@Suite(.programs) struct AcknowledgementTests {
   /// libmosquitto queues a PUBACK before it calls back, and its manual does not say when it leaves. If this fails after
   /// an update of the library, acknowledging after the commit is lost.
   @Test(arguments: [false, true])

@@ -7,7 +7,7 @@ import DroverTesting
 import Glibc
 import Testing
 
-@Suite struct ConnectionTests {
+@Suite(.programs) struct ConnectionTests {
   @Test func `birth and will are heard by others`() async throws {
     let broker = try MosquittoBroker()
     try await Client.with(broker.options("watcher", subscriptions: [Subscription(filter: "status")])) { watcher in
@@ -282,7 +282,7 @@ import Testing
   }
 }
 
-@Suite struct FallbackTests {
+@Suite(.programs) struct FallbackTests {
   @Test func `a broker that knows only 3.1.1 is spoken to in 3.1.1, and asked for 5 first every time`() async throws {
     let broker = try MosquittoBroker()
     let proxy = ConnectProxy(to: broker.port, .refuse)

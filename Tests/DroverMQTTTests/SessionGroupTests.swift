@@ -2,12 +2,13 @@
 
 import DroverCore
 import DroverProcesses
+import DroverTesting
 import Logging
 import Testing
 
 @testable import DroverMQTT
 
-@Suite struct SessionGroupTests {
+@Suite(.programs) struct SessionGroupTests {
   /// Says its name to everybody as soon as it may, and counts what it hears.
   private final class Member: SessionHandler {
     let number: Int

@@ -7,7 +7,7 @@ import DroverTesting
 import Glibc
 import Testing
 
-@Suite struct TransportTests {
+@Suite(.programs) struct TransportTests {
   @Test(arguments: [false, true])
   func `five thousand messages in a burst arrive in both directions, once and in order`(tls: Bool) async throws {
     let broker = try MosquittoBroker(hasTLS: tls)

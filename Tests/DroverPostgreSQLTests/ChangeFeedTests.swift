@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// The change feed of a store in PostgreSQL: what all must hold, and what comes of several writers and of databases that are put back.
-@Suite struct ChangeFeedTests {
+@Suite(.ownThread) struct ChangeFeedTests {
   @Test(arguments: ChangeFeedConformance.claims)
   func `the feed in PostgreSQL holds what all must`(claim: ChangeFeedConformance.Claim) throws {
     var database: TestDatabase?

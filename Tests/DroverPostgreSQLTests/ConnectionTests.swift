@@ -1,8 +1,9 @@
 import DroverPostgreSQL
 import DroverProcesses
+import DroverTesting
 import Testing
 
-@Suite struct ConnectionTests {
+@Suite(.ownThread) struct ConnectionTests {
   @Test func `values go and come in binary, NULL and empty ones too`() throws {
     let database = try TestServer.makeDatabase()
     defer { withExtendedLifetime(database) {} }

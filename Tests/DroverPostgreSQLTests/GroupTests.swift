@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// Several consumers on one database.
-@Suite struct GroupTests {
+@Suite(.ownThread) struct GroupTests {
   private static let stream = try! StreamName("stock")
   private static let schema = try! StreamSchema(
     kind: .payload, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],

@@ -2,9 +2,10 @@
 
 import DroverPostgreSQL
 import DroverProcesses
+import DroverTesting
 import Testing
 
-@Suite struct LoginTests {
+@Suite(.ownThread) struct LoginTests {
   private static let password = "right-geheim"
 
   private let folder: TemporaryFolder

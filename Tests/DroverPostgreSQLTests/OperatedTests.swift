@@ -3,10 +3,11 @@
 import DroverCore
 import DroverPostgreSQL
 import DroverProcesses
+import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct OperatedTests {
+@Suite(.ownThread) struct OperatedTests {
   // MARK: Plans
 
   /// 12,000 receipts took 70 s: the plan for a header's lines was made when the table was empty, and read all lines of the machine for each.

@@ -3,7 +3,7 @@ import DroverPostgreSQL
 import DroverTesting
 import Testing
 
-@Suite struct PostgreSQLCloudReaderTests {
+@Suite(.ownThread) struct PostgreSQLCloudReaderTests {
   @Test(arguments: CloudReaderConformance.claims)
   func `it shows what every reader must`(claim: CloudReaderConformance.Claim) throws {
     let database = try TestServer.makeDatabase()

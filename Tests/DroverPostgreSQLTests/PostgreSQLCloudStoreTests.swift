@@ -4,7 +4,7 @@ import DroverTesting
 import Testing
 
 /// The cloud's store in PostgreSQL: what every store must hold, and what is this one's own.
-@Suite struct PostgreSQLCloudStoreTests {
+@Suite(.ownThread) struct PostgreSQLCloudStoreTests {
   @Test(arguments: CloudStoreConformance.rows)
   func `rows and tombstones: it holds what every store must`(claim: CloudStoreConformance.Claim) throws {
     try check(claim)

@@ -3,7 +3,7 @@ import DroverPostgreSQL
 import DroverTesting
 import Testing
 
-@Suite struct PostgreSQLDeadLettersTests {
+@Suite(.ownThread) struct PostgreSQLDeadLettersTests {
   @Test(arguments: DeadLetterConformance.claims)
   func `the letters in PostgreSQL hold what all must`(claim: DeadLetterConformance.Claim) throws {
     let database = try TestServer.makeDatabase()
@@ -16,6 +16,13 @@ import Testing
       return (store, try PostgreSQLDeadLetters(database.address, now: conditions.now))
     }
     try suite.check(claim)
+  }
+
+  @Test func `a letter of an epoch that is over has its stream compared with the machine`() throws {
+    let database = try TestServer.makeDatabase()
+    try ReplayedEpochConformance.check(
+      PostgreSQLCloudStore(database.address, work: .alone), PostgreSQLDeadLetters(database.address),
+      PostgreSQLReplica(database.address))
   }
 
   @Test func `without a store there are no letters, and none is made by looking`() throws {

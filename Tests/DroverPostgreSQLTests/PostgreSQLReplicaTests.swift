@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// The replica in PostgreSQL as a comparison reads it: every value as the machine has it, as of one moment, and what others did to it.
-@Suite struct PostgreSQLReplicaTests {
+@Suite(.ownThread) struct PostgreSQLReplicaTests {
   private let machine = try! MachineID("MAH001")
   private let stream = try! StreamName("t")
 

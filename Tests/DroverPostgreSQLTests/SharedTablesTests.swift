@@ -4,7 +4,7 @@ import DroverTesting
 import Testing
 
 /// Tables that machines share, in a store from before machines were held apart.
-@Suite struct SharedTablesTests {
+@Suite(.ownThread) struct SharedTablesTests {
   private let stream = try! StreamName("stock")
 
   private func merge(

@@ -4,7 +4,7 @@ import DroverTesting
 import Testing
 
 /// One thing that somebody did to one sink table stopped every stream of every machine.
-@Suite struct SinkAbuseTests {
+@Suite(.ownThread) struct SinkAbuseTests {
   private final class Vandal: SinkVandal {
     private let connection: Connection
 
@@ -34,6 +34,25 @@ import Testing
     try SinkAbuseConformance(
       store: store, replica: PostgreSQLReplica(database.address), vandal: Vandal(database), kind: .postgreSQL
     ).check(abuse)
+  }
+
+  @Test(arguments: DeletedNotes.all(for: .postgreSQL))
+  func `notes that somebody deletes are made again, or a comparison says what is missing`(notes: DeletedNotes) throws {
+    let database = try TestServer.makeDatabase()
+    try SinkNotesConformance(
+      store: PostgreSQLCloudStore(database.address, work: .alone), replica: PostgreSQLReplica(database.address),
+      vandal: Vandal(database)
+    ).check(notes)
+  }
+
+  @Test(arguments: SinkProbeConformance.rules)
+  func `an empty table that takes no row holds back the stream, and one that takes some refuses the others`(
+    rule: SinkProbeConformance.Rule
+  ) throws {
+    let database = try TestServer.makeDatabase()
+    try SinkProbeConformance(
+      store: PostgreSQLCloudStore(database.address, work: .alone), vandal: Vandal(database), kind: .postgreSQL
+    ).check(rule)
   }
 
   // Rows that a policy hides were taken for rows that are not there.

@@ -4,7 +4,7 @@ import DroverTesting
 import Testing
 
 /// A row whose version somebody had set ahead was superior to every event of its machine's, so that no repair made it equal.
-@Suite struct TakenBackVersionTests {
+@Suite(.ownThread) struct TakenBackVersionTests {
   private static let machine = try! MachineID("MAH001")
   private static let stream = try! StreamName("stock")
   private static let schema = try! StreamSchema(

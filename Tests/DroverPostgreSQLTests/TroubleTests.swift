@@ -9,7 +9,7 @@ import Synchronization
 import Testing
 
 /// Other writers, lost connections, servers that are silent, and events that only the database knows to refuse.
-@Suite struct TroubleTests {
+@Suite(.ownThread) struct TroubleTests {
   private static let machine = try! MachineID("MAH001")
   private static let schema = try! StreamSchema(
     kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],

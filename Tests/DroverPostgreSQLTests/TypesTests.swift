@@ -4,7 +4,7 @@ import DroverTesting
 import Testing
 
 /// How PostgreSQL holds what a source's columns hold, and what becomes of values that do not fit.
-@Suite struct TypesTests {
+@Suite(.ownThread) struct TypesTests {
   private let machine = try! MachineID("MAH001")
   private let stream = try! StreamName("t")
 
@@ -152,7 +152,7 @@ import Testing
 }
 
 /// Few rows go as arrays and many by COPY: what is stored must not tell the difference.
-@Suite struct ManyRowsTests {
+@Suite(.ownThread) struct ManyRowsTests {
   @Test(arguments: [Kind.snapshot, .payload])
   func `many rows at once are stored as few at a time are`(kind: Kind) throws {
     let machine = try MachineID("MAH001")

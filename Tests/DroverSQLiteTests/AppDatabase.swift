@@ -65,10 +65,12 @@ final class AppDatabase {
 
   /// Attaches as the agent does.
   /// - Parameter settled: what was there before is brought, confirmed and forgotten, so that the test sees only what follows.
+  /// - Parameter patience: how long the agent waits for a lock; short where the test holds one and expects `busy`.
   func attach(
-    _ streams: [StreamDeclaration], settled: Bool = true, warn: @escaping (String) -> Void = { _ in }
+    _ streams: [StreamDeclaration], settled: Bool = true, patience: Duration = .seconds(10),
+    warn: @escaping (String) -> Void = { _ in }
   ) throws -> EdgeDatabase {
-    let edge = try EdgeDatabase(path: path, declarations: streams, warn: warn)
+    let edge = try EdgeDatabase(path: path, declarations: streams, warn: warn, patience: patience)
     if settled {
       try edge.bringAll()
       try edge.confirmAll()
@@ -81,27 +83,30 @@ final class AppDatabase {
     try attach(streams, settled: false).waits.first.map { "\($0.reason); \($0.advice)" } ?? ""
   }
 
-  func attach(_ stream: StreamDeclaration, settled: Bool = true) throws -> EdgeDatabase {
-    try attach([stream], settled: settled)
+  func attach(
+    _ stream: StreamDeclaration, settled: Bool = true, patience: Duration = .seconds(10)
+  ) throws -> EdgeDatabase {
+    try attach([stream], settled: settled, patience: patience)
   }
 }
 
 extension StreamDeclaration {
   static func table(_ name: String, kind: Kind = .snapshot, synced: String? = nil) throws -> StreamDeclaration {
-    StreamDeclaration(name: try StreamName(name), kind: kind, table: name, syncedColumn: synced)
+    StreamDeclaration(name: try StreamName(name), kind: kind, table: name) { $0.syncedColumn = synced }
   }
 
   /// A batch that may be complete.
   static func batch(
     _ name: String, completeWhen: String? = nil, with: LinesDeclaration...
   ) throws -> StreamDeclaration {
-    StreamDeclaration(
-      name: try StreamName(name), kind: .batch, table: name,
-      completeWhen: try completeWhen.map { try Condition(parsing: $0) }, with: with)
+    try StreamDeclaration(name: StreamName(name), kind: .batch, table: name) {
+      $0.completeWhen = try completeWhen.map { try Condition(parsing: $0) }
+      $0.with = with
+    }
   }
 
   static func fed(_ name: String, kind: Kind = .payload) throws -> StreamDeclaration {
-    StreamDeclaration(name: try StreamName(name), kind: kind, table: nil)
+    StreamDeclaration(name: try StreamName(name), kind: kind)
   }
 }
 

@@ -145,7 +145,7 @@ import Testing
 
   @Test func `a backfill gives way to the app's lock and loses nothing`() throws {
     let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3)")
-    let edge = try app.attach([.table("t")], settled: false)
+    let edge = try app.attach([.table("t")], settled: false, patience: .milliseconds(50))
     _ = try edge.backfill(limit: 1)
     try app.run("BEGIN IMMEDIATE; INSERT INTO t VALUES (4)")
     #expect(throws: EdgeStoreError.self) { try edge.backfill(limit: 1) }

@@ -6,7 +6,7 @@ import GRDB
 import Testing
 
 /// The change feed of a store in SQLite: what all must hold, and what is this one's own.
-@Suite struct ChangeFeedTests {
+@Suite(.ownThread) struct ChangeFeedTests {
   @Test(arguments: ChangeFeedConformance.claims)
   func `the feed in SQLite holds what all must`(claim: ChangeFeedConformance.Claim) throws {
     let folder = try Folder()

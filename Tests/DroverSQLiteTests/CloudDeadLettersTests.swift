@@ -39,4 +39,10 @@ import Testing
     #expect(throws: CloudStoreError.self) { try CloudDeadLetters(path: folder.file("cloud.db")) }
     #expect(folder.read("cloud.db").isEmpty)
   }
+
+  @Test func `a letter of an epoch that is over has its stream compared with the machine`() throws {
+    let app = try AppDatabase()
+    try ReplayedEpochConformance.check(
+      SQLiteCloudStore(path: app.path), CloudDeadLetters(path: app.path), SQLiteReplica(path: app.path))
+  }
 }

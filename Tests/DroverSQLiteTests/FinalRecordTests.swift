@@ -1,10 +1,11 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
 /// Rows of a batch that are complete are final records: an app may clear its table of them before they were sent, and none may be lost by it.
-@Suite struct FinalRecordTests {
+@Suite(.ownThread) struct FinalRecordTests {
   private static let orders = "CREATE TABLE mo (id INTEGER PRIMARY KEY, no TEXT UNIQUE, kg REAL, done INT DEFAULT 0)"
 
   private func attach(_ app: AppDatabase) throws -> EdgeDatabase {
@@ -485,9 +486,11 @@ import Testing
       let app = try AppDatabase(
         "CREATE TABLE orders (mo TEXT PRIMARY KEY NOT NULL, done INT); CREATE TABLE parts \(lines)")
       var said: [String] = []
-      let stream = StreamDeclaration(
-        name: try StreamName("orders"), kind: .batch, table: "orders", completeWhen: try Condition(parsing: "done = 1"),
-        with: [try .lines("parts", ["mo": "mo"])], key: key)
+      let stream = try StreamDeclaration(name: StreamName("orders"), kind: .batch, table: "orders") {
+        $0.completeWhen = try Condition(parsing: "done = 1")
+        $0.with = [try .lines("parts", ["mo": "mo"])]
+        $0.key = key
+      }
       _ = try app.attach([stream]) { said.append($0) }
       return said.filter { $0.contains("may be used again") }
     }

@@ -1,5 +1,6 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
@@ -28,8 +29,10 @@ extension EdgeDatabase {
   private let table = "CREATE TABLE sale (id INTEGER PRIMARY KEY, price REAL, synced INT DEFAULT 0)"
 
   private func sale(_ key: [String]? = nil) throws -> StreamDeclaration {
-    StreamDeclaration(
-      name: try StreamName("sale"), kind: .payload, table: "sale", syncedColumn: "synced", key: key)
+    StreamDeclaration(name: try StreamName("sale"), kind: .payload, table: "sale") {
+      $0.syncedColumn = "synced"
+      $0.key = key
+    }
   }
 
   /// What was told in order, with a letter for each mark: the first life has none.
@@ -149,7 +152,7 @@ extension EdgeDatabase {
     let app = try AppDatabase(table, journalMode: "delete")
     let other = try AppDatabase.connect(app.path)
     var isArmed = false
-    let edge = try app.attach([sale()]) { _ in
+    let edge = try app.attach([sale()], patience: .milliseconds(50)) { _ in
       guard isArmed else { return }
       isArmed = false
       try! other.inDatabase { try $0.execute(sql: "BEGIN EXCLUSIVE") }
@@ -328,7 +331,7 @@ extension EdgeDatabase {
 
   @Test func `a row is known by the key that is declared`() throws {
     let app = try AppDatabase("CREATE TABLE mo (id INTEGER PRIMARY KEY, mo_id INT NOT NULL UNIQUE, done INT)")
-    let declaration = StreamDeclaration(name: try StreamName("mo"), kind: .batch, table: "mo", key: ["MO_ID"])
+    let declaration = StreamDeclaration(name: try StreamName("mo"), kind: .batch, table: "mo") { $0.key = ["MO_ID"] }
     let edge = try app.attach(declaration)
     try app.run("INSERT INTO mo VALUES (1, 77, 0); UPDATE mo SET done = 1")
     #expect(try edge.waiting() == ["put 77: 1, 77, 1"])
@@ -374,8 +377,11 @@ extension EdgeDatabase {
       try AppDatabase("CREATE TABLE mo (id INTEGER PRIMARY KEY, mo_id INT, done INT)").refusal(declaration)
     }
     func mo(_ key: [String], _ selection: Selection = Selection(), synced: String? = nil) throws -> StreamDeclaration {
-      StreamDeclaration(
-        name: try StreamName("mo"), kind: .snapshot, table: "mo", syncedColumn: synced, selection: selection, key: key)
+      StreamDeclaration(name: try StreamName("mo"), kind: .snapshot, table: "mo") {
+        $0.syncedColumn = synced
+        $0.selection = selection
+        $0.key = key
+      }
     }
     #expect(try refusal(mo(["nr"])).contains("no column nr, which the configuration names in its `key`"))
     #expect(try refusal(mo(["mo_id"], Selection(exclude: ["mo_id"]))).contains("part of the key"))
@@ -386,7 +392,9 @@ extension EdgeDatabase {
 
   @Test func `what a table does not promise of a declared key is said`() throws {
     let app = try AppDatabase("CREATE TABLE mo (id INTEGER PRIMARY KEY, mo_id INT, done INT)")
-    let declaration = StreamDeclaration(name: try StreamName("mo"), kind: .snapshot, table: "mo", key: ["mo_id"])
+    let declaration = StreamDeclaration(name: try StreamName("mo"), kind: .snapshot, table: "mo") {
+      $0.key = ["mo_id"]
+    }
     let warnings = Warnings()
     let edge = try app.attach([declaration], warn: warnings.note)
     #expect(warnings.texts.contains { $0.contains("unique") && $0.contains("UNIQUE index on mo_id") })
@@ -408,7 +416,7 @@ extension EdgeDatabase {
 
 /// Migration tools drop tables that they do not know. The agent looked for one of its tables only, and stood still where another was gone, while each
 /// INSERT of the app's failed.
-@Suite struct DroppedTablesTests {
+@Suite(.ownThread) struct DroppedTablesTests {
   private static let tables = [
     "drover_meta", "drover_clock", "drover_stream", "drover_backfill", "drover_outbox", "drover_kept", "drover_space",
     "drover_capture", "drover_life_1", "drover_resync", "drover_ahead", "drover_dead_letter", "drover_dead_field",

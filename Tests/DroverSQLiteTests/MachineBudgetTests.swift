@@ -1,13 +1,14 @@
 import DroverCloud
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import DroverWire
 import Logging
 import Testing
 
 /// What a consumer does with a machine that sends more than it may. 25,000 epochs, or a flood of garbage, of one machine made the rows of others
 /// wait for minutes: every message was looked at in the store, and what it left there was never forgotten.
-@Suite struct MachineBudgetTests {
+@Suite(.ownThread) struct MachineBudgetTests {
   private static let beginning: Int64 = 1_795_000_000_000_000
   private final class Clock { var now = MachineBudgetTests.beginning }
 

@@ -1,11 +1,12 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
 /// A migration tool drops the tables that the app's models do not know, all of Drover's or some, and with them the triggers fail that write into
 /// them. The agent makes them again as soon as it sees it; where what they held could mean other events, in a new epoch.
-@Suite struct MigrationToolTests {
+@Suite(.ownThread) struct MigrationToolTests {
   private static let tables = """
     CREATE TABLE stock (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO stock VALUES (1, 'a');
     CREATE TABLE facts (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO facts VALUES (1, 'f');

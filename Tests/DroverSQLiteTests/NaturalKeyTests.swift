@@ -16,9 +16,10 @@ import Testing
   private func declaration(
     _ identity: [String]?, else others: [String] = [], _ selection: Selection = Selection()
   ) throws -> StreamDeclaration {
-    StreamDeclaration(
-      name: stream, kind: .snapshot, table: "product", selection: selection,
-      naturalKey: try identity.map { try NaturalKey(columns: $0, fallback: others) })
+    try StreamDeclaration(name: stream, kind: .snapshot, table: "product") {
+      $0.selection = selection
+      $0.naturalKey = try identity.map { try NaturalKey(columns: $0, fallback: others) }
+    }
   }
 
   @Test func `the schema that an edge describes says by what its rows are matched`() throws {

@@ -7,7 +7,7 @@ import Synchronization
 import Testing
 
 /// The outbox's limits: what is refused at them, what is not, and that everybody comes to the same figures.
-@Suite struct OutboxSpaceTests {
+@Suite(.ownThread) struct OutboxSpaceTests {
   private static let kibibyte = "'\"\(String(repeating: "x", count: 1000))\"'"
 
   /// A disk that a test fills and empties.

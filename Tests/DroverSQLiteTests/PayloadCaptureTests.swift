@@ -125,9 +125,9 @@ import Testing
 
   @Test func `a displaced fact that does not match the filter is not kept`() throws {
     let app = try AppDatabase("CREATE TABLE sale (id INTEGER PRIMARY KEY, price REAL, note TEXT UNIQUE)")
-    let declaration = StreamDeclaration(
-      name: try StreamName("sale"), kind: .payload, table: "sale",
-      selection: Selection(filter: try Condition(parsing: "price > 1")))
+    let declaration = try StreamDeclaration(name: StreamName("sale"), kind: .payload, table: "sale") {
+      $0.selection.filter = try Condition(parsing: "price > 1")
+    }
     let edge = try app.attach(declaration)
     try app.run("INSERT INTO sale VALUES (1, 1, 'a'), (2, 2, 'b'); REPLACE INTO sale VALUES (3, 3, 'a'), (4, 4, 'b')")
     #expect(try app.integer("SELECT count(DISTINCT value) FROM drover_kept WHERE field = 'id'") == 1)

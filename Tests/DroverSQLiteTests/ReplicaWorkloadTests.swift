@@ -6,7 +6,7 @@ import Testing
 
 /// A random workload with one invariant: whoever applies what is read, by key and newest version, has the app's table.
 /// Each case prints its seed; the same seed makes the same statements.
-@Suite struct ReplicaWorkloadTests {
+@Suite(.ownThread) struct ReplicaWorkloadTests {
   struct Shape: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let table: String

@@ -1,10 +1,11 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
 /// A table that is rotated, swapped or rebuilt: the triggers travel with the old one.
-@Suite struct RotatedTableTests {
+@Suite(.ownThread) struct RotatedTableTests {
   private static let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, a)"
   private static let before = table + "; INSERT INTO t VALUES (1, 'old'), (2, 'gone')"
 
@@ -172,7 +173,7 @@ import Testing
 
   private func attach(_ app: AppDatabase, isNew: Bool = true) throws -> EdgeDatabase {
     try app.attach(
-      [StreamDeclaration(name: StreamName("f"), kind: .payload, table: "f", syncedColumn: "synced")], settled: isNew)
+      [.table("f", kind: .payload, synced: "synced")], settled: isNew)
   }
 
   // The IDs of the new table begin at 1 again. Its facts came under the keys of the old ones: as dead letters, or not at all where values repeat.
@@ -260,8 +261,7 @@ import Testing
     if isRunning {
       _ = try edge.refresh()
     } else {
-      let declaration = StreamDeclaration(
-        name: try StreamName("f"), kind: .payload, table: "f", syncedColumn: "synced")
+      let declaration = try StreamDeclaration.table("f", kind: .payload, synced: "synced")
       edge = try app.attach([declaration], settled: false, warn: warnings.note)
       #expect(warnings.texts.contains { $0.contains("facts of their own") })
     }
@@ -272,8 +272,7 @@ import Testing
   @Test func `what cannot be told from a copy counts as one, and the agent says so`() throws {
     let warnings = Warnings()
     let app = try AppDatabase(Self.log)
-    let declaration = StreamDeclaration(
-      name: try StreamName("f"), kind: .payload, table: "f", syncedColumn: "synced")
+    let declaration = try StreamDeclaration.table("f", kind: .payload, synced: "synced")
     let edge = try app.attach([declaration], warn: warnings.note)
     try app.run("INSERT INTO f (v) VALUES ('a'), ('b')")
     try edge.confirmAll()

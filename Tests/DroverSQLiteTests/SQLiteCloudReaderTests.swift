@@ -4,7 +4,7 @@ import DroverSQLite
 import DroverTesting
 import Testing
 
-@Suite struct SQLiteCloudReaderTests {
+@Suite(.ownThread) struct SQLiteCloudReaderTests {
   @Test(arguments: CloudReaderConformance.claims)
   func `it shows what every reader must`(claim: CloudReaderConformance.Claim) throws {
     let folder = try TemporaryFolder()

@@ -6,7 +6,7 @@ import GRDB
 import Testing
 
 /// The cloud's store in SQLite: what every store must hold, and what is this one's own.
-@Suite struct SQLiteCloudStoreTests {
+@Suite(.ownThread) struct SQLiteCloudStoreTests {
   @Test(arguments: CloudStoreConformance.rows)
   func `rows and tombstones: it holds what every store must`(claim: CloudStoreConformance.Claim) throws {
     try check(claim)

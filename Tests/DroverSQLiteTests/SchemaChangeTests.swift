@@ -202,7 +202,7 @@ import Testing
   // found them unchanged and said so, and the relay went on writing frames under the old schema.
   @Test func `a look at the tables that failed at its commit still tells of the new schema the next time`() throws {
     let app = try AppDatabase(table + "; INSERT INTO t VALUES (1, 'a')", journalMode: "delete")
-    let edge = try app.attach(.table("t"))
+    let edge = try app.attach(.table("t"), patience: .milliseconds(50))
     try app.run("ALTER TABLE t ADD COLUMN b")
     let reader = try AppDatabase.connect(app.path)
     try reader.inDatabase { try $0.execute(sql: "BEGIN; SELECT * FROM t") }
@@ -222,7 +222,7 @@ import Testing
   // remembered of the first: the triggers named columns that were not there, and the app's own inserts failed.
   @Test func `an outbox whose widening was taken back is widened the next time`() throws {
     let app = try AppDatabase(table, journalMode: "delete")
-    let edge = try app.attach([.table("wide"), .table("t")])
+    let edge = try app.attach([.table("wide"), .table("t")], patience: .milliseconds(50))
     try app.run("CREATE TABLE wide (a, b, c, d, e, f, PRIMARY KEY (a, b, c, d, e, f))")
     let reader = try AppDatabase.connect(app.path)
     try reader.inDatabase { try $0.execute(sql: "BEGIN; SELECT * FROM t") }

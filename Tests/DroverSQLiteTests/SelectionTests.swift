@@ -12,8 +12,10 @@ import Testing
 
   private func people(_ selection: Selection, kind: Kind = .snapshot, synced: String? = nil) throws -> StreamDeclaration
   {
-    StreamDeclaration(
-      name: try StreamName("people"), kind: kind, table: "people", syncedColumn: synced, selection: selection)
+    StreamDeclaration(name: try StreamName("people"), kind: kind, table: "people") {
+      $0.syncedColumn = synced
+      $0.selection = selection
+    }
   }
 
   private func waiting(_ selection: Selection) throws -> [String] {

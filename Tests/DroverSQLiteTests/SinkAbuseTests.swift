@@ -1,11 +1,12 @@
 import DroverCore
+import DroverProcesses
 import DroverSQLite
 import DroverTesting
 import GRDB
 import Testing
 
 /// One thing that somebody did to one sink table stopped every stream of every machine.
-@Suite struct SinkAbuseTests {
+@Suite(.ownThread) struct SinkAbuseTests {
   private struct Vandal: SinkVandal {
     let queue: DatabaseQueue
 
@@ -33,5 +34,25 @@ import Testing
       store: store, replica: SQLiteReplica(path: app.path), vandal: Vandal(queue: DatabaseQueue(path: app.path)),
       kind: .sqlite
     ).check(abuse)
+  }
+
+  @Test(arguments: DeletedNotes.all(for: .sqlite))
+  func `notes that somebody deletes are made again, or a comparison says what is missing`(notes: DeletedNotes) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("cloud.db")
+    try SinkNotesConformance(
+      store: SQLiteCloudStore(path: path), replica: SQLiteReplica(path: path),
+      vandal: Vandal(queue: DatabaseQueue(path: path))
+    ).check(notes)
+  }
+
+  @Test(arguments: SinkProbeConformance.rules)
+  func `an empty table that takes no row holds back the stream, and one that takes some refuses the others`(
+    rule: SinkProbeConformance.Rule
+  ) throws {
+    let app = try AppDatabase()
+    try SinkProbeConformance(
+      store: SQLiteCloudStore(path: app.path), vandal: Vandal(queue: DatabaseQueue(path: app.path)), kind: .sqlite
+    ).check(rule)
   }
 }

@@ -5,7 +5,7 @@ import GRDB
 import Testing
 
 /// The cloud's tables follow what machines say of theirs.
-@Suite struct SinkSchemaTests {
+@Suite(.ownThread) struct SinkSchemaTests {
   private let machine = try! MachineID("MAH001")
   private let stream = try! StreamName("stock")
 

@@ -1,11 +1,12 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import GRDB
 import Testing
 
 /// Triggers on a table of lines named the header's table, and SQLite refused every migration that made the header's table anew: Django's, Alembic's,
 /// its own recipe. No trigger names a table other than its own and Drover's now.
-@Suite struct UnitHeadersTests {
+@Suite(.ownThread) struct UnitHeadersTests {
   private static let tables = """
     CREATE TABLE receipts (id INTEGER PRIMARY KEY, total REAL, closed INT DEFAULT 0);
     CREATE TABLE sales (id INTEGER PRIMARY KEY, receipt_id INT REFERENCES receipts (id), qty INT);

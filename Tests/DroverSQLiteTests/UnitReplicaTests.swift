@@ -10,7 +10,7 @@ import Testing
 
 /// Random headers and lines from the app's tables through frames and the consumer into the cloud's tables; frames come in any order, late
 /// and more than once. Each case prints its seed; the same seed makes the same run.
-@Suite struct UnitReplicaTests {
+@Suite(.ownThread) struct UnitReplicaTests {
   private static let tables = """
     CREATE TABLE receipts (id INTEGER PRIMARY KEY, note TEXT, closed INTEGER);
     CREATE TABLE sales (no INTEGER PRIMARY KEY, receipt_id INTEGER, item TEXT UNIQUE);

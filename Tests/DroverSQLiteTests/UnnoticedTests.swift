@@ -1,12 +1,13 @@
 import DroverCore
 import DroverSQLite
+import DroverTesting
 import Foundation
 import GRDB
 import Synchronization
 import Testing
 
 /// The app goes on as if there were no Drover.
-@Suite struct UnnoticedTests {
+@Suite(.ownThread) struct UnnoticedTests {
   private let stock = "CREATE TABLE stock (id INTEGER PRIMARY KEY, level INT, synced INT DEFAULT 0)"
 
   @Test(arguments: ["delete", "truncate", "persist", "wal"])
@@ -220,7 +221,7 @@ import Testing
 
   @Test func `a lock that the app holds is an error to try again, and nothing is half done`() throws {
     let app = try AppDatabase(stock)
-    let edge = try app.attach(.table("stock", synced: "synced"))
+    let edge = try app.attach(.table("stock", synced: "synced"), patience: .milliseconds(50))
     try app.run("INSERT INTO stock (level) VALUES (1)")
     try app.run("BEGIN IMMEDIATE")
     #expect {

@@ -1,11 +1,12 @@
 import DroverCore
+import DroverTesting
 import Foundation
 import GRDB
 import Testing
 
 @testable import DroverSQLite
 
-@Suite(.serialized, .timeLimit(.minutes(5))) struct DatabaseWatcherTests {
+@Suite(.serialized, .timeLimit(.minutes(30))) struct DatabaseWatcherTests {
   // The watcher only wakes; whether there is something new is asked of the database. So each test awaits the wake.
   @Test(arguments: ["delete", "truncate", "persist", "wal"])
   func `a commit of another process wakes`(mode: String) async throws {
@@ -99,7 +100,7 @@ import Testing
   }
 }
 
-@Suite struct AgentLockTests {
+@Suite(.ownThread) struct AgentLockTests {
   @Test func `a job that has not moved for long is told by name, and one that has is not`() throws {
     let app = try AppDatabase("CREATE TABLE t (id INTEGER PRIMARY KEY)")
     let lock = try AgentLock(database: app.path)

@@ -15,7 +15,7 @@ import Testing
       freeBytes: 1 << 40)
     let stream = CloudReport.Stream(
       name: "stock", rows: nil, applied: 100, superseded: 0, refused: 0, version: now - 5000, appliedAt: now,
-      check: .init(at: now, drift: 3, failure: nil), lines: [])
+      check: .init(at: now, drift: 3, inFlight: 0, failure: nil), lines: [])
     return CloudReport.Machine(
       name: name, isOnline: isOnline, lastHeard: now - silentMinutes * 60_000_000, clockOffset: -1_500_000,
       outbox: .init(standing: standing, at: now), streams: [stream], deadLetters: letters)

@@ -124,7 +124,9 @@ enum Samples {
 
   static func stream(_ schema: StreamSchema?, kind: Kind = .snapshot) -> EdgeStream {
     EdgeStream(
-      number: 1, name: try! StreamName("stock"), kind: schema?.kind ?? kind, table: schema == nil ? nil : "stock",
+      number: 1,
+      StreamDeclaration(
+        name: try! StreamName("stock"), kind: schema?.kind ?? kind, table: schema == nil ? nil : "stock"),
       schema: schema)
   }
 

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct AlertTests {
+@Suite(.programs) struct AlertTests {
   /// As short as can be: a quiet machine that tells every second if it has news says something every ten.
   private static func rules(_ more: String = "") -> String { "alerts: {silent: 15s, for: 0s, calm: 1s\(more)}" }
 

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct BackupTests {
+@Suite(.programs) struct BackupTests {
   private func makeRoad(edge: String = "", cloud: String = "") async throws -> Road {
     let road = try Road(streams: Road.pensAndFacts, edge: edge, cloud: cloud)
     try await road.python(

@@ -1,9 +1,10 @@
 // The benchmark, small: that it measures what it says, with the real processes. How fast is no matter for a test.
 
+import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct BenchTests {
+@Suite(.programs) struct BenchTests {
   private struct Report: Decodable {
     struct Latency: Decodable {
       var rate: Int

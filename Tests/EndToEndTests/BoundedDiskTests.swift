@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(10)))
+@Suite(.serialized, .programs, .timeLimit(.minutes(30)))
 struct BoundedDiskTests {
   private static let streams = """
       - {table: stock, kind: snapshot}

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct ChangeFeedTests {
+@Suite(.programs) struct ChangeFeedTests {
   private func started() async throws -> HTTPRoad {
     let http = try HTTPRoad(cloud: "changes: true")
     try await http.road.python(Road.makePensAndFacts)

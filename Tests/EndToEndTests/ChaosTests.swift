@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct ChaosTests {
+@Suite(.programs) struct ChaosTests {
   /// The last line of the script's output.
   private struct Report: Decodable {
     var seed: Int

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct CloneTests {
+@Suite(.programs) struct CloneTests {
   /// A road with a table that is attached and confirmed, its agent stopped, and a copy of its card.
   private func cloned(clientIDs: Bool) async throws -> (Road, copy: String) {
     let road = try Road(

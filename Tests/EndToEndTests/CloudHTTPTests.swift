@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct CloudHTTPTests {
+@Suite(.programs) struct CloudHTTPTests {
   private func filled() async throws -> HTTPRoad {
     let http = try HTTPRoad()
     try await http.road.python(

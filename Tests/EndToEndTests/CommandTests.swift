@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct CommandTests {
+@Suite(.programs) struct CommandTests {
   static let streams = "  - name: temperature\n    kind: payload\n"
 
   @Test(arguments: ["edge", "cloud", "emit", "status", "watch", "doctor", "detach"])

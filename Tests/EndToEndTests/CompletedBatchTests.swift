@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct CompletedBatchTests {
+@Suite(.programs) struct CompletedBatchTests {
   private static let orders = """
       - table: mo_batch
         kind: batch

@@ -9,7 +9,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct DeadLetterTests {
+@Suite(.programs) struct DeadLetterTests {
   private static let stock = """
       - table: stock
         kind: snapshot

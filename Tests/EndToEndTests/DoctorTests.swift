@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct DoctorTests {
+@Suite(.programs) struct DoctorTests {
   private static let credentials = "credentials: {username: MAH002, password_env: DROVER_TEST_PASSWORD}"
 
   private func doctor(_ road: Road, _ side: Road.Side = .edge) async throws -> Road.Outcome {
@@ -94,7 +94,7 @@ import Testing
 }
 
 /// The table of exit codes in the documentation.
-@Suite(.serialized) struct ExitCodeTests {
+@Suite(.programs) struct ExitCodeTests {
   /// Code and commands of each line.
   private static func table() throws -> [Int32: String] {
     let text = try String(contentsOfFile: "\(Road.repository)/docs/reference/exit-codes.md", encoding: .utf8)
@@ -168,6 +168,11 @@ import Testing
     #expect(try await emit("{\"id\":\"a\"}\n") == "")
     #expect(try await emit("{\"id\":\"b\"}\n") == "")
     #expect(try await emit("{\"id\":\"a\"}\n").contains("the same input was taken into temperature at"))
+    // Of a file that had grown since nothing was said.
+    let grown = try await emit("{\"id\":\"a\"}\n{\"id\":\"d\"}\n{\"id\":\"e\"}\n")
+    #expect(grown.contains("the beginning of this input was taken") && grown.contains("2 of 3 are new"), "\(grown)")
+    let again = try await emit("{\"id\":\"a\"}\n{\"id\":\"d\"}\n{\"id\":\"e\"}\n{\"id\":\"f\"}\n")
+    #expect(again.contains("3 events; so these are there twice now, and 1 of 4 are new"), "\(again)")
     #expect(try await emit("{\"id\":\"c\"}\n", "--id-field", "id") == "")
     #expect(try await emit("{\"id\":\"c\"}\n", "--id-field", "id") == "")
   }

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct EdgeHTTPTests {
+@Suite(.programs) struct EdgeHTTPTests {
   private static let json = ["--header", "Content-Type: application/json"]
   private static let lines = ["--header", "Content-Type: application/x-ndjson"]
 

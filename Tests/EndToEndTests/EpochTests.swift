@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct EpochTests {
+@Suite(.programs) struct EpochTests {
   private static let streams = """
       - table: pen
         kind: snapshot

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct FailPointTests {
+@Suite(.programs) struct FailPointTests {
   /// The last line of the script's output.
   private struct Report: Decodable {
     var points: Int

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct FiguresTests {
+@Suite(.programs) struct FiguresTests {
   /// What the cloud's side shows, by where it is shown.
   private struct Shown {
     var status: [String: Any]

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct FileModeTests {
+@Suite(.programs) struct FileModeTests {
   /// The files below a folder that were not there before, with their modes.
   private func modes(in folder: String, but known: Set<String>) throws -> [String: Int] {
     let files = try #require(FileManager.default.enumerator(atPath: folder))

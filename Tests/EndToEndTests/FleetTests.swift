@@ -1,9 +1,10 @@
 // A small fleet: that it measures what it says, with a real broker and a real consumer. How fast is no matter for a test.
 
+import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct FleetTests {
+@Suite(.programs) struct FleetTests {
   private struct Report: Decodable {
     struct Usage: Decodable {
       var microseconds_per_event, microseconds_per_arrival: Double

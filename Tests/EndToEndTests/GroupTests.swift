@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct GroupTests {
+@Suite(.programs) struct GroupTests {
   private static let rows = 8000
 
   /// Machines with a table of facts and one of rows that change, an agent each, and consumers of a group.

@@ -1,9 +1,10 @@
 // The image is built from a copy of some folders. SwiftPM refuses a package of which one that Package.swift names is missing.
 
+import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct ImageTests {
+@Suite(.programs) struct ImageTests {
   @Test func `the image's build is sent every folder that the package names`() throws {
     func lines(_ name: String) throws -> [Substring] {
       try String(contentsOfFile: "\(Road.repository)/\(name)", encoding: .utf8).split(separator: "\n")

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct PageTests {
+@Suite(.programs) struct PageTests {
   /// A fleet of one machine that is heard, and a page that is looked at.
   private final class Scene {
     let http: HTTPRoad

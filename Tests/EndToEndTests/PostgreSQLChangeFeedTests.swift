@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct PostgreSQLChangeFeedTests {
+@Suite(.programs) struct PostgreSQLChangeFeedTests {
   @Test func `pages, the live stream, drover tail and schema accept are as with SQLite`() async throws {
     let server = try PostgreSQLServer()
     let http = try HTTPRoad(cloud: "changes: true", store: server.uri())

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct PostgreSQLTests {
+@Suite(.programs) struct PostgreSQLTests {
   private static let streams = """
       - table: pen
         kind: snapshot

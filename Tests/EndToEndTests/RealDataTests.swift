@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct RealDataTests {
+@Suite(.programs) struct RealDataTests {
   @Test func `22,695 temperatures arrive with the file's count, sum, first and last row`() async throws {
     let road = try Road(streams: "  - name: temperature\n    kind: payload\n")
     let csv: String

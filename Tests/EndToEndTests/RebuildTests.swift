@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct RebuildTests {
+@Suite(.programs) struct RebuildTests {
   enum Harm: String, CaseIterable { case middle, header }
 
   private func replicated() async throws -> Road {

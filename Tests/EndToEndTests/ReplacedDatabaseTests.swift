@@ -7,7 +7,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct ReplacedDatabaseTests {
+@Suite(.programs) struct ReplacedDatabaseTests {
   private func makeRoad(_ mode: String, database: String? = nil) async throws -> Road {
     let road = try Road(streams: "  - table: pen\n    kind: snapshot\n", database: database)
     try await road.python(

@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct RestoreTests {
+@Suite(.programs) struct RestoreTests {
   private static let streams = """
       - table: stock
         kind: snapshot

@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct ResyncEndToEndTests {
+@Suite(.programs) struct ResyncEndToEndTests {
   private static let streams = """
       - table: products
         kind: snapshot

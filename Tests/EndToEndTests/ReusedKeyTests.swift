@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct ReusedKeyTests {
+@Suite(.programs) struct ReusedKeyTests {
   @Test func `facts and orders whose IDs are used again each day are each one row in the cloud`() async throws {
     let road = try Road(
       streams: """

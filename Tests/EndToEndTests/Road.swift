@@ -198,7 +198,8 @@ final class Road: Sendable {
     return try? JSONDecoder().decode(CloudStatus.self, from: Data(outcome.output.utf8))
   }
 
-  /// Asks again and again until it is so; each question is a process, so this is no busy loop.
+  /// Asks again and again until it is so. Most questions start a process, so there is a pause between them: tests that ask without one take the
+  /// time from what they wait for.
   ///
   /// Gives up after a minute and a half, and not before it has asked often: tests that compute for long take all of the threads on which an answer is heard,
   /// and one question was seen to take three minutes while all that it asked about had happened within two seconds.
@@ -207,9 +208,12 @@ final class Road: Sendable {
   ) async throws {
     let deadline = ContinuousClock.now.advanced(by: .seconds(90))
     var questions = 0
+    var pause = Duration.milliseconds(10)
     while ContinuousClock.now < deadline || questions < 50 {
       if try await isSo() { return }
       questions += 1
+      try await Task.sleep(for: pause)
+      pause = min(pause * 2, .milliseconds(160))
     }
     let edge = try await Self.drover("status", "--config", edgeFile)
     let cloud = try await Self.drover("status", "--config", cloudFile, "--json")

@@ -5,7 +5,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct RoadTests {
+@Suite(.programs) struct RoadTests {
   static let stock = """
       - table: local_stock_snapshots
         kind: snapshot

@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct RotatedTableTests {
+@Suite(.programs) struct RotatedTableTests {
   // The triggers travelled with the old table: nothing of the new one was sent, and all was shown as confirmed.
   @Test(arguments: [true, false])
   func `a rotated table ends equal, also where rows are gone`(isRunning: Bool) async throws {

@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct SchemaTests {
+@Suite(.programs) struct SchemaTests {
   private static let streams = """
       - table: stock
         kind: snapshot

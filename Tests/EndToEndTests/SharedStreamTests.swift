@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct SharedStreamTests {
+@Suite(.programs) struct SharedStreamTests {
   private func accept(_ road: Road, _ machine: String, _ stream: String) async throws -> String {
     let outcome = try await Road.drover(
       "schema", "accept", "--config", road.cloudFile, "--machine", machine, "--stream", stream)

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct StoreLockTests {
+@Suite(.programs) struct StoreLockTests {
   /// Python that holds a lock on a database until it is killed.
   private func lock(_ path: String, _ statements: String...) throws -> Process {
     let holder = Process()
@@ -55,8 +55,9 @@ import Testing
     #expect(!status.contains("locked") && road.log(of: .cloud).contains("the store is no longer locked"))
   }
 
-  @Test func `a consumer that is started while the store is locked waits`() async throws {
-    let road = try Road(streams: "  - {table: t, kind: snapshot}")
+  // No alert told of it: the alerts' memory is in the store.
+  @Test func `a consumer that is started while the store is locked waits, and tells it as an alert`() async throws {
+    let road = try Road(streams: "  - {table: t, kind: snapshot}", cloud: "alerts: {for: 0s, calm: 1s}")
     try await road.python(
       "db.execute('CREATE TABLE t (id INTEGER PRIMARY KEY)'); db.execute('INSERT INTO t VALUES (1)')")
     try road.start(.cloud)
@@ -73,8 +74,12 @@ import Testing
     #expect(status.status == 1 && status.errors.contains(sentence), "\(status)")
     try await road.python("db.execute('INSERT INTO t VALUES (2)')")
     #expect(road.isRunning(.cloud))
+    let alert = "alert tables: the store is locked by process \(holder.processIdentifier) (python3)"
+    try await road.wait(for: "an alert") { road.log(of: .cloud).contains(alert) }
     end(holder)
     try await road.waitUntilConfirmed(atLeast: 2)
+    try await road.wait(for: "its end") { road.log(of: .cloud).contains("alert tables is over after") }
+    #expect(road.log(of: .cloud).split(separator: alert).count == 2, "it is told once")
     #expect(try await road.inCloud("SELECT count(*) FROM t") == "[[2]]")
   }
 }

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct StreamWaitTests {
+@Suite(.programs) struct StreamWaitTests {
   /// What only the app's own connections have.
   private static let own = """
     db.create_function('slug', 1, lambda s: s.lower(), deterministic=True)
@@ -37,7 +37,10 @@ import Testing
     try await road.python(Self.tables)
     try road.start(.cloud)
     try road.start(.edge)
-    try await road.wait(for: "the first sale") { (try? await road.inCloud("SELECT v FROM sales")) == #"[["a"]]"# }
+    try await road.wait(for: "the table of sales") {
+      try await road.inCloud("SELECT count(*) FROM sqlite_master WHERE name = 'sales'") == "[[1]]"
+    }
+    try await road.wait(for: "the first sale") { try await road.inCloud("SELECT v FROM sales") == #"[["a"]]"# }
     try await road.python(Self.own + "db.execute('ALTER TABLE cust RENAME COLUMN ssn TO social')")
     try await road.python(
       Self.own + """
@@ -81,10 +84,14 @@ import Testing
         db.execute('ALTER TABLE new RENAME TO odd')
         db.execute('ALTER TABLE slugs DROP COLUMN s')
         """)
+    try await road.wait(for: "the tables") {
+      let tables = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('cust', 'odd', 'slugs')"
+      return try await road.inCloud(tables) == "[[3]]"
+    }
     try await road.wait(for: "all of it") {
       let rows =
         "SELECT (SELECT group_concat(name) FROM cust), (SELECT group_concat(name) FROM odd), (SELECT group_concat(name) FROM slugs)"
-      return (try? await road.inCloud(rows)) == #"[["Ann,Bob", "Ann", "Ann"]]"#
+      return try await road.inCloud(rows) == #"[["Ann,Bob", "Ann", "Ann"]]"#
     }
     try await road.wait(for: "nothing to wait any more") {
       try await road.inCloud("SELECT count(*) FROM drover_stream_wait") == "[[0]]"

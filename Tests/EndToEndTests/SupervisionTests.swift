@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct SupervisionTests {
+@Suite(.programs) struct SupervisionTests {
   private static let streams = "  - table: pen\n    kind: snapshot\n"
 
   private func makeRoad() async throws -> Road {

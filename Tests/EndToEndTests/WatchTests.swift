@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct WatchTests {
+@Suite(.programs) struct WatchTests {
   private func running() async throws -> Road {
     let road = try Road(streams: Road.pensAndFacts)
     try await road.python("\(Road.makePensAndFacts)\ndb.execute(\"INSERT INTO pen VALUES (1, 'red')\")")
@@ -14,7 +14,7 @@ import Testing
     return road
   }
 
-  @Test(.timeLimit(.minutes(5)))
+  @Test(.timeLimit(.minutes(30)))
   func `in a terminal it follows the window, and leaves the terminal as it was however it ends`() async throws {
     let road = try await running()
     for ending in ["q", "ctrl-c", "SIGTERM", "SIGINT", "SIGHUP"] {

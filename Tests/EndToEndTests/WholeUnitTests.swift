@@ -4,7 +4,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct WholeUnitTests {
+@Suite(.programs) struct WholeUnitTests {
   private static let receipts = """
       - table: receipts
         kind: batch

@@ -6,7 +6,7 @@ import DroverTesting
 import Foundation
 import Testing
 
-@Suite(.serialized) struct YearTests {
+@Suite(.programs) struct YearTests {
   private static let tables = [
     "Album", "Artist", "Customer", "Employee", "Genre", "Invoice", "InvoiceLine", "MediaType", "Playlist",
     "PlaylistTrack", "Track",

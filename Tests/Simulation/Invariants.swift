@@ -200,13 +200,13 @@ final class Invariants {
   func windowHolds(_ machine: SimulatedMachine, leftBefore: Int) {
     guard !onlyTheEnd, let window = machine.window else { return }
     let limits = window.limits
-    if window.events > max(limits.windowEvents, leftBefore) {
-      fail("the window holds", "\(machine.id): \(window.events) events, and \(limits.windowEvents) are allowed")
+    if window.events > max(limits.window.events, leftBefore) {
+      fail("the window holds", "\(machine.id): \(window.events) events, and \(limits.window.events) are allowed")
     }
     // A read begins while there is room; what it brought is sent.
     let read = limits.readBytes * 4 + limits.readEvents * 1000
-    if window.bytes > limits.windowBytes + read {
-      fail("the window holds", "\(machine.id): \(window.bytes) bytes, and \(limits.windowBytes) are allowed")
+    if window.bytes > limits.window.bytes + read {
+      fail("the window holds", "\(machine.id): \(window.bytes) bytes, and \(limits.window.bytes) are allowed")
     }
   }
 

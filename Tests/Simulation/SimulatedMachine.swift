@@ -2,6 +2,7 @@
 
 import DroverCore
 import DroverEdge
+import DroverEvents
 import DroverSQLite
 import Foundation
 
@@ -40,11 +41,12 @@ final class SimulatedMachine {
 
   static func declarations() throws -> [StreamDeclaration] {
     [
-      StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "stock", syncedColumn: "synced"),
+      StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "stock") { $0.syncedColumn = "synced" },
       StreamDeclaration(name: try StreamName("reading"), kind: .payload, table: "reading"),
       StreamDeclaration(name: try StreamName("note"), kind: .payload, table: nil),
-      StreamDeclaration(
-        name: try StreamName("lot"), kind: .batch, table: "lot", completeWhen: try Condition(parsing: "status = 1")),
+      try StreamDeclaration(name: StreamName("lot"), kind: .batch, table: "lot") {
+        $0.completeWhen = try Condition(parsing: "status = 1")
+      },
     ]
   }
 
@@ -244,12 +246,12 @@ final class SimulatedMachine {
 
   /// An operator may change the limits between two runs.
   private func configure() {
-    limits.windowEvents = .random(in: 1...40, using: &chance.random)
-    limits.windowBytes = .random(in: 200...8000, using: &chance.random)
+    limits.window.events = .random(in: 1...40, using: &chance.random)
+    limits.window.bytes = .random(in: 200...8000, using: &chance.random)
     limits.readEvents = .random(in: 1...20, using: &chance.random)
     limits.liveLag = .random(in: 3...60, using: &chance.random)
-    limits.frameEvents = .random(in: 1...8, using: &chance.random)
-    limits.frameBytes = .random(in: 100...2000, using: &chance.random)
+    limits.frame.events = .random(in: 1...8, using: &chance.random)
+    limits.frame.bytes = .random(in: 100...2000, using: &chance.random)
     limits.readBytes = .random(in: 200...4000, using: &chance.random)
   }
 

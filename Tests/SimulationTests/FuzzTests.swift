@@ -1,9 +1,10 @@
 // The short run of the fuzzer; `make fuzz` is the long one.
 
 import DroverSimulation
+import DroverTesting
 import Testing
 
-@Suite struct FuzzTests {
+@Suite(.ownThread) struct FuzzTests {
   @Test(arguments: UInt64(1)...4) func `no document ends a process, and both sides go on with their work`(seed: UInt64)
     throws
   {

@@ -9,7 +9,7 @@ import DroverTesting
 import Logging
 import Testing
 
-@Suite struct LargeValueTests {
+@Suite(.ownThread) struct LargeValueTests {
   private final class Broker: Publisher {
     weak var row: ValueStore?
     private(set) var isRowThere: [Bool] = []

@@ -2,10 +2,11 @@
 // a seed that breaks a promise the smallest run that still does.
 
 import DroverSimulation
+import DroverTesting
 import Foundation
 import Testing
 
-@Suite struct SimulationTests {
+@Suite(.ownThread) struct SimulationTests {
   static let seeds = 1...UInt64(ProcessInfo.processInfo.environment["SEEDS"].flatMap(UInt64.init) ?? 200)
 
   @Test(arguments: seeds)

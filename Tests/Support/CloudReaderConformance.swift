@@ -281,11 +281,15 @@ package struct CloudReaderConformance {
       let replica = try scene.makeReplica()
       var finding = DriftFinding()
       finding.missing = 3
+      finding.inFlight = 2
       for stream in try replica.streams() {
-        try replica.note(finding, failure: stream.stream == .stock ? nil : "offline", of: stream)
+        try replica.note(finding, failure: stream.stream == .stock ? nil : "offline", of: stream.origin)
       }
       let checks = try scene.report().machines[0].streams.map { try #require($0.check) }
       #expect(checks.map(\.drift) == [3, 3] && checks.map(\.failure) == ["offline", nil])
+      // The report said "equal" of rows that were on their way.
+      #expect(checks.map(\.text) == ["not compared: offline", "3 differ; 2 on their way"])
+      #expect(checks.map(\.inFlight) == [2, 2])
     },
   ]
 

@@ -98,6 +98,22 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
       undoing: "ALTER TABLE stock ALTER COLUMN qty TYPE bigint USING NULL", told: ["qty", "uuid", "bigint"]),
     .init(
       "another type that Drover has", .init(postgreSQL: "ALTER TABLE stock ALTER COLUMN qty TYPE text")),
+    // It was found when the first value came that did not fit.
+    .init("a narrower column", .init(postgreSQL: "ALTER TABLE stock ALTER COLUMN qty TYPE smallint")),
+    .init(
+      "narrower columns of Drover's",
+      .init(postgreSQL: "DELETE FROM stock; ALTER TABLE stock ALTER COLUMN drover_version TYPE integer")),
+    // Each change of such a row was a dead letter that told of a trigger.
+    .init(
+      "no values in a column of Drover's",
+      .init(
+        postgreSQL: "ALTER TABLE stock ALTER COLUMN drover_epoch DROP NOT NULL; UPDATE stock SET drover_epoch = NULL",
+        sqlite: """
+          ALTER TABLE stock RENAME TO strict;
+          CREATE TABLE stock (machine_id TEXT, id INTEGER, name TEXT, qty INTEGER, drover_epoch INTEGER, drover_version INTEGER,
+                              PRIMARY KEY (machine_id, id));
+          INSERT INTO stock SELECT machine_id, id, name, qty, NULL, drover_version FROM strict; DROP TABLE strict
+          """)),
     .init("a renamed part of the key", "ALTER TABLE stock RENAME COLUMN id TO number"),
     .init(
       "a dropped column of Drover's",
@@ -137,6 +153,22 @@ package struct SinkAbuse: Sendable, CustomTestStringConvertible {
           "ALTER TABLE stock ADD COLUMN owner text; UPDATE stock SET owner = 'x'; ALTER TABLE stock ALTER COLUMN owner SET NOT NULL"
       ),
       undoing: "ALTER TABLE stock ALTER COLUMN owner DROP NOT NULL", told: ["owner"]),
+    // Each row that came was a dead letter.
+    .init(
+      "an empty table with a check that no row meets",
+      .init(
+        postgreSQL: "DELETE FROM stock; ALTER TABLE stock ADD CONSTRAINT never CHECK (false)",
+        sqlite: "DELETE FROM stock; ALTER TABLE stock ADD COLUMN never INTEGER CHECK (never IS NOT NULL)"),
+      undoing: .init(
+        postgreSQL: "ALTER TABLE stock DROP CONSTRAINT never", sqlite: "ALTER TABLE stock DROP COLUMN never"),
+      told: ["never"]),
+    .init(
+      "a table with partitions, of which there is none",
+      .init(
+        postgreSQL:
+          "ALTER TABLE stock RENAME TO stock_of_old; CREATE TABLE stock (LIKE stock_of_old INCLUDING ALL) PARTITION BY HASH (machine_id)"
+      ),
+      undoing: "CREATE TABLE stock_0 PARTITION OF stock FOR VALUES WITH (MODULUS 1, REMAINDER 0)", told: ["partition"]),
     .init(
       "a check that one row breaks",
       .init(postgreSQL: "ALTER TABLE stock ADD CONSTRAINT small CHECK (qty < 1000)"), letters: 1),

@@ -16,6 +16,7 @@ package enum WalksMeant {
     "drover_migration", "grdb_migrations", "drover_blocked", "drover_stream_wait", "drover_wait",
     "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
     "drover_writer", "drover_conflict",
+    "drover_down_waiting", "drover_down_field",
   ]
 
   package struct Walk: Sendable {
@@ -50,6 +51,10 @@ package enum WalksMeant {
     Walk(part: "INSERT INTO drover_unit_", reason: "a table's headers are noted when it is attached"),
     Walk(part: "DELETE FROM drover_unit_", reason: "the same, and headers that are gone, by an index of these alone"),
     Walk(part: "\"machine_id\" IS ", reason: "an app's key may have a column of that name"),
+    Walk(part: "FROM drover_row WHERE stream", reason: "deleted rows are sent again with all others"),
+    Walk(part: "UPDATE drover_outbox SET again = 1", reason: "once, when an epoch begins"),
+    Walk(part: "drover_epoch IS NULL", reason: "a table that somebody has changed is repaired"),
+    Walk(part: "drover_version IS NULL", reason: "the same"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
     Walk(part: "DELETE FROM drover_row WHERE", reason: "a machine's stream ends to go down, with all of its entries"),
     Walk(part: "DELETE FROM drover_edit WHERE", reason: "the same, and edits that were taken"),

@@ -14,7 +14,7 @@ final class FleetStore: EdgeStore {
   private(set) var runs: Runs
   let streams = [
     EdgeStream(
-      number: 1, name: try! StreamName(FleetTable.name), kind: .snapshot, table: FleetTable.name,
+      number: 1, StreamDeclaration(name: try! StreamName(FleetTable.name), kind: .snapshot, table: FleetTable.name),
       schema: FleetTable.schema)
   ]
   let hasBackfill = false
@@ -122,6 +122,10 @@ final class FleetStore: EdgeStore {
   ) throws(EdgeStoreError) -> [Value]? { throw unable("survey") }
   func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] { throw unable("standing") }
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) { throw unable("enter rows") }
+
+  func lineage(stream: Int) -> Lineage? { nil }
+  func downReceived() -> DownConfirmation? { nil }
+  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
 
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so nobody should ask")

@@ -58,12 +58,13 @@ package struct AlertLedger {
   /// - Returns: what to send, by rule and then by name.
   package mutating func take(_ fleet: FleetSnapshot) -> [AlertChange] {
     advance(to: fleet.at)
-    checks.note(fleet.report?.machines ?? [])
+    if fleet.isRead { checks.note(fleet.report?.machines ?? []) }
     let found = rules.conditions(in: fleet, listening: looking, failedChecks: checks.counts)
     adopt(found)
     var began: [AlertRule: [AlertSubject]] = [:]
     var ended: [AlertRule: [AlertSubject]] = [:]
-    for key in Set(tracks.keys).union(found.keys) {
+    // What cannot be read is neither beyond its limit nor over.
+    for key in fleet.isRead ? Set(tracks.keys).union(found.keys) : Set(found.keys) {
       var track = tracks[key] ?? AlertTrack(since: fleet.at)
       let hold = key.rule.beginsAtOnce ? .zero : rules.hold
       switch track.take(found[key], at: looking, wall: fleet.at, hold: hold, calm: rules.calm) {

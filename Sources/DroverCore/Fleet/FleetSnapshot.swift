@@ -8,6 +8,8 @@ package struct FleetSnapshot: Sendable {
   package var blocked: [BlockedSink]
   /// The process that holds a lock on the whole store.
   package var lock: StoreLock?
+  /// False while the lock keeps the store from being read, so that nothing is known of machines and streams.
+  package var isRead = true
   package var worker: Worker
   package var history: FleetHistory
   /// What the store's filesystem has left, in bytes; nil if it is not known.

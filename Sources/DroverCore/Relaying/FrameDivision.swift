@@ -60,7 +60,7 @@ package struct FrameDivision: Sendable {
   /// How large the stream's frames may be now.
   package func size(of stream: EdgeStream) -> FrameSize {
     if let size = sizes[stream.number] { return size }
-    let most = limits.streamFrames[stream.name] ?? FrameSize(events: limits.frameEvents, bytes: limits.frameBytes)
+    let most = stream.declaration.frame ?? limits.frame
     return FrameSize(events: most.events, bytes: min(most.bytes, takenBytes))
   }
 

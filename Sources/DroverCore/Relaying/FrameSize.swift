@@ -2,23 +2,18 @@
 // refusals (0x95): then frames become smaller until they fit, and grow again slowly, since the limit may be gone.
 
 package struct FrameSize: Equatable, Sendable {
-  private struct Limits: Equatable, Sendable {
-    var events: Int
-    var bytes: Int
-  }
-
   /// Frames that have to be taken before the limits grow by an eighth.
   private static let patience = 64
 
-  private let most: Limits
-  private var now: Limits
+  private let most: EventLimit
+  private var now: EventLimit
   /// What held before the refusals that are being looked into: they may be the fault of one event.
-  private var before: Limits?
+  private var before: EventLimit?
   private var taken = 0
 
   /// - Parameters: what the operator allows; nothing grows beyond.
   package init(events: Int, bytes: Int) {
-    most = Limits(events: events, bytes: bytes)
+    most = EventLimit(events: events, bytes: bytes)
     now = most
   }
 

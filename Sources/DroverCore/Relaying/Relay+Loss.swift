@@ -58,7 +58,7 @@ extension Relay {
       streams[oldest.stream]!.awaiting.removeFirst()
       lost.append(oldest)
       giveBack(oldest, notBefore: nil)
-    } while outstandingEvents >= limits.windowEvents || outstandingBytes >= limits.windowBytes
+    } while outstandingEvents >= limits.window.events || outstandingBytes >= limits.window.bytes
     probeAttempt += 1
     probes += 1
     armProbe(now: now)

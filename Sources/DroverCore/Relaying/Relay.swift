@@ -104,7 +104,7 @@ package struct Relay: Sendable {
     hasBackfill: Bool, now: Instant
   ) {
     self.limits = limits
-    self.pace = BacklogPace(window: limits.windowEvents)
+    self.pace = BacklogPace(window: limits.window.events)
     self.seed = seed
     self.hasBackfill = hasBackfill
     for (stream, set) in confirmed { streams[stream, default: Stream()].confirmed = set }
@@ -269,10 +269,10 @@ package struct Relay: Sendable {
     }
     findHoles()
     let wake = findLost(now: now)
-    guard outstandingEvents < limits.windowEvents, outstandingBytes < limits.windowBytes,
+    guard outstandingEvents < limits.window.events, outstandingBytes < limits.window.bytes,
       unacknowledgedBytes < limits.unacknowledgedBytes
     else { return .wait(wake) }
-    let limit = min(limits.readEvents, limits.windowEvents - outstandingEvents)
+    let limit = min(limits.readEvents, limits.window.events - outstandingEvents)
 
     // The lowest number first: a Dictionary's order changes from process to process, and a seed could repeat nothing.
     if let index = streams.keys.filter({ !streams[$0]!.again.isEmpty && !isHeld(stream: $0, now: now) }).min() {
@@ -282,7 +282,7 @@ package struct Relay: Sendable {
     if outstandingEvents < pace.events, let oldest = unread.intervals.first, oldest.after < liveAfter {
       return .read(.fresh(after: oldest.after, through: min(oldest.through, liveAfter), limit: limit))
     }
-    if hasBackfill, outstandingEvents < (limits.windowEvents + 1) / 2 { return .backfill }
+    if hasBackfill, outstandingEvents < (limits.window.events + 1) / 2 { return .backfill }
     return .wait(wake)
   }
 

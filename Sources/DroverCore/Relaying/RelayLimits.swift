@@ -4,10 +4,8 @@
 package struct RelayLimits: Equatable, Sendable {
   // MARK: What is outside of the edge's disk
 
-  /// Most unconfirmed events outside the edge's disk.
-  package var windowEvents = 50_000
-  /// Most unconfirmed bytes of frames outside the edge's disk.
-  package var windowBytes = 32 << 20
+  /// The most events, and bytes of their frames, that are sent and not confirmed yet.
+  package var window = EventLimit(events: 50_000, bytes: 32 << 20)
   /// Most bytes of frames that wait for their PUBACK: as long as they do, the connection has them in memory.
   package var unacknowledgedBytes = 4 << 20
 
@@ -24,12 +22,9 @@ package struct RelayLimits: Equatable, Sendable {
 
   // MARK: Frames
 
-  /// Most events and bytes of one frame.
-  package var frameEvents = 100
-  package var frameBytes = 64 << 10
+  /// The most of one frame, where the stream's own declaration does not say it.
+  package var frame = EventLimit(events: 100, bytes: 64 << 10)
   package var compression = Compression.none
-  /// Streams whose frames may hold other numbers of them.
-  package var streamFrames: [StreamName: FrameSize] = [:]
 
   // MARK: Hearing
 
@@ -118,6 +113,8 @@ package struct LossLimits: Equatable, Sendable {
 
 /// Streams that wait while the others go on.
 package struct WaitingLimits: Equatable, Sendable {
+  /// Rows that came down wait while rows of their stream are sent again.
+  package var downDelay: Duration = .milliseconds(200)
   /// The stream's event has no room among the dead letters, or the cloud cannot take the stream now.
   package var roomDelay: Duration = .seconds(10)
   /// The stream's table is not there, or not as configured.

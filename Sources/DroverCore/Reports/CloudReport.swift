@@ -45,13 +45,21 @@ package struct CloudReport: Sendable {
     package var at: Int64
     /// Rows that differed at its end.
     package var drift: Int
+    /// Rows that were on their way while it was made, so that it says nothing about them.
+    package var inFlight: Int
     /// Why it could not be made.
     package var failure: String?
 
-    package init(at: Int64, drift: Int, failure: String?) {
+    package init(at: Int64, drift: Int, inFlight: Int, failure: String?) {
       self.at = at.clamped(to: Bounds.time)
       self.drift = Int(Int64(drift).clamped(to: Bounds.count))
+      self.inFlight = Int(Int64(inFlight).clamped(to: Bounds.count))
       self.failure = failure
+    }
+
+    /// What it found, in the words of `drover check`.
+    package var text: String {
+      failure.map { "not compared: \($0)" } ?? DriftFinding.summary(drift: drift, inFlight: inFlight)
     }
   }
 

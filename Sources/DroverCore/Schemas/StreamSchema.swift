@@ -183,6 +183,13 @@ package struct StreamSchema: Hashable, Sendable {
       key: sourceKey.map { $0 < life ? $0 : $0 - 1 })
   }
 
+  /// The same rows as if they only went up: what is declared of the way down changes no value.
+  package func goingUp() throws(InvalidName) -> StreamSchema {
+    guard flow != .up else { return self }
+    return try StreamSchema(
+      kind: kind, columns: columns, key: key, completeWhen: completeWhen, lines: lines, naturalKey: naturalKey)
+  }
+
   /// The ids of the schemas that differ from this one by `drover_life` at most, its own among them.
   package func idsButForLives() throws(InvalidName) -> [SchemaID] {
     guard kind == .payload else { return [id] }

@@ -4,7 +4,7 @@
 
 /// All that a store may be asked within a transaction.
 package typealias CloudTransaction = StreamClaims & ReceivedRanges & EpochOrder & SchemaStore & RowStore & DeadLetterBox
-  & MachineRecords & ConsumerRecords & TroubleRecords & SinkRecords
+  & MachineRecords & ConsumerRecords & TroubleRecords & SinkRecords & TwoWayStore
 
 /// Which streams a transaction has to itself, where several consumers write to one store.
 package protocol StreamClaims {
@@ -141,6 +141,9 @@ package protocol SinkRecords {
   /// Looks for sink tables that are gone or have lost what they need, also those that no event comes for, and makes them good.
   /// - Returns: those that cannot be.
   func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)]
+  /// Orders a comparison of a stream with its machine, which re-sends what differs, as after a gap in the capture.
+  /// - Parameter machine: nil for all that have described the stream.
+  func reopenGaps(of stream: StreamName, machine: MachineID?) throws
   /// The streams that wait because of their sink tables.
   func blockedSinks() throws -> [BlockedSink]
   /// Keeps that a stream waits, in the place of what was known of it.

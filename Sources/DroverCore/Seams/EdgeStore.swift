@@ -5,25 +5,22 @@
 package struct EdgeStream: Equatable, Sendable {
   /// Its number in the outbox; never used again for another stream.
   package var number: Int
-  package var name: StreamName
-  package var kind: Kind
-  /// The table it is captured from; nil for a stream fed by `emit` and the intake.
-  package var table: String?
+  /// What the configuration says of it.
+  package var declaration: StreamDeclaration
   /// The table's columns; nil without a table, or while the table is not there.
   package var schema: StreamSchema?
-  /// Some of the table's rows do not travel.
-  package var isFiltered: Bool
 
-  package init(
-    number: Int, name: StreamName, kind: Kind, table: String?, schema: StreamSchema?, isFiltered: Bool = false
-  ) {
-    self.isFiltered = isFiltered
+  package init(number: Int, _ declaration: StreamDeclaration, schema: StreamSchema? = nil) {
     self.number = number
-    self.name = name
-    self.kind = kind
-    self.table = table
+    self.declaration = declaration
     self.schema = schema
   }
+
+  package var name: StreamName { declaration.name }
+  package var kind: Kind { declaration.kind }
+  package var table: String? { declaration.table }
+  /// Some of the table's rows do not travel.
+  package var isFiltered: Bool { declaration.selection.filter != nil }
 }
 
 /// One entry of the outbox with what its row holds now.
@@ -144,6 +141,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
 
 /// All that the agent asks of the database, by role.
 package typealias EdgeStore = CapturedStreams & EdgeEpochs & Outbox & Backfill & ComparedRows & EdgeHealth
+  & DownTables
 
 /// The streams, and the tables that they are captured from.
 package protocol CapturedStreams: AnyObject {

@@ -37,6 +37,38 @@ package struct ReplicatedStream: Equatable, Sendable {
     self.schema = schema
     self.isOnline = isOnline
   }
+
+  package var origin: MachineStream { MachineStream(machine: machine, stream: stream) }
+}
+
+/// A stream of which the store has no description that can be read, because somebody has changed or deleted a part of it. The machine has to describe it again.
+package struct UnreadableStream: Equatable, Sendable {
+  package var origin: MachineStream
+  /// Whether the machine is connected, as far as the store has heard.
+  package var isOnline: Bool
+
+  package init(_ origin: MachineStream, isOnline: Bool) {
+    self.origin = origin
+    self.isOnline = isOnline
+  }
+
+  /// Why it is not compared, and what to do.
+  package var reason: String {
+    "somebody has changed or deleted what the store keeps of this table's columns (drover_schema_column, drover_schema_line); the machine describes its table again when it is asked, which `drover check` does while the machine is online, and when its agent is restarted"
+  }
+}
+
+/// What a comparison says of notes on sink tables that somebody has deleted.
+package enum SinkNote {
+  private static let remedy = "a running consumer makes it again within ten seconds, so compare again then"
+
+  package static func tableIsGone(_ table: StreamName) -> String {
+    "somebody has deleted the note of the sink table \(table) (drover_sink); \(remedy)"
+  }
+
+  package static func columnsAreGone(_ columns: [String], _ table: StreamName) -> String {
+    "the sink table \(table) has lost \(columns.joined(separator: ", ")), or somebody has deleted the note of it (drover_sink_column); \(remedy)"
+  }
 }
 
 /// What a check found; also the last result that `drover status` shows.
@@ -69,16 +101,31 @@ package struct DriftFinding: Equatable, Sendable {
 
   /// What the figures come to, in words: nothing that they count is left out.
   package var verdict: String {
-    var parts = [drift > 0 ? "\(drift) differ" : inFlight > 0 ? "equal except for \(inFlight) on their way" : "equal"]
-    if drift > 0, inFlight > 0 { parts.append("\(inFlight) on their way") }
-    if kept > 0 { parts.append("\(kept) that the machine has deleted stay here") }
+    var parts = [Self.summary(drift: drift, inFlight: inFlight)]
+    if kept > 0 {
+      parts.append("\(quantity(kept, "row")) that the machine has deleted \(kept == 1 ? "stays" : "stay") here")
+    }
     return (parts + obstacles).joined(separator: "; ")
+  }
+
+  /// The figures that every report of a comparison shows. A row on its way is no difference, and it is not equal either.
+  package static func summary(drift: Int, inFlight: Int) -> String {
+    let differ = "\(drift) \(drift == 1 ? "differs" : "differ")"
+    let onTheirWay = "\(inFlight) on \(inFlight == 1 ? "its" : "their") way"
+    return switch (drift > 0, inFlight > 0) {
+    case (true, true): "\(differ); \(onTheirWay)"
+    case (true, false): differ
+    case (false, true): "equal except for \(onTheirWay)"
+    case (false, false): "equal"
+    }
   }
 }
 
 package protocol Replica: AnyObject {
   /// Every stream that can be compared.
   func streams() throws -> [ReplicatedStream]
+  /// Streams with a table that cannot be compared until their machines have described them again.
+  func unreadable() throws -> [UnreadableStream]
   /// How many rows a machine's stream has.
   func count(_ stream: ReplicatedStream) throws -> Int
   /// Shows every row of a machine's stream, as of one moment.
@@ -105,5 +152,5 @@ package protocol Replica: AnyObject {
   func note(gap: String, isClosed: Bool, of stream: ReplicatedStream) throws
   /// Keeps the result for `drover status`.
   /// - Parameter failure: why the check could not be made or finished.
-  func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws
+  func note(_ finding: DriftFinding, failure: String?, of stream: MachineStream) throws
 }

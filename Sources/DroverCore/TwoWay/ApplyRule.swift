@@ -61,13 +61,14 @@ package enum ApplyRule {
 
   /// - Parameters:
   ///   - epoch: the outbox's.
-  ///   - fork: the highest version of earlier epochs that is a part of this one's history.
-  package static func decide(_ event: DownEvent, known: Known, epoch: Epoch, fork: Int64) -> Decision {
+  ///   - seen: of earlier epochs on the path of parents, the highest version that is a part of this one's history.
+  package static func decide(_ event: DownEvent, known: Known, epoch: Epoch, seen: [Epoch: Int64]) -> Decision {
     guard event.version > known.held else { return .old }
     let newest = max(known.mine, known.waiting ?? 0)
     guard newest > 0 else { return .apply }
     guard let edge = event.edge else { return .edited }
-    let isCovered = newest <= edge.version && (edge.epoch == epoch || newest <= fork)
+    let isShared = edge.epoch == epoch || seen[edge.epoch].map { newest <= $0 } ?? false
+    let isCovered = isShared && newest <= edge.version
     return isCovered ? .apply : .edited
   }
 }

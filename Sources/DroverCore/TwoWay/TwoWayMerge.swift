@@ -116,6 +116,13 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     self.now = now
   }
 
+  /// A machine continues from an earlier state: a row whose newest own edit it has lost goes down, also if the machine does not mention it.
+  /// - Parameter event: names the row.
+  package func flowBack(_ event: SinkEvent, _ row: TwoWayRow) throws {
+    guard row.known.isThere, let edge = row.known.edge, !history.hasSeen(edge) else { return }
+    try answer(event, row, base: row.known.cloud, edge: edge)
+  }
+
   /// - Returns: one outcome each.
   package func merge(_ events: [SinkEvent]) throws -> [MergeOutcome] {
     var outcomes = [MergeOutcome](repeating: .superseded, count: events.count)

@@ -76,7 +76,8 @@ package enum TwoWayRule {
       ? decideAgain(event, known, history, since)
       : decideEdit(event, known, history, isKeyNatural: isKeyNatural)
     // The machine has an edit of the cloud's that the store lost, and the row was edited anew since.
-    if decision == .answer, lost.contains(event.base) { decision = .conflict }
+    let isSame = decision == .ignore && relation(of: event, to: known, history) == .same
+    if decision == .answer || isSame, lost.contains(event.base) { decision = .conflict }
     guard known.isComplete, known.isThere, decision != .ignore, decision != .answer else { return decision }
     // The edge has cleared a record that is complete: the record stays.
     return event.change == .put ? .frozen : .ignore
@@ -86,6 +87,8 @@ package enum TwoWayRule {
     _ event: Arrival, _ known: Known, _ history: EpochHistory, isKeyNatural: Bool
   ) -> Decision {
     switch relation(of: event, to: known, history) {
+    // The row holds a decision that the store has lost; it was applied over the edit.
+    case .same where event.base > known.cloud: return .take
     case .known, .same: return .ignore
     case .newer where !lacks(event, known): return .take
     case .newer, .concurrent: break
@@ -173,10 +176,21 @@ package enum TwoWayRule {
 
 /// Decisions of the cloud that it does not know any more, because its store was put back. Machines may still have what they decided.
 package struct LostDecisions: Equatable, Sendable {
-  /// The versions above the highest that was known when the store was found to have gone back, up to the moment of finding it.
+  /// Versions that the store may have given and lost.
   package var ranges: [ClosedRange<Int64>]
 
   package init(_ ranges: [ClosedRange<Int64>] = []) { self.ranges = ranges }
+
+  /// The store is found to have gone back: what it gave above the highest version that it still knows is lost. Versions that follow a clock which is
+  /// ahead are looked at apart.
+  /// - Parameters:
+  ///   - highest: the highest known decision up to now; 0 for none.
+  ///   - farthest: the highest known decision at all.
+  ///   - now: microseconds since 1970.
+  package mutating func wentBack(highest: Int64, farthest: Int64, now: Int64) {
+    if highest < now { ranges.append(highest + 1...now) }
+    if farthest > now { ranges.append(farthest + 1...HybridClock.limit) }
+  }
 
   package func contains(_ version: Int64) -> Bool { ranges.contains { $0.contains(version) } }
 }

@@ -1,6 +1,7 @@
 // Events about the connection, the cloud and the clock.
 
 import DroverCore
+import DroverEvents
 import DroverWire
 import Logging
 
@@ -9,7 +10,7 @@ struct ConnectionLost: AgentEvent {
   var level: Logger.Level { .debug }
   /// The session logs its end.
   var text: String? { nil }
-  var failure: DeliveryFailure.Kind? { .connectionLost }
+  var metric: DeliveryFailure.Kind? { .connectionLost }
 }
 
 struct SessionTaken: AgentEvent {
@@ -89,7 +90,7 @@ struct CloudSilent: AgentEvent {
   var text: String? {
     "the cloud does not confirm what the broker acknowledged; the agent re-sends a frame to ask. Is the consumer running?"
   }
-  var failure: DeliveryFailure.Kind? { .unconfirmed }
+  var metric: DeliveryFailure.Kind? { .unconfirmed }
 }
 
 // MARK: The clock

@@ -1,6 +1,7 @@
 // Events about the app's database.
 
 import DroverCore
+import DroverEvents
 import Logging
 
 struct DatabaseLocked: AgentEvent {
@@ -24,7 +25,7 @@ struct StoreFailed: AgentEvent {
   var level: Logger.Level { .error }
   var subject: String? { "store" }
   var text: String? { "work on the outbox: \(error); the agent tries again in a second" }
-  var failure: DeliveryFailure.Kind? { .store }
+  var metric: DeliveryFailure.Kind? { .store }
 }
 
 struct RefreshFailed: AgentEvent {

@@ -1,6 +1,7 @@
 // Events about sending: frames, announcements, and what the broker or the consumer rejects.
 
 import DroverCore
+import DroverEvents
 import Logging
 
 struct TrafficCounted: AgentEvent {
@@ -34,7 +35,7 @@ struct FrameRefused: AgentEvent {
     return
       "publish \(quantity(events, "event")) on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox, and the agent tries again"
   }
-  var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
+  var metric: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
 }
 
 struct FrameNotPublished: AgentEvent {
@@ -116,7 +117,7 @@ struct AnnouncementRefused: AgentEvent {
   let user: String?
   var level: Logger.Level { .warning }
   var text: String? { "announce on \(topic): \(reason.advice(topic: topic, user: user))" }
-  var failure: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
+  var metric: DeliveryFailure.Kind? { DeliveryFailure.Kind(reason) }
 }
 
 struct AnnouncementTooLarge: AgentEvent {
@@ -140,4 +141,38 @@ extension AcknowledgementReason {
     case .success, .other: "the broker answered \(self)"
     }
   }
+}
+
+// MARK: What comes down
+
+struct DownApplied: AgentEvent {
+  let stream: Int
+  let interval: Interval
+  let outcome: DownOutcome
+  var level: Logger.Level { outcome.refused > 0 ? .warning : .debug }
+  var subject: String? { outcome.refused > 0 ? "down \(stream)" : nil }
+  var text: String? {
+    let refused =
+      outcome.refused > 0
+      ? "; \(outcome.refused) refused by the app's tables, now dead letters: see `drover dead list`" : ""
+    return
+      "applied rows from the cloud \(interval): \(outcome.applied) written, \(outcome.old) known, \(outcome.edited) edited here since, \(outcome.waiting) wait for another row\(refused)"
+  }
+}
+
+struct DownUnknown: AgentEvent {
+  let stream: StreamName
+  var level: Logger.Level { .warning }
+  var subject: String? { "down \(stream)" }
+  var text: String? {
+    "rows came down for \(stream), and no stream of that name has `direction: down` or `both` here; they stay in the cloud"
+  }
+}
+
+struct DownUnreadable: AgentEvent {
+  let topic: String
+  let error: String
+  var level: Logger.Level { .warning }
+  var subject: String? { "unreadable \(topic)" }
+  var text: String? { "read rows on \(topic): \(error); nothing of the message was applied" }
 }

@@ -101,7 +101,7 @@ export class MachineView {
 
 function streamRows(stream) {
   const { check } = stream;
-  const compared = !check ? "–" : `${check.failure ?? (check.drift === 0 ? "equal" : `${count(check.drift)} differ`)}, ${span(check.seconds_ago)} ago`;
+  const compared = !check ? "–" : `${check.text}, ${span(check.seconds_ago)} ago`;
   const lag = stream.versions_ahead_seconds === null ? span(stream.lag_seconds) : `${span(stream.versions_ahead_seconds)} ahead`;
   const texts = [count(stream.rows), count(stream.applied), count(stream.superseded), count(stream.refused), lag, `${span(stream.last_applied_seconds)} ago`, compared];
   const names = ["Rows here", "Applied", "Superseded", "Refused", "Lag", "Newest", "Compared"];

@@ -7,6 +7,7 @@ struct LineMerge {
   let schema: LineSchema
   private let machine: MachineID
   private let writer: SinkWriter
+  var table: SinkTable { writer.table }
   private let header: SinkWriter
   private let completeWhen: Condition?
   /// Positions of the reference in the lines' columns.

@@ -53,21 +53,42 @@ package final class PostgreSQLReplica: Replica {
     try connection.looking { try Self.streams(connection) }
   }
 
+  package func unreadable() throws -> [UnreadableStream] {
+    try connection.looking {
+      try Self.described(connection).filter { $0.schema == nil }.map {
+        UnreadableStream($0.origin, isOnline: $0.isOnline)
+      }
+    }
+  }
+
   static func streams(_ connection: Connection) throws -> [ReplicatedStream] {
+    try described(connection).compactMap { described in
+      described.schema.map {
+        ReplicatedStream(
+          machine: described.origin.machine, stream: described.origin.stream, schema: $0, isOnline: described.isOnline)
+      }
+    }
+  }
+
+  /// What machines described last of streams with a table, also if the table is not noted any more. No schema: somebody has changed what the store keeps of it.
+  private static func described(
+    _ connection: Connection
+  ) throws -> [(origin: MachineStream, schema: StreamSchema?, isOnline: Bool)] {
     let rows = try connection.query(
       """
       SELECT DISTINCT ON (schema.machine_id, schema.stream)
              schema.machine_id, schema.stream, schema.schema_id, coalesce(machine.online, false)
         FROM drover_schema AS schema
-        JOIN drover_sink AS sink ON sink.name = lower(schema.stream) AND sink.form = 'table'
+        LEFT JOIN drover_sink AS sink ON sink.name = lower(schema.stream)
         JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+       WHERE sink.form = 'table' OR sink.form IS NULL
        ORDER BY schema.machine_id, schema.stream, schema.described DESC
       """)
-    return try (0..<rows.count).compactMap { row in
+    return try (0..<rows.count).map { row in
       let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
-      return try SchemaTables(connection: connection)
+      let schema = try SchemaTables(connection: connection)
         .read(SchemaID(text: rows.text(row, 2)), machine: machine, stream: stream)
-        .map { ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: rows.boolean(row, 3)) }
+      return (MachineStream(machine: machine, stream: stream), schema, rows.boolean(row, 3))
     }
   }
 
@@ -202,6 +223,10 @@ package final class PostgreSQLReplica: Replica {
   package func fault(of stream: ReplicatedStream) throws -> String? {
     let names = ([stream.stream] + stream.schema.lines.map(\.table)).map { SQLName($0.text).text }
     return try connection.looking { () -> String? in
+      let notes = SinkNotes(connection: connection)
+      for (table, rows) in [(stream.stream, stream.schema)] + stream.schema.lines.map({ ($0.table, $0.rows) }) {
+        if let lack = try notes.lack(of: table, rows) { return lack }
+      }
       let rows = try connection.query(
         """
         SELECT sink.stream, EXISTS (
@@ -253,7 +278,7 @@ package final class PostgreSQLReplica: Replica {
 
   // MARK: Notes
 
-  package func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {
+  package func note(_ finding: DriftFinding, failure: String?, of stream: MachineStream) throws {
     try connection.query(
       """
       INSERT INTO drover_check

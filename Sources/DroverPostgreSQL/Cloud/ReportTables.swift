@@ -107,7 +107,7 @@ struct ReportTables {
     }
     let found = try connection.query(
       """
-      SELECT machine_id, stream, applied, superseded, refused, version, applied_at, checked_at, drift, failure
+      SELECT machine_id, stream, applied, superseded, refused, version, applied_at, checked_at, drift, failure, in_flight
         FROM drover_progress LEFT JOIN drover_check USING (machine_id, stream)
        WHERE machine_id BETWEEN $1 AND $2 ORDER BY machine_id, stream
       """, range)
@@ -128,7 +128,9 @@ struct ReportTables {
 
   private func check(_ rows: Rows, _ row: Int) -> CloudReport.Check? {
     rows.optionalInteger(row, 7).map {
-      CloudReport.Check(at: $0, drift: Int(rows.integer(row, 8)), failure: rows.optionalText(row, 9))
+      CloudReport.Check(
+        at: $0, drift: Int(rows.integer(row, 8)), inFlight: Int(rows.integer(row, 10)),
+        failure: rows.optionalText(row, 9))
     }
   }
 

@@ -23,7 +23,7 @@ struct SinkDiagnosis {
       break
     }
     return SinkBlocked(
-      table: table, reach: .table, cause: .change, text: text,
+      table: table, reach: error.fault ?? .table, cause: .change, text: text,
       advice: advice ?? "see that rows can be inserted into it, updated and deleted by Drover's user")
   }
 
@@ -38,7 +38,7 @@ struct SinkDiagnosis {
   private func tables() throws -> [Table] {
     let rows = try connection.query(
       """
-      WITH sink AS (SELECT table_name, name = $2 AS is_own, stream FROM drover_sink WHERE name = $2 OR header = $2)
+      WITH sink AS (SELECT table_name, name = $2 AS is_own, stream FROM drover_sink WHERE name = $2 OR lower(header) = $2)
       SELECT present.relname::text, present.oid::bigint FROM pg_class AS present
         JOIN (SELECT table_name AS name, is_own FROM sink UNION ALL SELECT 'drover_gone_' || table_name, false FROM sink
               UNION ALL SELECT 'drover_held_' || stream, false FROM sink) AS wanted ON wanted.name = present.relname::text

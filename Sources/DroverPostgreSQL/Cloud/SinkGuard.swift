@@ -30,6 +30,8 @@ extension Transaction {
       store.suspects.remove(name)
       return result
     } catch let error as PostgreSQLError where error.isOfOneTable {
+      // Whether it is the event or the table is found out with care.
+      if !isCareful, error.isAboutTheEvent { throw IsolationNeeded() }
       failure = error
     }
     store.suspects.insert(name)

@@ -79,8 +79,12 @@ struct SinkMerge {
       let own = refusals.filter { (items[$0.position].row == nil) == isDelete }
       let passed = outcomes.indices.contains { (items[$0].row == nil) == isDelete && outcomes[$0] == .applied }
       guard let error = own.first?.error, !passed else { continue }
-      let probe = SinkProbe(writer: writer, connection: connection)
-      if try probe.refusesEverything(error, isDelete: isDelete, of: own.count) { throw error.asFault }
+      for table in [writer.table] + lines.map(\.table) {
+        let probe = SinkProbe(table: table, connection: connection)
+        if let reach = try probe.refusesEverything(error, isDelete: isDelete, of: sink.machine) {
+          throw error.asFault(reach)
+        }
+      }
     }
     return outcomes.map { $0! }
   }

@@ -5,6 +5,9 @@
 import DroverCore
 
 extension Transaction {
+  /// How many descriptions are looked at for one column of which nothing is noted: most of them say the same.
+  private static let mostLookedAt = 1000
+
   func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)] {
     let found = try connection.query(
       """
@@ -16,10 +19,33 @@ extension Transaction {
           OR EXISTS (SELECT 1 FROM drover_sink_column AS own WHERE own.sink = sink.name AND NOT EXISTS (
                        SELECT 1 FROM pg_attribute AS part
                         WHERE part.attrelid = present.oid AND part.attname::text = own.column_name AND NOT part.attisdropped))
+          OR NOT EXISTS (SELECT 1 FROM drover_sink_column AS own WHERE own.sink = sink.name AND own.key_position IS NOT NULL)
+          OR EXISTS (SELECT 1 FROM pg_attribute AS part JOIN drover_sink_column AS own
+                         ON own.sink = sink.name AND own.column_name = part.attname::text
+                      WHERE part.attrelid = present.oid AND part.attnum > 0 AND NOT part.attisdropped
+                        AND part.atttypid::bigint NOT IN (\(TypeNumber.allCases.map { "\($0.rawValue)" }.joined(separator: ", "))))
+          OR (SELECT count(*) FROM pg_attribute AS part
+               WHERE part.attrelid = present.oid AND part.attname IN ('drover_epoch', 'drover_version')
+                 AND part.attnotnull AND part.atttypid = 'bigint'::regtype) < 2
+          OR EXISTS (SELECT 1 FROM pg_attribute AS part
+                      WHERE part.attrelid = present.oid AND part.attnum > 0 AND NOT part.attisdropped
+                        AND NOT EXISTS (SELECT 1 FROM drover_sink_column AS own
+                                         WHERE own.sink = sink.name AND own.column_name = part.attname::text)
+                        AND (EXISTS (SELECT 1 FROM (SELECT machine_id, stream, schema_id FROM drover_schema
+                                                     WHERE lower(stream) = sink.name LIMIT \(Self.mostLookedAt)) AS known
+                                       JOIN drover_schema_column AS described USING (machine_id, stream, schema_id)
+                                      WHERE described.name = part.attname::text)
+                             OR EXISTS (SELECT 1 FROM (SELECT name FROM drover_schema_line
+                                                        WHERE lower(table_name COLLATE "C") = sink.name
+                                                        LIMIT \(Self.mostLookedAt)) AS line
+                                         WHERE line.name = part.attname::text)))
        ORDER BY 1
       """, [.text(store.place)])
-    return try (0..<found.count).compactMap { row in
-      let stream = try StreamName(found.text(row, 0))
+    let streams = try (0..<found.count).map { try StreamName(found.text($0, 0)) }
+    let unnoted = try SinkNotes(connection: connection).streamsWithout().filter { name in
+      !streams.contains { SQLName($0.text) == SQLName(name.text) }
+    }
+    return try (streams + unnoted).compactMap { stream in
       do {
         try onSink(stream, mending: true) {}
         return nil
@@ -32,14 +58,32 @@ extension Transaction {
   /// Makes good what was done to the tables of a stream.
   func mend(_ stream: StreamName) throws {
     try lockShape(of: stream)
+    try restoreNotes(of: stream)
     let name = SQLName(stream.text).text
     let sinks = try connection.query(
-      "SELECT name, stream FROM drover_sink WHERE name = $1 OR header = $1 ORDER BY name = $1 DESC, name", [.text(name)]
-    )
+      "SELECT name, stream FROM drover_sink WHERE name = $1 OR lower(header) = $1 ORDER BY name = $1 DESC, name",
+      [.text(name)])
     for row in 0..<sinks.count {
       let table = try StreamName(sinks.text(row, 1))
       guard try repairTable(table) else { continue }
       try reshaped()
+      try reopenGaps(of: stream)
+    }
+  }
+
+  /// Notes tables again that are described and not noted any more; one that is gone too is made again.
+  private func restoreNotes(of stream: StreamName) throws {
+    let notes = SinkNotes(connection: connection)
+    for known in try SchemaTables(connection: connection).latest(using: stream)
+    where SQLName(known.stream.text) == SQLName(stream.text) {
+      guard try ([known.stream] + known.schema.lines.map(\.table)).contains(where: { try !notes.has($0) }) else {
+        continue
+      }
+      // The table would be taken for noted.
+      store.knowledge = PostgreSQLCloudStore.Knowledge()
+      let obstacle = try shapeSink(
+        SinkWish(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
+      if let obstacle { throw PostgreSQLError.tableChanged(known.stream, obstacle.reason, connection) }
       try reopenGaps(of: stream)
     }
   }
@@ -63,14 +107,16 @@ extension Transaction {
     }
     guard ["r", "p"].contains(rows.text(0, 3)) else { return false }
     let qualified = "\(store.place).\(quoted(rows.text(0, 0)))"
-    var isChanged = try remap(stream, number)
+    var isChanged = try remap(stream, number, isTable: rows.text(0, 1) == "table")
+    // Nothing is known of its columns; the next description tells it.
+    guard try hasNotes(of: name) else { return isChanged }
     guard let key = try key(of: stream, number, isTable: rows.text(0, 1) == "table") else {
       // Rows are found by the key, so that the table is of no use without a part of it.
       try remake(stream, isThere: true)
       return true
     }
-    for column in ["drover_epoch", "drover_version"] where try !has(number, column) {
-      try connection.change("ALTER TABLE \(qualified) ADD COLUMN \(column) bigint NOT NULL DEFAULT 0")
+    isChanged = try repairTypes(of: number, qualified, sink: name) || isChanged
+    for column in ["drover_epoch", "drover_version"] where try repairBookkeeping(column, of: number, qualified) {
       isChanged = true
     }
     if try !isUnique(number, key) {
@@ -98,7 +144,7 @@ extension Transaction {
 
   /// Notes again which of the table's columns stands for which of the source's, where that is not known any more; and forgets columns that are gone, so that
   /// they are made again.
-  private func remap(_ stream: StreamName, _ table: Int64) throws -> Bool {
+  private func remap(_ stream: StreamName, _ table: Int64, isTable: Bool) throws -> Bool {
     let name = SQLName(stream.text).text
     let gone = try connection.query(
       """
@@ -107,29 +153,62 @@ extension Transaction {
                             AND attnum > 0 AND NOT attisdropped)
       """, [.text(name), .integer(table)], isKept: false
     ).changed
+    let notes = SinkNotes(connection: connection)
+    guard isTable else {
+      return try notes.note(SinkTable.bodyColumns.map(\.0), key: [0], of: name, table: table) || gone > 0
+    }
     var isChanged = gone > 0
     for known in try SchemaTables(connection: connection).latest(using: stream) {
       let rows =
         SQLName(known.stream.text) == SQLName(stream.text)
         ? known.schema : known.schema.lines.first { SQLName($0.table.text) == SQLName(stream.text) }?.rows
       guard let rows else { continue }
-      for (index, column) in rows.columns.enumerated() where try has(table, Names.column(column.name)) {
-        let place = rows.key.firstIndex(of: index)
-        guard try !isNoted(column, of: name, place: place) else { continue }
-        try SinkTable.note(column, of: name, keyPosition: place, connection)
-        isChanged = true
-      }
+      isChanged = try notes.note(rows.columns, key: rows.key, of: name, table: table) || isChanged
     }
     return isChanged
   }
 
-  private func isNoted(_ column: Column, of sink: String, place: Int?) throws -> Bool {
-    try connection.query(
+  /// Columns of the bookkeeping: without a value a row is older than everything.
+  private func repairBookkeeping(_ column: String, of table: Int64, _ qualified: String) throws -> Bool {
+    let found = try connection.query(
       """
-      SELECT EXISTS (SELECT 1 FROM drover_sink_column WHERE sink = $1 AND name = $2
-                        AND ($3::bigint IS NULL OR key_position IS NOT NULL) AND column_name = $4)
-      """,
-      [.text(sink), .text(SQLName(column.name).text), .integer(place), .text(Names.column(column.name))], isKept: false
+      SELECT attnotnull, atttypid = 'bigint'::regtype FROM pg_attribute
+       WHERE attrelid::bigint = $1 AND attname = $2::text::name AND attnum > 0 AND NOT attisdropped
+      """, [.integer(table), .text(column)], isKept: false)
+    guard found.count > 0 else {
+      try connection.change("ALTER TABLE \(qualified) ADD COLUMN \(column) bigint NOT NULL DEFAULT 0")
+      return true
+    }
+    if !found.boolean(0, 1) { try connection.change("ALTER TABLE \(qualified) ALTER COLUMN \(column) TYPE bigint") }
+    if !found.boolean(0, 0) {
+      try connection.change(
+        """
+        UPDATE \(qualified) SET \(column) = 0 WHERE \(column) IS NULL;
+        ALTER TABLE \(qualified) ALTER COLUMN \(column) SET NOT NULL
+        """)
+    }
+    return !found.boolean(0, 0) || !found.boolean(0, 1)
+  }
+
+  /// Columns that somebody has made narrower get back the type that holds every value of theirs.
+  private func repairTypes(of table: Int64, _ qualified: String, sink: String) throws -> Bool {
+    let narrow = try connection.query(
+      """
+      SELECT part.attname::text, CASE WHEN part.atttypid = 'real'::regtype THEN 'double precision' ELSE 'bigint' END
+        FROM pg_attribute AS part JOIN drover_sink_column AS own ON own.sink = $2 AND own.column_name = part.attname::text
+       WHERE part.attrelid::bigint = $1 AND part.attnum > 0 AND NOT part.attisdropped
+         AND part.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'real'::regtype)
+      """, [.integer(table), .text(sink)], isKept: false)
+    for row in 0..<narrow.count {
+      try connection.change(
+        "ALTER TABLE \(qualified) ALTER COLUMN \(quoted(narrow.text(row, 0))) TYPE \(narrow.text(row, 1))")
+    }
+    return narrow.count > 0
+  }
+
+  private func hasNotes(of sink: String) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_sink_column WHERE sink = $1)", [.text(sink)], isKept: false
     ).boolean(0, 0)
   }
 

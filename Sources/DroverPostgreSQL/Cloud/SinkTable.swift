@@ -81,6 +81,14 @@ struct SinkTable {
     var names: [SQLName] = []
     for row in 0..<rows.count {
       guard let name = rows.optionalText(row, 2).map(SQLName.init) else {
+        if ["drover_epoch", "drover_version"].contains(rows.text(row, 0)),
+          rows.integer(row, 1) != Int64(TypeNumber.bigint.rawValue)
+        {
+          throw PostgreSQLError(
+            operation: "use the sink table \(table) of", subject: connection.subject,
+            cause: "its column \(rows.text(row, 0)) has the type \(rows.text(row, 5)); it has to be bigint",
+            state: "42P16")
+        }
         // A column that another program has added is not a column of the source, whatever its name.
         if ownColumns.contains(rows.text(row, 0)) { names.append(SQLName(rows.text(row, 0))) }
         continue

@@ -201,6 +201,7 @@ struct SinkWriter {
     guard !rows.isEmpty else { return }
     let found = try versions(rows.map { keyValues(of: $0.values) }, machine: machine, connection)
     for (row, version) in zip(rows, found) {
+      if version == Self.unversioned { throw PostgreSQLError.unversioned(table, connection) }
       guard let version, epoch.map({ version >= RowVersion(epoch: $0, version: row.version) }) ?? true else {
         throw PostgreSQLError.silenced(table, connection)
       }
@@ -310,14 +311,14 @@ struct SinkWriter {
         values: columns.indices.map { columns[$0].value(rows, row, $0 + 4) },
         others: Dictionary(
           uniqueKeysWithValues: others.enumerated().map { ($1.name, $1.value(rows, row, columns.count + $0 + 4)) }),
-        version: RowVersion(epoch: rows.integer(row, 1), version: rows.integer(row, 2)), mark: rows.text(row, 3))
+        version: version(rows, row), mark: rows.text(row, 3))
     }
   }
 
   /// For each key the epoch and version of the row that is there.
   func versions(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [RowVersion?] {
     try look(versionsText, keys, machine, connection) { rows, row in
-      RowVersion(epoch: rows.integer(row, 1), version: rows.integer(row, 2))
+      version(rows, row)
     }.map(\.first)
   }
 
@@ -330,6 +331,14 @@ struct SinkWriter {
     let rows = try connection.query(sql, [.text(machine.text)] + keyArrays(possible.map { keys[$0] }))
     for row in 0..<rows.count { found[possible[Int(rows.integer(row, 0)) - 1]].append(read(rows, row)) }
     return found
+  }
+
+  /// Of a row that somebody has taken epoch or version from: it is older than everything.
+  private static let unversioned = RowVersion(epoch: .min, version: .min)
+
+  private func version(_ rows: Rows, _ row: Int) -> RowVersion {
+    guard !rows.isNull(row, 1), !rows.isNull(row, 2) else { return Self.unversioned }
+    return RowVersion(epoch: rows.integer(row, 1), version: rows.integer(row, 2))
   }
 
   /// Takes the versions of rows back to none.

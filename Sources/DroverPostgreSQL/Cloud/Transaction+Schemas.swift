@@ -50,6 +50,8 @@ extension Transaction: SchemaDialect {
   }
 
   func keep(_ schema: StreamSchema, machine: MachineID, stream: StreamName, isKnown: Bool) throws {
+    // What is known here may be gone from the store.
+    let isKnown = try isKnown && schemas.read(schema.id, machine: machine, stream: stream) != nil
     if !isKnown { try schemas.write(schema, machine: machine, stream: stream) }
     if try !isKnown || latestSchema(machine: machine, stream: stream) != schema { try reshaped() }
     try schemas.describe(schema, machine: machine, stream: stream, now: store.now())
@@ -102,11 +104,16 @@ extension Transaction: SchemaDialect {
   func form(of stream: StreamName) throws -> SinkForm? { try table(of: stream)?.form }
 
   func present(_ stream: StreamName) throws -> PresentSink? {
-    try table(of: stream).map { table in
-      PresentSink(
-        form: table.form, shape: table.shape,
-        columns: table.columns.map { Column(name: $0.name.text, declaredType: $0.affinity.declaration) })
+    guard let table = try table(of: stream) else { return nil }
+    guard !table.columns.isEmpty else {
+      // Somebody has deleted the notes of all its columns: it is taken over again.
+      try connection.query("DELETE FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])
+      try reshaped()
+      return nil
     }
+    return PresentSink(
+      form: table.form, shape: table.shape,
+      columns: table.columns.map { Column(name: $0.name.text, declaredType: $0.affinity.declaration) })
   }
 
   func shared(_ stream: StreamName, for machine: MachineID) throws -> SharedTable {
@@ -131,17 +138,21 @@ extension Transaction: SchemaDialect {
       SELECT (SELECT count(*) FROM pg_attribute AS part JOIN pg_class AS present ON present.oid = part.attrelid
                WHERE present.relnamespace = $1::text::regnamespace AND present.relname = $2::text::name AND present.relkind IN ('r', 'p')
                  AND part.attnum > 0 AND NOT part.attisdropped AND part.attname IN ('drover_epoch', 'drover_version')) = 2
-         AND (EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = $3::text COLLATE "C" AND applied > 0)
-              OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = $3::text COLLATE "C")
-              OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name COLLATE "C") = $3::text COLLATE "C"))
-      """, [.text(store.place), .text(table), .text(name)], isKept: false
+         AND (EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = ANY ($3::text[]) AND applied > 0)
+              OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = ANY ($3::text[]))
+              OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name COLLATE "C") = ANY ($3::text[])))
+      """,
+      [.text(store.place), .text(table), .texts([name] + (wish.header.map { [SQLName($0.text).text] } ?? []))],
+      isKept: false
     ).boolean(0, 0)
     guard isSink else { return false }
     try SinkTable.note(wish.stream, table: table, form: wish.form(limits.pins), header: wish.header, connection)
-    let key = wish.schema?.key ?? [0]
-    for (index, column) in (wish.schema?.columns ?? SinkTable.bodyColumns.map(\.0)).enumerated() {
-      try SinkTable.note(column, of: name, keyPosition: key.firstIndex(of: index), connection)
-    }
+    let number = try connection.query(
+      "SELECT present.oid::bigint FROM pg_class AS present WHERE relnamespace = $1::text::regnamespace AND relname = $2::text::name",
+      [.text(store.place), .text(table)], isKept: false)
+    _ = try SinkNotes(connection: connection).note(
+      wish.schema?.columns ?? SinkTable.bodyColumns.map(\.0), key: wish.schema?.key ?? [0], of: name,
+      table: number.integer(0, 0))
     try reshaped()
     try reopenGaps(of: wish.header ?? wish.stream)
     return true

@@ -176,11 +176,11 @@ package struct SQLiteCloudReader: CloudReader {
     for row in try Row.fetchAll(
       database,
       sql: """
-        SELECT machine_id, stream, checked_at, drift, failure FROM drover_check WHERE machine_id >= ? AND machine_id <= ?
+        SELECT machine_id, stream, checked_at, drift, in_flight, failure FROM drover_check WHERE machine_id >= ? AND machine_id <= ?
         """, arguments: range)
     {
       checks[row["machine_id"], default: [:]][ExactText(row["stream"])] = CloudReport.Check(
-        at: row["checked_at"], drift: row["drift"], failure: row["failure"])
+        at: row["checked_at"], drift: row["drift"], inFlight: row["in_flight"], failure: row["failure"])
     }
     return checks
   }

@@ -25,24 +25,42 @@ package final class SQLiteReplica: Replica {
     try queue.read { try Self.streams($0) }
   }
 
+  package func unreadable() throws -> [UnreadableStream] {
+    try queue.read { database in
+      try Self.described(database).filter { $0.schema == nil }.map {
+        UnreadableStream($0.origin, isOnline: $0.isOnline)
+      }
+    }
+  }
+
   static func streams(_ database: Database) throws -> [ReplicatedStream] {
+    try described(database).compactMap { described in
+      described.schema.map {
+        ReplicatedStream(
+          machine: described.origin.machine, stream: described.origin.stream, schema: $0, isOnline: described.isOnline)
+      }
+    }
+  }
+
+  /// What machines described last of streams with a table, also if the table is not noted any more. No schema: somebody has changed what the store keeps of it.
+  private static func described(
+    _ database: Database
+  ) throws -> [(origin: MachineStream, schema: StreamSchema?, isOnline: Bool)] {
     let rows = try Row.fetchAll(
       database,
       sql: """
         SELECT schema.machine_id, schema.stream, schema.schema_id, max(schema.described), machine.online
           FROM drover_schema AS schema
-          JOIN drover_sink AS sink ON sink.stream = schema.stream AND sink.form = 'table'
+          LEFT JOIN drover_sink AS sink ON lower(sink.stream) = lower(schema.stream)
           JOIN drover_machine AS machine ON machine.machine_id = schema.machine_id
+         WHERE ifnull(sink.form, 'table') = 'table'
          GROUP BY schema.machine_id, schema.stream ORDER BY schema.machine_id, schema.stream
         """)
-    return try rows.compactMap { row in
-      let machine = try MachineID(row["machine_id"])
-      let stream = try StreamName(row["stream"])
+    return try rows.map { row in
+      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
       let schema = try StreamSchema.read(
-        SchemaID(text: row["schema_id"]), machine: machine, stream: stream, database)
-      return schema.map {
-        ReplicatedStream(machine: machine, stream: stream, schema: $0, isOnline: row["online"] as Int? == 1)
-      }
+        SchemaID(text: row["schema_id"]), machine: origin.machine, stream: origin.stream, database)
+      return (origin, schema, row["online"] as Int? == 1)
     }
   }
 
@@ -204,6 +222,10 @@ package final class SQLiteReplica: Replica {
   package func fault(of stream: ReplicatedStream) throws -> String? {
     try queue.read { database in
       for (table, rows) in [(stream.stream, stream.schema)] + stream.schema.lines.map({ ($0.table, $0.rows) }) {
+        let isNoted = try Bool.fetchOne(
+          database, sql: "SELECT EXISTS (SELECT 1 FROM drover_sink WHERE lower(stream) = ?)",
+          arguments: [SQLName(table.text).text])!
+        guard isNoted else { return SinkNote.tableIsGone(table) }
         let life = SQLName(StreamSchema.lifeColumn)
         let key = try database.catalogue(of: table.text).filter { $0.keyPosition > 0 && $0.name != life }
           .sorted { $0.keyPosition < $1.keyPosition }.map(\.name)
@@ -243,7 +265,7 @@ package final class SQLiteReplica: Replica {
     }
   }
 
-  package func note(_ finding: DriftFinding, failure: String?, of stream: ReplicatedStream) throws {
+  package func note(_ finding: DriftFinding, failure: String?, of stream: MachineStream) throws {
     try queue.write { database in
       try database.execute(
         sql: """

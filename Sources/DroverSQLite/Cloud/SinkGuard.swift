@@ -19,6 +19,7 @@ extension Transaction {
   func onSink<Result>(_ stream: StreamName, mending: Bool = false, _ body: () throws -> Result) throws -> Result {
     let name = SQLName(stream.text)
     if store.care.ends.contains(name) { throw try SinkDiagnosis(database: database, stream: stream).ending() }
+    store.care.fault = nil
     guard store.care.isOn || mending, !store.care.isGuarded else {
       do {
         let result = try body()
@@ -43,7 +44,8 @@ extension Transaction {
           return try body()
         }
       } catch let error as DatabaseError where error.isOfOneSink {
-        throw try SinkDiagnosis(database: database, stream: stream).blocked(by: error)
+        throw try SinkDiagnosis(database: database, stream: stream).blocked(
+          by: error, reach: store.care.fault ?? .table)
       }
     }
   }
@@ -75,6 +77,8 @@ extension SQLiteCloudStore {
     var isOn = false
     /// Such work is under way.
     var isGuarded = false
+    /// Whom a table refuses everything, where it was asked.
+    var fault: SinkBlocked.Reach?
     /// Sinks that would end the transaction, and are left alone in this one.
     var ends: Set<SQLName> = []
   }
@@ -85,6 +89,10 @@ extension DatabaseError {
   static let silence = DatabaseError(
     resultCode: .SQLITE_CONSTRAINT_TRIGGER,
     message: "the table keeps rows out, or rows in, without an error, as a trigger does with RAISE(IGNORE)")
+  /// A row without epoch or version is never older than another to the database.
+  static let unversioned = DatabaseError(
+    resultCode: .SQLITE_SCHEMA,
+    message: "drover_epoch or drover_version of a row is NULL, and Drover compares rows by them")
   fileprivate var isSilence: Bool { message == Self.silence.message }
 
   /// It says nothing of the file, its disk or its locks: other tables can be written.
@@ -110,28 +118,51 @@ struct SinkProbe {
   let table: String
 
   /// - Parameters:
-  ///   - error: why an event was refused.
+  ///   - error: why an event was refused; no event of its kind has passed.
   ///   - isDelete: whether it was a delete.
-  ///   - count: how many were refused; none has passed.
-  func refusesEverything(_ error: DatabaseError, isDelete: Bool, of count: Int) throws -> Bool {
-    guard !error.isComparison else { return false }
+  ///   - owner: whose it was.
+  ///   - columns: those of the source that its rows name.
+  /// - Returns: for whom the table refuses everything; nil where it may be the row.
+  func refusesEverything(
+    _ error: DatabaseError, isDelete: Bool, of owner: MachineID, writing own: [SQLName]
+  ) throws -> SinkBlocked.Reach? {
+    guard !error.isComparison else { return nil }
     let columns = try database.catalogue(of: table)
     let key = columns.filter { $0.keyPosition > 0 }.sorted { $0.keyPosition < $1.keyPosition }.map {
       quoted($0.name.text)
     }
-    guard let machine = key.first else { return false }
+    guard let machine = key.first else { return nil }
     let name = quoted(table)
     guard try Row.fetchOne(database, sql: "SELECT 1 FROM main.\(name) LIMIT 1") != nil else {
-      return error.extendedResultCode == .SQLITE_CONSTRAINT_TRIGGER && count > 1
+      // One machine's row shall not hold back another's, whose rows may be such as the table takes.
+      return try !isDelete && refusesAll(error, machine, owner, own) ? .machine : nil
     }
     let list = key.joined(separator: ", ")
     let one = "(\(list)) = (SELECT \(list) FROM main.\(name) LIMIT 1)"
-    guard !isDelete else { return try refuses("DELETE FROM main.\(name) WHERE \(one)", error) }
+    guard !isDelete else { return try refuses("DELETE FROM main.\(name) WHERE \(one)", error) ? .table : nil }
     let others = columns.map { quoted($0.name.text) }.filter { $0 != machine }.joined(separator: ", ")
-    return try refuses(
-      "INSERT INTO main.\(name) (\(machine), \(others)) SELECT 'drover probe', \(others) FROM main.\(name) LIMIT 1",
-      error)
+    let isRefused =
+      try refuses(
+        "INSERT INTO main.\(name) (\(machine), \(others)) SELECT 'drover probe', \(others) FROM main.\(name) LIMIT 1",
+        error)
       || refuses("UPDATE main.\(name) SET drover_version = drover_version WHERE \(one)", error)
+    return isRefused ? .table : nil
+  }
+
+  /// Whether an empty table refuses rows of several kinds, and all for the same reason. A rule that some rows meet takes one of them: most rules take NULL.
+  private func refusesAll(
+    _ error: DatabaseError, _ machine: String, _ owner: MachineID, _ own: [SQLName]
+  ) throws -> Bool {
+    guard error.resultCode == .SQLITE_CONSTRAINT else { return false }
+    let columns = try database.catalogue(of: table).filter { own.contains($0.name) }
+    let names = [machine] + columns.map { quoted($0.name.text) } + ["drover_epoch", "drover_version"]
+    return try ["NULL", "0", "''", "'one'", "1", "-1", "x'01'"].allSatisfy { value in
+      let values = columns.map { $0.keyPosition > 0 && value == "NULL" ? "0" : value }
+      let row = ["'\(owner.text)'"] + values + ["1", "1"]
+      return try refuses(
+        "INSERT INTO main.\(quoted(table)) (\(names.joined(separator: ", "))) VALUES (\(row.joined(separator: ", ")))",
+        error)
+    }
   }
 
   private func refuses(_ statement: String, _ error: DatabaseError) throws -> Bool {
@@ -153,7 +184,12 @@ struct SinkDiagnosis {
   let database: Database
   let stream: StreamName
 
-  func blocked(by error: DatabaseError) throws -> SinkBlocked { try blocked(error.explanation) }
+  /// - Parameter reach: whose streams have to wait.
+  func blocked(by error: DatabaseError, reach: SinkBlocked.Reach) throws -> SinkBlocked {
+    var blocked = try blocked(error.explanation)
+    blocked.reach = reach
+    return blocked
+  }
 
   func ending() throws -> SinkBlocked {
     try blocked("a trigger or a constraint of it ends every transaction (ROLLBACK)")

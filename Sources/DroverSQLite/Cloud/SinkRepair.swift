@@ -13,10 +13,14 @@ extension Transaction {
         SELECT DISTINCT ifnull(header.stream, sink.stream)
           FROM drover_sink AS sink LEFT JOIN drover_sink AS header ON lower(header.stream) = lower(sink.header)
          WHERE (SELECT count(*) FROM pragma_table_info(sink.stream) WHERE pk > 0) < 2
+        UNION SELECT stream FROM drover_schema AS known
+         WHERE NOT EXISTS (SELECT 1 FROM drover_sink WHERE lower(stream) = lower(known.stream))
+        UNION SELECT stream FROM drover_schema_line AS line
+         WHERE NOT EXISTS (SELECT 1 FROM drover_sink WHERE lower(stream) = lower(line.table_name))
          ORDER BY 1
         """)
-    return try found.compactMap { name in
-      let stream = try StreamName(name)
+    var seen: Set<SQLName> = []
+    return try found.map { try StreamName($0) }.filter { seen.insert(SQLName($0.text)).inserted }.compactMap { stream in
       do {
         try onSink(stream, mending: true) {}
         return nil
@@ -28,6 +32,7 @@ extension Transaction {
 
   /// Makes good what was done to the tables of a stream.
   func mend(_ stream: StreamName) throws {
+    try restoreNotes(of: stream)
     let tables = try String.fetchAll(
       database,
       sql: """
@@ -39,6 +44,19 @@ extension Transaction {
       try reopenGaps(of: stream)
     }
     try mendCapture(stream)
+  }
+
+  /// Notes tables again that are described and not noted any more; one that is gone too is made again.
+  private func restoreNotes(of stream: StreamName) throws {
+    for user in try users(of: stream) where SQLName(user.known.stream.text) == SQLName(stream.text) {
+      let (known, tables) = (user.known, [user.known.stream] + user.known.schema.lines.map(\.table))
+      guard try tables.contains(where: { try form(of: $0) == nil }) else { continue }
+      let obstacle = try shapeSink(
+        SinkWish(known.stream, known.schema.kind, known.schema, known.machine, isAccepted: true))
+      if let obstacle { throw DatabaseError(resultCode: .SQLITE_SCHEMA, message: obstacle.reason) }
+      store.forgetAll()
+      try reopenGaps(of: stream)
+    }
   }
 
   /// - Returns: whether something was changed.
@@ -58,6 +76,13 @@ extension Transaction {
         sql: "ALTER TABLE main.\(quoted(stream.text)) ADD COLUMN \(column) INTEGER NOT NULL DEFAULT 0")
       isChanged = true
     }
+    // Without a value a row is older than everything.
+    try database.execute(
+      sql: """
+        UPDATE main.\(quoted(stream.text)) SET drover_epoch = ifnull(drover_epoch, 0), drover_version = ifnull(drover_version, 0)
+         WHERE drover_epoch IS NULL OR drover_version IS NULL
+        """)
+    isChanged = isChanged || database.changesCount > 0
     for user in try users(of: stream) where user.rows.columns.contains(where: { !present.contains(SQLName($0.name)) }) {
       let known = user.known
       _ = try shapeSink(

@@ -160,6 +160,13 @@ final class SinkTable {
     serve(first)
   }
 
+  /// The tables that an event is written to, each with the source's columns that its rows name.
+  var written: [(table: String, columns: [SQLName])] {
+    let own = sink.schema.map { $0.columns.map(\.name) } ?? ["local_id", "occurred_at", "body"]
+    return [(name, own.map(SQLName.init))]
+      + lines.map { ($0.schema.table.text, $0.schema.rows.columns.map { SQLName($0.name) }) }
+  }
+
   /// Makes the next events those of a machine.
   func serve(_ machine: MachineID) {
     self.machine = machine
@@ -260,7 +267,7 @@ final class SinkTable {
     switch rule.decide(arrival, stored: try stored(event), tombstone: tombstone) {
     case .compare: return try settle(event, version)
     // Something of the table kept the row out without an error.
-    case .write: throw DatabaseError.silence
+    case .write: throw try isUnversioned(event) ? DatabaseError.unversioned : DatabaseError.silence
     default: return .superseded
     }
   }
@@ -307,6 +314,13 @@ final class SinkTable {
     let twin = try feed?.twin(machine, event.key)
     try late!.write(comparison, event, of: machine)
     try feed?.put(over: twin)
+  }
+
+  /// Whether somebody has taken epoch or version from the row that is there.
+  private func isUnversioned(_ event: SinkEvent) throws -> Bool {
+    bindKey(newest, event)
+    defer { newest.reset() }
+    return try newest.step() && (newest.isNull(0) || newest.isNull(1))
   }
 
   /// The row that is there.

@@ -54,7 +54,7 @@ extension Transaction {
     let outcomes =
       try store.cache.naturalKeys[sink.stream]?.merge(events, machine: sink.machine, now: now, merge)
       ?? events.map(merge)
-    try refuseTable(table, events, outcomes)
+    try refuseTable(table, events, outcomes, of: sink.machine)
     if sink.kind != .payload {
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
     }
@@ -62,14 +62,20 @@ extension Transaction {
   }
 
   /// Looks whether it is the table that refuses puts or deletes, where none of them has passed.
-  private func refuseTable(_ table: SinkTable, _ events: [SinkEvent], _ outcomes: [MergeOutcome]) throws {
+  private func refuseTable(
+    _ table: SinkTable, _ events: [SinkEvent], _ outcomes: [MergeOutcome], of machine: MachineID
+  ) throws {
     for (isDelete, error) in table.refusals {
       let own = zip(events, outcomes).filter { ($0.0.content == .none) == isDelete }.map(\.1)
-      let count = own.count { if case .refused(.store, _) = $0 { true } else { false } }
-      guard !own.contains(.applied),
-        try SinkProbe(database: database, table: table.name).refusesEverything(error, isDelete: isDelete, of: count)
-      else { continue }
-      throw error
+      guard !own.contains(.applied) else { continue }
+      for (name, columns) in table.written {
+        let probe = SinkProbe(database: database, table: name)
+        guard
+          let reach = try probe.refusesEverything(error, isDelete: isDelete, of: machine, writing: columns)
+        else { continue }
+        store.care.fault = reach
+        throw error
+      }
     }
   }
 

@@ -146,10 +146,10 @@ extension Transaction: SchemaDialect {
       database,
       sql: """
         SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE lower(name) = ?1 AND type = 'table')
-           AND (EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) = ?1 AND applied > 0)
-                OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) = ?1)
-                OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name) = ?1))
-        """, arguments: [name])!
+           AND (EXISTS (SELECT 1 FROM drover_progress WHERE lower(stream) IN (?1, ?2) AND applied > 0)
+                OR EXISTS (SELECT 1 FROM drover_schema WHERE lower(stream) IN (?1, ?2))
+                OR EXISTS (SELECT 1 FROM drover_schema_line WHERE lower(table_name) IN (?1, ?2)))
+        """, arguments: [name, wish.header.map { SQLName($0.text).text }])!
     guard isSink, columns.isSuperset(of: [SQLName("drover_epoch"), SQLName("drover_version")]) else { return false }
     try note(wish)
     try reopenGaps(of: wish.header ?? wish.stream)

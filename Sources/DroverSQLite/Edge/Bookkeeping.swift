@@ -77,8 +77,13 @@ enum Bookkeeping {
       PRIMARY KEY (seq, field)
     ) WITHOUT ROWID;
 
+    \(clockRow);
+    """
+
+  /// The one row of drover_clock, where it is missing.
+  static let clockRow = """
     INSERT OR IGNORE INTO drover_clock (id, seq, version)
-      SELECT 1, ifnull(max(seq), 0), ifnull(max(version), 0) FROM drover_outbox;
+      SELECT 1, ifnull(max(seq), 0), ifnull(max(version), 0) FROM drover_outbox
     """
 
   /// SQLite's wall clock, microseconds since 1970; julianday() counts milliseconds.
@@ -94,14 +99,20 @@ enum Bookkeeping {
 
   /// The next seq and version. Neither is ever given twice: the newest entry of the outbox holds the highest of both, and what forgets
   /// entries writes them into drover_clock first.
+  ///
+  /// Subqueries instead of a join, and VALUES with `(SELECT seq FROM drover_next)` where a trigger uses it: an INSERT whose SELECT reads the outbox
+  /// goes through a temporary table, which costs more than all else that a trigger does.
   private static let next = """
     CREATE VIEW drover_next AS
-      SELECT max(ifnull(newest.seq, 0), clock.seq) + 1 AS seq,
-             max(max(ifnull(newest.version, 0), clock.version) + 1,
+      SELECT max(ifnull((SELECT max(seq) FROM drover_outbox), 0), clock.seq) + 1 AS seq,
+             max(max(ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0), clock.version) + 1,
                  min(\(wallClock) + clock.offset_us, \(HybridClock.farthest))) AS version
         FROM drover_clock AS clock
-        LEFT JOIN (SELECT seq, version FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest
     """
+
+  /// The seq and the version of an entry that a trigger writes, as SQL for VALUES. Where a tool has emptied drover_clock there is no next version:
+  /// the app's write goes on, and the agent begins a new epoch.
+  static let nextNumbers = "(SELECT seq FROM drover_next), ifnull((SELECT version FROM drover_next), 0)"
 
   private static let intake = """
     CREATE VIEW drover_intake AS
@@ -144,13 +155,11 @@ enum Bookkeeping {
                OR instr(NEW.body, char(0));
         SELECT RAISE(ABORT, 'drover_intake: local_id is longer than \(Event.maximumIDBytes) bytes')
          WHERE length(CAST(NEW.local_id AS BLOB)) > \(Event.maximumIDBytes);
-        INSERT INTO drover_outbox (seq, stream, op, version, key, body)
-          SELECT next.seq, stream.number, 'put', next.version,
-                 ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
-                        printf('%012x', next.version / 1000) || lower(hex(randomblob(10)))),
-                 CAST(NEW.body AS TEXT)
-            FROM drover_next AS next, drover_stream AS stream
-           WHERE stream.name = NEW.stream;
+        INSERT INTO drover_outbox (seq, version, stream, op, key, body)
+          VALUES (\(nextNumbers), (SELECT number FROM drover_stream WHERE name = NEW.stream), 'put',
+                  ifnull(nullif(CAST(NEW.local_id AS TEXT), ''),
+                         printf('%012x', (SELECT version FROM drover_next) / 1000) || lower(hex(randomblob(10)))),
+                  CAST(NEW.body AS TEXT));
         -- The event that reaches the limit is the last one.
         UPDATE drover_space
            SET body_bytes = body_bytes + length(CAST(NEW.body AS BLOB)) + \(SpaceKeeper.bytesOfEntry),
@@ -182,7 +191,7 @@ enum Bookkeeping {
         SELECT type, name FROM sqlite_master
          WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
                         'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_resync', 'drover_ahead',
-                        'drover_capture', 'drover_wait',
+                        'drover_capture', 'drover_wait', \(TwoWayTables.names.map(literal).joined(separator: ", ")),
                         'drover_next', 'drover_intake', 'drover_intake_insert', 'drover_intake_key')
             OR \(isCapture) OR \(KeyLives.isTable) OR \(UnitHeaders.isTable)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name

@@ -15,7 +15,8 @@ struct CapturedLines: Equatable {
   static func inspect(
     _ database: Database, _ declaration: LinesDeclaration, header: CapturedTable
   ) throws -> CapturedLines? {
-    guard let table = try CapturedTable.read(database, declaration.table.text, kind: .batch) else { return nil }
+    let own = StreamDeclaration(name: declaration.table, kind: .batch)
+    guard let table = try CapturedTable.read(database, declaration.table.text, own) else { return nil }
     let references = try references(database, declaration, table, header)
     let columns = references.map { SQLName(table.schema.columns[$0].name) }
     let firstIndexed = try String.fetchAll(
@@ -124,7 +125,9 @@ struct CapturedLines: Equatable {
     }
     func enter(_ event: String, _ timing: String, _ headers: String, when: String = "") -> (name: String, sql: String) {
       let there = "\(headers) AND NOT header.is_gone"
-      return make(event, timing, "\(when)EXISTS (SELECT 1 \(there))", header.enter(stream, units.key, from: there))
+      return make(
+        event, timing, "\(when)EXISTS (SELECT 1 \(there))",
+        header.enter(stream, units.key, from: there, isThere: true))
     }
     let moved = schema.references.map {
       "OLD.\(table.expressions[$0]) IS NOT NEW.\(table.expressions[$0]) COLLATE BINARY"

@@ -63,12 +63,7 @@ struct CapturedTable: Equatable {
   /// Reads the table of a stream and those of its lines. Returns nil when the stream has none.
   static func inspect(_ database: Database, _ declaration: StreamDeclaration) throws -> Found? {
     guard let name = declaration.table else { return nil }
-    guard
-      var table = try read(
-        database, name, kind: declaration.kind, syncedColumn: declaration.syncedColumn,
-        completeWhen: declaration.completeWhen, selection: declaration.selection, naturalKey: declaration.naturalKey,
-        declaredKey: declaration.key)
-    else { return .missing(name, header: nil) }
+    guard var table = try read(database, name, declaration) else { return .missing(name, header: nil) }
     var missing: String?
     for lines in declaration.with {
       if let lines = try CapturedLines.inspect(database, lines, header: table) {
@@ -88,10 +83,9 @@ struct CapturedTable: Equatable {
     return missing.map { .missing($0, header: table) } ?? .table(table)
   }
 
-  /// Reads one table. Returns nil when there is none of that name.
+  /// Reads one table, without its lines. Returns nil when there is none of that name.
   static func read(
-    _ database: Database, _ table: String, kind: Kind, syncedColumn: String? = nil, completeWhen: Condition? = nil,
-    selection: Selection = Selection(), naturalKey: NaturalKey? = nil, declaredKey: [String]? = nil
+    _ database: Database, _ table: String, _ declaration: StreamDeclaration
   ) throws -> CapturedTable? {
     guard
       let entry = try Row.fetchOne(
@@ -132,7 +126,7 @@ struct CapturedTable: Equatable {
     let rowidName = hasRowid ? ["rowid", "_rowid_", "oid"].first { !names.contains(SQLName($0)) } : nil
     let primaryKey = key.sorted { $0.position < $1.position }.map(\.index)
     let identity = rowidName.map { [$0] } ?? primaryKey.map { expressions[$0] }
-    if let declaredKey {
+    if let declaredKey = declaration.key {
       key = try declaredKey.enumerated().map { position, part in
         guard let index = columns.firstIndex(where: { SQLName($0.name) == SQLName(part) }) else {
           throw CaptureRefusal("\(name) has no column \(part), which the configuration names in its `key`")
@@ -148,8 +142,8 @@ struct CapturedTable: Equatable {
       expressions.insert(rowidName, at: 0)
       key = [(1, 0)]
     }
-    let flag = columns.firstIndex { SQLName($0.name) == syncedColumn.map(SQLName.init) }
-    if let syncedColumn {
+    let flag = columns.firstIndex { SQLName($0.name) == declaration.syncedColumn.map(SQLName.init) }
+    if let syncedColumn = declaration.syncedColumn {
       guard let flag else {
         throw CaptureRefusal("\(name) has no column \(syncedColumn), which the configuration names as synced_column")
       }
@@ -164,7 +158,7 @@ struct CapturedTable: Equatable {
     let keyNames = keyPositions.map { columns[$0].name }
     var (uniques, blindIndexes) = try uniqueIndexes(database, table: name, key: keyNames)
     var declared: DeclaredKey?
-    if declaredKey != nil {
+    if declaration.key != nil {
       let nullable = keyPositions.filter { position in
         rows.first { SQLName($0["name"]) == SQLName(columns[position].name) }.map {
           $0["notnull"] == 0 && $0["pk"] == 0
@@ -178,12 +172,19 @@ struct CapturedTable: Equatable {
         uniques.append([UniquePart(expression: rowidName, collation: "BINARY")])
       }
     }
+    if declaration.flow.direction.goesDown {
+      try requireKey(
+        name, key: keyPositions.map { columns[$0].name }, isUnique: declared?.isUnique ?? true, writable: writable)
+    }
     do throws(InvalidName) {
-      let chosen = try selection.choose(from: columns, key: keyPositions, completeWhen: completeWhen)
+      let selection = declaration.selection
+      let chosen = try selection.choose(
+        from: columns, key: keyPositions, completeWhen: declaration.completeWhen)
       let schema = try StreamSchema(
-        kind: kind, columns: chosen.map(\.column),
+        kind: declaration.kind, columns: chosen.map(\.column),
         key: keyPositions.map { key in chosen.firstIndex { $0.position == key }! },
-        completeWhen: completeWhen, naturalKey: naturalKey)
+        completeWhen: declaration.completeWhen, naturalKey: declaration.naturalKey,
+        flow: declaration.flow)
       let filter = try selection.filter?.resolved(among: columns.filter { $0.name != StreamSchema.rowidColumn })
       return CapturedTable(
         name: name, schema: schema, writable: writable, expressions: chosen.map { expressions[$0.position] },
@@ -198,6 +199,28 @@ struct CapturedTable: Equatable {
         } ?? [:])
     } catch {
       throw CaptureRefusal("\(name): \(error.message)")
+    }
+  }
+
+  /// A row that comes down has to find its own row, whatever happened here.
+  private static func requireKey(
+    _ name: String, key: [String], isUnique: Bool, writable: [String]
+  ) throws {
+    let advice = "give the table a PRIMARY KEY, name unique columns in `key`, or leave out `direction`"
+    guard key != [StreamSchema.rowidColumn] else {
+      throw CaptureRefusal(
+        "\(name) has no primary key, so its rows are known by their rowid, and rows of the cloud have none",
+        advice: advice)
+    }
+    guard isUnique else {
+      throw CaptureRefusal(
+        "nothing keeps the key \(key.joined(separator: ", ")) of \(name) unique, so a row that comes down could mean two",
+        advice: advice)
+    }
+    if let generated = key.first(where: { !writable.contains($0) }) {
+      throw CaptureRefusal(
+        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written",
+        advice: advice)
     }
   }
 
@@ -358,26 +381,28 @@ struct CapturedTable: Equatable {
   private func displace(_ stream: Int, _ others: String, retiring: String) -> [String] {
     freezes
       ? retire(stream, from: retiring, orEnterFrom: others)
-      : enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others)
+      : enter(stream, keyExpressions.map { "displaced.\($0)" }, from: others, isThere: true)
   }
 
   /// Statements that enter a row of this table as changed; an older entry of it is superseded.
   /// - Parameters:
   ///   - key: the parts of its key, as SQL on `others`.
   ///   - others: a FROM clause with its WHERE that gives one row.
-  func enter(_ stream: Int, _ key: [String], from others: String) -> [String] {
+  ///   - isThere: whether the trigger fires only where `others` gives the row; then no temporary table is needed (`Bookkeeping.views`).
+  func enter(_ stream: Int, _ key: [String], from others: String, isThere: Bool = false) -> [String] {
     let keys = schema.sourceKey.indices.map(Bookkeeping.keyColumn)
+    let numbers = "\(Bookkeeping.nextNumbers), \(stream), 'put'"
+    let row =
+      isThere
+      ? "VALUES (\(numbers), \(key.map { "(SELECT \($0) \(others))" }.joined(separator: ", ")))"
+      : "SELECT \(numbers), \(key.joined(separator: ", ")) \(others)"
+    func newest(_ column: String) -> String { "(SELECT \(column) FROM drover_outbox ORDER BY seq DESC LIMIT 1)" }
     return [
+      "INSERT INTO drover_outbox (seq, version, stream, op, \(keys.joined(separator: ", ")))\n    \(row)",
       """
-      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), 'put', next.version, \(key.joined(separator: ", "))
-            FROM drover_next AS next, \(others.dropFirst(5))
-      """,
-      """
-      DELETE FROM drover_outbox WHERE seq IN (
-          SELECT older.seq FROM (SELECT * FROM drover_outbox ORDER BY seq DESC LIMIT 1) AS newest, drover_outbox AS older
-           WHERE older.stream = \(stream) AND older.body IS NULL AND older.seq < newest.seq\(freezes ? " AND newest.stream = older.stream" : "")
-             AND older.life = newest.life AND \(keys.map { "older.\($0) IS newest.\($0)" }.joined(separator: " AND ")))\(unlessKept)
+      DELETE FROM drover_outbox WHERE stream = \(stream) AND body IS NULL AND life = \(newest("life"))
+             AND \(keys.map { "\($0) IS \(newest($0))" }.joined(separator: " AND "))
+             AND seq < (SELECT max(seq) FROM drover_outbox)\(freezes ? " AND \(newest("stream")) = \(stream)" : "")\(unlessKept)
       """,
     ]
   }
@@ -400,9 +425,10 @@ struct CapturedTable: Equatable {
       keys.append(KeyLives.outboxColumn)
       values.append(lives.life(of: values))
     }
+    let row = "\(Bookkeeping.nextNumbers), \(stream), '\(op)', \(values.joined(separator: ", "))"
     return """
-      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-          SELECT next.seq, \(stream), '\(op)', next.version, \(values.joined(separator: ", ")) FROM drover_next AS next\(condition.map { " WHERE \($0)" } ?? "")
+      INSERT INTO drover_outbox (seq, version, stream, op, \(keys.joined(separator: ", ")))
+          \(condition.map { "SELECT \(row) WHERE \($0)" } ?? "VALUES (\(row))")
       """
   }
 

@@ -30,6 +30,8 @@ extension EdgeDatabase {
         try database.execute(sql: Self.resyncTable)
         try database.execute(sql: Self.aheadTable)
         let isMigrated = try KeyLives.widenBookkeeping(database)
+        try TwoWayTables.widenBookkeeping(database)
+        if declarations.contains(where: { $0.flow.direction.goesDown }) { try TwoWayTables.make(database) }
         try putKeyIndex(database)
         try database.execute(sql: Self.captureTable)
         try database.execute(sql: Self.waitTable)
@@ -38,6 +40,7 @@ extension EdgeDatabase {
         attached = try attachStreams(database, isMigrated: isMigrated)
         if isTouched { try attached?.tables.forEach { try lookForNewColumn($1, stream: $0, database) } }
         try EdgeDeadLetters.makeTables(database)
+        try TwoWayTables.widenKeys(database)
         try noteSchemaVersion(database)
         return .commit
       }
@@ -56,8 +59,10 @@ extension EdgeDatabase {
       tables = attached.tables
       keyColumns = attached.keyColumns
       streamsWithLives = attached.streamsWithLives
+      twoWay = attached.twoWay
       statements = [:]
       readers = [:]
+      downWriters = [:]
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       try lookForBackfill(database)
       try lookForGaps(database)
@@ -108,6 +113,7 @@ extension EdgeDatabase {
     var keyColumns: Int
     var streamsWithLives: Int64
     var waits: [StreamWait]
+    var twoWay: TwoWayTables.Known
   }
 
   /// - Parameter isMigrated: whether the outbox is of a version that did not know when keys are used again.
@@ -136,6 +142,8 @@ extension EdgeDatabase {
         }
       func want(_ table: CapturedTable) throws {
         try widenKey(table.schema.sourceKey.count, database)
+        // Nothing of reference data goes up.
+        guard declaration.flow.direction != .down else { return }
         let isUnnoted = try table.units(number)?.makeTable(database) ?? false
         wanted.add(table, stream: number, isUnnoted: isUnnoted)
       }
@@ -146,10 +154,7 @@ extension EdgeDatabase {
       } else {
         captured[number] = found
       }
-      attached.append(
-        EdgeStream(
-          number: number, name: declaration.name, kind: declaration.kind, table: declaration.table, schema: nil,
-          isFiltered: declaration.selection.filter != nil))
+      attached.append(EdgeStream(number: number, declaration))
     }
     try putCapture(wanted, &refusals, database)
     for (index, declaration) in declarations.enumerated() {
@@ -173,7 +178,7 @@ extension EdgeDatabase {
       streams: attached, tables: captured,
       keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") },
       streamsWithLives: try Int64.fetchOne(database, sql: "SELECT sum(lives) FROM drover_stream") ?? 0,
-      waits: try noteWaits(refusals, of: attached, database))
+      waits: try noteWaits(refusals, of: attached, database), twoWay: try TwoWayTables.known(database))
   }
 
   /// Has facts of a table told apart that bear one key, one after the other.
@@ -218,12 +223,17 @@ extension EdgeDatabase {
             advice: "give the new one another `name:`, or put the configuration back")
         )
       }
+      try noteDirection(of: declaration, stream: row["number"], database)
       return (row["number"], nil)
     }
     try database.execute(
-      sql:
-        "INSERT INTO drover_stream (number, name, kind, table_name) SELECT ifnull(max(number), 0) + 1, ?, ?, ? FROM drover_stream",
-      arguments: [declaration.name.text, declaration.kind.rawValue, declaration.table])
+      sql: """
+        INSERT INTO drover_stream (number, name, kind, table_name, direction, two_way_since)
+        SELECT ifnull(max(number), 0) + 1, ?1, ?2, ?3, ?4, CASE WHEN ?4 = 'both' THEN 0 END FROM drover_stream
+        """,
+      arguments: [
+        declaration.name.text, declaration.kind.rawValue, declaration.table, declaration.flow.direction.rawValue,
+      ])
     return (Int(database.lastInsertedRowID), nil)
   }
 
@@ -248,13 +258,15 @@ extension EdgeDatabase {
   /// Another schema, or another selection of rows and hashes, means that every row reads differently from what the cloud has: the rows are brought once more.
   private func noteSchema(_ stream: EdgeStream, _ selection: String, _ database: Database) throws {
     // The cloud knows that rows without a life are the first of their keys, so a schema that tells lives asks for no row again.
-    guard let id = try stream.schema.map({ try $0.notTellingLives().id.text + selection }) else { return }
+    // Nor does one that differs in what is declared of the way down.
+    guard let schema = stream.schema else { return }
+    let id = try schema.notTellingLives().goingUp().id.text + selection
     let known = try String.fetchOne(
       database, sql: "SELECT schema_id FROM drover_stream WHERE number = ?", arguments: [stream.number])
     guard known != id else { return }
     try database.execute(
       sql: "UPDATE drover_stream SET schema_id = ? WHERE number = ?", arguments: [id, stream.number])
-    if known != nil { try startBackfill(stream.number, database) }
+    if known != nil, schema.flow.direction != .down { try startBackfill(stream.number, database) }
   }
 
   func startBackfill(_ stream: Int, _ database: Database) throws {

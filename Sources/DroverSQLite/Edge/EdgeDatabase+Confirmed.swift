@@ -35,29 +35,36 @@ extension EdgeDatabase {
   /// Writes down what was confirmed of a stream beyond its front, within the transaction that forgets it; what the front has passed is
   /// written down with it.
   func noteAhead(_ confirmed: IntervalSet, front: Int64, _ stream: Int, _ database: Database) throws {
-    let noted = try ahead(of: stream, database)
+    let noted = try intervals(in: "drover_ahead", of: stream, database)
     var ahead = noted
     ahead.formUnion(confirmed)
     if front > 0 { ahead.remove(Interval(after: 0, through: front)) }
-    for interval in Set(noted.intervals).subtracting(ahead.intervals) {
+    try write(ahead, over: noted, in: "drover_ahead", of: stream, database)
+  }
+
+  /// Writes the ranges of a stream where others stand.
+  func write(
+    _ set: IntervalSet, over noted: IntervalSet, in table: String, of stream: Int, _ database: Database
+  ) throws {
+    for interval in Set(noted.intervals).subtracting(set.intervals) {
       try database.execute(
-        sql: "DELETE FROM drover_ahead WHERE stream = ? AND after_seq = ?", arguments: [stream, interval.after])
+        sql: "DELETE FROM \(table) WHERE stream = ? AND after_seq = ?", arguments: [stream, interval.after])
     }
-    for interval in Set(ahead.intervals).subtracting(noted.intervals) {
+    for interval in Set(set.intervals).subtracting(noted.intervals) {
       try database.execute(
-        sql: "INSERT INTO drover_ahead (stream, after_seq, through_seq) VALUES (?, ?, ?)",
+        sql: "INSERT INTO \(table) (stream, after_seq, through_seq) VALUES (?, ?, ?)",
         arguments: [stream, interval.after, interval.through])
     }
   }
 
-  private func ahead(of stream: Int, _ database: Database) throws -> IntervalSet {
+  func intervals(in table: String, of stream: Int, _ database: Database) throws -> IntervalSet {
     let rows = try Row.fetchAll(
-      database.cachedStatement(sql: "SELECT after_seq, through_seq FROM drover_ahead WHERE stream = ?"),
+      database.cachedStatement(sql: "SELECT after_seq, through_seq FROM \(table) WHERE stream = ?"),
       arguments: [stream])
     return IntervalSet(rows.compactMap(Self.interval))
   }
 
-  private static func interval(_ row: Row) -> Interval? {
+  static func interval(_ row: Row) -> Interval? {
     Interval(believing: row["after_seq"], row["through_seq"])
   }
 }

@@ -120,6 +120,7 @@ extension EdgeDatabase {
       try access { database in
         statements = [:]
         readers = [:]
+        downWriters = [:]
         try files?.partFromWAL(database)
       }
       try? queue.close()

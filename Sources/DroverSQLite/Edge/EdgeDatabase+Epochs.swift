@@ -22,13 +22,17 @@ package struct Retention: Equatable, Sendable {
 extension EdgeDatabase {
   package func startEpoch(because reason: String) throws(EdgeStoreError) {
     // Only a database that is another one than it was may give a key again.
-    try startEpoch(because: reason, handedOut: memory.version, isRestored: isOther)
+    try startEpoch(because: reason, memory, isRestored: isOther)
   }
 
   /// - Parameters:
-  ///   - version: the highest that was given when something was handed out last; 0 where that is not known.
+  ///   - remembered: what the file beside the database holds; nil where it is gone.
   ///   - isRestored: facts may have come since under used keys.
-  private func startEpoch(because reason: String, handedOut version: Int64, isRestored: Bool) throws(EdgeStoreError) {
+  private func startEpoch(
+    because reason: String, _ remembered: OutboxMemory?, isRestored: Bool
+  ) throws(EdgeStoreError) {
+    // The highest that was given when something was handed out last; 0 where that is not known.
+    let version = remembered?.version ?? 0
     if isOther {
       let hasMoved = isOpen ? try access { try files?.change($0) != nil } : true
       if hasMoved { try reopen() }
@@ -39,13 +43,26 @@ extension EdgeDatabase {
     try access { database in
       try database.inTransaction(.immediate) {
         try verify(database)
+        try database.execute(sql: Bookkeeping.clockRow)
+        try noteFork(isOther: isRestored, remembered, database)
         try database.execute(sql: "UPDATE drover_meta SET value = ? WHERE name = 'epoch'", arguments: [next.text])
+        // What is confirmed of a two-way stream is no edit that waits.
+        try database.execute(
+          sql: """
+            UPDATE drover_outbox SET again = 1
+             WHERE EXISTS (SELECT 1 FROM drover_stream AS stream
+                            WHERE stream.number = drover_outbox.stream AND stream.direction = 'both' AND stream.confirmed_through >= drover_outbox.seq)
+                OR EXISTS (SELECT 1 FROM drover_ahead AS ahead JOIN drover_stream AS stream ON stream.number = ahead.stream
+                            WHERE ahead.stream = drover_outbox.stream AND stream.direction = 'both'
+                              AND drover_outbox.seq > ahead.after_seq AND drover_outbox.seq <= ahead.through_seq)
+            """)
         try database.execute(sql: "UPDATE drover_outbox SET synced = 0")
         try database.execute(sql: "UPDATE drover_stream SET confirmed_through = 0, retained_bytes = 0")
         try database.execute(sql: "DELETE FROM drover_ahead")
         try database.execute(sql: "DELETE FROM drover_backfill")
         try database.execute(sql: "DELETE FROM drover_resync")
-        try database.execute(sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL")
+        try database.execute(
+          sql: "UPDATE drover_stream SET backfill = 'running' WHERE table_name IS NOT NULL AND direction <> 'down'")
         if isRestored, version > 0 {
           for table in tables.values { try table.lives?.giveMarks(toUnsentOf: table, after: version, database) }
         }
@@ -54,6 +71,7 @@ extension EdgeDatabase {
         found = try look(database, against: nil)
         return .commit
       }
+      twoWay = try TwoWayTables.known(database)
       try lookForBackfill(database)
     }
     epoch = next
@@ -71,7 +89,7 @@ extension EdgeDatabase {
     let reason = try reasonForEpoch(remembered)
     run = try nextRun(after: remembered?.runs.newest?.number ?? 0)
     if let reason {
-      try startEpoch(because: reason, handedOut: remembered?.version ?? 0, isRestored: true)
+      try startEpoch(because: reason, remembered, isRestored: true)
     } else {
       memory = OutboxMemory(
         epoch: epoch.text, generation: 0, runs: try earlierRuns(remembered), version: remembered?.version ?? 0)
@@ -93,7 +111,8 @@ extension EdgeDatabase {
   /// Completes "because …"; nil when the database is the one that the agent left.
   private func reasonForEpoch(_ remembered: OutboxMemory?) throws(EdgeStoreError) -> String? {
     let file = OutboxMemory.path(for: path)
-    let generation = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock")! }
+    let written = try access { try Int64.fetchOne($0, sql: "SELECT generation FROM drover_clock") }
+    guard let generation = written else { return "its row in drover_clock is gone" }
     guard let remembered else {
       // A database of which the agent has never written anything down has nothing to go back behind.
       return generation > 0 ? "\(file) is not there, so it is not known how far the outbox was read" : nil

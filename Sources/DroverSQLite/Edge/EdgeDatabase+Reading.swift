@@ -41,7 +41,7 @@ extension EdgeDatabase {
     let keys = (0..<keyColumns).map(Bookkeeping.keyColumn).joined(separator: ", ")
     let entries = try prepared(
       """
-      SELECT seq, stream, version, body, life, \(keys) FROM drover_outbox
+      SELECT seq, stream, version, body, life, again, \(keys) FROM drover_outbox
        WHERE seq > ?1 AND seq <= ?2 AND \(condition) ORDER BY seq LIMIT ?3
       """, database)
     entries.bind(after, at: 1)
@@ -64,7 +64,7 @@ extension EdgeDatabase {
       if current!.source.isKnown {
         func key(columns: Int32, tellsLives: Bool = false) -> Values {
           let first = store.count
-          for column in 0..<columns { store.append(lent: entries.lent(5 + column)) }
+          for column in 0..<columns { store.append(lent: entries.lent(6 + column)) }
           if tellsLives { store.append(lent: entries.lent(4)) }
           return store.values(from: first)
         }
@@ -82,6 +82,9 @@ extension EdgeDatabase {
             if !lines.isEmpty, entry.content != .none {
               entry.lines = try readLines(of: entry, reader, lines, database)
               for value in entry.lines.joined().joined() { bytes += value.lend(\.size) }
+            }
+            if reader.table.schema.flow.direction == .both {
+              try addAncestry(to: &entry, isAgain: entries.integer(5) != 0, database)
             }
           } catch let error as DatabaseError where error.isOfOneTable {
             // Nothing of the stream is sent of what is read now, for it waits from here on.

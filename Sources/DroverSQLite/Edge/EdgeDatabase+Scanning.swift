@@ -26,6 +26,7 @@ extension EdgeDatabase {
             return .commit
           }
           if hasMore { return .commit }
+          try enterGone(of: table, stream: number, database)
         }
         try database.execute(sql: "DELETE FROM drover_backfill WHERE stream = ?", arguments: [number])
         try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [number])
@@ -198,6 +199,23 @@ extension EdgeDatabase {
 
   // MARK: Pieces
 
+  /// Enters two-way rows of which something is known and which are gone, at the end of a walk through their table: the cloud may have lost the
+  /// delete.
+  private func enterGone(of table: CapturedTable, stream: Int, _ database: Database) throws {
+    guard table.schema.flow.direction == .both,
+      try String.fetchOne(database, sql: "SELECT wanted FROM drover_resync WHERE stream = ?", arguments: [stream]) == nil
+    else { return }
+    let keys = table.outboxColumns
+    let gone = try prepared(
+      """
+      SELECT \(keys.joined(separator: ", ")) FROM drover_row WHERE stream = \(stream)
+         AND NOT EXISTS (SELECT 1 FROM \(quoted(table.name)) AS app WHERE \(table.isRow("drover_row")))
+      """, database)
+    defer { gone.reset() }
+    var entrance = try Entrance(self, table, stream: stream, database)
+    while try gone.step() { try entrance.enter(keys.indices.map { gone.value(Int32($0)) }) }
+  }
+
   /// The next rows of a table: first the columns that it is walked by, then what is to be read.
   private func walk(
     _ table: CapturedTable, reading expressions: [String], after cursor: [Value], limit: Int, _ database: Database
@@ -223,11 +241,13 @@ extension CapturedTable {
 
 /// Enters rows into the outbox within one transaction. An older entry of a row is superseded, as by a trigger: it may be on its way with
 /// what the row was under another schema.
-private struct Entrance {
+struct Entrance {
   private let insert: Statement
   private let supersede: Statement
   /// Finds a record of a key that waits, and reads the row that has the key now; nil where no row is ever final.
   private var records: (find: Statement, rows: RowReader)?
+  /// Finds an entry of a two-way row that waits.
+  private var waiting: Statement?
   private var seq: Int64
   private var version: Int64
 
@@ -239,10 +259,11 @@ private struct Entrance {
     }
     (seq, version) = (next.integer(0), next.integer(1))
     let keys = table.outboxColumns
+    let isTwoWay = table.schema.flow.direction == .both
     insert = try edge.prepared(
       """
-      INSERT INTO drover_outbox (seq, stream, op, version, \(keys.joined(separator: ", ")))
-      VALUES (?1, \(stream), 'put', ?2, \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", ")))
+      INSERT INTO drover_outbox (seq, stream, op, version\(isTwoWay ? ", again" : ""), \(keys.joined(separator: ", ")))
+      VALUES (?1, \(stream), 'put', ?2\(isTwoWay ? ", 1" : ""), \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", ")))
       """, database)
     supersede = try edge.prepared(
       """
@@ -250,6 +271,7 @@ private struct Entrance {
          AND \(keys.enumerated().map { "\($1) IS ?\($0 + 2)" }.joined(separator: " AND "))
          AND seq NOT IN (SELECT seq FROM drover_kept)
       """, database)
+    if isTwoWay { waiting = try edge.prepared(table.findWaiting(stream: stream), database) }
     guard table.freezes else { return }
     let find = try edge.prepared(
       """
@@ -268,8 +290,16 @@ private struct Entrance {
     return try find.step() && rows.content(seq: 0, key: Values(key), into: ValueStore()) == .none
   }
 
+  /// Whether an entry of a two-way row waits: an edit has to stay one, and a row that is to be sent again is sent.
+  private func isWaiting(_ key: [Value]) throws -> Bool {
+    guard let waiting else { return false }
+    defer { waiting.reset() }
+    for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
+    return try waiting.step()
+  }
+
   mutating func enter(_ key: [Value]) throws {
-    guard try !isRecord(key) else { return }
+    guard try !isRecord(key), try !isWaiting(key) else { return }
     insert.bind(seq, at: 1)
     insert.bind(version, at: 2)
     supersede.bind(seq, at: 1)

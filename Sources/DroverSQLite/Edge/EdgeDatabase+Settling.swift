@@ -63,9 +63,15 @@ extension EdgeDatabase {
   /// Takes confirmed entries out of the outbox. What could not be brought again from a table stays for a while, as `synced`.
   private func forget(_ interval: Interval, _ stream: Int, _ database: Database) throws -> Int {
     let isIntake = streams.first { $0.number == stream }?.table == nil
-    if let table = tables[stream] { try callDeletes(table, interval, stream, database) }
+    let isTwoWay = twoWay.since[stream] != nil
+    if isTwoWay {
+      try noteMine(interval, stream, database)
+    } else if let table = tables[stream] {
+      try callDeletes(table, interval, stream, database)
+    }
+    // A deleted two-way row has its entry in drover_row.
     let retained = isIntake ? "stream = ?" : "stream = ? AND op = 'delete'"
-    let kept = try bind(
+    let kept = try isTwoWay ? 0 : bind(
       "UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND \(retained)", interval, stream, database
     ).run()
     if isIntake {
@@ -85,8 +91,8 @@ extension EdgeDatabase {
         arguments: [kept * Retention.bytesOfDelete, stream])
     }
     let gone = try bind(
-      "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ? AND op <> 'delete'", interval, stream,
-      database
+      "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?\(isTwoWay ? "" : " AND op <> 'delete'")", interval,
+      stream, database
     ).run()
     if gone > 0 { try SpaceKeeper.note(bodyBytes: 0, entries: -gone, database) }
     return kept + gone
@@ -96,16 +102,11 @@ extension EdgeDatabase {
   /// retained as the delete that it was.
   private func callDeletes(_ table: CapturedTable, _ interval: Interval, _ stream: Int, _ database: Database) throws {
     guard !table.uniques.isEmpty || !table.lines.isEmpty, table.schema.kind != .payload else { return }
-    let isSame = table.keyExpressions.enumerated().map { index, column in
-      // First by the column's own collation, which an index knows, then by bytes.
-      let key = "drover_outbox.\(Bookkeeping.keyColumn(index))"
-      return "app.\(column) IS \(key) AND app.\(column) IS \(key) COLLATE BINARY"
-    }
     try bind(
       """
       UPDATE drover_outbox SET op = 'delete'
        WHERE seq > ? AND seq <= ? AND stream = ? AND op = 'put' AND seq NOT IN (SELECT seq FROM drover_kept)
-         AND NOT EXISTS (SELECT 1 FROM \(quoted(table.name)) AS app WHERE \(isSame.joined(separator: " AND ")))
+         AND NOT EXISTS (SELECT 1 FROM \(quoted(table.name)) AS app WHERE \(table.isRow("drover_outbox")))
       """, interval, stream, database
     ).run()
   }

@@ -42,10 +42,12 @@ package final class EdgeDatabase: EdgeStore {
   var keyColumns = Bookkeeping.initialKeyColumns
   /// How many streams tell lives of a key apart.
   var streamsWithLives: Int64 = 0
+  var twoWay = TwoWayTables.Known()
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.
   var readers: [Int: RowReader] = [:]
+  var downWriters: [Int: DownWriter] = [:]
   let path: String
   let retention: Retention
   let quota: OutboxQuota
@@ -153,6 +155,7 @@ package final class EdgeDatabase: EdgeStore {
   deinit {
     statements = [:]
     readers = [:]
+    downWriters = [:]
     try? queue.close()
   }
 

@@ -16,6 +16,10 @@ package final class AlertService: Service {
     var failure: String?
     /// Whether this consumer tells of the whole fleet, and the memory is its own: false until it has read what was sent before.
     var isLeader = false
+    /// The memory could not be written, as while another program has the store locked. Until it can, this process alone knows what was sent.
+    var isUnwritten = false
+    /// Wakes who posts.
+    var newsCame: AsyncStream<Void>.Continuation?
   }
 
   private static let backoff = Backoff(base: .seconds(1), cap: .seconds(300))
@@ -29,7 +33,6 @@ package final class AlertService: Service {
   private let logger: Logger
   /// Writes to the memory one after the other.
   private let writing = DispatchQueue(label: "drover-alerts")
-  private let (news, newsCame) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
   /// - Parameters:
   ///   - consumer: who posts.
@@ -52,20 +55,24 @@ package final class AlertService: Service {
 
   /// Blocks while the memory is read or written.
   /// - Returns: the alerts that there are now.
-  /// - Throws: when the memory cannot be read, before anything is judged.
+  /// - Throws: when the memory cannot be read, before anything is judged. While a lock keeps the store from being read, the lock is judged without the memory.
   package func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
-    try follow(isLeader: isLeader())
+    do {
+      try follow(isLeader: isLeader())
+    } catch {
+      guard !fleet.isRead else { throw error }
+      state.withLock { $0.isUnwritten = true }
+    }
     let (changes, standing) = state.withLock { state in
-      let changes = state.ledger.take(fleet).filter { state.isLeader || $0.alert.rule.isOwn }
+      let changes = state.ledger.take(fleet).filter { state.isLeader || $0.alert.rule.isOwn || !fleet.isRead }
       if receiver != nil { state.queue.add(changes) }
       var standing = state.ledger.standing
       standing.posting = receiver.map { _ in state.queue.posting }
       return (changes, standing)
     }
-    guard !changes.isEmpty else { return standing }
     for change in changes { log(change) }
-    remember()
-    newsCame.yield()
+    if !changes.isEmpty || state.withLock(\.isUnwritten) { remember() }
+    if !changes.isEmpty { _ = state.withLock { $0.newsCame?.yield() } }
     return standing
   }
 
@@ -80,11 +87,14 @@ package final class AlertService: Service {
     guard !isKnown else { return }
     let notes = parsed(try memory.read())
     state.withLock { state in
-      state.ledger.follow(notes.open, takesOver: isLeader)
+      // What was sent while the memory could not be read is in no memory yet.
+      let unwritten =
+        state.isUnwritten ? state.ledger.open.filter { own in !notes.open.contains { $0.id == own.id } } : []
+      state.ledger.follow(notes.open + unwritten, takesOver: isLeader)
       if isLeader, receiver != nil { state.queue.add(notes.waiting) }
       state.isLeader = isLeader
     }
-    newsCame.yield()
+    _ = state.withLock { $0.newsCame?.yield() }
   }
 
   private func parsed(_ text: String?) -> AlertNotes {
@@ -114,8 +124,16 @@ package final class AlertService: Service {
       guard let notes else { return }
       do {
         try memory.write(notes.text)
+        state.withLock { $0.isUnwritten = false }
       } catch {
-        logger.warning("\(error); after a restart, alerts may be sent again")
+        let isNew = state.withLock { state in
+          defer { state.isUnwritten = true }
+          return !state.isUnwritten
+        }
+        if isNew {
+          logger.warning(
+            "\(error); the consumer tries again, and after a restart before that, alerts may be sent again")
+        }
       }
     }
   }
@@ -124,8 +142,12 @@ package final class AlertService: Service {
 
   package func run() async throws {
     guard let receiver = self.receiver?() else { return try await gracefulShutdown() }
+    let (news, newsCame) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    state.withLock { $0.newsCame = newsCame }
+    // It may have been there before.
+    newsCame.yield()
     await cancelWhenGracefulShutdown {
-      for await _ in self.news {
+      for await _ in news {
         while !Task.isCancelled, await self.post(to: receiver) {}
       }
     }

@@ -21,6 +21,8 @@ package final class MachineChannel: MachineQuestions, Sendable {
   fileprivate struct Waiting {
     var answers: AsyncThrowingStream<StreamReply, any Error>.Continuation
     var deadline: ContinuousClock.Instant
+    /// Nothing comes but the broker's acknowledgement.
+    var endsWithAcknowledgement = false
   }
 
   /// - Parameter visit: a connection that subscribes to `Topic.replyFilter`.
@@ -41,18 +43,12 @@ package final class MachineChannel: MachineQuestions, Sendable {
   package nonisolated(nonsending) func ask(
     _ question: StreamQuestion, of stream: ReplicatedStream, _ take: (StreamAnswer) throws -> Void
   ) async throws {
-    let id = Epoch(random: .random(in: .min ... .max)).text
+    let id = Self.newID()
     let request = StreamRequest(id: id, stream: stream.stream, schema: stream.schema.id, question: question)
-    let (answers, continuation) = AsyncThrowingStream.makeStream(of: StreamReply.self)
-    let message = OutboundMessage(
-      topic: Topic.command(stream.machine, name: "stream").text, payload: request.document,
-      contentType: "application/json")
-    try state.withLock { state in
-      guard !state.isStopped else { throw CancellationError() }
-      state.waiting[id] = Waiting(answers: continuation, deadline: .now.advanced(by: Self.patience))
-      state.outgoing.append((id, message))
-    }
-    visit.wake()
+    let answers = try send(
+      OutboundMessage(
+        topic: Topic.command(stream.machine, name: "stream").text, payload: request.document,
+        contentType: "application/json"), id: id)
     var expected = 0
     for try await reply in answers {
       guard reply.number == expected else {
@@ -63,6 +59,32 @@ package final class MachineChannel: MachineQuestions, Sendable {
       try take(reply.content)
       expected += 1
     }
+  }
+
+  package nonisolated(nonsending) func describe(_ machine: MachineID) async throws {
+    let message = OutboundMessage(topic: Topic.command(machine, name: "schema").text, payload: [])
+    for try await _ in try send(message, id: Self.newID(), endsWithAcknowledgement: true) {}
+  }
+
+  private static func newID() -> String { Epoch(random: .random(in: .min ... .max)).text }
+
+  private func send(
+    _ message: OutboundMessage, id: String, endsWithAcknowledgement: Bool = false
+  ) throws -> AsyncThrowingStream<StreamReply, any Error> {
+    let (answers, continuation) = AsyncThrowingStream.makeStream(of: StreamReply.self)
+    try state.withLock { state in
+      guard !state.isStopped else { throw CancellationError() }
+      state.waiting[id] = Waiting(
+        answers: continuation, deadline: .now.advanced(by: Self.patience),
+        endsWithAcknowledgement: endsWithAcknowledgement)
+      state.outgoing.append((id, message))
+    }
+    visit.wake()
+    return answers
+  }
+
+  fileprivate func acknowledged(_ id: String) {
+    if state.withLock({ $0.waiting[id]?.endsWithAcknowledgement == true }) { finish(id) }
   }
 
   fileprivate func finish(_ id: String, throwing error: (any Error)? = nil) {
@@ -124,7 +146,8 @@ private final class ChannelHandler: SessionHandler {
   }
 
   func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
-    guard let id = asked.removeValue(forKey: token), reason != .success else { return }
+    guard let id = asked.removeValue(forKey: token) else { return }
+    guard reason != .success else { return channel.acknowledged(id) }
     channel.finish(
       id,
       throwing: CheckFailure(

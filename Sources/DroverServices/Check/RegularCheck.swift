@@ -51,6 +51,9 @@ package struct RegularCheck: Service {
   private func compare(_ channel: MachineChannel) async {
     do {
       let replica = try openReplica()
+      for stream in try await Redescription(replica: replica, machines: channel).run() where stream.isOnline {
+        logger.warning("compare \(stream.origin.stream) of \(stream.origin.machine): \(stream.reason)")
+      }
       let streams = try replica.streams().filter(\.isOnline)
       let results = await CheckRound(replica: replica, machines: channel, isRepairing: repairs).run(streams)
       for result in results where !result.isSilent { report(result) }

@@ -2,6 +2,7 @@
 // as this looks. The rules of alerts judge each look.
 
 import Dispatch
+package import DroverCloud
 package import DroverCore
 package import Logging
 import ServiceLifecycle
@@ -65,9 +66,17 @@ package final class FleetWatch: Service {
   }
 
   private func lookNow() throws {
-    let report = try reader.report(ReportScope(countsRows: false))
-    let waiting = try reader.waitingSchemas()
-    let blocked = try reader.blockedSinks()
+    let report: CloudReport?
+    let waiting: [WaitingSchema]
+    let blocked: [BlockedSink]
+    do {
+      report = try reader.report(ReportScope(countsRows: false))
+      waiting = try reader.waitingSchemas()
+      blocked = try reader.blockedSinks()
+    } catch {
+      if let lock = reader.storeLock() { try judge(lock) }
+      throw error
+    }
     let now = wallClock()
     let history = state.withLock { state in
       let machines = report?.machines ?? []
@@ -82,6 +91,20 @@ package final class FleetWatch: Service {
     snapshot.alerts = try desk?.judge(snapshot)
     state.withLock { $0.snapshot = snapshot }
   }
+
+  /// While a lock keeps the store from being read, the lock itself is judged. The last snapshot keeps its figures and their age.
+  private func judge(_ lock: StoreLock) throws {
+    let history = state.withLock(\.history)
+    var unread = FleetSnapshot(
+      at: wallClock(), report: nil, waiting: [], lock: lock, worker: worker(), history: history,
+      storeFreeBytes: freeBytes(), failedCommits: commits.failed)
+    unread.isRead = false
+    let alerts = try desk?.judge(unread)
+    state.withLock { state in
+      state.snapshot?.lock = lock
+      state.snapshot?.alerts = alerts
+    }
+  }
 }
 
 /// How many of the consumer's tries to commit failed since one went well.
@@ -92,7 +115,10 @@ package final class CommitTries: Sendable {
 
   package var failed: Int { count.load(ordering: .relaxed) }
 
-  package func note(_ wentWell: Bool) {
-    if wentWell { count.store(0, ordering: .relaxed) } else { count.add(1, ordering: .relaxed) }
+  package func note(_ result: CommitResult) {
+    switch result {
+    case .succeeded: count.store(0, ordering: .relaxed)
+    case .failed: count.add(1, ordering: .relaxed)
+    }
   }
 }

@@ -34,16 +34,17 @@ struct CheckCommand: AsyncParsableCommand {
   func run() async throws {
     let configuration = try options.cloud()
     let rounds: [CheckRound.Result]
+    let unreadable: [UnreadableStream]
     do {
       let replica = try configuration.openReplica()
-      let streams = try replica.streams().filter {
-        (machine == nil || $0.machine.text == machine) && (stream == nil || $0.stream.text.isExactly(stream!))
-      }
-      guard !streams.isEmpty else {
-        throw fail("check: the store knows no such stream with a table; `drover status --config` shows what it knows")
-      }
       let channel = MachineChannel(configuration.connection, name: "check")
       async let connection: Void = channel.run()
+      defer { channel.stop() }
+      unreadable = try await Redescription(replica: replica, machines: channel).run(isWanted)
+      let streams = try replica.streams().filter { isWanted($0.origin) }
+      guard !streams.isEmpty || !unreadable.isEmpty else {
+        throw fail("check: the store knows no such stream with a table; `drover status --config` shows what it knows")
+      }
       rounds = await CheckRound(replica: replica, machines: channel, isRepairing: repair).run(streams)
       channel.stop()
       await connection
@@ -52,14 +53,22 @@ struct CheckCommand: AsyncParsableCommand {
     } catch {
       throw fail("check: \(error)")
     }
-    show(rounds)
-    if rounds.contains(where: { $0.failure != nil }) { throw ExitCode(2) }
+    show(rounds, unreadable)
+    if !unreadable.isEmpty || rounds.contains(where: { $0.failure != nil }) { throw ExitCode(2) }
     if rounds.contains(where: { $0.finding.drift > 0 }) { throw ExitCode.failure }
   }
 
-  private func show(_ rounds: [CheckRound.Result]) {
+  private func isWanted(_ origin: MachineStream) -> Bool {
+    (machine == nil || origin.machine.text == machine) && (stream == nil || origin.stream.text.isExactly(stream!))
+  }
+
+  private func show(_ rounds: [CheckRound.Result], _ unreadable: [UnreadableStream]) {
     if json {
-      return print(JSON.array(rounds.map(\.json)).text(pretty: true))
+      let broken = unreadable.map { DriftFinding().json(of: $0.origin, failure: $0.reason, isSilent: false) }
+      return print(
+        JSON.array(
+          rounds.map { $0.finding.json(of: $0.stream.origin, failure: $0.failure, isSilent: $0.isSilent) } + broken
+        ).text(pretty: true))
     }
     var table = TextTable(
       columns: [
@@ -74,6 +83,11 @@ struct CheckCommand: AsyncParsableCommand {
         "\(finding.strayLines)", "\(finding.inFlight)",
         "\(finding.repaired)", round.verdict,
       ])
+    }
+    for stream in unreadable {
+      table.add(
+        [stream.origin.machine.text, stream.origin.stream.text] + [String](repeating: "-", count: 9)
+          + ["not compared: \(stream.reason)"])
     }
     print(table.text)
     let silent = CheckRound.silent(rounds)
@@ -90,17 +104,18 @@ extension CheckRound.Result {
     if let failure { return "not compared: \(failure)" }
     return finding.verdict
   }
+}
 
-  fileprivate var json: JSON {
+extension DriftFinding {
+  fileprivate func json(of origin: MachineStream, failure: String?, isSilent: Bool) -> JSON {
     .object([
-      ("machine", .string(stream.machine.text)), ("stream", .string(stream.stream.text)),
-      ("rows_at_edge", .integer(Int64(finding.rowsAtEdge))), ("rows_in_cloud", .integer(Int64(finding.rowsInCloud))),
-      ("missing", .integer(Int64(finding.missing))), ("extra", .integer(Int64(finding.extra))),
-      ("different", .integer(Int64(finding.different))), ("conflicts", .integer(Int64(finding.conflicts))),
-      ("stray_lines", .integer(Int64(finding.strayLines))),
-      ("on_their_way", .integer(Int64(finding.inFlight))), ("repaired", .integer(Int64(finding.repaired))),
-      ("drift", .integer(Int64(finding.drift))), ("failure", failure.map { .string($0) } ?? .null),
-      ("obstacles", .array(finding.obstacles.map { .string($0) })),
+      ("machine", .string(origin.machine.text)), ("stream", .string(origin.stream.text)),
+      ("rows_at_edge", .integer(Int64(rowsAtEdge))), ("rows_in_cloud", .integer(Int64(rowsInCloud))),
+      ("missing", .integer(Int64(missing))), ("extra", .integer(Int64(extra))),
+      ("different", .integer(Int64(different))), ("conflicts", .integer(Int64(conflicts))),
+      ("stray_lines", .integer(Int64(strayLines))), ("on_their_way", .integer(Int64(inFlight))),
+      ("repaired", .integer(Int64(repaired))), ("drift", .integer(Int64(drift))),
+      ("failure", failure.map { .string($0) } ?? .null), ("obstacles", .array(obstacles.map { .string($0) })),
       ("silent", .bool(isSilent)),
     ])
   }

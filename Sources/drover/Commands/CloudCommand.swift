@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverCloud
 import DroverConfiguration
 import DroverCore
+import DroverEvents
 import DroverHTTP
 import DroverMQTT
 import DroverPostgreSQL
@@ -31,7 +32,7 @@ struct CloudCommand: AsyncParsableCommand {
     let configuration = try options.cloud()
     let logger = makeLogger("drover cloud", level: configuration.logLevel)
     let hangups = await HangupWatch(logger: logger) { [options] in try options.cloud() }
-    var waiting = StoreWaiting()
+    var waiting = StoreWaiting(configuration, logger)
     var opened: StorePlace?
     while opened == nil {
       do {
@@ -41,13 +42,14 @@ struct CloudCommand: AsyncParsableCommand {
       } catch let error as PostgreSQLError where error.isAway {
         try await waiting.failed("\(error)", logger)
       } catch let error as CloudStoreError where error.isLocked {
+        waiting.judgeLock()
         try await waiting.failed("\(error)", logger)
       } catch {
         throw fail("\(error)")
       }
     }
     let place = opened!
-    waiting.succeeded(place.name, logger)
+    await waiting.succeeded(place.name, logger)
     let consumer = Consumer(
       store: place.store,
       limits: .init(messageBytes: configuration.limits.messageBytes, machine: configuration.limits.machine),
@@ -69,7 +71,7 @@ struct CloudCommand: AsyncParsableCommand {
     consumer.beat = place.beat
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
-    let (lock, others) = (place.lock, place.services(configuration, commits, logger) + [hangups])
+    let (lock, others) = (place.lock, place.services(configuration, commits, waiting.desk, logger) + [hangups])
     do {
       try await serve(session, handler: consumer, others: others, logger: logger)
     } catch let error as HTTPServerError {
@@ -84,6 +86,33 @@ struct CloudCommand: AsyncParsableCommand {
 private struct StoreWaiting {
   private static let backoff = Backoff(base: .milliseconds(500), cap: .seconds(10))
   private var attempts = 0
+  /// A file's lock is told of while the consumer waits. The same desk goes on with what it has told when the store is there.
+  let desk: AlertService?
+  private let path: String?
+  private var posting: Task<Void, Never>?
+  private var lockedSince: Int64?
+
+  init(_ configuration: CloudConfiguration, _ logger: Logger) {
+    if case .sqlite(let path) = configuration.store {
+      self.path = path
+      desk = configuration.alertDesk(isLeader: { true }, logger: logger)
+    } else {
+      path = nil
+      desk = nil
+    }
+  }
+
+  mutating func judgeLock() {
+    guard let desk, let path else { return }
+    lockedSince = lockedSince ?? wallClock()
+    var fleet = FleetSnapshot(
+      at: wallClock(), report: nil, waiting: [],
+      lock: StoreLock(holder: LockHolders.text(of: path) ?? "another program", since: lockedSince!),
+      worker: Worker(process: getpid()), history: FleetHistory())
+    fleet.isRead = false
+    _ = try? desk.judge(fleet)
+    posting = posting ?? Task { try? await desk.run() }
+  }
 
   mutating func failed(_ cause: String, _ logger: Logger) async throws {
     attempts += 1
@@ -95,7 +124,9 @@ private struct StoreWaiting {
     try await Task.sleep(for: Self.backoff.delay(attempt: attempts, seed: .random(in: .min ... .max)))
   }
 
-  func succeeded(_ name: String, _ logger: Logger) {
+  func succeeded(_ name: String, _ logger: Logger) async {
+    posting?.cancel()
+    await posting?.value
     if attempts > 0 { logger.info("the store \(name) answers, after \(attempts) attempts") }
   }
 }
@@ -173,7 +204,10 @@ private struct StorePlace {
   }
 
   /// What runs beside the consumer.
-  func services(_ configuration: CloudConfiguration, _ commits: CommitTries, _ logger: Logger) -> [any Service] {
+  /// - Parameter desk: who has told of alerts already; nil: nobody has.
+  func services(
+    _ configuration: CloudConfiguration, _ commits: CommitTries, _ desk: AlertService?, _ logger: Logger
+  ) -> [any Service] {
     let checks = configuration.check.map {
       RegularCheck(
         every: $0.every, repairs: $0.repairs, openReplica: configuration.openReplica,
@@ -184,7 +218,9 @@ private struct StorePlace {
       channel: { MachineChannel(configuration.connection, name: "gap") }, isOurs: isLeader, logger: logger)
     let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
     return all.compactMap(\.self)
-      + configuration.onlookers(worker: worker, isLeader: isLeader, commits: commits, logger: logger)
+      + configuration.onlookers(
+        worker: worker, desk: desk ?? configuration.alertDesk(isLeader: isLeader, logger: logger), commits: commits,
+        logger: logger)
   }
 
   /// Of an SQLite file.

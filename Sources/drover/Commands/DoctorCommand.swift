@@ -186,7 +186,7 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func tables(_ configuration: EdgeConfiguration) -> [Finding] {
-    configuration.declarations.flatMap { declaration -> [Finding] in
+    configuration.streams.flatMap { declaration -> [Finding] in
       guard let table = declaration.table else { return [] }
       do throws(EdgeStoreError) {
         guard let refusal = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {

@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverEdge
+import DroverEvents
 import DroverHTTP
 import DroverMQTT
 import DroverSQLite
@@ -34,21 +35,16 @@ struct EdgeCommand: AsyncParsableCommand {
       let retention = configuration.outbox.retention
       let store = try await waitingForLock(on: configuration.database, logger) {
         try EdgeDatabase(
-          path: configuration.database, declarations: configuration.declarations,
+          path: configuration.database, declarations: configuration.streams,
           retention: Retention(bytes: retention.bytes, age: retention.age), quota: configuration.outbox.quota,
           letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) },
           patience: .seconds(3))
       }
       var limits = RelayLimits()
-      limits.windowEvents = configuration.window.events
-      limits.windowBytes = configuration.window.bytes
-      limits.frameEvents = configuration.frame.events
-      limits.frameBytes = configuration.frame.bytes
+      limits.window = configuration.window
+      limits.frame = configuration.frame
       limits.compression = configuration.compression
       limits.telling.standingInterval = configuration.statusEvery
-      for stream in configuration.streams {
-        limits.streamFrames[stream.name] = stream.frame.map { FrameSize(events: $0.events, bytes: $0.bytes) }
-      }
       handler = try EdgeRelay(
         machine: configuration.machine, store: store, limits: limits, software: Drover.version,
         user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)
@@ -65,6 +61,7 @@ struct EdgeCommand: AsyncParsableCommand {
     options.subscriptions = [
       Subscription(filter: Topic.confirmFilter(for: configuration.machine)),
       Subscription(filter: Topic.commandFilter(for: configuration.machine)),
+      Subscription(filter: Topic.downFilter(for: configuration.machine)),
     ]
     let session = MosquittoSession(options: options, logger: logger)
     let fatal = FatalEnd()

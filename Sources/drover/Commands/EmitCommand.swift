@@ -49,7 +49,7 @@ struct EmitCommand: AsyncParsableCommand {
     }
     guard declared.table == nil else {
       throw fail(
-        "emit: \(stream) is captured from table \(declared.table!.name); write to that table, and Drover sends it")
+        "emit: \(stream) is captured from table \(declared.table!); write to that table, and Drover sends it")
     }
     guard format != .text || idField == nil else {
       throw fail("emit: a line of text has no field \(idField!); leave --id-field out, or send JSON with --format json")
@@ -61,37 +61,51 @@ struct EmitCommand: AsyncParsableCommand {
     do {
       // So that a stream that was just added to the configuration is known.
       try EdgeDatabase.prepare(
-        path: configuration.database, declarations: configuration.declarations,
+        path: configuration.database, declarations: configuration.streams,
         quota: configuration.outbox.quota)
       intake = try Intake(path: configuration.database, stream: declared.name, quota: configuration.outbox.quota)
     } catch {
       throw fail("\(error)")
     }
-    var emission = Emission(intake: intake, idField: idField, batch: Self.batch)
+    let known = idField == nil ? EmittedFiles.known(stream: stream, database: configuration.database) : []
+    var emission = Emission(intake: intake, idField: idField, batch: Self.batch, beginning: EmittedBeginning(known))
     do {
       try read(descriptor, &emission)
       try emission.flush()
     } catch {
       emission.progress.finish()
+      // What was taken before the failure is taken a second time when the input is repeated.
+      remember(emission, configuration)
       throw fail(
         "emit: \(error); \(emission.taken == 0 ? "nothing" : quantity(emission.taken, "event")) was taken before")
     }
     emission.progress.finish()
     print("\(quantity(emission.taken, "event")) taken into \(stream), \(quantity(emission.refused, "line")) refused")
-    if idField == nil, emission.taken > 0 { remember(emission, configuration) }
+    remember(emission, configuration)
     if emission.refused > 0 { throw ExitCode.failure }
   }
 
   /// Without a field for it each line gets a local ID of its own.
   private func remember(_ emission: Emission, _ configuration: EdgeConfiguration) {
+    guard idField == nil, emission.taken > 0 else { return }
     let input = EmittedFiles.Input(
-      stream: stream, digest: emission.digest.hexadecimal, bytes: emission.bytesRead, events: emission.taken,
+      stream: stream, digest: emission.beginning.digest, bytes: emission.beginning.bytes, events: emission.taken,
       at: wallClock())
-    guard let before = EmittedFiles.note(input, database: configuration.database) else { return }
-    FileHandle.standardError.write(
-      Data(
-        "drover: emit: the same input was taken into \(stream) at \(Timestamp.text(microseconds: before.at)), \(quantity(before.events, "event")); so each is there twice now. With --id-field, which names the field of the local ID, the same event counts once\n"
-          .utf8))
+    EmittedFiles.note(input, database: configuration.database)
+    guard let before = emission.beginning.found else { return }
+    FileHandle.standardError.write(Data("drover: emit: \(repetition(of: before, in: input))\n".utf8))
+  }
+
+  private func repetition(of before: EmittedFiles.Input, in input: EmittedFiles.Input) -> String {
+    let at = Timestamp.text(microseconds: before.at)
+    let first = quantity(before.events, "event")
+    let isSame = before.bytes == input.bytes
+    let what =
+      isSame
+      ? "the same input was taken into \(stream) at \(at), \(first); so each is there twice now"
+      : "the beginning of this input was taken into \(stream) at \(at), \(first); so \(before.events == 1 ? "this one is" : "these are") there twice now, and \(max(0, input.events - before.events)) of \(input.events) are new"
+    return
+      "\(what). With --id-field, which names the field of the local ID, the same event counts once\(isSame ? "" : "; or emit only the new lines of a file that grows")"
   }
 
   private func read(_ descriptor: Int32, _ emission: inout Emission) throws {
@@ -125,14 +139,14 @@ private struct Emission {
   private var lines: [Int] = []
   private var events: [(localID: String?, body: ArraySlice<UInt8>)] = []
   private var bytes = 0
-  /// Of all bytes that were read, and how many there are.
-  private(set) var digest = FNV1a()
-  private(set) var bytesRead: Int64 = 0
+  /// Of all bytes that were read.
+  private(set) var beginning: EmittedBeginning
   private(set) var taken = 0
   private(set) var refused = 0
   var progress = ProgressLine()
 
-  init(intake: Intake, idField: String?, batch: Int) {
+  init(intake: Intake, idField: String?, batch: Int, beginning: EmittedBeginning) {
+    self.beginning = beginning
     self.intake = intake
     self.idField = idField
     self.batch = batch
@@ -140,10 +154,7 @@ private struct Emission {
 
   var isEmpty: Bool { events.isEmpty }
 
-  mutating func note(read bytes: ArraySlice<UInt8>) {
-    digest.combine(bytes)
-    bytesRead += Int64(bytes.count)
-  }
+  mutating func note(read bytes: ArraySlice<UInt8>) { beginning.take(bytes) }
 
   mutating func take(_ record: Record) throws {
     do throws(WireError) {

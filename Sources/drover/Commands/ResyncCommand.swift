@@ -93,7 +93,7 @@ struct ResyncCommand: AsyncParsableCommand {
     }
     let names = stream.isEmpty ? configuration.streams.filter { $0.table != nil }.map(\.name) : stream
     try EdgeDatabase.resync(
-      path: configuration.database, declarations: configuration.declarations, quota: configuration.outbox.quota,
+      path: configuration.database, declarations: configuration.streams, quota: configuration.outbox.quota,
       streams: names,
       order: order())
     print("ordered: \(names.map(\.text).joined(separator: ", "))")

@@ -20,20 +20,23 @@ extension HTTPOptions {
 }
 
 extension CloudConfiguration {
-  /// The server, the looks at the fleet and the alerts; what the configuration does not ask for is not there.
-  /// - Parameters:
-  ///   - worker: the consumer of this process.
-  ///   - isLeader: whether it is the leader, which does the group's jobs.
-  func onlookers(
-    worker: @escaping @Sendable () -> Worker, isLeader: @escaping @Sendable () -> Bool, commits: CommitTries,
-    logger: Logger
-  ) -> [any Service] {
-    guard http != nil || alerts != nil else { return [] }
-    let desk = alerts.map { alerts in
+  /// Who tells of alerts; nil where the configuration has none.
+  func alertDesk(isLeader: @escaping @Sendable () -> Bool, logger: Logger) -> AlertService? {
+    alerts.map { alerts in
       AlertService(
         alerts.rules, consumer: connection.clientID, receiver: alerts.webhook.map(Self.receiver),
         isLeader: isLeader, memory: alertMemory, logger: logger)
     }
+  }
+
+  /// The server, the looks at the fleet and the alerts; what the configuration does not ask for is not there.
+  /// - Parameters:
+  ///   - worker: the consumer of this process.
+  ///   - desk: who tells of alerts.
+  func onlookers(
+    worker: @escaping @Sendable () -> Worker, desk: AlertService?, commits: CommitTries, logger: Logger
+  ) -> [any Service] {
+    guard http != nil || alerts != nil else { return [] }
     let watch = FleetWatch(
       reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk,
       wallClock: wallClock, logger: logger)

@@ -14,7 +14,7 @@ extension EdgeConfiguration {
     let options = HTTPOptions(http)
     let source = EdgeSource(
       intake: SQLiteEventIntake(path: database, quota: outbox.quota),
-      streams: Dictionary(uniqueKeysWithValues: streams.map { ($0.name, $0.table?.name) }),
+      streams: Dictionary(uniqueKeysWithValues: streams.map { ($0.name, $0.table) }),
       worker: { AgentLock.worker(database: database) },
       status: { statusDocument(try reader.report(), AgentLock.worker(database: database), now: wallClock()) },
       report: { try reader.report() }, failures: { AgentLock.failures(database: database) }, look: look,

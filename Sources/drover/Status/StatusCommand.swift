@@ -198,8 +198,7 @@ struct StatusCommand: AsyncParsableCommand {
   }
 
   private func check(_ check: CloudReport.Check, now: Int64) -> String {
-    let result = check.failure.map { "not compared: \($0)" } ?? (check.drift == 0 ? "equal" : "\(check.drift) differ")
-    return "\(result), \(ageText(now - check.at)) ago"
+    "\(check.text), \(ageText(now - check.at)) ago"
   }
 }
 
@@ -215,7 +214,7 @@ extension CloudReport {
 extension EdgeConfiguration {
   /// The tables whose rows travel with a stream's.
   func lines(of stream: String) -> [String] {
-    streams.first { $0.name.text.isExactly(stream) }?.table?.with.map(\.table.text) ?? []
+    streams.first { $0.name.text.isExactly(stream) }?.with.map(\.table.text) ?? []
   }
 }
 

@@ -1,9 +1,10 @@
 // What is told of made looks at a fleet: that each alert is told once, however its value swings and however many there are.
 
 import DroverCore
+import DroverTesting
 import Testing
 
-@Suite struct AlertLedgerTests {
+@Suite(.ownThread) struct AlertLedgerTests {
   private static let second: Int64 = 1_000_000
   private static let begin: Int64 = 1_795_000_000 * second
 
@@ -174,9 +175,28 @@ import Testing
       $0.streams = [
         CloudReport.Stream(
           name: "stock", rows: nil, applied: 0, superseded: 0, refused: 0, version: 0, appliedAt: 0,
-          check: .init(at: round, drift: 0, failure: failure), lines: [])
+          check: .init(at: round, drift: 0, inFlight: 0, failure: failure), lines: [])
       ]
     }
+  }
+
+  // A lock that kept the store from being read kept its own alert from being judged.
+  @Test func `while the store cannot be read its lock is told of, and no machine is taken for silent or well`() {
+    var watch = Watch(AlertRules(silent: .seconds(60)))
+    watch.look(seconds: 100) { Self.wait(700, &$0) }
+    let known = watch.told
+    let report = watch.fleet.report
+    watch.look(seconds: 600) { fleet in
+      (fleet.report, fleet.isRead) = (nil, false)
+      fleet.lock = StoreLock(holder: "process 7 (python3)", since: Self.begin)
+    }
+    #expect(watch.told == known + ["firing tables -"])
+    #expect(watch.changes.last?.alert.text.contains("process 7 (python3)") == true)
+    watch.look(seconds: 120) { fleet in
+      (fleet.report, fleet.isRead, fleet.lock) = (report, true, nil)
+      Self.wait(700, &fleet)
+    }
+    #expect(watch.told == known + ["firing tables -", "resolved tables -"])
   }
 
   @Test func `a schema that waits and a job that is stuck are told of`() throws {

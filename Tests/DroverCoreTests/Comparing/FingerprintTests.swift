@@ -1,7 +1,8 @@
 import DroverCore
+import DroverTesting
 import Testing
 
-@Suite struct FingerprintTests {
+@Suite(.ownThread) struct FingerprintTests {
   private func parts(_ rows: [(id: String, values: [Value])], bits: Int) -> Parts {
     var parts = Parts(bits: bits)
     for row in rows { parts.add(id: Digest.of(localID: row.id), row: Digest.of(row.values)) }

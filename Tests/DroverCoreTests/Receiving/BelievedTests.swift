@@ -39,7 +39,8 @@ import Testing
       let streams = ["a", "b"].map {
         CloudReport.Stream(
           name: $0, rows: 1, applied: Int(number), superseded: Int(number), refused: Int(number), version: number,
-          appliedAt: number, check: .init(at: number, drift: Int(number), failure: nil), lines: [])
+          appliedAt: number, check: .init(at: number, drift: Int(number), inFlight: Int(number), failure: nil),
+          lines: [])
       }
       let machines = (0..<1000).map {
         CloudReport.Machine(

@@ -4,17 +4,17 @@ import DroverCore
 import Testing
 
 @Suite struct FrameDivisionTests {
-  private let stream = EdgeStream(number: 1, name: try! StreamName("stock"), kind: .snapshot, table: "t", schema: nil)
-  private let other = EdgeStream(number: 2, name: try! StreamName("lot"), kind: .batch, table: "u", schema: nil)
+  private let stream = EdgeStream(
+    number: 1, StreamDeclaration(name: try! StreamName("stock"), kind: .snapshot, table: "t"))
+  private let other = EdgeStream(
+    number: 2, StreamDeclaration(name: try! StreamName("lot"), kind: .batch, table: "u"))
 
-  private func division(_ configure: (inout RelayLimits) -> Void = { _ in }) -> FrameDivision {
-    var limits = RelayLimits()
-    configure(&limits)
-    return FrameDivision(limits: limits)
-  }
+  private func division() -> FrameDivision { FrameDivision(limits: RelayLimits()) }
 
   @Test func `frames are as large as the operator says, for each stream`() {
-    let division = division { $0.streamFrames[stream.name] = FrameSize(events: 3, bytes: 1000) }
+    let division = division()
+    var stream = stream
+    stream.declaration.frame = EventLimit(events: 3, bytes: 1000)
     #expect(division.size(of: stream).events == 3 && division.size(of: stream).bytes == 1000)
     #expect(division.size(of: other).events == 100 && division.size(of: other).bytes == 64 << 10)
   }

@@ -153,7 +153,7 @@ import Testing
   // probe gave one frame back, and the window stayed too full to read it.
   @Test func `a probe makes room where the window is smaller than what an earlier run left`() {
     var limits = RelayLimits()
-    limits.windowEvents = 10
+    limits.window.events = 10
     var bench = Bench(
       limits, acknowledged: [1: IntervalSet((0..<50).map { Interval(after: $0 * 2, through: $0 * 2 + 1) })])
     #expect(bench.relay.outstandingEvents == 50)

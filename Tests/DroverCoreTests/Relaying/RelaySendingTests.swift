@@ -116,7 +116,7 @@ import Testing
   // The order of a Dictionary changes from process to process: a seed that had found a bug could not find it again.
   @Test func `a stream that the cloud cannot take gives the window free, and comes again later`() {
     var limits = RelayLimits()
-    limits.windowEvents = 10
+    limits.window.events = 10
     var bench = Bench(limits)
     bench.scanned(through: 20)
     bench.puback(bench.publish(1, 0, 10))
@@ -179,7 +179,7 @@ import Testing
 
   @Test func `the window's events bound what is unconfirmed, and what is read`() {
     var limits = RelayLimits()
-    (limits.windowEvents, limits.readEvents) = (100, 60)
+    (limits.window.events, limits.readEvents) = (100, 60)
     var bench = Bench(limits)
     #expect(bench.next() == .read(.fresh(after: 0, through: .max, limit: 60)))
     bench.relay.didRead(.fresh(after: 0, through: .max, limit: 60), scannedThrough: 60, lastSeq: 1000)
@@ -200,7 +200,7 @@ import Testing
 
   @Test func `the window's bytes bound what is unconfirmed`() {
     var limits = RelayLimits()
-    limits.windowBytes = 1000
+    limits.window.bytes = 1000
     var bench = Bench(limits)
     bench.relay.didRead(.fresh(after: 0, through: .max, limit: 1000), scannedThrough: 2, lastSeq: 1000)
     _ = bench.publish(1, 0, 1, bytes: 999)
@@ -250,7 +250,7 @@ import Testing
 
   @Test func `the backlog leaves a tenth of the window to what happens now`() {
     var limits = RelayLimits()
-    (limits.windowEvents, limits.readEvents, limits.liveLag) = (100, 50, 10)
+    (limits.window.events, limits.readEvents, limits.liveLag) = (100, 50, 10)
     var bench = Bench(limits)
     bench.relay.didRead(.fresh(after: 0, through: .max, limit: 50), scannedThrough: 90, lastSeq: 1000)
     _ = bench.publish(1, 0, 89)
@@ -267,7 +267,7 @@ import Testing
   // A tenth of fewer than ten, rounded, was everything: a backlog behind a small window was never sent.
   @Test(arguments: 1...12) func `the smallest window still drains a backlog and fetches old rows`(events: Int) {
     var limits = RelayLimits()
-    (limits.windowEvents, limits.liveLag) = (events, 10)
+    (limits.window.events, limits.liveLag) = (events, 10)
     var bench = Bench(limits, hasBackfill: true)
     bench.relay.didRead(.fresh(after: 0, through: .max, limit: events), scannedThrough: 1, lastSeq: 1000)
     #expect(bench.next() == .read(.fresh(after: 1, through: 1000, limit: events)))
@@ -277,7 +277,7 @@ import Testing
 
   @Test func `old rows enter the outbox only when there is nothing else to do and half the window is free`() {
     var limits = RelayLimits()
-    limits.windowEvents = 100
+    limits.window.events = 100
     var bench = Bench(limits, hasBackfill: true)
     #expect(bench.next() == .read(.fresh(after: 0, through: .max, limit: 100)))
     bench.scanned(through: 50)

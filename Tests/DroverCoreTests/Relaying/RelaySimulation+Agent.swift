@@ -41,7 +41,7 @@ extension RelaySimulation {
           let read = read(request, stopEarly: random.percent(10))
           relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
           publish(read, request)
-          if relay.outstandingEvents > max(limits.windowEvents, leftByEarlierRun) {
+          if relay.outstandingEvents > max(limits.window.events, leftByEarlierRun) {
             fail("\(relay.outstandingEvents) events are in the window")
           }
         }

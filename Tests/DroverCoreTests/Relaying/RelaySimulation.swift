@@ -136,8 +136,8 @@ struct RelaySimulation {
 
   /// An operator may change the limits between two runs.
   mutating func configure() {
-    limits.windowEvents = .random(in: 1...60, using: &random)
-    limits.windowBytes = .random(in: 20...1000, using: &random)
+    limits.window.events = .random(in: 1...60, using: &random)
+    limits.window.bytes = .random(in: 20...1000, using: &random)
     limits.readEvents = .random(in: 1...20, using: &random)
     limits.liveLag = .random(in: 3...60, using: &random)
     frameEvents = .random(in: 1...8, using: &random)

@@ -4,7 +4,7 @@ import DroverCore
 import DroverTesting
 import Testing
 
-@Suite struct RelaySimulationTests {
+@Suite(.ownThread) struct RelaySimulationTests {
   func check(_ simulation: inout RelaySimulation, steps: Int, seed: UInt64) {
     simulation.run(steps: steps)
     let settled = simulation.settle()

@@ -9,7 +9,8 @@ typealias Mark = Int64
 /// A message about one row, up or down.
 enum ModelMessage {
   case up(ModelEdge.Message)
-  case down(DownEvent)
+  /// With the numbering of the cloud's store in which it was sent.
+  case down(DownEvent, numbering: Int)
   case confirmed(key: Int64, seq: Int64, epoch: Epoch)
 }
 
@@ -42,6 +43,8 @@ struct ModelEdge {
   var seq: Int64 = 0
   /// The highest version that is known to be handed out.
   var handedOut: Int64 = 0
+  /// Of earlier epochs, what is a part of this one's history.
+  var seen: [Epoch: Int64] = [:]
 
   init(epoch: Epoch) { self.epoch = epoch }
 
@@ -75,14 +78,15 @@ struct ModelEdge {
     handedOut = max(handedOut, entry.version)
   }
 
-  mutating func apply(_ event: DownEvent) {
+  /// False while rows are sent again: the cloud may lack what the row here has seen, and has to hear of it first.
+  mutating func apply(_ event: DownEvent) -> Bool {
+    guard !outbox.values.contains(where: \.isAgain) else { return false }
     let key = Self.key(event)
     let known = book[key] ?? Book()
     let waiting = outbox[key].flatMap { $0.isAgain ? nil : $0.version }
     let decision = ApplyRule.decide(
-      event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch,
-      fork: lineage.fork?.version ?? 0)
-    guard decision == .apply else { return }
+      event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch, seen: seen)
+    guard decision == .apply else { return true }
     if case .row(let row) = event.content, case .integer(let value) = row[1] {
       rows[key] = value
     } else {
@@ -90,12 +94,15 @@ struct ModelEdge {
     }
     book[key, default: Book()].held = event.version
     clock.observe(event.version)
+    return true
   }
 
   /// The database is this one again, as it was.
   mutating func restore(_ earlier: ModelEdge, epoch: Epoch) {
     self = earlier
     lineage.fork = Lineage.Fork(parent: earlier.epoch, version: earlier.handedOut)
+    seen = seen.mapValues { min($0, earlier.handedOut) }
+    seen[earlier.epoch] = earlier.handedOut
     self.epoch = epoch
     for key in Set(rows.keys).union(book.keys) { sendAgain(key) }
   }
@@ -121,6 +128,8 @@ final class ModelCloud: TwoWayRows {
   /// Rows that go down, until the edge has them.
   var pending: Set<Int64> = []
   var lost = LostDecisions()
+  /// Another one after each restore.
+  var numbering = 0
 
   init(isKeyNatural: Bool) throws {
     schema = try StreamSchema(
@@ -143,8 +152,9 @@ final class ModelCloud: TwoWayRows {
   /// - Parameter wall: when it is found that the store has gone back.
   func restore(_ earlier: State, wall: Int64) {
     state = earlier
-    let known = earlier.marks.values.map(\.cloud).max() ?? 0
-    if known < wall { lost.ranges.append(known + 1...wall) }
+    numbering += 1
+    let known = earlier.marks.values.map(\.cloud)
+    lost.wentBack(highest: known.filter { $0 <= wall }.max() ?? 0, farthest: known.max() ?? 0, now: wall)
     pending = Set(earlier.marks.keys)
   }
 
@@ -152,18 +162,34 @@ final class ModelCloud: TwoWayRows {
 
   /// False for a message of an epoch that is over: all rows are sent again in the one that followed.
   func take(_ message: ModelEdge.Message, now: Int64) throws -> Bool {
+    try hear(message.epoch, message.lineage, now: now)
     let number = number(of: message.epoch)
     guard number == state.numbers.values.max() else { return false }
-    if let fork = message.lineage.fork { state.forks[number] = (self.number(of: fork.parent), fork.version) }
     var event = SinkEvent(
       seq: message.seq, localID: "\(message.key)", version: message.version, at: nil, key: [.integer(message.key)],
       content: message.value.map { .row(Values([.integer(message.key), .integer($0)])) } ?? .none, raw: [])
     event.ancestry = message.ancestry
-    let merge = TwoWayMerge(
-      self, schema: schema, history: EpochHistory(epoch: number, forks: state.forks), since: message.lineage.since,
-      lost: lost, now: now)
-    _ = try merge.merge([event])
+    _ = try merge(number, message.lineage, now).merge([event])
     return true
+  }
+
+  /// A new epoch: what the machine has lost of its own edits flows back to it.
+  func hear(_ epoch: Epoch, _ lineage: Lineage, now: Int64) throws {
+    guard state.numbers[epoch] == nil else { return }
+    let number = number(of: epoch)
+    guard let fork = lineage.fork else { return }
+    state.forks[number] = (self.number(of: fork.parent), fork.version)
+    for key in state.rows.keys {
+      let event = SinkEvent(
+        seq: nil, localID: "\(key)", version: 0, at: nil, key: [.integer(key)], content: .none, raw: [])
+      try merge(number, lineage, now).flowBack(event, find(key))
+    }
+  }
+
+  private func merge(_ number: Int64, _ lineage: Lineage, _ now: Int64) -> TwoWayMerge<ModelCloud> {
+    TwoWayMerge(
+      self, schema: schema, history: EpochHistory(epoch: number, forks: state.forks), since: lineage.since, lost: lost,
+      now: now)
   }
 
   private func number(of epoch: Epoch) -> Int64 {

@@ -36,7 +36,7 @@ import Testing
       case 0, 1: editEdge(key)
       case 2, 3: editCloud(key)
       case 4, 5: network += edge.messages().map { .up($0) }
-      case 6: network += cloud.pending.sorted().map { .down(cloud.downEvent($0)) }
+      case 6: network += cloud.pending.sorted().map { .down(cloud.downEvent($0), numbering: cloud.numbering) }
       case 7, 8, 9: try deliver()
       case 10: if random.percent(30) { edge.sendAgain(key) }
       case 11: savedEdge = edge
@@ -84,7 +84,8 @@ import Testing
         if try hear(message) {
           network.append(.confirmed(key: message.key, seq: message.seq, epoch: message.epoch))
         }
-      case .down(let event): edge.apply(event)
+      // What was sent before the store went back is nothing to a machine that has heard of it.
+      case .down(let event, let numbering): if numbering == cloud.numbering { _ = edge.apply(event) }
       case .confirmed(let key, let seq, let epoch): edge.confirmed(key, seq: seq, epoch: epoch)
       }
     }
@@ -105,7 +106,12 @@ import Testing
       if random.percent(50), let savedEdge {
         edge.restore(savedEdge, epoch: newEpoch())
       } else if let savedCloud {
+        let listed = values(of: cloud.state.conflicts.map(\.lost))
         cloud.restore(savedCloud, wall: wall)
+        // The list of conflicts went back too.
+        var gone: Set<Mark> = []
+        for value in listed.subtracting(values(of: savedCloud.conflicts.map(\.lost))) { keep(value, &gone) }
+        owed.subtract(gone)
         // The machine hears that the cloud went back, and begins an epoch.
         edge.restore(edge, epoch: newEpoch())
       } else {
@@ -116,6 +122,10 @@ import Testing
       for value in edge.rows.values { keep(value, &kept) }
       for key in edge.outbox.keys { if let value = edge.rows[key] { keep(value, &kept) } }
       owed.formIntersection(kept)
+    }
+
+    private func values(of lost: [LostEdit]) -> Set<Mark> {
+      Set(lost.compactMap { if let value = $0.value, case .integer(let mark) = value[1] { mark } else { nil } })
     }
 
     private func keep(_ value: Mark, _ kept: inout Set<Mark>) {
@@ -138,6 +148,8 @@ import Testing
     mutating func settle() throws -> Int {
       for message in network { try take(message) }
       network = []
+      // With its status the machine says in which epoch it is.
+      try cloud.hear(edge.epoch, edge.lineage, now: wall)
       for round in 1...20 {
         wall += 1000
         let messages = edge.messages()
@@ -147,8 +159,7 @@ import Testing
           if try hear(message) { edge.confirmed(message.key, seq: message.seq, epoch: message.epoch) }
         }
         network = []
-        for key in cloud.pending.sorted() { edge.apply(cloud.downEvent(key)) }
-        cloud.pending = []
+        for key in cloud.pending.sorted() where edge.apply(cloud.downEvent(key)) { cloud.pending.remove(key) }
       }
       return .max
     }

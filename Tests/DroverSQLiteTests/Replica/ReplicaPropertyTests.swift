@@ -1,4 +1,5 @@
 import DroverCore
+import DroverTesting
 import Foundation
 import Testing
 
@@ -6,7 +7,7 @@ import Testing
 /// made small and printed as a script.
 ///
 /// `DROVER_SEEDS=5000` runs more cases than the usual, `DROVER_FIRST_SEED=77` others.
-@Suite struct ReplicaPropertyTests {
+@Suite(.ownThread) struct ReplicaPropertyTests {
   private static func number(_ variable: String, otherwise: UInt64) -> UInt64 {
     ProcessInfo.processInfo.environment[variable].flatMap { UInt64($0) } ?? otherwise
   }

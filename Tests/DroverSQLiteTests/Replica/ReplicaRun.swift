@@ -194,8 +194,7 @@ final class ReplicaRun {
   // MARK: The way
 
   private func attach() throws {
-    let declaration = StreamDeclaration(
-      name: try StreamName("t"), kind: plan.kind, table: plan.table.name, syncedColumn: nil)
+    let declaration = StreamDeclaration(name: try StreamName("t"), kind: plan.kind, table: plan.table.name)
     edge = try EdgeDatabase(path: app.path, declarations: [declaration], warn: { _ in })
     let keys = plan.table.key.map { names[$0]! }
     facts = try app.integer("SELECT count(*) FROM \(table) WHERE \(keys.isEmpty ? "1" : isWhole(keys))")

@@ -2,91 +2,62 @@
 // tables are compared as SQLite compares them, without the case of ASCII letters, because in the cloud each stream
 // becomes a table.
 
-package import DroverCore
+internal import DroverCore
 
-/// One stream: its name, what its events are, and the table that it comes from.
-package struct StreamConfiguration: Equatable, Sendable {
-  /// A table of the machine's database whose changes become events.
-  package struct Table: Equatable, Sendable {
-    package let name: String
-    /// The app's own column that is set when the broker has the row; nil without one.
-    package let syncedColumn: String?
-    /// When a batch is complete and never changes again; nil where none ever is.
-    package let completeWhen: Condition?
-    /// The tables whose rows travel with this one's.
-    package let with: [LinesConfiguration]
-    /// What of it leaves the machine.
-    package let selection: SelectionConfiguration
-    /// By what its rows are matched with other machines' in the cloud; nil where they are the machine's own.
-    package let naturalKey: NaturalKey?
-    /// The columns by which a row is known; nil: its primary key.
-    package let key: [String]?
-    /// The column with a row's time; nil where none is named.
-    package let timeColumn: String?
-
-    package init(
-      name: String, syncedColumn: String? = nil, completeWhen: Condition? = nil, with: [LinesConfiguration] = [],
-      selection: SelectionConfiguration = SelectionConfiguration(), naturalKey: NaturalKey? = nil, key: [String]? = nil,
-      timeColumn: String? = nil
-    ) {
-      self.timeColumn = timeColumn
-      self.key = key
-      self.naturalKey = naturalKey
-      self.selection = selection
-      self.with = with
-      self.name = name
-      self.syncedColumn = syncedColumn
-      self.completeWhen = completeWhen
-    }
-  }
-
-  package let name: StreamName
-  package let kind: Kind
-  /// Nil for a stream that is fed by `drover emit` or the intake table.
-  package let table: Table?
-  /// What one MQTT message of this stream may carry; nil: what any may.
-  package let frame: EdgeConfiguration.Limit?
-
-  package init(name: StreamName, kind: Kind, table: Table? = nil, frame: EdgeConfiguration.Limit? = nil) {
-    self.name = name
-    self.kind = kind
-    self.table = table
-    self.frame = frame
-  }
-}
-
-extension StreamConfiguration {
+extension StreamDeclaration {
   /// Reads `streams`. Nil after a problem.
   /// - Parameters:
   ///   - window: what holds at least one frame of each.
   ///   - frame: what the frames carry of streams that say nothing of it.
-  static func list(
-    reading file: Section, hasHashKey: Bool, window: EdgeConfiguration.Limit, frame: EdgeConfiguration.Limit
-  ) -> [StreamConfiguration]? {
+  static func list(reading file: Section, window: EventLimit, frame: EventLimit) -> [StreamDeclaration]? {
+    let hashKey = HashKey(reading: file)
+    // A key that could not be read has been reported already.
+    let hasHashKey = file.isGiven("hash_key_file") || file.isGiven("hash_key_env")
     let sections = file.sections("streams", example: "[{table: local_stock_snapshots, kind: snapshot}]")
-    let streams = sections.map {
-      StreamConfiguration(reading: $0, hasHashKey: hasHashKey, window: window, frame: frame)
+    let streams = sections.map { stream in
+      var declaration = StreamDeclaration(reading: stream, hasHashKey: hasHashKey, window: window, frame: frame)
+      declaration?.selection.hashKey = hashKey
+      return declaration
     }
     reportTwins(Array(zip(sections, streams)))
     let complete = streams.compactMap(\.self)
     return sections.isEmpty || complete.count < streams.count ? nil : complete
   }
 
-  private init?(
-    reading stream: Section, hasHashKey: Bool, window: EdgeConfiguration.Limit, frame: EdgeConfiguration.Limit
-  ) {
+  private init?(reading stream: Section, hasHashKey: Bool, window: EventLimit, frame: EventLimit) {
+    // Every key is read, also after a problem: a key that nobody asked for is reported as unknown.
+    let column = Form<String>.text("a column's name", maximumBytes: 128)
     let table = stream.optional("table", .table)
     let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")
-    let syncedColumn = stream.optional("synced_column", .text("a column's name", maximumBytes: 128))
+    let syncedColumn = stream.optional("synced_column", column)
     let completeWhen = stream.optional("complete_when", .condition)
-    let with = LinesConfiguration.list(reading: stream)
-    let selection = SelectionConfiguration(reading: stream, hasHashKey: hasHashKey)
+    let with = LinesDeclaration.list(reading: stream)
+    let selection = Selection(reading: stream, hasHashKey: hasHashKey)
     let naturalKey = NaturalKey(reading: stream, kind: kind, hasTable: stream.isGiven("table"))
-    let key = stream.list("key", .text("a column's name", maximumBytes: 128), takesOne: true)
-    let timeColumn = stream.optional("time_column", .text("a column's name", maximumBytes: 128))
+    let key = stream.list("key", column, takesOne: true)
+    let timeColumn = stream.optional("time_column", column)
+    let firesAppTriggers = stream.optional("app_triggers", Form<Switch>.oneOf, default: .off) == .on
+    let flow = Flow(reading: stream, kind: kind)
     let name = stream.optional("name", .streamName)
-    let own = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
+    let ownFrame = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
+    Self.reportMisplaced(stream, kind)
+    guard let kind, let with, let name = name ?? Self.name(of: table, stream) else { return nil }
 
+    self.init(name: name, kind: kind, table: table)
+    self.syncedColumn = syncedColumn
+    self.completeWhen = completeWhen
+    self.with = with
+    self.selection = selection
+    self.naturalKey = naturalKey
+    if stream.isGiven("key") { self.key = key }
+    self.timeColumn = timeColumn
+    self.flow = flow
+    self.firesAppTriggers = firesAppTriggers
+    if stream.isGiven("frame") { self.frame = ownFrame }
+  }
+
+  /// Reports the keys that say nothing of a stream of this kind.
+  private static func reportMisplaced(_ stream: Section, _ kind: Kind?) {
     if stream.isGiven("synced_column"), !stream.isGiven("table") {
       stream.report("a stream without a `table` has no column to set", at: "synced_column")
     }
@@ -106,14 +77,6 @@ extension StreamConfiguration {
     if !stream.isGiven("name"), !stream.isGiven("table") {
       stream.report("a stream has a `table` to be captured or a `name` to be fed by; add for example `table: sales`")
     }
-    guard let kind, let with, let name = name ?? Self.name(of: table, stream) else { return nil }
-    self.init(
-      name: name, kind: kind,
-      table: table.map {
-        Table(
-          name: $0, syncedColumn: syncedColumn, completeWhen: completeWhen, with: with, selection: selection,
-          naturalKey: naturalKey, key: key.isEmpty ? nil : key, timeColumn: timeColumn)
-      }, frame: stream.isGiven("frame") ? own : nil)
   }
 
   /// The stream's name where only the table's is given.
@@ -128,11 +91,11 @@ extension StreamConfiguration {
   }
 
   /// Reports each stream that has the table or the name of one before it.
-  private static func reportTwins(_ streams: [(keys: Section, stream: StreamConfiguration?)]) {
+  private static func reportTwins(_ streams: [(keys: Section, stream: StreamDeclaration?)]) {
     var tables: [SQLName: String] = [:]
     var names: [SQLName: String] = [:]
     for case (let keys, let stream?) in streams {
-      let table = stream.table.map { SQLName($0.name) }
+      let table = stream.table.map(SQLName.init)
       let name = SQLName(stream.name.text)
       if let table, let owner = tables[table] {
         keys.report("\(owner) has this table already, as SQLite compares names", at: "table")
@@ -150,11 +113,11 @@ extension StreamConfiguration {
 
   /// Reports each table of lines that is a stream's, or other lines', or bears the name of one in the cloud.
   private static func reportSharedLines(
-    _ streams: [(keys: Section, stream: StreamConfiguration?)], _ tables: [SQLName: String], _ names: [SQLName: String]
+    _ streams: [(keys: Section, stream: StreamDeclaration?)], _ tables: [SQLName: String], _ names: [SQLName: String]
   ) {
     var lines: [SQLName: String] = [:]
     for case (let keys, let stream?) in streams {
-      for table in stream.table?.with.map(\.table.text) ?? [] {
+      for table in stream.with.map(\.table.text) {
         if let owner = tables[SQLName(table)] ?? names[SQLName(table)] {
           keys.report("\(quoted(table)) travels as \(owner) already, and cannot be its lines too", at: "with")
         } else if let owner = lines[SQLName(table)] {

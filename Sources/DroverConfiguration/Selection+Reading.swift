@@ -1,26 +1,8 @@
 // What of a captured table leaves the machine.
 
-package import DroverCore
+internal import DroverCore
 
-package struct SelectionConfiguration: Equatable, Sendable {
-  /// The columns that travel, besides the key; nil: all.
-  package let include: [String]?
-  /// The columns that do not.
-  package let exclude: [String]
-  /// Rows that do not match it do not travel.
-  package let filter: Condition?
-  /// The columns whose values travel as a hash.
-  package let hashed: [String]
-
-  package init(include: [String]? = nil, exclude: [String] = [], filter: Condition? = nil, hashed: [String] = []) {
-    self.include = include
-    self.exclude = exclude
-    self.filter = filter
-    self.hashed = hashed
-  }
-}
-
-extension SelectionConfiguration {
+extension Selection {
   /// Reads `include`, `exclude`, `where` and `hash` of a stream.
   init(reading stream: Section, hasHashKey: Bool) {
     let column = Form<String>.text("a column's name", maximumBytes: 128)

@@ -1,35 +1,12 @@
 // The tables of a batch's lines: what is listed under `with` of a stream.
 
-package import DroverCore
+internal import DroverCore
 
-/// A child table whose rows travel with their header.
-package struct LinesConfiguration: Equatable, Sendable {
-  package struct Reference: Equatable, Sendable {
-    package let column: String
-    /// The header's column that it names.
-    package let header: String
-
-    package init(column: String, header: String) {
-      self.column = column
-      self.header = header
-    }
-  }
-
-  package let table: StreamName
-  /// Empty where the table's own foreign key says it.
-  package let references: [Reference]
-
-  package init(table: StreamName, references: [Reference] = []) {
-    self.table = table
-    self.references = references
-  }
-}
-
-extension LinesConfiguration {
+extension LinesDeclaration {
   /// Reads `with`. Nil after a problem, empty without the key.
-  static func list(reading stream: Section) -> [LinesConfiguration]? {
+  static func list(reading stream: Section) -> [LinesDeclaration]? {
     let sections = stream.sections("with", example: "[{table: sales}]", isRequired: false)
-    let lines = sections.map { LinesConfiguration(reading: $0) }
+    let lines = sections.map { LinesDeclaration(reading: $0) }
     let complete = lines.compactMap(\.self)
     return complete.count < lines.count || sections.isEmpty && stream.isGiven("with") ? nil : complete
   }
