@@ -72,7 +72,7 @@ let package = Package(
     .target(name: "DroverMQTT", dependencies: ["DroverCore", "CMosquitto", "CEpoll", logging], swiftSettings: house),
     .target(
       name: "DroverSQLite",
-      dependencies: ["DroverCore", "DroverHashing", "CSQLite"] + grdb, swiftSettings: house),
+      dependencies: ["DroverCore", "DroverHashing", "DroverWire", "CSQLite"] + grdb, swiftSettings: house),
     .target(
       name: "DroverPostgreSQL", dependencies: ["DroverCore", "DroverWire", "CPostgreSQL"], swiftSettings: house),
 
@@ -139,8 +139,9 @@ let package = Package(
     .executableTarget(
       name: "drover",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge", "DroverCloud",
-        "DroverServices", "DroverTerminal", "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex", logging,
+        "DroverCore", "DroverEvents", "DroverWire", "DroverMQTT", "DroverSQLite", "DroverPostgreSQL", "DroverEdge",
+        "DroverCloud", "DroverServices", "DroverTerminal", "DroverConfiguration", "DroverHTTP", "DroverBench", "CTimex",
+        logging,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -186,7 +187,8 @@ let package = Package(
     .target(
       name: "DroverSimulation",
       dependencies: [
-        "DroverCore", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud", "DroverConfiguration",
+        "DroverCore", "DroverEvents", "DroverWire", "DroverSQLite", "DroverEdge", "DroverCloud",
+        "DroverConfiguration",
         "DroverTerminal", "CSQLite", logging,
       ],
       path: "Tests/Simulation", swiftSettings: house),

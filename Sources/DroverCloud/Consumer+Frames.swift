@@ -132,15 +132,17 @@ extension Consumer {
       schema = isWaiting ? .waiting : .unknown
     }
     let outbox = OutboxOrigin(machine: machine, epoch: header.epoch)
+    let isTwoWay = sink.schema?.flow.direction == .both
     // A frame that cannot be read yet begins no epoch and ends none; and what was received in one that is over does not count any more.
     let isLatest = try !isRead || transaction.isLatest(header.epoch, machine: machine)
     guard isRead, isLatest else {
       return FrameContext(
-        kind: sink.kind, schema: schema, isLatestEpoch: isLatest, runs: Runs(), received: IntervalSet())
+        kind: sink.kind, schema: schema, isLatestEpoch: isLatest, runs: Runs(), received: IntervalSet(),
+        isTwoWay: isTwoWay)
     }
     return FrameContext(
       kind: sink.kind, schema: schema, isLatestEpoch: true, runs: try runs(of: outbox, transaction),
-      received: try received(of: stream, outbox, transaction))
+      received: try received(of: stream, outbox, transaction), isTwoWay: isTwoWay)
   }
 
   private func received(
@@ -161,6 +163,10 @@ extension Consumer {
     let (epoch, interval) = (frame.header.epoch, frame.header.interval)
     let outbox = OutboxOrigin(machine: machine, epoch: epoch)
     if covers { try hear(frame.header.run, outbox, transaction) }
+    if let lineage = frame.header.lineage, sink.schema?.flow.direction == .both {
+      try transaction.note(lineage, epoch: epoch, machine: machine, stream: stream)
+    }
+    if sink.schema?.flow.direction.goesDown == true { group.downNews.insert(machine) }
     var known = covers ? try received(of: stream, outbox, transaction) : IntervalSet()
     guard try gate.admits(interval, beside: known, of: stream, outbox, now: wallClock(), transaction) else {
       return setAside(arrival.topic, over: .openIntervals, &group)

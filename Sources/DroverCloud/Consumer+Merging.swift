@@ -75,9 +75,11 @@ extension Consumer {
     if event.isList, let schema, case .row(let row) = event.content {
       // Its id is made of the row.
       let key = schema.lines.isEmpty ? [] : schema.keyValues(of: row)
-      return SinkEvent(
+      var ready = SinkEvent(
         seq: event.seq, localID: event.localID, version: version, at: event.at, keyIn: schema.key, row: row,
         lines: try lines(of: event, event.content, key: key, schema), raw: event.raw)
+      ready.ancestry = event.ancestry
+      return ready
     }
     var content = event.content
     var key: [Value] = []
@@ -89,9 +91,11 @@ extension Consumer {
       }
     }
     let lines = try lines(of: event, content, key: key, schema)
-    return SinkEvent(
+    var ready = SinkEvent(
       seq: event.seq, localID: event.localID, version: version, at: event.at, key: key, content: content, lines: lines,
       raw: event.raw)
+    ready.ancestry = event.ancestry
+    return ready
   }
 
   /// The rows that come with a header's. A delete has none: with the header its lines go.

@@ -59,7 +59,13 @@ extension Consumer {
         block(stream, of: machine, blocked, &group)
         return describeLater(stream, of: machine, &group)
       }
-      guard let reason else { return .document }
+      guard let reason else {
+        if schema.flow.direction.goesDown {
+          group.describesDown = true
+          group.downNews.insert(machine)
+        }
+        return .document
+      }
       events.emit(SchemaRefused(stream: stream, machine: machine, reason: reason))
       // What a person can accept stands in the list of waiting schemas, and is no dead letter.
       if try transaction.isWaiting(schema.id, machine: machine, stream: stream) { return .document }
@@ -89,7 +95,16 @@ extension Consumer {
       }
       group.note(current, machine: machine)
       return .document
-    case .confirm, .down, .downConfirm, .command, .reply: return .ignored
+    case .downConfirm(let machine):
+      let confirmation: DownConfirmation
+      do throws(WireError) {
+        confirmation = try DownConfirmation(document: message.payload)
+      } catch {
+        return try bury(message, topic, .unparsable, error.description, transaction, &group)
+      }
+      try hear(confirmation, of: machine, transaction, &group)
+      return .document
+    case .confirm, .down, .command, .reply: return .ignored
     }
   }
 

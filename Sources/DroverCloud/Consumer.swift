@@ -2,7 +2,7 @@
 // It knows only the seams: its caller provides the broker's session and the store.
 
 package import DroverCore
-import DroverEvents
+package import DroverEvents
 private import DroverWire
 package import Logging
 
@@ -40,7 +40,7 @@ package final class Consumer: SessionHandler {
   private var hasLostSession = false
   /// What was known of the store's changes by others when something was last taken from it.
   private var foreignChanges = 0
-  private var confirmations = ConfirmationSchedule()
+  var confirmations = ConfirmationSchedule()
   var received = ReceivedCache<StreamOrigin, IntervalSet>()
   var runs = ReceivedCache<OutboxOrigin, Runs>()
   var gate: MachineGate
@@ -70,6 +70,10 @@ package final class Consumer: SessionHandler {
   var blocks = BlockedSinks()
   var undescribed: Set<MachineStream> = []
   var lastLookAtBlocks: ContinuousClock.Instant?
+  /// What goes down to the machines.
+  var down = DownState()
+  /// Another thread says through it that another program may have edited rows in the store.
+  package let editHint = NewsHint()
   /// Whether another client takes this consumer's session, and what of it is not written down yet.
   private var session = SessionWatch()
   private var taken: Trouble?
@@ -111,6 +115,7 @@ package final class Consumer: SessionHandler {
         // Each confirmation says whether its machine has to hold.
         clones = try transaction.troubles(.cloned)
         blocks.take(try transaction.blockedSinks())
+        try openDown(transaction)
         return try transaction.machines()
       }
       (hasLostSession, isNewcomer) = (false, false)
@@ -138,6 +143,7 @@ package final class Consumer: SessionHandler {
   package func sessionClosed(reason: String) {
     publisher = nil
     published = [:]
+    down.relay.disconnected()
   }
 
   package func acknowledged(_ token: PublishToken, reason: AcknowledgementReason) {
@@ -211,6 +217,7 @@ package final class Consumer: SessionHandler {
       if let epoch { confirmations.touch(machine, epoch: epoch) }
     }
     reportBlocks(group)
+    followDown(group)
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -220,7 +227,7 @@ package final class Consumer: SessionHandler {
     report(group)
   }
 
-  private func failed(_ error: any Error) {
+  func failed(_ error: any Error) {
     if let unusable = error as? StoreUnusable { onFatal(unusable.description) }
   }
 
@@ -242,7 +249,8 @@ package final class Consumer: SessionHandler {
     }
     requests = [:]
     confirmDue(now: now, publisher)
-    return min(.seconds(1), confirmations.nextDue(now: now) ?? .seconds(1))
+    let rest = sendDown(now: now, publisher)
+    return min(rest, confirmations.nextDue(now: now) ?? .seconds(1))
   }
 
   package func isDrained() -> Bool {
@@ -267,7 +275,10 @@ package final class Consumer: SessionHandler {
             try transaction.runs(machine: machine, epoch: epoch)
           )
         }
-        if store.isShared { clones = try transaction.troubles(.cloned) }
+        if store.isShared {
+          clones = try transaction.troubles(.cloned)
+          down.epoch = try transaction.downEpoch()
+        }
         return (try nameSession(transaction), known)
       }
       hasLostSession = false
@@ -288,7 +299,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since)
+      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since, down: down.epoch)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,

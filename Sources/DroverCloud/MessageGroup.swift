@@ -22,6 +22,14 @@ struct MessageGroup {
   private(set) var withdrawn: Set<MachineID> = []
   /// How many messages were set aside, by machine and budget.
   private(set) var overruns: [MachineID: [Budget: Int]] = [:]
+  /// What machines have received of what goes down.
+  var downConfirmations: [MachineID: DownConfirmation] = [:]
+  /// Machines whose rows may have to go down now.
+  var downNews: Set<MachineID> = []
+  /// The store begins another numbering of what goes down.
+  var hasNewNumbering = false
+  /// A stream was described that goes down.
+  var describesDown = false
   /// Commands to machines, and what stands in them.
   var requests: [Topic: [UInt8]] = [:]
   private var holds: [MachineID: [(stream: StreamName, reason: HoldReason)]] = [:]

@@ -84,7 +84,8 @@ extension EdgeRelay {
     encoders = [:]
     let run = store.runs.newest?.number ?? 0
     for stream in store.streams {
-      encoders[stream.number] = FrameEncoder(epoch: store.epoch, run: run, stream: stream)
+      encoders[stream.number] = FrameEncoder(
+        epoch: store.epoch, run: run, stream: stream, lineage: store.lineage(stream: stream.number))
     }
   }
 

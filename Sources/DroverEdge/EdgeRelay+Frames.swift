@@ -74,7 +74,8 @@ extension EdgeRelay {
     let interval = relay.coverage(stream: stream.number, first: encoder.first, last: through, request: request)
     let count = encoder.count
     let isWaitingForTable =
-      stream.table != nil && stream.schema == nil || store.waits.contains { $0.stream == stream.name }
+      stream.table != nil && stream.schema == nil || waitsForConsumer(stream)
+      || store.waits.contains { $0.stream == stream.name }
     guard !isWaitingForTable, !blocked.contains(stream.number), !relay.isHeld(stream: stream.number, now: clock.now)
     else {
       encoder.discard()

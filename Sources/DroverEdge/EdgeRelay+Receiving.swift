@@ -14,6 +14,7 @@ extension EdgeRelay {
       // An empty retained message takes the one before it away.
       case .confirm: if !message.payload.isEmpty { hearConfirmation(message) }
       case .command(_, let name): hear(command: name, message)
+      case .down(_, _, let stream): hear(down: stream, message)
       default: continue
       }
     }
@@ -52,6 +53,7 @@ extension EdgeRelay {
     } catch {
       return events.emit(ConfirmationUnreadable(topic: message.topic, error: error))
     }
+    heard(down: confirmation.down)
     switch dialogue.heard(clonedSince: confirmation.clonedSince) {
     case .same: break
     case .cloned(let trouble):

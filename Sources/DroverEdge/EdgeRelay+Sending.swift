@@ -107,7 +107,7 @@ extension EdgeRelay {
 
   func announceSchemas() {
     for stream in store.streams {
-      guard let schema = stream.schema else { continue }
+      guard let schema = stream.schema, !waitsForConsumer(stream) else { continue }
       announcements.append(
         OutboundMessage(
           topic: Topic.schema(machine, stream.name).text, payload: schema.document, isRetained: true,

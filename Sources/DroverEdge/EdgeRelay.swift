@@ -1,12 +1,13 @@
 // The edge agent's work: it asks the machines of DroverCore's `Relaying` what to do, reads the outbox, builds frames, publishes them, and writes down
 // what the broker acknowledged and the cloud confirmed. It decides nothing itself and knows only the seams. Its parts by subject:
+//   +Down      rows that come down from the cloud
 //   +Receiving what comes from the cloud, and the question that is open with it
 //   +Sending   announcements, answers, and what is read from the outbox
 //   +Frames    how what was read becomes frames, and what is too large for one
 //   +Database  locks, errors, new epochs, settling and housekeeping
 
 package import DroverCore
-import DroverEvents
+package import DroverEvents
 import DroverWire
 package import Logging
 
@@ -42,6 +43,11 @@ package final class EdgeRelay: SessionHandler {
   var publisher: (any Publisher)?
   var inbound: InboundQueue
   var announcements = Announcements()
+  /// Rows that came down.
+  var arrivals = DownArrivals()
+  /// The numbering of what goes down, by the newest confirmation; nil while no consumer was heard that knows two-way rows.
+  var cloudDown: Epoch?
+  var isDownConfirmDue = false
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
   var encoders: [Int: FrameEncoder] = [:]
@@ -124,6 +130,7 @@ package final class EdgeRelay: SessionHandler {
     onConnection(nil)
     dialogue.opened(wall: wallClock())
     newQuestion()
+    isDownConfirmDue = true
     division.opened(maximumPacketSize: info.maximumPacketSize, level: info.protocolLevel)
     announce()
     standing.connected(now: clock.now)
@@ -190,7 +197,8 @@ package final class EdgeRelay: SessionHandler {
     if publisher != nil, !isStopping, dialogue.isQuestionDue(now: now) { ask() }
     try look()
     try bury()
-    var wait = try send(now: now)
+    let downWait = try applyDown()
+    var wait = min(downWait, try send(now: now))
     try settle(now: clock.now)
     database.worked()
     try keepHouse(now: now)

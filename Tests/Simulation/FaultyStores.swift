@@ -113,6 +113,18 @@ final class FaultyEdgeStore: EdgeStore {
     try writing { () throws(EdgeStoreError) in try store.enter(keys, stream: stream) }
   }
 
+  func lineage(stream: Int) -> Lineage? { store.lineage(stream: stream) }
+
+  func downReceived() throws(EdgeStoreError) -> DownConfirmation? {
+    try mayFail()
+    return try store.downReceived()
+  }
+
+  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.apply(frame) }
+  }
+
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
 
   func outboxStanding() throws(EdgeStoreError) -> OutboxStanding {

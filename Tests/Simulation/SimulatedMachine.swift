@@ -2,6 +2,7 @@
 
 import DroverCore
 import DroverEdge
+import DroverEvents
 import DroverSQLite
 import Foundation
 

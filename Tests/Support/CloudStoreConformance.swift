@@ -13,15 +13,18 @@ package struct CloudStoreConditions: Sendable {
   package var deadLetterBytes = 1 << 20
   package var deadLetters = DeadLetterBounds()
   package var machine = MachineLimits()
+  package var conflicts = CloudStoreLimits().conflicts
   /// Wall clock, microseconds since 1970.
   package var now: @Sendable () -> Int64 = { 1_795_000_000_000_000 }
 
   package init() {}
 
   package var limits: CloudStoreLimits {
-    CloudStoreLimits(
+    var limits = CloudStoreLimits(
       streamsPerMachine: streamsPerMachine, columnsPerTable: columnsPerTable, columnsPerMachine: columnsPerMachine,
       deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, machine: machine, pins: StreamPins(pins))
+    limits.conflicts = conflicts
+    return limits
   }
 }
 

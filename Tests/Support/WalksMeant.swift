@@ -15,6 +15,8 @@ package enum WalksMeant {
     "drover_received", "drover_gap", "drover_check", "drover_over_budget", "drover_machine", "drover_consumer",
     "drover_migration", "grdb_migrations", "drover_blocked", "drover_stream_wait", "drover_wait",
     "drover_down", "drover_down_waiting", "drover_down_field",
+    "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
+    "drover_writer", "drover_conflict",
   ]
 
   package struct Walk: Sendable {
@@ -54,6 +56,8 @@ package enum WalksMeant {
     Walk(part: "drover_epoch IS NULL", reason: "a table that somebody has changed is repaired"),
     Walk(part: "drover_version IS NULL", reason: "the same"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
+    Walk(part: "DELETE FROM drover_row WHERE", reason: "a machine's stream ends to go down, with all of its entries"),
+    Walk(part: "DELETE FROM drover_edit WHERE", reason: "the same, and edits that were taken"),
   ]
 
   /// Whether a statement has no condition: it is about every row of what it names.

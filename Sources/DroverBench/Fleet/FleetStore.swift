@@ -123,6 +123,10 @@ final class FleetStore: EdgeStore {
   func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] { throw unable("standing") }
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) { throw unable("enter rows") }
 
+  func lineage(stream: Int) -> Lineage? { nil }
+  func downReceived() -> DownConfirmation? { nil }
+  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
+
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so nobody should ask")
   }

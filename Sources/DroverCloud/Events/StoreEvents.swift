@@ -45,3 +45,19 @@ struct OrderlyEndNotNoted: ConsumerEvent {
   var level: Logger.Level { .warning }
   var text: String? { "note the orderly end: \(error); the next consumer begins with small pieces" }
 }
+
+struct DownFailed: ConsumerEvent {
+  let error: any Error
+  var level: Logger.Level { .warning }
+  var subject: String? { "down" }
+  var text: String? { "send rows down: \(error); the consumer tries again in a second" }
+}
+
+struct DownNotPublished: ConsumerEvent {
+  let topic: String
+  let bytes: Int
+  let error: PublishError
+  var level: Logger.Level { .warning }
+  var subject: String? { "down \(topic)" }
+  var text: String? { "publish \(bytes) bytes on \(topic): \(error); the consumer tries again" }
+}

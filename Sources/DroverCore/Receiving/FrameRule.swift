@@ -24,8 +24,13 @@ package struct FrameContext: Sendable {
   package var runs: Runs
   /// What of the stream was received in the frame's epoch.
   package var received: IntervalSet
+  /// Both sides edit its rows.
+  package var isTwoWay: Bool
 
-  package init(kind: Kind, schema: Schema, isLatestEpoch: Bool, runs: Runs, received: IntervalSet) {
+  package init(
+    kind: Kind, schema: Schema, isLatestEpoch: Bool, runs: Runs, received: IntervalSet, isTwoWay: Bool = false
+  ) {
+    self.isTwoWay = isTwoWay
     self.kind = kind
     self.schema = schema
     self.isLatestEpoch = isLatestEpoch
@@ -60,7 +65,10 @@ package enum FrameRule {
     // Either the frame has lain in a broker since before the machine's latest epoch, or the machine was restored to an epoch that is over,
     // together with what remembers it. In the second case rows of the later epoch have won, and the machine has to send all of them in a
     // newer one.
-    guard context.isLatestEpoch else { return .take(covers: false) }
+    guard context.isLatestEpoch else {
+      // Rows of a two-way stream come again in the latest epoch, with what they have seen.
+      return context.isTwoWay ? .overtaken(takesFacts: false) : .take(covers: false)
+    }
     // Perhaps the frame is late, and the edge sends it again because nothing confirms it. Perhaps it is of a future that the edge's database
     // has lost, and its numbers are other events now: then its rows are none of the machine's, and its facts are true all the same.
     if context.runs.isOver(frame.run) { return .overtaken(takesFacts: context.kind == .payload) }

@@ -113,6 +113,8 @@ package struct LossLimits: Equatable, Sendable {
 
 /// Streams that wait while the others go on.
 package struct WaitingLimits: Equatable, Sendable {
+  /// Rows that came down wait while rows of their stream are sent again.
+  package var downDelay: Duration = .milliseconds(200)
   /// The stream's event has no room among the dead letters, or the cloud cannot take the stream now.
   package var roomDelay: Duration = .seconds(10)
   /// The stream's table is not there, or not as configured.

@@ -14,6 +14,8 @@ package struct CloudStoreLimits: Sendable {
   package var deadLetters: DeadLetterBounds
   /// What one machine may leave in the store.
   package var machine: MachineLimits
+  /// How many conflicts wait for a person at most; beyond it the streams wait that have another one.
+  package var conflicts = 10_000
 
   package init(
     streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, columnsPerMachine: Int = 100,

@@ -214,6 +214,8 @@ package protocol CloudStore: AnyObject {
   var isShared: Bool { get }
   /// How often a transaction has found that somebody else may have changed what is in the store.
   var foreignChanges: Int { get }
+  /// Whether another program may have committed since the last transaction. Costs next to nothing.
+  var hasForeignCommits: Bool { get }
   /// Runs `body` in one transaction and returns after the commit. On an error nothing of it remains; `StoreUnusable` is one that
   /// will not go away.
   /// A store that others write to as well may run `body` again from its beginning, when nothing of the time before remains: what it changes
@@ -228,6 +230,7 @@ package protocol CloudStore: AnyObject {
 extension CloudStore {
   package var isShared: Bool { false }
   package var foreignChanges: Int { 0 }
+  package var hasForeignCommits: Bool { true }
 }
 
 /// A store that can number what happens to its rows, for those who follow them (`ChangeReader`).

@@ -4,7 +4,7 @@
 
 /// All that a store may be asked within a transaction.
 package typealias CloudTransaction = StreamClaims & ReceivedRanges & EpochOrder & SchemaStore & RowStore & DeadLetterBox
-  & MachineRecords & ConsumerRecords & TroubleRecords & SinkRecords
+  & MachineRecords & ConsumerRecords & TroubleRecords & SinkRecords & TwoWayStore
 
 /// Which streams a transaction has to itself, where several consumers write to one store.
 package protocol StreamClaims {

@@ -76,7 +76,8 @@ package enum TwoWayRule {
       ? decideAgain(event, known, history, since)
       : decideEdit(event, known, history, isKeyNatural: isKeyNatural)
     // The machine has an edit of the cloud's that the store lost, and the row was edited anew since.
-    if decision == .answer, lost.contains(event.base) { decision = .conflict }
+    let isSame = decision == .ignore && relation(of: event, to: known, history) == .same
+    if decision == .answer || isSame, lost.contains(event.base) { decision = .conflict }
     guard known.isComplete, known.isThere, decision != .ignore, decision != .answer else { return decision }
     // The edge has cleared a record that is complete: the record stays.
     return event.change == .put ? .frozen : .ignore
@@ -86,6 +87,8 @@ package enum TwoWayRule {
     _ event: Arrival, _ known: Known, _ history: EpochHistory, isKeyNatural: Bool
   ) -> Decision {
     switch relation(of: event, to: known, history) {
+    // The row holds a decision that the store has lost; it was applied over the edit.
+    case .same where event.base > known.cloud: return .take
     case .known, .same: return .ignore
     case .newer where !lacks(event, known): return .take
     case .newer, .concurrent: break

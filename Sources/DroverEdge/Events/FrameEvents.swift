@@ -142,3 +142,37 @@ extension AcknowledgementReason {
     }
   }
 }
+
+// MARK: What comes down
+
+struct DownApplied: AgentEvent {
+  let stream: Int
+  let interval: Interval
+  let outcome: DownOutcome
+  var level: Logger.Level { outcome.refused > 0 ? .warning : .debug }
+  var subject: String? { outcome.refused > 0 ? "down \(stream)" : nil }
+  var text: String? {
+    let refused =
+      outcome.refused > 0
+      ? "; \(outcome.refused) refused by the app's tables, now dead letters: see `drover dead list`" : ""
+    return
+      "applied rows from the cloud \(interval): \(outcome.applied) written, \(outcome.old) known, \(outcome.edited) edited here since, \(outcome.waiting) wait for another row\(refused)"
+  }
+}
+
+struct DownUnknown: AgentEvent {
+  let stream: StreamName
+  var level: Logger.Level { .warning }
+  var subject: String? { "down \(stream)" }
+  var text: String? {
+    "rows came down for \(stream), and no stream of that name has `direction: down` or `both` here; they stay in the cloud"
+  }
+}
+
+struct DownUnreadable: AgentEvent {
+  let topic: String
+  let error: String
+  var level: Logger.Level { .warning }
+  var subject: String? { "unreadable \(topic)" }
+  var text: String? { "read rows on \(topic): \(error); nothing of the message was applied" }
+}

@@ -5,19 +5,24 @@ import GRDB
 
 package enum ForgottenMachines {
   /// What is kept of a machine and goes with it.
-  package static let bookkeeping = [
-    "drover_machine", "drover_received", "drover_run", "drover_schema", "drover_schema_column", "drover_schema_line",
-    "drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line", "drover_tombstone",
-    "drover_progress", "drover_check", "drover_gap", "drover_over_budget", "drover_trouble", "drover_column_alone",
-    "drover_blocked", "drover_stream_wait",
-  ]
+  package static let bookkeeping =
+    [
+      "drover_machine", "drover_received", "drover_run", "drover_schema", "drover_schema_column", "drover_schema_line",
+      "drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line", "drover_tombstone",
+      "drover_progress", "drover_check", "drover_gap", "drover_over_budget", "drover_trouble", "drover_column_alone",
+      "drover_blocked", "drover_stream_wait",
+    ] + TwoWayTables.ofMachines
   /// What goes with its rows: the order of its epochs, by which a later row wins, and whether its rows are matched.
   package static let ofRows = ["drover_epoch", "drover_identity_member"]
 }
 
 extension Transaction {
   func forgetMachine(_ machine: MachineID, removesRows: Bool) throws -> Int {
+    let flows = try String.fetchAll(
+      database, sql: "SELECT stream FROM drover_flow WHERE machine_id = ?", arguments: [machine.text])
+    if !flows.isEmpty { try beginWriting() }
     let rows = removesRows ? try removeRows(of: machine) : 0
+    for stream in flows { try endFlow(machine: machine, stream: StreamName(stream)) }
     for table in ForgottenMachines.bookkeeping + (removesRows ? ForgottenMachines.ofRows : []) {
       try database.execute(sql: "DELETE FROM \(table) WHERE machine_id = ?", arguments: [machine.text])
     }

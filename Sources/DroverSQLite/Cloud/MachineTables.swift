@@ -27,7 +27,7 @@ extension Transaction {
   func knows(_ epoch: Epoch, machine: MachineID) throws -> Bool { try knownNumber(of: epoch, machine: machine) != nil }
 
   /// The place of an epoch among a machine's epochs; nil for an unknown one.
-  private func knownNumber(of epoch: Epoch, machine: MachineID) throws -> Int64? {
+  func knownNumber(of epoch: Epoch, machine: MachineID) throws -> Int64? {
     if let number = store.cache.epochs[machine]?[epoch] { return number }
     let select = try prepared("SELECT number FROM drover_epoch WHERE machine_id = ?1 AND epoch = ?2")
     defer { select.reset() }

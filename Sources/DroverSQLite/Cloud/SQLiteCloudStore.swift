@@ -32,6 +32,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   /// How many tombstones each machine's deletes have added.
   var tombstoneRoom = TombstoneRoom()
   var care = Isolation()
+  /// The open transaction has told the triggers of sink tables that it is the consumer's.
+  var isWriting = false
   private var dataVersion: Int64 = -1
   package private(set) var foreignChanges = 0
   let feed: ChangeFeed
@@ -53,6 +55,14 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     var epochs: [MachineID: [Epoch: Int64]] = [:]
     var newestEpochs: [MachineID: Int64] = [:]
     var statements: [ExactText: Statement] = [:]
+    /// What frames said last of the history of a machine's epoch.
+    var lineages: [Origin: (epoch: Epoch, lineage: Lineage)] = [:]
+    var histories: [MachineID: EpochHistory] = [:]
+    var lostDecisions: LostDecisions?
+    /// The streams with rows that go down.
+    var downStreams: [StreamName]?
+    /// Their tables, which have triggers.
+    var capturedTables: Set<SQLName>?
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
@@ -120,7 +130,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     try writing { database in
+      isWriting = false
       let result = try body(Transaction(store: self, database: database))
+      if isWriting { try database.cachedStatement(sql: "DELETE FROM drover_writer").execute() }
       return (result, try feed.finish(database))
     }
   }

@@ -170,6 +170,9 @@ package final class SQLiteReplica: Replica {
     try queue.writeWithoutTransaction { database in
       try database.inTransaction(.immediate) {
         let schema = stream.schema
+        if schema.flow.direction.goesDown {
+          try database.execute(sql: "INSERT INTO drover_writer (id) VALUES (0)")
+        }
         let isMatched = try MatchedSink(database: database, stream: stream.stream).key() != nil
         let tables = [stream.stream.text] + (isMatched ? ["drover_held_\(stream.stream.text)"] : [])
         let own = tables.map { ($0, schema.machineColumn, schema.key.map { schema.columns[$0].name }) }
@@ -191,7 +194,14 @@ package final class SQLiteReplica: Replica {
           try database.execute(
             sql: "DELETE FROM drover_tombstone WHERE machine_id = ? AND stream = ? AND local_id = ?",
             arguments: [stream.machine.text, stream.stream.text, localID])
+          // Of a row that both sides edit the decision stays, and what it has seen of the machine goes.
+          try database.execute(
+            sql: """
+              UPDATE drover_row SET edge_epoch = NULL, edge_version = NULL, decided_epoch = NULL, decided_version = NULL
+               WHERE machine_id = ? AND stream = ? AND local_id = ?
+              """, arguments: [stream.machine.text, stream.stream.text, localID])
         }
+        try database.execute(sql: "DELETE FROM drover_writer")
         return .commit
       }
     }
@@ -203,7 +213,7 @@ package final class SQLiteReplica: Replica {
         try String.fetchAll(
           database,
           sql:
-            "SELECT 'the trigger ' || name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+            "SELECT 'the trigger ' || name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) AND substr(name, 1, 12) <> '\(SinkCapture.prefix)'",
           arguments: [table.text])
       }
     }

@@ -76,14 +76,14 @@ struct SchemaTables {
     try database.execute(
       sql: """
         -- The one that was described last is the latest, also when the clock stands still or goes back.
-        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, described)
-        SELECT ?1, ?2, ?3, ?4, ?6, max(?5, 1 + ifnull((SELECT max(described) FROM drover_schema WHERE machine_id = ?1 AND stream = ?2), 0))
+        INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, \(Flow.columns), described)
+        SELECT ?1, ?2, ?3, ?4, ?6, ?7, ?8, ?9, ?10, ?11, max(?5, 1 + ifnull((SELECT max(described) FROM drover_schema WHERE machine_id = ?1 AND stream = ?2), 0))
          WHERE true
         ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
         """,
       arguments: [
         machine.text, stream.text, schema.id.text, schema.kind.rawValue, now, schema.completeWhen?.text,
-      ])
+      ] + schema.flow.arguments)
   }
 
   /// How many streams a machine has, its tables of lines included.
@@ -119,13 +119,13 @@ struct SchemaTables {
     try forget(machine: machine, stream: stream)
     try database.execute(
       sql: """
-        INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when, \(Flow.columns))
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
       arguments: [
         machine.text, stream.text, waiting.id.text, waiting.kind.rawValue, reason, now,
         waiting.schema?.completeWhen?.text,
-      ])
+      ] + (waiting.schema?.flow ?? .up).arguments)
     guard let schema = waiting.schema else { return }
     for (position, column) in schema.columns.enumerated() {
       try database.execute(
@@ -165,7 +165,9 @@ struct SchemaTables {
 
   func waiting(machine: MachineID, stream: StreamName) throws -> WaitingStream? {
     let note = try Row.fetchOne(
-      database, sql: "SELECT kind, complete_when FROM drover_schema_waiting WHERE machine_id = ? AND stream = ?",
+      database,
+      sql:
+        "SELECT kind, complete_when, \(Flow.columns) FROM drover_schema_waiting WHERE machine_id = ? AND stream = ?",
       arguments: [machine.text, stream.text])
     guard let note, let kind = Kind(rawValue: note["kind"]) else { return nil }
     let rows = try Row.fetchAll(
@@ -182,7 +184,7 @@ struct SchemaTables {
       kind: kind,
       schema: try StreamSchema(
         kind: kind, rows: rows, completeWhen: condition.map { try Condition(parsing: $0) },
-        lines: StreamSchema.lines(lines)))
+        lines: StreamSchema.lines(lines), flow: Flow(note) ?? .up))
   }
 
   /// Those of all machines with what is noted of them, by machine and stream: two statements, however many there are.
@@ -257,11 +259,13 @@ struct SchemaTables {
 
 extension StreamSchema {
   /// - Parameter rows: its columns in order, as the store keeps them.
-  init(kind: Kind, rows: [Row], completeWhen: Condition? = nil, lines: [LineSchema] = []) throws {
+  init(
+    kind: Kind, rows: [Row], completeWhen: Condition? = nil, lines: [LineSchema] = [], flow: Flow = .up
+  ) throws {
     let parts = rows.enumerated().compactMap { index, row in (row["key_position"] as Int?).map { ($0, index) } }
     try self.init(
       kind: kind, columns: rows.map { DroverCore.Column(name: $0["name"], declaredType: $0["declared_type"]) },
       key: parts.sorted { $0.0 < $1.0 }.map(\.1), completeWhen: completeWhen, lines: lines,
-      naturalKey: try NaturalKey(rows: rows))
+      naturalKey: try NaturalKey(rows: rows), flow: flow)
   }
 }

@@ -43,6 +43,7 @@ extension Transaction {
       store.forgetAll()
       try reopenGaps(of: stream)
     }
+    try mendCapture(stream)
   }
 
   /// Notes tables again that are described and not noted any more; one that is gone too is made again.

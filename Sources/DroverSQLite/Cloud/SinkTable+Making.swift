@@ -13,8 +13,8 @@ extension SinkTable {
           local_id TEXT NOT NULL,
           occurred_at TEXT,
           body TEXT NOT NULL,
-          drover_epoch INTEGER NOT NULL,
-          drover_version INTEGER NOT NULL,
+          drover_epoch INTEGER NOT NULL DEFAULT 0,
+          drover_version INTEGER NOT NULL DEFAULT 0,
           PRIMARY KEY (machine_id, local_id)
         ) WITHOUT ROWID
         """
@@ -23,9 +23,9 @@ extension SinkTable {
     let key = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
     return """
       CREATE TABLE \(quoted(stream.text)) (
-        \(schema.machineColumn) TEXT NOT NULL,
-      \(columns)  drover_epoch INTEGER NOT NULL,
-        drover_version INTEGER NOT NULL,
+        \(schema.machineColumn) TEXT NOT NULL\(schema.flow.reach == .all ? " DEFAULT '*'" : ""),
+      \(columns)  drover_epoch INTEGER NOT NULL DEFAULT 0,
+        drover_version INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (\(schema.machineColumn), \(key))
       ) WITHOUT ROWID
       """

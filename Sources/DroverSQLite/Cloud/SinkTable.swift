@@ -15,6 +15,8 @@ struct StatementShape: Hashable {
   var completeWhen: Condition?
   /// The tables of lines that the newest schema knows.
   var newestLines: [LineSchema]
+  /// Of the schema that was described last.
+  var direction: Direction
 
   /// - Parameter latest: the schema that the machine's stream was described with last.
   init(_ sink: Sink, latest: StreamSchema?) {
@@ -23,6 +25,7 @@ struct StatementShape: Hashable {
     schema = sink.schema
     completeWhen = latest?.completeWhen
     newestLines = latest?.lines ?? []
+    direction = latest?.flow.direction ?? .up
   }
 }
 
@@ -32,6 +35,9 @@ final class SinkTable {
   var refusals: [Bool: DatabaseError] = [:]
   /// Where the machines' own rows stand.
   let name: String
+  /// What merges its rows in the place of what stands here, if they go down.
+  private(set) var twoWay: TwoWayTable?
+  var direction: Direction { sink.direction }
   /// Whose events are merged now.
   private var machine: MachineID
   private let columns: [String]
@@ -147,6 +153,10 @@ final class SinkTable {
         try Statement(database, "SAVEPOINT drover_unit"), try Statement(database, "RELEASE drover_unit"),
         try Statement(database, "ROLLBACK TO drover_unit")
       )
+    if sink.direction.goesDown, let schema = sink.schema {
+      twoWay = try TwoWayTable(
+        database, sink, schema: schema, marksRows: late != nil, untyped: untyped, feed: self.feed)
+    }
     serve(first)
   }
 

@@ -19,8 +19,9 @@ struct SinkWidening {
   /// - Parameters:
   ///   - retyped: columns that would change a value.
   ///   - tellsLives: whether its key gets `drover_life`.
-  func run(_ retyped: Set<SQLName>, tellsLives: Bool) throws {
-    guard !retyped.isEmpty || tellsLives else { return }
+  ///   - defaults: what an INSERT that does not name a column gives it, as SQL.
+  func run(_ retyped: Set<SQLName>, tellsLives: Bool, defaults: [SQLName: String] = [:]) throws {
+    guard !retyped.isEmpty || tellsLives || !defaults.isEmpty else { return }
     let rows = try Row.fetchAll(database, sql: "PRAGMA main.table_info(\(quoted(table)))")
     let columns: [DroverCore.Column] = rows.map { row in
       .init(name: row["name"], declaredType: retyped.contains(SQLName(row["name"])) ? "" : row["type"])
@@ -28,7 +29,10 @@ struct SinkWidening {
     let key = rows.filter { $0["pk"] > 0 }.sorted { ($0["pk"] as Int) < $1["pk"] }.map { $0["name"] as String }
     let life = StreamSchema.lifeColumn
     var definitions = zip(columns, rows).map { column, row in
-      SinkTable.definition(column) + (row["notnull"] == 1 && column.name != life ? " NOT NULL" : "")
+      guard SQLName(column.name) != SQLName(life) else { return SinkTable.definition(column) }
+      let value = defaults[SQLName(column.name)] ?? row["dflt_value"] as String?
+      return SinkTable.definition(column) + (row["notnull"] == 1 ? " NOT NULL" : "")
+        + (value.map { " DEFAULT \($0.first == "'" || Int64($0) != nil ? $0 : "(\($0))")" } ?? "")
     }
     if tellsLives {
       // Before the columns that are never NULL, as in a new table: SQLite 3.40 finds NULL in columns of that kind which stand before a part of the

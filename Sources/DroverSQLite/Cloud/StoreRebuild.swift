@@ -30,7 +30,7 @@ package struct StoreRebuild: Equatable, Sendable {
       _ = try SQLiteCloudStore(path: path)
       let new = try DatabaseQueue(path: path)
       defer { try? new.close() }
-      try new.write { try rebuild.carryOver(to: $0) }
+      try new.write { try rebuild.carryOver(to: $0, now: now) }
     } catch let error as DatabaseError {
       throw CloudStoreError(
         description: "make a new \(path): \(error.explanation); the old one is \(aside)")
@@ -56,7 +56,7 @@ package struct StoreRebuild: Equatable, Sendable {
 
   // MARK: Carrying over
 
-  private mutating func carryOver(to new: Database) throws {
+  private mutating func carryOver(to new: Database, now: Int64) throws {
     var configuration = Configuration()
     configuration.busyMode = .timeout(10)
     let old: DatabaseQueue
@@ -79,6 +79,8 @@ package struct StoreRebuild: Equatable, Sendable {
       }
       _ = try copy("drover_epoch", "machine_id", old, new) { $0 }
       letters = try copyLetters(old, new)
+      // The machines may have what the cloud has decided until now about rows that both sides edit.
+      try new.execute(sql: "INSERT INTO drover_lost_decision (first, last) VALUES (1, ?)", arguments: [now - 1])
       _ = try copy("drover_dead_dropped", "machine_id", old, new) { $0 }
       _ = try copy("drover_meta", "name", old, new) { row in
         let name = String.fromDatabaseValue(row["name"] ?? .null) ?? ""

@@ -11,7 +11,8 @@ extension StreamSchema {
     guard
       let described = try Row.fetchOne(
         database,
-        sql: "SELECT kind, complete_when FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
+        sql:
+          "SELECT kind, complete_when, \(Flow.columns) FROM drover_schema WHERE machine_id = ? AND stream = ? AND schema_id = ?",
         arguments: [machine.text, stream.text, id.text]),
       let kind = Kind(rawValue: described["kind"])
     else { return nil }
@@ -26,7 +27,8 @@ extension StreamSchema {
     // If another program has changed this schema, it is not the machine's: the consumer asks the machine for it again.
     let lines = try? lines(id, machine: machine, stream: stream, database)
     let schema = try? StreamSchema(
-      kind: kind, rows: rows, completeWhen: try completeWhen.map { try Condition(parsing: $0) }, lines: lines ?? [])
+      kind: kind, rows: rows, completeWhen: try completeWhen.map { try Condition(parsing: $0) }, lines: lines ?? [],
+      flow: Flow(described) ?? .up)
     guard let schema, lines != nil, schema.id == id else { return nil }
     return schema
   }

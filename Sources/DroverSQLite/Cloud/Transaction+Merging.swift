@@ -32,11 +32,20 @@ extension Transaction {
       if isChanged { try reopenGaps(of: sink.stream) }
     }
     table.serve(sink.machine)
+    try beginWriting(into: sink.stream)
     if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
     let origin = SQLiteCloudStore.Origin(machine: sink.machine, stream: sink.stream)
     var hasTombstones = try store.cache.tombstones[origin] ?? anyTombstone(origin)
     let now = store.now()
     let number = try number(of: epoch, machine: sink.machine)
+    if let twoWay = table.twoWay {
+      let outcomes = try mergeTwoWay(events, epoch: number, twoWay, of: sink.machine, direction: table.direction)
+      table.refusals = twoWay.refusals
+      try refuseTable(table, events, outcomes)
+      store.cache.tombstones[origin] = nil
+      try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
+      return outcomes
+    }
     defer { store.cache.tombstones[origin] = hasTombstones }
     func merge(_ event: SinkEvent) throws -> MergeOutcome {
       try table.merge(event, epoch: number, now: now, hasTombstones: &hasTombstones)
@@ -100,7 +109,7 @@ extension Transaction {
   }
 
   /// What merges a machine's events into a table that fits them.
-  private func table(of sink: Sink) throws -> SinkTable {
+  func table(of sink: Sink) throws -> SinkTable {
     let described = try latestSchema(machine: sink.machine, stream: sink.stream)
     // What was not described declares nothing.
     if let described { try settle(described, machine: sink.machine, stream: sink.stream) }
@@ -140,6 +149,7 @@ extension Transaction {
                               AND received.stream = drover_tombstone.stream AND received.after_seq = 0))
         """, arguments: [moment])
     store.cache.tombstones = [:]
+    try retireEntries(goneBefore: moment)
     try store.feed.forgetDeletes(madeBefore: moment, database)
   }
 }

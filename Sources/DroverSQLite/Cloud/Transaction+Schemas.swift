@@ -57,6 +57,7 @@ extension Transaction: SchemaDialect {
     // Also events of an older schema go by the newest condition.
     store.cache.latest[SQLiteCloudStore.Origin(machine: machine, stream: stream)] = nil
     store.cache.sinks.forget(machine: machine, stream: stream)
+    try settleFlow(schema, machine: machine, stream: stream)
   }
 
   func hasOther(than schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> Bool {
@@ -209,6 +210,8 @@ extension Transaction: SchemaDialect {
   func makeIndex(of line: LineSchema) throws { try database.execute(sql: LineTable.indexCreation(line)) }
 
   func putAside(_ stream: StreamName, isThere: Bool) throws -> String {
+    try forgetFlows(stream)
+    try database.execute(sql: "DELETE FROM drover_row WHERE stream = ?", arguments: [stream.text])
     let aside = try schemas.clear(stream: stream, now: store.now(), isThere: isThere)
     try store.feed.end(table: stream, database)
     store.forgetAll()

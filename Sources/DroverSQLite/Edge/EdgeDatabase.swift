@@ -10,7 +10,7 @@ import GRDB
 ///
 /// Its one connection fires no triggers: setting the app's `synced` flag must neither become an event nor run the app's
 /// own triggers, which may need functions that only the app's connections have.
-package final class EdgeDatabase: EdgeStore, DownTables {
+package final class EdgeDatabase: EdgeStore {
   var queue: DatabaseQueue
   /// False while the file is gone that was open, and no other has been opened.
   var isOpen = true

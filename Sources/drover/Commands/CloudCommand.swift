@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverCloud
 import DroverConfiguration
 import DroverCore
+import DroverEvents
 import DroverHTTP
 import DroverMQTT
 import DroverPostgreSQL

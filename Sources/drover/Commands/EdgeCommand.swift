@@ -2,6 +2,7 @@ import ArgumentParser
 import DroverConfiguration
 import DroverCore
 import DroverEdge
+import DroverEvents
 import DroverHTTP
 import DroverMQTT
 import DroverSQLite
@@ -60,6 +61,7 @@ struct EdgeCommand: AsyncParsableCommand {
     options.subscriptions = [
       Subscription(filter: Topic.confirmFilter(for: configuration.machine)),
       Subscription(filter: Topic.commandFilter(for: configuration.machine)),
+      Subscription(filter: Topic.downFilter(for: configuration.machine)),
     ]
     let session = MosquittoSession(options: options, logger: logger)
     let fatal = FatalEnd()

@@ -6,6 +6,7 @@ import DroverCloud
 import DroverConfiguration
 import DroverCore
 import DroverEdge
+import DroverEvents
 import DroverSQLite
 import DroverTerminal
 import DroverWire

@@ -1,0 +1,148 @@
+// The way down: edits of people get their numbers, and rows go to the machines that are online. `DownRelay` decides what is sent when. One consumer of a
+// group does it, the leader.
+
+import DroverCore
+import DroverEvents
+import DroverWire
+
+extension Consumer {
+  /// Most edits of one transaction.
+  private static let mostEdits = 1000
+  /// More machines than these are looked up together.
+  private static let mostAsked = 16
+  /// How often is looked for edits without a hint: nothing tells of commits on some filesystems.
+  private static let pauseOfLooks: Duration = .seconds(1)
+
+  /// What is known of the way down when a session begins.
+  func openDown(_ transaction: any CloudTransaction) throws {
+    down.epoch = try transaction.downEpoch()
+    down.hasStreams = try !transaction.downStreams(of: nil).isEmpty
+    down.isDue = true
+    down.toLoad.formUnion(isOnline.filter(\.value).keys)
+  }
+
+  /// What a machine says it has received.
+  func hear(
+    _ confirmation: DownConfirmation, of machine: MachineID, _ transaction: any CloudTransaction,
+    _ group: inout MessageGroup
+  ) throws {
+    let isCurrent = try transaction.note(confirmation, machine: machine)
+    group.downConfirmations[machine] = isCurrent ? confirmation : nil
+    if !isCurrent { group.hasNewNumbering = try transaction.downEpoch() != down.epoch || group.hasNewNumbering }
+  }
+
+  /// What comes after a commit.
+  func followDown(_ group: MessageGroup) {
+    down.hasStreams = down.hasStreams || group.describesDown
+    guard down.hasStreams else { return }
+    for (machine, confirmation) in group.downConfirmations {
+      down.relay.confirmed(confirmation.streams, of: machine, now: down.now ?? ContinuousClock().now)
+    }
+    for (machine, status) in group.statuses {
+      if status.isOnline { down.toLoad.insert(machine) } else { down.relay.left(machine) }
+    }
+    down.toLoad.formUnion(group.downNews)
+    if group.hasNewNumbering { down.isDue = true }
+  }
+
+  /// Returns how long the next turn may wait.
+  func sendDown(now: ContinuousClock.Instant, _ publisher: any Publisher) -> Duration {
+    down.now = now
+    guard down.hasStreams, isLeader() else { return .seconds(1) }
+    do {
+      try takeEdits(now: now)
+      try loadLanes()
+      for _ in 0..<down.limits.framesPerTurn {
+        switch down.relay.next(now: now) {
+        case .wait(let duration): return min(duration ?? .seconds(1), .seconds(1))
+        case .send(let stream, let after): try send(stream, after: after, now: now, publisher)
+        }
+      }
+      return .zero
+    } catch {
+      failed(error)
+      events.emit(DownFailed(error: error))
+      return .seconds(1)
+    }
+  }
+
+  private func takeEdits(now: ContinuousClock.Instant) throws {
+    let isHinted = editHint.take() && store.hasForeignCommits
+    guard down.isDue || isHinted || down.lookedAt.map({ $0.advanced(by: Self.pauseOfLooks) <= now }) ?? true else {
+      return
+    }
+    down.lookedAt = now
+    down.isDue = false
+    var epoch = down.epoch
+    let found = try store.transaction { transaction in
+      epoch = try transaction.downEpoch()
+      return try transaction.takeEdits(limit: Self.mostEdits)
+    }
+    if found.hasMore { down.isDue = true }
+    if epoch != down.epoch {
+      // Numbers mean something else now, and each machine has to hear of it before it takes a row.
+      down.epoch = epoch
+      down.toLoad.formUnion(down.relay.machines)
+      down.relay.disconnected()
+      let machines = try store.transaction { try $0.machines() }
+      for (machine, epoch) in machines { confirmations.touch(machine, epoch: epoch) }
+    }
+    if isHinted || !found.streams.isEmpty { down.toLoad.formUnion(down.relay.machines) }
+  }
+
+  /// The lanes of machines that came, or whose streams have new rows.
+  private func loadLanes() throws {
+    guard !down.toLoad.isEmpty else { return }
+    let machines = down.toLoad.sorted()
+    let streams = try store.transaction { transaction in
+      guard machines.count > Self.mostAsked else { return try machines.map { try transaction.downStreams(of: $0) } }
+      let all = Dictionary(grouping: try transaction.downStreams(of: nil), by: \.machine)
+      return machines.map { all[$0] ?? [] }
+    }
+    down.toLoad = []
+    for (machine, streams) in zip(machines, streams) where isOnline[machine] ?? false {
+      down.relay.loaded(streams, of: machine)
+    }
+  }
+
+  private func send(
+    _ stream: DownStream, after: Int64, now: ContinuousClock.Instant, _ publisher: any Publisher
+  ) throws {
+    guard let epoch = down.epoch else { return }
+    let read = try store.transaction {
+      try $0.readDown(stream, after: after, limit: down.limits.rows, maximumBytes: down.limits.bytes)
+    }
+    guard read.scannedThrough > after else { return down.relay.failed(stream, now: now) }
+    let declaration = StreamDeclaration(name: stream.stream, kind: stream.schema.kind, table: stream.stream.text)
+    var encoder = FrameEncoder(
+      epoch: epoch, run: 0, stream: EdgeStream(number: 0, declaration, schema: stream.schema))
+    encoder.cover(after + 1)
+    for entry in read.entries { encoder.append(entry) }
+    let topic = Topic.down(stream.machine, stream.schema.kind, stream.stream)
+    let frame = encoder.finish(covering: Interval(after: after, through: read.scannedThrough), last: read.last)
+    do throws(PublishError) {
+      _ = try publisher.publish(OutboundMessage(topic: topic.text, payload: frame, contentType: "application/json"))
+      down.relay.published(stream, through: read.scannedThrough, last: read.last, now: now)
+    } catch {
+      down.relay.failed(stream, now: now)
+      events.emit(DownNotPublished(topic: topic.text, bytes: frame.count, error: error))
+    }
+  }
+}
+
+/// What the consumer keeps for the way down.
+struct DownState {
+  var limits = DownLimits()
+  var relay = DownRelay()
+  /// The numbering of the store.
+  var epoch: Epoch?
+  /// A stream of some machine goes down. Otherwise nothing is asked.
+  var hasStreams = false
+  /// Machines whose lanes are to be looked up.
+  var toLoad: Set<MachineID> = []
+  /// Edits may wait in the store.
+  var isDue = true
+  var lookedAt: ContinuousClock.Instant?
+  /// The time of the last turn.
+  var now: ContinuousClock.Instant?
+}

@@ -1,0 +1,473 @@
+// The way down: edits in the cloud are taken and numbered, read, and confirmed.
+
+import DroverCore
+import DroverWire
+import GRDB
+
+extension Transaction: TwoWayStore {
+  // MARK: Histories
+
+  func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {
+    let origin = SQLiteCloudStore.Origin(machine: machine, stream: stream)
+    if let known = store.cache.lineages[origin], known == (epoch, lineage) { return }
+    let since = try prepared(
+      """
+      INSERT INTO drover_since (machine_id, stream, since) VALUES (?1, ?2, ?3)
+      ON CONFLICT (machine_id, stream) DO UPDATE SET since = excluded.since WHERE since <> excluded.since
+      """)
+    since.bind(machine.text, at: 1)
+    since.bind(stream.text, at: 2)
+    since.bind(lineage.since, at: 3)
+    try since.run()
+    let number = try number(of: epoch, machine: machine)
+    // A parent of which nothing was ever heard has left nothing here.
+    if let fork = lineage.fork, let parent = try knownNumber(of: fork.parent, machine: machine), parent != number {
+      try database.execute(
+        sql: """
+          UPDATE drover_epoch SET parent = ?3, fork = ?4
+           WHERE machine_id = ?1 AND number = ?2 AND (parent IS NOT ?3 OR fork IS NOT ?4)
+          """, arguments: [machine.text, number, parent, fork.version])
+    }
+    store.cache.lineages[origin] = (epoch, lineage)
+    store.cache.histories[machine] = nil
+  }
+
+  private func history(of epoch: Int64, machine: MachineID) throws -> EpochHistory {
+    if let history = store.cache.histories[machine], history.epoch == epoch { return history }
+    var forks: [Int64: (parent: Int64, version: Int64)] = [:]
+    for row in try Row.fetchAll(
+      database, sql: "SELECT number, parent, fork FROM drover_epoch WHERE machine_id = ? AND parent IS NOT NULL",
+      arguments: [machine.text])
+    {
+      forks[row["number"]] = (row["parent"], row["fork"])
+    }
+    let history = EpochHistory(epoch: epoch, forks: forks)
+    store.cache.histories[machine] = history
+    return history
+  }
+
+  private func since(_ origin: SQLiteCloudStore.Origin) throws -> Int64 {
+    if let known = store.cache.lineages[origin] { return known.lineage.since }
+    return try Int64.fetchOne(
+      database, sql: "SELECT since FROM drover_since WHERE machine_id = ? AND stream = ?",
+      arguments: [origin.machine.text, origin.stream.text]) ?? 0
+  }
+
+  private func lostDecisions() throws -> LostDecisions {
+    if let lost = store.cache.lostDecisions { return lost }
+    let lost = LostDecisions(
+      try Row.fetchAll(database, sql: "SELECT first, last FROM drover_lost_decision ORDER BY first").compactMap { row in
+        let (first, last): (Int64, Int64) = (row["first"], row["last"])
+        return first <= last ? first...last : nil
+      })
+    store.cache.lostDecisions = lost
+    return lost
+  }
+
+  // MARK: Up
+
+  /// Merges events of a machine whose stream goes down.
+  func mergeTwoWay(
+    _ events: [SinkEvent], epoch: Int64, _ table: TwoWayTable, of machine: MachineID, direction: Direction
+  ) throws -> [MergeOutcome] {
+    while try takeEdits(of: table.stream, limit: 10_000).hasMore {}
+    table.serve(machine.text)
+    table.refusals = [:]
+    try beginWriting()
+    guard direction == .both else { return try events.map { try refuse($0, table, of: machine) } }
+    let origin = SQLiteCloudStore.Origin(machine: machine, stream: table.stream)
+    let now = store.now()
+    let merge = TwoWayMerge(
+      SinkRows(transaction: self, table: table, machine: machine, now: now), schema: table.schema,
+      history: try history(of: epoch, machine: machine), since: try since(origin), lost: try lostDecisions(), now: now)
+    return try merge.merge(events)
+  }
+
+  /// An edit at the edge of what the cloud alone edits: the stored row goes down again.
+  private func refuse(_ event: SinkEvent, _ table: TwoWayTable, of machine: MachineID) throws -> MergeOutcome {
+    let flow = table.schema.flow
+    let entries = RowEntries(transaction: self, owner: flow.owner(machine), stream: table.stream)
+    if var mark = try entries.find(event.localID) {
+      mark.cloud = TwoWayRule.decisionVersion(
+        now: store.now(), known: .init(edge: mark.edge, cloud: mark.cloud), event: event.version)
+      if flow.reach == .machine {
+        mark.edge = RowVersion(epoch: try newestNumber(of: machine), version: event.version)
+        mark.decided = mark.edge
+      }
+      table.serve(entries.owner)
+      defer { table.serve(machine.text) }
+      let number = try nextNumbers(1, owner: entries.owner, stream: table.stream)
+      try entries.write(
+        mark, event.localID, number: number, goneAt: table.stored(event.key) == nil ? store.now() : nil)
+    }
+    return .refused(
+      .conflict,
+      detail: "the rows of stream \(table.stream) come from the cloud; edit row \(event.localID) there")
+  }
+
+  /// From here on the triggers of sink tables do nothing, until the transaction ends.
+  func beginWriting() throws {
+    try prepared("INSERT OR IGNORE INTO drover_writer (id) VALUES (0)").run()
+    store.isWriting = true
+  }
+
+  /// Tells the triggers of a sink table, if it has some, that the consumer writes: rows of a machine that only sends may stand in it too.
+  func beginWriting(into stream: StreamName) throws {
+    let captured = try store.cache.capturedTables ?? Set(downStreamNames().map { SQLName($0.text) })
+    store.cache.capturedTables = captured
+    if captured.contains(SQLName(stream.text)) { try beginWriting() }
+  }
+
+  /// Gives numbers to rows that go down. Returns the first of them.
+  func nextNumbers(_ count: Int, owner: String, stream: StreamName) throws -> Int64 {
+    let upsert = try prepared(
+      """
+      INSERT INTO drover_down (machine_id, stream, last) VALUES (?1, ?2, ?3)
+      ON CONFLICT (machine_id, stream) DO UPDATE SET last = last + excluded.last RETURNING last
+      """)
+    upsert.bind(owner, at: 1)
+    upsert.bind(stream.text, at: 2)
+    upsert.bind(Int64(count), at: 3)
+    defer { upsert.reset() }
+    guard try upsert.step() else { throw DatabaseError.silence }
+    return upsert.integer(0) - Int64(count) + 1
+  }
+
+  // MARK: Edits in the cloud
+
+  func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool) {
+    var (streams, hasMore, left) = (Set<StreamName>(), false, limit)
+    for stream in try editedStreams() {
+      guard left > 0 else { return (streams, true) }
+      do {
+        let taken = try onSink(stream) { try takeEdits(of: stream, limit: left) }
+        if taken.rows > 0 { streams.insert(stream) }
+        left -= taken.read
+        hasMore = hasMore || taken.hasMore
+      } catch is SinkBlocked where store.care.isOn {
+        // Its edits wait until the table can be written; they are in nobody's way.
+      }
+    }
+    return (streams, hasMore)
+  }
+
+  /// The streams that go down and have edits which were not taken.
+  private func editedStreams() throws -> [StreamName] {
+    var found: [StreamName] = []
+    for stream in try downStreamNames() {
+      let any = try prepared("SELECT 1 FROM drover_edit WHERE stream = ?1 LIMIT 1")
+      any.bind(stream.text, at: 1)
+      defer { any.reset() }
+      if try any.step() { found.append(stream) }
+    }
+    return found
+  }
+
+  private func downStreamNames() throws -> [StreamName] {
+    if let known = store.cache.downStreams { return known }
+    let names = try String.fetchAll(database, sql: "SELECT DISTINCT stream FROM drover_flow ORDER BY stream")
+      .map { try StreamName($0) }
+    store.cache.downStreams = names
+    return names
+  }
+
+  private struct EditedRow: Hashable {
+    var owner: String
+    var key: [Value]
+  }
+
+  /// - Returns: how many entries were read, how many rows were numbered, and whether more are left.
+  private func takeEdits(of stream: StreamName, limit: Int) throws -> (read: Int, rows: Int, hasMore: Bool) {
+    let select = try prepared("SELECT * FROM drover_edit WHERE stream = ?1 ORDER BY id LIMIT ?2")
+    select.bind(stream.text, at: 1)
+    select.bind(Int64(limit), at: 2)
+    var (order, olds): ([EditedRow], [EditedRow: RowVersion]) = ([], [:])
+    var (read, last): (Int, Int64) = (0, 0)
+    while try select.step() {
+      read += 1
+      last = select.integer(0)
+      guard select.integer(5) == 0 else { continue }
+      var row = EditedRow(owner: select.text(2), key: [])
+      while row.key.count < SinkTable.maximumKeyColumns, !select.isNull(Int32(7 + row.key.count)) {
+        row.key.append(select.value(Int32(7 + row.key.count)))
+      }
+      // The first edit that met a row of the machine's knows what it was.
+      let old = RowVersion(epoch: select.integer(3), version: select.integer(4))
+      if olds[row] == nil { order.append(row) }
+      if olds[row] == nil || olds[row]!.epoch == 0 { olds[row] = old }
+    }
+    select.reset()
+    guard read > 0 else { return (0, 0, false) }
+    let delete = try prepared("DELETE FROM drover_edit WHERE stream = ?1 AND id <= ?2")
+    delete.bind(stream.text, at: 1)
+    delete.bind(last, at: 2)
+    try delete.run()
+    try beginWriting()
+    var rows = 0
+    for (owner, edited) in Dictionary(grouping: order, by: \.owner).sorted(by: { $0.key < $1.key }) {
+      guard let table = try twoWayTable(of: stream, owner: owner) else { continue }
+      rows += try number(edited, olds, table, owner: owner)
+    }
+    return (read, rows, read == limit)
+  }
+
+  /// The table of a machine's stream, or of the rows for all; nil where no machine has it any more.
+  private func twoWayTable(of stream: StreamName, owner: String) throws -> TwoWayTable? {
+    var name: String? = owner
+    if owner == TwoWayTables.everyMachine {
+      name = try String.fetchOne(
+        database,
+        sql: "SELECT machine_id FROM drover_flow WHERE stream = ?1 AND owner = ?2 AND machine_id <> ?2 LIMIT 1",
+        arguments: [stream.text, owner])
+    }
+    guard let name, let machine = try? MachineID(name),
+      let schema = try latestSchema(machine: machine, stream: stream), schema.flow.direction.goesDown
+    else { return nil }
+    let sink = Sink(machine: machine, stream: stream, kind: schema.kind, schema: schema)
+    let table = try (store.table(of: sink) ?? self.table(of: sink)).twoWay
+    table?.serve(owner)
+    return table
+  }
+
+  private func number(
+    _ edited: [EditedRow], _ olds: [EditedRow: RowVersion], _ table: TwoWayTable, owner: String
+  ) throws -> Int {
+    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    let now = store.now()
+    var marks: [(localID: String, mark: RowMark, isThere: Bool)] = []
+    for row in edited where row.key.count == table.schema.key.count {
+      let localID = LocalIDCodec.text(key: row.key, schema: table.schema)
+      let entry = try entries.find(localID)
+      let stored = try table.stored(row.key)
+      var edge = entry?.edge
+      let old = olds[row]!
+      if entry == nil, owner != TwoWayTables.everyMachine {
+        edge = old.epoch != 0 ? old : try table.tombstone(localID)
+      }
+      // Inserted and deleted again before anybody saw it.
+      guard stored != nil || entry != nil || edge != nil else { continue }
+      let version = TwoWayRule.decisionVersion(now: now, known: .init(edge: edge, cloud: entry?.cloud ?? 0))
+      if stored == nil {
+        try table.noteDelete(row.key, version: version)
+      } else {
+        try table.stamp(row.key, version: version)
+      }
+      marks.append((localID, RowMark(edge: edge, cloud: version, isCloudContent: true), stored != nil))
+    }
+    guard !marks.isEmpty else { return 0 }
+    let first = try nextNumbers(marks.count, owner: owner, stream: table.stream)
+    for (offset, (localID, mark, isThere)) in marks.enumerated() {
+      try entries.write(mark, localID, number: first + Int64(offset), goneAt: isThere ? nil : now)
+    }
+    return marks.count
+  }
+
+  /// A table begins to go down as reference data: each row gets an entry.
+  func numberAll(_ stream: StreamName, owner: String) throws {
+    guard let table = try twoWayTable(of: stream, owner: owner) else { return }
+    let schema = table.schema
+    let entries = RowEntries(transaction: self, owner: owner, stream: stream)
+    let keys = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
+    let rows = try Statement(
+      database,
+      "SELECT drover_epoch, drover_version, \(keys) FROM \(quoted(stream.text)) WHERE \(schema.machineColumn) = ?1")
+    rows.bind(owner, at: 1)
+    let now = store.now()
+    var marks: [(localID: String, mark: RowMark)] = []
+    while try rows.step() {
+      let key = schema.key.indices.map { rows.value(Int32($0 + 2)) }
+      let localID = LocalIDCodec.text(key: key, schema: schema)
+      guard try entries.find(localID) == nil else { continue }
+      let version = RowVersion(epoch: rows.integer(0), version: rows.integer(1))
+      let edge = version.epoch == 0 ? nil : version
+      let cloud = TwoWayRule.decisionVersion(now: now, known: .init(edge: edge))
+      marks.append((localID, RowMark(edge: edge, cloud: cloud, isCloudContent: true)))
+    }
+    guard !marks.isEmpty else { return }
+    let first = try nextNumbers(marks.count, owner: owner, stream: stream)
+    for (offset, (localID, mark)) in marks.enumerated() {
+      try entries.write(mark, localID, number: first + Int64(offset), goneAt: nil)
+    }
+  }
+
+  // MARK: Down
+
+  func downEpoch() throws -> Epoch {
+    if let text = try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'down_epoch'"),
+      let epoch = try? Epoch(text)
+    {
+      return epoch
+    }
+    let epoch = Epoch(random: .random(in: .min ... .max))
+    try setNote("down_epoch", epoch.text)
+    return epoch
+  }
+
+  func downStreams(of machine: MachineID?) throws -> [DownStream] {
+    let flows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT flow.machine_id, flow.stream, ifnull(down.last, 0) AS last
+          FROM drover_flow AS flow LEFT JOIN drover_down AS down ON down.machine_id = flow.owner AND down.stream = flow.stream
+         WHERE flow.machine_id <> '*' \(machine == nil ? "" : "AND flow.machine_id = ?")
+         ORDER BY flow.machine_id, flow.stream
+        """, arguments: machine.map { [$0.text] } ?? [])
+    guard !flows.isEmpty else { return [] }
+    var received: [MachineStream: IntervalSet] = [:]
+    for row in try Row.fetchAll(
+      database,
+      sql:
+        "SELECT machine_id, stream, after_seq, through_seq FROM drover_down_received \(machine == nil ? "" : "WHERE machine_id = ?")",
+      arguments: machine.map { [$0.text] } ?? [])
+    {
+      guard let interval = Interval(believing: row["after_seq"], row["through_seq"]) else { continue }
+      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
+      received[origin, default: IntervalSet()].insert(interval)
+    }
+    return try flows.compactMap { row in
+      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
+      guard let schema = try latestSchema(machine: origin.machine, stream: origin.stream) else { return nil }
+      return DownStream(
+        machine: origin.machine, stream: origin.stream, schema: schema, last: row["last"],
+        received: received[origin] ?? IntervalSet())
+    }
+  }
+
+  func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
+    let owner = stream.schema.flow.owner(stream.machine)
+    do {
+      return try onSink(stream.stream) {
+        guard let table = try twoWayTable(of: stream.stream, owner: owner) else {
+          return DownRead(entries: [], scannedThrough: after, last: stream.last)
+        }
+        return try read(stream, of: owner, table, after: after, limit: limit, maximumBytes: maximumBytes)
+      }
+    } catch is SinkBlocked where store.care.isOn {
+      // What cannot be read goes down when the table is whole again.
+      return DownRead(entries: [], scannedThrough: after, last: stream.last)
+    }
+  }
+
+  private func read(
+    _ stream: DownStream, of owner: String, _ table: TwoWayTable, after: Int64, limit: Int, maximumBytes: Int
+  ) throws -> DownRead {
+    var read = DownRead(entries: [], scannedThrough: after, last: stream.last)
+    let select = try prepared(
+      """
+      SELECT local_id, number, cloud_version, edge_epoch, edge_version FROM drover_row
+       WHERE machine_id = ?1 AND stream = ?2 AND number > ?3 ORDER BY number LIMIT ?4
+      """)
+    select.bind(owner, at: 1)
+    select.bind(stream.stream.text, at: 2)
+    select.bind(after, at: 3)
+    select.bind(Int64(limit), at: 4)
+    defer { select.reset() }
+    var epochs: [Int64: Epoch] = [:]
+    var bytes = 0
+    while try select.step() {
+      let key = try LocalIDCodec.key(select.text(0), schema: table.schema)
+      let stored = try table.stored(key)
+      var entry = OutboxEntry(
+        seq: select.integer(1), stream: 0, version: select.integer(2), key: Values(key),
+        content: stored.map { .row(Values($0.values)) } ?? .none)
+      if !select.isNull(3), owner != TwoWayTables.everyMachine {
+        let number = select.integer(3)
+        if epochs[number] == nil { epochs[number] = try epoch(number, of: stream.machine) }
+        entry.edge = epochs[number].map { DownEvent.Mark(epoch: $0, version: select.integer(4)) }
+      }
+      read.entries.append(entry)
+      read.scannedThrough = entry.seq
+      bytes += (stored?.values ?? key).reduce(16) { $0 + $1.size }
+      if bytes >= maximumBytes { return read }
+    }
+    // Numbers between the entries are those of rows that were numbered again.
+    if read.entries.count < limit { read.scannedThrough = max(after, stream.last) }
+    return read
+  }
+
+  /// An epoch by its number. Of one that is forgotten stands the oldest that is known: all that a machine asks is whether it is its own.
+  private func epoch(_ number: Int64, of machine: MachineID) throws -> Epoch? {
+    try String.fetchOne(
+      database,
+      sql: """
+        SELECT epoch FROM drover_epoch WHERE machine_id = ?1 AND number >= ?2 ORDER BY number LIMIT 1
+        """, arguments: [machine.text, number]
+    ).map { try Epoch($0) }
+  }
+
+  func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
+    guard try confirmation.epoch == downEpoch() else { return false }
+    let streams = try downStreams(of: machine)
+    let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
+    for (stream, received) in confirmation.streams {
+      let last = try known[stream]?.last ?? lastNumber(owner: machine.text, stream: stream)
+      guard let highest = received.last, highest > last else { continue }
+      try beginDownEpoch()
+      return false
+    }
+    for (stream, received) in confirmation.streams {
+      guard let before = known[stream]?.received, before != received else { continue }
+      try setDownReceived(received, machine: machine, stream: stream)
+    }
+    return true
+  }
+
+  private func lastNumber(owner: String, stream: StreamName) throws -> Int64 {
+    try Int64.fetchOne(
+      database, sql: "SELECT last FROM drover_down WHERE machine_id = ? AND stream = ?",
+      arguments: [owner, stream.text])
+      ?? 0
+  }
+
+  private func setDownReceived(_ received: IntervalSet, machine: MachineID, stream: StreamName) throws {
+    try database.execute(
+      sql: "DELETE FROM drover_down_received WHERE machine_id = ? AND stream = ?",
+      arguments: [machine.text, stream.text])
+    for interval in received.intervals {
+      try database.execute(
+        sql: "INSERT INTO drover_down_received (machine_id, stream, after_seq, through_seq) VALUES (?, ?, ?, ?)",
+        arguments: [machine.text, stream.text, interval.after, interval.through])
+    }
+  }
+
+  /// The store went back: what was decided after the moment to which it went back is lost.
+  private func beginDownEpoch() throws {
+    let highest = try Int64.fetchOne(database, sql: "SELECT ifnull(max(cloud_version), 0) FROM drover_row")!
+    let now = store.now()
+    if highest + 1 < now {
+      try database.execute(
+        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)", arguments: [highest + 1, now - 1])
+    }
+    try database.execute(sql: "DELETE FROM drover_down_received")
+    try setNote("down_epoch", Epoch(random: .random(in: .min ... .max)).text)
+    store.cache.lostDecisions = nil
+  }
+
+  /// Forgets the entries of rows that were deleted before a moment and have gone down.
+  /// - Parameter moment: microseconds since 1970.
+  func retireEntries(goneBefore moment: Int64) throws {
+    try database.execute(
+      sql: """
+        DELETE FROM drover_row
+         WHERE gone_at < ?1
+           AND (number IS NULL
+                OR NOT EXISTS (SELECT 1 FROM drover_flow AS flow
+                                WHERE flow.stream = drover_row.stream AND flow.owner = drover_row.machine_id AND flow.machine_id <> '*'
+                                  AND drover_row.number >
+                                      ifnull((SELECT through_seq FROM drover_down_received AS received
+                                               WHERE received.machine_id = flow.machine_id AND received.stream = flow.stream
+                                                 AND received.after_seq = 0), 0)))
+        """, arguments: [moment])
+  }
+}
+
+extension Value {
+  /// About what it takes, in bytes.
+  fileprivate var size: Int {
+    switch self {
+    case .null: 1
+    case .integer, .real: 8
+    case .text(let bytes), .blob(let bytes): bytes.count
+    }
+  }
+}

@@ -1,0 +1,151 @@
+// Conflicts are listed until a person resolves them.
+
+import DroverCore
+import Testing
+
+extension TwoWayConformance {
+  /// Both sides have edited row 1; the machine's edit has lost.
+  private static func conflict(_ scene: Scene) throws -> Conflict {
+    try scene.adopt(.twoWay(newer: "n"))
+    try scene.begin(.one)
+    try scene.merge(.edit(100, 1, "first"), schema: .twoWay(newer: "n"))
+    try scene.sql("UPDATE stock SET a = 'cloud', n = 5 WHERE id = 1")
+    try scene.merge(.edit(110, 1, "edge", n: 4), schema: .twoWay(newer: "n"))
+    return try #require(try scene.conflicts().first)
+  }
+
+  package static let resolving: [Claim] = [
+    Claim("a conflict is listed with both values, once") { scene in
+      let conflict = try conflict(scene)
+      #expect(conflict.machine == .a && conflict.stream == .stock && conflict.localID == "1")
+      #expect(conflict.columns == ["id", "a", "n"])
+      #expect(conflict.lost.value == [1, "edge", 4] && conflict.lost.loser == .machine)
+      #expect(conflict.lost.reason == .edit && conflict.lost.version == 110)
+      #expect(conflict.present == [1, "cloud", 5])
+      #expect(!conflict.hasChangedSince)
+      #expect(try scene.place.conflicts.conflictCount() == 1)
+      #expect(try scene.place.conflicts.conflict(conflict.id) == conflict)
+      #expect(try scene.place.conflicts.conflict(conflict.id + 1) == nil)
+      #expect(try scene.place.conflicts.conflicts(machine: .b, stream: nil, after: 0, limit: 9).isEmpty)
+      #expect(try scene.place.conflicts.conflicts(machine: .a, stream: .stock, after: 0, limit: 9).count == 1)
+      #expect(try scene.place.conflicts.conflicts(machine: nil, stream: nil, after: conflict.id, limit: 9).isEmpty)
+    },
+    Claim("a conflict says whether the row has changed since") { scene in
+      _ = try conflict(scene)
+      try scene.sql("UPDATE stock SET a = 'later' WHERE id = 1")
+      #expect(try scene.conflicts().first?.hasChangedSince == true, "before the edit is taken")
+      try scene.take()
+      #expect(try scene.conflicts().first?.hasChangedSince == true)
+    },
+    Claim("who keeps the row as it is changes nothing") { scene in
+      let conflict = try conflict(scene)
+      #expect(try scene.place.conflicts.resolve(conflict.id, .keep, seen: conflict.present) == .resolved)
+      #expect(try scene.conflicts().isEmpty)
+      #expect(try scene.take() == [])
+      #expect(try scene.place.conflicts.resolve(conflict.id, .keep, seen: conflict.present) == .unknown)
+    },
+    Claim("who takes the value that lost edits the row as any client does") { scene in
+      let conflict = try conflict(scene)
+      #expect(try scene.place.conflicts.resolve(conflict.id, .takeLost, seen: conflict.present) == .resolved)
+      #expect(try scene.conflicts().isEmpty)
+      try scene.take()
+      #expect(try scene.row(1) == "edge 4")
+      #expect(try scene.down(1)?.a == "edge")
+      #expect(try scene.down(1)?.edge == DownEvent.Mark(epoch: .one, version: 110))
+    },
+    Claim("a row that has changed since the person looked is not touched") { scene in
+      let conflict = try conflict(scene)
+      try scene.sql("UPDATE stock SET a = 'later' WHERE id = 1")
+      #expect(try scene.place.conflicts.resolve(conflict.id, .takeLost, seen: conflict.present) == .changed)
+      #expect(try scene.row(1) == "later 5")
+      #expect(try scene.conflicts().count == 1)
+      #expect(try scene.place.conflicts.resolve(conflict.id, .takeLost, seen: nil) == .changed)
+    },
+    Claim("a delete that lost can be taken, and a value that lost to a delete comes back") { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "first"), .edit(101, 2, "first"))
+      // The machine deletes what a person has edited: the put wins.
+      try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 1")
+      try scene.merge(.edit(110, 1, nil))
+      let delete = try #require(try scene.conflicts().first)
+      #expect(delete.lost.reason == .delete && delete.lost.value == nil && delete.present == [1, "cloud", 0])
+      #expect(try scene.place.conflicts.resolve(delete.id, .takeLost, seen: delete.present) == .resolved)
+      try scene.take()
+      #expect(try scene.row(1) == nil)
+      #expect(try scene.down(1)?.content == Content.none)
+    },
+    Claim("two new rows under one key: the machine's keeps it, and both can stay") { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.sql("INSERT INTO stock (machine_id, id, a, n) VALUES ('MAH001', 7, 'cloud', 2)")
+      try scene.merge(.edit(100, 7, "edge", n: 1))
+      #expect(try scene.row(7) == "edge 1")
+      let conflict = try #require(try scene.conflicts().first)
+      #expect(conflict.lost.reason == .key && conflict.lost.loser == .cloud && conflict.lost.value == [7, "cloud", 2])
+      #expect(try scene.place.conflicts.resolve(conflict.id, .both, seen: conflict.present) == .resolved)
+      #expect(try scene.row(7) == "edge 1")
+      #expect(try scene.row(8) == "cloud 2")
+      try scene.take()
+      #expect(try scene.down(8)?.a == "cloud")
+    },
+    Claim("a conflict that is about no key cannot be resolved with both") { scene in
+      let conflict = try conflict(scene)
+      guard case .refused = try scene.place.conflicts.resolve(conflict.id, .both, seen: conflict.present) else {
+        Issue.record("it was not refused")
+        return
+      }
+      #expect(try scene.conflicts().count == 1)
+    },
+    Claim("what the database refuses of a resolution leaves all as it was") { scene in
+      let schema = StreamSchema.twoWay(newer: "n", kind: .batch, completeWhen: "a = 'done'")
+      try scene.adopt(schema)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "first"), schema: schema)
+      try scene.sql("UPDATE stock SET a = 'cloud', n = 5 WHERE id = 1")
+      try scene.merge(.edit(110, 1, "edge", n: 4), schema: schema)
+      try scene.sql("UPDATE stock SET a = 'done' WHERE id = 1")
+      let conflict = try #require(try scene.conflicts().first)
+      guard case .refused(let text) = try scene.place.conflicts.resolve(conflict.id, .takeLost, seen: conflict.present)
+      else {
+        Issue.record("it was not refused")
+        return
+      }
+      #expect(text.contains("complete"))
+      #expect(try scene.conflicts().count == 1)
+      #expect(try scene.row(1) == "done 5")
+    },
+    Claim("a value that arrives again is not listed again") { scene in
+      let conflict = try conflict(scene)
+      let schema = StreamSchema.twoWay(newer: "n")
+      try scene.begin(.two)
+      // The machine was put back without a history: its edit comes again, and differs again.
+      try scene.merge(.edit(110, 1, "edge", n: 4), epoch: .two, schema: schema)
+      #expect(try scene.conflicts().map(\.id) == [conflict.id])
+    },
+    Claim("with as many conflicts as there may be, the stream waits and says why", conditions { $0.conflicts = 1 }) {
+      scene in
+      _ = try conflict(scene)
+      let schema = StreamSchema.twoWay(newer: "n")
+      try scene.merge(.edit(120, 2, "first"), schema: schema)
+      try scene.sql("UPDATE stock SET a = 'cloud', n = 5 WHERE id = 2")
+      let blocked = try scene.store.transaction { transaction in
+        do {
+          _ = try transaction.merge([.edit(130, 2, "edge", n: 4)], epoch: .one, into: .table(schema))
+          return nil as SinkBlocked?
+        } catch let blocked as SinkBlocked {
+          return blocked
+        }
+      }
+      #expect(blocked?.text.contains("conflicts") == true && blocked?.reach == .machine)
+      #expect(try scene.row(2) == "cloud 5")
+      #expect(try scene.conflicts().count == 1)
+    },
+  ]
+
+  private static func conditions(_ change: (inout CloudStoreConditions) -> Void) -> CloudStoreConditions {
+    var conditions = CloudStoreConditions()
+    change(&conditions)
+    return conditions
+  }
+}

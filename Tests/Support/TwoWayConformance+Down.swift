@@ -1,0 +1,195 @@
+// What goes down is read, confirmed and, where the store has gone back, sent again.
+
+import DroverCore
+import Synchronization
+import Testing
+
+extension TwoWayConformance {
+  package static let down: [Claim] = [
+    Claim("rows are read in the order of their numbers, from a number on, with their content as it is now") { scene in
+      try scene.adopt(.twoWay)
+      for key in 1...5 { try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', \(key), 'x')") }
+      try scene.take()
+      let read = try scene.down(after: 2, limit: 2)
+      #expect(read.entries.map(\.seq) == [3, 4] && read.scannedThrough == 4 && read.last == 5)
+      #expect(try scene.down(after: 4).entries.map(\.seq) == [5])
+      let none = try scene.down(after: 5)
+      #expect(none.entries.isEmpty && none.scannedThrough == 5)
+    },
+    Claim("a read stops after about as many bytes as it may") { scene in
+      try scene.adopt(.twoWay)
+      let text = String(repeating: "x", count: 1000)
+      for key in 1...5 { try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', \(key), '\(text)')") }
+      try scene.take()
+      let read = try scene.down(bytes: 1500)
+      #expect((1...3).contains(read.entries.count))
+      #expect(read.scannedThrough == read.entries.last?.seq)
+    },
+    Claim("what a machine has received is kept, and read with its streams") { scene in
+      try scene.adopt(.twoWay)
+      for key in 1...5 { try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', \(key), 'x')") }
+      try scene.take()
+      #expect(try scene.received(3))
+      let stream = try #require(try scene.transaction { try $0.downStreams(of: .a) }.first)
+      #expect(stream.last == 5)
+      #expect(stream.received == IntervalSet([Interval(after: 0, through: 3)]))
+      #expect(try scene.transaction { try $0.downStreams(of: nil) }.map(\.machine) == [.a])
+    },
+    Claim("a store that went back begins another numbering, and sends all again") { scene in
+      try scene.adopt(.twoWay)
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x')")
+      try scene.take()
+      let epoch = try scene.transaction { try $0.downEpoch() }
+      #expect(try scene.received(1))
+      #expect(try !scene.received(99), "more was received than was ever given")
+      let next = try scene.transaction { try $0.downEpoch() }
+      #expect(next != epoch)
+      let stream = try #require(try scene.transaction { try $0.downStreams(of: .a) }.first)
+      #expect(stream.received == IntervalSet())
+      #expect(try scene.down().entries.count == 1)
+      #expect(try !scene.received(99, epoch: epoch), "a confirmation of another numbering counts")
+      #expect(try scene.transaction { try $0.downEpoch() } == next, "it has begun another one")
+      #expect(try scene.received(1))
+    },
+    Claim("a row of a decision which the store has lost is a conflict once the cloud edits it anew", ticking()) {
+      scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "edge"))
+      try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 1")
+      try scene.take()
+      let version = try #require(try scene.down(1)?.version)
+      #expect(try !scene.received(99))
+      try scene.sql("UPDATE stock SET a = 'anew' WHERE id = 1")
+      // The machine has a decision of the lost future, and sends its row again.
+      try scene.merge(.edit(0, 1, "lost", base: version + 1, again: true))
+      #expect(try scene.conflicts().map(\.lost.value) == [[1, "lost", 0]])
+      #expect(try scene.row(1) == "anew 0")
+    },
+    Claim("a row that is sent again and whose decision nobody has lost is answered", ticking()) { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "edge"))
+      for text in ["cloud", "anew"] {
+        try scene.sql("UPDATE stock SET a = '\(text)' WHERE id = 1")
+        try scene.take()
+      }
+      try scene.merge(.edit(0, 1, "edge", base: try #require(try scene.down(1)?.version) - 1, again: true))
+      #expect(try scene.conflicts().isEmpty)
+    },
+    Claim("the entry of a deleted row goes once the machine has it and it is old enough, and not before", ticking()) {
+      scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "x"), .edit(101, 2, "x"))
+      try scene.sql("DELETE FROM stock WHERE id = 1; UPDATE stock SET a = 'y' WHERE id = 2")
+      try scene.take()
+      try scene.store.transaction { try $0.retireTombstones(madeBefore: .max) }
+      #expect(try scene.down().entries.count == 2, "it was not confirmed")
+      #expect(try scene.received(2))
+      try scene.store.transaction { try $0.retireTombstones(madeBefore: 1) }
+      #expect(try scene.down().entries.count == 2, "it is too young")
+      try scene.store.transaction { try $0.retireTombstones(madeBefore: .max) }
+      #expect(try scene.down().entries.map(\.a) == ["y"])
+    },
+    Claim("an edit at a machine of what the cloud alone edits is a dead letter, and the stored row goes down again") {
+      scene in
+      let schema = StreamSchema.twoWay(.down)
+      try scene.adopt(schema)
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x')")
+      try scene.take()
+      let before = try #require(try scene.down(1))
+      #expect(try scene.merge(.edit(100, 1, "mine"), schema: schema)[0].refusal != nil)
+      let after = try #require(try scene.down(1))
+      #expect(after.a == "x" && after.seq > before.seq && after.version > before.version)
+      #expect(after.edge == DownEvent.Mark(epoch: .one, version: 100))
+      #expect(try scene.row(1) == "x NULL")
+    },
+    Claim("rows for all machines go to each, and a machine that joins gets them all") { scene in
+      let schema = StreamSchema.twoWay(.down, reach: .all)
+      try scene.adopt(schema)
+      try scene.sql("INSERT INTO stock (id, a) VALUES (1, 'x'), (2, 'y')")
+      try scene.take()
+      try scene.adopt(schema, machine: .b)
+      for machine in [MachineID.a, .b] {
+        let read = try scene.down(machine: machine)
+        #expect(read.entries.map(\.a) == ["x", "y"] && read.last == 2)
+      }
+      #expect(try scene.received(2, machine: .b))
+      let streams = try scene.transaction { try $0.downStreams(of: nil) }
+      #expect(streams.map(\.received.front) == [0, 2])
+    },
+    Claim("a table that begins to go down is sent with all of its rows") { scene in
+      try scene.adopt(.twoWay(.up))
+      try scene.merge(.edit(100, 1, "x"), .edit(101, 2, "y"), schema: .twoWay(.up))
+      try scene.adopt(.twoWay(.down))
+      #expect(Set(try scene.down().entries.compactMap(\.a)) == ["x", "y"])
+      try scene.adopt(.twoWay(.down))
+      #expect(try scene.down().last == 2, "rows are numbered again when the stream is described again")
+    },
+  ]
+
+  package static let directions: [Claim] = [
+    Claim("a stream that only goes up has no way down") { scene in
+      try scene.adopt(.twoWay(.up))
+      try scene.merge(.edit(100, 1, "x"), schema: .twoWay(.up))
+      try scene.sql("UPDATE stock SET a = 'mine' WHERE id = 1")
+      #expect(try scene.take() == [])
+      #expect(try scene.transaction { try $0.downStreams(of: nil) }.isEmpty)
+      #expect(try scene.merge(.edit(110, 1, "y"), schema: .twoWay(.up)) == [.applied])
+      #expect(try scene.row(1) == "y 0")
+    },
+    Claim("a stream begins to go both ways and stops, with its rows kept") { scene in
+      try scene.adopt(.twoWay(.up))
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "x"), .edit(101, 2, "y"), schema: .twoWay(.up))
+      try scene.adopt(.twoWay)
+      try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 1")
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 3, 'z')")
+      try scene.take()
+      #expect(try scene.down(1)?.edge == DownEvent.Mark(epoch: .one, version: 100))
+      try scene.adopt(.twoWay(.up))
+      #expect(try scene.transaction { try $0.downStreams(of: nil) }.isEmpty)
+      try scene.sql("UPDATE stock SET a = 'free' WHERE id = 2")
+      #expect(try scene.take() == [])
+      #expect(try scene.row(1) == "cloud NULL" || scene.row(1) == "cloud 0")
+      #expect(try scene.row(3) != nil)
+      try scene.adopt(.twoWay)
+      try scene.sql("UPDATE stock SET a = 'again' WHERE id = 2")
+      try scene.take()
+      #expect(try scene.down(2)?.a == "again")
+      #expect(try #require(scene.down(2)?.seq) > 2, "a number is given twice")
+    },
+    Claim("a machine that is forgotten leaves nothing of the way down") { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "edge"))
+      try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 1")
+      try scene.merge(.edit(110, 1, "edge too"))
+      try scene.sql("UPDATE stock SET a = 'more' WHERE id = 1")
+      _ = try scene.store.transaction { try $0.forgetMachine(.a, removesRows: true) }
+      #expect(try scene.transaction { try $0.downStreams(of: nil) }.isEmpty)
+      #expect(try scene.conflicts().isEmpty)
+      #expect(try scene.take() == [])
+    },
+  ]
+
+  /// A clock that goes on with each look.
+  private static func ticking() -> CloudStoreConditions {
+    let clock = Ticking()
+    var conditions = CloudStoreConditions()
+    conditions.now = { clock.tick() }
+    return conditions
+  }
+
+  private final class Ticking: Sendable {
+    private let time = Mutex<Int64>(1_795_000_000_000_000)
+
+    func tick() -> Int64 {
+      time.withLock {
+        $0 += 1000
+        return $0
+      }
+    }
+  }
+}
