@@ -32,6 +32,7 @@ extension Transaction {
       if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
       if let table = try table(of: sink.stream), table.isTwoWay {
         try markWriter(of: table)
+        try settleCapture(of: table, sink.stream)
         _ = try takeEdits(of: origin, limit: .max)
       }
       let rule = try rule(for: sink, epoch: number)
@@ -45,7 +46,7 @@ extension Transaction {
     }
   }
 
-  private func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
+  func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
     let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
     let writer = try writer(for: sink, completeWhen: latest?.completeWhen)
     func lines(_ schemas: [LineSchema]) throws -> [LineMerge] {

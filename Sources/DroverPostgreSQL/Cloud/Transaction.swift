@@ -77,6 +77,7 @@ final class Transaction: CloudTransaction {
     store.knowledge.tables = [:]
     store.knowledge.writers = [:]
     store.knowledge.naturalKeys = [:]
+    store.knowledge.captures = []
     try connection.forgetStatements()
   }
 

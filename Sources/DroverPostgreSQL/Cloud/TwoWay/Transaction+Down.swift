@@ -127,12 +127,20 @@ extension Transaction {
   private func beginAgain() throws {
     try setMeta(Self.downEpochName, Epoch(random: .random(in: .min ... .max)).text)
     try connection.query("DELETE FROM drover_down_received")
-    // The highest version that is known here may have been decided after the store went back, but the lost ones are above those that it had.
-    let highest = try connection.query("SELECT coalesce(max(cloud_version), 0) AS highest FROM drover_row").integer(
-      0, 0)
-    try connection.query(
-      "INSERT INTO drover_lost_decision AS known (first, last) VALUES ($1, $2) ON CONFLICT (first) DO UPDATE SET last = greatest(known.last, excluded.last)",
-      [.integer(highest + 1), .integer(max(store.now(), highest + 1))])
+    let known = try connection.query(
+      """
+      SELECT coalesce(max(cloud_version) FILTER (WHERE cloud_version <= $1), 0) AS highest, coalesce(max(cloud_version), 0)
+        FROM drover_row
+      """, [.integer(store.now())])
+    var lost = LostDecisions()
+    lost.wentBack(highest: known.integer(0, 0), farthest: known.integer(0, 1), now: store.now())
+    for range in lost.ranges {
+      try connection.query(
+        """
+        INSERT INTO drover_lost_decision AS known (first, last) VALUES ($1, $2)
+        ON CONFLICT (first) DO UPDATE SET last = greatest(known.last, excluded.last)
+        """, [.integer(range.lowerBound), .integer(range.upperBound)])
+    }
   }
 
   /// Forgets entries of rows that are gone, when every machine concerned knows it.

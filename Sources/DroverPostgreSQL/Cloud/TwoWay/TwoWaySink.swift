@@ -30,12 +30,23 @@ final class TwoWaySink: TwoWayRows {
   func merge(_ events: [SinkEvent]) throws -> [MergeOutcome] {
     let flow = try transaction.flow(of: origin)
     guard flow.direction == .both else { return try events.map { try refuse($0, flow) } }
-    let merge = TwoWayMerge(
-      self, schema: sink.sink.schema!, history: try transaction.history(of: sink.epoch, machine: machine),
-      since: try transaction.since(origin), lost: try transaction.lostDecisions(), now: transaction.store.now())
-    let outcomes = try merge.merge(events)
+    let outcomes = try rules().merge(events)
     try flush()
     return outcomes
+  }
+
+  private func rules() throws -> TwoWayMerge<TwoWaySink> {
+    TwoWayMerge(
+      self, schema: sink.sink.schema!, history: try transaction.history(of: sink.epoch, machine: machine),
+      since: try transaction.since(origin), lost: try transaction.lostDecisions(), now: transaction.store.now())
+  }
+
+  /// Rows whose newest own edit the machine has lost go down.
+  /// - Parameter events: name the rows.
+  func flowBack(_ events: [SinkEvent]) throws {
+    let rules = try rules()
+    for (event, row) in zip(events, try find(events)) { try rules.flowBack(event, row) }
+    try flush()
   }
 
   /// An edit at the edge of what the cloud alone edits: the stored row goes down again.

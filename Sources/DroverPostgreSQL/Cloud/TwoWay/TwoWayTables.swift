@@ -35,6 +35,8 @@ enum TwoWayTables {
       machine_id TEXT COLLATE "C" NOT NULL,
       stream     TEXT COLLATE "C" NOT NULL,
       since      BIGINT NOT NULL,
+      -- The last epoch whose history was heard, and of which rows have flowed back.
+      epoch      TEXT NOT NULL,
       PRIMARY KEY (machine_id, stream)
     );
 
@@ -166,7 +168,7 @@ extension Transaction {
   func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {
     let origin = MachineStream(machine: machine, stream: stream)
     if let known = store.knowledge.lineages[origin], known.epoch == epoch, known.lineage == lineage { return }
-    _ = try number(of: epoch, machine: machine)
+    let number = try number(of: epoch, machine: machine)
     if let fork = lineage.fork {
       try connection.query(
         """
@@ -174,11 +176,18 @@ extension Transaction {
          WHERE machine_id = $1 AND epoch = $2 AND (parent, fork) IS DISTINCT FROM ($3, $4)
         """, [.text(machine.text), .text(epoch.text), .text(fork.parent.text), .integer(fork.version)])
     }
-    try connection.query(
-      """
-      INSERT INTO drover_since AS known (machine_id, stream, since) VALUES ($1, $2, $3)
-      ON CONFLICT (machine_id, stream) DO UPDATE SET since = excluded.since WHERE known.since <> excluded.since
-      """, [.text(machine.text), .text(TwoWayTables.name(stream)), .integer(lineage.since)])
+    let heard = try connection.query(
+      "SELECT since, epoch FROM drover_since WHERE machine_id = $1 AND stream = $2",
+      [.text(machine.text), .text(TwoWayTables.name(stream))])
+    let isHeard = heard.count > 0 && heard.text(0, 1) == epoch.text
+    guard try isHeard || lineage.fork == nil || flowBack(origin, epoch: number) else { return }
+    if !isHeard || heard.integer(0, 0) != lineage.since {
+      try connection.query(
+        """
+        INSERT INTO drover_since (machine_id, stream, since, epoch) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (machine_id, stream) DO UPDATE SET since = excluded.since, epoch = excluded.epoch
+        """, [.text(machine.text), .text(TwoWayTables.name(stream)), .integer(lineage.since), .text(epoch.text)])
+    }
     store.knowledge.lineages[origin] = (epoch, lineage)
   }
 
@@ -221,12 +230,18 @@ extension Transaction {
     if isChanged { try reshaped() }
     guard let table = try self.table(of: stream) else { return }
     if table.isTwoWay {
-      try Capture(self, table, stream: name).settle()
+      try settleCapture(of: table, stream)
     } else {
       try Capture.end(name, table: table, connection)
     }
     guard isChanged, schema.flow.direction == .down else { return }
     try beginDown(stream, of: schema.flow.owner(of: machine))
+  }
+
+  /// Looks at the triggers of a table when it is used first, and after it has changed.
+  func settleCapture(of table: SinkTable, _ stream: StreamName) throws {
+    guard store.knowledge.captures.insert(SQLName(stream.text)).inserted else { return }
+    try Capture(self, table, stream: TwoWayTables.name(stream)).settle()
   }
 
   /// - Returns: whether it was otherwise before.
