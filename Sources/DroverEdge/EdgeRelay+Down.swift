@@ -71,8 +71,8 @@ extension EdgeRelay {
   /// - Returns: how long the next turn may wait.
   func applyDown() throws(EdgeStoreError) -> Duration {
     while let frame = arrivals.first {
-      let outcome = try store.apply(frame)
-      if outcome.isDeferred { return limits.waiting.downDelay }
+      // Rows of the stream are sent again.
+      guard let outcome = try store.apply(frame) else { return limits.waiting.downDelay }
       arrivals.removeFirst()
       isDownConfirmDue = true
       events.emit(DownApplied(stream: frame.stream, interval: frame.interval, outcome: outcome))

@@ -120,7 +120,7 @@ final class FaultyEdgeStore: EdgeStore {
     return try store.downReceived()
   }
 
-  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome {
+  func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? {
     try mayFail()
     return try writing { () throws(EdgeStoreError) in try store.apply(frame) }
   }

@@ -142,8 +142,6 @@ package struct DownOutcome: Equatable, Sendable {
   package var refused = 0
   /// Wait for a row that a foreign key names.
   package var waiting = 0
-  /// Rows of the stream are sent again, so nothing was done and the interval is not received: try later.
-  package var isDeferred = false
 
   package init() {}
 }
@@ -158,16 +156,6 @@ package protocol DownTables: AnyObject {
   /// nothing received.
   /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome?
-}
-
-// Until both stores have it.
-extension TwoWayStore {
-  package func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {}
-  package func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool) { ([], false) }
-  package func downEpoch() throws -> Epoch { try Epoch("0") }
-  package func downStreams(of machine: MachineID?) throws -> [DownStream] { [] }
-  package func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
-    DownRead(entries: [], scannedThrough: after, last: after)
-  }
-  package func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool { true }
+  /// Tries again some of the rows that wait for others, or that a person wants to be tried again. Cheap where there are none; to be called now and then.
+  func retryRefused() throws(EdgeStoreError) -> DownOutcome
 }

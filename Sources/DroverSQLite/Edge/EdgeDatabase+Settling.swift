@@ -71,9 +71,12 @@ extension EdgeDatabase {
     }
     // A deleted two-way row has its entry in drover_row.
     let retained = isIntake ? "stream = ?" : "stream = ? AND op = 'delete'"
-    let kept = try isTwoWay ? 0 : bind(
-      "UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND \(retained)", interval, stream, database
-    ).run()
+    let kept =
+      try isTwoWay
+      ? 0
+      : bind(
+        "UPDATE drover_outbox SET synced = 1 WHERE seq > ? AND seq <= ? AND \(retained)", interval, stream, database
+      ).run()
     if isIntake {
       try bind(
         """
@@ -91,7 +94,8 @@ extension EdgeDatabase {
         arguments: [kept * Retention.bytesOfDelete, stream])
     }
     let gone = try bind(
-      "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?\(isTwoWay ? "" : " AND op <> 'delete'")", interval,
+      "DELETE FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?\(isTwoWay ? "" : " AND op <> 'delete'")",
+      interval,
       stream, database
     ).run()
     if gone > 0 { try SpaceKeeper.note(bodyBytes: 0, entries: -gone, database) }

@@ -42,12 +42,13 @@ package final class EdgeDatabase: EdgeStore {
   var keyColumns = Bookkeeping.initialKeyColumns
   /// How many streams tell lives of a key apart.
   var streamsWithLives: Int64 = 0
-  var twoWay = TwoWayTables.Known()
+  var twoWay = RowBookkeeping.Known()
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.
   var readers: [Int: RowReader] = [:]
   var downWriters: [Int: DownWriter] = [:]
+  var knownForeignKeys: ForeignKeys?
   let path: String
   let retention: Retention
   let quota: OutboxQuota
@@ -156,6 +157,7 @@ package final class EdgeDatabase: EdgeStore {
     statements = [:]
     readers = [:]
     downWriters = [:]
+    knownForeignKeys = nil
     try? queue.close()
   }
 
