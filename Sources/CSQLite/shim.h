@@ -7,6 +7,11 @@ static inline int drover_sqlite3_disable_triggers(sqlite3 *db) {
   return sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, (int *)0);
 }
 
+// The same for a few statements and back; it cannot fail where disabling did not.
+static inline void drover_sqlite3_enable_triggers(sqlite3 *db, int on) {
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, on, (int *)0);
+}
+
 // Closing the connection leaves its WAL as it is.
 // https://www.sqlite.org/c3ref/c_dbconfig_enable_fkey.html#sqlitedbconfignockptonclose
 static inline void drover_sqlite3_close_without_checkpoint(sqlite3 *db) {

@@ -156,4 +156,6 @@ package protocol DownTables: AnyObject {
   /// nothing received.
   /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome?
+  /// Tries again some of the rows that wait for others, or that a person wants to be tried again. Cheap where there are none; to be called now and then.
+  func retryRefused() throws(EdgeStoreError) -> DownOutcome
 }

@@ -78,6 +78,7 @@ package enum DatabaseCheck {
       guard case .table(let table)? = try CapturedTable.inspect(database, declaration) else { return [] }
       return try (table.declaredKey?.warnings ?? []) + KeyLives.advice(on: table, declaration.name, database)
         + [table.reusedKeyAdvice(database)].compactMap(\.self)
+        + DownAdvice.on(table, firesAppTriggers: declaration.firesAppTriggers, database)
     }
     return advice ?? []
   }

@@ -63,6 +63,7 @@ extension EdgeDatabase {
       statements = [:]
       readers = [:]
       downWriters = [:]
+      knownForeignKeys = nil
       schemaVersion = try Int64.fetchOne(database, sql: "PRAGMA schema_version") ?? -1
       try lookForBackfill(database)
       try lookForGaps(database)

@@ -121,6 +121,7 @@ extension EdgeDatabase {
         statements = [:]
         readers = [:]
         downWriters = [:]
+        knownForeignKeys = nil
         try files?.partFromWAL(database)
       }
       try? queue.close()

@@ -252,7 +252,10 @@ struct Entrance {
   private var seq: Int64
   private var version: Int64
 
-  init(_ edge: EdgeDatabase, _ table: CapturedTable, stream: Int, _ database: Database) throws {
+  /// - Parameter isEdit: whether the rows were edited, and not only sent again.
+  init(
+    _ edge: EdgeDatabase, _ table: CapturedTable, stream: Int, isEdit: Bool = false, _ database: Database
+  ) throws {
     let next = try edge.prepared("SELECT seq, version FROM drover_next", database)
     defer { next.reset() }
     guard try next.step() else {
@@ -260,11 +263,11 @@ struct Entrance {
     }
     (seq, version) = (next.integer(0), next.integer(1))
     let keys = table.outboxColumns
-    let isTwoWay = table.schema.flow.direction == .both
+    let isTwoWay = table.schema.flow.direction == .both && !isEdit
     insert = try edge.prepared(
       """
       INSERT INTO drover_outbox (seq, stream, op, version\(isTwoWay ? ", again" : ""), \(keys.joined(separator: ", ")))
-      VALUES (?1, \(stream), 'put', ?2\(isTwoWay ? ", 1" : ""), \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", ")))
+      VALUES (?1, \(stream), ?\(keys.count + 3), ?2\(isTwoWay ? ", 1" : ""), \(keys.indices.map { "?\($0 + 3)" }.joined(separator: ", ")))
       """, database)
     supersede = try edge.prepared(
       """
@@ -299,10 +302,11 @@ struct Entrance {
     return try waiting.step()
   }
 
-  mutating func enter(_ key: [Value]) throws {
+  mutating func enter(_ key: [Value], _ operation: String = "put") throws {
     guard try !isRecord(key), try !isWaiting(key) else { return }
     insert.bind(seq, at: 1)
     insert.bind(version, at: 2)
+    insert.bind(operation, at: Int32(key.count + 3))
     supersede.bind(seq, at: 1)
     for (index, value) in key.enumerated() {
       insert.bind(value, at: Int32(index + 3))

@@ -48,6 +48,7 @@ package final class EdgeDatabase: EdgeStore {
   /// By stream.
   var readers: [Int: RowReader] = [:]
   var downWriters: [Int: DownWriter] = [:]
+  var knownForeignKeys: ForeignKeys?
   let path: String
   let retention: Retention
   let quota: OutboxQuota
@@ -156,6 +157,7 @@ package final class EdgeDatabase: EdgeStore {
     statements = [:]
     readers = [:]
     downWriters = [:]
+    knownForeignKeys = nil
     try? queue.close()
   }
 

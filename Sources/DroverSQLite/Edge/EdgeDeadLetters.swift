@@ -60,6 +60,16 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       let form = column == KeyLives.outboxColumn ? " TEXT NOT NULL DEFAULT ''" : ""
       try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)\(form)")
     }
+    guard try !database.catalogue(of: "drover_dead_letter").contains(where: { $0.name == SQLName("direction") }) else {
+      return
+    }
+    // A row that came down: what the cloud had seen of it, and whether a person wants it to be tried again.
+    for column in [
+      "direction TEXT NOT NULL DEFAULT 'up'", "edge_epoch TEXT", "edge_version INTEGER",
+      "is_due INTEGER NOT NULL DEFAULT 0",
+    ] {
+      try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)")
+    }
   }
 
   private static func keyColumns(_ table: String, _ database: Database) throws -> [String] {
@@ -173,6 +183,12 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
             "SELECT ifnull(stream.table_name IS NOT NULL AND stream.kind <> 'payload', 0) \(Self.joined) WHERE letter.id = ?",
           arguments: [id])
       else { return .missing }
+      if try isOfDown(id, database) {
+        // The agent applies it.
+        try database.execute(sql: "UPDATE drover_dead_letter SET is_due = 1 WHERE id = ?", arguments: [id])
+        try DeadLetterCounter.replayed.add(1, database)
+        return .queued
+      }
       let keys = try Self.keyColumns("drover_outbox", database)
       let sameKey = keys.map { "entry.\($0) IS letter.\($0)" }.joined(separator: " AND ")
       let isSuperseded =
@@ -209,6 +225,15 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       try DeadLetterCounter.replayed.add(1, database)
       return isSuperseded ? .superseded : .queued
     }
+  }
+
+  /// Whether it is of a row that came down. An agent of an earlier release has none.
+  private func isOfDown(_ id: Int64, _ database: Database) throws -> Bool {
+    guard try database.catalogue(of: "drover_dead_letter").contains(where: { $0.name == SQLName("direction") }) else {
+      return false
+    }
+    return try Bool.fetchOne(
+      database, sql: "SELECT direction = 'down' FROM drover_dead_letter WHERE id = ?", arguments: [id]) ?? false
   }
 
   private static func dropLooseFields(_ database: Database) throws {
@@ -275,7 +300,7 @@ extension EdgeDatabase {
            SET (op, seq, version) = (SELECT op, seq, version FROM drover_outbox WHERE seq = ?1), reason = ?3, detail = ?4, bytes = ?5,
                count = count + 1, last_at = \(now)
          WHERE id = (SELECT letter.id FROM drover_outbox AS entry JOIN drover_dead_letter AS letter
-                         ON letter.stream = entry.stream AND letter.body IS NULL
+                         ON letter.stream = entry.stream AND letter.body IS NULL AND letter.direction = 'up'
                         AND \(keys.map { "letter.\($0) IS entry.\($0)" }.joined(separator: " AND "))
                         AND NOT EXISTS (SELECT 1 FROM drover_dead_field AS field WHERE field.letter = letter.id)
                       WHERE entry.seq = ?1 AND entry.stream = ?2)
@@ -283,7 +308,7 @@ extension EdgeDatabase {
       bind(event, to: again)
       if try again.run() > 0 { return try remove(event, database) }
     }
-    try requireSpace(for: event, database)
+    try requireSpace(for: "event \(event.seq)", bytes: event.bytes, database)
     let list = keys.joined(separator: ", ")
     let insert = try prepared(
       """
@@ -304,13 +329,13 @@ extension EdgeDatabase {
   }
 
   /// Letters are counted each time: they are few, and so are the moments.
-  private func requireSpace(for event: UnsendableEvent, _ database: Database) throws {
+  func requireSpace(for what: String, bytes more: Int, _ database: Database) throws {
     let use = try Row.fetchOne(
       database, sql: "SELECT count(*) AS letters, ifnull(sum(bytes), 0) AS bytes FROM drover_dead_letter")!
     let (letters, bytes): (Int, Int) = (use["letters"], use["bytes"])
-    guard letters >= letterBounds.maxCount || bytes + event.bytes > letterBounds.maxBytes else { return }
+    guard letters >= letterBounds.maxCount || bytes + more > letterBounds.maxBytes else { return }
     throw EdgeStoreError.noRoom(
-      "set event \(event.seq) aside: \(quantity(letters, "dead letter")) of \(byteText(Int64(bytes))) in all, and dead_letters.max_count is \(letterBounds.maxCount), max_bytes \(byteText(Int64(letterBounds.maxBytes))); replay or purge some, or raise the bound"
+      "set \(what) aside: \(quantity(letters, "dead letter")) of \(byteText(Int64(bytes))) in all, and dead_letters.max_count is \(letterBounds.maxCount), max_bytes \(byteText(Int64(letterBounds.maxBytes))); replay or purge some, or raise the bound"
     )
   }
 

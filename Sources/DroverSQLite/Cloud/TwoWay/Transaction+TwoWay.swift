@@ -10,15 +10,6 @@ extension Transaction {
   func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {
     let origin = SQLiteCloudStore.Origin(machine: machine, stream: stream)
     if let known = store.cache.lineages[origin], known == (epoch, lineage) { return }
-    let since = try prepared(
-      """
-      INSERT INTO drover_since (machine_id, stream, since) VALUES (?1, ?2, ?3)
-      ON CONFLICT (machine_id, stream) DO UPDATE SET since = excluded.since WHERE since <> excluded.since
-      """)
-    since.bind(machine.text, at: 1)
-    since.bind(stream.text, at: 2)
-    since.bind(lineage.since, at: 3)
-    try since.run()
     let number = try number(of: epoch, machine: machine)
     // A parent of which nothing was ever heard has left nothing here.
     if let fork = lineage.fork, let parent = try knownNumber(of: fork.parent, machine: machine), parent != number {
@@ -27,9 +18,73 @@ extension Transaction {
           UPDATE drover_epoch SET parent = ?3, fork = ?4
            WHERE machine_id = ?1 AND number = ?2 AND (parent IS NOT ?3 OR fork IS NOT ?4)
           """, arguments: [machine.text, number, parent, fork.version])
+      store.cache.histories[machine] = nil
+    }
+    let known = try Row.fetchOne(
+      database, sql: "SELECT since, epoch FROM drover_since WHERE machine_id = ? AND stream = ?",
+      arguments: [machine.text, stream.text])
+    if lineage.fork != nil, known?["epoch"] != number {
+      do {
+        try onSink(stream) { try flowBack(stream, machine, history(of: number, machine: machine)) }
+      } catch is SinkBlocked where store.care.isOn {
+        return
+      }
+    }
+    if known?["epoch"] != number || known?["since"] != lineage.since {
+      try database.execute(
+        sql: "INSERT OR REPLACE INTO drover_since (machine_id, stream, since, epoch) VALUES (?, ?, ?, ?)",
+        arguments: [machine.text, stream.text, lineage.since, number])
     }
     store.cache.lineages[origin] = (epoch, lineage)
-    store.cache.histories[machine] = nil
+  }
+
+  /// A machine continues from an earlier state: the rows whose newest own edit it has lost go down.
+  private func flowBack(_ stream: StreamName, _ machine: MachineID, _ history: EpochHistory) throws {
+    while try takeEdits(of: stream, limit: 10_000).hasMore {}
+    guard let table = try twoWayTable(of: stream, owner: machine.text), table.schema.flow.direction == .both else {
+      return
+    }
+    try beginWriting()
+    var lost = try lostRows(of: table, machine, history)
+    let entries = try prepared(
+      """
+      SELECT local_id, edge_epoch, edge_version FROM drover_row
+       WHERE machine_id = ?1 AND stream = ?2 AND edge_epoch IS NOT NULL AND gone_at IS NULL
+      """)
+    entries.bind(machine.text, at: 1)
+    entries.bind(stream.text, at: 2)
+    while try entries.step() {
+      guard !history.hasSeen(RowVersion(epoch: entries.integer(1), version: entries.integer(2))) else { continue }
+      lost.insert(entries.text(0))
+    }
+    entries.reset()
+    let now = store.now()
+    let rows = SinkRows(transaction: self, table: table, machine: machine, now: now)
+    let merge = TwoWayMerge(rows, schema: table.schema, history: history, since: 0, now: now)
+    for localID in lost.sorted() {
+      let event = SinkEvent(
+        seq: nil, localID: localID, version: 0, at: nil,
+        key: try LocalIDCodec.key(localID, schema: table.schema), content: .none, raw: [])
+      try merge.flowBack(event, rows.find([event])[0])
+    }
+  }
+
+  /// Rows of the sink table whose own version is one that the machine has lost.
+  private func lostRows(of table: TwoWayTable, _ machine: MachineID, _ history: EpochHistory) throws -> Set<String> {
+    let schema = table.schema
+    let keys = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
+    let rows = try Statement(
+      database,
+      "SELECT drover_epoch, drover_version, \(keys) FROM \(quoted(table.stream.text)) WHERE \(schema.machineColumn) = ?1"
+    )
+    rows.bind(machine.text, at: 1)
+    var lost: Set<String> = []
+    while try rows.step() {
+      let version = RowVersion(epoch: rows.integer(0), version: rows.integer(1))
+      guard version.epoch != 0, !history.hasSeen(version) else { continue }
+      lost.insert(LocalIDCodec.text(key: schema.key.indices.map { rows.value(Int32($0 + 2)) }, schema: schema))
+    }
+    return lost
   }
 
   private func history(of epoch: Int64, machine: MachineID) throws -> EpochHistory {
@@ -86,19 +141,25 @@ extension Transaction {
   /// An edit at the edge of what the cloud alone edits: the stored row goes down again.
   private func refuse(_ event: SinkEvent, _ table: TwoWayTable, of machine: MachineID) throws -> MergeOutcome {
     let flow = table.schema.flow
-    let entries = RowEntries(transaction: self, owner: flow.owner(machine), stream: table.stream)
-    if var mark = try entries.find(event.localID) {
-      mark.cloud = TwoWayRule.decisionVersion(
-        now: store.now(), known: .init(edge: mark.edge, cloud: mark.cloud), event: event.version)
-      if flow.reach == .machine {
-        mark.edge = RowVersion(epoch: try newestNumber(of: machine), version: event.version)
-        mark.decided = mark.edge
-      }
-      table.serve(entries.owner)
-      defer { table.serve(machine.text) }
-      let number = try nextNumbers(1, owner: entries.owner, stream: table.stream)
+    let owner = flow.owner(machine)
+    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    table.serve(owner)
+    defer { table.serve(machine.text) }
+    let stored = try table.stored(event.key)
+    if stored != nil, case .row(let row) = event.content, try table.holds(Array(row), event.key) {
+      return .superseded
+    }
+    let entry = try entries.find(event.localID)
+    // Of a row for all machines that the cloud does not have there is nothing to tell the others.
+    if entry != nil || flow.reach == .machine {
+      let now = store.now()
+      let cloud = TwoWayRule.decisionVersion(
+        now: now, known: .init(edge: entry?.edge, cloud: entry?.cloud ?? 0), event: event.version)
+      let edge =
+        flow.reach == .machine ? RowVersion(epoch: try newestNumber(of: machine), version: event.version) : nil
       try entries.write(
-        mark, event.localID, number: number, goneAt: table.stored(event.key) == nil ? store.now() : nil)
+        RowMark(edge: edge, cloud: cloud, isCloudContent: true), event.localID,
+        number: nextNumbers(1, owner: owner, stream: table.stream), goneAt: stored == nil ? now : nil)
     }
     return .refused(
       .conflict,
@@ -214,7 +275,7 @@ extension Transaction {
   /// The table of a machine's stream, or of the rows for all; nil where no machine has it any more.
   private func twoWayTable(of stream: StreamName, owner: String) throws -> TwoWayTable? {
     var name: String? = owner
-    if owner == TwoWayTables.everyMachine {
+    if owner == CloudTwoWay.everyMachine {
       name = try String.fetchOne(
         database,
         sql: "SELECT machine_id FROM drover_flow WHERE stream = ?1 AND owner = ?2 AND machine_id <> ?2 LIMIT 1",
@@ -241,7 +302,7 @@ extension Transaction {
       let stored = try table.stored(row.key)
       var edge = entry?.edge
       let old = olds[row]!
-      if entry == nil, owner != TwoWayTables.everyMachine {
+      if entry == nil, owner != CloudTwoWay.everyMachine {
         edge = old.epoch != 0 ? old : try table.tombstone(localID)
       }
       // Inserted and deleted again before anybody saw it.
@@ -351,7 +412,8 @@ extension Transaction {
   private func read(
     _ stream: DownStream, of owner: String, _ table: TwoWayTable, after: Int64, limit: Int, maximumBytes: Int
   ) throws -> DownRead {
-    var read = DownRead(entries: [], scannedThrough: after, last: stream.last)
+    var read = DownRead(
+      entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream))
     let select = try prepared(
       """
       SELECT local_id, number, cloud_version, edge_epoch, edge_version FROM drover_row
@@ -370,7 +432,7 @@ extension Transaction {
       var entry = OutboxEntry(
         seq: select.integer(1), stream: 0, version: select.integer(2), key: Values(key),
         content: stored.map { .row(Values($0.values)) } ?? .none)
-      if !select.isNull(3), owner != TwoWayTables.everyMachine {
+      if !select.isNull(3), owner != CloudTwoWay.everyMachine {
         let number = select.integer(3)
         if epochs[number] == nil { epochs[number] = try epoch(number, of: stream.machine) }
         entry.edge = epochs[number].map { DownEvent.Mark(epoch: $0, version: select.integer(4)) }
@@ -381,7 +443,7 @@ extension Transaction {
       if bytes >= maximumBytes { return read }
     }
     // Numbers between the entries are those of rows that were numbered again.
-    if read.entries.count < limit { read.scannedThrough = max(after, stream.last) }
+    if read.entries.count < limit { read.scannedThrough = max(after, read.last) }
     return read
   }
 
@@ -432,11 +494,16 @@ extension Transaction {
 
   /// The store went back: what was decided after the moment to which it went back is lost.
   private func beginDownEpoch() throws {
-    let highest = try Int64.fetchOne(database, sql: "SELECT ifnull(max(cloud_version), 0) FROM drover_row")!
     let now = store.now()
-    if highest + 1 < now {
+    let known = try Row.fetchOne(
+      database, sql: "SELECT max(iif(cloud_version <= ?, cloud_version, 0)), max(cloud_version) FROM drover_row",
+      arguments: [now])!
+    var lost = LostDecisions()
+    lost.wentBack(highest: known[0] ?? 0, farthest: known[1] ?? 0, now: now)
+    for range in lost.ranges {
       try database.execute(
-        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)", arguments: [highest + 1, now - 1])
+        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)",
+        arguments: [range.lowerBound, range.upperBound])
     }
     try database.execute(sql: "DELETE FROM drover_down_received")
     try setNote("down_epoch", Epoch(random: .random(in: .min ... .max)).text)

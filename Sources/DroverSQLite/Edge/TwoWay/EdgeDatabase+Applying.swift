@@ -3,6 +3,7 @@
 
 package import DroverCore
 import GRDB
+private import CSQLite
 
 extension EdgeDatabase {
   package func downReceived() throws(EdgeStoreError) -> DownConfirmation? {
@@ -21,26 +22,60 @@ extension EdgeDatabase {
   }
 
   package func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? {
+    try applying { run, database in
+      // The cloud may have been put back, and has to hear first what the rows here have seen.
+      guard try !isSentAgain(frame.stream, database) else { return false }
+      let writer = try downWriter(of: frame.stream, database)
+      guard case let columns = writer.table.schema.columns.count,
+        frame.events.allSatisfy({ if case .row(let row) = $0.content { row.count == columns } else { true } })
+      else { throw EdgeStoreError.failed("apply rows of \(writer.table.name): they have other columns than the table") }
+      try run.apply(frame.events, writer)
+      try run.retry(all: false)
+      try run.finish()
+      try noteReceived(frame, database)
+      return true
+    }
+  }
+
+  package func retryRefused() throws(EdgeStoreError) -> DownOutcome {
+    guard try access(hasDownLetters) else { return DownOutcome() }
+    return try applying { run, _ in
+      try run.retry(all: true)
+      try run.finish()
+      return true
+    } ?? DownOutcome()
+  }
+
+  /// Applies rows in one transaction.
+  /// - Parameter body: false to leave everything as it is.
+  private func applying(_ body: (DownRun, Database) throws -> Bool) throws(EdgeStoreError) -> DownOutcome? {
     let outcome = try access { database in
-      var outcome: DownOutcome?
-      try database.inTransaction(.immediate) {
-        try verify(database)
-        try checkSchema(database)
-        // The cloud may have been put back, and has to hear first what the rows here have seen.
-        guard try !isSentAgain(frame.stream, database) else { return .commit }
-        outcome = try apply(frame, database)
-        // A database that is put back to before this moment has not received the frame, and the cloud will not send it again.
-        try raiseGeneration(database)
-        return .commit
+      var barred: [DownWriter.RowID: DownRefusal] = [:]
+      while true {
+        var outcome: DownOutcome?
+        do {
+          try database.inTransaction(.immediate) {
+            try verify(database)
+            try checkSchema(database)
+            let run = try DownRun(self, barred: barred, database)
+            guard try body(run, database) else { return .commit }
+            outcome = run.outcome
+            // A database that is put back to before this moment has not received the frame, and the cloud will not send it again.
+            try raiseGeneration(database)
+            return .commit
+          }
+          return outcome
+        } catch let ended as DownRun.EndedTransaction {
+          barred[ended.row] = ended.refusal
+        }
       }
-      return outcome
     }
     if outcome != nil { remember() }
     return outcome
   }
 
   /// Whether rows of a stream are sent again and the cloud has not confirmed all of them.
-  private func isSentAgain(_ stream: Int, _ database: Database) throws -> Bool {
+  func isSentAgain(_ stream: Int, _ database: Database) throws -> Bool {
     let again = try prepared(
       """
       SELECT EXISTS (SELECT 1 FROM drover_outbox WHERE stream = ?1 AND again = 1)
@@ -51,25 +86,7 @@ extension EdgeDatabase {
     return try again.step() && again.integer(0) != 0
   }
 
-  private func apply(_ frame: DownFrame, _ database: Database) throws -> DownOutcome {
-    let writer = try downWriter(of: frame.stream, database)
-    var outcome = DownOutcome()
-    for event in frame.events {
-      let standing = try writer.standing(of: event.key)
-      switch ApplyRule.decide(event, known: standing.known, epoch: epoch, seen: twoWay.seen) {
-      case .old: outcome.old += 1
-      case .edited: outcome.edited += 1
-      case .apply:
-        try writer.write(event)
-        try writer.hold(event, standing)
-        outcome.applied += 1
-      }
-    }
-    try noteReceived(frame, database)
-    return outcome
-  }
-
-  private func downWriter(of stream: Int, _ database: Database) throws -> DownWriter {
+  func downWriter(of stream: Int, _ database: Database) throws -> DownWriter {
     if let writer = downWriters[stream] { return writer }
     guard let name = streams.first(where: { $0.number == stream })?.name else {
       throw EdgeStoreError.failed("apply rows: there is no stream \(stream)")
@@ -81,9 +98,42 @@ extension EdgeDatabase {
       throw EdgeStoreError.failed(
         "apply rows of \(name): it only goes up; `direction` says otherwise in its configuration")
     }
-    let writer = try DownWriter(table, stream: stream, database)
+    let firesAppTriggers = declarations.first { $0.name == name }?.firesAppTriggers ?? false
+    let writer: DownWriter
+    do {
+      writer = try DownWriter(
+        table, stream: stream, firesAppTriggers: firesAppTriggers, try foreignKeys(database), database)
+    } catch let error as DatabaseError where error.isOfOneTable {
+      throw EdgeStoreError.failed(
+        "apply rows of \(name): the agent cannot write to \(table.name): \(error.explanation); an index, a generated column or a CHECK there may need a function or collation that only the app has: remove it, or set `direction: up`"
+      )
+    }
     downWriters[stream] = writer
     return writer
+  }
+
+  /// The app's foreign keys, looked at once for a schema.
+  func foreignKeys(_ database: Database) throws -> ForeignKeys {
+    if let known = knownForeignKeys { return known }
+    let found = try ForeignKeys(self, database)
+    knownForeignKeys = found
+    return found
+  }
+
+  /// Runs statements for which triggers fire, the app's and Drover's own.
+  func firingTriggers(_ database: Database, _ body: () throws -> Void) throws {
+    drover_sqlite3_enable_triggers(database.sqliteConnection, 1)
+    defer { drover_sqlite3_enable_triggers(database.sqliteConnection, 0) }
+    try body()
+  }
+
+  /// Enters a row as an edit of the app's.
+  func enterEdit(
+    of key: [Value], _ operation: String, _ table: CapturedTable, stream: Int, _ database: Database
+  ) throws {
+    var entrance = try Entrance(self, table, stream: stream, isEdit: true, database)
+    try entrance.enter(key, operation)
+    dataVersion = -1  // so that the agent looks
   }
 
   /// Notes what was received, and that versions given from now on are above all of it.

@@ -45,6 +45,9 @@ enum RowBookkeeping {
           -- The newest version of the cloud's that was applied, and the newest own edit that was confirmed; 0: none.
           held    INTEGER NOT NULL DEFAULT 0,
           mine    INTEGER NOT NULL DEFAULT 0,
+          -- How often in a row triggers of the app's changed what came down, and the version that they changed last.
+          bounces    INTEGER NOT NULL DEFAULT 0,
+          bounced_at INTEGER NOT NULL DEFAULT 0,
           key, key2, key3, key4
         );
         -- What was received of the cloud's numbering that drover_meta names `down_epoch`.

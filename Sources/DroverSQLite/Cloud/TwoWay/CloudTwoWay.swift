@@ -3,7 +3,7 @@
 import DroverCore
 import GRDB
 
-enum TwoWayTables {
+enum CloudTwoWay {
   /// The machine of rows that are for all machines.
   static let everyMachine = "*"
 
@@ -46,11 +46,12 @@ enum TwoWayTables {
       PRIMARY KEY (stream, name)
     ) WITHOUT ROWID;
 
-    -- The version at which a machine's bookkeeping of a stream began.
+    -- The version at which a machine's bookkeeping of a stream began, and the number of the epoch that said so last.
     CREATE TABLE drover_since (
       machine_id TEXT NOT NULL,
       stream     TEXT NOT NULL,
       since      INTEGER NOT NULL,
+      epoch      INTEGER NOT NULL,
       PRIMARY KEY (machine_id, stream)
     ) WITHOUT ROWID;
 
@@ -159,5 +160,5 @@ extension Flow {
   }
 
   /// Whose rows a machine gets.
-  func owner(_ machine: MachineID) -> String { reach == .all ? TwoWayTables.everyMachine : machine.text }
+  func owner(_ machine: MachineID) -> String { reach == .all ? CloudTwoWay.everyMachine : machine.text }
 }
