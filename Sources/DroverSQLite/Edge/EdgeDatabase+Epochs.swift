@@ -71,7 +71,7 @@ extension EdgeDatabase {
         found = try look(database, against: nil)
         return .commit
       }
-      twoWay = try TwoWayTables.known(database)
+      twoWay = try TwoWayBookkeeping.known(database)
       try lookForBackfill(database)
     }
     epoch = next

@@ -18,7 +18,7 @@ extension EdgeDatabase {
     try database.execute(
       sql: """
         UPDATE drover_stream
-           SET direction = ?1, two_way_since = CASE WHEN ?1 = 'both' THEN (\(TwoWayTables.highestVersion)) END
+           SET direction = ?1, two_way_since = CASE WHEN ?1 = 'both' THEN (\(TwoWayBookkeeping.highestVersion)) END
          WHERE number = ?2
         """, arguments: [direction.rawValue, stream])
     guard direction == .down else { return }
@@ -52,7 +52,7 @@ extension EdgeDatabase {
         database,
         sql: isOther
           ? "SELECT max(version, ifnull((SELECT max(version) FROM drover_outbox WHERE synced = 1), 0)) FROM drover_clock"
-          : TwoWayTables.highestVersion)!
+          : TwoWayBookkeeping.highestVersion)!
       try database.execute(sql: "UPDATE drover_seen SET version = min(version, ?)", arguments: [version])
       // If nothing was sent of the epoch that ends, the cloud does not know it: the new one continues from its parent.
       if let remembered, remembered.epoch == parent, remembered.runs.reached == 0, let earlier = twoWay.fork {
@@ -65,14 +65,36 @@ extension EdgeDatabase {
     } else {
       try database.execute(sql: "DELETE FROM drover_seen")
     }
-    try TwoWayTables.setMeta(.forkParent, fork?.parent.text, database)
-    try TwoWayTables.setMeta(.forkVersion, fork.map { "\($0.version)" }, database)
+    try TwoWayBookkeeping.setMeta(.forkParent, fork?.parent.text, database)
+    try TwoWayBookkeeping.setMeta(.forkVersion, fork.map { "\($0.version)" }, database)
   }
 }
 
 // MARK: What is known of a row
 
 extension CapturedTable {
+  /// A row that comes down has to find its own row, whatever happened here.
+  static func requireKey(
+    _ name: String, key: [String], isUnique: Bool, writable: [String]
+  ) throws {
+    let advice = "give the table a PRIMARY KEY, name unique columns in `key`, or leave out `direction`"
+    guard key != [StreamSchema.rowidColumn] else {
+      throw CaptureRefusal(
+        "\(name) has no primary key, so its rows are known by their rowid, and rows of the cloud have none",
+        advice: advice)
+    }
+    guard isUnique else {
+      throw CaptureRefusal(
+        "nothing keeps the key \(key.joined(separator: ", ")) of \(name) unique, so a row that comes down could mean two",
+        advice: advice)
+    }
+    if let generated = key.first(where: { !writable.contains($0) }) {
+      throw CaptureRefusal(
+        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written",
+        advice: advice)
+    }
+  }
+
   /// Whether the key columns in drover_row or the outbox, called `owner`, are those of a row of this table, called `app`.
   func isRow(_ owner: String) -> String {
     keyExpressions.enumerated().map { index, column in
