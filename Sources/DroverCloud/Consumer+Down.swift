@@ -16,9 +16,15 @@ extension Consumer {
   /// What is known of the way down when a session begins.
   func openDown(_ transaction: any CloudTransaction) throws {
     down.epoch = try transaction.downEpoch()
-    down.hasStreams = try !transaction.downStreams(of: nil).isEmpty
+    if try !transaction.downStreams(of: nil).isEmpty { beginDown() }
     down.isDue = true
     down.toLoad.formUnion(isOnline.filter(\.value).keys)
+  }
+
+  private func beginDown() {
+    guard !down.hasStreams else { return }
+    down.hasStreams = true
+    onDownStreams()
   }
 
   /// What a machine says it has received.
@@ -33,7 +39,7 @@ extension Consumer {
 
   /// What comes after a commit.
   func followDown(_ group: MessageGroup) {
-    down.hasStreams = down.hasStreams || group.describesDown
+    if group.describesDown { beginDown() }
     guard down.hasStreams else { return }
     for (machine, confirmation) in group.downConfirmations {
       down.relay.confirmed(confirmation.streams, of: machine, now: down.now ?? ContinuousClock().now)

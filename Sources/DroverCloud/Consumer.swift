@@ -74,6 +74,8 @@ package final class Consumer: SessionHandler {
   var down = DownState()
   /// Another thread says through it that another program may have edited rows in the store.
   package let editHint = NewsHint()
+  /// Called once when there is a stream that goes down: from now on edits in the store matter.
+  package var onDownStreams: () -> Void = {}
   /// Whether another client takes this consumer's session, and what of it is not written down yet.
   private var session = SessionWatch()
   private var taken: Trouble?

@@ -38,6 +38,34 @@ import Testing
     try followed!.follower.expectStore()
   }
 
+  @Test(arguments: TwoWayConformance.editing)
+  func `two that take turns take edits, and who follows them has those rows`(claim: TwoWayConformance.Claim) throws {
+    struct Client: SQLClient {
+      let connection: Connection
+      func run(_ sql: String) throws { try connection.run(sql) }
+    }
+    var followed: FollowedStore?
+    var holder: TestDatabase?
+    defer { withExtendedLifetime(holder) {} }
+    let suite = TwoWayConformance { conditions in
+      let database = try TestServer.makeDatabase()
+      holder = database
+      let stores = try (0..<2).map { _ in
+        try PostgreSQLCloudStore(database.address, limits: conditions.limits, work: .shared, now: conditions.now)
+      }
+      _ = try stores[0].keepFeed(true)
+      followed = FollowedStore(TakingTurns(stores), try follower(of: database))
+      func client() throws -> Client { Client(connection: try database.connect()) }
+      return TwoWayPlace(
+        store: followed!, reader: Reader(database: database, hidden: ["drover_change"]),
+        conflicts: try PostgreSQLConflicts(database.address, now: conditions.now), client: try client(),
+        otherClient: try client())
+    }
+    try suite.check(claim)
+    _ = try followed!.transaction { try $0.takeEdits(limit: 1000) }
+    try followed!.follower.expectStore()
+  }
+
   private func follower(of database: TestDatabase) throws -> Follower {
     try Follower(PostgreSQLChangeReader(database.address), PostgreSQLCloudReader(database.address), seed: 1)
   }

@@ -36,6 +36,13 @@ import Testing
       ALTER TABLE drover_held_stock DROP COLUMN drover_rank;
       DROP TABLE drover_column_alone, drover_identity_member, drover_schema_waiting_line;
       DROP TABLE drover_stream_wait, drover_blocked;
+      DROP TABLE drover_flow, drover_since, drover_row, drover_edit, drover_down, drover_down_received, drover_lost_decision,
+                 drover_conflict;
+      ALTER TABLE drover_epoch DROP COLUMN parent, DROP COLUMN fork;
+      ALTER TABLE drover_schema DROP COLUMN direction, DROP COLUMN newer, DROP COLUMN merge_unit,
+        DROP COLUMN is_key_natural, DROP COLUMN reach;
+      ALTER TABLE drover_schema_waiting DROP COLUMN direction, DROP COLUMN newer, DROP COLUMN merge_unit,
+        DROP COLUMN is_key_natural, DROP COLUMN reach;
       DROP INDEX drover_schema_users, drover_schema_line_users;
       ALTER TABLE drover_sink DROP COLUMN is_loose;
       ALTER TABLE drover_schema_waiting DROP COLUMN complete_when;

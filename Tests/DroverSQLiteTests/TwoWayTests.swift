@@ -218,6 +218,6 @@ import Testing
     }
     _ = try StoreRebuild.run(path: folder.path, now: 2_000_000_000_000_000)
     let lost = try folder.connect().read { try Row.fetchOne($0, sql: "SELECT first, last FROM drover_lost_decision") }
-    #expect(lost == ["first": 1, "last": 1_999_999_999_999_999])
+    #expect(lost == ["first": 1, "last": 2_000_000_000_000_000])
   }
 }

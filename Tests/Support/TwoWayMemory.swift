@@ -18,7 +18,16 @@ final class TwoWayMemory: TwoWayRows {
     self.now = now
   }
 
-  func note(fork version: Int64, of epoch: Int64, parent: Int64) { forks[epoch] = (parent, version) }
+  /// The machine continues from an earlier state.
+  func begin(_ epoch: Int64, parent: Int64, fork: Int64) throws {
+    forks[epoch] = (parent, fork)
+    let merge = TwoWayMerge(
+      self, schema: schema, history: EpochHistory(epoch: epoch, forks: forks), since: 0, now: now)
+    for id in rows.keys.sorted() {
+      let event = SinkEvent(seq: nil, localID: id, version: 0, at: nil, key: [], content: .none, raw: [])
+      try merge.flowBack(event, find(id))
+    }
+  }
 
   func merge(_ event: SinkEvent, epoch: Int64, since: Int64) throws -> MergeOutcome {
     let merge = TwoWayMerge(

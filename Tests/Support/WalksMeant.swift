@@ -17,6 +17,9 @@ package enum WalksMeant {
     "drover_down", "drover_down_waiting", "drover_down_field",
     "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
     "drover_writer", "drover_conflict",
+    "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
+    "drover_writer", "drover_conflict",
+    "drover_down_waiting", "drover_down_field",
   ]
 
   package struct Walk: Sendable {

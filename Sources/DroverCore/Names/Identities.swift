@@ -28,6 +28,11 @@ package struct MachineID: Hashable, Sendable, Comparable, CustomStringConvertibl
     self.text = text
   }
 
+  private init(unchecked text: String) { self.text = text }
+
+  /// Whose rows belong to every machine; no machine can have this name.
+  package static let all = MachineID(unchecked: "*")
+
   package var description: String { text }
   package static func < (a: Self, b: Self) -> Bool { a.text < b.text }
 }

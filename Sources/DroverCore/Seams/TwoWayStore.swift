@@ -159,15 +159,3 @@ package protocol DownTables: AnyObject {
   /// Tries again some of the rows that wait for others, or that a person wants to be tried again. Cheap where there are none; to be called now and then.
   func retryRefused() throws(EdgeStoreError) -> DownOutcome
 }
-
-// Until both stores have it.
-extension TwoWayStore {
-  package func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {}
-  package func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool) { ([], false) }
-  package func downEpoch() throws -> Epoch { try Epoch("0") }
-  package func downStreams(of machine: MachineID?) throws -> [DownStream] { [] }
-  package func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
-    DownRead(entries: [], scannedThrough: after, last: after)
-  }
-  package func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool { true }
-}

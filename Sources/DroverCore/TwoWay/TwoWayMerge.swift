@@ -81,6 +81,9 @@ package protocol TwoWayRows {
   func find(_ events: [SinkEvent]) throws -> [TwoWayRow]
   /// Whether a row that is there has the event's content, by the types of its columns.
   func holds(_ row: TwoWayRow, _ event: SinkEvent) throws -> Bool
+  /// Writes the events' rows, or removes them, as `put` and `remove` do: together, where the store can.
+  /// - Returns: one outcome each.
+  func write(_ events: [SinkEvent], epoch: Int64) throws -> [MergeOutcome]
   /// Writes the event's row, whatever is there.
   func put(_ event: SinkEvent, version: RowVersion) throws -> MergeOutcome
   /// Removes the row, and leaves a tombstone.
@@ -89,6 +92,15 @@ package protocol TwoWayRows {
   func stamp(_ event: SinkEvent, version: Int64) throws
   func note(_ mark: RowMark, of event: SinkEvent) throws
   func list(_ lost: LostEdit, of event: SinkEvent) throws
+}
+
+extension TwoWayRows {
+  package func write(_ events: [SinkEvent], epoch: Int64) throws -> [MergeOutcome] {
+    try events.map { event in
+      let version = RowVersion(epoch: epoch, version: event.version)
+      return event.content == .none ? try remove(event, version: version) : try put(event, version: version)
+    }
+  }
 }
 
 package struct TwoWayMerge<Rows: TwoWayRows> {
@@ -127,11 +139,30 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
   package func merge(_ events: [SinkEvent]) throws -> [MergeOutcome] {
     var outcomes = [MergeOutcome](repeating: .superseded, count: events.count)
     for round in Self.rounds(events) {
-      for (index, row) in zip(round, try rows.find(round.map { events[$0] })) {
-        outcomes[index] = try merge(events[index], row)
+      let found = try rows.find(round.map { events[$0] })
+      var taken: [Taking] = []
+      for (index, row) in zip(round, found) {
+        let (ancestry, decision) = decide(events[index], row)
+        if decision == .take, try !isThere(events[index], ancestry, row) {
+          taken.append(Taking(index: index, ancestry: ancestry, row: row))
+        } else {
+          outcomes[index] = try merge(events[index], row, ancestry, decision)
+        }
+      }
+      guard !taken.isEmpty else { continue }
+      for (taking, outcome) in zip(taken, try rows.write(taken.map { events[$0.index] }, epoch: epoch)) {
+        try finish(events[taking.index], taking, outcome)
+        outcomes[taking.index] = outcome
       }
     }
     return outcomes
+  }
+
+  /// An event that becomes the stored state.
+  private struct Taking {
+    let index: Int
+    let ancestry: Ancestry
+    let row: TwoWayRow
   }
 
   /// Positions of events such that no round has two of one row.
@@ -147,7 +178,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     return rounds
   }
 
-  private func merge(_ event: SinkEvent, _ row: TwoWayRow) throws -> MergeOutcome {
+  private func decide(_ event: SinkEvent, _ row: TwoWayRow) -> (Ancestry, TwoWayRule.Decision) {
     let known = row.known
     // A client that knows no ancestry edits what is there.
     let ancestry = event.ancestry ?? Ancestry(base: known.cloud)
@@ -155,11 +186,20 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
       event.content == .none ? .delete : .put, version: event.version, base: ancestry.base, isAgain: ancestry.isAgain)
     let decision = TwoWayRule.decide(
       arrival, known: known, history: history, since: since, lost: lost, isKeyNatural: schema.flow.isKeyNatural)
+    return (ancestry, decision)
+  }
+
+  private func merge(
+    _ event: SinkEvent, _ row: TwoWayRow, _ ancestry: Ancestry, _ decision: TwoWayRule.Decision
+  ) throws -> MergeOutcome {
     switch decision {
     case .ignore: return .superseded
-    case .take: return try take(event, ancestry, row)
+    case .take:
+      // The content is there already: only what is known of it changes.
+      try noteTaken(event, ancestry, row)
+      return .superseded
     case .answer:
-      try answer(event, row, base: ancestry.base, edge: known.edge)
+      try answer(event, row, base: ancestry.base, edge: row.known.edge)
       return .superseded
     case .conflict: return try settle(event, ancestry, row)
     case .collision: return try decide(.machine, event, row, base: ancestry.base, because: .key)
@@ -179,23 +219,25 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     return try event.content != .none && rows.holds(row, event)
   }
 
-  private func take(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws -> MergeOutcome {
+  /// Whether a row that is sent again is there with this content.
+  private func isThere(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws -> Bool {
+    guard ancestry.isAgain, row.known.edge != nil || row.known.isThere else { return false }
+    return try isSame(event, row)
+  }
+
+  private func finish(_ event: SinkEvent, _ taking: Taking, _ outcome: MergeOutcome) throws {
+    switch outcome {
+    case .applied: try noteTaken(event, taking.ancestry, taking.row)
+    case .superseded: break
+    case .refused: try answerSkipped(event, taking.row, base: taking.ancestry.base)
+    }
+  }
+
+  private func noteTaken(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws {
     let mark = RowMark(
       edge: edge(event), cloud: max(row.known.cloud, ancestry.base), decided: row.known.decided, isCloudContent: false,
       goesDown: false)
-    let needsMark = row.hasMark || mark.cloud > 0
-    if ancestry.isAgain, try isSame(event, row), row.known.edge != nil || row.known.isThere {
-      // The content is there already: only what is known of it changes.
-      if needsMark { try rows.note(mark, of: event) }
-      return .superseded
-    }
-    let outcome = try write(event, edge(event))
-    switch outcome {
-    case .applied: if needsMark { try rows.note(mark, of: event) }
-    case .superseded: break
-    case .refused: try answerSkipped(event, row, base: ancestry.base)
-    }
-    return outcome
+    if row.hasMark || mark.cloud > 0 { try rows.note(mark, of: event) }
   }
 
   private func write(_ event: SinkEvent, _ version: RowVersion) throws -> MergeOutcome {

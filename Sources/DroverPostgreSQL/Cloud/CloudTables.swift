@@ -50,7 +50,7 @@ enum CloudTables {
   private static let migrations = [
     bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes, Consumers.migration,
     ChangeFeed.migration, MachineTables.migration, PostgreSQLReplica.gapMigration, TroubleTable.migration,
-    SharedTables.migration, StreamWaits.migration, BlockedTable.migration,
+    SharedTables.migration, StreamWaits.migration, BlockedTable.migration, TwoWayTables.migration,
   ]
 
   private static let outboxes = """

@@ -8,7 +8,8 @@ package enum ForgottenMachines {
     "drover_machine", "drover_received", "drover_run", "drover_schema", "drover_schema_column", "drover_schema_line",
     "drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line", "drover_tombstone",
     "drover_progress", "drover_check", "drover_gap", "drover_over_budget", "drover_trouble", "drover_column_alone",
-    "drover_blocked", "drover_stream_wait",
+    "drover_blocked", "drover_stream_wait", "drover_flow", "drover_row", "drover_edit", "drover_down",
+    "drover_down_received", "drover_conflict", "drover_since",
   ]
   /// What goes with its rows: the order of its epochs, by which a later row wins, and whether its rows are matched.
   package static let ofRows = ["drover_epoch", "drover_identity_member"]
@@ -19,6 +20,7 @@ extension Transaction {
     // Consumers at work have to be done with the machine, and then to know of it.
     try haveToOneself()
     let rows = removesRows ? try removeRows(of: machine) : 0
+    try endFlows(of: machine)
     for table in ForgottenMachines.bookkeeping + (removesRows ? ForgottenMachines.ofRows : []) {
       try connection.query("DELETE FROM \(table) WHERE machine_id = $1", [.text(machine.text)])
     }
@@ -38,6 +40,7 @@ extension Transaction {
         count += try MatchedSink(self, stream).removeRows(of: machine)
         continue
       }
+      try markWriter(of: table)
       let rows = "DELETE FROM \(table.qualified) AS sink WHERE sink.\(table.machine) = $1"
       try feed.open(table.feed)
       let removed = try connection.patiently {

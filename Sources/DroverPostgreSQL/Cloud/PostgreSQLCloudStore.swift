@@ -48,6 +48,10 @@ package final class PostgreSQLCloudStore: CloudStore {
     /// By table, what its rows are matched by; nil where they are not.
     var naturalKeys: [SQLName: NaturalKey?] = [:]
     var epochs: [MachineID: [Epoch: Int64]] = [:]
+    /// Two-way tables whose triggers were looked at.
+    var captures: Set<SQLName> = []
+    /// What was noted last of where machines' histories continue.
+    var lineages: [MachineStream: (epoch: Epoch, lineage: Lineage)] = [:]
   }
   struct SchemaKey: Hashable {
     var machine: MachineID

@@ -194,6 +194,9 @@ package final class PostgreSQLReplica: Replica {
         "SELECT pg_advisory_xact_lock($1)", [.integer(Locks.events(of: stream.machine, stream.stream))])
       let source = try ReplicaSource(stream, in: place, connection)
       let keys = ids.map { source.key($0.key) }
+      if source.written.contains(where: \.table.isTwoWay) {
+        try connection.query("SELECT set_config('drover.writer', 'on', true)")
+      }
       for writer in source.written { try writer.takeBackVersions(keys, machine: stream.machine, connection) }
       for lines in source.lines {
         try lines.byHeader.takeBackVersions(
@@ -202,6 +205,14 @@ package final class PostgreSQLReplica: Replica {
       try connection.query(
         "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
         [.text(stream.machine.text), .text(stream.stream.text), .texts(ids.map(\.localID))], operation: "write to")
+      // Of a row that both sides edit the decision stays, and what it has seen of the machine goes.
+      try connection.query(
+        """
+        UPDATE drover_row SET edge_epoch = NULL, edge_version = NULL, decided_epoch = NULL, decided_version = NULL
+         WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])
+        """,
+        [.text(stream.machine.text), .text(TwoWayTables.name(stream.stream)), .texts(ids.map(\.localID))],
+        operation: "write to")
     }
   }
 
@@ -211,7 +222,7 @@ package final class PostgreSQLReplica: Replica {
       let rows = try connection.query(
         """
         SELECT 'the trigger ' || tgname FROM pg_trigger
-         WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D'
+         WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled <> 'D' AND tgname NOT LIKE 'drover\\_%'
         UNION ALL SELECT 'the rule ' || rulename FROM pg_rewrite WHERE ev_class = to_regclass($1)
         UNION ALL SELECT 'the policy ' || polname FROM pg_policy WHERE polrelid = to_regclass($1)
         """, [.text(table)], isKept: false)

@@ -8,7 +8,8 @@ struct SchemaTables {
   func read(_ id: SchemaID, machine: MachineID, stream: StreamName) throws -> StreamSchema? {
     let name: [Parameter] = [.text(machine.text), .text(stream.text), .text(id.text)]
     let described = try connection.query(
-      "SELECT kind, complete_when FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id = $3", name)
+      "SELECT kind, complete_when, \(Flow.columns) FROM drover_schema WHERE machine_id = $1 AND stream = $2 AND schema_id = $3",
+      name)
     guard described.count > 0, let kind = Kind(rawValue: described.text(0, 0)) else { return nil }
     let rows = try connection.query(
       """
@@ -18,7 +19,9 @@ struct SchemaTables {
     let condition = described.optionalText(0, 1)?.unescaped
     let lines = try lines(id, machine: machine, stream: stream)
     // If another program has changed this schema, it is not the machine's: the consumer asks the machine for it again.
-    let schema = try? schema(kind, rows, completeWhen: condition.map { try Condition(parsing: $0) }, lines: lines ?? [])
+    let schema = try? schema(
+      kind, rows, completeWhen: condition.map { try Condition(parsing: $0) }, lines: lines ?? [],
+      flow: Flow(described, 0, from: 2))
     guard let schema, lines != nil, schema.id == id else { return nil }
     return schema
   }
@@ -46,7 +49,8 @@ struct SchemaTables {
   ///   - rows: name, type, and places in the key, the natural key and its alternative.
   ///   - places: which of the rows are the schema's, in the columns' order; nil: all.
   private func schema(
-    _ kind: Kind, _ rows: Rows, _ places: [Int]? = nil, completeWhen: Condition? = nil, lines: [LineSchema] = []
+    _ kind: Kind, _ rows: Rows, _ places: [Int]? = nil, completeWhen: Condition? = nil, lines: [LineSchema] = [],
+    flow: Flow = .up
   ) throws -> StreamSchema {
     let places = places ?? Array(0..<rows.count)
     let columns = columns(rows, places)
@@ -54,7 +58,8 @@ struct SchemaTables {
     return try StreamSchema(
       kind: kind, columns: columns, key: positions(rows, places, 2), completeWhen: completeWhen, lines: lines,
       naturalKey: identity.isEmpty
-        ? nil : NaturalKey(columns: identity, fallback: positions(rows, places, 4).map { columns[$0].name }))
+        ? nil : NaturalKey(columns: identity, fallback: positions(rows, places, 4).map { columns[$0].name }),
+      flow: flow)
   }
 
   private func columns(_ rows: Rows, _ places: [Int]) -> [Column] {
@@ -113,15 +118,15 @@ struct SchemaTables {
   func describe(_ schema: StreamSchema, machine: MachineID, stream: StreamName, now: Int64) throws {
     try connection.query(
       """
-      INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, described)
-      SELECT $1, $2, $3, $4, $5,
+      INSERT INTO drover_schema (machine_id, stream, schema_id, kind, complete_when, \(Flow.columns), described)
+      SELECT $1, $2, $3, $4, $5, $7, $8, $9, $10, $11,
              greatest($6, 1 + coalesce((SELECT max(described) FROM drover_schema WHERE machine_id = $1 AND stream = $2), 0))
       ON CONFLICT (machine_id, stream, schema_id) DO UPDATE SET described = excluded.described
       """,
       [
         .text(machine.text), .text(stream.text), .text(schema.id.text), .text(schema.kind.rawValue),
         .text(schema.completeWhen?.text.escaped), .integer(now),
-      ])
+      ] + schema.flow.parameters)
   }
 
   /// How many streams a machine has, its tables of lines included.
@@ -159,13 +164,13 @@ struct SchemaTables {
     try forget(machine: machine, stream: stream)
     try connection.query(
       """
-      INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when)
-      VALUES ($1, $2, $3, $4, $5, $6, $7)
+      INSERT INTO drover_schema_waiting (machine_id, stream, schema_id, kind, reason, first_at, complete_when, \(Flow.columns))
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
       """,
       [
         .text(machine.text), .text(stream.text), .text(waiting.id.text), .text(waiting.kind.rawValue),
         .text(reason.withoutNUL), .integer(now), .text(waiting.schema?.completeWhen?.text.escaped),
-      ])
+      ] + (waiting.schema?.flow ?? .up).parameters)
     guard let schema = waiting.schema else { return }
     for (position, column) in schema.columns.enumerated() {
       try connection.query(
@@ -202,7 +207,8 @@ struct SchemaTables {
   func waiting(machine: MachineID, stream: StreamName) throws -> WaitingStream? {
     let name: [Parameter] = [.text(machine.text), .text(stream.text)]
     let described = try connection.query(
-      "SELECT kind, complete_when FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2", name)
+      "SELECT kind, complete_when, \(Flow.columns) FROM drover_schema_waiting WHERE machine_id = $1 AND stream = $2",
+      name)
     guard described.count > 0, let kind = Kind(rawValue: described.text(0, 0)) else { return nil }
     let columns = try connection.query(
       """
@@ -219,7 +225,8 @@ struct SchemaTables {
     return WaitingStream(
       kind: kind,
       schema: try schema(
-        kind, columns, completeWhen: condition.map { try Condition(parsing: $0) }, lines: self.lines(lines)))
+        kind, columns, completeWhen: condition.map { try Condition(parsing: $0) }, lines: self.lines(lines),
+        flow: Flow(described, 0, from: 2)))
   }
 
   /// Those of all machines, by machine and stream: two statements, however many there are.
@@ -280,6 +287,9 @@ struct SchemaTables {
     for table in ["drover_schema", "drover_schema_column", "drover_schema_line", "drover_tombstone"] {
       try connection.query(
         "DELETE FROM \(table) WHERE lower(stream) = lower($1::text COLLATE \"C\")", [.text(stream.text)])
+    }
+    for table in ["drover_flow", "drover_row", "drover_edit", "drover_down_received"] {
+      try connection.query("DELETE FROM \(table) WHERE stream = $1", [.text(SQLName(stream.text).text)])
     }
     try connection.query("DELETE FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])
   }

@@ -104,7 +104,7 @@ struct SinkDiagnosis {
       SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'f' THEN 'foreign table' END,
              relrowsecurity,
              (SELECT string_agg(tgname::text, ', ' ORDER BY tgname) FROM pg_trigger
-               WHERE tgrelid = present.oid AND NOT tgisinternal AND tgenabled <> 'D'),
+               WHERE tgrelid = present.oid AND NOT tgisinternal AND tgenabled <> 'D' AND tgname NOT LIKE 'drover\\_%'),
              (SELECT string_agg(rulename::text, ', ' ORDER BY rulename) FROM pg_rewrite
                WHERE ev_class = present.oid AND rulename <> '_RETURN')
         FROM pg_class AS present WHERE oid::bigint = $1

@@ -61,8 +61,9 @@ extension Transaction {
     } catch {
       try connection.run("ROLLBACK TO drover_sink; RELEASE drover_sink; \(Self.longPatience)")
       feed.restore(changes)
-      // Advisory locks that were taken since the savepoint are gone with it.
+      // Advisory locks that were taken since the savepoint are gone with it, and settings.
       locked = locks
+      isWriter = false
       tombstones = [:]
       stubborn = [:]
       store.knowledge = PostgreSQLCloudStore.Knowledge()

@@ -15,13 +15,15 @@ struct SinkMerge {
   let otherLines: [LineMerge]
   /// The number of the events' epoch.
   let epoch: Int64
+  /// Both sides edit the rows.
+  let isTwoWay: Bool
 
   private var connection: Connection { transaction.connection }
   private var rule: MergeRule { MergeRule(kind: sink.kind, completes: completeWhen != nil) }
   private var feed: ChangeFeed { transaction.feed }
 
   /// An event, made ready.
-  fileprivate struct Item {
+  struct Item {
     let event: SinkEvent
     let key: [Value]
     /// nil: a delete.
@@ -32,8 +34,8 @@ struct SinkMerge {
 
   /// Events that the tables can take, and what became of the others.
   struct Fitted {
-    fileprivate let items: [Item]
-    fileprivate let outcomes: [MergeOutcome?]
+    let items: [Item]
+    let outcomes: [MergeOutcome?]
   }
 
   /// - Returns: nil when tables had to change first, and everything has to be looked up again.
@@ -71,8 +73,17 @@ struct SinkMerge {
     let items = fitted.items
     var outcomes = fitted.outcomes
     var refusals: [(position: Int, error: PostgreSQLError)] = []
-    for round in rounds(items, outcomes.indices.filter { outcomes[$0] == nil }) {
-      try guarded(round, &outcomes, &refusals) { try merge($0.map { items[$0] }) }
+    let open = outcomes.indices.filter { outcomes[$0] == nil }
+    if isTwoWay {
+      let rows = TwoWaySink(self, items: items)
+      for (position, outcome) in zip(open, try rows.merge(open.map { items[$0].event })) {
+        outcomes[position] = outcome
+      }
+      refusals = rows.refusals
+    } else {
+      for round in rounds(items, open) {
+        try guarded(round, &outcomes, &refusals) { try merge($0.map { items[$0] }) }
+      }
     }
     // Where none of them has passed, it may be the table that refuses puts, or deletes.
     for isDelete in [false, true] {
@@ -89,7 +100,7 @@ struct SinkMerge {
     return outcomes.map { $0! }
   }
 
-  private func item(_ event: SinkEvent) -> Item {
+  func item(_ event: SinkEvent) -> Item {
     var row: [Value]?
     switch event.content {
     case .none: break
@@ -116,7 +127,7 @@ struct SinkMerge {
   }
 
   /// Merges a round. In a careful transaction what the database refuses is halved until it is one event.
-  private func guarded(
+  func guarded(
     _ round: [Int], _ outcomes: inout [MergeOutcome?], _ refusals: inout [(position: Int, error: PostgreSQLError)],
     _ merge: ([Int]) throws -> [MergeOutcome]
   ) throws {
@@ -280,7 +291,7 @@ struct SinkMerge {
   private var originParameters: [Parameter] { [.text(sink.machine.text), .text(sink.stream.text)] }
 
   /// For each event the epoch and version of its row's tombstone.
-  private func tombstones(_ items: [Item]) throws -> [RowVersion?] {
+  func tombstones(_ items: [Item]) throws -> [RowVersion?] {
     if transaction.tombstones[origin] == nil {
       transaction.tombstones[origin] = try connection.query(
         "SELECT EXISTS (SELECT 1 FROM drover_tombstone WHERE machine_id = $1 AND stream = $2)", originParameters
@@ -297,7 +308,7 @@ struct SinkMerge {
     return items.map { found[ExactText($0.event.localID)] }
   }
 
-  private func dropTombstones(_ items: [Item]) throws {
+  func dropTombstones(_ items: [Item]) throws {
     guard !items.isEmpty else { return }
     try connection.query(
       "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
@@ -305,7 +316,8 @@ struct SinkMerge {
   }
 
   /// - Returns: the local IDs whose tombstone is this event's now.
-  private func bury(_ events: [SinkEvent]) throws -> Set<ExactText> {
+  @discardableResult
+  func bury(_ events: [SinkEvent], whateverIsThere: Bool = false) throws -> Set<ExactText> {
     guard !events.isEmpty else { return [] }
     transaction.tombstones[origin] = true
     let rows = try connection.query(
@@ -315,7 +327,7 @@ struct SinkMerge {
         FROM unnest($5::text[], $6::bigint[], $7::bigint[]) AS given (local_id, version, seq) ORDER BY local_id
       ON CONFLICT (machine_id, stream, local_id) DO UPDATE
          SET epoch = excluded.epoch, version = excluded.version, seq = excluded.seq, made_at = excluded.made_at
-       WHERE (excluded.epoch, excluded.version) > (stored.epoch, stored.version)
+       WHERE \(whateverIsThere ? "true" : "(excluded.epoch, excluded.version) > (stored.epoch, stored.version)")
       RETURNING local_id
       """,
       originParameters + [

@@ -282,6 +282,7 @@ extension Transaction {
     try feed.drop(connection)
     try FeedTable.make(for: table, connection)
     try self.feed.forgetReaders(of: feed)
+    try markWriter(of: table)
     let count = try connection.query(
       "UPDATE \(table.qualified) SET \(TableShape.changeColumn) = \(ChangeFeed.next) WHERE \(TableShape.changeColumn) IS NULL",
       isKept: false

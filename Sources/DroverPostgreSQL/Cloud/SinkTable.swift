@@ -20,6 +20,8 @@ struct SinkTable {
   let shape: TableShape
   /// What of the change feed belongs to it; nil where its rows are not numbered.
   let feed: FeedTable?
+  /// Rows of a machine at least go down from it, so that edits of it are captured.
+  var isTwoWay = false
 
   /// The most that a table takes: 1600 columns and 32 parts of an index, Drover's own included
   /// (https://www.postgresql.org/docs/current/limits.html).
@@ -50,23 +52,28 @@ struct SinkTable {
   static func read(_ stream: StreamName, in place: String, _ connection: Connection) throws -> SinkTable? {
     let name = SQLName(stream.text).text
     let sink = try connection.query(
-      "SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed), is_loose, stream FROM drover_sink WHERE name = $1",
-      [.text(name)])
+      """
+      SELECT table_name, kind, form, header, EXISTS (SELECT 1 FROM drover_feed), is_loose, stream,
+             EXISTS (SELECT 1 FROM drover_flow WHERE drover_flow.stream = name)
+        FROM drover_sink WHERE name = $1
+      """, [.text(name)])
     guard sink.count > 0, let kind = Kind(rawValue: sink.text(0, 1)) else { return nil }
     let form = SinkForm(
       kind: kind, isTable: sink.text(0, 2) == "table",
       header: sink.optionalText(0, 3).map(SQLName.init), isLoose: sink.boolean(0, 5))
     let table = sink.text(0, 0)
     let feed = sink.boolean(0, 4) ? FeedTable(stream: name, table: table, in: place) : nil
-    return try read(table, of: sink.text(0, 6), sink: name, form: form, feed: feed, in: place, connection)
+    return try read(
+      table, of: sink.text(0, 6), sink: name, form: form, feed: feed, isTwoWay: sink.boolean(0, 7), in: place,
+      connection)
   }
 
   /// - Parameters:
   ///   - table: the sink's own, or one that has its columns too.
   ///   - stream: as the first who described it spells it.
   static func read(
-    _ table: String, of stream: String, sink: String, form: SinkForm, feed: FeedTable? = nil, in place: String,
-    _ connection: Connection
+    _ table: String, of stream: String, sink: String, form: SinkForm, feed: FeedTable? = nil, isTwoWay: Bool = false,
+    in place: String, _ connection: Connection
   ) throws -> SinkTable {
     let qualified = "\(place).\(quoted(table))"
     let rows = try connection.query(
@@ -113,7 +120,7 @@ struct SinkTable {
     return SinkTable(
       stream: stream, name: table, qualified: qualified, form: form, machine: quoted(machine), columns: columns,
       key: parts,
-      shape: TableShape(names: names, key: [SQLName(machine)] + parts), feed: feed)
+      shape: TableShape(names: names, key: [SQLName(machine)] + parts), feed: feed, isTwoWay: isTwoWay)
   }
 
   // MARK: Making

@@ -34,10 +34,13 @@ struct SinkWriter {
   let mark: SchemaID?
   private let upsert: Writing
   private let insert: Writing
+  private let overwrite: Writing
   /// A temporary table of the connection for rows of this form, and how to make it.
   private let stage: (name: String, definition: String)
   private let findText: String
+  private let lockText: String
   private let versionsText: String
+  private let stampText: String
   private let deleteText: String
   private let twinsText: String?
   private let buryText: String?
@@ -93,6 +96,8 @@ struct SinkWriter {
       UPDATE SET \(Self.changes(columns, key, marked + numbering.column).joined(separator: ", "))
        WHERE (excluded.drover_epoch, excluded.drover_version) > (stored.drover_epoch, stored.drover_version)
       """)
+    overwrite = writing(
+      "UPDATE SET \(Self.changes(columns, key, marked + numbering.column).joined(separator: ", "))")
     let keys = keyColumns.enumerated().map { "$\($0 + 2)::\($1.type.name)[]" }.joined(separator: ", ")
     let keyPlaces = keyColumns.indices.map { "k\($0)" }.joined(separator: ", ")
     let isRow =
@@ -105,10 +110,19 @@ struct SinkWriter {
       SELECT given.place, stored.drover_epoch, stored.drover_version, \(markRead), \((columns + others).map { "stored.\($0.identifier)" }.joined(separator: ", "))
         \(from)
       """
+    // In one order, so that two who lock rows do not wait for each other.
+    lockText =
+      "\(findText) ORDER BY \(keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", ")) FOR UPDATE OF stored"
     versionsText = "SELECT given.place, stored.drover_epoch, stored.drover_version \(from)"
     let last = keyColumns.count + 2
     let deletion = """
       DELETE FROM \(table.qualified) AS stored USING unnest(\(keys), $\(last)::bigint[]) AS given (\(keyPlaces), version)
+       WHERE \(isRow)
+      """
+    stampText = """
+      UPDATE \(table.qualified) AS stored
+         SET \((["drover_version = given.version"] + zip(numbering.column, numbering.value).map { "\($0) = \($1)" }).joined(separator: ", "))
+        FROM unnest(\(keys), $\(last)::bigint[]) AS given (\(keyPlaces), version)
        WHERE \(isRow)
       """
     let wholeKey = [table.machine] + keyColumns.map(\.identifier)
@@ -185,6 +199,32 @@ struct SinkWriter {
     try heed(rows.indices.filter { !isWritten[$0] }.map { rows[$0] }, machine, newerThan: epoch, feed.connection)
     try bury(twins.filter { isWritten[$0.row] }, machine, feed)
     return isWritten
+  }
+
+  /// Writes the rows, whatever is there.
+  /// - Parameter rows: no two with one key.
+  func overwrite(_ rows: [NewRow], machine: MachineID, epoch: Int64, _ feed: ChangeFeed) throws {
+    let twins = try twins(of: rows, machine, feed.connection)
+    let isWritten = try write(overwrite, rows, machine, epoch, feed)
+    guard isWritten.allSatisfy(\.self) else { throw PostgreSQLError.silenced(table, feed.connection) }
+    try bury(twins, machine, feed)
+  }
+
+  /// Gives rows that are there other versions, and numbers in the change feed.
+  func stamp(_ keys: [[Value]], versions: [Int64], machine: MachineID, _ feed: ChangeFeed) throws {
+    guard !keys.isEmpty else { return }
+    try feed.open(table.feed)
+    let stamped = try feed.connection.query(
+      stampText, [.text(machine.text)] + keyArrays(keys) + [.integers(versions)]
+    ).changed
+    guard stamped == keys.count else { throw PostgreSQLError.silenced(table, feed.connection) }
+    feed.count(table.feed, puts: stamped)
+  }
+
+  /// Tells those who follow the change feed that somebody else has deleted rows.
+  func tellGone(_ keys: [[Value]], versions: [Int64], machine: MachineID, _ feed: ChangeFeed) throws {
+    try feed.open(table.feed)
+    try bury(zip(keys, versions).map { Twin(row: 0, key: $0, version: $1) }, machine, feed)
   }
 
   /// Writes the rows whose key is not there.
@@ -304,15 +344,25 @@ struct SinkWriter {
     try findAll(keys, machine: machine, connection).map(\.first)
   }
 
+  /// The same, and nobody else changes these rows until the transaction ends.
+  /// - Parameter skips: leaves out rows that somebody else has locked, and waits for none.
+  func lock(
+    _ keys: [[Value]], skips: Bool = false, machine: MachineID, _ connection: Connection
+  ) throws -> [StoredRow?] {
+    try look(skips ? "\(lockText) SKIP LOCKED" : lockText, keys, machine, connection, stored).map(\.first)
+  }
+
   /// For each key the rows that are there, where `key` is not the whole key of the table.
   func findAll(_ keys: [[Value]], machine: MachineID, _ connection: Connection) throws -> [[StoredRow]] {
-    try look(findText, keys, machine, connection) { rows, row in
-      StoredRow(
-        values: columns.indices.map { columns[$0].value(rows, row, $0 + 4) },
-        others: Dictionary(
-          uniqueKeysWithValues: others.enumerated().map { ($1.name, $1.value(rows, row, columns.count + $0 + 4)) }),
-        version: version(rows, row), mark: rows.text(row, 3))
-    }
+    try look(findText, keys, machine, connection, stored)
+  }
+
+  private func stored(_ rows: Rows, _ row: Int) -> StoredRow {
+    StoredRow(
+      values: columns.indices.map { columns[$0].value(rows, row, $0 + 4) },
+      others: Dictionary(
+        uniqueKeysWithValues: others.enumerated().map { ($1.name, $1.value(rows, row, columns.count + $0 + 4)) }),
+      version: version(rows, row), mark: rows.text(row, 3))
   }
 
   /// For each key the epoch and version of the row that is there.

@@ -22,6 +22,7 @@ extension Transaction {
     let number = try number(of: epoch, machine: sink.machine)
     let isDescribed = try epoch != nil && isDescribed(sink)
     try lock(Locks.events(of: sink.machine, sink.stream))
+    let origin = MachineStream(machine: sink.machine, stream: sink.stream)
     while true {
       if let reason = try prepare(sink, isBare: epoch == nil) {
         // The table could follow the schema when the schema came, so another program has changed it since.
@@ -29,6 +30,11 @@ extension Transaction {
         return events.map { _ in .refused(.schema, detail: reason) }
       }
       if sink.schema == nil, epoch != nil { try settleBodies(of: sink.stream) }
+      if let table = try table(of: sink.stream), table.isTwoWay {
+        try markWriter(of: table)
+        try settleCapture(of: table, sink.stream)
+        _ = try takeEdits(of: origin, limit: .max)
+      }
       let rule = try rule(for: sink, epoch: number)
       guard let fitted = try rule.fit(events) else { continue }
       guard let key = try naturalKey(of: sink.stream) else { return try rule.merge(fitted) }
@@ -40,7 +46,7 @@ extension Transaction {
     }
   }
 
-  private func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
+  func rule(for sink: Sink, epoch: Int64) throws -> SinkMerge {
     let latest = try latestSchema(machine: sink.machine, stream: sink.stream) ?? sink.schema
     let writer = try writer(for: sink, completeWhen: latest?.completeWhen)
     func lines(_ schemas: [LineSchema]) throws -> [LineMerge] {
@@ -53,7 +59,8 @@ extension Transaction {
     let others = (latest?.lines ?? []).filter { line in !own.contains { $0.table == line.table } }
     return try SinkMerge(
       transaction: self, sink: sink, writer: writer, completeWhen: latest?.completeWhen, lines: lines(own),
-      otherLines: lines(others), epoch: epoch)
+      otherLines: lines(others), epoch: epoch,
+      isTwoWay: latest?.flow.direction.goesDown ?? false && writer.table.isTwoWay)
   }
 
   /// Sees to the sink's tables. Returns why that cannot be.
@@ -120,7 +127,7 @@ extension Transaction {
     return key
   }
 
-  private func writer(for sink: Sink, completeWhen: Condition?) throws -> SinkWriter {
+  func writer(for sink: Sink, completeWhen: Condition?) throws -> SinkWriter {
     if let writer = store.knowledge.writers[sink] { return writer }
     let table = try MatchedSink(self, sink.stream).heldTable() ?? need(sink.stream)
     let isMarked = sink.kind != .snapshot && table.shape.isMarked

@@ -57,6 +57,7 @@ extension Transaction: SchemaDialect {
     try schemas.describe(schema, machine: machine, stream: stream, now: store.now())
     // Also events of an older schema go by the newest condition.
     store.knowledge.latest[MachineStream(machine: machine, stream: stream)] = nil
+    try settleFlow(schema, machine: machine, stream: stream)
   }
 
   func hasOther(than schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> Bool {
@@ -250,6 +251,9 @@ extension Transaction: SchemaDialect {
       aside = "\(name)_\(number)"
     }
     try MatchedSink(self, stream).putAside(as: aside)
+    if isThere, let present = try self.table(of: stream), present.isTwoWay {
+      try Capture.end(SQLName(stream.text).text, table: present, connection)
+    }
     try connection.run("DROP INDEX IF EXISTS \(store.place).\(quoted(Self.linesIndex(of: stream)))")
     if isThere {
       try connection.run(

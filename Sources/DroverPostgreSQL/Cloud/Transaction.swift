@@ -13,6 +13,8 @@ final class Transaction: CloudTransaction {
   /// Tables were made, changed or put aside.
   var hasReshaped = false
   var locked: Set<Int64> = []
+  /// Triggers of two-way tables leave alone what this transaction writes.
+  var isWriter = false
   /// Work on one sink is under way that has a savepoint.
   var isGuarded = false
   /// Of machines' streams whose events this transaction merges: whether they have tombstones.
@@ -62,8 +64,9 @@ final class Transaction: CloudTransaction {
     } catch {
       try connection.run("ROLLBACK TO drover_part; RELEASE drover_part")
       feed.restore(changes)
-      // Advisory locks that were taken since the savepoint are gone with it.
+      // Advisory locks that were taken since the savepoint are gone with it, and settings.
       locked = locks
+      isWriter = false
       throw error
     }
   }
@@ -74,6 +77,7 @@ final class Transaction: CloudTransaction {
     store.knowledge.tables = [:]
     store.knowledge.writers = [:]
     store.knowledge.naturalKeys = [:]
+    store.knowledge.captures = []
     try connection.forgetStatements()
   }
 
@@ -294,6 +298,7 @@ final class Transaction: CloudTransaction {
                             AND received.stream = tombstone.stream AND received.after_seq = 0))
       """, [.integer(moment)])
     tombstones = [:]
+    try retireGoneRows(goneBefore: moment)
     guard keepsFeed else { return }
     for table in try feedTables() { try feed.forgetDeletes(of: table, madeBefore: moment) }
   }

@@ -128,6 +128,10 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
 
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
+  package var hasForeignCommits: Bool {
+    (try? queue.inDatabase { try Int64.fetchOne($0.cachedStatement(sql: "PRAGMA data_version")) != dataVersion }) ?? true
+  }
+
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     try writing { database in
       isWriting = false
@@ -135,6 +139,11 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       if isWriting { try database.cachedStatement(sql: "DELETE FROM drover_writer").execute() }
       return (result, try feed.finish(database))
     }
+  }
+
+  package var hasForeignCommits: Bool {
+    // What cannot be asked now has to be looked at.
+    (try? queue.inDatabase { try Int64.fetchOne($0.cachedStatement(sql: "PRAGMA data_version")) }) != dataVersion
   }
 
   package func note(_ name: String) throws -> String? {

@@ -80,7 +80,7 @@ package struct StoreRebuild: Equatable, Sendable {
       _ = try copy("drover_epoch", "machine_id", old, new) { $0 }
       letters = try copyLetters(old, new)
       // The machines may have what the cloud has decided until now about rows that both sides edit.
-      try new.execute(sql: "INSERT INTO drover_lost_decision (first, last) VALUES (1, ?)", arguments: [now - 1])
+      try new.execute(sql: "INSERT INTO drover_lost_decision (first, last) VALUES (1, ?)", arguments: [now])
       _ = try copy("drover_dead_dropped", "machine_id", old, new) { $0 }
       _ = try copy("drover_meta", "name", old, new) { row in
         let name = String.fromDatabaseValue(row["name"] ?? .null) ?? ""

@@ -41,7 +41,7 @@ extension Transaction {
     if let twoWay = table.twoWay {
       let outcomes = try mergeTwoWay(events, epoch: number, twoWay, of: sink.machine, direction: table.direction)
       table.refusals = twoWay.refusals
-      try refuseTable(table, events, outcomes)
+      try refuseTable(table, events, outcomes, of: sink.machine)
       store.cache.tombstones[origin] = nil
       try boundTombstones(TombstoneUse(events, outcomes, stream: sink.stream), of: sink.machine)
       return outcomes

@@ -30,8 +30,8 @@ extension EdgeDatabase {
         try database.execute(sql: Self.resyncTable)
         try database.execute(sql: Self.aheadTable)
         let isMigrated = try KeyLives.widenBookkeeping(database)
-        try TwoWayBookkeeping.widenBookkeeping(database)
-        if declarations.contains(where: { $0.flow.direction.goesDown }) { try TwoWayBookkeeping.make(database) }
+        try RowBookkeeping.widenBookkeeping(database)
+        if declarations.contains(where: { $0.flow.direction.goesDown }) { try RowBookkeeping.make(database) }
         try putKeyIndex(database)
         try database.execute(sql: Self.captureTable)
         try database.execute(sql: Self.waitTable)
@@ -40,7 +40,7 @@ extension EdgeDatabase {
         attached = try attachStreams(database, isMigrated: isMigrated)
         if isTouched { try attached?.tables.forEach { try lookForNewColumn($1, stream: $0, database) } }
         try EdgeDeadLetters.makeTables(database)
-        try TwoWayBookkeeping.widenKeys(database)
+        try RowBookkeeping.widenKeys(database)
         try noteSchemaVersion(database)
         return .commit
       }
@@ -114,7 +114,7 @@ extension EdgeDatabase {
     var keyColumns: Int
     var streamsWithLives: Int64
     var waits: [StreamWait]
-    var twoWay: TwoWayBookkeeping.Known
+    var twoWay: RowBookkeeping.Known
   }
 
   /// - Parameter isMigrated: whether the outbox is of a version that did not know when keys are used again.
@@ -179,7 +179,7 @@ extension EdgeDatabase {
       streams: attached, tables: captured,
       keyColumns: try database.columns(in: "drover_outbox").count { $0.name.hasPrefix("key") },
       streamsWithLives: try Int64.fetchOne(database, sql: "SELECT sum(lives) FROM drover_stream") ?? 0,
-      waits: try noteWaits(refusals, of: attached, database), twoWay: try TwoWayBookkeeping.known(database))
+      waits: try noteWaits(refusals, of: attached, database), twoWay: try RowBookkeeping.known(database))
   }
 
   /// Has facts of a table told apart that bear one key, one after the other.

@@ -71,7 +71,7 @@ extension EdgeDatabase {
         found = try look(database, against: nil)
         return .commit
       }
-      twoWay = try TwoWayBookkeeping.known(database)
+      twoWay = try RowBookkeeping.known(database)
       try lookForBackfill(database)
     }
     epoch = next

@@ -42,7 +42,7 @@ package final class EdgeDatabase: EdgeStore {
   var keyColumns = Bookkeeping.initialKeyColumns
   /// How many streams tell lives of a key apart.
   var streamsWithLives: Int64 = 0
-  var twoWay = TwoWayBookkeeping.Known()
+  var twoWay = RowBookkeeping.Known()
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.

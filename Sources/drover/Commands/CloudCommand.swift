@@ -69,6 +69,9 @@ struct CloudCommand: AsyncParsableCommand {
     if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.isLeader = place.isLeader
     consumer.beat = place.beat
+    var watcher: DatabaseWatcher?
+    consumer.onDownStreams = { watcher = place.watch(consumer.editHint, session) }
+    defer { withExtendedLifetime(watcher) {} }
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
     let (lock, others) = (place.lock, place.services(configuration, commits, waiting.desk, logger) + [hangups])
@@ -188,6 +191,15 @@ private struct StorePlace {
       worker = { pulse.worker }
       lock = nil
       path = nil
+    }
+  }
+
+  /// Tells the consumer when another program may have edited rows, where the store is a file.
+  func watch(_ hint: NewsHint, _ session: MosquittoSession) -> DatabaseWatcher? {
+    guard let path else { return nil }
+    return DatabaseWatcher(path: path) {
+      hint.set()
+      session.wake()
     }
   }
 

@@ -29,6 +29,7 @@ extension Transaction {
       let table = try SinkTable.read(stream, in: store.place, connection)!
       try FeedTable.make(for: table, connection)
       try feed.open(table.feed)
+      try markWriter(of: table)
       let count = try connection.query(
         "UPDATE \(table.qualified) SET \(TableShape.changeColumn) = \(ChangeFeed.next)", isKept: false
       ).changed

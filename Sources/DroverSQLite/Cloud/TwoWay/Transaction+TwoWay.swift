@@ -4,21 +4,12 @@ import DroverCore
 import DroverWire
 import GRDB
 
-extension Transaction: TwoWayStore {
+extension Transaction {
   // MARK: Histories
 
   func note(_ lineage: Lineage, epoch: Epoch, machine: MachineID, stream: StreamName) throws {
     let origin = SQLiteCloudStore.Origin(machine: machine, stream: stream)
     if let known = store.cache.lineages[origin], known == (epoch, lineage) { return }
-    let since = try prepared(
-      """
-      INSERT INTO drover_since (machine_id, stream, since) VALUES (?1, ?2, ?3)
-      ON CONFLICT (machine_id, stream) DO UPDATE SET since = excluded.since WHERE since <> excluded.since
-      """)
-    since.bind(machine.text, at: 1)
-    since.bind(stream.text, at: 2)
-    since.bind(lineage.since, at: 3)
-    try since.run()
     let number = try number(of: epoch, machine: machine)
     // A parent of which nothing was ever heard has left nothing here.
     if let fork = lineage.fork, let parent = try knownNumber(of: fork.parent, machine: machine), parent != number {
@@ -27,9 +18,72 @@ extension Transaction: TwoWayStore {
           UPDATE drover_epoch SET parent = ?3, fork = ?4
            WHERE machine_id = ?1 AND number = ?2 AND (parent IS NOT ?3 OR fork IS NOT ?4)
           """, arguments: [machine.text, number, parent, fork.version])
+      store.cache.histories[machine] = nil
+    }
+    let known = try Row.fetchOne(
+      database, sql: "SELECT since, epoch FROM drover_since WHERE machine_id = ? AND stream = ?",
+      arguments: [machine.text, stream.text])
+    if lineage.fork != nil, known?["epoch"] != number {
+      do {
+        try onSink(stream) { try flowBack(stream, machine, history(of: number, machine: machine)) }
+      } catch is SinkBlocked where store.care.isOn {
+        return
+      }
+    }
+    if known?["epoch"] != number || known?["since"] != lineage.since {
+      try database.execute(
+        sql: "INSERT OR REPLACE INTO drover_since (machine_id, stream, since, epoch) VALUES (?, ?, ?, ?)",
+        arguments: [machine.text, stream.text, lineage.since, number])
     }
     store.cache.lineages[origin] = (epoch, lineage)
-    store.cache.histories[machine] = nil
+  }
+
+  /// A machine continues from an earlier state: the rows whose newest own edit it has lost go down.
+  private func flowBack(_ stream: StreamName, _ machine: MachineID, _ history: EpochHistory) throws {
+    while try takeEdits(of: stream, limit: 10_000).hasMore {}
+    guard let table = try twoWayTable(of: stream, owner: machine.text), table.schema.flow.direction == .both else {
+      return
+    }
+    try beginWriting()
+    var lost = try lostRows(of: table, machine, history)
+    let entries = try prepared(
+      """
+      SELECT local_id, edge_epoch, edge_version FROM drover_row
+       WHERE machine_id = ?1 AND stream = ?2 AND edge_epoch IS NOT NULL AND gone_at IS NULL
+      """)
+    entries.bind(machine.text, at: 1)
+    entries.bind(stream.text, at: 2)
+    while try entries.step() {
+      guard !history.hasSeen(RowVersion(epoch: entries.integer(1), version: entries.integer(2))) else { continue }
+      lost.insert(entries.text(0))
+    }
+    entries.reset()
+    let now = store.now()
+    let rows = SinkRows(transaction: self, table: table, machine: machine, now: now)
+    let merge = TwoWayMerge(rows, schema: table.schema, history: history, since: 0, now: now)
+    for localID in lost.sorted() {
+      let event = SinkEvent(
+        seq: nil, localID: localID, version: 0, at: nil,
+        key: try LocalIDCodec.key(localID, schema: table.schema), content: .none, raw: [])
+      try merge.flowBack(event, rows.find([event])[0])
+    }
+  }
+
+  /// Rows of the sink table whose own version is one that the machine has lost.
+  private func lostRows(of table: TwoWayTable, _ machine: MachineID, _ history: EpochHistory) throws -> Set<String> {
+    let schema = table.schema
+    let keys = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
+    let rows = try Statement(
+      database,
+      "SELECT drover_epoch, drover_version, \(keys) FROM \(quoted(table.stream.text)) WHERE \(schema.machineColumn) = ?1")
+    rows.bind(machine.text, at: 1)
+    var lost: Set<String> = []
+    while try rows.step() {
+      let version = RowVersion(epoch: rows.integer(0), version: rows.integer(1))
+      guard version.epoch != 0, !history.hasSeen(version) else { continue }
+      lost.insert(LocalIDCodec.text(key: schema.key.indices.map { rows.value(Int32($0 + 2)) }, schema: schema))
+    }
+    return lost
   }
 
   private func history(of epoch: Int64, machine: MachineID) throws -> EpochHistory {
@@ -351,7 +405,8 @@ extension Transaction: TwoWayStore {
   private func read(
     _ stream: DownStream, of owner: String, _ table: TwoWayTable, after: Int64, limit: Int, maximumBytes: Int
   ) throws -> DownRead {
-    var read = DownRead(entries: [], scannedThrough: after, last: stream.last)
+    var read = DownRead(
+      entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream))
     let select = try prepared(
       """
       SELECT local_id, number, cloud_version, edge_epoch, edge_version FROM drover_row
@@ -381,7 +436,7 @@ extension Transaction: TwoWayStore {
       if bytes >= maximumBytes { return read }
     }
     // Numbers between the entries are those of rows that were numbered again.
-    if read.entries.count < limit { read.scannedThrough = max(after, stream.last) }
+    if read.entries.count < limit { read.scannedThrough = max(after, read.last) }
     return read
   }
 
@@ -432,11 +487,16 @@ extension Transaction: TwoWayStore {
 
   /// The store went back: what was decided after the moment to which it went back is lost.
   private func beginDownEpoch() throws {
-    let highest = try Int64.fetchOne(database, sql: "SELECT ifnull(max(cloud_version), 0) FROM drover_row")!
     let now = store.now()
-    if highest + 1 < now {
+    let known = try Row.fetchOne(
+      database, sql: "SELECT max(iif(cloud_version <= ?, cloud_version, 0)), max(cloud_version) FROM drover_row",
+      arguments: [now])!
+    var lost = LostDecisions()
+    lost.wentBack(highest: known[0] ?? 0, farthest: known[1] ?? 0, now: now)
+    for range in lost.ranges {
       try database.execute(
-        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)", arguments: [highest + 1, now - 1])
+        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)",
+        arguments: [range.lowerBound, range.upperBound])
     }
     try database.execute(sql: "DELETE FROM drover_down_received")
     try setNote("down_epoch", Epoch(random: .random(in: .min ... .max)).text)

@@ -46,11 +46,12 @@ enum TwoWayTables {
       PRIMARY KEY (stream, name)
     ) WITHOUT ROWID;
 
-    -- The version at which a machine's bookkeeping of a stream began.
+    -- The version at which a machine's bookkeeping of a stream began, and the number of the epoch that said so last.
     CREATE TABLE drover_since (
       machine_id TEXT NOT NULL,
       stream     TEXT NOT NULL,
       since      INTEGER NOT NULL,
+      epoch      INTEGER NOT NULL,
       PRIMARY KEY (machine_id, stream)
     ) WITHOUT ROWID;
 

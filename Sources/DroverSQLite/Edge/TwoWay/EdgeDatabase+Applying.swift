@@ -8,7 +8,7 @@ private import CSQLite
 extension EdgeDatabase {
   package func downReceived() throws(EdgeStoreError) -> DownConfirmation? {
     try verified { database in
-      guard let epoch = try TwoWayBookkeeping.meta(.downEpoch, database) else { return nil }
+      guard let epoch = try RowBookkeeping.meta(.downEpoch, database) else { return nil }
       var received = DownConfirmation(epoch: try Epoch(epoch))
       let rows = try Row.fetchAll(database, sql: "SELECT stream, after_seq, through_seq FROM drover_down")
       for row in rows {
@@ -138,9 +138,9 @@ extension EdgeDatabase {
 
   /// Notes what was received, and that versions given from now on are above all of it.
   private func noteReceived(_ frame: DownFrame, _ database: Database) throws {
-    if try TwoWayBookkeeping.meta(.downEpoch, database) != frame.epoch.text {
+    if try RowBookkeeping.meta(.downEpoch, database) != frame.epoch.text {
       try database.execute(sql: "DELETE FROM drover_down")
-      try TwoWayBookkeeping.setMeta(.downEpoch, frame.epoch.text, database)
+      try RowBookkeeping.setMeta(.downEpoch, frame.epoch.text, database)
     }
     let noted = try intervals(in: "drover_down", of: frame.stream, database)
     var received = noted

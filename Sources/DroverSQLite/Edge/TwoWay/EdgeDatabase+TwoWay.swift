@@ -18,7 +18,7 @@ extension EdgeDatabase {
     try database.execute(
       sql: """
         UPDATE drover_stream
-           SET direction = ?1, two_way_since = CASE WHEN ?1 = 'both' THEN (\(TwoWayBookkeeping.highestVersion)) END
+           SET direction = ?1, two_way_since = CASE WHEN ?1 = 'both' THEN (\(RowBookkeeping.highestVersion)) END
          WHERE number = ?2
         """, arguments: [direction.rawValue, stream])
     guard direction == .down else { return }
@@ -52,7 +52,7 @@ extension EdgeDatabase {
         database,
         sql: isOther
           ? "SELECT max(version, ifnull((SELECT max(version) FROM drover_outbox WHERE synced = 1), 0)) FROM drover_clock"
-          : TwoWayBookkeeping.highestVersion)!
+          : RowBookkeeping.highestVersion)!
       try database.execute(sql: "UPDATE drover_seen SET version = min(version, ?)", arguments: [version])
       // If nothing was sent of the epoch that ends, the cloud does not know it: the new one continues from its parent.
       if let remembered, remembered.epoch == parent, remembered.runs.reached == 0, let earlier = twoWay.fork {
@@ -65,8 +65,8 @@ extension EdgeDatabase {
     } else {
       try database.execute(sql: "DELETE FROM drover_seen")
     }
-    try TwoWayBookkeeping.setMeta(.forkParent, fork?.parent.text, database)
-    try TwoWayBookkeeping.setMeta(.forkVersion, fork.map { "\($0.version)" }, database)
+    try RowBookkeeping.setMeta(.forkParent, fork?.parent.text, database)
+    try RowBookkeeping.setMeta(.forkVersion, fork.map { "\($0.version)" }, database)
   }
 }
 

@@ -4,7 +4,7 @@
 import DroverCore
 import GRDB
 
-enum TwoWayBookkeeping {
+enum RowBookkeeping {
   static let names = ["drover_row", "drover_row_key", "drover_outbox_again", "drover_down", "drover_seen"]
 
   /// What the frames say of the epoch's history.

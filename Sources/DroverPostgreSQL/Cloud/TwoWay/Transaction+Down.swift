@@ -1,0 +1,217 @@
+// What goes down: the entries of `drover_row` in the order of their numbers, with their rows as they are now, and what machines have received of it.
+
+import DroverCore
+import DroverWire
+
+extension Transaction {
+  // MARK: The numbering
+
+  func downEpoch() throws -> Epoch {
+    if let epoch = try note(Self.downEpochName) { return try Epoch(epoch) }
+    try connection.query(
+      "INSERT INTO drover_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+      [.text(Self.downEpochName), .text(Epoch(random: .random(in: .min ... .max)).text)])
+    return try Epoch(note(Self.downEpochName)!)
+  }
+
+  private static let downEpochName = "down_epoch"
+
+  func downStreams(of machine: MachineID?) throws -> [DownStream] {
+    let only = machine.map { _ in " AND flow.machine_id = $1" } ?? ""
+    let parameters: [Parameter] = machine.map { [.text($0.text)] } ?? []
+    let rows = try connection.query(
+      """
+      SELECT flow.machine_id, flow.name, flow.stream, coalesce(given.last, 0)
+        FROM drover_flow AS flow
+        LEFT JOIN drover_down AS given ON given.stream = flow.stream AND given.machine_id = flow.owner
+       WHERE flow.machine_id <> '*'\(only) ORDER BY flow.machine_id, flow.name
+      """, parameters)
+    let received = try received(of: machine)
+    return try (0..<rows.count).compactMap { row in
+      let (machine, stream) = (try MachineID(rows.text(row, 0)), try StreamName(rows.text(row, 1)))
+      guard let schema = try latestSchema(machine: machine, stream: stream) else { return nil }
+      return DownStream(
+        machine: machine, stream: stream, schema: schema, last: rows.integer(row, 3),
+        received: received[[rows.text(row, 0), rows.text(row, 2)]] ?? IntervalSet())
+    }
+  }
+
+  /// By machine and stream, in lower case.
+  private func received(of machine: MachineID?) throws -> [[String]: IntervalSet] {
+    let only = machine.map { _ in " WHERE machine_id = $1" } ?? ""
+    let parameters: [Parameter] = machine.map { [.text($0.text)] } ?? []
+    let rows = try connection.query(
+      "SELECT machine_id, stream, after_seq, through_seq FROM drover_down_received\(only)", parameters)
+    var received: [[String]: IntervalSet] = [:]
+    for row in 0..<rows.count {
+      guard let interval = Interval(believing: rows.integer(row, 2), rows.integer(row, 3)) else { continue }
+      received[[rows.text(row, 0), rows.text(row, 1)], default: IntervalSet()].insert(interval)
+    }
+    return received
+  }
+
+  // MARK: Reading
+
+  /// Rows whose content is in memory at a time.
+  private static let rowsOfPiece = 64
+
+  func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
+    let owner = stream.schema.flow.owner(of: stream.machine)
+    let origin: [Parameter] = [.text(owner.text), .text(TwoWayTables.name(stream.stream))]
+    // Looked at first: numbers are committed in their order, so nothing up to here comes later.
+    let given = try connection.query("SELECT last FROM drover_down WHERE machine_id = $1 AND stream = $2", origin)
+    let last = given.count == 0 ? 0 : given.integer(0, 0)
+    guard last > after, let table = try table(of: stream.stream) else {
+      return DownRead(entries: [], scannedThrough: max(after, last), last: last)
+    }
+    let writer = try SinkWriter(
+      table, names: stream.schema.columns.map { SQLName($0.name) }, key: stream.schema.key)
+    let rows = try connection.query(
+      """
+      SELECT entry.number, entry.local_id, entry.cloud_version, entry.edge_version, own.epoch
+        FROM drover_row AS entry LEFT JOIN drover_epoch AS own ON own.machine_id = $1 AND own.number = entry.edge_epoch
+       WHERE entry.machine_id = $1 AND entry.stream = $2 AND entry.number > $3 AND entry.number <= $4
+       ORDER BY entry.number LIMIT $5
+      """, origin + [.integer(after), .integer(last), .integer(limit)])
+    var entries: [OutboxEntry] = []
+    var bytes = 0
+    for first in stride(from: 0, to: rows.count, by: Self.rowsOfPiece) {
+      let piece = first..<min(rows.count, first + Self.rowsOfPiece)
+      let keys = try piece.map { try LocalIDCodec.key(rows.text($0, 1), schema: stream.schema) }
+      let stored = try writer.find(keys.map(writer.converted), machine: owner, connection)
+      for (row, (key, stored)) in zip(piece, zip(keys, stored)) {
+        guard bytes < maximumBytes else {
+          return DownRead(entries: entries, scannedThrough: entries.last!.seq, last: last)
+        }
+        let edge = try rows.optionalInteger(row, 3).map { version in
+          // Of an epoch that is forgotten: it is none that the machine is in.
+          DownEvent.Mark(epoch: try Epoch(rows.optionalText(row, 4) ?? "0"), version: version)
+        }
+        bytes += 64 + (stored?.values.reduce(0) { $0 + $1.size } ?? 0)
+        entries.append(
+          OutboxEntry(
+            seq: rows.integer(row, 0), stream: 0, version: rows.integer(row, 2), key: Values(key),
+            content: stored.map { .row(Values($0.values)) } ?? .none, edge: edge))
+      }
+    }
+    let isWhole = rows.count < limit
+    return DownRead(entries: entries, scannedThrough: isWhole ? last : entries.last?.seq ?? last, last: last)
+  }
+
+  // MARK: What was received
+
+  func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
+    guard try confirmation.epoch == downEpoch() else { return false }
+    let streams = try downStreams(of: machine)
+    for stream in streams {
+      guard let received = confirmation.streams[stream.stream], received != stream.received else { continue }
+      guard received.last ?? 0 <= stream.last else {
+        try beginAgain()
+        return false
+      }
+      let origin: [Parameter] = [.text(machine.text), .text(TwoWayTables.name(stream.stream))]
+      try connection.query("DELETE FROM drover_down_received WHERE machine_id = $1 AND stream = $2", origin)
+      try connection.query(
+        """
+        INSERT INTO drover_down_received (machine_id, stream, after_seq, through_seq)
+        SELECT $1, $2, after_seq, through_seq FROM unnest($3::bigint[], $4::bigint[]) AS given (after_seq, through_seq)
+        """,
+        origin + [
+          .integers(received.intervals.map(\.after)), .integers(received.intervals.map(\.through)),
+        ])
+    }
+    return true
+  }
+
+  /// The store has gone back: what it has decided since is lost, and everything goes down again.
+  private func beginAgain() throws {
+    try setMeta(Self.downEpochName, Epoch(random: .random(in: .min ... .max)).text)
+    try connection.query("DELETE FROM drover_down_received")
+    let known = try connection.query(
+      """
+      SELECT coalesce(max(cloud_version) FILTER (WHERE cloud_version <= $1), 0) AS highest, coalesce(max(cloud_version), 0)
+        FROM drover_row
+      """, [.integer(store.now())])
+    var lost = LostDecisions()
+    lost.wentBack(highest: known.integer(0, 0), farthest: known.integer(0, 1), now: store.now())
+    for range in lost.ranges {
+      try connection.query(
+        """
+        INSERT INTO drover_lost_decision AS known (first, last) VALUES ($1, $2)
+        ON CONFLICT (first) DO UPDATE SET last = greatest(known.last, excluded.last)
+        """, [.integer(range.lowerBound), .integer(range.upperBound)])
+    }
+  }
+
+  /// Forgets entries of rows that are gone, when every machine concerned knows it.
+  func retireGoneRows(goneBefore moment: Int64) throws {
+    try connection.query(
+      """
+      DELETE FROM drover_row AS gone WHERE gone_at < $1
+         AND NOT EXISTS (
+           SELECT 1 FROM drover_flow AS flow
+            WHERE flow.stream = gone.stream AND flow.owner = gone.machine_id AND flow.machine_id <> '*'
+              AND gone.number > coalesce(
+                    (SELECT received.through_seq FROM drover_down_received AS received
+                      WHERE received.machine_id = flow.machine_id AND received.stream = flow.stream
+                        AND received.after_seq = 0), 0))
+      """, [.integer(moment)])
+  }
+
+  // MARK: Beginning
+
+  /// Rows that get an entry at a time.
+  private static let rowsOfBeginning = 2000
+
+  /// All rows of a table of reference data go down that do not already.
+  func beginDown(_ stream: StreamName, of owner: MachineID) throws {
+    try lock(Locks.events(of: owner, stream))
+    let origin = MachineStream(machine: owner, stream: stream)
+    guard let table = try table(of: stream), let schema = try editedSchema(of: origin) else { return }
+    try markWriter(of: table)
+    let writer = try SinkWriter(table, names: schema.columns.map { SQLName($0.name) }, key: schema.key)
+    var found: [(key: [Value], version: RowVersion)] = []
+    let names = writer.key.map { writer.columns[$0].identifier }.joined(separator: ", ")
+    let sql = "SELECT drover_epoch, drover_version, \(names) FROM \(table.qualified) WHERE \(table.machine) = $1"
+    try connection.pieces(of: sql, [.text(owner.text)]) { rows in
+      for row in 0..<rows.count {
+        let key = writer.key.indices.map { writer.columns[writer.key[$0]].value(rows, row, $0 + 2) }
+        found.append((key, RowVersion(epoch: rows.integer(row, 0), version: rows.integer(row, 1))))
+      }
+    }
+    for first in stride(from: 0, to: found.count, by: Self.rowsOfBeginning) {
+      try enter(Array(found[first..<min(found.count, first + Self.rowsOfBeginning)]), origin, schema, writer)
+    }
+  }
+
+  private func enter(
+    _ rows: [(key: [Value], version: RowVersion)], _ origin: MachineStream, _ schema: StreamSchema,
+    _ writer: SinkWriter
+  ) throws {
+    let book = RowBook(self, origin.machine, origin.stream)
+    let ids = rows.map { LocalIDCodec.text(key: $0.key, schema: schema) }
+    let marks = try book.marks(of: ids)
+    var entries: [RowBook.Entry] = []
+    var stamps: [(key: [Value], version: Int64)] = []
+    for (id, row) in zip(ids, rows) where marks[ExactText(id)] == nil {
+      let edge = row.version.epoch == 0 ? nil : row.version
+      let version = TwoWayRule.decisionVersion(now: store.now(), known: TwoWayRule.Known(edge: edge))
+      entries.append(
+        RowBook.Entry(
+          localID: id, mark: RowMark(edge: edge, cloud: version, isCloudContent: true), isGone: false))
+      stamps.append((row.key, version))
+    }
+    try book.note(entries)
+    try writer.stamp(stamps.map(\.key), versions: stamps.map(\.version), machine: origin.machine, feed)
+  }
+}
+
+extension Value {
+  /// About how many bytes it takes in a frame.
+  fileprivate var size: Int {
+    switch self {
+    case .text(let bytes), .blob(let bytes): bytes.count
+    case .null, .integer, .real: 8
+    }
+  }
+}
