@@ -177,6 +177,18 @@ import Testing
     #expect(try triggers(folder).count == 4)
   }
 
+  @Test func `a table that a person has renamed keeps no triggers, and the new one has them`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    try place.client.run("ALTER TABLE stock RENAME TO mine")
+    #expect(try place.store.transaction { try $0.mendSinks() }.isEmpty)
+    try place.client.run("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 5, 'new')")
+    try place.client.run("UPDATE mine SET a = 'other'")
+    #expect(try entries(place).map { $0.key[0] } == [5])
+  }
+
   @Test func `nobody sees that the consumer writes`() throws {
     let folder = try Folder()
     let place = try Self.place(folder)
