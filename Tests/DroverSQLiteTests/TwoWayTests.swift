@@ -60,7 +60,7 @@ import Testing
 
   private func entries(_ place: TwoWayPlace) throws -> [OutboxEntry] {
     try place.store.transaction { transaction in
-      let twoWay = transaction as! any TwoWayStore
+      let twoWay = transaction
       while try twoWay.takeEdits(limit: 1000).hasMore {}
       return try twoWay.downStreams(of: machine).flatMap {
         try twoWay.readDown($0, after: 0, limit: 1000, maximumBytes: 1 << 20).entries
