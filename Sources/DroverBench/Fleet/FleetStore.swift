@@ -130,8 +130,6 @@ final class FleetStore: EdgeStore {
 
   func retryRefused() -> DownOutcome { DownOutcome() }
 
-  func retryRefused() -> DownOutcome { DownOutcome() }
-
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so nobody should ask")
   }
