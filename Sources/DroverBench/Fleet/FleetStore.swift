@@ -128,10 +128,6 @@ final class FleetStore: EdgeStore {
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
 
-  func retryRefused() -> DownOutcome { DownOutcome() }
-
-  func retryRefused() -> DownOutcome { DownOutcome() }
-
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so nobody should ask")
   }
