@@ -125,6 +125,11 @@ final class FaultyEdgeStore: EdgeStore {
     return try writing { () throws(EdgeStoreError) in try store.apply(frame) }
   }
 
+  func retryRefused() throws(EdgeStoreError) -> DownOutcome {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.retryRefused() }
+  }
+
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
 
   func outboxStanding() throws(EdgeStoreError) -> OutboxStanding {

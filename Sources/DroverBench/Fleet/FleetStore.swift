@@ -127,6 +127,8 @@ final class FleetStore: EdgeStore {
   func downReceived() -> DownConfirmation? { nil }
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
 
+  func retryRefused() -> DownOutcome { DownOutcome() }
+
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so nobody should ask")
   }
