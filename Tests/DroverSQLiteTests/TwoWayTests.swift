@@ -60,7 +60,7 @@ import Testing
 
   private func entries(_ place: TwoWayPlace) throws -> [OutboxEntry] {
     try place.store.transaction { transaction in
-      let twoWay = transaction as! any TwoWayStore
+      let twoWay = transaction
       while try twoWay.takeEdits(limit: 1000).hasMore {}
       return try twoWay.downStreams(of: machine).flatMap {
         try twoWay.readDown($0, after: 0, limit: 1000, maximumBytes: 1 << 20).entries
@@ -175,6 +175,18 @@ import Testing
     try place.client.run("DROP TRIGGER drover_edit_update_stock")
     try adopt(place, schema(.both))
     #expect(try triggers(folder).count == 4)
+  }
+
+  @Test func `a table that a person has renamed keeps no triggers, and the new one has them`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    try place.client.run("ALTER TABLE stock RENAME TO mine")
+    #expect(try place.store.transaction { try $0.mendSinks() }.isEmpty)
+    try place.client.run("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 5, 'new')")
+    try place.client.run("UPDATE mine SET a = 'other'")
+    #expect(try entries(place).map { $0.key[0] } == [5])
   }
 
   @Test func `nobody sees that the consumer writes`() throws {

@@ -104,6 +104,9 @@ extension TwoWayConformance {
       #expect(after.a == "x" && after.seq > before.seq && after.version > before.version)
       #expect(after.edge == DownEvent.Mark(epoch: .one, version: 100))
       #expect(try scene.row(1) == "x NULL")
+      // A row that the machine alone has goes there.
+      #expect(try scene.merge(.edit(110, 2, "mine"), schema: schema)[0].refusal != nil)
+      #expect(try scene.down(2)?.content == Content.none)
     },
     Claim("rows for all machines go to each, and a machine that joins gets them all") { scene in
       let schema = StreamSchema.twoWay(.down, reach: .all)

@@ -103,23 +103,23 @@ extension TwoWayConformance {
         #expect(try scene.conflicts().count == 1)
       },
       Claim("rows whose newest edit a restored machine has lost go down, also if it does not mention them") { scene in
-      try scene.adopt(.twoWay)
-      try scene.begin(.one)
-      try scene.merge(.edit(100, 1, "known"), .edit(200, 2, "future"), .edit(101, 3, "a"))
-      try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 3")
-      try scene.take()
-      let cloud = try #require(try scene.down(3))
-      try scene.merge(.edit(201, 3, "future too", base: cloud.version))
-      try scene.begin(.two, after: .one, fork: 150)
-      #expect(try scene.down(1) == nil)
-      #expect(try scene.down(2)?.a == "future")
-      #expect(try scene.down(2)?.edge == DownEvent.Mark(epoch: .one, version: 200))
-      #expect(try #require(scene.down(3)?.seq) > cloud.seq)
-      let last = try scene.down().last
-      try scene.begin(.two, after: .one, fork: 150)
-      #expect(try scene.down().last == last, "the same again is no news")
-    },
-    Claim("an edit of a later epoch that has seen the row is taken") { scene in
+        try scene.adopt(.twoWay)
+        try scene.begin(.one)
+        try scene.merge(.edit(100, 1, "known"), .edit(200, 2, "future"), .edit(101, 3, "a"))
+        try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 3")
+        try scene.take()
+        let cloud = try #require(try scene.down(3))
+        try scene.merge(.edit(201, 3, "future too", base: cloud.version))
+        try scene.begin(.two, after: .one, fork: 150)
+        #expect(try scene.down(1) == nil)
+        #expect(try scene.down(2)?.a == "future")
+        #expect(try scene.down(2)?.edge == DownEvent.Mark(epoch: .one, version: 200))
+        #expect(try #require(scene.down(3)?.seq) > cloud.seq)
+        let last = try scene.down().last
+        try scene.begin(.two, after: .one, fork: 150)
+        #expect(try scene.down().last == last, "the same again is no news")
+      },
+      Claim("an edit of a later epoch that has seen the row is taken") { scene in
         try scene.adopt(.twoWay)
         try scene.begin(.one)
         try scene.merge(.edit(100, 1, "a"))

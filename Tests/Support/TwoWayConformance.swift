@@ -70,8 +70,8 @@ package struct TwoWayConformance {
     let place: TwoWayPlace
     var store: any CloudStore { place.store }
 
-    func transaction<Result>(_ body: (any CloudTransaction & TwoWayStore) throws -> Result) throws -> Result {
-      try store.transaction { try body($0 as! any CloudTransaction & TwoWayStore) }
+    func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
+      try store.transaction(body)
     }
 
     /// Describes the stream. nil, or why that cannot be.

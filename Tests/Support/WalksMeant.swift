@@ -60,6 +60,9 @@ package enum WalksMeant {
     Walk(part: "drover_version IS NULL", reason: "the same"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
     Walk(part: "DELETE FROM drover_row WHERE", reason: "a machine's stream ends to go down, with all of its entries"),
+    Walk(
+      part: "edge_epoch IS NOT NULL AND gone_at IS NULL",
+      reason: "a machine continues from an earlier state: its rows are looked at once"),
     Walk(part: "DELETE FROM drover_edit WHERE", reason: "the same, and edits that were taken"),
   ]
 

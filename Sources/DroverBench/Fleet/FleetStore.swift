@@ -126,6 +126,9 @@ final class FleetStore: EdgeStore {
   func lineage(stream: Int) -> Lineage? { nil }
   func downReceived() -> DownConfirmation? { nil }
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
+  func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
+
+  func retryRefused() -> DownOutcome { DownOutcome() }
 
   func retryRefused() -> DownOutcome { DownOutcome() }
 

@@ -137,11 +137,6 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     }
   }
 
-  package var hasForeignCommits: Bool {
-    // What cannot be asked now has to be looked at.
-    (try? queue.inDatabase { try Int64.fetchOne($0.cachedStatement(sql: "PRAGMA data_version")) }) != dataVersion
-  }
-
   package func note(_ name: String) throws -> String? {
     try accessing {
       try String.fetchOne($0, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [name])

@@ -17,7 +17,10 @@ struct SinkCapture {
 
   private var table: String { quoted(stream.text) }
 
-  private func name(_ event: String) -> String { "\(Self.prefix)\(event)_\(stream.text)" }
+  private static func name(_ event: String, _ stream: StreamName) -> String {
+    "\(prefix)\(event)_\(stream.text)"
+  }
+  private func name(_ event: String) -> String { Self.name(event, stream) }
 
   /// Nothing where the table is not what a stream needs.
   init?(_ database: Database, _ stream: StreamName, machineColumn: String) throws {
@@ -32,14 +35,11 @@ struct SinkCapture {
 
   // MARK: Made and dropped
 
+  /// By their names: a table that a person has renamed has taken them along.
   static func drop(_ database: Database, _ stream: StreamName) throws {
-    let names = try String.fetchAll(
-      database,
-      sql: """
-        SELECT name FROM main.sqlite_master
-         WHERE type = 'trigger' AND lower(tbl_name) = lower(?) AND substr(name, 1, \(prefix.utf8.count)) = '\(prefix)'
-        """, arguments: [stream.text])
-    for name in names { try database.execute(sql: "DROP TRIGGER main.\(quoted(name))") }
+    for event in ["displace", "insert", "update", "delete"] {
+      try database.execute(sql: "DROP TRIGGER IF EXISTS main.\(quoted(name(event, stream)))")
+    }
   }
 
   /// Makes the triggers what they have to be; those that are so already stay.
@@ -84,7 +84,7 @@ struct SinkCapture {
 
   /// An edit of a row, as a statement of a trigger.
   private func edit(_ row: String, old: (epoch: String, version: String), where condition: String? = nil) -> String {
-    let keys = TwoWayTables.keyColumns(key.count).joined(separator: ", ")
+    let keys = CloudTwoWay.keyColumns(key.count).joined(separator: ", ")
     return """
       INSERT INTO drover_edit (stream, machine_id, old_epoch, old_version, \(keys))
           SELECT \(literal(stream.text)), \(row).\(machineColumn), \(old.epoch), \(old.version), \(key.map { "\(row).\($0)" }.joined(separator: ", "))
@@ -121,7 +121,7 @@ struct SinkCapture {
 
   /// REPLACE removes a row without a trigger's knowing (https://www.sqlite.org/lang_conflict.html), so what stands in the way of an INSERT is noted first.
   private func displaced(_ conditions: [Condition]) -> String {
-    let keys = TwoWayTables.keyColumns(key.count).joined(separator: ", ")
+    let keys = CloudTwoWay.keyColumns(key.count).joined(separator: ", ")
     let isRow = ([machineColumn] + key).map { "stored.\($0) = NEW.\($0)" }.joined(separator: " AND ")
     return """
       CREATE TRIGGER \(quoted(name("displace"))) BEFORE INSERT ON \(table) WHEN \(isForeign) BEGIN
@@ -134,7 +134,7 @@ struct SinkCapture {
   }
 
   private func inserted() -> String {
-    let isKey = zip(TwoWayTables.keyColumns(key.count), key).map { "\($0) IS NEW.\($1)" }.joined(separator: " AND ")
+    let isKey = zip(CloudTwoWay.keyColumns(key.count), key).map { "\($0) IS NEW.\($1)" }.joined(separator: " AND ")
     // The newest entry, where the INSERT has displaced the row of its key.
     let displaced = """
       FROM drover_edit WHERE id = (SELECT max(id) FROM drover_edit) AND is_displaced AND stream = \(literal(stream.text))

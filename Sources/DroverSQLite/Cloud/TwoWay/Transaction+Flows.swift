@@ -64,7 +64,7 @@ extension Transaction {
     let isForAll = try Bool.fetchOne(
       database, sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND machine_id = '*')",
       arguments: [stream.text])!
-    for owner in isForAll ? [machine.text] : [machine.text, TwoWayTables.everyMachine] {
+    for owner in isForAll ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
       for table in ["drover_row", "drover_edit"] {
         try database.execute(
           sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ?", arguments: [owner, stream.text])

@@ -75,7 +75,8 @@ extension Transaction {
     let keys = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
     let rows = try Statement(
       database,
-      "SELECT drover_epoch, drover_version, \(keys) FROM \(quoted(table.stream.text)) WHERE \(schema.machineColumn) = ?1")
+      "SELECT drover_epoch, drover_version, \(keys) FROM \(quoted(table.stream.text)) WHERE \(schema.machineColumn) = ?1"
+    )
     rows.bind(machine.text, at: 1)
     var lost: Set<String> = []
     while try rows.step() {
@@ -140,19 +141,25 @@ extension Transaction {
   /// An edit at the edge of what the cloud alone edits: the stored row goes down again.
   private func refuse(_ event: SinkEvent, _ table: TwoWayTable, of machine: MachineID) throws -> MergeOutcome {
     let flow = table.schema.flow
-    let entries = RowEntries(transaction: self, owner: flow.owner(machine), stream: table.stream)
-    if var mark = try entries.find(event.localID) {
-      mark.cloud = TwoWayRule.decisionVersion(
-        now: store.now(), known: .init(edge: mark.edge, cloud: mark.cloud), event: event.version)
-      if flow.reach == .machine {
-        mark.edge = RowVersion(epoch: try newestNumber(of: machine), version: event.version)
-        mark.decided = mark.edge
-      }
-      table.serve(entries.owner)
-      defer { table.serve(machine.text) }
-      let number = try nextNumbers(1, owner: entries.owner, stream: table.stream)
+    let owner = flow.owner(machine)
+    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    table.serve(owner)
+    defer { table.serve(machine.text) }
+    let stored = try table.stored(event.key)
+    if stored != nil, case .row(let row) = event.content, try table.holds(Array(row), event.key) {
+      return .superseded
+    }
+    let entry = try entries.find(event.localID)
+    // Of a row for all machines that the cloud does not have there is nothing to tell the others.
+    if entry != nil || flow.reach == .machine {
+      let now = store.now()
+      let cloud = TwoWayRule.decisionVersion(
+        now: now, known: .init(edge: entry?.edge, cloud: entry?.cloud ?? 0), event: event.version)
+      let edge =
+        flow.reach == .machine ? RowVersion(epoch: try newestNumber(of: machine), version: event.version) : nil
       try entries.write(
-        mark, event.localID, number: number, goneAt: table.stored(event.key) == nil ? store.now() : nil)
+        RowMark(edge: edge, cloud: cloud, isCloudContent: true), event.localID,
+        number: nextNumbers(1, owner: owner, stream: table.stream), goneAt: stored == nil ? now : nil)
     }
     return .refused(
       .conflict,
@@ -268,7 +275,7 @@ extension Transaction {
   /// The table of a machine's stream, or of the rows for all; nil where no machine has it any more.
   private func twoWayTable(of stream: StreamName, owner: String) throws -> TwoWayTable? {
     var name: String? = owner
-    if owner == TwoWayTables.everyMachine {
+    if owner == CloudTwoWay.everyMachine {
       name = try String.fetchOne(
         database,
         sql: "SELECT machine_id FROM drover_flow WHERE stream = ?1 AND owner = ?2 AND machine_id <> ?2 LIMIT 1",
@@ -295,7 +302,7 @@ extension Transaction {
       let stored = try table.stored(row.key)
       var edge = entry?.edge
       let old = olds[row]!
-      if entry == nil, owner != TwoWayTables.everyMachine {
+      if entry == nil, owner != CloudTwoWay.everyMachine {
         edge = old.epoch != 0 ? old : try table.tombstone(localID)
       }
       // Inserted and deleted again before anybody saw it.
@@ -425,7 +432,7 @@ extension Transaction {
       var entry = OutboxEntry(
         seq: select.integer(1), stream: 0, version: select.integer(2), key: Values(key),
         content: stored.map { .row(Values($0.values)) } ?? .none)
-      if !select.isNull(3), owner != TwoWayTables.everyMachine {
+      if !select.isNull(3), owner != CloudTwoWay.everyMachine {
         let number = select.integer(3)
         if epochs[number] == nil { epochs[number] = try epoch(number, of: stream.machine) }
         entry.edge = epochs[number].map { DownEvent.Mark(epoch: $0, version: select.integer(4)) }

@@ -3,7 +3,7 @@
 import DroverCore
 import GRDB
 
-enum TwoWayTables {
+enum CloudTwoWay {
   /// The machine of rows that are for all machines.
   static let everyMachine = "*"
 
@@ -160,5 +160,5 @@ extension Flow {
   }
 
   /// Whose rows a machine gets.
-  func owner(_ machine: MachineID) -> String { reach == .all ? TwoWayTables.everyMachine : machine.text }
+  func owner(_ machine: MachineID) -> String { reach == .all ? CloudTwoWay.everyMachine : machine.text }
 }
