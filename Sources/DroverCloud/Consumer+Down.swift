@@ -60,7 +60,7 @@ extension Consumer {
       try loadLanes()
       for _ in 0..<down.limits.framesPerTurn {
         switch down.relay.next(now: now) {
-        case .wait(let duration): return min(duration ?? .seconds(1), .seconds(1))
+        case .wait(let duration): return min(duration ?? .seconds(1), down.commits.again ?? .seconds(1), .seconds(1))
         case .send(let stream, let after): try send(stream, after: after, now: now, publisher)
         }
       }
@@ -73,7 +73,12 @@ extension Consumer {
   }
 
   private func takeEdits(now: ContinuousClock.Instant) throws {
-    let isHinted = editHint.take() && store.hasForeignCommits
+    if editHint.take() { down.commits.hinted() }
+    var isHinted = false
+    if down.commits.again != nil {
+      isHinted = store.hasForeignCommits
+      down.commits.looked(found: isHinted)
+    }
     guard down.isDue || isHinted || down.lookedAt.map({ $0.advanced(by: Self.pauseOfLooks) <= now }) ?? true else {
       return
     }
@@ -148,6 +153,8 @@ struct DownState {
   var toLoad: Set<MachineID> = []
   /// Edits may wait in the store.
   var isDue = true
+  /// A hint may come before the commit that it is about can be seen.
+  var commits = CommitWatch(limits: DatabaseLimits())
   var lookedAt: ContinuousClock.Instant?
   /// The time of the last turn.
   var now: ContinuousClock.Instant?

@@ -67,9 +67,20 @@ extension EdgeRelay {
     }
   }
 
+  /// Whether to try rows again that the app's tables refused, or that wait for others.
+  private func isRetryDue() -> Bool {
+    let now = clock.now
+    guard refusedTriedAt.map({ $0.advanced(by: limits.waiting.refusedRetry) <= now }) ?? true else { return false }
+    refusedTriedAt = now
+    return true
+  }
+
   /// Applies what waits, and says what was received.
   /// - Returns: how long the next turn may wait.
   func applyDown() throws(EdgeStoreError) -> Duration {
+    if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }), isRetryDue() {
+      _ = try store.retryRefused()
+    }
     while let frame = arrivals.first {
       // Rows of the stream are sent again.
       guard let outcome = try store.apply(frame) else { return limits.waiting.downDelay }

@@ -48,6 +48,7 @@ package final class EdgeRelay: SessionHandler {
   /// The numbering of what goes down, by the newest confirmation; nil while no consumer was heard that knows two-way rows.
   var cloudDown: Epoch?
   var isDownConfirmDue = false
+  var refusedTriedAt: ContinuousClock.Instant?
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
   var encoders: [Int: FrameEncoder] = [:]

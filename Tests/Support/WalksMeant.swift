@@ -59,6 +59,7 @@ package enum WalksMeant {
     Walk(part: "drover_epoch IS NULL", reason: "a table that somebody has changed is repaired"),
     Walk(part: "drover_version IS NULL", reason: "the same"),
     Walk(part: "drover_gone_at", reason: "old deletes are forgotten once an hour, the oldest first"),
+    Walk(part: "AS shared (epoch, version)", reason: "what a restored machine has lost, once for each of its epochs"),
     Walk(part: "DELETE FROM drover_row WHERE", reason: "a machine's stream ends to go down, with all of its entries"),
     Walk(
       part: "edge_epoch IS NOT NULL AND gone_at IS NULL",

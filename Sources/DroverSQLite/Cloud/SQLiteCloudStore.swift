@@ -128,10 +128,6 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
 
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
-  package var hasForeignCommits: Bool {
-    (try? queue.inDatabase { try Int64.fetchOne($0.cachedStatement(sql: "PRAGMA data_version")) != dataVersion }) ?? true
-  }
-
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     try writing { database in
       isWriting = false

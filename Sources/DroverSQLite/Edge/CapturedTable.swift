@@ -202,28 +202,6 @@ struct CapturedTable: Equatable {
     }
   }
 
-  /// A row that comes down has to find its own row, whatever happened here.
-  private static func requireKey(
-    _ name: String, key: [String], isUnique: Bool, writable: [String]
-  ) throws {
-    let advice = "give the table a PRIMARY KEY, name unique columns in `key`, or leave out `direction`"
-    guard key != [StreamSchema.rowidColumn] else {
-      throw CaptureRefusal(
-        "\(name) has no primary key, so its rows are known by their rowid, and rows of the cloud have none",
-        advice: advice)
-    }
-    guard isUnique else {
-      throw CaptureRefusal(
-        "nothing keeps the key \(key.joined(separator: ", ")) of \(name) unique, so a row that comes down could mean two",
-        advice: advice)
-    }
-    if let generated = key.first(where: { !writable.contains($0) }) {
-      throw CaptureRefusal(
-        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written",
-        advice: advice)
-    }
-  }
-
   private static func hasPrimaryKeyIndex(_ database: Database, table: String) throws -> Bool {
     try Bool.fetchOne(
       database, sql: "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk')", arguments: [table])!

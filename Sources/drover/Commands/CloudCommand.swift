@@ -69,9 +69,11 @@ struct CloudCommand: AsyncParsableCommand {
     if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.isLeader = place.isLeader
     consumer.beat = place.beat
-    var watcher: DatabaseWatcher?
-    consumer.onDownStreams = { watcher = place.watch(consumer.editHint, session) }
-    defer { withExtendedLifetime(watcher) {} }
+    let watch = EditWatch()
+    let hint = consumer.editHint
+    let changes = place.changes
+    consumer.onDownStreams = { watch.keep(changes(hint, session)) }
+    defer { withExtendedLifetime(watch) {} }
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
     let (lock, others) = (place.lock, place.services(configuration, commits, waiting.desk, logger) + [hangups])
@@ -134,6 +136,13 @@ private struct StoreWaiting {
   }
 }
 
+/// Keeps what watches the store for edits, from the first stream that goes down.
+private final class EditWatch: Sendable {
+  private let watcher = Mutex<(any Sendable)?>(nil)
+
+  func keep(_ watcher: (any Sendable)?) { self.watcher.withLock { $0 = watcher } }
+}
+
 /// The store that the configuration names, and what belongs to it.
 private struct StorePlace {
   let store: any CloudStore
@@ -153,6 +162,8 @@ private struct StorePlace {
   /// Keeps a second consumer away from an SQLite file; PostgreSQL's store has a lock in the database.
   let lock: AgentLock?
   private let path: String?
+  /// Tells the consumer when another program may have edited rows, as long as the result is kept.
+  let changes: @Sendable (NewsHint, MosquittoSession) -> (any Sendable)?
 
   init(_ configuration: CloudConfiguration, _ logger: Logger) throws {
     let limits = configuration.storeLimits
@@ -176,9 +187,21 @@ private struct StorePlace {
       worker = { AgentLock.worker(database: path) }
       self.lock = lock
       self.path = path
+      changes = { hint, session in
+        DatabaseWatcher(path: path) {
+          hint.set()
+          session.wake()
+        }
+      }
     case .postgresql(let server):
       let store = try PostgreSQLCloudStore(
         PostgreSQLAddress(server), limits: limits, work: configuration.group == nil ? .alone : .shared)
+      changes = { hint, session in
+        EditWatcher(PostgreSQLAddress(server)) {
+          hint.set()
+          session.wake()
+        }
+      }
       let pulse = Heartbeat()
       (self.store, feed) = (store, store)
       name = store.subject
@@ -194,14 +217,6 @@ private struct StorePlace {
     }
   }
 
-  /// Tells the consumer when another program may have edited rows, where the store is a file.
-  func watch(_ hint: NewsHint, _ session: MosquittoSession) -> DatabaseWatcher? {
-    guard let path else { return nil }
-    return DatabaseWatcher(path: path) {
-      hint.set()
-      session.wake()
-    }
-  }
 
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
     switch try feed.keepFeed(isWanted) {

@@ -54,16 +54,20 @@ final class TwoWaySink: TwoWayRows {
     let owner = flow.owner(of: machine)
     try transaction.lock(Locks.events(of: owner, origin.stream))
     let entries = RowBook(transaction, owner, origin.stream)
-    if var mark = try entries.marks(of: [event.localID])[ExactText(event.localID)] {
-      mark.cloud = TwoWayRule.decisionVersion(
-        now: transaction.store.now(), known: TwoWayRule.Known(edge: mark.edge, cloud: mark.cloud), event: event.version)
-      mark.goesDown = true
-      if owner == machine {
-        mark.edge = RowVersion(epoch: sink.epoch, version: event.version)
-        mark.decided = mark.edge
-      }
-      let isThere = try writer.find([sink.item(event).key], machine: owner, transaction.connection)[0] != nil
-      try entries.note([RowBook.Entry(localID: event.localID, mark: mark, isGone: !isThere)])
+    let item = sink.item(event)
+    let stored = try writer.find([item.key], machine: owner, transaction.connection)[0]
+    if let stored, stored.values == item.row { return .superseded }
+    let known = try entries.marks(of: [event.localID])[ExactText(event.localID)]
+    // Of a row for all machines that the cloud does not have there is nothing to tell the others.
+    if known != nil || owner == machine {
+      let cloud = TwoWayRule.decisionVersion(
+        now: transaction.store.now(), known: TwoWayRule.Known(edge: known?.edge, cloud: known?.cloud ?? 0),
+        event: event.version)
+      let edge = owner == machine ? RowVersion(epoch: sink.epoch, version: event.version) : nil
+      try entries.note([
+        RowBook.Entry(
+          localID: event.localID, mark: RowMark(edge: edge, cloud: cloud, isCloudContent: true), isGone: stored == nil)
+      ])
     }
     return .refused(
       .conflict, detail: "the rows of stream \(origin.stream) come from the cloud; edit row \(event.localID) there")

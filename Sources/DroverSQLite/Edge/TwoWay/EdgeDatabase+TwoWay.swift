@@ -73,6 +73,28 @@ extension EdgeDatabase {
 // MARK: What is known of a row
 
 extension CapturedTable {
+  /// A row that comes down has to find its own row, whatever happened here.
+  static func requireKey(
+    _ name: String, key: [String], isUnique: Bool, writable: [String]
+  ) throws {
+    let advice = "give the table a PRIMARY KEY, name unique columns in `key`, or leave out `direction`"
+    guard key != [StreamSchema.rowidColumn] else {
+      throw CaptureRefusal(
+        "\(name) has no primary key, so its rows are known by their rowid, and rows of the cloud have none",
+        advice: advice)
+    }
+    guard isUnique else {
+      throw CaptureRefusal(
+        "nothing keeps the key \(key.joined(separator: ", ")) of \(name) unique, so a row that comes down could mean two",
+        advice: advice)
+    }
+    if let generated = key.first(where: { !writable.contains($0) }) {
+      throw CaptureRefusal(
+        "\(name).\(generated) is generated and part of the key, so a row that comes down cannot be written",
+        advice: advice)
+    }
+  }
+
   /// Whether the key columns in drover_row or the outbox, called `owner`, are those of a row of this table, called `app`.
   func isRow(_ owner: String) -> String {
     keyExpressions.enumerated().map { index, column in
