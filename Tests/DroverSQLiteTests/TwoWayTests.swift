@@ -60,10 +60,9 @@ import Testing
 
   private func entries(_ place: TwoWayPlace) throws -> [OutboxEntry] {
     try place.store.transaction { transaction in
-      let twoWay = transaction
-      while try twoWay.takeEdits(limit: 1000).hasMore {}
-      return try twoWay.downStreams(of: machine).flatMap {
-        try twoWay.readDown($0, after: 0, limit: 1000, maximumBytes: 1 << 20).entries
+      while try transaction.takeEdits(limit: 1000).hasMore {}
+      return try transaction.downStreams(of: machine).flatMap {
+        try transaction.readDown($0, after: 0, limit: 1000, maximumBytes: 1 << 20).entries
       }
     }
   }

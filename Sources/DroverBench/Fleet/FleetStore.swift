@@ -126,8 +126,7 @@ final class FleetStore: EdgeStore {
   func lineage(stream: Int) -> Lineage? { nil }
   func downReceived() -> DownConfirmation? { nil }
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
-
-  func retryRefused() -> DownOutcome { DownOutcome() }
+  func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
 
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so nobody should ask")
