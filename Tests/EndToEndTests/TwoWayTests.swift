@@ -114,8 +114,9 @@ import Testing
       }
       try road.start(round.isMultiple(of: 2) ? .cloud : .edge)
       try await road.wait(for: "the edits of round \(round)") {
-        try await self.edge(road, "SELECT n FROM products WHERE url = 'u0'") == "[[\(1000 * (round + 1))]]"
-          && road.inCloud("SELECT price FROM products WHERE url = 'u1'") == "[[\(2.5 + Double(round))]]"
+        let down = try await self.edge(road, "SELECT n FROM products WHERE url = 'u0'")
+        let up = try await road.inCloud("SELECT price FROM products WHERE url = 'u1'")
+        return down == "[[\(1000 * (round + 1))]]" && up == "[[\(2.5 + Double(round))]]"
       }
     }
     #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
