@@ -142,11 +142,12 @@ package final class Connection {
     """
 
   package var isLost: Bool { PQstatus(handle) != CONNECTION_OK }
-  /// Whether the server says that a transaction is open, perhaps one that has failed.
   /// Waits for a notice of `LISTEN`, and takes all that have come.
   func hasNotice(within patience: Duration) -> Bool {
     var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
-    guard poll(&descriptor, 1, Int32(patience / .milliseconds(1))) > 0, PQconsumeInput(handle) == 1 else { return false }
+    guard poll(&descriptor, 1, Int32(patience / .milliseconds(1))) > 0, PQconsumeInput(handle) == 1 else {
+      return false
+    }
     var hasCome = false
     while let notice = PQnotifies(handle) {
       PQfreemem(notice)
@@ -155,6 +156,7 @@ package final class Connection {
     return hasCome
   }
 
+  /// Whether the server says that a transaction is open, perhaps one that has failed.
   var isInTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
 
   // MARK: Statements

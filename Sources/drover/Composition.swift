@@ -81,6 +81,14 @@ extension CloudConfiguration {
     }
   }
 
+  /// - Parameter forChange: a conflict is going to be resolved.
+  func openConflicts(forChange: Bool = false) throws -> any ConflictStore {
+    switch store {
+    case .sqlite(let path): try SQLiteConflicts(path: path, readOnly: !forChange)
+    case .postgresql(let server): try PostgreSQLConflicts(PostgreSQLAddress(server))
+    }
+  }
+
   /// Looks into the changes of the store.
   var changeReader: any ChangeReader {
     switch store {

@@ -20,7 +20,7 @@ struct Drover: AsyncParsableCommand {
     subcommands: [
       EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, WatchCommand.self, TailCommand.self,
       DoctorCommand.self,
-      DeadCommand.self,
+      DeadCommand.self, ConflictsCommand.self,
       CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
       SchemaCommand.self, ForgetCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
     ])

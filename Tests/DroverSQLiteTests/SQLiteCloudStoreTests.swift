@@ -174,7 +174,9 @@ import Testing
     let store = try store(folder)
     _ = try store.transaction { try $0.adopt(schema, machine: machine, stream: StreamName("stock")) }
     try folder.connect().write {
-      try $0.execute(sql: "CREATE TRIGGER no BEFORE INSERT ON stock BEGIN SELECT RAISE(ABORT, 'not today'); END")
+      // One row alone: a table that takes none makes its stream wait.
+      try $0.execute(
+        sql: "CREATE TRIGGER no BEFORE INSERT ON stock WHEN NEW.id = 1 BEGIN SELECT RAISE(ABORT, 'not today'); END")
     }
     let outcome = try store.transaction {
       try $0.merge([event(1, 1, .row([.integer(1), .text("secret")]))], epoch: nil, into: sink("stock"))
@@ -197,7 +199,8 @@ import Testing
     #expect(try merge(event(1, 5, Content.none)) == .applied)
     let other = try folder.connect()
     try other.write {
-      try $0.execute(sql: "CREATE TRIGGER no BEFORE INSERT ON stock BEGIN SELECT RAISE(ABORT, 'not today'); END")
+      try $0.execute(
+        sql: "CREATE TRIGGER no BEFORE INSERT ON stock WHEN NEW.id = 1 BEGIN SELECT RAISE(ABORT, 'not today'); END")
     }
     let outcome = try merge(event(1, 6))
     guard case .refused(.store, _) = outcome else {

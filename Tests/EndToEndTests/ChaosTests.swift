@@ -29,6 +29,23 @@ import Testing
     try await run(kills: 20, "--store", "postgresql", "--consumers", "3")
   }
 
+  private struct TwoWayReport: Decodable {
+    var edits: Int
+    var faults: [String]
+  }
+
+  @Test func `no edit of either side is lost when broker, consumer and agent are killed 15 times`() async throws {
+    let seed = Int.random(in: 0..<1_000_000)
+    let outcome = try await Road.run(
+      "\(Road.repository)/scripts/chaos-two-way", ["--kills", "15", "--seed", "\(seed)"],
+      environment: ["DROVER": Road.drover])
+    let line = try #require(
+      outcome.output.split(separator: "\n").last, "seed \(seed): \(outcome.output)\n\(outcome.errors)")
+    let report = try JSONDecoder().decode(TwoWayReport.self, from: Data(line.utf8))
+    #expect(report.faults.isEmpty, "seed \(seed): \(outcome.errors)")
+    #expect(report.edits > 50, "hardly anything was edited, so this says nothing")
+  }
+
   private func run(kills: Int, _ options: String...) async throws {
     // Drawn anew each time, and printed with whatever goes wrong: `scripts/chaos --kills … --seed …` plans the same blows again.
     let seed = Int.random(in: 0..<1_000_000)

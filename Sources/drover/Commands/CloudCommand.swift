@@ -217,7 +217,6 @@ private struct StorePlace {
     }
   }
 
-
   func keepFeed(_ isWanted: Bool, _ logger: Logger) throws {
     switch try feed.keepFeed(isWanted) {
     case .none: break

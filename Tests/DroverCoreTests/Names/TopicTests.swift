@@ -19,6 +19,8 @@ import Testing
     (.confirm(machine()), "drover/v1/MAH001/confirm"),
     (.command(machine(), name: "schema"), "drover/v1/MAH001/command/schema"),
     (.reply(machine(), id: "7"), "drover/v1/MAH001/reply/7"),
+    (.down(machine(), .batch, try! StreamName("stock")), "drover/v1/MAH001/down/batch/stock"),
+    (.downConfirm(machine()), "drover/v1/MAH001/down-confirm"),
   ]
 
   @Test(arguments: table) func `the grammar's table holds in both directions`(topic: Topic, text: String) throws {
@@ -53,7 +55,7 @@ import Testing
     "drover/v1/MAH001/Snapshot/a", "drover/v1/MAH001/other/a", "drover/v1/MAH001/schema", "drover/v1/MAH001/schema/",
     "drover/v1/MAH001/schema/drover_x", "drover/v1/MAH001/payload/+", "drover/v1/+/status", "drover/v1/#",
     "drover/v1/MAH 1/status",
-    "drover/v1/MAH001/confirm/x", "drover/v1/MAH001/command", "drover/v1/MAH001/down/snapshot/a",
+    "drover/v1/MAH001/confirm/x", "drover/v1/MAH001/command", "drover/v1/MAH001/down/snapshot", "drover/v1/MAH001/down/other/a",
     "drover/v1/MAH001/payload/a\0",
     "drover/v1/MAH001/payload/a/\u{301}b", "drover/v1/\u{301}MAH001/status", "$share/group/drover/v1/MAH001/status",
   ])

@@ -1,0 +1,124 @@
+// Rows that both sides edit, through real processes and a real broker: edits go both ways, a conflict is decided alike on both sides, and the value that lost
+// is listed.
+
+import DroverPostgreSQL
+import DroverProcesses
+import DroverTesting
+import Foundation
+import Testing
+
+@Suite(.programs) struct TwoWayTests {
+  private static let streams = "  - {table: products, kind: snapshot, direction: both, natural_key: true}"
+
+  private func makeProducts(_ road: Road) async throws {
+    try await road.python(
+      """
+      db.execute("PRAGMA journal_mode = WAL")
+      db.execute("CREATE TABLE products (url TEXT PRIMARY KEY, name TEXT, stage TEXT, price REAL, n INTEGER)")
+      db.executemany("INSERT INTO products VALUES (?, ?, 'new', ?, ?)", [(f"u{n}", f"n{n}", n * 1.5, n) for n in range(5)])
+      """)
+  }
+
+  private func edge(_ road: Road, _ sql: String) async throws -> String {
+    try await road.python("print(json.dumps(db.execute(\"\"\"\(sql)\"\"\").fetchall()))")
+  }
+
+  @Test func `edits go both ways, and the loser of a conflict is listed and can be taken`() async throws {
+    let road = try Road(streams: Self.streams)
+    try await makeProducts(road)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 5)
+    _ = try await road.inCloud("UPDATE products SET stage = 'approved' WHERE url = 'u1'")
+    _ = try await road.inCloud(
+      "INSERT INTO products (machine_id, url, name) VALUES ('MAH001', 'u9', 'made in the cloud')")
+    _ = try await road.inCloud("DELETE FROM products WHERE url = 'u2'")
+    try await road.wait(for: "the edits at the edge") {
+      try await self.edge(road, "SELECT url, name, stage FROM products WHERE url IN ('u1', 'u2', 'u9') ORDER BY url")
+        == "[[\"u1\", \"n1\", \"approved\"], [\"u9\", \"made in the cloud\", null]]"
+    }
+    // Without an echo: what came down makes no event, and the app's next edit has seen it.
+    #expect(try await self.edge(road, "SELECT count(*) FROM drover_outbox WHERE synced = 0") == "[[0]]")
+    _ = try await self.edge(road, "UPDATE products SET name = 'from the edge' WHERE url = 'u1'")
+    try await road.wait(for: "the app's edit in the cloud") {
+      try await road.inCloud("SELECT name, stage FROM products WHERE url = 'u1'")
+        == "[[\"from the edge\", \"approved\"]]"
+    }
+    #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
+
+    road.end(.edge)
+    _ = try await self.edge(road, "UPDATE products SET name = 'of the machine' WHERE url = 'u4'")
+    _ = try await road.inCloud("UPDATE products SET name = 'of the cloud' WHERE url = 'u4'")
+    try road.start(.edge)
+    try await road.wait(for: "the conflict") {
+      try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[1]]"
+    }
+    let name = "SELECT name FROM products WHERE url = 'u4'"
+    try await road.wait(for: "one value on both sides") {
+      try await self.edge(road, name) == road.inCloud(name)
+    }
+    let winner = try await road.inCloud(name)
+    let list = try await Road.drover("conflicts", "list", "--config", road.cloudFile)
+    #expect(list.output.contains(winner.contains("cloud") ? "of the machine" : "of the cloud"), "\(list.output)")
+    let id = try await road.inCloud("SELECT max(id) FROM drover_conflict").filter(\.isNumber)
+    let loser = winner.contains("cloud") ? "machine" : "cloud"
+    let resolved = try await Road.drover("conflicts", "resolve", "--config", road.cloudFile, id, "--take", loser)
+    #expect(resolved.status == 0, "\(resolved.errors)")
+    try await road.wait(for: "the value that was taken at the edge") {
+      try await self.edge(road, name) == "[[\"of the \(loser)\"]]"
+    }
+    #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
+    try await road.waitUntilConfirmed()
+    let check = try await Road.drover("check", "--config", road.cloudFile)
+    #expect(check.status == 0, "\(check.output) \(check.errors)")
+  }
+
+  @Test func `an edit in PostgreSQL reaches the machine, and an open transaction holds up nothing else`() async throws {
+    let server = try PostgreSQLServer()
+    let road = try Road(streams: Self.streams, store: server.uri())
+    try await makeProducts(road)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 5)
+    let open = try Connection(PostgreSQLAddress(uri: server.uri()))
+    try open.run("BEGIN")
+    try open.run("UPDATE products SET stage = 'open' WHERE url = 'u3'")
+    let client = try Connection(PostgreSQLAddress(uri: server.uri()))
+    try client.run("UPDATE products SET stage = 'approved' WHERE url = 'u1'")
+    let stages = "SELECT stage FROM products WHERE url IN ('u1', 'u3') ORDER BY url"
+    try await road.wait(for: "the edit at the edge") {
+      try await self.edge(road, stages) == "[[\"approved\"], [\"new\"]]"
+    }
+    try open.run("COMMIT")
+    try await road.wait(for: "the late edit") { try await self.edge(road, stages) == "[[\"approved\"], [\"open\"]]" }
+    _ = try await self.edge(road, "DELETE FROM products WHERE url = 'u1'")
+    try await road.wait(for: "the delete in the cloud") {
+      try client.query("SELECT count(*) FROM products WHERE url = 'u1'").integer(0, 0) == 0
+    }
+  }
+
+  // A consumer that dies between the commit of an edit and its frame must not forget the edit, nor send it twice to the app's triggers.
+  @Test func `edits that are made while everything is killed arrive once`() async throws {
+    let road = try Road(streams: Self.streams)
+    try await makeProducts(road)
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.waitUntilConfirmed(atLeast: 5)
+    for round in 0..<4 {
+      road.end(round.isMultiple(of: 2) ? .cloud : .edge, SIGKILL)
+      _ = try await road.inCloud("UPDATE products SET n = n + 1000 WHERE url = 'u0'")
+      _ = try await self.edge(road, "UPDATE products SET price = price + 1 WHERE url = 'u1'")
+      if round == 2 {
+        road.end(.edge, SIGKILL)
+        try road.start(.edge)
+      }
+      try road.start(round.isMultiple(of: 2) ? .cloud : .edge)
+      try await road.wait(for: "the edits of round \(round)") {
+        let down = try await self.edge(road, "SELECT n FROM products WHERE url = 'u0'")
+        let up = try await road.inCloud("SELECT price FROM products WHERE url = 'u1'")
+        return down == "[[\(1000 * (round + 1))]]" && up == "[[\(2.5 + Double(round))]]"
+      }
+    }
+    #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
+  }
+}
