@@ -109,7 +109,8 @@ package enum TwoWayRule {
       return event.base > known.cloud ? .conflict : .answer
     }
     switch relation(of: event, to: known, history) {
-    case .same: return event.base == known.cloud ? .ignore : event.base < known.cloud ? .answer : .take
+    // With the same numbers the contents should be the same too. If they drifted apart, the machine's is right.
+    case .same: return event.base < known.cloud ? .answer : .take
     case .known: return event.base > known.cloud ? .conflict : .answer
     case .newer: return lacks(event, known) ? .conflict : .take
     case .concurrent: return .conflict

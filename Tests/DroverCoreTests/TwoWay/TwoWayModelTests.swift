@@ -133,6 +133,17 @@ import Testing
       while let present = value, kept.insert(present).inserted { value = parents[present] }
     }
 
+    /// Whether the editor of one value had seen another one.
+    func hasSeen(_ value: Mark?, _ earlier: Mark?) -> Bool {
+      guard let earlier else { return false }
+      var next = value
+      while let present = next {
+        next = parents[present]
+        if next == earlier { return true }
+      }
+      return false
+    }
+
     /// Values that are there or listed, and all that their editors saw.
     var accounted: Set<Mark> {
       var kept: Set<Mark> = []
@@ -178,6 +189,11 @@ import Testing
     for conflict in run.cloud.state.conflicts {
       guard let value = conflict.lost.value, case .integer(let mark) = value[1] else { continue }
       #expect(listed.insert(mark).inserted, "seed \(seed): \(mark) is listed twice")
+      // An old value that is only sent again must not win over an edit that has seen it.
+      let present = run.cloud.state.rows[conflict.key]?.value
+      #expect(
+        restores || !run.hasSeen(mark, present),
+        "seed \(seed): \(mark) is listed, and has seen \(String(describing: present)), which is there")
       #expect(
         restores || !run.cloud.state.rows.values.contains { $0.value == mark },
         "seed \(seed): \(mark) is listed, and it is there")

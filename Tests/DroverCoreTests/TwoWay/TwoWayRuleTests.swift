@@ -65,7 +65,7 @@ import Testing
     Line(base: 81, known: known(edge(2, 60), cloud: 80), decision: .take),
     // A row that is sent again.
     Line(base: 0, isAgain: true, known: known(nil, isThere: false), decision: .take),
-    Line(base: 80, isAgain: true, known: known(edge(2, 60), cloud: 80), decision: .ignore),
+    Line(base: 80, isAgain: true, known: known(edge(2, 60), cloud: 80), decision: .take),
     Line(base: 79, isAgain: true, known: known(edge(2, 60), cloud: 80), decision: .answer),
     Line(base: 81, isAgain: true, known: known(edge(2, 60), cloud: 80), decision: .take),
     Line(base: 80, isAgain: true, known: known(edge(2, 61), cloud: 80), decision: .answer),
@@ -150,7 +150,8 @@ import Testing
     }
     #expect(decide(10, nil) == .apply)
     #expect(decide(10, nil, held: 10) == .old)
-    #expect(decide(10, nil, mine: 5) == .edited)
+    #expect(decide(10, nil, mine: 5) == .apply)
+    #expect(decide(10, nil, waiting: 5) == .edited)
     #expect(decide(10, .init(epoch: now, version: 5), mine: 5) == .apply)
     #expect(decide(10, .init(epoch: now, version: 5), mine: 5, waiting: 6) == .edited)
     #expect(decide(10, .init(epoch: before, version: 90), mine: 50) == .apply)
