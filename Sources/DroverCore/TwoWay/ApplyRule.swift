@@ -66,8 +66,7 @@ package enum ApplyRule {
     guard event.version > known.held else { return .old }
     let newest = max(known.mine, known.waiting ?? 0)
     guard newest > 0 else { return .apply }
-    // The cloud knows no own edit. It has forgotten the confirmed ones, of a deleted row; one that waits it has not seen.
-    guard let edge = event.edge else { return known.waiting == nil ? .apply : .edited }
+    guard let edge = event.edge else { return .edited }
     let isShared = edge.epoch == epoch || seen[edge.epoch].map { newest <= $0 } ?? false
     let isCovered = isShared && newest <= edge.version
     return isCovered ? .apply : .edited

@@ -150,7 +150,7 @@ import Testing
     }
     #expect(decide(10, nil) == .apply)
     #expect(decide(10, nil, held: 10) == .old)
-    #expect(decide(10, nil, mine: 5) == .apply)
+    #expect(decide(10, nil, mine: 5) == .edited)
     #expect(decide(10, nil, waiting: 5) == .edited)
     #expect(decide(10, .init(epoch: now, version: 5), mine: 5) == .apply)
     #expect(decide(10, .init(epoch: now, version: 5), mine: 5, waiting: 6) == .edited)

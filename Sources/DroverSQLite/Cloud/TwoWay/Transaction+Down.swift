@@ -1,0 +1,194 @@
+// The way down: rows are read in the order of their numbers, and confirmed.
+
+import DroverCore
+import DroverWire
+import GRDB
+
+extension Transaction {
+  // MARK: Down
+
+  func downEpoch() throws -> Epoch {
+    if let text = try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'down_epoch'"),
+      let epoch = try? Epoch(text)
+    {
+      return epoch
+    }
+    let epoch = Epoch(random: .random(in: .min ... .max))
+    try setNote("down_epoch", epoch.text)
+    return epoch
+  }
+
+  func downStreams(of machine: MachineID?) throws -> [DownStream] {
+    let flows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT flow.machine_id, flow.stream, ifnull(down.last, 0) AS last
+          FROM drover_flow AS flow LEFT JOIN drover_down AS down ON down.machine_id = flow.owner AND down.stream = flow.stream
+         WHERE flow.machine_id <> '*' \(machine == nil ? "" : "AND flow.machine_id = ?")
+         ORDER BY flow.machine_id, flow.stream
+        """, arguments: machine.map { [$0.text] } ?? [])
+    guard !flows.isEmpty else { return [] }
+    var received: [MachineStream: IntervalSet] = [:]
+    for row in try Row.fetchAll(
+      database,
+      sql:
+        "SELECT machine_id, stream, after_seq, through_seq FROM drover_down_received \(machine == nil ? "" : "WHERE machine_id = ?")",
+      arguments: machine.map { [$0.text] } ?? [])
+    {
+      guard let interval = Interval(believing: row["after_seq"], row["through_seq"]) else { continue }
+      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
+      received[origin, default: IntervalSet()].insert(interval)
+    }
+    return try flows.compactMap { row in
+      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
+      guard let schema = try latestSchema(machine: origin.machine, stream: origin.stream) else { return nil }
+      return DownStream(
+        machine: origin.machine, stream: origin.stream, schema: schema, last: row["last"],
+        received: received[origin] ?? IntervalSet())
+    }
+  }
+
+  func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
+    let owner = stream.schema.flow.owner(stream.machine)
+    do {
+      return try onSink(stream.stream) {
+        guard let table = try twoWayTable(of: stream.stream, owner: owner) else {
+          return DownRead(entries: [], scannedThrough: after, last: stream.last)
+        }
+        return try read(stream, of: owner, table, after: after, limit: limit, maximumBytes: maximumBytes)
+      }
+    } catch is SinkBlocked where store.care.isOn {
+      // What cannot be read goes down when the table is whole again.
+      return DownRead(entries: [], scannedThrough: after, last: stream.last)
+    }
+  }
+
+  private func read(
+    _ stream: DownStream, of owner: String, _ table: TwoWayTable, after: Int64, limit: Int, maximumBytes: Int
+  ) throws -> DownRead {
+    var read = DownRead(
+      entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream))
+    let select = try prepared(
+      """
+      SELECT local_id, number, cloud_version, edge_epoch, edge_version FROM drover_row
+       WHERE machine_id = ?1 AND stream = ?2 AND number > ?3 ORDER BY number LIMIT ?4
+      """)
+    select.bind(owner, at: 1)
+    select.bind(stream.stream.text, at: 2)
+    select.bind(after, at: 3)
+    select.bind(Int64(limit), at: 4)
+    defer { select.reset() }
+    var epochs: [Int64: Epoch] = [:]
+    var bytes = 0
+    while try select.step() {
+      let key = try LocalIDCodec.key(select.text(0), schema: table.schema)
+      let stored = try table.stored(key)
+      var entry = OutboxEntry(
+        seq: select.integer(1), stream: 0, version: select.integer(2), key: Values(key),
+        content: stored.map { .row(Values($0.values)) } ?? .none)
+      if !select.isNull(3), owner != CloudTwoWay.everyMachine {
+        let number = select.integer(3)
+        if epochs[number] == nil { epochs[number] = try epoch(number, of: stream.machine) }
+        entry.edge = epochs[number].map { DownEvent.Mark(epoch: $0, version: select.integer(4)) }
+      }
+      read.entries.append(entry)
+      read.scannedThrough = entry.seq
+      bytes += (stored?.values ?? key).reduce(16) { $0 + $1.size }
+      if bytes >= maximumBytes { return read }
+    }
+    // Numbers between the entries are those of rows that were numbered again.
+    if read.entries.count < limit { read.scannedThrough = max(after, read.last) }
+    return read
+  }
+
+  /// An epoch by its number. Of one that is forgotten stands the oldest that is known: all that a machine asks is whether it is its own.
+  func epoch(_ number: Int64, of machine: MachineID) throws -> Epoch? {
+    try String.fetchOne(
+      database,
+      sql: """
+        SELECT epoch FROM drover_epoch WHERE machine_id = ?1 AND number >= ?2 ORDER BY number LIMIT 1
+        """, arguments: [machine.text, number]
+    ).map { try Epoch($0) }
+  }
+
+  func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
+    guard try confirmation.epoch == downEpoch() else { return false }
+    let streams = try downStreams(of: machine)
+    let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
+    for (stream, received) in confirmation.streams {
+      let last = try known[stream]?.last ?? lastNumber(owner: machine.text, stream: stream)
+      guard let highest = received.last, highest > last else { continue }
+      try beginDownEpoch()
+      return false
+    }
+    for (stream, received) in confirmation.streams {
+      guard let before = known[stream]?.received, before != received else { continue }
+      try setDownReceived(received, machine: machine, stream: stream)
+    }
+    return true
+  }
+
+  private func lastNumber(owner: String, stream: StreamName) throws -> Int64 {
+    try Int64.fetchOne(
+      database, sql: "SELECT last FROM drover_down WHERE machine_id = ? AND stream = ?",
+      arguments: [owner, stream.text])
+      ?? 0
+  }
+
+  private func setDownReceived(_ received: IntervalSet, machine: MachineID, stream: StreamName) throws {
+    try database.execute(
+      sql: "DELETE FROM drover_down_received WHERE machine_id = ? AND stream = ?",
+      arguments: [machine.text, stream.text])
+    for interval in received.intervals {
+      try database.execute(
+        sql: "INSERT INTO drover_down_received (machine_id, stream, after_seq, through_seq) VALUES (?, ?, ?, ?)",
+        arguments: [machine.text, stream.text, interval.after, interval.through])
+    }
+  }
+
+  /// The store went back: what was decided after the moment to which it went back is lost.
+  func beginDownEpoch() throws {
+    let now = store.now()
+    let known = try Row.fetchOne(
+      database, sql: "SELECT max(iif(cloud_version <= ?, cloud_version, 0)), max(cloud_version) FROM drover_row",
+      arguments: [now])!
+    var lost = LostDecisions()
+    lost.wentBack(highest: known[0] ?? 0, farthest: known[1] ?? 0, now: now)
+    for range in lost.ranges {
+      try database.execute(
+        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)",
+        arguments: [range.lowerBound, range.upperBound])
+    }
+    try database.execute(sql: "DELETE FROM drover_down_received")
+    try setNote("down_epoch", Epoch(random: .random(in: .min ... .max)).text)
+    store.cache.lostDecisions = nil
+  }
+
+  /// Forgets the entries of rows that were deleted before a moment and have gone down.
+  /// - Parameter moment: microseconds since 1970.
+  func retireEntries(goneBefore moment: Int64) throws {
+    try database.execute(
+      sql: """
+        DELETE FROM drover_row
+         WHERE gone_at < ?1
+           AND (number IS NULL
+                OR NOT EXISTS (SELECT 1 FROM drover_flow AS flow
+                                WHERE flow.stream = drover_row.stream AND flow.owner = drover_row.machine_id AND flow.machine_id <> '*'
+                                  AND drover_row.number >
+                                      ifnull((SELECT through_seq FROM drover_down_received AS received
+                                               WHERE received.machine_id = flow.machine_id AND received.stream = flow.stream
+                                                 AND received.after_seq = 0), 0)))
+        """, arguments: [moment])
+  }
+}
+
+extension Value {
+  /// About what it takes, in bytes.
+  fileprivate var size: Int {
+    switch self {
+    case .null: 1
+    case .integer, .real: 8
+    case .text(let bytes), .blob(let bytes): bytes.count
+    }
+  }
+}
