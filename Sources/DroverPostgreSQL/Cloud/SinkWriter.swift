@@ -1,5 +1,5 @@
-// The statements by which rows of one form get into a sink table and are found in it. Rows come as arrays, one for each column, or, where they are
-// many, through a temporary table by COPY; docs/protocol.md has the rule by which a stored row gives way.
+// The statements that write and find rows of one form in a sink table. Rows come as arrays, one for each column, or, if they are many, through a
+// temporary table by COPY; docs/protocol.md has the rule by which a stored row gives way.
 
 import DroverCore
 
@@ -346,9 +346,8 @@ struct SinkWriter {
 
   /// The same, and nobody else changes these rows until the transaction ends.
   /// - Parameter skips: leaves out rows that somebody else has locked, and waits for none.
-  func lock(
-    _ keys: [[Value]], skips: Bool = false, machine: MachineID, _ connection: Connection
-  ) throws -> [StoredRow?] {
+  func lock(_ keys: [[Value]], skips: Bool = false, machine: MachineID, _ connection: Connection) throws -> [StoredRow?]
+  {
     try look(skips ? "\(lockText) SKIP LOCKED" : lockText, keys, machine, connection, stored).map(\.first)
   }
 

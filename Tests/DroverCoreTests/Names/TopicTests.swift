@@ -55,7 +55,8 @@ import Testing
     "drover/v1/MAH001/Snapshot/a", "drover/v1/MAH001/other/a", "drover/v1/MAH001/schema", "drover/v1/MAH001/schema/",
     "drover/v1/MAH001/schema/drover_x", "drover/v1/MAH001/payload/+", "drover/v1/+/status", "drover/v1/#",
     "drover/v1/MAH 1/status",
-    "drover/v1/MAH001/confirm/x", "drover/v1/MAH001/command", "drover/v1/MAH001/down/snapshot", "drover/v1/MAH001/down/other/a",
+    "drover/v1/MAH001/confirm/x", "drover/v1/MAH001/command", "drover/v1/MAH001/down/snapshot",
+    "drover/v1/MAH001/down/other/a",
     "drover/v1/MAH001/payload/a\0",
     "drover/v1/MAH001/payload/a/\u{301}b", "drover/v1/\u{301}MAH001/status", "$share/group/drover/v1/MAH001/status",
   ])
