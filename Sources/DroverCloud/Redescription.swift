@@ -1,4 +1,4 @@
-// Streams whose descriptions somebody has damaged in the store. Only the machine knows what its table is, so it is asked to describe it again before a
+// Streams whose descriptions are damaged in the store. Only the machine knows what its table is, so it is asked to describe it again before a
 // comparison.
 
 package import DroverCore

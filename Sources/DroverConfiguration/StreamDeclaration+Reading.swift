@@ -25,7 +25,7 @@ extension StreamDeclaration {
   }
 
   private init?(reading stream: Section, hasHashKey: Bool, window: EventLimit, frame: EventLimit) {
-    // Every key is read, also after a problem: a key that nobody asked for is reported as unknown.
+    // Read every key, also after a problem: a key that is not read is reported as unknown.
     let column = Form<String>.text("a column's name", maximumBytes: 128)
     let table = stream.optional("table", .table)
     let kind = stream.required("kind", Form<Kind>.oneOf, example: "snapshot")

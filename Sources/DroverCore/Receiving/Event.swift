@@ -64,7 +64,7 @@ package struct Event: Equatable, Sendable {
 package struct Ancestry: Equatable, Sendable {
   /// The newest cloud version that was applied to the row at the edge; 0 for none.
   package var base: Int64
-  /// Nobody edited the row now: it is sent again, with the version of its last edit.
+  /// The row was not edited. It is sent again, with the version of its last edit.
   package var isAgain: Bool
 
   package init(base: Int64, isAgain: Bool = false) {

@@ -41,7 +41,7 @@ package struct ReplicatedStream: Equatable, Sendable {
   package var origin: MachineStream { MachineStream(machine: machine, stream: stream) }
 }
 
-/// A stream of which the store has no description that can be read, because somebody has changed or deleted a part of it. The machine has to describe it again.
+/// A stream whose description in the store cannot be read, because a part of it was changed or deleted. The machine has to describe it again.
 package struct UnreadableStream: Equatable, Sendable {
   package var origin: MachineStream
   /// Whether the machine is connected, as far as the store has heard.
@@ -54,20 +54,20 @@ package struct UnreadableStream: Equatable, Sendable {
 
   /// Why it is not compared, and what to do.
   package var reason: String {
-    "somebody has changed or deleted what the store keeps of this table's columns (drover_schema_column, drover_schema_line); the machine describes its table again when it is asked, which `drover check` does while the machine is online, and when its agent is restarted"
+    "a person or program has changed or deleted what the store keeps of this table's columns (drover_schema_column, drover_schema_line); the machine describes its table again when it is asked, which `drover check` does while the machine is online, and when its agent is restarted"
   }
 }
 
-/// What a comparison says of notes on sink tables that somebody has deleted.
+/// What a comparison says about deleted notes on sink tables.
 package enum SinkNote {
   private static let remedy = "a running consumer makes it again within ten seconds, so compare again then"
 
   package static func tableIsGone(_ table: StreamName) -> String {
-    "somebody has deleted the note of the sink table \(table) (drover_sink); \(remedy)"
+    "a person or program has deleted the note of the sink table \(table) (drover_sink); \(remedy)"
   }
 
   package static func columnsAreGone(_ columns: [String], _ table: StreamName) -> String {
-    "the sink table \(table) has lost \(columns.joined(separator: ", ")), or somebody has deleted the note of it (drover_sink_column); \(remedy)"
+    "the sink table \(table) has lost \(columns.joined(separator: ", ")), or the note of it was deleted (drover_sink_column); \(remedy)"
   }
 }
 

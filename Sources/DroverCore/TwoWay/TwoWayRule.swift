@@ -9,7 +9,7 @@ package enum TwoWayRule {
     package var version: Int64
     /// The newest cloud version that the row had seen at the edge; 0 for none.
     package var base: Int64
-    /// Nobody edited the row now: it is sent again.
+    /// The row was not edited. It is sent again.
     package var isAgain: Bool
 
     package init(_ change: MergeRule.Change, version: Int64, base: Int64, isAgain: Bool = false) {

@@ -70,7 +70,7 @@ package final class PostgreSQLReplica: Replica {
     }
   }
 
-  /// What machines described last of streams with a table, also if the table is not noted any more. No schema: somebody has changed what the store keeps of it.
+  /// What machines described last of streams with a table, also if the table is not noted any more. No schema: what the store keeps of it was changed.
   private static func described(
     _ connection: Connection
   ) throws -> [(origin: MachineStream, schema: StreamSchema?, isOnline: Bool)] {

@@ -1,4 +1,4 @@
-// What the store notes of its sink tables, in `drover_sink` and `drover_sink_column`, is made again where somebody has deleted it: from the tables, and from what
+// What the store notes of its sink tables, in `drover_sink` and `drover_sink_column`, is made again if it was deleted: from the tables, and from what
 // the machines have described. Nothing of a table changes.
 
 import DroverCore

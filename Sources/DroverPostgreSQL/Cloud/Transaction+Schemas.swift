@@ -107,7 +107,7 @@ extension Transaction: SchemaDialect {
   func present(_ stream: StreamName) throws -> PresentSink? {
     guard let table = try table(of: stream) else { return nil }
     guard !table.columns.isEmpty else {
-      // Somebody has deleted the notes of all its columns: it is taken over again.
+      // The notes of all its columns were deleted: it is taken over again.
       try connection.query("DELETE FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])
       try reshaped()
       return nil

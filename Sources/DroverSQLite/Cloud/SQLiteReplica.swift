@@ -42,7 +42,7 @@ package final class SQLiteReplica: Replica {
     }
   }
 
-  /// What machines described last of streams with a table, also if the table is not noted any more. No schema: somebody has changed what the store keeps of it.
+  /// What machines described last of streams with a table, also if the table is not noted any more. No schema: what the store keeps of it was changed.
   private static func described(
     _ database: Database
   ) throws -> [(origin: MachineStream, schema: StreamSchema?, isOnline: Bool)] {

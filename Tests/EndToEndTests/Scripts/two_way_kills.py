@@ -2,7 +2,7 @@
 
 An app and a person in the cloud edit the same few rows, while broker, consumer and agent are killed. Each edit appends a mark of its own to the text that
 its editor sees, so a text names all edits that it has seen. In the end both sides are equal, and each mark is in the row, in a listed conflict, or in a text
-that somebody deleted after reading it. The last line of the output is JSON.
+that its editor deleted after reading it. The last line of the output is JSON.
 """
 
 import argparse
