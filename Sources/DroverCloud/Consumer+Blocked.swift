@@ -93,7 +93,7 @@ extension Consumer {
         group.blocks = blocks
         if store.isShared { group.blocks.take(try transaction.blockedSinks()) }
         guard isLeader() else { return }
-        for (stream, blocked) in try transaction.mendSinks() {
+        for (stream, blocked) in try transaction.repairSinks() {
           group.note(group.blocks.note(blocked, stream, now: wallClock()), isOver: false)
         }
         try writeBlocks(group, transaction)

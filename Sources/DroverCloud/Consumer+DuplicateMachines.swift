@@ -1,5 +1,5 @@
 // Two machines of one name: a card was copied, and both agents send under it. Their rows would be mixed and could not be told apart again, so
-// nothing of either is taken until only one is heard. Both hear why with the confirmation, and hold. `CloneWatch` decides.
+// nothing of either is taken until only one is heard. Both hear why with the confirmation, and hold. `DuplicateMachineWatch` decides.
 
 import DroverCore
 import DroverEvents
@@ -14,8 +14,8 @@ extension Consumer {
         message.payload.count <= limits.messageBytes,
         let status = try? MachineStatus(document: message.payload), let process = status.process, let said = status.at
       else { continue }
-      let verdict = watches[machine, default: CloneWatch()].heard(
-        process, said: said, isHeld: clones[machine] != nil, now: wallClock())
+      let verdict = watches[machine, default: DuplicateMachineWatch()].heard(
+        process, said: said, isHeld: duplicates[machine] != nil, now: wallClock())
       switch verdict {
       case .nothing: continue
       case .unclear: requests[.command(machine, name: "present")] = []
@@ -27,31 +27,31 @@ extension Consumer {
   /// Writes down what was found since the last commit.
   /// - Returns: the machine names under which two agents are running.
   func judge(_ transaction: any CloudTransaction) throws -> [MachineID: Trouble] {
-    var clones = !areDuplicatesKnown || store.isShared ? try transaction.troubles(.cloned) : self.clones
+    var duplicates = !areDuplicatesKnown || store.isShared ? try transaction.troubles(.cloned) : self.duplicates
     for (machine, verdict) in verdicts.sorted(by: { $0.key < $1.key }) {
       switch verdict {
       case .nothing, .unclear: continue
       case .cloned:
         let now = wallClock()
-        let trouble = Trouble(.cloned, since: clones[machine]?.since ?? now, last: now, count: 1)
+        let trouble = Trouble(.cloned, since: duplicates[machine]?.since ?? now, last: now, count: 1)
         try transaction.note(trouble, machine: machine)
-        clones[machine] = trouble
+        duplicates[machine] = trouble
       case .alone:
         try transaction.forget(.cloned, machine: machine)
-        clones[machine] = nil
+        duplicates[machine] = nil
       }
     }
-    return clones
+    return duplicates
   }
 
   /// What comes after the commit.
   func tell(_ found: [MachineID: Trouble]) {
-    for (machine, trouble) in found.sorted(by: { $0.key < $1.key }) where clones[machine] == nil {
+    for (machine, trouble) in found.sorted(by: { $0.key < $1.key }) where duplicates[machine] == nil {
       events.emit(MachineDuplicated(machine: machine, trouble: trouble))
     }
-    for machine in clones.keys.sorted() where found[machine] == nil {
+    for machine in duplicates.keys.sorted() where found[machine] == nil {
       events.emit(MachineAlone(machine: machine))
     }
-    (clones, verdicts, areDuplicatesKnown) = (found, [:], true)
+    (duplicates, verdicts, areDuplicatesKnown) = (found, [:], true)
   }
 }

@@ -37,7 +37,7 @@ extension Consumer {
       }
     } catch let error as WireError {
       chargeWaste(bytes, of: machine)
-      return try bury(message, arrival.topic, .unparsable, error.description, transaction, &group)
+      return try addDeadLetter(message, arrival.topic, .unparsable, error.description, transaction, &group)
     }
     switch decoded {
     case .bare(let event): return try take(event, of: arrival, transaction, &group)
@@ -79,7 +79,7 @@ extension Consumer {
   ) throws -> MessageOutcome {
     let (machine, stream) = (arrival.machine, arrival.stream)
     // Both machines of one name, and those whose sink cannot be written, still have what is their own.
-    if group.clones[machine] != nil || isBlocked(stream, of: machine, &group) { return .held }
+    if group.duplicates[machine] != nil || isBlocked(stream, of: machine, &group) { return .held }
     guard try gate.admits(header.epoch, of: machine, now: wallClock(), transaction) else {
       return setAside(arrival.topic, over: .epochs, &group)
     }
@@ -89,7 +89,7 @@ extension Consumer {
     let verdict = FrameRule.decide(header, in: context)
     if case .wrongKind(let kind) = verdict {
       let reason = "the stream's schema says \(kind.rawValue)"
-      return try bury(arrival.message, arrival.topic, .topic, reason, transaction, &group)
+      return try addDeadLetter(arrival.message, arrival.topic, .topic, reason, transaction, &group)
     }
     if context.isLatestEpoch {
       group.machines[machine] = header.epoch
@@ -183,7 +183,7 @@ extension Consumer {
     var isWhole = true
     for broken in frame.broken {
       let event = RefusedEvent(raw: broken.raw, reason: .event, detail: broken.reason)
-      let isKept = try bury(event, of: arrival, epoch: epoch, transaction, &group)
+      let isKept = try addDeadLetter(event, of: arrival, epoch: epoch, transaction, &group)
       isWhole = isWhole && isKept
     }
     let isNew = known.lastMember(below: interval.through + 1) <= interval.after

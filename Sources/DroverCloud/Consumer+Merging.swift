@@ -39,7 +39,7 @@ extension Consumer {
         progress.refused += 1
         let refused = RefusedEvent(
           raw: FrameEncoder.text(of: event, schema: sink.schema), reason: .event, detail: error.description)
-        let isKept = try bury(refused, of: arrival, epoch: epoch, transaction, &group)
+        let isKept = try addDeadLetter(refused, of: arrival, epoch: epoch, transaction, &group)
         isWhole = isWhole && isKept
       }
     }
@@ -61,7 +61,7 @@ extension Consumer {
           progress.refused += 1
           let refused = RefusedEvent(
             raw: FrameEncoder.text(of: events[place], schema: sink.schema), reason: reason, detail: detail)
-          let isKept = try bury(refused, of: arrival, epoch: epoch, transaction, &group)
+          let isKept = try addDeadLetter(refused, of: arrival, epoch: epoch, transaction, &group)
           isWhole = isWhole && isKept
         }
       }
@@ -119,7 +119,7 @@ extension Consumer {
     return lines
   }
 
-  func bury(
+  func addDeadLetter(
     _ message: InboundMessage, _ topic: Topic?, _ reason: DeadLetterReason, _ detail: String,
     _ transaction: any DeadLetterBox, _ group: inout MessageGroup
   ) throws -> MessageOutcome {
@@ -131,28 +131,28 @@ extension Consumer {
     // A machine writes below its own name, whatever else the topic says.
     let machine = topic?.machine ?? Topic.machine(ofStray: message.topic)
     guard hasLetterLeft(machine, bytes: message.payload.count, &group) else { return .setAside }
-    let burial = try transaction.bury(
+    let added = try transaction.addDeadLetter(
       DeadLetter(
         topic: message.topic, machine: machine, stream: stream, reason: reason, detail: detail,
         raw: message.payload[...]))
-    group.note(burial, reason, machine: machine)
+    group.note(added, reason, machine: machine)
     return .deadLetter
   }
 
   /// False when there is no room for it, and the edge has to keep it.
-  func bury(
+  func addDeadLetter(
     _ event: RefusedEvent, of arrival: EventMessage, epoch: Epoch?, _ transaction: any DeadLetterBox,
     _ group: inout MessageGroup
   ) throws -> Bool {
     let machine = arrival.machine
     // An agent's event stays at the edge, whose frame comes again; anything else is counted and gone.
     guard hasLetterLeft(machine, bytes: event.raw.count, &group) else { return epoch == nil }
-    let burial = try transaction.bury(
+    let added = try transaction.addDeadLetter(
       DeadLetter(
         topic: arrival.message.topic, machine: machine, stream: arrival.stream, epoch: epoch, reason: event.reason,
         detail: event.detail, raw: event.raw))
-    group.note(burial, event.reason, machine: machine)
-    return burial != .full
+    group.note(added, event.reason, machine: machine)
+    return added != .full
   }
 }
 

@@ -50,12 +50,12 @@ extension Consumer {
     var group = MessageGroup()
     try store.transaction { transaction in
       group = MessageGroup()
-      let burial = try transaction.bury(
+      let added = try transaction.addDeadLetter(
         DeadLetter(
           topic: message.topic, machine: nil, stream: nil, reason: .poison,
           detail: "it was in the consumer's hands alone when the process died, \(PoisonWatch.deaths) times",
           raw: message.payload[...]))
-      group.note(burial, .poison, machine: nil)
+      group.note(added, .poison, machine: nil)
       try transaction.count([.deadLetter: 1])
       try transaction.setNote(noteName, note)
     }

@@ -14,7 +14,7 @@ extension Consumer {
     } catch {
       if isOverBudget(stray: message, &group) { return .setAside }
       if message.payload.isEmpty { return .ignored }
-      return try bury(message, nil, .topic, error.message, transaction, &group)
+      return try addDeadLetter(message, nil, .topic, error.message, transaction, &group)
     }
     if let budget = try overrun(message, topic, transaction) { return setAside(topic, over: budget, &group) }
     // It takes away what the broker keeps on the topic [MQTT-3.3.1-6], and is delivered like any other message; there is nothing to apply.
@@ -40,7 +40,7 @@ extension Consumer {
       do throws(WireError) {
         schema = try StreamSchema(document: message.payload)
       } catch {
-        return try bury(message, topic, .unparsable, error.description, transaction, &group)
+        return try addDeadLetter(message, topic, .unparsable, error.description, transaction, &group)
       }
       if group.awaitsReplays, try transaction.isOutdatedReplay(topic: message.topic, raw: message.payload) {
         events.emit(ReplayedSchemaOutdated(stream: stream, machine: machine))
@@ -69,17 +69,17 @@ extension Consumer {
       events.emit(SchemaRefused(stream: stream, machine: machine, reason: reason))
       // What a person can accept stands in the list of waiting schemas, and is no dead letter.
       if try transaction.isWaiting(schema.id, machine: machine, stream: stream) { return .document }
-      return try bury(message, topic, .schema, reason, transaction, &group)
+      return try addDeadLetter(message, topic, .schema, reason, transaction, &group)
     case .status(let machine):
       let status: MachineStatus
       do throws(WireError) {
         let said = try MachineStatus(document: message.payload)
         status = message.isRetained ? said.kept(now: wallClock()) : said
       } catch {
-        return try bury(message, topic, .unparsable, error.description, transaction, &group)
+        return try addDeadLetter(message, topic, .unparsable, error.description, transaction, &group)
       }
       var current = status
-      if group.clones[machine] != nil {
+      if group.duplicates[machine] != nil {
         // Neither one's epoch is the machine's. Each hears with the answer that it has to hold.
         current.epoch = nil
         group.note(current, machine: machine, said: status)
@@ -100,7 +100,7 @@ extension Consumer {
       do throws(WireError) {
         confirmation = try DownConfirmation(document: message.payload)
       } catch {
-        return try bury(message, topic, .unparsable, error.description, transaction, &group)
+        return try addDeadLetter(message, topic, .unparsable, error.description, transaction, &group)
       }
       try hear(confirmation, of: machine, transaction, &group)
       return .document
@@ -116,14 +116,14 @@ extension Consumer {
     _ group: inout MessageGroup
   ) throws -> MessageOutcome {
     if case .events(let machine, _, _) = topic, let epoch = FrameDecoder.epoch(ofBeginning: beginning) {
-      if group.clones[machine] != nil { return .held }
+      if group.duplicates[machine] != nil { return .held }
       // The agent still has it, and hears with the confirmation how much one message may hold: it comes again in parts, or stays there as a
       // dead letter of the edge.
       if try transaction.isLatest(epoch, machine: machine) { group.machines[machine] = epoch }
       group.oversize[machine] = bytes
       return .waiting
     }
-    return try bury(
+    return try addDeadLetter(
       message, topic, .tooLarge, "\(bytes) bytes, and limits.message_bytes is \(limits.messageBytes)", transaction,
       &group)
   }

@@ -62,10 +62,10 @@ package final class Consumer: SessionHandler {
   /// What each machine said last, as far as it was heard since the start.
   var isOnline: [MachineID: Bool] = [:]
   /// Who is heard under each name, the names under which there are two, and what was found and is not written down yet.
-  var watches: [MachineID: CloneWatch] = [:]
-  var clones: [MachineID: Trouble] = [:]
+  var watches: [MachineID: DuplicateMachineWatch] = [:]
+  var duplicates: [MachineID: Trouble] = [:]
   var areDuplicatesKnown = false
-  var verdicts: [MachineID: CloneWatch.Verdict] = [:]
+  var verdicts: [MachineID: DuplicateMachineWatch.Verdict] = [:]
   /// Streams that wait because of their sink tables, and descriptions that are asked for again when the tables may be free.
   var blocks = BlockedSinks()
   var undescribed: Set<MachineStream> = []
@@ -115,7 +115,7 @@ package final class Consumer: SessionHandler {
       let machines = try store.transaction { transaction in
         _ = try nameSession(transaction)
         // Each confirmation says whether its machine has to hold.
-        clones = try transaction.troubles(.cloned)
+        duplicates = try transaction.troubles(.cloned)
         blocks.take(try transaction.blockedSinks())
         try openDown(transaction)
         return try transaction.machines()
@@ -188,7 +188,7 @@ package final class Consumer: SessionHandler {
       if isAgain || isForeign || store.isShared { forgetReceived() }
       isAgain = true
       found = try judge(transaction)
-      group.clones = found
+      group.duplicates = found
       if let taken { try transaction.note(taken, machine: nil) }
       var now = messages
       if store.isShared {
@@ -242,7 +242,7 @@ package final class Consumer: SessionHandler {
   package func turn(now: ContinuousClock.Instant) -> Duration {
     beat()
     guard let publisher else { return .seconds(1) }
-    keepHouse(now: now)
+    doGroupJobs(now: now)
     lookAtBlocks(now: now)
     calmDown(now: now)
     for (topic, payload) in requests.sorted(by: { $0.key.text < $1.key.text }) {
@@ -278,7 +278,7 @@ package final class Consumer: SessionHandler {
           )
         }
         if store.isShared {
-          clones = try transaction.troubles(.cloned)
+          duplicates = try transaction.troubles(.cloned)
           down.epoch = try transaction.downEpoch()
         }
         return (try nameSession(transaction), known)
@@ -301,7 +301,7 @@ package final class Consumer: SessionHandler {
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes, clonedSince: clones[machine]?.since, down: down.epoch)
+      maxMessageBytes: limits.messageBytes, clonedSince: duplicates[machine]?.since, down: down.epoch)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
@@ -309,7 +309,7 @@ package final class Consumer: SessionHandler {
     published[token] = .confirm(machine)
   }
 
-  private func keepHouse(now: ContinuousClock.Instant) {
+  private func doGroupJobs(now: ContinuousClock.Instant) {
     guard isLeader(), lastGroupJobs.map({ $0.advanced(by: .seconds(3600)) <= now }) ?? true else { return }
     lastGroupJobs = now
     let weekAgo = wallClock() - 7 * 86_400 * 1_000_000

@@ -193,8 +193,8 @@ package struct DriftCheck {
     /// Those that the machine has deleted and the cloud keeps.
     var kept = 0
 
-    mutating func count(_ standing: RowStanding, _ row: ReplicaRow?) {
-      if standing.digest != nil { atEdge += 1 }
+    mutating func count(_ state: RowState, _ row: ReplicaRow?) {
+      if state.digest != nil { atEdge += 1 }
       if row != nil { inCloud += 1 }
     }
   }
@@ -233,16 +233,16 @@ package struct DriftCheck {
   ) async throws {
     let keys = try ids.map { try LocalIDCodec.key($0, schema: stream.schema) }
     let before = try replica.rows(stream, keys: keys)
-    var standings: [RowStanding] = []
+    var states: [RowState] = []
     try await machines.ask(.standing(ids), of: stream) { answer in
       guard case .standing(let list) = answer, list.map({ ExactText($0.id) }) == ids.map(ExactText.init) else {
         throw CheckFailure.unexpected
       }
-      standings = list.map(\.standing)
+      states = list.map(\.standing)
     }
     let after = try replica.rows(stream, keys: keys)
     for (index, id) in ids.enumerated() {
-      let (atEdge, inCloud) = (standings[index], after[index])
+      let (atEdge, inCloud) = (states[index], after[index])
       if atEdge.isWaiting || before[index] != inCloud {
         moving.append(id)
         unsettled.count(atEdge, inCloud)

@@ -6,7 +6,7 @@ struct MessageGroup {
   var awaitsReplays = false
   var machines: [MachineID: Epoch?] = [:]
   /// Names that two machines have: nothing of their agents is taken.
-  var clones: [MachineID: Trouble] = [:]
+  var duplicates: [MachineID: Trouble] = [:]
   /// Streams that wait because of their sink tables, and descriptions that could not be followed because of that.
   var blocks = BlockedSinks()
   var undescribed: Set<MachineStream> = []
@@ -71,8 +71,8 @@ struct MessageGroup {
     if machines[machine] == nil { machines[machine] = .some(nil) }
   }
 
-  mutating func note(_ burial: Burial, _ reason: DeadLetterReason, machine: MachineID?) {
-    switch burial {
+  mutating func note(_ added: DeadLetterResult, _ reason: DeadLetterReason, machine: MachineID?) {
+    switch added {
     case .kept: deadLetters[reason, default: 0] += 1
     case .dropped: dropped += 1
     case .full: if let machine { full.insert(machine) }

@@ -55,7 +55,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
     machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
     window: EventLimit = RelayLimits().window, frame: EventLimit = RelayLimits().frame,
     compression: Compression = RelayLimits().compression,
-    statusEvery: Duration = RelayLimits().telling.standingInterval,
+    statusEvery: Duration = RelayLimits().reporting.reportInterval,
     outbox: Outbox = .standard,
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 10_000, maxBytes: 256 << 20),
     backup: BackupPlan, http: HTTPConfiguration? = nil, streams: [StreamDeclaration]
@@ -108,7 +108,7 @@ extension EdgeConfiguration {
     let (window, frame) = Self.limits(reading: file)
     let compression = file.optional("compression", .oneOf, default: RelayLimits().compression)
     let statusEvery = file.optional(
-      "status_every", .seconds(.seconds(1) ... .seconds(86_400)), default: RelayLimits().telling.standingInterval)
+      "status_every", .seconds(.seconds(1) ... .seconds(86_400)), default: RelayLimits().reporting.reportInterval)
     let outbox = Self.outbox(reading: file)
     let deadLetters = DeadLetterBounds(reading: file.section("dead_letters"), count: 10_000, bytes: 256 << 20)
     let backup = BackupPlan(reading: file.section("backup"))

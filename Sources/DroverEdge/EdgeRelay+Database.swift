@@ -114,15 +114,15 @@ extension EdgeRelay {
   }
 
   /// Events that no consumer accepts become dead letters.
-  func bury() throws(EdgeStoreError) {
+  func moveUnsendable() throws(EdgeStoreError) {
     while let event = unsendable.first {
       do throws(EdgeStoreError) {
-        _ = try store.bury(event)
-      } catch .noRoom(let reason) {
+        _ = try store.moveToDeadLetters(event)
+      } catch .noSpace(let reason) {
         // It may be neither lost nor set aside, so its stream waits until there is room.
         relay.held(
           stream: event.stream, interval: Interval(after: event.seq - 1, through: event.seq),
-          until: clock.now.advanced(by: limits.waiting.roomDelay))
+          until: clock.now.advanced(by: limits.waiting.spaceDelay))
         events.emit(DeadLettersFull(stream: event.stream, reason: reason))
       }
       unsendable.removeFirst()
@@ -132,7 +132,7 @@ extension EdgeRelay {
   // MARK: Now and then
 
   /// What the store is to know of clock and disk. A disk that is full must not keep events from being sent, which is what empties it.
-  func keepHouse(now: ContinuousClock.Instant) throws(EdgeStoreError) {
+  func maintain(now: ContinuousClock.Instant) throws(EdgeStoreError) {
     do throws(EdgeStoreError) {
       if let news = clockWatch.news {
         try store.note(news)
@@ -144,13 +144,13 @@ extension EdgeRelay {
       }
       if housekeeping.isSpaceDue(now: now) { try store.watchSpace() }
       try tellStanding(now: now)
-      if housekeeping.isMendingDue(hasWaits: !store.waits.isEmpty, now: now) { throw .schemaChanged }
+      if housekeeping.isRepairDue(hasWaits: !store.waits.isEmpty, now: now) { throw .schemaChanged }
     } catch {
       switch error {
       case .busy:
         housekeeping.metLock()
         reportLock(database.metLock(now: clock.now))
-      case .failed, .noRoom: events.emit(MaintenanceFailed(error: error))
+      case .failed, .noSpace: events.emit(MaintenanceFailed(error: error))
       case .schemaChanged, .otherDatabase, .damaged: throw error
       }
     }

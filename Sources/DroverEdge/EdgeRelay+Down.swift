@@ -88,7 +88,7 @@ extension EdgeRelay {
       isDownConfirmDue = true
       events.emit(DownApplied(stream: frame.stream, interval: frame.interval, outcome: outcome))
     }
-    guard isDownConfirmDue, publisher != nil, cloudDown != nil else { return limits.telling.longestRest }
+    guard isDownConfirmDue, publisher != nil, cloudDown != nil else { return limits.reporting.longestRest }
     if let received = try store.downReceived() {
       announcements.append(
         OutboundMessage(
@@ -96,7 +96,7 @@ extension EdgeRelay {
           contentType: "application/json"))
     }
     isDownConfirmDue = false
-    return limits.telling.longestRest
+    return limits.reporting.longestRest
   }
 }
 

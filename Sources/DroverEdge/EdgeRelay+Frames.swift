@@ -99,13 +99,13 @@ extension EdgeRelay {
       division.published(token, .init(stream: stream.number, events: count, bytes: payload.count))
       events.emit(FrameSent(stream: stream.name, interval: interval, events: count, bytes: payload.count))
     } catch {
-      let isMended = error == .tooLarge && count > 0
+      let isDivided = error == .tooLarge && count > 0
       relay.held(
         stream: stream.number, interval: interval,
-        until: error == .notConnected || isMended ? nil : clock.now.advanced(by: limits.waiting.publishDelay))
+        until: error == .notConnected || isDivided ? nil : clock.now.advanced(by: limits.waiting.publishDelay))
       blocked.insert(stream.number)
       guard error != .notConnected else { return }
-      if isMended { return tooLarge(stream, topic, events: count, bytes: frame.count, onlySeq: onlySeq) }
+      if isDivided { return tooLarge(stream, topic, events: count, bytes: frame.count, onlySeq: onlySeq) }
       events.emit(FrameNotPublished(stream: stream.name, bytes: frame.count, error: error))
     }
   }

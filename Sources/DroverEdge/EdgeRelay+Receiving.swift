@@ -40,7 +40,7 @@ extension EdgeRelay {
   /// and then: the cloud may refuse the description each time.
   private func describeAgain() {
     announceSchemas()
-    guard describedAgain.map({ $0.advanced(by: limits.waiting.roomDelay) <= clock.now }) ?? true else { return }
+    guard describedAgain.map({ $0.advanced(by: limits.waiting.spaceDelay) <= clock.now }) ?? true else { return }
     guard !relay.isIdle else { return }
     describedAgain = clock.now
     relay.doubt()
@@ -85,7 +85,7 @@ extension EdgeRelay {
   private func hold(_ names: [UInt8]) {
     for hold in HoldOrder.decode(names) {
       guard let stream = store.streams.first(where: { hold.name.elementsEqual($0.name.text.utf8) }) else { continue }
-      relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.waiting.roomDelay))
+      relay.hold(stream: stream.number, until: clock.now.advanced(by: limits.waiting.spaceDelay))
       events.emit(StreamHeld(stream: stream.name, reason: hold.reason))
     }
   }

@@ -7,9 +7,9 @@ import DroverWire
 extension EdgeRelay {
   /// Returns how long the next turn may wait.
   func send(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {
-    guard let publisher, !isStopping else { return limits.telling.longestRest }
-    guard sendAnnouncements(publisher) else { return limits.telling.announcementRetry }
-    guard !dialogue.isHeld else { return limits.telling.heldRest }
+    guard let publisher, !isStopping else { return limits.reporting.longestRest }
+    guard sendAnnouncements(publisher) else { return limits.reporting.announcementRetry }
+    guard !dialogue.isHeld else { return limits.reporting.heldRest }
     if responder.isBusy, try responder.turn(store, publisher) {
       relay.news()
       if store.hasBackfill { relay.backfillNeeded() }
@@ -24,14 +24,14 @@ extension EdgeRelay {
         var read = try store.read(request, maximumBytes: limits.readBytes)
         relay.didRead(request, scannedThrough: read.scannedThrough, lastSeq: read.lastSeq)
         publish(&read, request, publisher)
-        try bury()
+        try moveUnsendable()
       }
     }
     return .zero
   }
 
   private func rest(_ wish: Duration?) -> Duration {
-    responder.isBusy ? .zero : min(wish ?? limits.telling.longestRest, limits.telling.longestRest)
+    responder.isBusy ? .zero : min(wish ?? limits.reporting.longestRest, limits.reporting.longestRest)
   }
 
   private func nextStep() -> Relay.Step {
@@ -73,9 +73,9 @@ extension EdgeRelay {
       topic: Topic.status(machine).text,
       payload: MachineStatus(
         isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: dialogue.question.number,
-        clockOffset: clockWatch.offset, outbox: standing.told,
-        outboxAge: Int64(standing.age(now: clock.now) / .microseconds(1)), gaps: store.gaps, process: process,
-        taken: dialogue.rivals.taken, waits: store.waits
+        clockOffset: clockWatch.offset, outbox: outboxReports.reported,
+        outboxAge: Int64(outboxReports.age(now: clock.now) / .microseconds(1)), gaps: store.gaps, process: process,
+        taken: dialogue.duplicates.taken, waits: store.waits
       )
       .document, isRetained: true, contentType: "application/json")
   }
@@ -122,12 +122,12 @@ extension EdgeRelay {
       reportedWaits = store.waits
       announcements.append(status(isOnline: true))
     }
-    standing.sees(isIdle: isIdle, now: now)
-    guard standing.isDue(now: now), !isStopping else { return }
+    outboxReports.sees(isIdle: isIdle, now: now)
+    guard outboxReports.isDue(now: now), !isStopping else { return }
     let begin = clock.now
-    let found = try store.outboxStanding()
+    let found = try store.outboxFigures()
     let oldest = found.oldest.map { Duration.microseconds(wallClock() - $0) }
-    if standing.looked(found, oldest: oldest, took: begin.duration(to: clock.now), now: now) {
+    if outboxReports.looked(found, oldest: oldest, took: begin.duration(to: clock.now), now: now) {
       announcements.append(status(isOnline: true))
     }
   }

@@ -35,7 +35,7 @@ package final class EdgeRelay: SessionHandler {
   var settling: SettlePace
   var backfilling: BackfillPace
   var housekeeping: Housekeeping
-  var standing: StandingSchedule
+  var outboxReports: OutboxReportSchedule
   var traffic: TrafficLog
 
   // What is in hand.
@@ -94,8 +94,8 @@ package final class EdgeRelay: SessionHandler {
     settling = SettlePace(interval: limits.database.settleInterval)
     backfilling = BackfillPace(limits: limits)
     housekeeping = Housekeeping(limits: limits.database)
-    standing = StandingSchedule(limits: limits.telling)
-    traffic = TrafficLog(interval: limits.telling.trafficInterval)
+    outboxReports = OutboxReportSchedule(limits: limits.reporting)
+    traffic = TrafficLog(interval: limits.reporting.trafficInterval)
     inbound = InboundQueue(messages: limits.queuedMessages, bytes: limits.queuedBytes)
     responder = StreamResponder(machine: machine, limits: limits.answering)
     makeEncoders()
@@ -134,7 +134,7 @@ package final class EdgeRelay: SessionHandler {
     isDownConfirmDue = true
     division.opened(maximumPacketSize: info.maximumPacketSize, level: info.protocolLevel)
     announce()
-    standing.connected(now: clock.now)
+    outboxReports.connected(now: clock.now)
     relay.connected(sessionPresent: info.sessionPresent, patience: limits.patience, now: clock.now)
   }
 
@@ -157,7 +157,7 @@ package final class EdgeRelay: SessionHandler {
     clockWatch.disconnected()
     announcements.disconnected()
     responder.disconnected()
-    standing.disconnected()
+    outboxReports.disconnected()
     dialogue.closed()
     relay.disconnected()
   }
@@ -197,19 +197,19 @@ package final class EdgeRelay: SessionHandler {
     try stepEpoch(now: now)
     if publisher != nil, !isStopping, dialogue.isQuestionDue(now: now) { ask() }
     try look()
-    try bury()
+    try moveUnsendable()
     let downWait = try applyDown()
     var wait = min(downWait, try send(now: now))
     try settle(now: clock.now)
     database.worked()
-    try keepHouse(now: now)
+    try maintain(now: now)
     if let line = traffic.line(
       sent: relay.sentEvents, confirmed: relay.confirmedEvents, isIdle: isIdle, isConnected: publisher != nil,
       now: clock.now)
     {
       events.emit(TrafficCounted(line: line))
     }
-    if publisher != nil, !announcements.isEmpty { wait = min(wait, limits.telling.announcementRetry) }
+    if publisher != nil, !announcements.isEmpty { wait = min(wait, limits.reporting.announcementRetry) }
     if let at = settling.at { wait = min(wait, max(.zero, clock.now.duration(to: at))) }
     if let again = commits.again { wait = min(wait, again) }
     if let length = database.ended(now: clock.now) { events.emit(DatabaseFreed(length: length)) }
@@ -244,8 +244,8 @@ package final class EdgeRelay: SessionHandler {
 
   package func sessionWillClose(publisher: any Publisher) {
     // The last word stands until the agent comes back.
-    if !database.isDamaged, !dialogue.epoch.isAway, let found = try? store.outboxStanding() {
-      standing.found(found, now: clock.now)
+    if !database.isDamaged, !dialogue.epoch.isAway, let found = try? store.outboxFigures() {
+      outboxReports.found(found, now: clock.now)
     }
     _ = try? publisher.publish(status(isOnline: false))
   }

@@ -8,7 +8,7 @@ struct StreamResponder {
   private let machine: MachineID
   private let limits: AnsweringLimits
   private var waiting: [StreamRequest] = []
-  private var walk: Walk?
+  private var scan: RowScan?
   private var outbox: [OutboundMessage] = []
   private var inFlight: Set<PublishToken> = []
 
@@ -18,7 +18,7 @@ struct StreamResponder {
   }
 
   /// A question that is answered by looking at a whole table.
-  private struct Walk {
+  private struct RowScan {
     let request: StreamRequest
     let stream: EdgeStream
     var cursor: [Value] = []
@@ -30,7 +30,7 @@ struct StreamResponder {
   }
 
   /// Whether there is something to be done now.
-  var isBusy: Bool { (!outbox.isEmpty || walk != nil || !waiting.isEmpty) && inFlight.count < limits.window }
+  var isBusy: Bool { (!outbox.isEmpty || scan != nil || !waiting.isEmpty) && inFlight.count < limits.window }
 
   mutating func ask(_ request: StreamRequest) {
     guard waiting.count < limits.mostWaiting else {
@@ -48,9 +48,9 @@ struct StreamResponder {
 
   /// A table that was looked at in part is another one now.
   mutating func databaseChanged() {
-    guard let walk else { return }
-    self.walk = nil
-    answer(walk.request, StreamReply(.failure("the machine's database was restored or replaced; ask again")))
+    guard let scan else { return }
+    self.scan = nil
+    answer(scan.request, StreamReply(.failure("the machine's database was restored or replaced; ask again")))
   }
 
   /// Does one piece of work. Returns whether it has put rows into the outbox.
@@ -61,13 +61,13 @@ struct StreamResponder {
       outbox.removeFirst()
     }
     guard outbox.isEmpty, inFlight.count < limits.window else { return false }
-    if let walk {
+    if let scan {
       do throws(EdgeStoreError) {
         try goOn(store)
       } catch .failed(let reason) {
         // A table that cannot be read holds up nothing else.
-        self.walk = nil
-        answer(walk.request, StreamReply(.failure(reason)))
+        self.scan = nil
+        answer(scan.request, StreamReply(.failure(reason)))
       }
       return false
     }
@@ -99,15 +99,15 @@ struct StreamResponder {
         request, StreamReply(.failure("the table has another schema than the cloud knows; ask again later")))
     }
     switch request.question {
-    case .parts(let bits): walk = Walk(request: request, stream: stream, parts: Parts(bits: bits), wanted: nil)
+    case .parts(let bits): scan = RowScan(request: request, stream: stream, parts: Parts(bits: bits), wanted: nil)
     case .rows(let bits, let parts):
-      walk = Walk(request: request, stream: stream, parts: Parts(bits: bits), wanted: Set(parts))
+      scan = RowScan(request: request, stream: stream, parts: Parts(bits: bits), wanted: Set(parts))
     case .standing(let ids):
       guard let keys = keys(ids, schema, request) else { return }
-      let standings = try store.standing(of: keys, stream: stream.number)
+      let states = try store.states(of: keys, stream: stream.number)
       answer(
         request,
-        StreamReply(.standing(zip(ids, standings).map { StreamReply.Standing(id: $0.0, standing: $0.1) })))
+        StreamReply(.standing(zip(ids, states).map { StreamReply.Standing(id: $0.0, standing: $0.1) })))
     case .sendAgain(let ids):
       guard let keys = keys(ids, schema, request) else { return }
       try store.enter(keys, stream: stream.number)
@@ -138,12 +138,12 @@ struct StreamResponder {
   }
 
   private mutating func goOn(_ store: any EdgeStore) throws(EdgeStoreError) {
-    guard var walk else { return }
-    let schema = walk.stream.schema!
-    var parts = walk.parts
-    var rows = walk.rows
-    let wanted = walk.wanted
-    let next = try store.survey(stream: walk.stream.number, after: walk.cursor, limit: limits.rowsPerTurn) {
+    guard var scan else { return }
+    let schema = scan.stream.schema!
+    var parts = scan.parts
+    var rows = scan.rows
+    let wanted = scan.wanted
+    let next = try store.survey(stream: scan.stream.number, after: scan.cursor, limit: limits.rowsPerTurn) {
       key, digest in
       let id = LocalIDCodec.text(key: key, schema: schema)
       let idDigest = Digest.of(localID: id)
@@ -151,25 +151,25 @@ struct StreamResponder {
       guard wanted.contains(Parts.part(of: idDigest, bits: parts.bits)) else { return }
       rows.append(StreamReply.Row(id: id, digest: digest))
     }
-    walk.parts = parts
-    walk.rows = rows
-    while wanted != nil, walk.rows.count >= limits.rowsPerMessage {
+    scan.parts = parts
+    scan.rows = rows
+    while wanted != nil, scan.rows.count >= limits.rowsPerMessage {
       answer(
-        walk.request,
-        StreamReply(.rows(Array(walk.rows.prefix(limits.rowsPerMessage))), number: walk.messages, hasMore: true))
-      walk.rows.removeFirst(limits.rowsPerMessage)
-      walk.messages += 1
+        scan.request,
+        StreamReply(.rows(Array(scan.rows.prefix(limits.rowsPerMessage))), number: scan.messages, hasMore: true))
+      scan.rows.removeFirst(limits.rowsPerMessage)
+      scan.messages += 1
     }
     if let next {
-      walk.cursor = next
-      self.walk = walk
+      scan.cursor = next
+      self.scan = scan
       return
     }
     answer(
-      walk.request,
-      wanted == nil ? StreamReply(.parts(walk.parts)) : StreamReply(.rows(walk.rows), number: walk.messages)
+      scan.request,
+      wanted == nil ? StreamReply(.parts(scan.parts)) : StreamReply(.rows(scan.rows), number: scan.messages)
     )
-    self.walk = nil
+    self.scan = nil
   }
 
   private mutating func answer(_ request: StreamRequest, _ reply: StreamReply) {

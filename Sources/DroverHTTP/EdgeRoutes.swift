@@ -96,7 +96,7 @@ package enum EdgeRoutes {
     switch refusal {
     case .conflict:
       Problem(.conflict, "\(place)An event of this ID is there with another body, and a fact does not change.")
-    case .noRoom(let reason): Problem(.insufficientStorage, "\(place)\(reason).", headers: [.retryAfter: "60"])
+    case .noSpace(let reason): Problem(.insufficientStorage, "\(place)\(reason).", headers: [.retryAfter: "60"])
     case .invalid(let reason): Problem(.unprocessableContent, "\(place)\(reason).")
     }
   }

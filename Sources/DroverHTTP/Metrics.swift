@@ -69,7 +69,7 @@ enum Metrics {
       each { Double($0.lastHeard) / 1_000_000 })
     page.add(
       "drover_machine_waiting_events", .gauge, "Events at the machine that are not confirmed, as it reported last.",
-      each { ($0.outbox?.standing.waiting).map(Double.init) })
+      each { ($0.outbox?.figures.waiting).map(Double.init) })
     page.add(
       "drover_machine_oldest_unconfirmed_seconds", .gauge, "How long the oldest of them has waited; 0 when none waits.",
       each { machine in machine.outbox.map { _ in Double(machine.oldestUnconfirmed(now: now) ?? 0) / 1_000_000 } })
@@ -83,7 +83,7 @@ enum Metrics {
       each { Double($0.waits.count) })
     page.add(
       "drover_machine_free_bytes", .gauge, "What the machine's disk has left.",
-      each { ($0.outbox?.standing.freeBytes).map(Double.init) })
+      each { ($0.outbox?.figures.freeBytes).map(Double.init) })
     page.add(
       "drover_machine_clock_offset_seconds", .gauge, "The machine's clock less the cloud's.",
       each { $0.clockOffset.map { Double($0) / 1_000_000 } })
@@ -95,7 +95,7 @@ enum Metrics {
     page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
-        [("cloud", machine.deadLetters), ("edge", machine.outbox?.standing.deadLetters ?? 0)]
+        [("cloud", machine.deadLetters), ("edge", machine.outbox?.figures.deadLetters ?? 0)]
           .map { (["machine": machine.name, "side": $0.0], Double($0.1)) }
       })
   }

@@ -78,7 +78,7 @@ package struct WatchView: Sendable {
     let machines = fleet.report?.machines ?? []
     let streams = machines.flatMap(\.streams)
     let applied = streams.reduce(0) { $0 + $1.applied }
-    let waiting = machines.reduce(0) { $0 + ($1.outbox?.standing.waiting ?? 0) }
+    let waiting = machines.reduce(0) { $0 + ($1.outbox?.figures.waiting ?? 0) }
     let drift = streams.reduce(0) { $0 + ($1.check?.drift ?? 0) }
     let letters = fleet.report?.deadLetters.present ?? 0
     return [
@@ -157,7 +157,7 @@ private struct WatchedMachine {
   private var badness: (Int, Int, Int64, Int) {
     (
       isNamed ? 1 : 0, machine.isOnline == true ? 0 : 1, oldest ?? 0,
-      machine.deadLetters + (machine.outbox?.standing.deadLetters ?? 0)
+      machine.deadLetters + (machine.outbox?.figures.deadLetters ?? 0)
     )
   }
 
@@ -178,11 +178,11 @@ private struct WatchedMachine {
   func row(now: Int64) -> WatchView.Row {
     let newest = machine.streams.max { $0.appliedAt < $1.appliedAt }
     let checks = machine.streams.compactMap(\.check)
-    let letters = machine.deadLetters + (machine.outbox?.standing.deadLetters ?? 0)
+    let letters = machine.deadLetters + (machine.outbox?.figures.deadLetters ?? 0)
     return WatchView.Row(
       cells: [
         machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
-        machine.outbox.map { "\($0.standing.waiting)" } ?? "-", oldest.map(ageText) ?? "-",
+        machine.outbox.map { "\($0.figures.waiting)" } ?? "-", oldest.map(ageText) ?? "-",
         machine.outbox.map { ageText(now - $0.at) } ?? "-",
         newest.map { ageText($0.lag) } ?? "-",
         machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-", "\(letters)",

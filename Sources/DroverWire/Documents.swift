@@ -296,7 +296,7 @@ extension MachineStatus {
       ask: members.has("ask") ? try members.integer("ask", in: Bounds.question) : nil,
       clockOffset: members.has("clock_offset_us")
         ? try members.integer("clock_offset_us", in: Bounds.clockOffset) : nil,
-      outbox: try outbox.map { members throws(WireError) in try OutboxStanding(members: members) },
+      outbox: try outbox.map { members throws(WireError) in try OutboxFigures(members: members) },
       outboxAge: try outbox.flatMap { members throws(WireError) in
         members.has("age_us") ? try members.integer("age_us", in: Bounds.duration) : nil
       } ?? 0,
@@ -357,7 +357,7 @@ extension StreamWait {
   }
 }
 
-extension OutboxStanding {
+extension OutboxFigures {
   /// - Parameter age: how long ago it was found, microseconds.
   fileprivate func json(age: Int64) -> JSON {
     var members: [(String, JSON)] = [("waiting", .integer(Int64(waiting)))]

@@ -67,10 +67,10 @@ extension CloudReport.Machine {
   private func outboxDocument(now: Int64) -> JSON {
     guard let outbox else { return .null }
     return .object([
-      ("waiting", integer(outbox.standing.waiting)),
+      ("waiting", integer(outbox.figures.waiting)),
       ("oldest_unconfirmed_seconds", oldestUnconfirmed(now: now).map { .real(seconds($0)) } ?? .null),
-      ("dead_letters", integer(outbox.standing.deadLetters)),
-      ("free_bytes", outbox.standing.freeBytes.map { .integer($0) } ?? .null),
+      ("dead_letters", integer(outbox.figures.deadLetters)),
+      ("free_bytes", outbox.figures.freeBytes.map { .integer($0) } ?? .null),
       ("told_seconds", .real(seconds(now - outbox.at))),
     ])
   }

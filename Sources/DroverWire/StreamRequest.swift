@@ -60,9 +60,9 @@ package struct StreamReply: Equatable, Sendable {
 
   package struct Standing: Equatable, Sendable {
     package var id: String
-    package var standing: RowStanding
+    package var standing: RowState
 
-    package init(id: String, standing: RowStanding) {
+    package init(id: String, standing: RowState) {
       self.id = id
       self.standing = standing
     }
@@ -221,7 +221,7 @@ extension StreamReply {
         standings.append(
           Standing(
             id: try parts[0].string(),
-            standing: RowStanding(
+            standing: RowState(
               digest: parts[1].isNull ? nil : try digest(parts[1]), isWaiting: try parts[2].bool())))
       }
       if members.has("units") {

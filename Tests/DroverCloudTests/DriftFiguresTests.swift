@@ -91,7 +91,7 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
             let id = Int64(text)!
             return .init(
               id: text,
-              standing: RowStanding(
+              standing: RowState(
                 digest: atEdge.contains(id) ? digest(id) : nil, isWaiting: waiting.contains(id)))
           }))
     default: throw CheckFailure("was not asked for")

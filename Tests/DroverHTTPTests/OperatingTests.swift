@@ -91,7 +91,7 @@ private struct OneMachine: CloudReader {
     machines: [
       .init(
         name: "M", isOnline: true, lastHeard: 0, clockOffset: 1,
-        outbox: .init(standing: .init(waiting: 1, oldest: 0, deadLetters: 0, freeBytes: 1), at: 0),
+        outbox: .init(figures: .init(waiting: 1, oldest: 0, deadLetters: 0, freeBytes: 1), at: 0),
         streams: [
           .init(
             name: "s", rows: nil, applied: 1, superseded: 0, refused: 0, version: 0, appliedAt: 0,
@@ -101,5 +101,5 @@ private struct OneMachine: CloudReader {
 
   static let fleet = FleetSnapshot(
     at: 0, report: report, waiting: [], worker: Worker(process: 1), history: FleetHistory(), storeFreeBytes: 1,
-    alerts: AlertStanding(open: [], counts: [(.silent, 0)], posting: AlertPosting()))
+    alerts: AlertFigures(open: [], counts: [(.silent, 0)], posting: AlertPosting()))
 }

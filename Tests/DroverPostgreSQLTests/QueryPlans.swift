@@ -57,11 +57,11 @@ struct PlanStep: Sendable {
   }
 
   /// Whether the rows are found by more than whose they are: a machine or a stream may have millions of them.
-  private var isFound: Bool { index != nil && !Set(found).isSubset(of: WalksMeant.owners) }
+  private var isFound: Bool { index != nil && !Set(found).isSubset(of: FullScansAllowed.owners) }
 
   func isMeant(in sql: String) -> Bool {
-    isFound || WalksMeant.isAboutWholeTables(sql) || WalksMeant.bounded.contains(table)
-      || WalksMeant.reasons.contains { sql.contains($0.part) }
+    isFound || FullScansAllowed.isAboutWholeTables(sql) || FullScansAllowed.bounded.contains(table)
+      || FullScansAllowed.reasons.contains { sql.contains($0.part) }
       // A comparison reads all rows of a machine's stream, and a machine that is forgotten goes with all of them.
       || sql.contains(/WHERE (?:stored\.|sink\.)?"?machine_id"? = \$1\s*$/)
   }

@@ -22,13 +22,13 @@ import Testing
     let folder = try TemporaryFolder()
     let path = folder.file("cloud.db")
     let store = try SQLiteCloudStore(path: path)
-    func bury(_ detail: String) throws {
+    func addDeadLetter(_ detail: String) throws {
       let letter = DeadLetter(topic: "t", machine: nil, stream: nil, reason: .event, detail: detail, raw: [1])
-      #expect(try store.transaction { try $0.bury(letter) } == .kept)
+      #expect(try store.transaction { try $0.addDeadLetter(letter) } == .kept)
     }
-    try bury("1")
+    try addDeadLetter("1")
     let short = try #require(try SQLiteCloudReader(path: path).report()).letterBytes
-    try bury("12345")
+    try addDeadLetter("12345")
     #expect(try SQLiteCloudReader(path: path).report()?.letterBytes == short + 4)
     #expect(try CloudDeadLetters(path: path).purge(DeadLetterFilter()) == 1)
     #expect(try SQLiteCloudReader(path: path).report()?.letterBytes == 0)

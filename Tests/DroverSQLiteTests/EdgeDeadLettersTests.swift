@@ -19,7 +19,7 @@ import Testing
     let app = try AppDatabase()
     let edge = try app.attach(.fed("f"))
     try app.run("INSERT INTO drover_intake (stream, local_id, body) VALUES ('f', 'a', '1'), ('f', 'b', '2')")
-    #expect(try edge.bury(unsendable(2)))
+    #expect(try edge.moveToDeadLetters(unsendable(2)))
     #expect(try edge.waiting() == ["event 'a': 1"])
     #expect(try edge.everything().lastSeq == 2)
     try app.run("INSERT INTO drover_intake (stream, local_id, body) VALUES ('f', 'c', '3')")
@@ -43,15 +43,15 @@ import Testing
     let edge = try EdgeDatabase(path: app.path, declarations: [.fed("f")], letters: bounds)
     try app.run(
       "INSERT INTO drover_intake (stream, local_id, body) VALUES ('f', 'a', '1'), ('f', 'b', '2'), ('f', 'c', '3')")
-    for seq in 1...2 as ClosedRange<Int64> { #expect(try edge.bury(unsendable(seq))) }
+    for seq in 1...2 as ClosedRange<Int64> { #expect(try edge.moveToDeadLetters(unsendable(seq))) }
     #expect {
-      _ = try edge.bury(unsendable(3))
+      _ = try edge.moveToDeadLetters(unsendable(3))
     } throws: {
-      if case EdgeStoreError.noRoom(let text) = $0 { text.contains("dead_letters.max_count") } else { false }
+      if case EdgeStoreError.noSpace(let text) = $0 { text.contains("dead_letters.max_count") } else { false }
     }
     #expect(try edge.waiting() == ["event 'c': 3"])
     #expect(try letters(app).purge(DeadLetterFilter(id: 1)) == 1)
-    #expect(try edge.bury(unsendable(3)))
+    #expect(try edge.moveToDeadLetters(unsendable(3)))
   }
 
   @Test func `a row that has a letter needs no room for the same again`() throws {
@@ -59,7 +59,7 @@ import Testing
     let edge = try EdgeDatabase(path: app.path, declarations: [.table("t")], letters: DeadLetterBounds(maxCount: 1))
     for value in ["large", "larger"] {
       try app.run("INSERT OR REPLACE INTO t VALUES (1, '\(value)')")
-      #expect(try edge.bury(unsendable(try edge.everything().lastSeq)))
+      #expect(try edge.moveToDeadLetters(unsendable(try edge.everything().lastSeq)))
     }
   }
 
@@ -68,7 +68,7 @@ import Testing
     let edge = try app.attach(.table("t"))
     try app.run("INSERT INTO t VALUES (1, 'large')")
     try app.run("UPDATE t SET a = 'small'")
-    #expect(try !edge.bury(unsendable(1)))
+    #expect(try !edge.moveToDeadLetters(unsendable(1)))
     #expect(try edge.waiting() == ["put 1: 1, 'small'"])
     #expect(try letters(app).count(DeadLetterFilter()) == 0)
   }
@@ -77,7 +77,7 @@ import Testing
     let app = try AppDatabase(Self.table)
     let edge = try app.attach([.table("t"), .fed("f")])
     try app.run("INSERT INTO t VALUES (1, 'large')")
-    #expect(try !edge.bury(unsendable(1, stream: 2)))
+    #expect(try !edge.moveToDeadLetters(unsendable(1, stream: 2)))
     #expect(try edge.waiting() == ["put 1: 1, 'large'"])
   }
 
@@ -87,12 +87,12 @@ import Testing
     for (seq, text) in [(1, "large"), (2, "larger"), (3, "still")] as [(Int64, String)] {
       try app.run("INSERT OR REPLACE INTO t VALUES (NULL, '007', ?)", .text(text))
       try app.run("DELETE FROM t WHERE a <> ?", .text(text))
-      #expect(try edge.bury(unsendable(try edge.everything().lastSeq)), "\(seq)")
+      #expect(try edge.moveToDeadLetters(unsendable(try edge.everything().lastSeq)), "\(seq)")
     }
     let all = try letters(app).letters(DeadLetterFilter(), limit: 10)
     #expect(all.map(\.count) == [3])
     try app.run("INSERT INTO t VALUES (NULL, '7', 'another')")
-    #expect(try edge.bury(unsendable(try edge.everything().lastSeq)))
+    #expect(try edge.moveToDeadLetters(unsendable(try edge.everything().lastSeq)))
     #expect(try letters(app).count(DeadLetterFilter()) == 2)
   }
 
@@ -105,7 +105,7 @@ import Testing
     let blob = Value.blob([0, 1, 2])
     try app.run("INSERT INTO t VALUES (7, ?, ?, ?)", text, blob, .real(0.1))
     let sent = try edge.everything().entries[0]
-    #expect(try edge.bury(unsendable(1)))
+    #expect(try edge.moveToDeadLetters(unsendable(1)))
     try app.run("DELETE FROM t")
     #expect(try letters(app).requeue(1) == .queued)
     let entry = try #require(try edge.everything().entries.first)
@@ -126,7 +126,7 @@ import Testing
     let insert = "INSERT INTO drover_intake (stream, body) VALUES ('f', '{}')"
     for _ in 0..<3 { try app.run(insert) }
     let versions = try edge.everything().entries.map(\.version)
-    #expect(try edge.bury(unsendable(1)))
+    #expect(try edge.moveToDeadLetters(unsendable(1)))
     try app.run(insert)
     #expect(try letters(app).requeue(1) == .queued)
     try app.run(insert)
@@ -141,7 +141,7 @@ import Testing
     let app = try AppDatabase(Self.table)
     let edge = try app.attach(.table("t"))
     try app.run("INSERT INTO t VALUES (1, 'large'), (2, 'other')")
-    #expect(try edge.bury(unsendable(1)))
+    #expect(try edge.moveToDeadLetters(unsendable(1)))
     try app.run("UPDATE t SET a = 'small' WHERE id = 1")
     let letters = try letters(app)
     #expect(try letters.requeue(1) == .superseded)
@@ -155,7 +155,7 @@ import Testing
     let app = try AppDatabase("CREATE TABLE t (a, b, c, d, e, f, x, PRIMARY KEY (a, b, c, d, e, f))")
     let edge = try app.attach(.table("t"))
     try app.run("INSERT INTO t VALUES (1, 2, 3, 4, 5, 6, 'large')")
-    #expect(try edge.bury(unsendable(1)))
+    #expect(try edge.moveToDeadLetters(unsendable(1)))
     let letters = try letters(app)
     guard case .entry(_, _, _, let key, nil, []) = try letters.content(of: 1) else {
       Issue.record("the letter has a key")
@@ -171,7 +171,9 @@ import Testing
     let edge = try app.attach([.table("t", kind: .payload), .fed("f")])
     try app.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     try app.run("INSERT INTO drover_intake (stream, body) VALUES ('f', '{}')")
-    for seq in 1...3 as ClosedRange<Int64> { #expect(try edge.bury(unsendable(seq, stream: seq == 3 ? 2 : 1))) }
+    for seq in 1...3 as ClosedRange<Int64> {
+      #expect(try edge.moveToDeadLetters(unsendable(seq, stream: seq == 3 ? 2 : 1)))
+    }
     let letters = try letters(app)
     #expect(try letters.purge(DeadLetterFilter(machine: try MachineID("OTHER"))) == 0)
     #expect(try letters.purge(DeadLetterFilter(reason: .conflict)) == 0)
@@ -192,7 +194,7 @@ import Testing
     #expect(try SQLiteEdgeReader(path: app.path).report()?.deadLetters == DeadLetterFigures())
     let edge = try app.attach(.table("t"))
     try app.run("INSERT INTO t VALUES (1, 'large')")
-    #expect(try edge.bury(unsendable(1)))
+    #expect(try edge.moveToDeadLetters(unsendable(1)))
   }
 
   // Of a batch a letter holds no values, since its row is in the table; of a final record that was cleared it would have held none at all.
@@ -204,7 +206,7 @@ import Testing
       "INSERT INTO mo VALUES ('A', 1); INSERT INTO line VALUES (1, 'A', 5); DELETE FROM mo; DELETE FROM line; INSERT INTO mo VALUES ('A', 0)"
     )
     let entries = try edge.everything().entries
-    #expect(try edge.bury(unsendable(entries[0].seq)))
+    #expect(try edge.moveToDeadLetters(unsendable(entries[0].seq)))
     #expect(try edge.waiting() == ["put 'A': 'A', 0"])
     #expect(try app.integer("SELECT body_bytes FROM drover_space") == 0)
     let letters = try letters(app)
@@ -216,7 +218,7 @@ import Testing
       row.contains { $0.name == "done" && $0.value == .integer(1) } && row.contains { $0.name.hasPrefix("q of line 1") }
     )
     // The row of the same key that is there now has a letter of its own, if it has one.
-    #expect(try edge.bury(unsendable(entries[1].seq)))
+    #expect(try edge.moveToDeadLetters(unsendable(entries[1].seq)))
     #expect(try letters.letters(DeadLetterFilter(), limit: 10).count == 2)
     #expect(try letters.requeue(1) == .queued)
     #expect(try edge.waiting() == ["put 'A': 'A', 1 [1, 'A', 5]"])

@@ -204,7 +204,7 @@ extension EdgeDatabase {
     #expect(try edge.told().suffix(1) == sent)
     var keys: [[Value]] = []
     #expect(try edge.survey(stream: 1, after: [], limit: 10) { key, _ in keys.append(key) } == nil)
-    #expect(try edge.standing(of: keys, stream: 1).allSatisfy { $0.digest != nil })
+    #expect(try edge.states(of: keys, stream: 1).allSatisfy { $0.digest != nil })
     try edge.confirmAll()
     try edge.enter(keys, stream: 1)
     #expect(try edge.told().suffix(1) == sent)

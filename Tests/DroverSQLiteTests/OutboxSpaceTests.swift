@@ -284,7 +284,7 @@ import Testing
       case 5:
         let read = try edge.everything()
         guard let entry = read.entries.randomElement(using: &random) else { continue }
-        _ = try edge.bury(
+        _ = try edge.moveToDeadLetters(
           UnsendableEvent(stream: entry.stream, seq: entry.seq, reason: .tooLarge, detail: "", bytes: 1))
       case 6:
         let letters = try EdgeDeadLetters(path: app.path, machine: MachineID("M"), readOnly: false)

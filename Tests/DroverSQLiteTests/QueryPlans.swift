@@ -98,11 +98,11 @@ struct PlanStep: Sendable {
   let found: [String]?
 
   /// Whether the rows are found by more than whose they are: a machine or a stream may have millions of them.
-  private var isFound: Bool { found.map { !Set($0).isSubset(of: WalksMeant.owners) } ?? false }
+  private var isFound: Bool { found.map { !Set($0).isSubset(of: FullScansAllowed.owners) } ?? false }
 
   func isMeant(in sql: String) -> Bool {
-    isFound || WalksMeant.isAboutWholeTables(sql) || WalksMeant.bounded.contains(table)
-      || WalksMeant.reasons.contains { sql.contains($0.part) }
+    isFound || FullScansAllowed.isAboutWholeTables(sql) || FullScansAllowed.bounded.contains(table)
+      || FullScansAllowed.reasons.contains { sql.contains($0.part) }
       // A comparison reads all rows of a machine's stream, and a machine that is forgotten goes with all of them; an app's table of lines has
       // the app's own indexes, and the agent advises on them.
       || (found != nil && sql.contains(/WHERE "?(?:drover_)?machine_id"? = (?:\?1?|'[^']*')\s*$/))

@@ -173,7 +173,9 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     #expect(try isOther { try edge.watchSpace() })
     #expect(try isOther { _ = try edge.refresh() })
     #expect(
-      try isOther { _ = try edge.bury(UnsendableEvent(stream: 1, seq: 1, reason: .tooLarge, detail: "", bytes: 1)) })
+      try isOther {
+        _ = try edge.moveToDeadLetters(UnsendableEvent(stream: 1, seq: 1, reason: .tooLarge, detail: "", bytes: 1))
+      })
     #expect(try isOther { _ = try edge.confirmed() })
     #expect(try isOther { _ = try edge.acknowledged() })
     #expect(try isOther { _ = try edge.survey(stream: 1, after: [], limit: 10) { _, _ in } })
@@ -216,7 +218,7 @@ private func overwrite(_ path: String, with bytes: Data) throws {
     try app.run("INSERT INTO t (id) VALUES (1), (2)")
     _ = try edge.everything()
     let seq = try #require(try edge.everything().entries.first?.seq)
-    #expect(try edge.bury(UnsendableEvent(stream: 1, seq: seq, reason: .tooLarge, detail: "", bytes: 1)))
+    #expect(try edge.moveToDeadLetters(UnsendableEvent(stream: 1, seq: seq, reason: .tooLarge, detail: "", bytes: 1)))
     _ = try EdgeDatabase.prepare(path: app.path, declarations: declarations, quota: OutboxQuota())
     _ = try Intake(path: app.path, stream: StreamName("reading")).insert([(nil, ArraySlice("1".utf8))])
     try EdgeDatabase.resync(

@@ -220,7 +220,7 @@ import Testing
     let store = try store(folder, conditions)
     let stream = try StreamName("stock")
     let other = try MachineID("MAH002")
-    let standing = OutboxStanding(waiting: 7, oldest: 400_000, deadLetters: 2, freeBytes: nil)
+    let standing = OutboxFigures(waiting: 7, oldest: 400_000, deadLetters: 2, freeBytes: nil)
     try store.transaction { transaction throws in
       _ = try transaction.merge([event(1, 1_000_000), event(2, 1_000_100)], epoch: nil, into: sink("stock"))
       var progress = StreamProgress()
@@ -233,21 +233,22 @@ import Testing
       progress.version = 900_000
       try transaction.note(progress, machine: machine, stream: stream)
       try transaction.heard(machine: machine, epoch: nil)
-      for (isOnline, outbox) in [(true, standing), (true, nil), (false, nil)] as [(Bool, OutboxStanding?)] {
+      for (isOnline, outbox) in [(true, standing), (true, nil), (false, nil)] as [(Bool, OutboxFigures?)] {
         try transaction.setStatus(
           MachineStatus(isOnline: isOnline, epoch: nil, software: "1", at: nil, outbox: outbox), machine: other)
       }
       for raw in [[1], [1], [2]] as [[UInt8]] {
-        try transaction.bury(
+        try transaction.addDeadLetter(
           DeadLetter(topic: "t", machine: machine, stream: nil, reason: .event, detail: "", raw: raw[...]))
       }
-      try transaction.bury(DeadLetter(topic: "t", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
+      try transaction.addDeadLetter(
+        DeadLetter(topic: "t", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
     }
     let found = try SQLiteCloudReader(path: folder.path).report()
     let report = try #require(found)
     #expect(report.machines.map(\.name) == ["MAH001", "MAH002"])
     #expect(report.machines.map(\.isOnline) == [nil, false])
-    #expect(report.machines.map(\.outbox?.standing) == [nil, standing], "it is known until the machine tells another")
+    #expect(report.machines.map(\.outbox?.figures) == [nil, standing], "it is known until the machine tells another")
     let told = try #require(report.machines[1].outbox)
     #expect(
       report.machines[1].oldestUnconfirmed(now: told.at + 5) == told.at + 5 - 400_000, "nothing is confirmed meanwhile")

@@ -108,7 +108,7 @@ import Testing
     try app.run("DELETE FROM people WHERE id = 4")
     #expect(try edge.waiting() == sent)
     let seq = try edge.everything().entries[0].seq
-    #expect(try edge.bury(UnsendableEvent(stream: 1, seq: seq, reason: .tooLarge, detail: "", bytes: 1)))
+    #expect(try edge.moveToDeadLetters(UnsendableEvent(stream: 1, seq: seq, reason: .tooLarge, detail: "", bytes: 1)))
     let letters = try EdgeDeadLetters(path: app.path, machine: MachineID("M"), readOnly: false)
     #expect(try letters.requeue(1) == .queued)
     #expect(try edge.waiting() == sent)

@@ -49,7 +49,7 @@ import Testing
     try app.run("INSERT INTO cust VALUES (3, 'Cid', 'u'); DELETE FROM cust WHERE id = 1")
     // An entry shows nothing of a table that is not as configured: the column might be one that must not travel.
     #expect(try edge.waiting() == ["delete ", "delete ", "delete "])
-    #expect(try edge.outboxStanding().waiting == 3)
+    #expect(try edge.outboxFigures().waiting == 3)
     let mended = try app.attach(customers { $0.selection.exclude = ["social"] }, settled: false)
     #expect(mended.waits.isEmpty)
     try mended.bringAll()
@@ -133,7 +133,7 @@ import Testing
       Self.app, app.path, "INSERT INTO odd (name) VALUES ('Ann')", "INSERT INTO plain VALUES (1, 'x')",
       "UPDATE odd SET name = 'Bea'")
     #expect(try edge.waiting().contains("put 1: 1, 'x'"))
-    #expect(try edge.outboxStanding().waiting >= 2)
+    #expect(try edge.outboxFigures().waiting >= 2)
     // Mended by the app, which copies its rows into a table that anybody can read.
     try Python.run(
       Self.app, app.path, "CREATE TABLE new (id INTEGER PRIMARY KEY, name TEXT)",

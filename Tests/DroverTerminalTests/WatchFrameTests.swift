@@ -10,7 +10,7 @@ import Testing
   private static func machine(
     _ name: String, isOnline: Bool = true, silentMinutes: Int64 = 0, waitedSeconds: Int64? = nil, letters: Int = 0
   ) -> CloudReport.Machine {
-    let standing = OutboxStanding(
+    let standing = OutboxFigures(
       waiting: waitedSeconds == nil ? 0 : 7, oldest: waitedSeconds.map { now - $0 * 1_000_000 }, deadLetters: 0,
       freeBytes: 1 << 40)
     let stream = CloudReport.Stream(
@@ -18,7 +18,7 @@ import Testing
       check: .init(at: now, drift: 3, inFlight: 0, failure: nil), lines: [])
     return CloudReport.Machine(
       name: name, isOnline: isOnline, lastHeard: now - silentMinutes * 60_000_000, clockOffset: -1_500_000,
-      outbox: .init(standing: standing, at: now), streams: [stream], deadLetters: letters)
+      outbox: .init(figures: standing, at: now), streams: [stream], deadLetters: letters)
   }
 
   /// - Parameter applied: by each machine, minute by minute; the last is the present one.

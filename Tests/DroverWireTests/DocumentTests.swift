@@ -207,10 +207,10 @@ import Testing
     MachineStatus(isOnline: false, epoch: Samples.epoch, software: "größe\0", at: Bounds.time.upperBound),
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
-      outbox: OutboxStanding(waiting: 12, oldest: -3, deadLetters: 4, freeBytes: .max)),
+      outbox: OutboxFigures(waiting: 12, oldest: -3, deadLetters: 4, freeBytes: .max)),
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
-      outbox: OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: nil)),
+      outbox: OutboxFigures(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: nil)),
     MachineStatus(
       isOnline: true, epoch: nil, software: nil, at: 7,
       gaps: [try! StreamName("stock"): "3f9c2a", try! StreamName("Käse"): "0"]),

@@ -23,14 +23,14 @@ import Testing
       Parts(bits: 2, fingerprints: [0: Fingerprint(rows: 3, sum: .max), 3: Fingerprint(rows: 1, sum: 0)])),
     .rows([StreamReply.Row(id: "7", digest: 1), StreamReply.Row(id: "\u{7f}", digest: .max)]),
     .standing([
-      StreamReply.Standing(id: "7", standing: RowStanding(digest: nil, isWaiting: true)),
-      StreamReply.Standing(id: "8", standing: RowStanding(digest: 0, isWaiting: false)),
+      StreamReply.Standing(id: "7", standing: RowState(digest: nil, isWaiting: true)),
+      StreamReply.Standing(id: "8", standing: RowState(digest: 0, isWaiting: false)),
     ]),
     .standing([
-      StreamReply.Standing(id: "7", standing: RowStanding(digest: nil, isWaiting: true)),
+      StreamReply.Standing(id: "7", standing: RowState(digest: nil, isWaiting: true)),
       StreamReply.Standing(
         id: "8",
-        standing: RowStanding(digest: 1, isWaiting: false, unit: UnitDigest(header: .max, lines: [[], [0, 7, 7]]))),
+        standing: RowState(digest: 1, isWaiting: false, unit: UnitDigest(header: .max, lines: [[], [0, 7, 7]]))),
     ]),
     .progress(ResyncProgress(total: 9, looked: 8, entered: 7, elapsed: 6, isDone: false)), .entered(200),
     .failure("no table"),
@@ -42,10 +42,10 @@ import Testing
 
   @Test func `more lines than one answer should hold are not told one by one`() throws {
     let unit = UnitDigest(header: 1, lines: [Array(repeating: 5, count: 10_001)])
-    let reply = StreamReply(.standing([.init(id: "7", standing: RowStanding(digest: 1, isWaiting: false, unit: unit))]))
+    let reply = StreamReply(.standing([.init(id: "7", standing: RowState(digest: 1, isWaiting: false, unit: unit))]))
     #expect(
       try StreamReply(document: reply.document).content
-        == .standing([.init(id: "7", standing: RowStanding(digest: 1, isWaiting: false))]))
+        == .standing([.init(id: "7", standing: RowState(digest: 1, isWaiting: false))]))
   }
 
   @Test(arguments: [#"[]"#, #"[null,null]"#, #"[7]"#, #"[["1",["x"]]]"#, #"[[]]"#, #"[["1",7]]"#])

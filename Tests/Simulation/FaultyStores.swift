@@ -81,9 +81,9 @@ final class FaultyEdgeStore: EdgeStore {
     return try writing { () throws(EdgeStoreError) in try store.backfill(limit: limit) }
   }
 
-  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
+  func moveToDeadLetters(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
     try mayFail()
-    return try writing { () throws(EdgeStoreError) in try store.bury(event) }
+    return try writing { () throws(EdgeStoreError) in try store.moveToDeadLetters(event) }
   }
 
   func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress {
@@ -103,9 +103,9 @@ final class FaultyEdgeStore: EdgeStore {
     return try store.survey(stream: stream, after: cursor, limit: limit, see)
   }
 
-  func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] {
+  func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] {
     try mayFail()
-    return try store.standing(of: keys, stream: stream)
+    return try store.states(of: keys, stream: stream)
   }
 
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) {
@@ -132,9 +132,9 @@ final class FaultyEdgeStore: EdgeStore {
 
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
 
-  func outboxStanding() throws(EdgeStoreError) -> OutboxStanding {
+  func outboxFigures() throws(EdgeStoreError) -> OutboxFigures {
     try mayFail()
-    return try store.outboxStanding()
+    return try store.outboxFigures()
   }
 
   func note(_ clock: ClockNews) throws(EdgeStoreError) {

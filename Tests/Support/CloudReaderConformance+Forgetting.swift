@@ -77,7 +77,7 @@ extension CloudReaderConformance {
       let machine = try scene.report().machines[0]
       #expect(!machine.hasAgent && machine.outbox == nil)
       try scene.say(.a)
-      #expect(try scene.report().machines[0].outbox?.standing.waiting == 3)
+      #expect(try scene.report().machines[0].outbox?.figures.waiting == 3)
     },
     // After each restart of the consumer a machine that had been off for a month was heard "0 s ago", and its outbox had been told just now.
     Claim("a status that the broker kept is as old as it says, and makes nothing newer than it was") { scene throws in
@@ -107,7 +107,7 @@ extension CloudReaderConformance.Scene {
   fileprivate func say(_ machine: MachineID, _ change: (inout MachineStatus) -> Void = { _ in }) throws {
     var status = MachineStatus(
       isOnline: true, epoch: .one, software: "1", at: 1,
-      outbox: OutboxStanding(waiting: 3, oldest: 17, deadLetters: 0, freeBytes: nil))
+      outbox: OutboxFigures(waiting: 3, oldest: 17, deadLetters: 0, freeBytes: nil))
     change(&status)
     try store.transaction { try $0.setStatus(status, machine: machine) }
   }

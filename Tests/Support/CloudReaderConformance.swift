@@ -181,7 +181,7 @@ package struct CloudReaderConformance {
       try scene.bring(.columns("level REAL"), machine: .b, .put(microsecond - 5, 1, 0.5), .put(microsecond - 4, 2, 1.5))
       try scene.bring(.columns("level REAL"), machine: .a, .put(microsecond - 3, 1, 2.5))
       try scene.bringBodies(.named("reading"), .body(microsecond + HybridClock.tolerance + 7, "x", "{}"))
-      let standing = OutboxStanding(waiting: 3, oldest: 17, deadLetters: 1, freeBytes: nil)
+      let standing = OutboxFigures(waiting: 3, oldest: 17, deadLetters: 1, freeBytes: nil)
       try scene.store.transaction {
         try $0.setStatus(
           MachineStatus(
@@ -193,7 +193,7 @@ package struct CloudReaderConformance {
       #expect(report.machines.map(\.name) == ["MAH001", "MAH002"])
       #expect(report.machines.map(\.isOnline) == [nil, true])
       #expect(report.machines.map(\.clockOffset) == [nil, -17])
-      #expect(report.machines.map(\.outbox?.standing) == [nil, standing])
+      #expect(report.machines.map(\.outbox?.figures) == [nil, standing])
       #expect(report.machines.allSatisfy { $0.lastHeard == microsecond })
       #expect(report.machines.map { $0.streams.map(\.name) } == [["reading", "stock"], ["stock"]])
       #expect(report.machines.map { $0.streams.map(\.rows) } == [[1, 1], [2]])
@@ -263,9 +263,9 @@ package struct CloudReaderConformance {
         let letter = DeadLetter(
           topic: "t/\(number)", machine: number % 2 == 0 ? .a : nil, stream: .stock, reason: .unparsable, detail: "no",
           raw: [1, 2, 3])
-        _ = try scene.store.transaction { try $0.bury(letter) }
+        _ = try scene.store.transaction { try $0.addDeadLetter(letter) }
         // Refused again it is the same letter: the figure was higher than the list was long.
-        if number == 6 { _ = try scene.store.transaction { try $0.bury(letter) } }
+        if number == 6 { _ = try scene.store.transaction { try $0.addDeadLetter(letter) } }
       }
       try scene.store.transaction { try $0.heard(machine: .a, epoch: nil) }
       let report = try scene.report()

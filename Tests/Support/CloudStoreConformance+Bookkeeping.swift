@@ -96,7 +96,7 @@ extension CloudStoreConformance {
           try $0.setReceived(IntervalSet([interval]), machine: .a, epoch: epoch, stream: .stock)
         }
       }
-      func isBuried() throws -> Bool {
+      func hasTombstone() throws -> Bool {
         struct Undo: Error {}
         var outcome: [MergeOutcome] = []
         // Tried in a transaction that is taken back.
@@ -113,23 +113,23 @@ extension CloudStoreConformance {
         try scene.store.transaction { try $0.retireTombstones(madeBefore: moment) }
       }
 
-      #expect(try isBuried())
+      #expect(try hasTombstone())
       try retire()
-      #expect(try isBuried(), "nothing was received yet")
+      #expect(try hasTombstone(), "nothing was received yet")
       try receive(Interval(after: 1, through: 9))
       try retire()
-      #expect(try isBuried(), "there is a hole before it")
+      #expect(try hasTombstone(), "there is a hole before it")
       try receive(Interval(after: 0, through: 4))
       try retire()
-      #expect(try isBuried(), "it is itself not yet received")
+      #expect(try hasTombstone(), "it is itself not yet received")
       try receive(Interval(after: 0, through: 9), epoch: .two)
       try retire()
-      #expect(try isBuried(), "another epoch says nothing of it")
+      #expect(try hasTombstone(), "another epoch says nothing of it")
       try receive(Interval(after: 0, through: 5))
       try retire(before: later - 1)
-      #expect(try isBuried(), "it is not yet old")
+      #expect(try hasTombstone(), "it is not yet old")
       try retire()
-      #expect(try !isBuried())
+      #expect(try !hasTombstone())
     },
     Claim("tombstones of bare events retire by their age alone") { scene throws in
       let sink = Sink.bodies(.snapshot)
@@ -174,7 +174,8 @@ extension CloudStoreConformance {
             try transaction.raise(Run(number: 7, reached: 5), machine: .a, epoch: .one)
             try transaction.heard(machine: .a, epoch: .one)
             try transaction.setSession("never")
-            try transaction.bury(DeadLetter(topic: "a", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
+            try transaction.addDeadLetter(
+              DeadLetter(topic: "a", machine: nil, stream: nil, reason: .topic, detail: "", raw: []))
             try transaction.note(StreamProgress(), machine: .a, stream: .stock)
           }
           #expect(try scene.reader.columns(of: "stock").isEmpty, "turn \(turn)")

@@ -50,7 +50,7 @@ extension CloudStoreConformance {
       let sink = Sink.table(.columns("a"))
       try scene.merge(sink, .put(1, 1, "old"), epoch: .one)
       try scene.store.transaction {
-        _ = try $0.bury(
+        _ = try $0.addDeadLetter(
           DeadLetter(
             topic: "drover/v1/MAH001/snapshot/stock", machine: .a, stream: .stock, epoch: .one, reason: .event,
             detail: "no", raw: [1]))
@@ -83,15 +83,15 @@ extension CloudStoreConformance {
       let outcomes = try scene.store.transaction { transaction throws in
         try (0..<400).map { try transaction.merge([.body(9, "\($0)", "1")], epoch: nil, into: mine)[0] }
       }
-      let buried = outcomes.indices.filter { outcomes[$0] == .superseded }
-      #expect((150...170).contains(buried.count), "\(buried.count)")
-      #expect(buried == Array((400 - buried.count)..<400))
+      let tombstoned = outcomes.indices.filter { outcomes[$0] == .superseded }
+      #expect((150...170).contains(tombstoned.count), "\(tombstoned.count)")
+      #expect(tombstoned == Array((400 - tombstoned.count)..<400))
       #expect(try scene.merge(other, .body(9, "0", "1"), epoch: nil) == [.superseded])
     },
     Claim("tombstones have a bound in bytes too", conditions { $0.machine.tombstoneBytes = 1 << 20 }) { scene throws in
       let mine = Sink.bodies(.snapshot)
       let pad = String(repeating: "k", count: 1000)
-      func buried(_ numbers: Range<Int>) throws -> Int {
+      func tombstoned(_ numbers: Range<Int>) throws -> Int {
         struct Undo: Error {}
         var count = 0
         do {
@@ -109,8 +109,8 @@ extension CloudStoreConformance {
             (0..<100).map { .deleteBody(10 + Int64(hundred), "\(pad)\(hundred * 100 + $0)") }, epoch: nil, into: mine)
         }
       }
-      #expect(try (800...1100).contains(buried(0..<2000)))
-      #expect(try buried(1900..<2000) == 100)
+      #expect(try (800...1100).contains(tombstoned(0..<2000)))
+      #expect(try tombstoned(1900..<2000) == 100)
     },
     Claim(
       "a stream gets no further description beyond the bound, and goes on with those that it has",

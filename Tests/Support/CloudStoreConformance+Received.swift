@@ -145,8 +145,8 @@ extension CloudStoreConformance {
       let letter = DeadLetter(
         topic: "drover/v1/MAH001/snapshot/stock", machine: .a, stream: .stock, reason: .unparsable,
         detail: "expected '{'", raw: [0, 0xff, 0x27])
-      for _ in 0..<3 { try scene.store.transaction { _ = try $0.bury(letter) } }
-      try scene.store.transaction { transaction in for _ in 0..<2 { try transaction.bury(letter) } }
+      for _ in 0..<3 { try scene.store.transaction { _ = try $0.addDeadLetter(letter) } }
+      try scene.store.transaction { transaction in for _ in 0..<2 { try transaction.addDeadLetter(letter) } }
       #expect(
         try scene.reader.deadLetters() == [
           KeptDeadLetter(
@@ -162,7 +162,7 @@ extension CloudStoreConformance {
       others[2].raw = []
       others[3].topic = "b"
       others[4].reason = .event
-      try scene.store.transaction { transaction in for other in others { _ = try transaction.bury(other) } }
+      try scene.store.transaction { transaction in for other in others { _ = try transaction.addDeadLetter(other) } }
       let kept = try scene.reader.deadLetters()
       #expect(kept.count == 5)
       #expect(kept.allSatisfy { $0.count == 1 && $0.machine == nil && $0.stream == nil })
@@ -172,7 +172,7 @@ extension CloudStoreConformance {
       scene throws in
       for size in [9, 10, 11, 1000, 1000] {
         try scene.store.transaction {
-          _ = try $0.bury(
+          _ = try $0.addDeadLetter(
             DeadLetter(
               topic: "a", machine: nil, stream: nil, reason: .tooLarge, detail: "",
               raw: ArraySlice(repeating: 7, count: size)))

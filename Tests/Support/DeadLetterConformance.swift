@@ -72,34 +72,36 @@ package struct DeadLetterConformance {
     /// A description that was refused, of which nothing else was noted.
     func buryDescription(_ raw: String) throws {
       try store.transaction {
-        _ = try $0.bury(
+        _ = try $0.addDeadLetter(
           DeadLetter(
             topic: Topic.schema(.a, .stock).text, machine: .a, stream: .stock, reason: .schema, detail: "d",
             raw: ArraySlice(raw.utf8)))
       }
     }
 
-    func bury(
+    func addDeadLetter(
       _ raw: String, machine: MachineID = .a, stream: String = "f", reason: DeadLetterReason = .event,
       detail: String = "d"
     ) throws {
-      try store.transaction { try bury(raw, machine: machine, stream: stream, reason: reason, detail: detail, $0) }
+      try store.transaction {
+        try addDeadLetter(raw, machine: machine, stream: stream, reason: reason, detail: detail, $0)
+      }
     }
 
-    private func bury(
+    private func addDeadLetter(
       _ raw: String, machine: MachineID = .a, stream: String = "f", reason: DeadLetterReason, detail: String = "d",
       _ transaction: any CloudTransaction
     ) throws {
-      try transaction.bury(
+      try transaction.addDeadLetter(
         DeadLetter(
           topic: "drover/v1/\(machine)/payload/\(stream)", machine: machine, stream: .named(stream), reason: reason,
           detail: detail, raw: ArraySlice(raw.utf8)))
     }
 
     /// One event of an agent's frame.
-    func buryEvent(_ raw: String, machine: MachineID = .a) throws -> Burial {
+    func addEvent(_ raw: String, machine: MachineID = .a) throws -> DeadLetterResult {
       try store.transaction {
-        try $0.bury(
+        try $0.addDeadLetter(
           DeadLetter(
             topic: "drover/v1/\(machine)/payload/f", machine: machine, stream: .named("f"), epoch: .one, reason: .event,
             detail: "d", raw: ArraySlice(raw.utf8)))
@@ -107,9 +109,9 @@ package struct DeadLetterConformance {
     }
 
     /// A message that no agent has.
-    func buryGarbage(_ raw: String, machine: MachineID? = .a) throws -> Burial {
+    func addGarbage(_ raw: String, machine: MachineID? = .a) throws -> DeadLetterResult {
       try store.transaction {
-        try $0.bury(
+        try $0.addDeadLetter(
           DeadLetter(
             topic: "t", machine: machine, stream: nil, reason: .unparsable, detail: "d", raw: ArraySlice(raw.utf8)))
       }
@@ -129,7 +131,9 @@ package struct DeadLetterConformance {
     func take(_ message: OutboundMessage, refusing reason: DeadLetterReason? = nil) throws {
       try store.transaction { transaction in
         guard try transaction.awaitsReplays() else { return }
-        if let reason { try bury(String(decoding: message.payload, as: UTF8.self), reason: reason, transaction) }
+        if let reason {
+          try addDeadLetter(String(decoding: message.payload, as: UTF8.self), reason: reason, transaction)
+        }
         try transaction.settleReplay(topic: message.topic, raw: message.payload)
       }
     }
@@ -145,10 +149,10 @@ package struct DeadLetterConformance {
 
   package static let claims: [Claim] = [
     Claim("letters are listed by what they are, those that were seen last first") { scene throws in
-      try scene.bury("1")
-      try scene.bury("2", machine: .b, reason: .conflict)
-      try scene.bury("3", stream: "g", detail: "why")
-      try scene.bury("1")
+      try scene.addDeadLetter("1")
+      try scene.addDeadLetter("2", machine: .b, reason: .conflict)
+      try scene.addDeadLetter("3", stream: "g", detail: "why")
+      try scene.addDeadLetter("1")
       #expect(try scene.ids == [1, 3, 2])
       let letter = try #require(try scene.letters.letters(DeadLetterFilter(id: 3), limit: 1).first)
       #expect(
@@ -163,15 +167,15 @@ package struct DeadLetterConformance {
       #expect(try scene.letters.newest() == 3)
     },
     Claim("a letter that is refused again says why it was refused last") { scene throws in
-      try scene.bury("1", detail: "why")
-      try scene.bury("1", detail: "another reason")
+      try scene.addDeadLetter("1", detail: "why")
+      try scene.addDeadLetter("1", detail: "another reason")
       let letter = try scene.letters.letters(DeadLetterFilter(), limit: 1).first
       #expect(letter?.detail == "another reason" && letter?.count == 2)
     },
     Claim("a letter that was sent again goes with the transaction that takes its message, and not before") {
       scene throws in
-      try scene.bury("1")
-      try scene.bury("2")
+      try scene.addDeadLetter("1")
+      try scene.addDeadLetter("2")
       let (message, ticket) = try scene.begin(1)
       #expect(message.topic == "drover/v1/MAH001/payload/f" && message.payload == Array("1".utf8))
       #expect(!message.isRetained)
@@ -198,7 +202,7 @@ package struct DeadLetterConformance {
       #expect(try scene.figures.replayed == 1)
     },
     Claim("refused for the same reason it is the letter that it was, and may be sent again") { scene throws in
-      try scene.bury("1")
+      try scene.addDeadLetter("1")
       let (message, ticket) = try scene.begin(1)
       try scene.take(message, refusing: .event)
       guard case .refused(let letter) = try scene.letters.replayState(ticket) else {
@@ -211,7 +215,7 @@ package struct DeadLetterConformance {
       #expect(try scene.ids.isEmpty)
     },
     Claim("refused for another reason it is another letter, and the old one goes") { scene throws in
-      try scene.bury("1")
+      try scene.addDeadLetter("1")
       let (message, ticket) = try scene.begin(1)
       try scene.take(message, refusing: .conflict)
       guard case .refused(let letter) = try scene.letters.replayState(ticket) else {
@@ -222,8 +226,8 @@ package struct DeadLetterConformance {
       #expect(try scene.ids == [letter.id])
     },
     Claim("a message that lies there for two reasons goes for both") { scene throws in
-      try scene.bury("1", reason: .schema)
-      try scene.bury("1", reason: .conflict)
+      try scene.addDeadLetter("1", reason: .schema)
+      try scene.addDeadLetter("1", reason: .conflict)
       let (message, ticket) = try scene.begin(1)
       try scene.take(message)
       #expect(try scene.letters.replayState(ticket) == .taken)
@@ -237,7 +241,7 @@ package struct DeadLetterConformance {
       scene throws in
       let plain = StreamSchema.columns("a TEXT")
       #expect(try scene.describe(plain) == nil)
-      try scene.bury("1", stream: "stock", reason: .schema)
+      try scene.addDeadLetter("1", stream: "stock", reason: .schema)
       for schema in [StreamSchema.make([("id", ""), ("b", "")], key: [0, 1]), plain] {
         try scene.buryDescription("x")
         let waits = try scene.describe(schema) != nil
@@ -248,7 +252,7 @@ package struct DeadLetterConformance {
     },
     Claim("a description that the machine has replaced is not sent again") { scene throws in
       try scene.buryDescription("old")
-      try scene.bury("event", stream: "stock", reason: .schema)
+      try scene.addDeadLetter("event", stream: "stock", reason: .schema)
       try scene.buryDescription("new")
       #expect(try scene.letters.beginReplay(1) == .outdated)
       _ = try scene.begin(2)
@@ -282,7 +286,7 @@ package struct DeadLetterConformance {
       let sink = Sink.bodies(.snapshot)
       let (topic, raw) = ("drover/v1/\(MachineID.a)/snapshot/\(StreamName.stock)", Array("1".utf8))
       try scene.store.transaction {
-        _ = try $0.bury(
+        _ = try $0.addDeadLetter(
           DeadLetter(
             topic: topic, machine: .a, stream: .stock, epoch: .one, reason: .schema, detail: "d", raw: raw[...]))
       }
@@ -300,7 +304,7 @@ package struct DeadLetterConformance {
     // An event of two megabytes that conflicted was cut, covered and confirmed: nobody had it any more.
     Claim("an event of a frame is kept whole, whatever the limit for letters", keeping: 5) { scene throws in
       try scene.store.transaction {
-        _ = try $0.bury(
+        _ = try $0.addDeadLetter(
           DeadLetter(
             topic: "t", machine: .a, stream: .stock, epoch: .one, reason: .conflict, detail: "d",
             raw: ArraySlice("1234567".utf8)))
@@ -311,15 +315,15 @@ package struct DeadLetterConformance {
       #expect(try scene.letters.replayState(ticket) == .taken)
     },
     Claim("what the broker did not take is a letter as before") { scene throws in
-      try scene.bury("1")
+      try scene.addDeadLetter("1")
       let (_, ticket) = try scene.begin(1)
       try scene.letters.cancelReplay(ticket)
       #expect(try scene.store.transaction { try !$0.awaitsReplays() })
       #expect(try scene.ids == [1])
     },
     Claim("a letter that was not kept whole cannot be sent again", keeping: 5) { scene throws in
-      try scene.bury("12345")
-      try scene.bury("1234567")
+      try scene.addDeadLetter("12345")
+      try scene.addDeadLetter("1234567")
       #expect(try scene.letters.beginReplay(2) == .cut(kept: 5, bytes: 7))
       #expect(try scene.letters.content(of: 2) == .message(raw: Array("12345".utf8), isCut: true))
       // The beginning of a larger message is another message.
@@ -329,21 +333,21 @@ package struct DeadLetterConformance {
     },
     Claim("at the bound the oldest garbage goes, and is counted", bounds: DeadLetterBounds(maxCount: 4)) {
       scene throws in
-      for raw in ["1", "2"] { #expect(try scene.buryGarbage(raw) == .kept) }
-      for raw in ["3", "4"] { #expect(try scene.buryGarbage(raw, machine: .b) == .kept) }
+      for raw in ["1", "2"] { #expect(try scene.addGarbage(raw) == .kept) }
+      for raw in ["3", "4"] { #expect(try scene.addGarbage(raw, machine: .b) == .kept) }
       // Seen again it is the youngest.
-      #expect(try scene.buryGarbage("1") == .kept)
-      #expect(try scene.buryGarbage("5") == .kept)
+      #expect(try scene.addGarbage("1") == .kept)
+      #expect(try scene.addGarbage("5") == .kept)
       #expect(try scene.texts == ["1", "3", "4", "5"])
       #expect(try scene.figures.dropped == 1)
     },
     Claim("a flood of one machine's garbage pushes out no other's", bounds: DeadLetterBounds(maxCount: 8)) {
       scene throws in
-      #expect(try scene.buryGarbage("b", machine: .b) == .kept)
-      #expect(try scene.buryEvent("e", machine: .b) == .kept)
-      #expect(try scene.buryGarbage("none", machine: nil) == .kept)
-      for number in 0..<100 { #expect(try scene.buryGarbage("\(number)") == .kept) }
-      for number in 100..<200 { #expect(try scene.buryGarbage("\(number)", machine: nil) == .kept) }
+      #expect(try scene.addGarbage("b", machine: .b) == .kept)
+      #expect(try scene.addEvent("e", machine: .b) == .kept)
+      #expect(try scene.addGarbage("none", machine: nil) == .kept)
+      for number in 0..<100 { #expect(try scene.addGarbage("\(number)") == .kept) }
+      for number in 100..<200 { #expect(try scene.addGarbage("\(number)", machine: nil) == .kept) }
       #expect(Set(try scene.texts).isSuperset(of: ["b", "e", "99", "199"]))
       #expect(try scene.ids.count == 8)
       #expect(try scene.figures.dropped == 203 - 8)
@@ -352,51 +356,51 @@ package struct DeadLetterConformance {
       "an agent's event is never pushed out: at the bound it has no place, and garbage gives way to it",
       bounds: DeadLetterBounds(maxCount: 4)
     ) { scene throws in
-      #expect(try scene.buryEvent("1") == .kept)
-      #expect(try scene.buryGarbage("2") == .kept)
-      #expect(try scene.buryEvent("3") == .kept)
+      #expect(try scene.addEvent("1") == .kept)
+      #expect(try scene.addGarbage("2") == .kept)
+      #expect(try scene.addEvent("3") == .kept)
       #expect(try scene.texts == ["1", "3"])
       // One machine has half of the room.
-      #expect(try scene.buryEvent("4") == .full)
-      #expect(try scene.buryGarbage("5") == .dropped)
-      #expect(try scene.buryGarbage("6", machine: .b) == .kept)
-      for raw in ["7", "8"] { #expect(try scene.buryEvent(raw, machine: .b) == .kept) }
-      #expect(try scene.buryEvent("9", machine: .b) == .full)
-      #expect(try scene.buryGarbage("10", machine: nil) == .dropped)
+      #expect(try scene.addEvent("4") == .full)
+      #expect(try scene.addGarbage("5") == .dropped)
+      #expect(try scene.addGarbage("6", machine: .b) == .kept)
+      for raw in ["7", "8"] { #expect(try scene.addEvent(raw, machine: .b) == .kept) }
+      #expect(try scene.addEvent("9", machine: .b) == .full)
+      #expect(try scene.addGarbage("10", machine: nil) == .dropped)
       #expect(try scene.texts == ["1", "3", "7", "8"])
       // The same again needs no room.
-      #expect(try scene.buryEvent("1") == .kept)
+      #expect(try scene.addEvent("1") == .kept)
       #expect(try scene.figures.dropped == 4)
       // Whatever takes letters away makes room.
       #expect(try scene.letters.purge(DeadLetterFilter(id: try scene.ids.min()!)) == 1)
-      #expect(try scene.buryEvent("4") == .kept)
+      #expect(try scene.addEvent("4") == .kept)
       #expect(try scene.texts == ["3", "7", "8", "4"])
     },
     Claim("bytes have a bound too", keeping: 10_000, bounds: DeadLetterBounds(maxBytes: 10_000)) { scene throws in
       let large = String(repeating: "x", count: 2000)
-      #expect(try scene.buryGarbage(large + "1") == .kept)
-      #expect(try scene.buryGarbage(large + "2") == .kept)
-      #expect(try scene.buryGarbage(large + "3") == .kept)
+      #expect(try scene.addGarbage(large + "1") == .kept)
+      #expect(try scene.addGarbage(large + "2") == .kept)
+      #expect(try scene.addGarbage(large + "3") == .kept)
       #expect(try scene.texts.map { $0.last } == ["2", "3"])
-      #expect(try scene.buryEvent(String(repeating: "y", count: 4000)) == .kept)
+      #expect(try scene.addEvent(String(repeating: "y", count: 4000)) == .kept)
       #expect(try scene.texts.map { $0.last } == ["y"])
-      #expect(try scene.buryEvent(large) == .full)
+      #expect(try scene.addEvent(large) == .full)
       #expect(
-        try scene.buryEvent(String(repeating: "z", count: 6000), machine: .b) == .full, "no machine has so much room")
+        try scene.addEvent(String(repeating: "z", count: 6000), machine: .b) == .full, "no machine has so much room")
       #expect(try scene.ids.count == 1)
     },
     Claim("a letter that is on its way again is not pushed out", bounds: DeadLetterBounds(maxCount: 4)) {
       scene throws in
-      try scene.bury("1")
+      try scene.addDeadLetter("1")
       let (message, ticket) = try scene.begin(1)
-      for raw in ["2", "3", "4"] { #expect(try scene.buryGarbage(raw) == .kept) }
+      for raw in ["2", "3", "4"] { #expect(try scene.addGarbage(raw) == .kept) }
       #expect(try scene.texts == ["1", "4"])
       try scene.take(message)
       #expect(try scene.letters.replayState(ticket) == .taken)
     },
     Claim("purging removes what is meant and counts it") { scene throws in
-      for raw in ["1", "2", "3"] { try scene.bury(raw) }
-      try scene.bury("4", machine: .b, reason: .conflict)
+      for raw in ["1", "2", "3"] { try scene.addDeadLetter(raw) }
+      try scene.addDeadLetter("4", machine: .b, reason: .conflict)
       #expect(try scene.letters.purge(DeadLetterFilter(machine: .a, through: 2)) == 2)
       #expect(try scene.letters.purge(DeadLetterFilter(reason: .conflict)) == 1)
       #expect(try scene.ids == [3])

@@ -142,20 +142,20 @@ extension EdgeStoreConformance {
     Claim("an event that cannot be sent leaves the outbox, unless a newer one has taken its place") { scene in
       let store = try scene.settled(.table("t"))
       try scene.app.run("INSERT INTO t (id, v) VALUES (1, 'a'), (2, 'b'); UPDATE t SET v = 'z' WHERE id = 1")
-      #expect(try !store.bury(unsendable(1)))
-      #expect(try store.bury(unsendable(2)))
-      #expect(try !store.bury(unsendable(2)))
+      #expect(try !store.moveToDeadLetters(unsendable(1)))
+      #expect(try store.moveToDeadLetters(unsendable(2)))
+      #expect(try !store.moveToDeadLetters(unsendable(2)))
       #expect(try scene.waiting(store) == ["3: 1 z"])
-      #expect(try store.outboxStanding().deadLetters == 1)
+      #expect(try store.outboxFigures().deadLetters == 1)
     },
     Claim("at the limit of the dead letters an event stays in the outbox") { scene in
       let store = try scene.open(.table("t"), letters: DeadLetterBounds(maxCount: 1))
       try scene.app.run("INSERT INTO t (id, v) VALUES (1, 'a'), (2, 'b')")
-      #expect(try store.bury(unsendable(1)))
+      #expect(try store.moveToDeadLetters(unsendable(1)))
       #expect {
-        _ = try store.bury(unsendable(2))
+        _ = try store.moveToDeadLetters(unsendable(2))
       } throws: {
-        if case EdgeStoreError.noRoom = $0 { true } else { false }
+        if case EdgeStoreError.noSpace = $0 { true } else { false }
       }
       #expect(try scene.waiting(store) == ["2: 2 b"])
     },
@@ -220,21 +220,21 @@ extension EdgeStoreConformance {
         }
       }
       #expect(seen.keys.sorted() == [1, 2, 3, 4, 5])
-      let alone = try store.standing(of: (1...5).map { [.integer($0)] }, stream: 1)
+      let alone = try store.states(of: (1...5).map { [.integer($0)] }, stream: 1)
       #expect(alone.map(\.digest) == (1...5).map { seen[$0] })
       try scene.app.run("UPDATE t SET v = 'c' WHERE id = 2")
-      let now = try store.standing(of: [[2], [1], [9]], stream: 1)
+      let now = try store.states(of: [[2], [1], [9]], stream: 1)
       #expect(now.map { $0.digest == nil } == [false, false, true])
       #expect(now[0].digest != seen[2] && now[1].digest == seen[1])
     },
     Claim("a row waits until its event is confirmed") { scene in
       let store = try scene.settled(.table("t"))
       try scene.app.run("INSERT INTO t (id) VALUES (1)")
-      #expect(try store.standing(of: [[1]], stream: 1).map(\.isWaiting) == [true])
+      #expect(try store.states(of: [[1]], stream: 1).map(\.isWaiting) == [true])
       try scene.acknowledge(store, 1, 1)
-      #expect(try store.standing(of: [[1]], stream: 1).map(\.isWaiting) == [true])
+      #expect(try store.states(of: [[1]], stream: 1).map(\.isWaiting) == [true])
       try scene.confirm(store, 1, 1)
-      #expect(try store.standing(of: [[1]], stream: 1).map(\.isWaiting) == [false])
+      #expect(try store.states(of: [[1]], stream: 1).map(\.isWaiting) == [false])
     },
     Claim("a row that is entered is sent as it is now, and a delete where it is gone") { scene in
       try scene.app.run("INSERT INTO t (id, v) VALUES (1, 'a')")
@@ -266,7 +266,7 @@ extension EdgeStoreConformance {
       let entries = try scene.all(store).entries
       #expect(entries.map { $0.lines.map(\.count) } == [[1], [1]])
       func digests() throws -> [UnitDigest] {
-        try store.standing(of: [[1], [2]], stream: 1).map { try #require($0.unit) }
+        try store.states(of: [[1], [2]], stream: 1).map { try #require($0.unit) }
       }
       let before = try digests()
       try scene.app.run("UPDATE l SET v = 'z' WHERE id = 1")
@@ -279,15 +279,15 @@ extension EdgeStoreConformance {
   static let health: [Claim] = [
     Claim("the outbox's figures are of what is not confirmed") { scene in
       let store = try scene.settled(.table("t"))
-      #expect(try store.outboxStanding().waiting == 0)
+      #expect(try store.outboxFigures().waiting == 0)
       try scene.app.run("INSERT INTO t (id) VALUES (1), (2), (3)")
       let oldest = try scene.all(store).entries[0].version
       try scene.acknowledge(store, 1, 2)
-      let found = try store.outboxStanding()
+      let found = try store.outboxFigures()
       #expect(found.waiting == 3 && found.oldest == oldest && found.deadLetters == 0)
       try scene.confirm(store, 1, 3)
-      #expect(try store.outboxStanding().waiting == 0)
-      #expect(try store.outboxStanding().oldest == nil)
+      #expect(try store.outboxFigures().waiting == 0)
+      #expect(try store.outboxFigures().oldest == nil)
     },
     Claim("looking at the disk changes nothing of what waits") { scene in
       let store = try scene.settled(.table("t"))

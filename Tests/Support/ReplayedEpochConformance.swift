@@ -15,11 +15,11 @@ package enum ReplayedEpochConformance {
     _ store: any CloudStore, _ letters: any CloudDeadLetterStore, _ replica: any Replica
   ) throws {
     let topic = Topic.events(.a, .snapshot, .stock).text
-    func bury(_ id: Int64, epoch: Epoch) throws -> Int64 {
+    func addDeadLetter(_ id: Int64, epoch: Epoch) throws -> Int64 {
       let letter = DeadLetter(
         topic: topic, machine: .a, stream: .stock, epoch: epoch, reason: .store, detail: "no",
         raw: Array("{\"id\":\"\(id)\",\"version\":\(id),\"body\":{\"id\":\(id),\"qty\":1}}".utf8)[...])
-      _ = try store.transaction { try $0.bury(letter) }
+      _ = try store.transaction { try $0.addDeadLetter(letter) }
       return try letters.letters(DeadLetterFilter(), limit: 10).first!.id
     }
     func setEpoch(_ epoch: Epoch) throws {
@@ -42,10 +42,10 @@ package enum ReplayedEpochConformance {
     let refusal = try store.transaction { try $0.adopt(schema, machine: .a, stream: .stock) }
     #expect(refusal == nil)
     // Of the machine's present epoch nothing else is needed.
-    try replay(bury(1, epoch: .one))
+    try replay(addDeadLetter(1, epoch: .one))
     #expect(try replica.gaps().isEmpty)
     let second = Epoch(random: 2)
-    let late = try bury(5, epoch: .one)
+    let late = try addDeadLetter(5, epoch: .one)
     try setEpoch(second)
     try replay(late)
     #expect(try replica.gaps().map(\.stream.stream) == [.stock])

@@ -80,14 +80,14 @@ package enum RetirementConformance {
       #expect(row!.digest == digest.state)
       // Gone, without lines, and with one of them: cleared. With another value, or with a line more: different.
       let left = UnitDigest(header: header, lines: [Array(lines.dropFirst())])
-      #expect(row!.isRetired(RowStanding(digest: nil, isWaiting: false)))
-      #expect(row!.isRetired(RowStanding(digest: 5, isWaiting: false, unit: left)))
+      #expect(row!.isRetired(RowState(digest: nil, isWaiting: false)))
+      #expect(row!.isRetired(RowState(digest: 5, isWaiting: false, unit: left)))
       let more = UnitDigest(header: header, lines: [lines + [[13, header[0], "cap"]]])
       let other = UnitDigest(header: [header[0], "z", 1], lines: [lines])
       for unit in [more, other, nil] {
-        #expect(!row!.isRetired(RowStanding(digest: 5, isWaiting: false, unit: unit)))
+        #expect(!row!.isRetired(RowState(digest: 5, isWaiting: false, unit: unit)))
       }
     }
-    #expect(!stored[1]!.isRetired(RowStanding(digest: nil, isWaiting: false)))
+    #expect(!stored[1]!.isRetired(RowState(digest: nil, isWaiting: false)))
   }
 }

@@ -152,7 +152,7 @@ package struct SinkNotesConformance {
 
   @discardableResult
   private func mend() throws -> Int {
-    let blocked = try store.transaction { try $0.mendSinks() }
+    let blocked = try store.transaction { try $0.repairSinks() }
     #expect(blocked.map { "\($0.blocked)" } == [])
     return blocked.count
   }

@@ -106,8 +106,8 @@ final class FleetStore: EdgeStore {
   func refresh() -> Bool { false }
   func backfill(limit: Int) -> Bool { false }
   func watchSpace() {}
-  func outboxStanding() -> OutboxStanding {
-    OutboxStanding(waiting: waiting.count, oldest: waiting.first?.version, deadLetters: 0, freeBytes: nil)
+  func outboxFigures() -> OutboxFigures {
+    OutboxFigures(waiting: waiting.count, oldest: waiting.first?.version, deadLetters: 0, freeBytes: nil)
   }
   func note(_ clock: ClockNews) {}
   func note(_ trouble: Trouble?, _ kind: Trouble.Kind) {}
@@ -116,11 +116,13 @@ final class FleetStore: EdgeStore {
 
   func startEpoch(because reason: String) throws(EdgeStoreError) { throw unable("begin an epoch because \(reason)") }
   func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress { throw unable("resync") }
-  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool { throw unable("bury \(event.detail)") }
+  func moveToDeadLetters(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
+    throw unable("make a dead letter of \(event.detail)")
+  }
   func survey(
     stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
   ) throws(EdgeStoreError) -> [Value]? { throw unable("survey") }
-  func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] { throw unable("standing") }
+  func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] { throw unable("compare rows") }
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) { throw unable("enter rows") }
 
   func lineage(stream: Int) -> Lineage? { nil }

@@ -74,7 +74,7 @@ package struct AlertChange: Equatable, Sendable {
 }
 
 /// All alerts there are.
-package struct AlertStanding: Sendable {
+package struct AlertFigures: Sendable {
   package var open: [Alert]
   /// How many subjects each rule that is on finds beyond its limit.
   package var counts: [(rule: AlertRule, count: Int)]

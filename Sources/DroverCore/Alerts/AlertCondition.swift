@@ -29,7 +29,7 @@ extension AlertRules {
       add(.oldestUnconfirmed, subject, wait(of: machine, now: fleet.at))
       add(.deadLetters, subject, letters(of: machine))
       add(.budgets, subject, overrun(of: machine, now: fleet.at))
-      add(.disk, subject, room(machine.outbox?.standing.freeBytes, on: "\(machine.name)'s disk"))
+      add(.disk, subject, room(machine.outbox?.figures.freeBytes, on: "\(machine.name)'s disk"))
     }
     add(.deadLetters, AlertSubject(), strayLetters(fleet.report))
     add(.disk, AlertSubject(), room(fleet.storeFreeBytes, on: "the store's disk"))
@@ -93,7 +93,7 @@ extension AlertRules {
   private func wait(of machine: CloudReport.Machine, now: Int64) -> AlertCondition? {
     guard let limit = oldestUnconfirmed?.microseconds, let wait = machine.oldestUnconfirmed(now: now), wait > limit / 2
     else { return nil }
-    let waiting = machine.outbox?.standing.waiting ?? 0
+    let waiting = machine.outbox?.figures.waiting ?? 0
     return AlertCondition(
       isBeyond: wait > limit, value: wait / 1_000_000,
       text:
@@ -102,7 +102,7 @@ extension AlertRules {
   }
 
   private func letters(of machine: CloudReport.Machine) -> AlertCondition? {
-    let atEdge = machine.outbox?.standing.deadLetters ?? 0
+    let atEdge = machine.outbox?.figures.deadLetters ?? 0
     let all = machine.deadLetters + atEdge
     guard let limit = deadLetters, all > limit else { return nil }
     return AlertCondition(

@@ -49,9 +49,9 @@ package struct AlertLedger {
   }
 
   /// Also how many subjects each rule that is on is about, those of one alert one by one.
-  package var standing: AlertStanding {
+  package var figures: AlertFigures {
     let firing = Dictionary(grouping: tracks.filter(\.value.isFiring).keys, by: \.rule)
-    return AlertStanding(open: open, counts: rules.active.map { ($0, firing[$0]?.count ?? 0) })
+    return AlertFigures(open: open, counts: rules.active.map { ($0, firing[$0]?.count ?? 0) })
   }
 
   /// Takes a look into account.

@@ -34,7 +34,7 @@ package struct UnitDigest: Equatable, Sendable {
 
 extension ReplicaRow {
   /// Whether what the edge has of it differs only in what was cleared there.
-  package func isRetired(_ atEdge: RowStanding) -> Bool {
+  package func isRetired(_ atEdge: RowState) -> Bool {
     guard isFinal else { return false }
     guard atEdge.digest != nil else { return true }
     guard let unit, let left = atEdge.unit else { return false }

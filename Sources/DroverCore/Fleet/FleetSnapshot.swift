@@ -17,12 +17,12 @@ package struct FleetSnapshot: Sendable {
   /// The consumer's commits that have failed since one succeeded.
   package var failedCommits: Int
   /// nil where there are no rules.
-  package var alerts: AlertStanding?
+  package var alerts: AlertFigures?
 
   package init(
     at: Int64, report: CloudReport?, waiting: [WaitingSchema], blocked: [BlockedSink] = [], lock: StoreLock? = nil,
     worker: Worker, history: FleetHistory,
-    storeFreeBytes: Int64? = nil, failedCommits: Int = 0, alerts: AlertStanding? = nil
+    storeFreeBytes: Int64? = nil, failedCommits: Int = 0, alerts: AlertFigures? = nil
   ) {
     self.storeFreeBytes = storeFreeBytes
     self.failedCommits = failedCommits

@@ -49,7 +49,7 @@ package struct MachineStatus: Equatable, Sendable {
   /// This machine's clock less the cloud's, microseconds, if an answer has shown it.
   package var clockOffset: Int64?
   /// Nil until it was looked at, and in a last will.
-  package var outbox: OutboxStanding?
+  package var outbox: OutboxFigures?
   /// How long before this was said the outbox was looked at, microseconds.
   package var outboxAge: Int64 = 0
   /// How long before it was heard this was said, microseconds: more than 0 where the broker kept it, nil if it kept it and it is not known for
@@ -66,7 +66,7 @@ package struct MachineStatus: Equatable, Sendable {
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
-    outbox: OutboxStanding? = nil, outboxAge: Int64 = 0, gaps: [StreamName: String] = [:], process: Int64? = nil,
+    outbox: OutboxFigures? = nil, outboxAge: Int64 = 0, gaps: [StreamName: String] = [:], process: Int64? = nil,
     taken: Trouble? = nil, waits: [StreamWait] = []
   ) {
     self.waits = waits

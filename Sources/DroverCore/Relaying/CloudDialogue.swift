@@ -14,7 +14,7 @@ package struct CloudDialogue: Sendable {
   }
 
   /// What becomes of a confirmation.
-  package enum Hearing: Equatable, Sendable {
+  package enum ConfirmationOutcome: Equatable, Sendable {
     /// It waits for the turn.
     case waits
     /// Two machines have this name, so it may be about the other.
@@ -32,35 +32,37 @@ package struct CloudDialogue: Sendable {
 
   package private(set) var epoch = EpochWatch()
   package private(set) var question: CloudQuestion
-  package private(set) var rivals: Rivals
+  package private(set) var duplicates: DuplicateMachineHold
   private var pending: Pending?
 
   package init(limits: RelayLimits) {
     question = CloudQuestion(limits: limits.asking)
-    rivals = Rivals(limits: limits.rivals)
+    duplicates = DuplicateMachineHold(limits: limits.duplicates)
   }
 
   /// Whether nothing may be sent: it would be mixed with another machine's events, or it is of an epoch that is over.
-  package var isHeld: Bool { rivals.isHeld || epoch.isOver }
+  package var isHeld: Bool { duplicates.isHeld || epoch.isOver }
 
   // MARK: The connection
 
   /// - Parameter wall: microseconds since 1970.
   package mutating func opened(wall: Int64) {
-    rivals.opened(now: wall)
+    duplicates.opened(now: wall)
     question.restarted()
   }
 
   /// - Parameter isTaken: the broker gave the session to another client; nil where it closed the connection without a word.
   /// - Returns: what is wrong, if that is no accident any more.
-  package mutating func ending(isTaken: Bool?, wall: Int64) -> Trouble? { rivals.closed(isTaken: isTaken, now: wall) }
+  package mutating func ending(isTaken: Bool?, wall: Int64) -> Trouble? {
+    duplicates.closed(isTaken: isTaken, now: wall)
+  }
 
   package mutating func closed() { question.disconnected() }
 
   // MARK: What is heard
 
   package mutating func heard(clonedSince since: Int64?) -> CloneNews {
-    guard rivals.hear(clonedSince: since) else { return .same }
+    guard duplicates.hear(clonedSince: since) else { return .same }
     epoch.forgave()
     pending = nil
     guard let since else {
@@ -74,8 +76,10 @@ package struct CloudDialogue: Sendable {
   /// - Parameters:
   ///   - epoch: the store's.
   ///   - runs: the agent's own in that epoch.
-  package mutating func heard(_ confirmation: Confirmation, isKept: Bool, epoch: Epoch, runs: Runs) -> Hearing {
-    guard !rivals.isHeld else { return .held }
+  package mutating func heard(_ confirmation: Confirmation, isKept: Bool, epoch: Epoch, runs: Runs)
+    -> ConfirmationOutcome
+  {
+    guard !duplicates.isHeld else { return .held }
     if confirmation.epoch == epoch {
       if runs.contradicts(confirmation.runs) {
         self.epoch.ended(.unknownRun)
@@ -90,7 +94,7 @@ package struct CloudDialogue: Sendable {
 
   /// The cloud has other events under the same numbers. The message may have lain in the broker since an epoch that is over anyway.
   package mutating func heardEpochOver(_ heard: [UInt8], epoch: Epoch) {
-    guard !rivals.isHeld, heard.elementsEqual(epoch.text.utf8) else { return }
+    guard !duplicates.isHeld, heard.elementsEqual(epoch.text.utf8) else { return }
     self.epoch.ended(.otherEvents)
   }
 
@@ -111,7 +115,7 @@ package struct CloudDialogue: Sendable {
   package mutating func judge(
     _ confirmation: Confirmation, received: [Int: IntervalSet], machine: MachineID, wentBack: Bool, isBehind: Bool,
     now: Instant
-  ) -> CloudQuestion.Hearing {
+  ) -> CloudQuestion.Outcome {
     let hearing = question.heard(answer: confirmation.answer, wentBack: wentBack, isBehind: isBehind, now: now)
     if hearing.verdict == .wentBack {
       let isUnknown = received.values.allSatisfy(\.isEmpty) && confirmation.runs.newest == nil
@@ -122,7 +126,7 @@ package struct CloudDialogue: Sendable {
 
   /// Whether to ask now. While two machines may have one name, the consumer has to hear of this one.
   package mutating func isQuestionDue(now: Instant) -> Bool {
-    let isPresenceDue = rivals.isDue(now: now)
+    let isPresenceDue = duplicates.isDue(now: now)
     return question.isDue(now: now) || isPresenceDue
   }
 
@@ -137,7 +141,7 @@ package struct CloudDialogue: Sendable {
   /// apart; what the database is, the agent knows by itself.
   /// - Parameter wall: microseconds since 1970.
   package mutating func epochStep(now: Instant, wall: Int64) -> EpochWatch.Step {
-    if case .over = epoch.state, rivals.doubts(now: now, wall: wall) { return .none }
+    if case .over = epoch.state, duplicates.doubts(now: now, wall: wall) { return .none }
     return epoch.step
   }
 
@@ -147,7 +151,7 @@ package struct CloudDialogue: Sendable {
   /// The relay works in the new epoch, and asks anew.
   package mutating func epochFinished() {
     epoch.finished()
-    rivals.epochBegan()
+    duplicates.epochBegan()
     question.restarted()
   }
 }

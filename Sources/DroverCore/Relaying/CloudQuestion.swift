@@ -29,7 +29,7 @@ package struct CloudQuestion: Sendable {
   }
 
   /// What a confirmation is.
-  package struct Hearing: Equatable, Sendable {
+  package struct Outcome: Equatable, Sendable {
     package var verdict: Verdict
     /// From the question to its first answer; nil for every other confirmation.
     package var roundTrip: Duration?
@@ -85,18 +85,18 @@ package struct CloudQuestion: Sendable {
   ///   - answer: the question that it answers.
   ///   - wentBack: it lacks what was confirmed when that question was asked.
   ///   - isBehind: it lacks something that is confirmed now.
-  package mutating func heard(answer: Int64?, wentBack: Bool, isBehind: Bool, now: Instant) -> Hearing {
+  package mutating func heard(answer: Int64?, wentBack: Bool, isBehind: Bool, now: Instant) -> Outcome {
     let isAnswer = state != .unasked && answer == number
     let roundTrip = isAnswer && state == .open ? askedAt?.duration(to: now) : nil
     if roundTrip != nil { state = .answered }
-    if answer != nil, wentBack { return Hearing(verdict: .wentBack, roundTrip: roundTrip) }
+    if answer != nil, wentBack { return Outcome(verdict: .wentBack, roundTrip: roundTrip) }
     if isBehind {
-      guard isAnswer else { return Hearing(verdict: mayAsk(now: now) ? .ask : .ignore, roundTrip: nil) }
+      guard isAnswer else { return Outcome(verdict: mayAsk(now: now) ? .ask : .ignore, roundTrip: nil) }
       if state == .answered { state = .behind(since: now) }
     } else if case .behind = state {
       state = .answered
     }
-    return Hearing(verdict: .take(isAnswer: isAnswer), roundTrip: roundTrip)
+    return Outcome(verdict: .take(isAnswer: isAnswer), roundTrip: roundTrip)
   }
 
   /// The answer came too slowly to measure the clock by it.

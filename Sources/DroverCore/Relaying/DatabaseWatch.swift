@@ -69,7 +69,7 @@ package struct DatabaseWatch: Sendable {
       }
       state = .damaged
       return .end(text)
-    case .noRoom, .failed: return .retryAndTell(waits(limits.errorRetry, now: now))
+    case .noSpace, .failed: return .retryAndTell(waits(limits.errorRetry, now: now))
     }
   }
 
@@ -78,7 +78,7 @@ package struct DatabaseWatch: Sendable {
     switch error {
     case .busy: .retry(waits(limits.lockRetry, now: now), lockedFor: metLock(now: now))
     case .otherDatabase(let reason): .leave(reason)
-    case .schemaChanged, .damaged, .noRoom, .failed: .retryAndTell(waits(limits.errorRetry, now: now))
+    case .schemaChanged, .damaged, .noSpace, .failed: .retryAndTell(waits(limits.errorRetry, now: now))
     }
   }
 
@@ -179,7 +179,7 @@ package struct BackfillPace: Sendable {
 package struct Housekeeping: Sendable {
   private let limits: DatabaseLimits
   private var spaceAt: ContinuousClock.Instant?
-  private var mendAt: ContinuousClock.Instant?
+  private var repairAt: ContinuousClock.Instant?
   private var hasNews = false
 
   package init(limits: DatabaseLimits) { self.limits = limits }
@@ -199,9 +199,9 @@ package struct Housekeeping: Sendable {
 
   /// What a stream waits for may be corrected without a change of the schema: a row that could not be read.
   /// - Returns: whether to look at the tables now.
-  package mutating func isMendingDue(hasWaits: Bool, now: ContinuousClock.Instant) -> Bool {
-    guard hasWaits, hasNews, mendAt.map({ $0 <= now }) ?? true else { return false }
-    mendAt = now.advanced(by: limits.mendingInterval)
+  package mutating func isRepairDue(hasWaits: Bool, now: ContinuousClock.Instant) -> Bool {
+    guard hasWaits, hasNews, repairAt.map({ $0 <= now }) ?? true else { return false }
+    repairAt = now.advanced(by: limits.repairInterval)
     hasNews = false
     return true
   }

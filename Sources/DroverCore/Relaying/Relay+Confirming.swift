@@ -10,9 +10,9 @@ extension Relay {
     guard reason == .success else {
       // A frame that is too large does not come again as it is, so there is nothing to wait for: it comes in parts, or its one event
       // becomes a dead letter and the frame an empty one.
-      let isMended = reason == .packetTooLarge && !publication.isEmpty
+      let isDivided = reason == .packetTooLarge && !publication.isEmpty
       // A window full of frames may be refused in one breath: that is one attempt.
-      if isMended || isHeld(stream: publication.stream, now: now) {
+      if isDivided || isHeld(stream: publication.stream, now: now) {
         giveBack(publication, notBefore: nil)
         return publication
       }

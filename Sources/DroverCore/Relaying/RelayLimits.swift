@@ -26,7 +26,7 @@ package struct RelayLimits: Equatable, Sendable {
   package var frame = EventLimit(events: 100, bytes: 64 << 10)
   package var compression = Compression.none
 
-  // MARK: Hearing
+  // MARK: Receiving
 
   /// Messages from the cloud that wait for the agent's turn. One batch of the connection always fits, and a turn follows each batch, so only a
   /// turn that cannot apply them lets them gather.
@@ -37,11 +37,11 @@ package struct RelayLimits: Equatable, Sendable {
 
   package var asking = AskingLimits()
   package var clock = ClockLimits()
-  package var rivals = RivalLimits()
+  package var duplicates = DuplicateMachineLimits()
   package var loss = LossLimits()
   package var waiting = WaitingLimits()
   package var database = DatabaseLimits()
-  package var telling = TellingLimits()
+  package var reporting = ReportingLimits()
   package var answering = AnsweringLimits()
 
   package init() {}
@@ -80,7 +80,7 @@ package struct ClockLimits: Equatable, Sendable {
 }
 
 /// Others that are connected under this machine's name.
-package struct RivalLimits: Equatable, Sendable {
+package struct DuplicateMachineLimits: Equatable, Sendable {
   /// How often the agent is heard of while it holds: the consumer needs to know whether both are still there.
   package var heartbeat: Duration = .seconds(5)
   /// How long the consumer has to find out whether there are two, before an epoch begins because of what the cloud has heard: it may be the
@@ -118,7 +118,7 @@ package struct WaitingLimits: Equatable, Sendable {
   /// How often rows that the app's tables refused are looked at: a person may want them to be tried again, or a parent row has come.
   package var refusedRetry: Duration = .seconds(5)
   /// The stream's event has no room among the dead letters, or the cloud cannot take the stream now.
-  package var roomDelay: Duration = .seconds(10)
+  package var spaceDelay: Duration = .seconds(10)
   /// The stream's table is not there, or not as configured.
   package var tableDelay: Duration = .seconds(5)
   /// The connection could not take a frame.
@@ -144,7 +144,7 @@ package struct DatabaseLimits: Equatable, Sendable {
   /// How often the disk is measured. The app and others fill it without a word.
   package var spaceInterval: Duration = .seconds(1)
   /// How often tables that streams wait for are looked at again, if anything was committed meanwhile.
-  package var mendingInterval: Duration = .seconds(5)
+  package var repairInterval: Duration = .seconds(5)
   /// Rows that are sent at a rate come in pieces of this part of a second.
   package var backfillPieces = 4
 
@@ -152,11 +152,11 @@ package struct DatabaseLimits: Equatable, Sendable {
 }
 
 /// What the agent says: to the cloud in its status, to the operator in its log.
-package struct TellingLimits: Equatable, Sendable {
+package struct ReportingLimits: Equatable, Sendable {
   /// How often the outbox is reported to the cloud while it changes.
-  package var standingInterval: Duration = .seconds(60)
+  package var reportInterval: Duration = .seconds(60)
   /// What is looked at first is not what a connection finds, for the confirmation may not be here yet.
-  package var firstStanding: Duration = .seconds(2)
+  package var firstReport: Duration = .seconds(2)
   /// Without news it is reported once in so many intervals: often enough for a rule that calls a machine silent after a quarter of an hour.
   package var quietIntervals = 10
   /// Looking takes the longer the more waits, and at most one part in so many of the agent's time.

@@ -114,19 +114,19 @@ package struct CloudReport: Sendable {
     /// online it is what it reported last; while it is offline nothing is confirmed.
     /// - Parameter now: microseconds since 1970.
     package func oldestUnconfirmed(now: Int64) -> Int64? {
-      guard let outbox, let oldest = outbox.standing.oldest else { return nil }
+      guard let outbox, let oldest = outbox.figures.oldest else { return nil }
       return max(0, (isOnline == false ? now : outbox.at) - oldest)
     }
   }
 
   /// What a machine reported about its outbox.
   package struct Told: Sendable {
-    package var standing: OutboxStanding
+    package var figures: OutboxFigures
     /// When it was heard, microseconds since 1970.
     package var at: Int64
 
-    package init(standing: OutboxStanding, at: Int64) {
-      self.standing = standing
+    package init(figures: OutboxFigures, at: Int64) {
+      self.figures = figures
       self.at = at.clamped(to: Bounds.time)
     }
   }

@@ -37,7 +37,7 @@ package protocol SchemaDialect {
   /// Only one transaction at a time makes or changes the tables of a stream.
   func lockSink(_ stream: StreamName) throws
   /// Runs what may fail because of one sink table alone.
-  func onSink<Result>(_ stream: StreamName, mending: Bool, _ body: () throws -> Result) throws -> Result
+  func onSink<Result>(_ stream: StreamName, repairing: Bool, _ body: () throws -> Result) throws -> Result
   /// Runs a part of the transaction. Nothing of it remains where it returns an obstacle.
   func part(_ body: () throws -> Obstacle?) throws -> Obstacle?
 
@@ -106,7 +106,7 @@ extension SchemaDialect {
   // MARK: Adopting
 
   package func adopt(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws -> String? {
-    try onSink(stream, mending: false) {
+    try onSink(stream, repairing: false) {
       let obstacle = try take(schema, machine: machine, stream: stream, isAccepted: false)
       if obstacle?.isKept ?? true {
         try withdrawDescriptions(machine: machine, stream: stream)
@@ -171,7 +171,7 @@ extension SchemaDialect {
 
   package func holdBodies(of sink: Sink) throws -> String? {
     guard !isKnown(sink) else { return nil }
-    return try onSink(sink.stream, mending: false) {
+    return try onSink(sink.stream, repairing: false) {
       let (machine, stream) = (sink.machine, sink.stream)
       let wanted = SinkForm(kind: sink.kind, isTable: false, header: nil)
       let reason =

@@ -156,7 +156,7 @@ package struct DeadLetter: Equatable, Sendable {
 }
 
 /// What became of a dead letter that was to be kept.
-package enum Burial: Equatable, Sendable {
+package enum DeadLetterResult: Equatable, Sendable {
   case kept
   /// There is no room, and it is no agent's event: it is counted and on record, and gone.
   case dropped

@@ -84,7 +84,7 @@ package protocol DeadLetterBox {
   /// of a replay away. At a bound what is no agent's event makes room, the oldest of the machine that has most of it first; events of agents
   /// are never given up.
   @discardableResult
-  func bury(_ letter: DeadLetter) throws -> Burial
+  func addDeadLetter(_ letter: DeadLetter) throws -> DeadLetterResult
   /// Whether letters are marked as sent again (`CloudDeadLetterStore`); while none is, no message has to be compared with them.
   func awaitsReplays() throws -> Bool
   /// The epoch of the marked letter with these bytes on this topic: its event came in a frame, and its version means something there only.
@@ -140,7 +140,7 @@ package protocol TroubleRecords {
 package protocol SinkRecords {
   /// Looks for sink tables that are gone or have lost what they need, also those that no event comes for, and makes them good.
   /// - Returns: those that cannot be.
-  func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)]
+  func repairSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)]
   /// Orders a comparison of a stream with its machine, which re-sends what differs, as after a gap in the capture.
   /// - Parameter machine: nil for all that have described the stream.
   func reopenGaps(of stream: StreamName, machine: MachineID?) throws

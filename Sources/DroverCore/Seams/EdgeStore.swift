@@ -78,7 +78,7 @@ package struct OutboxRead: Equatable, Sendable {
 }
 
 /// What a row is at this moment.
-package struct RowStanding: Equatable, Sendable {
+package struct RowState: Equatable, Sendable {
   /// The digest of its values; nil when there is no such row.
   package var digest: UInt64?
   /// The outbox holds an event of it that is not confirmed.
@@ -120,7 +120,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
   /// `startEpoch`, which attaches what is there now. The text completes "because …".
   case otherDatabase(String)
   /// The edge's dead letters are at their bound, and the event stays in the outbox; the text says what to do.
-  case noRoom(String)
+  case noSpace(String)
   /// The file is damaged. Nothing may be written to it any more; the text says what was found and what to do.
   case damaged(String)
   /// Anything else; the text names operation, subject, cause and what to do.
@@ -132,7 +132,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
       "the database is locked by another program: end its open transaction, or that program, and try again"
     case .schemaChanged: "the database's schema has changed"
     case .otherDatabase(let text): text
-    case .noRoom(let text): text
+    case .noSpace(let text): text
     case .damaged(let text): text
     case .failed(let text): text
     }
@@ -181,8 +181,8 @@ package protocol Outbox: AnyObject {
   /// Marks and forgets in one transaction, and sets the app's own `synced` columns.
   func settle(_ settlement: Settlement) throws(EdgeStoreError)
   /// Moves an entry from the outbox to the edge's dead letters, in one transaction. False when it is no longer there: a newer entry of
-  /// its key has taken its place. Throws `noRoom` at the operator's bound for dead letters.
-  func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
+  /// its key has taken its place. Throws `noSpace` at the operator's bound for dead letters.
+  func moveToDeadLetters(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool
 }
 
 /// Rows that were there before Drover, or that are brought once more.
@@ -209,7 +209,7 @@ package protocol ComparedRows: AnyObject {
   func survey(stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void)
     throws(EdgeStoreError) -> [Value]?
   /// What rows of a captured table are, all at one moment.
-  func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding]
+  func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState]
   /// Puts rows into the outbox as if they had changed; one that is gone goes as a delete, but for a fact, which is left out.
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError)
 }
@@ -220,7 +220,7 @@ package protocol EdgeHealth: AnyObject {
   /// the intake. What it costs does not grow with the outbox.
   func watchSpace() throws(EdgeStoreError)
   /// What waits, and what room there is. What it costs grows with what waits.
-  func outboxStanding() throws(EdgeStoreError) -> OutboxStanding
+  func outboxFigures() throws(EdgeStoreError) -> OutboxFigures
   /// The programs that hold a lock on the database now, for a sentence; nil where that is not known.
   func lockHolders() -> String?
   /// Takes note of the clock, so that versions can be compared with others'; says when they are beyond `HybridClock.tolerance`.

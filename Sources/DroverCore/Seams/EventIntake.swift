@@ -28,7 +28,7 @@ package enum IntakeRefusal: Equatable, Sendable {
   /// A fact of this ID is there with another body, and facts do not change.
   case conflict
   /// The outbox, or the disk, is full; the text says which and what to do.
-  case noRoom(String)
+  case noSpace(String)
   /// The event cannot be one; the text says why.
   case invalid(String)
 }

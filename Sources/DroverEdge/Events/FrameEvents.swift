@@ -28,10 +28,10 @@ struct FrameRefused: AgentEvent {
   let user: String?
   var level: Logger.Level { .warning }
   /// A frame that is too large comes in parts, and `FrameDivided` or `EventTooLarge` says so.
-  private var isMended: Bool { reason == .packetTooLarge && !isEmpty }
-  var subject: String? { isMended ? nil : "refused \(stream) \(reason)" }
+  private var isDivided: Bool { reason == .packetTooLarge && !isEmpty }
+  var subject: String? { isDivided ? nil : "refused \(stream) \(reason)" }
   var text: String? {
-    if isMended { return nil }
+    if isDivided { return nil }
     return
       "publish \(quantity(events, "event")) on \(topic): \(reason.advice(topic: topic, user: user)); they stay in the outbox, and the agent tries again"
   }

@@ -72,10 +72,10 @@ extension Transaction {
   /// After deletes were merged: retires the oldest tombstones of a machine that has too many.
   func boundTombstones(_ new: TombstoneUse, of machine: MachineID) throws {
     let limits = store.limits.machine
-    guard new.count > 0, store.tombstoneRoom.isDue(new, of: machine, limits) else { return }
-    store.tombstoneRoom.counted(machine)
+    guard new.count > 0, store.tombstoneSpace.isDue(new, of: machine, limits) else { return }
+    store.tombstoneSpace.counted(machine)
     var use = try tombstoneUse(of: machine)
-    while let excess = TombstoneRoom.excess(use, limits) {
+    while let excess = TombstoneSpace.excess(use, limits) {
       let gone = try connection.query(
         """
         DELETE FROM drover_tombstone WHERE machine_id = $1 AND (stream, local_id) IN
@@ -93,7 +93,7 @@ extension Transaction {
        WHERE machine_id = $1
       """, [.text(machine.text)])
     let count = Int(rows.integer(0, 0))
-    return TombstoneUse(count: count, bytes: Int(rows.integer(0, 1)) + count * TombstoneRoom.bytesOfEach)
+    return TombstoneUse(count: count, bytes: Int(rows.integer(0, 1)) + count * TombstoneSpace.bytesOfEach)
   }
 
   // MARK: Streams and the account

@@ -19,7 +19,7 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Forgotten when a transaction fails, and when another consumer has changed tables.
   var knowledge = Knowledge()
   /// How many tombstones each machine's deletes have added here.
-  var tombstoneRoom = TombstoneRoom()
+  var tombstoneSpace = TombstoneSpace()
   /// Streams whose tables could not be written of late: work on them has a savepoint from the beginning.
   var suspects: Set<SQLName> = []
   private var shapes: Int64 = -1

@@ -73,7 +73,7 @@ struct ReportTables {
   private func told(_ rows: Rows, _ row: Int) -> CloudReport.Told? {
     guard let at = rows.optionalInteger(row, 8) else { return nil }
     return CloudReport.Told(
-      standing: OutboxStanding(
+      figures: OutboxFigures(
         waiting: Int(rows.integer(row, 4)), oldest: rows.optionalInteger(row, 5),
         deadLetters: Int(rows.integer(row, 6)),
         freeBytes: rows.optionalInteger(row, 7)),

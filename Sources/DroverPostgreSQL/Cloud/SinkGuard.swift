@@ -14,17 +14,17 @@ extension Transaction {
   static let longPatience = "SET LOCAL lock_timeout = '20s'"
 
   /// - Throws: `SinkBlocked`, with nothing of it done, when the stream's tables cannot be written.
-  /// - Parameter mending: whether the table is known to need it.
-  func onSink<Result>(_ stream: StreamName, mending: Bool = false, _ body: () throws -> Result) throws -> Result {
+  /// - Parameter repairing: whether the table is known to need it.
+  func onSink<Result>(_ stream: StreamName, repairing: Bool = false, _ body: () throws -> Result) throws -> Result {
     let name = SQLName(stream.text)
-    guard isCareful || mending || store.suspects.contains(name) else {
+    guard isCareful || repairing || store.suspects.contains(name) else {
       do { return try body() } catch is SinkBlocked { throw IsolationNeeded() }
     }
     guard !isGuarded else { return try body() }
     var failure: PostgreSQLError
     do {
       let result = try guarded {
-        if mending { try mend(stream) }
+        if repairing { try repair(stream) }
         return try body()
       }
       store.suspects.remove(name)
@@ -35,11 +35,11 @@ extension Transaction {
       failure = error
     }
     store.suspects.insert(name)
-    if !failure.isLocked, !mending {
+    if !failure.isLocked, !repairing {
       // Perhaps the table is not what it was known to be, and can be made what it has to be.
       do {
         return try guarded {
-          try mend(stream)
+          try repair(stream)
           return try body()
         }
       } catch let error as PostgreSQLError where error.isOfOneTable {

@@ -151,16 +151,16 @@ struct SinkMerge {
   /// - Parameter items: no two of one key.
   private func merge(_ items: [Item]) throws -> [MergeOutcome] {
     guard sink.kind != .payload else { return try insertOnce(items) }
-    let buried = try tombstones(items)
+    let known = try tombstones(items)
     var outcomes = [MergeOutcome](repeating: .superseded, count: items.count)
     let puts = items.indices.filter {
       items[$0].row != nil
-        && rule.decide(.init(.put, items[$0].version), stored: nil, tombstone: buried[$0]) == .write
+        && rule.decide(.init(.put, items[$0].version), stored: nil, tombstone: known[$0]) == .write
     }
     let deletes = items.indices.filter { items[$0].row == nil }
     for (index, outcome) in zip(puts, try put(puts.map { items[$0] })) { outcomes[index] = outcome }
     for (index, outcome) in zip(deletes, try delete(deletes.map { items[$0] })) { outcomes[index] = outcome }
-    try dropTombstones(puts.filter { buried[$0] != nil && outcomes[$0] == .applied }.map { items[$0] })
+    try dropTombstones(puts.filter { known[$0] != nil && outcomes[$0] == .applied }.map { items[$0] })
     return outcomes
   }
 
@@ -265,9 +265,9 @@ struct SinkMerge {
       }
     }
     // The statement that leaves the tombstones compares them with the existing ones.
-    let isBuried = try bury(open.map { items[$0].event })
+    let tombstoned = try insertTombstones(open.map { items[$0].event })
     var outcomes = [MergeOutcome](repeating: .superseded, count: items.count)
-    for index in open where stored[index] != nil || isBuried.contains(ExactText(items[index].event.localID)) {
+    for index in open where stored[index] != nil || tombstoned.contains(ExactText(items[index].event.localID)) {
       outcomes[index] = .applied
     }
     return outcomes
@@ -317,7 +317,7 @@ struct SinkMerge {
 
   /// - Returns: the local IDs whose tombstone is this event's now.
   @discardableResult
-  func bury(_ events: [SinkEvent], whateverIsThere: Bool = false) throws -> Set<ExactText> {
+  func insertTombstones(_ events: [SinkEvent], whateverIsThere: Bool = false) throws -> Set<ExactText> {
     guard !events.isEmpty else { return [] }
     transaction.tombstones[origin] = true
     let rows = try connection.query(

@@ -8,7 +8,7 @@ extension Transaction {
   /// How many descriptions are looked at for one column of which nothing is noted: most of them say the same.
   private static let mostLookedAt = 1000
 
-  func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)] {
+  func repairSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)] {
     let found = try connection.query(
       """
       SELECT DISTINCT coalesce(header.stream, sink.stream)
@@ -47,7 +47,7 @@ extension Transaction {
     }
     return try (streams + unnoted).compactMap { stream in
       do {
-        try onSink(stream, mending: true) {}
+        try onSink(stream, repairing: true) {}
         return nil
       } catch let blocked as SinkBlocked {
         return (stream, blocked)
@@ -56,7 +56,7 @@ extension Transaction {
   }
 
   /// Makes good what was done to the tables of a stream.
-  func mend(_ stream: StreamName) throws {
+  func repair(_ stream: StreamName) throws {
     try lockShape(of: stream)
     try restoreNotes(of: stream)
     let name = SQLName(stream.text).text

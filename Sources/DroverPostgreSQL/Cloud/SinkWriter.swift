@@ -43,7 +43,7 @@ struct SinkWriter {
   private let stampText: String
   private let deleteText: String
   private let twinsText: String?
-  private let buryText: String?
+  private let tombstoneText: String?
 
   /// - Parameters:
   ///   - names: the rows' columns in their order, which the table has.
@@ -138,7 +138,7 @@ struct SinkWriter {
       SELECT given.place, stored.drover_version, \(keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", "))
         \(from) AND (\(isOther.joined(separator: " OR ")))
       """
-    buryText = table.feed.map {
+    tombstoneText = table.feed.map {
       """
       INSERT INTO \($0.gone) (drover_change, drover_gone_at, drover_version, \(wholeKey.joined(separator: ", ")))
       SELECT \(ChangeFeed.next), $\(last + 1), given.version, $1, \(keyColumns.indices.map { "given.k\($0)" }.joined(separator: ", "))
@@ -197,7 +197,7 @@ struct SinkWriter {
     let twins = try twins(of: rows, machine, feed.connection)
     let isWritten = try write(upsert, rows, machine, epoch, feed)
     try heed(rows.indices.filter { !isWritten[$0] }.map { rows[$0] }, machine, newerThan: epoch, feed.connection)
-    try bury(twins.filter { isWritten[$0.row] }, machine, feed)
+    try leaveTombstones(twins.filter { isWritten[$0.row] }, machine, feed)
     return isWritten
   }
 
@@ -207,7 +207,7 @@ struct SinkWriter {
     let twins = try twins(of: rows, machine, feed.connection)
     let isWritten = try write(overwrite, rows, machine, epoch, feed)
     guard isWritten.allSatisfy(\.self) else { throw PostgreSQLError.silenced(table, feed.connection) }
-    try bury(twins, machine, feed)
+    try leaveTombstones(twins, machine, feed)
   }
 
   /// Gives rows that are there other versions, and numbers in the change feed.
@@ -224,7 +224,7 @@ struct SinkWriter {
   /// Tells those who follow the change feed that somebody else has deleted rows.
   func tellGone(_ keys: [[Value]], versions: [Int64], machine: MachineID, _ feed: ChangeFeed) throws {
     try feed.open(table.feed)
-    try bury(zip(keys, versions).map { Twin(row: 0, key: $0, version: $1) }, machine, feed)
+    try leaveTombstones(zip(keys, versions).map { Twin(row: 0, key: $0, version: $1) }, machine, feed)
   }
 
   /// Writes the rows whose key is not there.
@@ -329,10 +329,10 @@ struct SinkWriter {
   }
 
   /// The rows have other names now.
-  private func bury(_ twins: [Twin], _ machine: MachineID, _ feed: ChangeFeed) throws {
-    guard let buryText, !twins.isEmpty else { return }
+  private func leaveTombstones(_ twins: [Twin], _ machine: MachineID, _ feed: ChangeFeed) throws {
+    guard let tombstoneText, !twins.isEmpty else { return }
     try feed.connection.query(
-      buryText,
+      tombstoneText,
       [.text(machine.text)] + keyArrays(twins.map(\.key)) + [.integers(twins.map(\.version)), .integer(feed.now)])
     feed.count(table.feed, deletes: twins.count)
   }

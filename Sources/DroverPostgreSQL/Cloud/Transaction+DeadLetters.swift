@@ -3,7 +3,7 @@
 import DroverCore
 
 extension Transaction {
-  func bury(_ letter: DeadLetter) throws -> Burial {
+  func addDeadLetter(_ letter: DeadLetter) throws -> DeadLetterResult {
     // The machine forgets an event of a frame with the confirmation: this is its last place, and `limits.message_bytes` bounds it.
     let kept = letter.epoch == nil ? letter.raw.prefix(store.limits.deadLetterBytes) : letter.raw
     // So that the epoch has its place among the machine's now, and not when the letter is sent again.

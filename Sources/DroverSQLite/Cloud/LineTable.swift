@@ -9,7 +9,7 @@ final class LineTable {
   /// Numbers the rows, where the store keeps a change feed.
   let feed: RowFeed?
   /// Takes note of what `prune` deletes; nil without a feed.
-  private let bury: Statement?
+  private let leaveTombstones: Statement?
   private let upsert: Statement
   private let prune: Statement
   private let find: Statement
@@ -60,7 +60,7 @@ final class LineTable {
          AND (drover_epoch, drover_version) < (?\(references.count + 2), \(version))
       """
     prune = try Statement(database, "DELETE \(older)")
-    bury = try feedTable.map {
+    leaveTombstones = try feedTable.map {
       try Statement(database, $0.burying(older, key: [owner] + key, version: version))
     }
     find = try Statement(
@@ -113,12 +113,12 @@ final class LineTable {
 
   /// Removes the header's lines that are older than its event.
   func remove(of machine: MachineID, header key: [Value], olderThan version: RowVersion) throws {
-    for statement in [bury, prune].compactMap(\.self) {
+    for statement in [leaveTombstones, prune].compactMap(\.self) {
       bind(statement, machine, key)
       statement.bind(version.epoch, at: Int32(key.count + 2))
       statement.bind(version.version, at: Int32(key.count + 3))
     }
-    if let bury { feed?.counts.deletes += Int64(try bury.run()) }
+    if let leaveTombstones { feed?.counts.deletes += Int64(try leaveTombstones.run()) }
     try prune.run()
   }
 

@@ -88,10 +88,10 @@ extension Transaction {
   /// After deletes were merged: retires the oldest tombstones of a machine that has too many.
   func boundTombstones(_ new: TombstoneUse, of machine: MachineID) throws {
     let limits = store.limits.machine
-    guard new.count > 0, store.tombstoneRoom.isDue(new, of: machine, limits) else { return }
-    store.tombstoneRoom.counted(machine)
+    guard new.count > 0, store.tombstoneSpace.isDue(new, of: machine, limits) else { return }
+    store.tombstoneSpace.counted(machine)
     var use = try tombstoneUse(of: machine)
-    while let excess = TombstoneRoom.excess(use, limits) {
+    while let excess = TombstoneSpace.excess(use, limits) {
       try database.execute(
         sql: """
           DELETE FROM drover_tombstone WHERE machine_id = ?1 AND (stream, local_id) IN
@@ -108,7 +108,7 @@ extension Transaction {
       sql: """
         SELECT count(*), ifnull(sum(length(CAST(local_id AS BLOB)) + length(CAST(stream AS BLOB))), 0) + count(*) * ?2
           FROM drover_tombstone WHERE machine_id = ?1
-        """, arguments: [machine.text, TombstoneRoom.bytesOfEach])!
+        """, arguments: [machine.text, TombstoneSpace.bytesOfEach])!
     return TombstoneUse(count: row[0], bytes: row[1])
   }
 

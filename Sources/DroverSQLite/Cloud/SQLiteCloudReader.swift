@@ -120,7 +120,7 @@ package struct SQLiteCloudReader: CloudReader {
   private func told(_ row: Row) -> CloudReport.Told? {
     guard let at: Int64 = row["told_at"] else { return nil }
     return CloudReport.Told(
-      standing: OutboxStanding(
+      figures: OutboxFigures(
         waiting: row["waiting"], oldest: row["oldest"], deadLetters: row["edge_letters"], freeBytes: row["free_bytes"]),
       at: at)
   }

@@ -30,7 +30,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   /// What is known of the database without asking; forgotten when a transaction fails.
   var cache = Cache()
   /// How many tombstones each machine's deletes have added.
-  var tombstoneRoom = TombstoneRoom()
+  var tombstoneSpace = TombstoneSpace()
   var care = Isolation()
   /// The open transaction has told the triggers of sink tables that it is the consumer's.
   var isWriting = false

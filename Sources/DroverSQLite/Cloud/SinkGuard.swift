@@ -15,12 +15,12 @@ struct TransactionEnded: Error {
 
 extension Transaction {
   /// - Throws: `SinkBlocked`, with nothing of it done, when the stream's tables cannot be written.
-  /// - Parameter mending: whether the table is known to need it.
-  func onSink<Result>(_ stream: StreamName, mending: Bool = false, _ body: () throws -> Result) throws -> Result {
+  /// - Parameter repairing: whether the table is known to need it.
+  func onSink<Result>(_ stream: StreamName, repairing: Bool = false, _ body: () throws -> Result) throws -> Result {
     let name = SQLName(stream.text)
     if store.care.ends.contains(name) { throw try SinkDiagnosis(database: database, stream: stream).ending() }
     store.care.fault = nil
-    guard store.care.isOn || mending, !store.care.isGuarded else {
+    guard store.care.isOn || repairing, !store.care.isGuarded else {
       do {
         let result = try body()
         guard database.isInsideTransaction else { throw TransactionEnded(stream: name) }
@@ -33,14 +33,14 @@ extension Transaction {
     }
     do {
       return try guarded(name) {
-        if mending { try mend(stream) }
+        if repairing { try repair(stream) }
         return try body()
       }
     } catch let error as DatabaseError where error.isOfOneSink {
       do {
         // Perhaps the table is not what it was known to be, and can be made what it has to be.
         return try guarded(name) {
-          try mend(stream)
+          try repair(stream)
           return try body()
         }
       } catch let error as DatabaseError where error.isOfOneSink {

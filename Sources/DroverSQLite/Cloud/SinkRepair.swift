@@ -6,7 +6,7 @@ import DroverCore
 import GRDB
 
 extension Transaction {
-  func mendSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)] {
+  func repairSinks() throws -> [(stream: StreamName, blocked: SinkBlocked)] {
     let found = try String.fetchAll(
       database,
       sql: """
@@ -22,7 +22,7 @@ extension Transaction {
     var seen: Set<SQLName> = []
     return try found.map { try StreamName($0) }.filter { seen.insert(SQLName($0.text)).inserted }.compactMap { stream in
       do {
-        try onSink(stream, mending: true) {}
+        try onSink(stream, repairing: true) {}
         return nil
       } catch let blocked as SinkBlocked {
         return (stream, blocked)
@@ -31,7 +31,7 @@ extension Transaction {
   }
 
   /// Makes good what was done to the tables of a stream.
-  func mend(_ stream: StreamName) throws {
+  func repair(_ stream: StreamName) throws {
     try restoreNotes(of: stream)
     let tables = try String.fetchAll(
       database,

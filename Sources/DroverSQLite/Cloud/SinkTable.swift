@@ -51,7 +51,7 @@ final class SinkTable {
   private let late: LateColumns?
   /// Numbers the rows, where the store keeps a change feed of this table.
   private let feed: RowFeed?
-  private let buryTombstone: Statement
+  private let insertTombstone: Statement
   private let findTombstone: Statement
   private let dropTombstone: Statement
   /// The tables of the lines that the sink's events bring.
@@ -126,7 +126,7 @@ final class SinkTable {
       database,
       "SELECT drover_epoch, drover_version, \(isComplete ?? "0") FROM \(table) AS stored WHERE \(whereKey)")
     remove = try Statement(database, "DELETE FROM \(table) WHERE \(whereKey)")
-    buryTombstone = try Statement(
+    insertTombstone = try Statement(
       database,
       """
       INSERT INTO drover_tombstone (machine_id, stream, local_id, epoch, version, seq, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -366,15 +366,15 @@ final class SinkTable {
       guard try remove.run() > 0 else { throw DatabaseError.silence }
       if let feed, let found { try feed.delete(found, version: event.version) }
     }
-    bindTombstoneKey(buryTombstone, event)
-    buryTombstone.bind(version.epoch, at: 4)
-    buryTombstone.bind(version.version, at: 5)
-    buryTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
-    buryTombstone.bind(now, at: 7)
+    bindTombstoneKey(insertTombstone, event)
+    insertTombstone.bind(version.epoch, at: 4)
+    insertTombstone.bind(version.version, at: 5)
+    insertTombstone.bind(event.seq.map { .integer($0) } ?? .null, at: 6)
+    insertTombstone.bind(now, at: 7)
     hasTombstones = true
     for table in allLines { try table.remove(of: machine, header: event.key, olderThan: version) }
-    let buried = try buryTombstone.run() > 0
-    return stored != nil || buried ? .applied : .superseded
+    let isInserted = try insertTombstone.run() > 0
+    return stored != nil || isInserted ? .applied : .superseded
   }
 
   // MARK: Binding

@@ -5,7 +5,7 @@ private import Foundation
 import GRDB
 
 extension Transaction {
-  func bury(_ letter: DeadLetter) throws -> Burial {
+  func addDeadLetter(_ letter: DeadLetter) throws -> DeadLetterResult {
     // The machine forgets an event of a frame with the confirmation: this is its last place, and `limits.message_bytes` bounds it.
     let kept = letter.epoch == nil ? letter.raw.prefix(store.limits.deadLetterBytes) : letter.raw
     let digest = DeadLetter.digest(topic: letter.topic, kept: kept)

@@ -134,12 +134,12 @@ extension EdgeDatabase {
     return digest.state
   }
 
-  package func standing(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowStanding] {
+  package func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] {
     try access { database in
       guard let table = tables[stream] else {
         throw EdgeStoreError.failed("compare: the table is not there")
       }
-      var standings: [RowStanding] = []
+      var states: [RowState] = []
       try database.inTransaction(.deferred) {
         try verify(database)
         try checkSchema(database)
@@ -161,12 +161,12 @@ extension EdgeDatabase {
             }
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
-          standings.append(RowStanding(digest: digest, isWaiting: try waiting.step(), unit: unit))
+          states.append(RowState(digest: digest, isWaiting: try waiting.step(), unit: unit))
           waiting.reset()
         }
         return .commit
       }
-      return standings
+      return states
     }
   }
 

@@ -46,9 +46,9 @@ extension EdgeDatabase {
 // MARK: What the cloud is told
 
 extension EdgeDatabase {
-  package func outboxStanding() throws(EdgeStoreError) -> OutboxStanding {
+  package func outboxFigures() throws(EdgeStoreError) -> OutboxFigures {
     try access { database in
-      var standing: OutboxStanding?
+      var figures: OutboxFigures?
       try database.inTransaction(.deferred) {
         try verify(database)
         let row = try Row.fetchOne(
@@ -58,12 +58,12 @@ extension EdgeDatabase {
               FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
              WHERE entry.seq > stream.confirmed_through
             """)!
-        standing = OutboxStanding(
+        figures = OutboxFigures(
           waiting: row["waiting"], oldest: row["oldest"], deadLetters: try DeadLetterFigures(database).present,
           freeBytes: keeper.freeBytes)
         return .commit
       }
-      return standing!
+      return figures!
     }
   }
 }

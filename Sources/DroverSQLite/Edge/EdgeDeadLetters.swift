@@ -268,23 +268,23 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
 }
 
 extension EdgeDatabase {
-  package func bury(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
-    let isBuried = try access { database in
-      var isBuried = false
+  package func moveToDeadLetters(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
+    let isMoved = try access { database in
+      var isMoved = false
       try database.inTransaction(.immediate) {
         try verify(database)
-        isBuried = try bury(event, database)
+        isMoved = try moveToDeadLetters(event, database)
         // A database that is put back to before this moment is another one: there the event is neither sent nor set apart.
         try raiseGeneration(database)
         return .commit
       }
-      return isBuried
+      return isMoved
     }
     remember()
-    return isBuried
+    return isMoved
   }
 
-  private func bury(_ event: UnsendableEvent, _ database: Database) throws -> Bool {
+  private func moveToDeadLetters(_ event: UnsendableEvent, _ database: Database) throws -> Bool {
     let keys = (0..<keyColumns).map(Bookkeeping.keyColumn) + [KeyLives.outboxColumn]
     let table = tables[event.stream]
     if table != nil { try checkSchema(database) }
@@ -334,7 +334,7 @@ extension EdgeDatabase {
       database, sql: "SELECT count(*) AS letters, ifnull(sum(bytes), 0) AS bytes FROM drover_dead_letter")!
     let (letters, bytes): (Int, Int) = (use["letters"], use["bytes"])
     guard letters >= letterBounds.maxCount || bytes + more > letterBounds.maxBytes else { return }
-    throw EdgeStoreError.noRoom(
+    throw EdgeStoreError.noSpace(
       "set \(what) aside: \(quantity(letters, "dead letter")) of \(byteText(Int64(bytes))) in all, and dead_letters.max_count is \(letterBounds.maxCount), max_bytes \(byteText(Int64(letterBounds.maxBytes))); replay or purge some, or raise the bound"
     )
   }

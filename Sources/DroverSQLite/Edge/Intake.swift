@@ -73,7 +73,7 @@ package final class Intake {
           for (localID, body) in events {
             switch try enter(localID, body, database) {
             case nil: refusals.append(nil)
-            case .noRoom(let reason):
+            case .noSpace(let reason):
               crowdedOut += 1
               refusals.append(reason)
             case .invalid(let reason): refusals.append(reason)
@@ -107,7 +107,7 @@ package final class Intake {
           answer = try enterNew(events, database)
           return answer == .taken ? .commit : .rollback
         }
-        if case .refused(_, .noRoom) = answer { try noteCrowdedOut(events.count, database) }
+        if case .refused(_, .noSpace) = answer { try noteCrowdedOut(events.count, database) }
         return answer
       }
     } catch let error as DatabaseError {
@@ -132,7 +132,7 @@ package final class Intake {
       }
       switch try enter(event.localID, event.body[...], database) {
       case nil: continue
-      case .noRoom(let reason): return .refused(index: index, .noRoom(reason))
+      case .noSpace(let reason): return .refused(index: index, .noSpace(reason))
       case .invalid(let reason): return .refused(index: index, .invalid(reason))
       }
     }
@@ -150,7 +150,7 @@ package final class Intake {
   }
 
   private enum Refusal {
-    case noRoom(String)
+    case noSpace(String)
     case invalid(String)
   }
 
@@ -168,7 +168,7 @@ package final class Intake {
     } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
       let message = error.message ?? "refused"
       guard message.hasPrefix(Bookkeeping.refusalPrefix) else { return .invalid(message) }
-      return .noRoom(try explain(message, database))
+      return .noSpace(try explain(message, database))
     }
   }
 

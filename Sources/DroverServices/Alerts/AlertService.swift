@@ -56,24 +56,24 @@ package final class AlertService: Service {
   /// Blocks while the memory is read or written.
   /// - Returns: the alerts that there are now.
   /// - Throws: when the memory cannot be read, before anything is judged. While a lock keeps the store from being read, the lock is judged without the memory.
-  package func judge(_ fleet: FleetSnapshot) throws -> AlertStanding {
+  package func judge(_ fleet: FleetSnapshot) throws -> AlertFigures {
     do {
       try follow(isLeader: isLeader())
     } catch {
       guard !fleet.isRead else { throw error }
       state.withLock { $0.isUnwritten = true }
     }
-    let (changes, standing) = state.withLock { state in
+    let (changes, figures) = state.withLock { state in
       let changes = state.ledger.take(fleet).filter { state.isLeader || $0.alert.rule.isOwn || !fleet.isRead }
       if receiver != nil { state.queue.add(changes) }
-      var standing = state.ledger.standing
-      standing.posting = receiver.map { _ in state.queue.posting }
-      return (changes, standing)
+      var figures = state.ledger.figures
+      figures.posting = receiver.map { _ in state.queue.posting }
+      return (changes, figures)
     }
     for change in changes { log(change) }
     if !changes.isEmpty || state.withLock(\.isUnwritten) { remember() }
     if !changes.isEmpty { _ = state.withLock { $0.newsCame?.yield() } }
-    return standing
+    return figures
   }
 
   /// Reads what the leader has reported, until this consumer is the leader.

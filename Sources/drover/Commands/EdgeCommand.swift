@@ -44,7 +44,7 @@ struct EdgeCommand: AsyncParsableCommand {
       limits.window = configuration.window
       limits.frame = configuration.frame
       limits.compression = configuration.compression
-      limits.telling.standingInterval = configuration.statusEvery
+      limits.reporting.reportInterval = configuration.statusEvery
       handler = try EdgeRelay(
         machine: configuration.machine, store: store, limits: limits, software: Drover.version,
         user: configuration.connection.credentials?.username, logger: logger, wallClock: wallClock)

@@ -80,7 +80,7 @@ struct ForgetCommand: AsyncParsableCommand {
       rows == .keep ? "It keeps \(quantity(count, "row")) in the cloud" : "\(quantity(count, "row")) will be removed"
     ]
     if dead > 0 { parts.append("\(quantity(dead, "dead letter")) will be deleted") }
-    if let waiting = known.outbox?.standing.waiting, waiting > 0 {
+    if let waiting = known.outbox?.figures.waiting, waiting > 0 {
       parts.append("\(quantity(waiting, "event")) not confirmed at the machine")
     }
     if known.isOnline == true {

@@ -65,7 +65,7 @@ extension CloudConfiguration {
       reader: reader, changes: changeReader,
       letters: { forChange in try openDeadLetters(readOnly: !forChange) },
       worker: worker, fleet: { watch.snapshot },
-      status: { statusDocument(try CloudStanding(reader), now: wallClock()) },
+      status: { statusDocument(try CloudOverview(reader), now: wallClock()) },
       replay: { id in
         try await DeadLetterReplay.run(
           [id], of: openDeadLetters(), store: openDeadLetters(), over: ShortSession(replaying: connection),

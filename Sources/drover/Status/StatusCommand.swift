@@ -107,20 +107,20 @@ struct StatusCommand: AsyncParsableCommand {
   }
 
   private func cloud(_ configuration: CloudConfiguration) throws -> Worker {
-    let standing: CloudStanding
-    do { standing = try CloudStanding(configuration.reader) } catch { throw fail("status: \(error)") }
-    let (report, waiting, worker) = (standing.report, standing.waiting, standing.worker)
+    let overview: CloudOverview
+    do { overview = try CloudOverview(configuration.reader) } catch { throw fail("status: \(error)") }
+    let (report, waiting, worker) = (overview.report, overview.waiting, overview.worker)
     let now = wallClock()
     if json {
-      print(configuration.statusDocument(standing, now: now).text(pretty: true))
+      print(configuration.statusDocument(overview, now: now).text(pretty: true))
       return worker
     }
-    print("store        \(standing.store)")
-    if let lock = standing.lock {
+    print("store        \(overview.store)")
+    if let lock = overview.lock {
       print("             \(printable(lock.text)), since \(Timestamp.text(microseconds: lock.since))")
       print("             \(StoreLock.advice)")
     }
-    for worker in standing.workers.isEmpty ? [worker] : standing.workers { print("consumer     \(worker.text)") }
+    for worker in overview.workers.isEmpty ? [worker] : overview.workers { print("consumer     \(worker.text)") }
     for line in configuration.backupStanding?.lines ?? [] { print("backup       \(line)") }
     if let report {
       print("dead letters \(report.deadLetters.text), \(byteText(Int64(report.letterBytes)))")
@@ -169,7 +169,7 @@ struct StatusCommand: AsyncParsableCommand {
         )
       }
     }
-    for sink in standing.blocked {
+    for sink in overview.blocked {
       print(
         "\(printable(sink.text)), since \(Timestamp.text(microseconds: sink.since)), tried \(quantity(sink.tries, "time")), last \(ageText(now - sink.last)) ago\n  \(printable(sink.blocked.advice))"
       )
@@ -187,13 +187,13 @@ struct StatusCommand: AsyncParsableCommand {
     [
       machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
       machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-",
-      machine.outbox.map { "\($0.standing.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
+      machine.outbox.map { "\($0.figures.waiting)" } ?? "-", machine.oldestUnconfirmed(now: now).map(ageText) ?? "-",
       machine.outbox.map { "\(ageText(now - $0.at)) ago" } ?? "-", letters(machine),
     ]
   }
 
   private func letters(_ machine: CloudReport.Machine) -> String {
-    let atEdge = machine.outbox?.standing.deadLetters ?? 0
+    let atEdge = machine.outbox?.figures.deadLetters ?? 0
     return "\(machine.deadLetters)\(atEdge > 0 ? " and \(atEdge) at the machine" : "")"
   }
 

@@ -8,15 +8,15 @@ import Glibc
 
 extension CloudConfiguration {
   /// Everything that there is to know of the cloud's side.
-  func statusDocument(_ standing: CloudStanding, now: Int64) -> JSON {
+  func statusDocument(_ overview: CloudOverview, now: Int64) -> JSON {
     .object(
       [
-        ("side", "cloud"), ("store", .string(standing.store)), ("consumer", standing.worker.document),
-        ("consumers", .array(standing.workers.map(\.document))), ("backup", backupStanding?.document ?? .null),
-      ] + CloudReport.members(of: standing.report, now: now)
+        ("side", "cloud"), ("store", .string(overview.store)), ("consumer", overview.worker.document),
+        ("consumers", .array(overview.workers.map(\.document))), ("backup", backupStanding?.document ?? .null),
+      ] + CloudReport.members(of: overview.report, now: now)
         + [
-          ("waiting_schemas", .array(standing.waiting.map(\.document))),
-          ("blocked_sinks", .array(standing.blocked.map(\.document))), ("locked", standing.lock?.document ?? .null),
+          ("waiting_schemas", .array(overview.waiting.map(\.document))),
+          ("blocked_sinks", .array(overview.blocked.map(\.document))), ("locked", overview.lock?.document ?? .null),
         ])
   }
 
@@ -43,7 +43,7 @@ extension EdgeConfiguration {
 }
 
 /// What there is to know of a cloud store.
-struct CloudStanding {
+struct CloudOverview {
   let store: String
   /// nil where there is no store yet.
   let report: CloudReport?

@@ -23,14 +23,14 @@ struct WatchSource {
   }
 
   private mutating func look(_ configuration: CloudConfiguration, _ order: WatchView.Order) throws -> WatchView {
-    let standing = try CloudStanding(configuration.reader, ReportScope(countsRows: false))
+    let overview = try CloudOverview(configuration.reader, ReportScope(countsRows: false))
     let now = wallClock()
-    note((standing.report?.machines ?? []).map { ($0.name, $0.streams.reduce(0) { $0 + $1.applied }) }, at: now)
+    note((overview.report?.machines ?? []).map { ($0.name, $0.streams.reduce(0) { $0 + $1.applied }) }, at: now)
     let fleet = FleetSnapshot(
-      at: now, report: standing.report, waiting: standing.waiting, worker: standing.worker, history: history,
+      at: now, report: overview.report, waiting: overview.waiting, worker: overview.worker, history: history,
       storeFreeBytes: configuration.storeFreeBytes())
     return WatchView(
-      fleet, store: standing.store, rate: rate, rules: configuration.alerts?.rules ?? AlertRules(), order: order)
+      fleet, store: overview.store, rate: rate, rules: configuration.alerts?.rules ?? AlertRules(), order: order)
   }
 
   private mutating func look(_ configuration: EdgeConfiguration) throws -> WatchView {

@@ -42,7 +42,7 @@ import Testing
         return CloudReport.Machine(
           name: name, isOnline: true, lastHeard: begin, clockOffset: nil,
           outbox: .init(
-            standing: OutboxStanding(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: 1 << 40), at: begin),
+            figures: OutboxFigures(waiting: 0, oldest: nil, deadLetters: 0, freeBytes: 1 << 40), at: begin),
           streams: [], deadLetters: 0)
       }, dropped: [], letterBytes: 0, letterRows: 0,
       deadLetters: DeadLetterFigures(present: 0, replayed: 0, purged: 0, dropped: 0), messages: [])
@@ -65,7 +65,7 @@ import Testing
     change(&fleet) {
       $0.lastHeard = now
       $0.outbox!.at = now
-      $0.outbox!.standing.oldest = now - seconds * second
+      $0.outbox!.figures.oldest = now - seconds * second
     }
   }
 
@@ -117,12 +117,12 @@ import Testing
   @Test func `dead letters count in the cloud and at the machine, and those of nobody too`() {
     var watch = Watch(AlertRules(silent: nil, deadLetters: 2))
     watch.look(seconds: 60) { fleet in
-      Self.change(&fleet) { ($0.deadLetters, $0.outbox!.standing.deadLetters) = (1, 1) }
+      Self.change(&fleet) { ($0.deadLetters, $0.outbox!.figures.deadLetters) = (1, 1) }
       fleet.report!.deadLetters.present = 3
     }
     #expect(watch.told == [])
     watch.look(seconds: 5) { fleet in
-      Self.change(&fleet) { $0.outbox!.standing.deadLetters = 2 }
+      Self.change(&fleet) { $0.outbox!.figures.deadLetters = 2 }
       fleet.report!.deadLetters.present = 4
     }
     #expect(watch.told == ["firing dead_letters -", "firing dead_letters M00000"])
@@ -134,12 +134,12 @@ import Testing
     var watch = Watch(AlertRules(silent: nil))
     watch.look(seconds: 60) { fleet in
       fleet.storeFreeBytes = 1 << 30
-      Self.change(&fleet) { $0.outbox!.standing.freeBytes = nil }
+      Self.change(&fleet) { $0.outbox!.figures.freeBytes = nil }
     }
     #expect(watch.told == [])
     watch.look(seconds: 60) { fleet in
       fleet.storeFreeBytes = 1 << 30 - 1
-      Self.change(&fleet) { $0.outbox!.standing.freeBytes = 512 << 20 }
+      Self.change(&fleet) { $0.outbox!.figures.freeBytes = 512 << 20 }
     }
     #expect(watch.told == ["firing disk -", "firing disk M00000"])
     #expect(watch.changes[1].alert.text == "M00000's disk has 512 MiB left")
@@ -272,13 +272,13 @@ import Testing
       Self.wait(100_000, &fleet)
       (fleet.storeFreeBytes, fleet.failedCommits) = (0, 100)
       fleet.worker.stuck = [.init(name: "backup", silence: .seconds(45))]
-      Self.change(&fleet) { ($0.deadLetters, $0.lastHeard, $0.outbox!.standing.freeBytes) = (9, 0, 0) }
+      Self.change(&fleet) { ($0.deadLetters, $0.lastHeard, $0.outbox!.figures.freeBytes) = (9, 0, 0) }
       Self.change(&fleet) {
         $0.waits = [StreamWait(stream: try! StreamName("s"), table: "s", reason: "r", advice: "a", since: 5)]
       }
     }
     #expect(watch.told == ["resolved silent M00000"])
-    #expect(watch.ledger.standing.counts.isEmpty)
+    #expect(watch.ledger.figures.counts.isEmpty)
   }
 
   // MARK: No flapping
@@ -334,7 +334,7 @@ import Testing
       watch.changes[0].alert.text
         == "machines from which nothing was heard for too long: 10000 (M00000, M00001, M00002, M00003, M00004 and 9995 more)"
     )
-    #expect(watch.ledger.standing.counts.first?.count == 10_000)
+    #expect(watch.ledger.figures.counts.first?.count == 10_000)
     watch.look(seconds: 70) { Self.hear(&$0) }
     #expect(watch.told == ["firing silent -", "resolved silent -"])
     #expect(watch.changes[1].alert.text == "machines from which nothing was heard for too long: 10000")
@@ -383,7 +383,7 @@ import Testing
     after.fleet.at = before.fleet.at
     after.look(seconds: 600)
     #expect(after.told == [])
-    #expect(after.ledger.standing.counts.first?.count == 100)
+    #expect(after.ledger.figures.counts.first?.count == 100)
     after.look(seconds: 70) { Self.hear(&$0) }
     #expect(after.told == ["resolved silent -"])
     #expect(after.changes[0].alert.id == before.changes[0].alert.id)

@@ -105,7 +105,7 @@ import Testing
     var limits = MachineLimits()
     limits.tombstones = 160
     limits.tombstoneBytes = 1600
-    var room = TombstoneRoom()
+    var room = TombstoneSpace()
     var due: [Bool] = []
     func add(_ count: Int, _ bytes: Int, _ machine: MachineID) {
       let isDue = room.isDue(TombstoneUse(count: count, bytes: bytes), of: machine, limits)
@@ -125,6 +125,6 @@ import Testing
     var limits = MachineLimits()
     limits.tombstones = 160
     limits.tombstoneBytes = 1600
-    #expect(TombstoneRoom.excess(use, limits) == excess)
+    #expect(TombstoneSpace.excess(use, limits) == excess)
   }
 }

@@ -20,10 +20,10 @@ import Testing
   }
 
   @Test func `only what is complete can be retired`() {
-    let gone = RowStanding(digest: nil, isWaiting: false)
+    let gone = RowState(digest: nil, isWaiting: false)
     #expect(ReplicaRow(digest: 1, epoch: 1, version: 1, isFinal: true).isRetired(gone))
     #expect(!ReplicaRow(digest: 1, epoch: 1, version: 1).isRetired(gone))
     #expect(
-      !ReplicaRow(digest: 1, epoch: 1, version: 1, isFinal: true).isRetired(RowStanding(digest: 2, isWaiting: false)))
+      !ReplicaRow(digest: 1, epoch: 1, version: 1, isFinal: true).isRetired(RowState(digest: 2, isWaiting: false)))
   }
 }

@@ -35,7 +35,7 @@ import Testing
   // A status with such numbers stood in the store and ended whoever read it, at every start.
   @Test func `whatever a store holds of machines can be added up and shown`() {
     for number in Self.extremes {
-      let standing = OutboxStanding(waiting: Int(number), oldest: number, deadLetters: Int(number), freeBytes: number)
+      let standing = OutboxFigures(waiting: Int(number), oldest: number, deadLetters: Int(number), freeBytes: number)
       let streams = ["a", "b"].map {
         CloudReport.Stream(
           name: $0, rows: 1, applied: Int(number), superseded: Int(number), refused: Int(number), version: number,
@@ -45,7 +45,7 @@ import Testing
       let machines = (0..<1000).map {
         CloudReport.Machine(
           name: "M\($0)", isOnline: $0 % 2 == 0, lastHeard: number, clockOffset: number,
-          outbox: .init(standing: standing, at: number), streams: streams, deadLetters: Int(number))
+          outbox: .init(figures: standing, at: number), streams: streams, deadLetters: Int(number))
       }
       let report = CloudReport(
         machines: machines, dropped: [], letterBytes: 0, letterRows: 0, deadLetters: DeadLetterFigures(), messages: [])

@@ -59,7 +59,7 @@ import Testing
 }
 
 @Suite struct CloudDialogueTests {
-  private typealias Hearing = CloudDialogue.Hearing
+  private typealias Hearing = CloudDialogue.ConfirmationOutcome
   private let begin = ContinuousClock.now
   private let epoch = try! Epoch("0123456789abcdef")
   private let stock = try! StreamName("stock")

@@ -4,7 +4,7 @@ import DroverCore
 import Testing
 
 @Suite struct CloudQuestionTests {
-  private typealias Hearing = CloudQuestion.Hearing
+  private typealias Hearing = CloudQuestion.Outcome
   private let begin = ContinuousClock.now
 
   private func at(_ seconds: Double) -> ContinuousClock.Instant { begin.advanced(by: .seconds(seconds)) }

@@ -20,7 +20,7 @@ import Testing
   @Test func `an error waits for its delay, and then the agent works again`() {
     for (error, reaction, delay) in [
       (EdgeStoreError.busy, Reaction.retry(.milliseconds(20), lockedFor: nil), 20),
-      (.failed("x"), .retryAndTell(.seconds(1)), 1000), (.noRoom("x"), .retryAndTell(.seconds(1)), 1000),
+      (.failed("x"), .retryAndTell(.seconds(1)), 1000), (.noSpace("x"), .retryAndTell(.seconds(1)), 1000),
     ] {
       var watch = DatabaseWatch(limits: DatabaseLimits())
       #expect(begins(&watch, at: 0) == nil)
@@ -147,7 +147,7 @@ import Testing
 
   @Test func `tables that streams wait for are looked at after a commit, and every five seconds at most`() {
     var housekeeping = Housekeeping(limits: DatabaseLimits())
-    func due(_ hasWaits: Bool, _ moment: Int) -> Bool { housekeeping.isMendingDue(hasWaits: hasWaits, now: at(moment)) }
+    func due(_ hasWaits: Bool, _ moment: Int) -> Bool { housekeeping.isRepairDue(hasWaits: hasWaits, now: at(moment)) }
     let before = due(true, 0)
     housekeeping.committed()
     let (without, with) = (due(false, 0), due(true, 0))

@@ -83,7 +83,7 @@ import Testing
     #expect {
       try edge.apply(DownFrame(stream: 1, epoch: edge.epoch, interval: Interval(after: 0, through: 2), events: events))
     } throws: {
-      if case EdgeStoreError.noRoom = $0 { true } else { false }
+      if case EdgeStoreError.noSpace = $0 { true } else { false }
     }
     #expect(try edge.downReceived() == nil && app.integer("SELECT count(*) FROM drover_dead_letter") == 0)
   }

@@ -58,7 +58,7 @@ struct FuzzSamples {
     statuses = [
       MachineStatus(
         isOnline: true, epoch: epoch, software: "0.1", at: 1_795_170_600_000_000, ask: 5_519_310, clockOffset: -3,
-        outbox: OutboxStanding(waiting: 12, oldest: 1_795_170_600_000_000, deadLetters: 1, freeBytes: 1 << 40)),
+        outbox: OutboxFigures(waiting: 12, oldest: 1_795_170_600_000_000, deadLetters: 1, freeBytes: 1 << 40)),
       MachineStatus(isOnline: false, epoch: nil, software: nil, at: nil),
     ].map(\.document)
     let questions: [StreamRequest.Question] = [
@@ -75,7 +75,7 @@ struct FuzzSamples {
     let answers: [StreamReply.Content] = [
       .parts(Parts(bits: 2, fingerprints: [0: Fingerprint(rows: 5, sum: 9), 3: Fingerprint(rows: 1, sum: .max)])),
       .rows([.init(id: "1", digest: 77), .init(id: "é", digest: .max)]),
-      .standing([.init(id: "1", standing: RowStanding(digest: nil, isWaiting: true))]), .entered(3),
+      .standing([.init(id: "1", standing: RowState(digest: nil, isWaiting: true))]), .entered(3),
       .progress(ResyncProgress(total: 10, looked: 5, entered: 5, elapsed: 1_000_000, isDone: false)), .failure("why"),
     ]
     replies = answers.map { StreamReply($0, number: 1, hasMore: true).document }

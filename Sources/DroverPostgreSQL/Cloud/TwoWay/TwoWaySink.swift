@@ -15,7 +15,7 @@ final class TwoWaySink: TwoWayRows {
   private(set) var refusals: [(position: Int, error: PostgreSQLError)] = []
   /// Rows that are there, of those that were looked at last, and those that have a tombstone.
   private var present: Set<ExactText> = []
-  private var buried: Set<ExactText> = []
+  private var withTombstone: Set<ExactText> = []
   private var stamps: [(key: [Value], version: Int64)] = []
   private var marks: [RowBook.Entry] = []
   private let book: RowBook
@@ -97,11 +97,11 @@ final class TwoWaySink: TwoWayRows {
     let known = try book.marks(of: ids)
     let tombstones = try sink.tombstones(events.map(sink.item))
     present = []
-    buried = []
+    withTombstone = []
     return events.indices.map { index in
       let id = ExactText(ids[index])
       if stored[index] != nil { present.insert(id) }
-      if tombstones[index] != nil { buried.insert(id) }
+      if tombstones[index] != nil { withTombstone.insert(id) }
       let mark = known[id]
       var edge = mark == nil ? stored[index]?.version ?? tombstones[index] : mark?.edge
       if edge?.epoch == 0 { edge = nil }
@@ -167,12 +167,12 @@ final class TwoWaySink: TwoWayRows {
           operation: "write to", subject: transaction.connection.subject,
           cause: "another client has inserted a row at the same moment", state: "40001")
       }
-      try sink.dropTombstones(puts.filter { buried.contains(ExactText($0.event.localID)) })
+      try sink.dropTombstones(puts.filter { withTombstone.contains(ExactText($0.event.localID)) })
     }
     guard !deletes.isEmpty else { return }
     let there = deletes.filter(isPresent)
     try writer.delete(there.map(\.key), versions: there.map(\.event.version), machine: machine, feed)
-    try sink.bury(deletes.map(\.event), whateverIsThere: true)
+    try sink.insertTombstones(deletes.map(\.event), whateverIsThere: true)
   }
 
   func stamp(_ event: SinkEvent, version: Int64) { stamps.append((sink.item(event).key, version)) }

@@ -115,7 +115,7 @@ final class RowFeed {
   private let table: FeedTable
   private let keyCount: Int
   private let findKey: Statement
-  private let buryKey: Statement
+  private let insertTombstone: Statement
   /// Whether a put can change the key into another that is equal: a column without a type takes 1 and 1.0 for one key and keeps each.
   private let hasTwins: Bool
 
@@ -128,7 +128,7 @@ final class RowFeed {
     let isRow = key.enumerated().map { "\($1) IS ?\($0 + 1)" }.joined(separator: " AND ")
     findKey = try Statement(
       database, "SELECT \(key.joined(separator: ", ")), drover_version FROM \(sink) WHERE \(isRow)")
-    buryKey = try Statement(
+    insertTombstone = try Statement(
       database,
       "INSERT INTO \(table.gone) VALUES (drover_next_change(), drover_change_time(), ?1, \(key.indices.map { "?\($0 + 2)" }.joined(separator: ", ")))"
     )
@@ -171,9 +171,9 @@ final class RowFeed {
   /// A row was deleted.
   /// - Parameter found: what it was.
   func delete(_ found: Found, version: Int64) throws {
-    buryKey.bind(version, at: 1)
-    for (index, value) in found.key.enumerated() { buryKey.bind(value, at: Int32(index + 2)) }
-    try buryKey.run()
+    insertTombstone.bind(version, at: 1)
+    for (index, value) in found.key.enumerated() { insertTombstone.bind(value, at: Int32(index + 2)) }
+    try insertTombstone.run()
     table.counts.deletes += 1
   }
 }

@@ -69,7 +69,7 @@ final class DownRun {
     }
     try applyTogether()
     for (row, refusal) in refused {
-      try edge.bury(row.event, refusal, row.writer, database)
+      try edge.addDeadLetter(row.event, refusal, row.writer, database)
       guard row.isOfFrame else { continue }
       if refusal.reason == .foreignKey { outcome.waiting += 1 } else { outcome.refused += 1 }
     }

@@ -60,7 +60,7 @@ extension EdgeDatabase {
   }
 
   /// Sets a row aside. There is one letter for each key, because only the newest state counts.
-  func bury(_ event: DownEvent, _ refusal: DownRefusal, _ writer: DownWriter, _ database: Database) throws {
+  func addDeadLetter(_ event: DownEvent, _ refusal: DownRefusal, _ writer: DownWriter, _ database: Database) throws {
     let known = try prepared(
       """
       SELECT id, count, first_at FROM drover_dead_letter

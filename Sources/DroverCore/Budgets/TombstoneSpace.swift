@@ -17,12 +17,12 @@ extension TombstoneUse {
     self.init()
     for (event, outcome) in zip(events, outcomes) where event.content == .none && outcome == .applied {
       count += 1
-      bytes += event.localID.utf8.count + stream.text.utf8.count + TombstoneRoom.bytesOfEach
+      bytes += event.localID.utf8.count + stream.text.utf8.count + TombstoneSpace.bytesOfEach
     }
   }
 }
 
-package struct TombstoneRoom: Sendable {
+package struct TombstoneSpace: Sendable {
   /// What a tombstone takes besides its local ID and the names of its machine and stream.
   package static let bytesOfEach = 64
   private static let mostMachines = 100_000

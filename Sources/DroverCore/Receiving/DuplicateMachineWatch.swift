@@ -2,7 +2,7 @@
 // that is followed by another has ended, whatever the reason: a restart, a crash, a new card. One that is heard again after another, and again
 // after that, lives beside it. The decision is a value, one for each machine.
 
-package struct CloneWatch: Sendable {
+package struct DuplicateMachineWatch: Sendable {
   package enum Verdict: Equatable, Sendable {
     case nothing
     /// Another process than the one before, which may have ended. The consumer asks all agents of this name for their status.

@@ -1,11 +1,11 @@
 // When the outbox is reported to the cloud: soon after the connection, at once when it has become empty or has begun to wait, at an interval
 // while something else changes, and now and then in any case, so that a machine without events is seen to be there.
 
-package struct StandingSchedule: Sendable {
-  private let limits: TellingLimits
+package struct OutboxReportSchedule: Sendable {
+  private let limits: ReportingLimits
   /// What was reported last.
-  package private(set) var told: OutboxStanding?
-  private var toldAt: ContinuousClock.Instant?
+  package private(set) var reported: OutboxFigures?
+  private var reportedAt: ContinuousClock.Instant?
   /// When the outbox was last seen to be as reported.
   private var foundAt: ContinuousClock.Instant?
   /// When it is looked at whatever happens. Nil without a connection.
@@ -18,13 +18,13 @@ package struct StandingSchedule: Sendable {
   private var spentUntil: ContinuousClock.Instant?
   private var isTurning = false
 
-  package init(limits: TellingLimits) { self.limits = limits }
+  package init(limits: ReportingLimits) { self.limits = limits }
 
   package mutating func connected(now: ContinuousClock.Instant) {
-    toldAt = nil
+    reportedAt = nil
     busySince = nil
     isTurning = false
-    lookAt = now.advanced(by: limits.firstStanding)
+    lookAt = now.advanced(by: limits.firstReport)
   }
 
   package mutating func disconnected() { lookAt = nil }
@@ -32,10 +32,11 @@ package struct StandingSchedule: Sendable {
   /// What the relay knows without looking: whether all that it has seen of the outbox is confirmed.
   package mutating func sees(isIdle: Bool, now: ContinuousClock.Instant) {
     busySince = isIdle ? nil : busySince ?? now
-    guard lookAt != nil, toldAt != nil, let told, restUntil.map({ $0 <= now }) ?? true, mayTellAtOnce(now) else {
+    guard lookAt != nil, reportedAt != nil, let reported, restUntil.map({ $0 <= now }) ?? true, mayReportAtOnce(now)
+    else {
       return isTurning = false
     }
-    isTurning = told.waiting > 0 ? isIdle : busySince.map { $0.advanced(by: limits.onItsWay) <= now } ?? false
+    isTurning = reported.waiting > 0 ? isIdle : busySince.map { $0.advanced(by: limits.onItsWay) <= now } ?? false
   }
 
   package func isDue(now: ContinuousClock.Instant) -> Bool { isTurning || lookAt.map { $0 <= now } ?? false }
@@ -48,35 +49,37 @@ package struct StandingSchedule: Sendable {
   ///   - took: how long it took to look.
   /// - Returns: whether to report.
   package mutating func looked(
-    _ standing: OutboxStanding, oldest: Duration?, took: Duration, now: ContinuousClock.Instant
+    _ figures: OutboxFigures, oldest: Duration?, took: Duration, now: ContinuousClock.Instant
   ) -> Bool {
     let isAtOnce = lookAt.map { now < $0 } ?? false
     isTurning = false
     restUntil = now.advanced(by: max(took * limits.lookingShare, limits.onItsWay))
     if isAtOnce {
       // What is on its way just now is no news.
-      let waits = standing.waiting > 0 && oldest.map { $0 >= limits.onItsWay } ?? false
-      guard let told, (told.waiting > 0) != (standing.waiting > 0), standing.waiting == 0 || waits else { return false }
+      let waits = figures.waiting > 0 && oldest.map { $0 >= limits.onItsWay } ?? false
+      guard let reported, (reported.waiting > 0) != (figures.waiting > 0), figures.waiting == 0 || waits else {
+        return false
+      }
       spentUntil = max(spentUntil ?? now, now).advanced(by: limits.atOnceRefill)
     } else {
-      lookAt = now.advanced(by: max(limits.standingInterval, took * limits.lookingShare))
-      let isOld = toldAt.map { $0.advanced(by: limits.standingInterval * limits.quietIntervals) <= now } ?? true
-      guard isOld || told.map({ standing.isNews(after: $0) }) ?? true else {
+      lookAt = now.advanced(by: max(limits.reportInterval, took * limits.lookingShare))
+      let isOld = reportedAt.map { $0.advanced(by: limits.reportInterval * limits.quietIntervals) <= now } ?? true
+      guard isOld || reported.map({ figures.isNews(after: $0) }) ?? true else {
         foundAt = now
         return false
       }
     }
-    found(standing, now: now)
-    toldAt = now
+    found(figures, now: now)
+    reportedAt = now
     return true
   }
 
   /// What the agent says when it leaves.
-  package mutating func found(_ standing: OutboxStanding, now: ContinuousClock.Instant) {
-    (told, foundAt) = (standing, now)
+  package mutating func found(_ figures: OutboxFigures, now: ContinuousClock.Instant) {
+    (reported, foundAt) = (figures, now)
   }
 
-  private func mayTellAtOnce(_ now: ContinuousClock.Instant) -> Bool {
+  private func mayReportAtOnce(_ now: ContinuousClock.Instant) -> Bool {
     spentUntil.map { $0 <= now.advanced(by: limits.atOnceRefill * (limits.mostAtOnce - 1)) } ?? true
   }
 }

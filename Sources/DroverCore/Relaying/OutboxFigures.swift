@@ -1,7 +1,7 @@
 // How an outbox stands, as its agent tells the cloud. It is read from the outbox itself: what is confirmed has left it, so every figure rests
 // on confirmations.
 
-package struct OutboxStanding: Equatable, Sendable {
+package struct OutboxFigures: Equatable, Sendable {
   /// Events that are not confirmed.
   package var waiting: Int
   /// The version of the oldest of them, microseconds since 1970; nil when none waits.
@@ -20,7 +20,7 @@ package struct OutboxStanding: Equatable, Sendable {
   }
 
   /// Whether a person would want to hear of it again: anything but a disk that has a little more or less.
-  package func isNews(after told: OutboxStanding) -> Bool {
+  package func isNews(after told: OutboxFigures) -> Bool {
     var same = self
     if let left = freeBytes, let before = told.freeBytes, abs(left - before) <= before / 50 { same.freeBytes = before }
     return same != told

@@ -3,12 +3,14 @@
 import DroverCore
 import Testing
 
-@Suite struct CloneWatchTests {
+@Suite struct DuplicateMachineWatchTests {
   private static let second: Int64 = 1_000_000
 
   /// What is found after each status; they come a second apart.
-  private func verdicts(_ processes: [Int64], isHeld: Bool = false, apart: Int64 = second) -> [CloneWatch.Verdict] {
-    var watch = CloneWatch()
+  private func verdicts(_ processes: [Int64], isHeld: Bool = false, apart: Int64 = second) -> [DuplicateMachineWatch
+    .Verdict]
+  {
+    var watch = DuplicateMachineWatch()
     return processes.enumerated().map { index, process in
       watch.heard(process, said: Int64(index), isHeld: isHeld, now: Int64(index) * apart)
     }
@@ -25,7 +27,9 @@ import Testing
     let found = verdicts(processes)
     #expect(found.allSatisfy { $0 != .cloned })
     // Each process that follows another is asked whether it is alone.
-    let changes = zip(processes, processes.dropFirst()).map { $0 == $1 ? CloneWatch.Verdict.nothing : .unclear }
+    let changes = zip(processes, processes.dropFirst()).map {
+      $0 == $1 ? DuplicateMachineWatch.Verdict.nothing : .unclear
+    }
     #expect(found == [.nothing] + changes)
   }
 
@@ -44,14 +48,14 @@ import Testing
   }
 
   @Test func `a status that comes twice counts once`() {
-    var watch = CloneWatch()
+    var watch = DuplicateMachineWatch()
     for now in 0..<20 {
       #expect(watch.heard(now.isMultiple(of: 2) ? 1 : 2, said: 5, isHeld: false, now: Int64(now)) != .cloned)
     }
   }
 
   @Test func `while both are heard neither is alone, and one is when the other has been silent for half a minute`() {
-    var watch = CloneWatch()
+    var watch = DuplicateMachineWatch()
     for now in stride(from: Int64(0), to: 200, by: 10) {
       let process: Int64 = (now / 10).isMultiple(of: 2) ? 1 : 2
       #expect(watch.heard(process, said: now, isHeld: true, now: now * Self.second) == .nothing)
@@ -67,7 +71,7 @@ import Testing
   }
 
   @Test func `a consumer that has just started listens for half a minute before it calls one alone`() {
-    var watch = CloneWatch()
+    var watch = DuplicateMachineWatch()
     #expect(watch.heard(1, said: 1, isHeld: true, now: 1000 * Self.second) == .nothing)
     #expect(watch.heard(1, said: 2, isHeld: true, now: 1029 * Self.second) == .nothing)
     #expect(watch.heard(1, said: 3, isHeld: true, now: 1030 * Self.second) == .alone)

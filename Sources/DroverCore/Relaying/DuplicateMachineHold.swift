@@ -1,8 +1,8 @@
 // Others that are connected under this machine's name, as far as the agent knows: the broker says when one takes its session, and the consumer
 // when two agents are at work. While they are, this one captures and sends nothing: whatever it sent would be mixed with the other's rows.
 
-package struct Rivals: Sendable {
-  private let limits: RivalLimits
+package struct DuplicateMachineHold: Sendable {
+  private let limits: DuplicateMachineLimits
   private var session = SessionWatch()
   /// What the broker did to the session, where that is no accident.
   package private(set) var taken: Trouble?
@@ -11,7 +11,7 @@ package struct Rivals: Sendable {
   private var doubtedUntil: ContinuousClock.Instant?
   private var heardAt: ContinuousClock.Instant?
 
-  package init(limits: RivalLimits) { self.limits = limits }
+  package init(limits: DuplicateMachineLimits) { self.limits = limits }
 
   /// Whether the agent holds.
   package var isHeld: Bool { clonedSince != nil }
