@@ -123,7 +123,10 @@ extension TwoWayConformance {
       try scene.merge(.edit(110, 1, "edge", n: 4), epoch: .two, schema: schema)
       #expect(try scene.conflicts().map(\.id) == [conflict.id])
     },
-    Claim("with as many conflicts as there may be, the stream waits and says why", conditions { $0.conflicts = 1 }) {
+    Claim(
+      "with as many conflicts as there may be, the stream waits and says why",
+      conditions { $0.conflicts = ConflictBounds(maxCount: 1) }
+    ) {
       scene in
       _ = try conflict(scene)
       let schema = StreamSchema.twoWay(newer: "n")

@@ -69,11 +69,14 @@ package struct Conflict: Equatable, Sendable {
   package var present: [Value]?
   /// The row has changed since the conflict was decided.
   package var hasChangedSince: Bool
+  /// Why the row cannot be compared: the table is not as it was. Only keeping is possible then.
+  package var problem: String?
 
   package init(
     id: Int64, machine: MachineID, stream: StreamName, localID: String, at: Int64, lost: LostEdit, columns: [String],
-    present: [Value]?, hasChangedSince: Bool
+    present: [Value]?, hasChangedSince: Bool, problem: String? = nil
   ) {
+    self.problem = problem
     self.id = id
     self.machine = machine
     self.stream = stream
@@ -110,7 +113,9 @@ package protocol ConflictStore {
   /// In the order in which they were decided.
   func conflicts(machine: MachineID?, stream: StreamName?, after id: Int64, limit: Int) throws -> [Conflict]
   func conflict(_ id: Int64) throws -> Conflict?
-  func conflictCount() throws -> Int
+  func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int
+  /// The highest number of a conflict that waits, 0 without any.
+  func newestConflict() throws -> Int64
   /// - Parameter seen: the row as the person saw it; nil for a row that was gone.
   func resolve(_ id: Int64, _ choice: ConflictChoice, seen: [Value]?) throws -> ResolveOutcome
 }
