@@ -48,6 +48,8 @@ package protocol TwoWayStore {
   func downStreams(of machine: MachineID?) throws -> [DownStream]
   /// Reads rows of a stream with a number above `after`, with their content as it is now. Stops early after about `maximumBytes` of values.
   func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead
+  /// How many conflicts of a machine's rows wait for a person.
+  func conflictCount(of machine: MachineID) throws -> Int
   /// Keeps what a machine has received.
   /// - Returns: whether it belongs to the store's numbering. If a machine has received more than was ever given, the store went back, and another numbering
   ///   begins.

@@ -70,7 +70,7 @@ extension ConfigurationOption {
   func conflicts(forChange: Bool = false) throws -> any ConflictAccess {
     switch try any() {
     case .cloud(let cloud): StoredConflicts(store: try cloud.openConflicts(forChange: forChange))
-    case .edge: throw fail("conflicts: the cloud has them; run the command there")
+    case .edge(let edge): CloudConflicts(edge)
     }
   }
 }

@@ -9,12 +9,14 @@ import DroverWire
 struct ConflictsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "conflicts",
-    abstract: "Lists, shows and resolves edits that lost a conflict.",
+    abstract: "Lists, shows and resolves edits that lost a conflict, on either side.",
     discussion: """
       Examples:
         drover conflicts list --config cloud.yaml
         drover conflicts show --config cloud.yaml 7
         drover conflicts resolve --config cloud.yaml 7 --take machine
+
+      At a machine, the agent asks the cloud for the conflicts of this machine's rows. It has to run and to be connected.
 
       Both sides edited a row without knowing of each other. One edit won on both sides. The value of the other one is kept here
       until a person resolves it.

@@ -79,6 +79,9 @@ struct StatusCommand: AsyncParsableCommand {
       print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
     }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
+    if let conflicts = AgentLock.conflicts(database: configuration.database), conflicts > 0 {
+      print("conflicts \(conflicts) in the cloud, as it said last; `drover conflicts list` shows them")
+    }
     return worker
   }
 
