@@ -75,15 +75,15 @@ import Testing
     #expect(stale.status == 1 && stale.errors.contains("has changed"), "\(stale.errors)")
     let resolved = try await Road.drover("conflicts", "resolve", "--config", road.edgeFile, id, "--take", loser)
     #expect(resolved.status == 0, "\(resolved.errors)")
-    road.end(.cloud)
-    let unanswered = try await Road.drover("conflicts", "list", "--config", road.edgeFile)
-    #expect(unanswered.status == 1 && unanswered.errors.contains("no consumer subscribes"), "\(unanswered.errors)")
-    try road.start(.cloud)
     try await road.wait(for: "the value that was taken at the edge") {
       try await self.edge(road, name) == "[[\"of the \(loser)\"]]"
     }
     #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
     try await road.waitUntilConfirmed()
+    road.end(.edge)
+    let alone = try await Road.drover("conflicts", "list", "--config", road.edgeFile)
+    #expect(alone.status == 1 && alone.errors.contains("start `drover edge`"), "\(alone.errors)")
+    try road.start(.edge)
     let check = try await Road.drover("check", "--config", road.cloudFile)
     #expect(check.status == 0, "\(check.output) \(check.errors)")
   }
