@@ -1,4 +1,4 @@
-// Conflicts as JSON: one form for `drover conflicts --json`, for the HTTP server, and for what a machine asks of the cloud.
+// Conflicts as JSON: one form for `drover conflicts list --json`, for the HTTP server, and for what a machine asks of the cloud.
 
 package import DroverCore
 private import Foundation
