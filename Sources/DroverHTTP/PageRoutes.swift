@@ -17,6 +17,7 @@ package enum PageRoutes {
     ("fleet.js", "text/javascript", PackageResources.fleet_js),
     ("machine.js", "text/javascript", PackageResources.machine_js),
     ("letters.js", "text/javascript", PackageResources.letters_js),
+    ("conflicts.js", "text/javascript", PackageResources.conflicts_js),
   ]
 
   package static var all: [Route] {

@@ -68,6 +68,7 @@ export class MachineView {
       ["Clock", offset(machine.clock_offset_seconds)],
       ["Dead letters here", count(machine.dead_letters)],
       ["Dead letters there then", count(outbox?.dead_letters)],
+      ["Conflicts", count(machine.conflicts)],
     ];
     if (this.facts.children.length === 0) {
       for (const [name] of facts) this.facts.append(element("div", {}, element("dt", {}, name), element("dd")));

@@ -1,6 +1,7 @@
-// Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/dead-letters.
+// Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/dead-letters, #/conflicts.
 
 import { forgetToken, get, keepToken } from "./api.js";
+import { ConflictsView } from "./conflicts.js";
 import { FleetView } from "./fleet.js";
 import { LettersView } from "./letters.js";
 import { MachineView } from "./machine.js";
@@ -23,6 +24,7 @@ function chosenView() {
   const [, first, name] = location.hash.split("/");
   if (first === "machines" && name) return new MachineView(decodeURIComponent(name));
   if (first === "dead-letters") return new LettersView(decodeURIComponent(name ?? ""), say);
+  if (first === "conflicts") return new ConflictsView(decodeURIComponent(name ?? ""), say);
   return new FleetView();
 }
 
@@ -33,7 +35,7 @@ function show() {
   view.refresh = () => ask(running.signal);
   document.title = `${view.title} – Drover`;
   for (const link of document.querySelectorAll("nav a")) {
-    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof FleetView ? "fleet" : "");
+    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof ConflictsView ? "conflicts" : view instanceof FleetView ? "fleet" : "");
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -41,7 +43,7 @@ function show() {
   answered = null;
   say("");
   repeat(view.every, running.signal, ask);
-  repeat(30_000, running.signal, countLetters);
+  repeat(30_000, running.signal, countWaiting);
   view.start?.(running.signal);
 }
 
@@ -75,14 +77,17 @@ async function ask(signal) {
   showFreshness();
 }
 
-async function countLetters(signal) {
-  const node = document.getElementById("letter-count");
-  try {
-    const { total } = await get("dead-letters?limit=1", signal);
-    node.hidden = total === 0;
-    setText(node, count(total));
-  } catch {
-    // The view's own question says what is wrong.
+/** What waits for a person, beside the links that lead there. */
+async function countWaiting(signal) {
+  for (const [id, path] of [["letter-count", "dead-letters"], ["conflict-count", "conflicts"]]) {
+    const node = document.getElementById(id);
+    try {
+      const { total } = await get(`${path}?limit=1`, signal);
+      node.hidden = total === 0;
+      setText(node, count(total));
+    } catch {
+      // The view's own question says what is wrong.
+    }
   }
 }
 
@@ -105,7 +110,7 @@ function askForToken() {
   const keep = element("input", { type: "checkbox", id: "keep" });
   const form = element("form", { class: "token" },
     element("h1", {}, "A token is needed"),
-    element("p", {}, "One of http.tokens in the consumer's configuration. One that only reads shows everything; to send dead letters again takes one that writes."),
+    element("p", {}, "One of http.tokens in the consumer's configuration. One that only reads shows everything; to send dead letters again or to resolve conflicts takes one that writes."),
     element("p", {}, element("label", { for: "token" }, "Token"), input),
     element("p", {}, keep, element("label", { for: "keep" }, "Keep it in this browser, not only in this tab")),
     element("button", { type: "submit" }, "Show"));
