@@ -39,7 +39,7 @@ export class FleetView {
     this.found = element("p", { class: "found", role: "status" });
     this.body = element("tbody");
     this.heads = new Map(columns.map((column) => [column.name, this.head(column)]));
-    this.more = element("button", { type: "button", onclick: () => { this.shown += step; this.arrange(); } });
+    this.more = element("button", { type: "button", hidden: true, onclick: () => { this.shown += step; this.arrange(); } });
     this.root = element("div", {},
       element("h1", {}, "Fleet"), this.totals,
       element("section", { "aria-labelledby": "attention" }, element("h2", { id: "attention" }, "What needs somebody"), this.troubles),
