@@ -1,5 +1,5 @@
-// Edits that lost a conflict: to look at them, and to resolve one or many. Who resolves one says how they saw the row (`If-Match`, or `seen` in a list), and
-// nothing is done if it is another one by then.
+// Edits that lost a conflict: to look at them, and to resolve one or many. The request says how the caller saw the row (`If-Match`, or `seen` in a
+// list), and nothing is done if the row has changed by then.
 
 import DroverCore
 import DroverWire
@@ -108,7 +108,7 @@ enum ConflictRoutes {
   }
 
   private static func tag(_ request: Request) throws -> String {
-    guard let header = request.headers[.ifMatch] else {
+    guard let header = request.headers[.ifMatch], !header.isEmpty else {
       throw Problem(
         .preconditionRequired, "If-Match is needed: the ETag of the conflict, or its seen, as you looked at it.")
     }
@@ -140,7 +140,7 @@ private struct ConflictOrder {
     var conflicts: [(id: Int64, seen: String)] = []
     for element in elements {
       let each = try element.members()
-      conflicts.append((try each.integer("id", in: 1 ... .max), try each.string("seen")))
+      conflicts.append((try each.wholeNumber("id", in: 1 ... .max), try each.string("seen")))
     }
     self.conflicts = conflicts
   }

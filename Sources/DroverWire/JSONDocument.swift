@@ -101,6 +101,20 @@ package final class JSONDocument {
       try within(range, exact(try get(name, json_type_int, "an integer"), name), name)
     }
 
+    /// An integer in a person's request: JSON Schema counts `7.0` as one too. Frames have `integer`.
+    /// - Parameter range: what can be true (`Bounds`).
+    package func wholeNumber(_ name: String, in range: ClosedRange<Int64>) throws(WireError) -> Int64 {
+      guard let value = json_object_object_get(object, name), json_object_get_type(value) == json_type_double else {
+        return try integer(name, in: range)
+      }
+      let number = json_object_get_double(value)
+      // Beyond this a double stands for more than one integer.
+      guard number.magnitude <= 9_007_199_254_740_992, let integer = Int64(exactly: number) else {
+        throw WireError("\"\(name)\" is not an integer")
+      }
+      return try within(range, integer, name)
+    }
+
     package func bool(_ name: String) throws(WireError) -> Bool {
       json_object_get_boolean(try get(name, json_type_boolean, "true or false")) != 0
     }

@@ -73,6 +73,17 @@ import Testing
     let stale = try await Road.drover(
       "conflicts", "resolve", "--config", road.edgeFile, id, "--take", loser, "--seen", "gone")
     #expect(stale.status == 1 && stale.errors.contains("has changed"), "\(stale.errors)")
+    // Another machine that asks for it gets nothing, and resolves nothing.
+    for (question, answer) in [("conflict", "\"conflicts\":[]"), ("resolve", "\"outcome\":\"unknown\"")] {
+      let other = try await Road.run(
+        "mosquitto_rr",
+        [
+          "-V", "mqttv5", "-q", "1", "-W", "30", "-p", "\(road.broker.port)", "-t", "drover/v1/MAH002/ask/\(question)",
+          "-e", "drover/v1/MAH002/command/answer-\(question)", "-m",
+          "{\"v\":1,\"ask\":\"\(question)\",\"conflict\":\(id),\"take\":\"\(loser)\",\"even_changed\":true}",
+        ])
+      #expect(other.output.contains(answer), "\(other.output) \(other.errors)")
+    }
     let resolved = try await Road.drover("conflicts", "resolve", "--config", road.edgeFile, id, "--take", loser)
     #expect(resolved.status == 0, "\(resolved.errors)")
     try await road.wait(for: "the value that was taken at the edge") {
