@@ -17,7 +17,7 @@ package struct MachineAsked: Sendable {
   }
 }
 
-/// Whoever answers them.
+/// Answers the questions of machines.
 package protocol MachineAnswers: Sendable {
   /// Returns at once.
   func ask(_ question: MachineAsked)

@@ -195,7 +195,7 @@ package protocol Replica: AnyObject {
   func strayLines(_ stream: ReplicatedStream) throws -> Int
   /// Removes them.
   func removeStrayLines(_ stream: ReplicatedStream) throws
-  /// For each of these rows, whether an edit of the cloud is on its way to the machine: nobody has taken it yet, or the machine has not confirmed it.
+  /// For each of these rows, whether an edit of the cloud is on its way to the machine: the consumer has not read it yet, or the machine has not confirmed it.
   func underway(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws -> [Bool]
   /// Of a stream that only goes down: sends these rows to its machines again, and a row that is gone as a delete.
   func sendDown(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws

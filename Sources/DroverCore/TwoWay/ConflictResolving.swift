@@ -49,7 +49,7 @@ package struct ConflictBounds: Equatable, Sendable {
 }
 
 extension Conflict {
-  /// Names what the row is now. Whoever resolves the conflict gives it back, and nothing is done if the row is another one by then.
+  /// Names what the row is now. A resolution gives this name back, and nothing is done if the row has changed by then.
   package var seen: String {
     guard problem == nil else { return "unreadable" }
     guard let present else { return "gone" }
@@ -78,7 +78,7 @@ extension Conflict {
 package enum ConflictSeen: Equatable, Sendable {
   /// The row as `Conflict.seen` named it.
   case named(String)
-  /// The row as the conflict was decided: nobody may have changed it since.
+  /// The row as it was when the conflict was decided. A row that has changed since is refused.
   case asDecided
   /// Whatever the row is now.
   case anything

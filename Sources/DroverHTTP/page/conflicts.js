@@ -13,7 +13,7 @@ function show(value) {
 
 export class ConflictsView {
   /**
-   * @param {string} machine of which conflicts are shown at first; empty for all.
+   * @param {string} machine whose conflicts are shown at first; empty for all.
    * @param {(text: string) => void} say
    */
   constructor(machine, say) {

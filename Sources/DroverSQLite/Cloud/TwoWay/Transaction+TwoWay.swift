@@ -305,7 +305,7 @@ extension Transaction {
       if entry == nil, owner != CloudTwoWay.everyMachine {
         edge = old.epoch != 0 ? old : try table.tombstone(localID)
       }
-      // Inserted and deleted again before anybody saw it. A machine may still have a row of reference data that is known to nobody here.
+      // Inserted and deleted before the consumer read it. A machine may still have a row of reference data that the store does not know.
       guard stored != nil || entry != nil || edge != nil || table.schema.flow.direction == .down else { continue }
       let version = TwoWayRule.decisionVersion(now: now, known: .init(edge: edge, cloud: entry?.cloud ?? 0))
       if stored == nil {
