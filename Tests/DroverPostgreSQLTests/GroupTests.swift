@@ -58,8 +58,8 @@ import Testing
       func client() throws -> Client { Client(connection: try database.connect()) }
       return TwoWayPlace(
         store: followed!, reader: Reader(database: database, hidden: ["drover_change"]),
-        conflicts: try PostgreSQLConflicts(database.address, now: conditions.now), client: try client(),
-        otherClient: try client())
+        conflicts: try PostgreSQLConflicts(database.address, now: conditions.now),
+        replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client())
     }
     try suite.check(claim)
     _ = try followed!.transaction { try $0.takeEdits(limit: 1000) }

@@ -18,8 +18,8 @@ import Testing
       func client() throws -> Client { Client(connection: try database.connect()) }
       return TwoWayPlace(
         store: store, reader: Reader(database: database),
-        conflicts: try PostgreSQLConflicts(database.address, now: conditions.now), client: try client(),
-        otherClient: try client())
+        conflicts: try PostgreSQLConflicts(database.address, now: conditions.now),
+        replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client())
     }
     try suite.check(claim)
   }

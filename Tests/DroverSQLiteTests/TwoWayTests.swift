@@ -22,7 +22,7 @@ import Testing
     }
     return TwoWayPlace(
       store: store, reader: Reader(folder: folder), conflicts: try SQLiteConflicts(path: folder.path),
-      client: try client(), otherClient: try client())
+      replica: try SQLiteReplica(path: folder.path), client: try client(), otherClient: try client())
   }
 
   @Test(arguments: TwoWayConformance.claims.filter { !$0.needsSeveralWriters })

@@ -146,4 +146,71 @@ import Testing
     }
     #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
   }
+
+  // An edit of a price list at the till was not noticed: the till kept its own price for good, and no comparison knew which side was right.
+  @Test(arguments: [false, true]) func `an edit at the edge of what the cloud alone edits is listed and replaced`(
+    inPostgreSQL: Bool
+  ) async throws {
+    let server = inPostgreSQL ? try PostgreSQLServer() : nil
+    let streams = "  - {table: products, kind: snapshot, direction: down, machines: all}"
+    let road = if let server { try Road(streams: streams, store: server.uri()) } else { try Road(streams: streams) }
+    try await makeProducts(road)
+    _ = try await edge(road, "DELETE FROM products")
+    func cloud(_ sql: String) async throws -> String {
+      guard let server else { return try await road.inCloud(sql) }
+      let client = try Connection(PostgreSQLAddress(uri: server.uri()))
+      if !sql.hasPrefix("SELECT") {
+        try client.run(sql)
+        return ""
+      }
+      return "[[\(try client.query(sql).integer(0, 0))]]"
+    }
+    try road.start(.cloud)
+    try road.start(.edge)
+    try await road.wait(for: "the table in the cloud") {
+      guard let server else {
+        return try await road.inCloud("SELECT count(*) FROM sqlite_master WHERE name LIKE 'drover_edit_%_products'")
+          == "[[4]]"
+      }
+      let client = try Connection(PostgreSQLAddress(uri: server.uri()))
+      return try client.query("SELECT count(*) FROM pg_trigger WHERE tgname = 'drover_capture'").integer(0, 0) == 1
+    }
+    _ = try await cloud("INSERT INTO products (url, price) VALUES ('u1', 1), ('u2', 2), ('u3', 3)")
+    let prices = "SELECT url, price FROM products ORDER BY url"
+    let all = "[[\"u1\", 1.0], [\"u2\", 2.0], [\"u3\", 3.0]]"
+    try await road.wait(for: "the prices") { try await self.edge(road, prices) == all }
+    _ = try await edge(road, "UPDATE products SET price = 9 WHERE url = 'u1'")
+    _ = try await edge(road, "DELETE FROM products WHERE url = 'u2'")
+    _ = try await edge(road, "INSERT INTO products (url, price) VALUES ('mine', 7)")
+    try await road.wait(for: "the cloud's prices again") { try await self.edge(road, prices) == all }
+    try await road.wait(for: "the edits in the cloud's list") {
+      try await cloud("SELECT count(*) FROM drover_dead_letter") == "[[3]]"
+    }
+    try await road.wait(for: "the count of edits") {
+      try await self.edge(road, "SELECT overwritten FROM drover_stream") == "[[3]]"
+    }
+    let status = try await Road.drover("status", "--config", road.edgeFile)
+    #expect(status.output.contains("3 edits made here"), "\(status.output)")
+    let resync = try await Road.drover("resync", "--config", road.edgeFile)
+    #expect(resync.status != 0 && resync.errors.contains("come from the cloud"), "\(resync.errors)")
+
+    // Edits that no trigger has seen are found by a comparison.
+    #expect(try await Road.drover("check", "--config", road.cloudFile).status == 0)
+    road.end(.edge)
+    try await road.python(
+      """
+      for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+          db.execute(f"DROP TRIGGER {name}")
+      db.execute("UPDATE products SET price = 5 WHERE url = 'u3'")
+      db.execute("INSERT INTO products (url, price) VALUES ('strange', 7)")
+      """)
+    try road.start(.edge)
+    try await road.wait(for: "a comparison that finds them") {
+      let found = try await Road.drover("check", "--config", road.cloudFile)
+      return found.status == 1 && found.output.contains("row strange: differs with nothing on its way")
+    }
+    let repair = try await Road.drover("check", "--config", road.cloudFile, "--repair")
+    #expect(repair.status == 0, "\(repair.output) \(repair.errors)")
+    #expect(try await edge(road, prices) == all)
+  }
 }

@@ -108,6 +108,12 @@ extension TwoWayConformance {
       #expect(try scene.merge(.edit(110, 2, "mine"), schema: schema)[0].refusal != nil)
       #expect(try scene.down(2)?.content == Content.none)
     },
+    Claim("a row for all machines that one machine alone has is a dead letter, and goes there") { scene in
+      let schema = StreamSchema.twoWay(.down, reach: .all)
+      try scene.adopt(schema)
+      #expect(try scene.merge(.edit(100, 2, "mine"), schema: schema)[0].refusal != nil)
+      #expect(try scene.down(2)?.content == Content.none)
+    },
     Claim("rows for all machines go to each, and a machine that joins gets them all") { scene in
       let schema = StreamSchema.twoWay(.down, reach: .all)
       try scene.adopt(schema)

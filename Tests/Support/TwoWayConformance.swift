@@ -16,17 +16,19 @@ package struct TwoWayPlace {
   package var store: any CloudStore
   package var reader: any SinkReader
   package var conflicts: any ConflictStore
+  package var replica: any Replica
   package var client: any SQLClient
   /// Another connection of the same kind.
   package var otherClient: any SQLClient
 
   package init(
-    store: any CloudStore, reader: any SinkReader, conflicts: any ConflictStore, client: any SQLClient,
-    otherClient: any SQLClient
+    store: any CloudStore, reader: any SinkReader, conflicts: any ConflictStore, replica: any Replica,
+    client: any SQLClient, otherClient: any SQLClient
   ) {
     self.store = store
     self.reader = reader
     self.conflicts = conflicts
+    self.replica = replica
     self.client = client
     self.otherClient = otherClient
   }
@@ -54,7 +56,7 @@ package struct TwoWayConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims = merging + editing + refusing + numbering + down + resolving + directions
+  package static let claims = merging + editing + refusing + numbering + down + comparing + resolving + directions
 
   private let makePlace: (CloudStoreConditions) throws -> TwoWayPlace
 

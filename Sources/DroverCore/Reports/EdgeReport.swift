@@ -18,10 +18,12 @@ package struct EdgeReport: Sendable {
     package var isBackfilling: Bool
     /// How far the last order to bring rows once more has come.
     package var resync: ResyncProgress?
+    /// Of rows that only the cloud edits: edits here that the cloud's rows have replaced.
+    package var overwritten: Int
 
     package init(
       name: String, kind: String, table: String?, pending: Int, synced: Int, confirmed: Int, oldestUnconfirmed: Int64?,
-      isBackfilling: Bool, resync: ResyncProgress?
+      isBackfilling: Bool, resync: ResyncProgress?, overwritten: Int = 0
     ) {
       self.name = name
       self.kind = kind
@@ -32,6 +34,7 @@ package struct EdgeReport: Sendable {
       self.oldestUnconfirmed = oldestUnconfirmed
       self.isBackfilling = isBackfilling
       self.resync = resync
+      self.overwritten = overwritten
     }
   }
 

@@ -143,8 +143,6 @@ extension EdgeDatabase {
         }
       func want(_ table: CapturedTable) throws {
         try widenKey(table.schema.sourceKey.count, database)
-        // Nothing of reference data goes up.
-        guard declaration.flow.direction != .down else { return }
         let isUnnoted = try table.units(number)?.makeTable(database) ?? false
         wanted.add(table, stream: number, isUnnoted: isUnnoted)
       }

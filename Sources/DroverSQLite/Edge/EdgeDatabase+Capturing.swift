@@ -130,6 +130,8 @@ extension EdgeDatabase {
       arguments: [stream, digest(wanted.map { ($0.key, $0.value.table, $0.value.sql) })])
     if let units, isUnnoted || !isComplete { try units.units(stream)?.fill(units, database) }
     guard !wanted.isEmpty, !isComplete else { return }
+    // Of reference data only edits are noted, which the cloud's rows replace. `drover check` finds those that were missed.
+    guard declaration(of: stream, database)?.flow.direction != .down else { return }
     // Without its triggers the table may have changed in any way: new here, dropped and made again, or another one of that name.
     try startBackfill(stream, database)
     guard known?["isOld"] == 1 else { return }

@@ -47,6 +47,11 @@ extension EdgeDatabase {
         throw EdgeStoreError.failed(
           "resync \(name): it has no table whose rows could be sent; emitted events are sent until they are confirmed")
       }
+      guard table.schema.flow.direction != .down else {
+        throw EdgeStoreError.failed(
+          "resync \(name): its rows come from the cloud (`direction: down`); `drover check --repair` in the cloud sends down what differs"
+        )
+      }
       let wanted = try table.wanted(order, timeColumn: declarations.first { $0.name == name }?.timeColumn)
       try database.inTransaction(.immediate) {
         try verify(database)

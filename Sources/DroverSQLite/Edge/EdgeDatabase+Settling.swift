@@ -63,8 +63,14 @@ extension EdgeDatabase {
   /// Takes confirmed entries out of the outbox. What could not be brought again from a table stays for a while, as `synced`.
   private func forget(_ interval: Interval, _ stream: Int, _ database: Database) throws -> Int {
     let isIntake = streams.first { $0.number == stream }?.table == nil
-    let isTwoWay = twoWay.since[stream] != nil
-    if isTwoWay {
+    let name = streams.first { $0.number == stream }?.name
+    let isReference = declarations.contains { $0.name == name && $0.flow.direction == .down }
+    if isReference { try noteOverwritten(interval, stream, database) }
+    // Of reference data nothing is ever sent again.
+    let isTwoWay = twoWay.since[stream] != nil || isReference
+    if isReference {
+      // The cloud lists each edit that differs from its row, and sends the row down again.
+    } else if isTwoWay {
       try noteMine(interval, stream, database)
     } else if let table = tables[stream] {
       try callDeletes(table, interval, stream, database)
@@ -100,6 +106,23 @@ extension EdgeDatabase {
     ).run()
     if gone > 0 { try SpaceKeeper.note(bodyBytes: 0, entries: -gone, database) }
     return kept + gone
+  }
+
+  /// Counts edits of rows that only the cloud edits.
+  private func noteOverwritten(_ interval: Interval, _ stream: Int, _ database: Database) throws {
+    let edits = try bind(
+      "SELECT count(*) FROM drover_outbox WHERE seq > ? AND seq <= ? AND stream = ?", interval, stream, database)
+    defer { edits.reset() }
+    guard try edits.step(), edits.integer(0) > 0 else { return }
+    try database.execute(
+      sql: "UPDATE drover_stream SET overwritten = overwritten + ? WHERE number = ?",
+      arguments: [edits.integer(0), stream])
+    guard overwritten.insert(stream).inserted, let name = streams.first(where: { $0.number == stream })?.name else {
+      return
+    }
+    warn(
+      "\(name): rows were edited here, and they come from the cloud (`direction: down`): the cloud lists what differs as dead letters, and its rows replace them; `drover status` counts such edits"
+    )
   }
 
   /// A row that a REPLACE displaced was entered as one that might stay, and so was a header whose line went. It is gone: no table will bring it again, so its entry is

@@ -15,12 +15,14 @@ package struct SQLiteEdgeReader: EdgeReader {
       let queue = try EdgeDatabase.open(path, create: false, readOnly: true)
       return try queue.read { database in
         guard try database.tableExists("drover_outbox") else { return nil }
+        // Another release may have attached the database last.
+        let countsEdits = try database.catalogue(of: "drover_stream").contains { $0.name == SQLName("overwritten") }
         let streams = try Row.fetchAll(
           database,
           sql: """
             SELECT stream.number, stream.name, stream.kind, stream.table_name, stream.confirmed, stream.backfill,
                    ifnull(sum(entry.synced = 0), 0) AS pending, ifnull(sum(entry.synced), 0) AS synced,
-                   min(entry.version) AS oldest
+                   min(entry.version) AS oldest, \(countsEdits ? "stream.overwritten" : "0") AS overwritten
               FROM drover_stream AS stream
               LEFT JOIN drover_outbox AS entry ON entry.stream = stream.number AND entry.seq > stream.confirmed_through
              GROUP BY stream.number ORDER BY stream.number
@@ -30,7 +32,7 @@ package struct SQLiteEdgeReader: EdgeReader {
             name: row["name"], kind: row["kind"], table: row["table_name"], pending: row["pending"],
             synced: row["synced"],
             confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running",
-            resync: try ResyncProgress.read(stream: row["number"], database))
+            resync: try ResyncProgress.read(stream: row["number"], database), overwritten: row["overwritten"])
         }
         let clockAhead = try EdgeDatabase.measure(database)
         return EdgeReport(

@@ -65,6 +65,11 @@ struct StatusCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
+    for stream in report.streams where stream.overwritten > 0 {
+      print(
+        "\(stream.name)  \(quantity(stream.overwritten, "edit")) made here; its rows come from the cloud, which replaces them"
+      )
+    }
     if let ahead = report.clockAhead, abs(ahead) >= 1_000_000 {
       print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }

@@ -57,18 +57,17 @@ final class TwoWaySink: TwoWayRows {
     let item = sink.item(event)
     let stored = try writer.find([item.key], machine: owner, transaction.connection)[0]
     if let stored, stored.values == item.row { return .superseded }
+    if stored == nil, event.content == .none { return .superseded }
     let known = try entries.marks(of: [event.localID])[ExactText(event.localID)]
-    // Of a row for all machines that the cloud does not have there is nothing to tell the others.
-    if known != nil || owner == machine {
-      let cloud = TwoWayRule.decisionVersion(
-        now: transaction.store.now(), known: TwoWayRule.Known(edge: known?.edge, cloud: known?.cloud ?? 0),
-        event: event.version)
-      let edge = owner == machine ? RowVersion(epoch: sink.epoch, version: event.version) : nil
-      try entries.note([
-        RowBook.Entry(
-          localID: event.localID, mark: RowMark(edge: edge, cloud: cloud, isCloudContent: true), isGone: stored == nil)
-      ])
-    }
+    // A row that the cloud does not have goes down as a delete. Of a row for all machines the others hear it too, and do nothing.
+    let cloud = TwoWayRule.decisionVersion(
+      now: transaction.store.now(), known: TwoWayRule.Known(edge: known?.edge, cloud: known?.cloud ?? 0),
+      event: event.version)
+    let edge = owner == machine ? RowVersion(epoch: sink.epoch, version: event.version) : nil
+    try entries.note([
+      RowBook.Entry(
+        localID: event.localID, mark: RowMark(edge: edge, cloud: cloud, isCloudContent: true), isGone: stored == nil)
+    ])
     return .refused(
       .conflict, detail: "the rows of stream \(origin.stream) come from the cloud; edit row \(event.localID) there")
   }

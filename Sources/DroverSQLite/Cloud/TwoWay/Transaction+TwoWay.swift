@@ -149,18 +149,17 @@ extension Transaction {
     if stored != nil, case .row(let row) = event.content, try table.holds(Array(row), event.key) {
       return .superseded
     }
+    if stored == nil, event.content == .none { return .superseded }
     let entry = try entries.find(event.localID)
-    // Of a row for all machines that the cloud does not have there is nothing to tell the others.
-    if entry != nil || flow.reach == .machine {
-      let now = store.now()
-      let cloud = TwoWayRule.decisionVersion(
-        now: now, known: .init(edge: entry?.edge, cloud: entry?.cloud ?? 0), event: event.version)
-      let edge =
-        flow.reach == .machine ? RowVersion(epoch: try newestNumber(of: machine), version: event.version) : nil
-      try entries.write(
-        RowMark(edge: edge, cloud: cloud, isCloudContent: true), event.localID,
-        number: nextNumbers(1, owner: owner, stream: table.stream), goneAt: stored == nil ? now : nil)
-    }
+    // A row that the cloud does not have goes down as a delete. Of a row for all machines the others hear it too, and do nothing.
+    let now = store.now()
+    let cloud = TwoWayRule.decisionVersion(
+      now: now, known: .init(edge: entry?.edge, cloud: entry?.cloud ?? 0), event: event.version)
+    let edge =
+      flow.reach == .machine ? RowVersion(epoch: try newestNumber(of: machine), version: event.version) : nil
+    try entries.write(
+      RowMark(edge: edge, cloud: cloud, isCloudContent: true), event.localID,
+      number: nextNumbers(1, owner: owner, stream: table.stream), goneAt: stored == nil ? now : nil)
     return .refused(
       .conflict,
       detail: "the rows of stream \(table.stream) come from the cloud; edit row \(event.localID) there")

@@ -266,7 +266,11 @@ final class DownRun {
     let present = try writer.stored(event.key)
     let isAsSent = writer.isSame(expected, present)
     if let waiting = standing.known.waiting { try writer.noteMine(event.key, waiting) }
-    if writer.table.schema.flow.direction == .both {
+    if writer.table.schema.flow.direction == .down {
+      // What the app's triggers make of a row of reference data stays here.
+      try EdgeDatabase.rememberNewest(database)
+      try writer.forget(event.key, from: first)
+    } else {
       // Numbers that were given are not given again.
       try EdgeDatabase.rememberNewest(database)
       let isEntered = try writer.hasEntry(event.key, from: first)

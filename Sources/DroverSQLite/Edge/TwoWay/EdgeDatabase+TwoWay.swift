@@ -21,7 +21,10 @@ extension EdgeDatabase {
            SET direction = ?1, two_way_since = CASE WHEN ?1 = 'both' THEN (\(RowBookkeeping.highestVersion)) END
          WHERE number = ?2
         """, arguments: [direction.rawValue, stream])
+    // Nothing of its rows was sent until now.
+    if known == Direction.down.rawValue { try startBackfill(stream, database) }
     guard direction == .down else { return }
+    try database.execute(sql: "UPDATE drover_stream SET backfill = 'done' WHERE number = ?", arguments: [stream])
     let isWaiting = "stream = ?1 AND seq > (SELECT confirmed_through FROM drover_stream WHERE number = ?1)"
     let waiting = try Int.fetchOne(
       database, sql: "SELECT count(*) FROM drover_outbox WHERE \(isWaiting)", arguments: [stream])!

@@ -24,6 +24,10 @@ enum RowBookkeeping {
     if try !has("again", "drover_outbox", database) {
       try database.execute(sql: "ALTER TABLE drover_outbox ADD COLUMN again INTEGER NOT NULL DEFAULT 0")
     }
+    // Confirmed edits of rows that only the cloud edits, which its rows have replaced.
+    if try !has("overwritten", "drover_stream", database) {
+      try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN overwritten INTEGER NOT NULL DEFAULT 0")
+    }
     guard try !has("direction", "drover_stream", database) else { return }
     try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN direction TEXT NOT NULL DEFAULT 'up'")
     // Of a two-way stream: rows without an entry in drover_row have no own edit above this version.

@@ -1,0 +1,60 @@
+// What a comparison of both sides learns from the store: which rows are on their way down, what a machine should have of reference data, and that those
+// rows can be sent down again.
+
+import DroverCore
+import Testing
+
+extension TwoWayConformance {
+  package static let comparing: [Claim] = [
+    Claim("an edit is on its way down until the machine has confirmed it") { scene in
+      try scene.adopt(.twoWay)
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x'), ('MAH001', 2, 'y')")
+      #expect(try scene.underway([1, 2, 3]) == [true, true, false], "nobody has taken them")
+      try scene.take()
+      #expect(try scene.underway([1, 2, 3]) == [true, true, false])
+      #expect(try scene.received(1))
+      #expect(try scene.underway([1, 2, 3]) == [false, true, false])
+      try scene.sql("DELETE FROM stock WHERE id = 1")
+      #expect(try scene.underway([1, 2]) == [true, true])
+    },
+    Claim("rows of reference data are sent down again, the deleted ones as deletes") { scene in
+      let schema = StreamSchema.twoWay(.down)
+      try scene.adopt(schema)
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x')")
+      try scene.take()
+      let before = try #require(try scene.down(1))
+      try scene.place.replica.sendDown(try scene.replicated(), ids: [1, 7].map { ([.integer($0)], "\($0)") })
+      #expect(try scene.underway([1, 7]) == [true, true])
+      try scene.take()
+      let after = try #require(try scene.down(1))
+      #expect(after.a == "x" && after.seq > before.seq && after.version > before.version)
+      // The cloud knows nothing of it, and the machine has it.
+      #expect(try scene.down(7)?.content == Content.none)
+    },
+    Claim("a machine is compared with the rows for all machines, where it gets those") { scene in
+      try scene.adopt(.twoWay(.down, reach: .all))
+      try scene.sql("INSERT INTO stock (id, a) VALUES (1, 'x'), (2, 'y')")
+      try scene.take()
+      let stream = try scene.replicated()
+      #expect(try scene.place.replica.count(stream) == 2)
+      var keys: [[Value]] = []
+      try scene.place.replica.survey(stream) { key, _ in keys.append(key) }
+      #expect(Set(keys) == [[1], [2]])
+      #expect(try scene.place.replica.rows(stream, keys: [[1], [3]]).map { $0 != nil } == [true, false])
+      #expect(try scene.underway([1, 2]) == [true, true])
+      #expect(try scene.received(2))
+      #expect(try scene.underway([1, 2]) == [false, false])
+    },
+  ]
+}
+
+extension TwoWayConformance.Scene {
+  func replicated() throws -> ReplicatedStream {
+    let stream = try #require(try transaction { try $0.downStreams(of: .a) }.first)
+    return ReplicatedStream(machine: stream.machine, stream: stream.stream, schema: stream.schema, isOnline: true)
+  }
+
+  func underway(_ keys: [Int64]) throws -> [Bool] {
+    try place.replica.underway(try replicated(), ids: keys.map { ([.integer($0)], "\($0)") })
+  }
+}
