@@ -30,6 +30,12 @@ import Testing
     try TwoWayConformance { try Self.place(try Folder(), $0) }.check(claim)
   }
 
+  @Test(arguments: RowEditorConformance.claims)
+  func `people edit rows as every store lets them`(claim: RowEditorConformance.Claim) throws {
+    let folder = try Folder()
+    try RowEditorConformance { (try Self.place(folder), SQLiteRowEditor(path: folder.path)) }.check(claim)
+  }
+
   // MARK: SQLite's own
 
   private let machine = try! MachineID("MAH001")
