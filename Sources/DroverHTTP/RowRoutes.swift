@@ -96,7 +96,7 @@ package enum RowRoutes {
     do {
       return try ask()
     } catch let error as InvalidRowID {
-      throw Problem(.badRequest, "The ID is none that a row of this table can have: \(error.reason).")
+      throw Problem(.notFound, "The ID is none that a row of this table can have: \(error.reason).")
     }
   }
 
@@ -174,24 +174,30 @@ extension RowCondition {
       }
       self = .absent
     case (let text?, nil):
-      let parts = text.split(separator: ",").map { $0.drop { $0 == " " || $0 == "\t" } }
-        .map { $0.reversed().drop { $0 == " " || $0 == "\t" }.reversed() }.map { String($0) }
-      if parts == ["*"] {
+      if text.filter({ $0 != " " }) == "*" {
         self = .present
         return
       }
-      var tags: Set<RowTag> = []
-      for part in parts {
-        // A weak tag is compared with nothing.
-        let isWeak = part.hasPrefix("W/")
-        let quoted = isWeak ? part.dropFirst(2) : part[...]
-        guard quoted.count >= 2, quoted.first == "\"", quoted.last == "\"",
-          !quoted.dropFirst().dropLast().contains("\"")
-        else { throw malformed("If-Match") }
-        if !isWeak { tags.insert(RowTag(text: String(quoted.dropFirst().dropLast()))) }
-      }
-      guard !parts.isEmpty else { throw malformed("If-Match") }
+      guard let tags = Self.tags(text) else { throw malformed("If-Match") }
       self = .content(tags)
+    }
+  }
+
+  /// The strong tags of a list; nil where it is none.
+  private static func tags(_ text: String) -> Set<RowTag>? {
+    var rest = text[...]
+    var tags: Set<RowTag> = []
+    while true {
+      rest = rest.drop { $0 == " " || $0 == "\t" }
+      // A weak tag is the same as nothing.
+      let isWeak = rest.hasPrefix("W/")
+      if isWeak { rest = rest.dropFirst(2) }
+      guard rest.first == "\"", let end = rest.dropFirst().firstIndex(of: "\"") else { return nil }
+      if !isWeak { tags.insert(RowTag(text: String(rest[rest.index(after: rest.startIndex)..<end]))) }
+      rest = rest[rest.index(after: end)...].drop { $0 == " " || $0 == "\t" }
+      if rest.isEmpty { return tags }
+      guard rest.first == "," else { return nil }
+      rest = rest.dropFirst()
     }
   }
 }

@@ -27,6 +27,7 @@ extension RowTable {
       ("stream", .string(origin.stream.text)), ("machine", .string(origin.machine.text)),
       ("direction", .string(schema.flow.direction.rawValue)), ("editable", .bool(closed == nil)),
       ("why_not", closed.map { .string($0) } ?? .null),
+      ("key", .array(schema.key.map { .string(schema.columns[$0].name) })),
       (
         "columns",
         .array(

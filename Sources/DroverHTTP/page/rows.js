@@ -1,80 +1,85 @@
-// A machine's rows of one stream: to browse and to search.
+// A machine's rows in one stream: browsed page by page, and searched.
 
-import { ask } from "./api.js";
-import { element, setText } from "./text.js";
-import { parse, shown } from "./values.js";
+import { ask, exact } from "./api.js";
+import { element, plural, setText } from "./text.js";
 
-export function rowsPath(machine, stream, id = null) {
-  return ["streams", stream, "rows", machine, ...(id === null ? [] : [id])].map(encodeURIComponent).join("/");
+const states = { up: "from the machine", machine: "from the machine", edited: "edited", waiting: "goes down", confirmed: "confirmed" };
+
+/** The address of a stream's rows, or of one of them. */
+export function address(machine, stream, id) {
+  const place = `#/rows/${encodeURIComponent(machine)}/${encodeURIComponent(stream)}`;
+  return id === undefined ? place : `${place}/${encodeURIComponent(id)}`;
 }
 
-export function rowsAddress(machine, stream, id = null) {
-  return `#/${["rows", machine, stream, ...(id === null ? [] : [id])].map(encodeURIComponent).join("/")}`;
+/** What the server is asked for. A row named `.` or `..` would be another path to the browser, and stands in a list. */
+export function path(machine, stream, id) {
+  const place = `streams/${encodeURIComponent(stream)}/rows/${encodeURIComponent(machine)}`;
+  if (id === undefined) return place;
+  return `${place}/${encodeURIComponent(id === "." || id === ".." ? JSON.stringify([id]) : id)}`;
 }
 
-const states = { up: "only goes up", machine: "the machine's", edited: "edited here", waiting: "on its way", confirmed: "confirmed" };
+/** A value as a cell shows it. */
+export function cell(value) {
+  if (value === null || value === undefined) return element("span", { class: "null" }, "NULL");
+  const text = typeof value === "object" && !("text" in value) ? JSON.stringify(value) : String(value);
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
 
 export class RowsView {
-  constructor(machine, stream) {
-    this.machine = machine;
-    this.stream = stream;
+  constructor(machine, stream, say) {
+    Object.assign(this, { machine, stream, say });
     this.title = `${stream} of ${machine}`;
-    this.every = 15_000;
-    this.pages = 1;
-    this.search = element("input", { type: "search", id: "search", autocomplete: "off", maxlength: "200", onchange: () => this.changed() });
-    this.id = element("input", { type: "text", id: "row-id", autocomplete: "off" });
-    const go = element("form", { class: "row", onsubmit: (event) => { event.preventDefault(); if (this.id.value !== "") location.hash = rowsAddress(machine, stream, this.id.value); } },
-      element("label", { for: "row-id" }, "ID"), this.id, element("button", { type: "submit" }, "Open"));
-    const find = element("form", { class: "row", role: "search", onsubmit: (event) => { event.preventDefault(); this.changed(); } },
-      element("label", { for: "search" }, "Search"), this.search, element("button", { type: "submit" }, "Search"));
-    this.why = element("p", { class: "hint" });
+    this.every = 10_000;
+    /** Cursors of the pages up to the one that is shown. */
+    this.cursors = [];
+    this.search = element("input", { type: "search", id: "row-search", autocomplete: "off", maxlength: "200" });
     this.found = element("p", { class: "found", role: "status" });
-    this.head = element("tr");
+    this.note = element("p", { class: "hint" });
+    this.head = element("thead");
     this.body = element("tbody");
-    this.more = element("button", { type: "button", hidden: true, onclick: () => { this.pages += 1; this.refresh?.(); } }, "Show more");
-    this.fresh = element("a", { href: `#/new-row/${encodeURIComponent(machine)}/${encodeURIComponent(stream)}`, hidden: true }, "New row");
-    const back = machine === "*" ? element("a", { href: "#/" }, "Fleet") : element("a", { href: `#/machines/${encodeURIComponent(machine)}` }, machine);
-    this.root = element("div", {}, element("p", {}, back), element("h1", {}, this.title), this.why,
-      element("div", { class: "filters" }, find, go, this.fresh), this.found,
-      element("table", { class: "rows" }, element("caption", { class: "unseen" }, this.title), element("thead", {}, this.head), this.body), this.more);
+    this.table = element("table", { class: "rows" }, element("caption", { class: "unseen" }, "The machine's rows"), this.head, this.body);
+    this.first = element("button", { type: "button", hidden: true, onclick: () => this.go([]) }, "First page");
+    this.next = element("button", { type: "button", hidden: true, onclick: () => this.go([...this.cursors, this.following]) }, "Next page");
+    this.make = element("a", { href: `#/new-row/${encodeURIComponent(machine)}/${encodeURIComponent(stream)}`, hidden: true }, "New row");
+    const form = element("form", { class: "filters", role: "search" }, element("label", { for: "row-search" }, "Search in all columns"), this.search, element("button", { type: "submit" }, "Search"), this.make);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.go([]);
+    });
+    this.root = element("div", {},
+      element("p", {}, machine === "*" ? element("a", { href: "#/" }, "Fleet") : element("a", { href: `#/machines/${encodeURIComponent(machine)}` }, machine)),
+      element("h1", {}, `${stream} of ${machine === "*" ? "all machines" : machine}`), this.note, form, this.found, this.table,
+      element("p", { class: "row" }, this.first, this.next));
   }
 
-  changed() {
-    this.pages = 1;
+  go(cursors) {
+    this.cursors = cursors;
     this.refresh?.();
   }
 
   async load(signal) {
-    const query = new URLSearchParams();
-    if (this.search.value !== "") query.set("search", this.search.value);
-    let rows = [];
-    let answer = null;
-    for (let page = 0; page < this.pages && (answer === null || answer.next !== null); page += 1) {
-      if (answer) query.set("after", answer.next);
-      answer = parse(await (await ask(`${rowsPath(this.machine, this.stream)}?${query}`, { signal })).text());
-      rows = rows.concat(answer.rows);
-    }
-    return { ...answer, rows };
+    const query = new URLSearchParams({ limit: "50" });
+    if (this.search.value.trim() !== "") query.set("search", this.search.value.trim());
+    if (this.cursors.length > 0) query.set("after", this.cursors.at(-1));
+    return exact(await ask(`${path(this.machine, this.stream)}?${query}`, { signal }));
   }
 
-  update({ rows, columns, next, editable, why_not: why }) {
-    setText(this.why, editable ? "Rows can be edited here. The machine gets each edit." : why);
-    this.fresh.hidden = !editable;
-    const isSearch = this.search.value !== "";
-    setText(this.found, rows.length === 0 ? (next === null ? "There are none." : "None so far; there are more rows to look at.") : `${rows.length} shown${next === null ? "" : ", and there are more"}.`);
-    this.more.hidden = next === null;
-    setText(this.more, isSearch && rows.length === 0 ? "Search on" : "Show more");
-    const names = columns.map(({ name }) => name);
-    this.head.replaceChildren(...["ID", "Stands", ...names].map((text) => element("th", { scope: "col" }, text)));
-    const focused = document.activeElement?.dataset?.row;
-    this.body.replaceChildren(...rows.map((row) => element("tr", {},
-      element("th", { scope: "row" }, element("a", { href: rowsAddress(this.machine, this.stream, row.id), "data-row": row.id }, row.id)),
-      element("td", { "data-name": "Stands" }, `${states[row.state] ?? row.state}${row.conflicts.length > 0 ? ", conflict" : ""}`),
-      ...names.map((name) => element("td", { "data-name": name }, cut(shown(row.body[name])))))));
-    if (focused !== undefined) [...this.body.querySelectorAll("a")].find((link) => link.dataset.row === focused)?.focus();
+  update(answer) {
+    this.following = answer.next;
+    this.first.hidden = this.cursors.length === 0;
+    this.next.hidden = answer.next === null;
+    this.make.hidden = !answer.editable;
+    setText(this.note, answer.editable ? "Open a row to edit it. The machine gets the edit." : answer.why_not);
+    const more = answer.next === null ? "" : " There are more.";
+    setText(this.found, answer.rows.length === 0 && answer.next === null ? "There are none." : `${plural(answer.rows.length, "row")} on this page.${more}`);
+    // Set only where something is another, so that the focus stays.
+    const shown = JSON.stringify(answer.rows);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    this.head.replaceChildren(element("tr", {}, ...["Row", "Where it stands", ...answer.columns.map(({ name }) => name)].map((name) => element("th", { scope: "col" }, name))));
+    this.body.replaceChildren(...answer.rows.map((row) => element("tr", {},
+      element("th", { scope: "row" }, element("a", { href: address(this.machine, this.stream, row.id) }, row.id)),
+      element("td", { "data-name": "Where it stands", title: row.sentence }, row.conflicts.length > 0 ? `${states[row.state]}, conflict` : states[row.state]),
+      ...answer.columns.map(({ name }) => element("td", { "data-name": name }, cell(row.body[name]))))));
   }
-}
-
-function cut(text) {
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
