@@ -12,7 +12,7 @@ import Testing
     var road: Road { http.road }
 
     init() async throws {
-      http = try HTTPRoad(streams: RowHTTPTests.streams)
+      http = try HTTPRoad(streams: RowHTTPTests.streams, cloud: "changes: true")
       try await http.road.python(RowHTTPTests.makeTables)
       try await http.start()
       try await http.road.waitUntilConfirmed(atLeast: 6)

@@ -54,13 +54,11 @@ export class Figure {
   }
 }
 
-/** The JSON of an answer, in which a row's numbers are figures. */
+/** The JSON of an answer; a number that JavaScript would round is a figure. */
 export async function exact(answer) {
-  return JSON.parse(await answer.text(), function (name, value, context) {
-    if (name !== "body" || value === null || typeof value !== "object") {
-      return typeof value === "number" && context?.source !== undefined && !Number.isSafeInteger(value) ? new Figure(context.source) : value;
-    }
-    return value;
+  return JSON.parse(await answer.text(), (_, value, context) => {
+    const isRounded = typeof value === "number" && context?.source !== undefined && String(value) !== context.source && !Number.isSafeInteger(value);
+    return isRounded ? new Figure(context.source) : value;
   });
 }
 

@@ -26,8 +26,8 @@ function written(value) {
 
 export class RowView {
   /** @param {string | null} id null for a row that is to be made. */
-  constructor(machine, stream, id, say) {
-    Object.assign(this, { machine, stream, id, say });
+  constructor(machine, stream, id) {
+    Object.assign(this, { machine, stream, id });
     this.title = id === null ? `New row of ${stream}` : `${id} of ${stream}`;
     this.every = 3000;
     this.steps = element("ol", { class: "steps" });
@@ -72,12 +72,7 @@ export class RowView {
 
   showStanding(row) {
     setText(this.sentence, row.sentence);
-    const isOurs = ["edited", "waiting", "confirmed"].includes(row.state);
-    const place = { edited: 0, waiting: 1, confirmed: 2 }[row.state];
-    const machines = row.machines > 1 ? `all ${row.machines} machines` : "the machine";
-    const steps = ["Edited in the cloud", "Goes down", row.edited_by === "machine" ? "The machine knows the decision; its own edit is the newest" : `Confirmed by ${machines}`];
-    this.steps.hidden = !isOurs;
-    this.steps.replaceChildren(...steps.map((text, index) => element("li", { class: index === place ? "now" : index > place ? "later" : null, "aria-current": index === place ? "step" : null }, index < place ? `${text} ✓` : text)));
+    this.steps.replaceChildren(...row.history.map(({ text, at }, index) => element("li", { "aria-current": index === row.history.length - 1 ? "step" : null }, text, at && element("time", {}, new Date(at).toLocaleString("en", { hour12: false })))));
     this.notes.replaceChildren(...[
       row.conflicts.length > 0 && element("li", {}, "A value of this row lost a conflict and waits for a person: ", element("a", { href: `#/conflicts/${encodeURIComponent(this.machine)}` }, `conflict ${row.conflicts.join(", ")}`), "."),
       row.state === "confirmed" && row.edited_by === "cloud" && element("li", { class: "hint" }, "If the machine's own table refuses a confirmed row, it is a dead letter at the machine: drover dead list there shows it."),
@@ -99,7 +94,7 @@ export class RowView {
       const isNull = element("input", { type: "checkbox", id: `${id}-null`, disabled: isFixed });
       const field = element("div", { class: "field" },
         element("label", { for: id }, name), " ", element("span", { class: "hint" }, key ? `${type}, part of the key` : type),
-        text, isNull, element("label", { for: `${id}-null` }, `${name} is NULL`));
+        text, element("p", { class: "null-box" }, isNull, element("label", { for: `${id}-null` }, `${name} is NULL`)));
       text.addEventListener("input", () => {
         isNull.checked = false;
         this.mark();
@@ -185,7 +180,7 @@ export class RowView {
   }
 
   async insert() {
-    const keys = this.table.columns.filter(({ key }) => key).map(({ name }) => this.value(name));
+    const keys = this.table.key.map((name) => this.value(name));
     const body = Object.fromEntries([...this.inputs.keys()].map((name) => [name, this.value(name)]));
     await this.edit(JSON.stringify(keys), { method: "PUT", headers: { "If-None-Match": "*", "Content-Type": "application/json" }, body: JSON.stringify(body) }, async (answer) => {
       const row = await exact(answer);
@@ -211,9 +206,9 @@ export class RowView {
     }
   }
 
+  /** Its place is spoken when it changes, as a status. */
   tell(text) {
     this.outcome.replaceChildren(element("p", {}, text));
-    this.say(text);
   }
 
   askForToken(why, again) {

@@ -26,8 +26,8 @@ export function cell(value) {
 }
 
 export class RowsView {
-  constructor(machine, stream, say) {
-    Object.assign(this, { machine, stream, say });
+  constructor(machine, stream) {
+    Object.assign(this, { machine, stream });
     this.title = `${stream} of ${machine}`;
     this.every = 10_000;
     /** Cursors of the pages up to the one that is shown. */
