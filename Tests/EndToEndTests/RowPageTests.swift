@@ -138,5 +138,9 @@ import Testing
     #expect(
       try await scene.browser.script("return document.querySelectorAll('textarea:not([readonly])').length") as? Int == 0
     )
+    let nameless = try await scene.browser.spokenElements().filter {
+      ["button", "link", "textbox", "searchbox", "checkbox", "table"].contains($0.role) && $0.name.isEmpty
+    }
+    #expect(nameless.isEmpty, "a screen reader has no name for \(nameless)")
   }
 }
