@@ -22,7 +22,7 @@ extension Consumer {
     case .schema(_, let stream):
       guard try gate.admits(stream, of: machine, transaction) else { return .streams }
       return gate.mayDescribe(machine, now: now) ? nil : .schemaChanges
-    case .status, .confirm, .down, .downConfirm, .command, .reply: return nil
+    case .status, .confirm, .down, .downConfirm, .command, .reply, .ask: return nil
     }
   }
 

@@ -104,6 +104,10 @@ extension Consumer {
       }
       try hear(confirmation, of: machine, transaction, &group)
       return .document
+    case .ask(let machine, let id):
+      // What the broker kept is a question that no program waits for any more.
+      if !message.isRetained { group.asked.append(MachineAsked(machine: machine, id: id, document: message.payload)) }
+      return .document
     case .confirm, .down, .command, .reply: return .ignored
     }
   }

@@ -72,6 +72,8 @@ package final class Consumer: SessionHandler {
   var lastLookAtBlocks: ContinuousClock.Instant?
   /// What goes down to the machines.
   var down = DownState()
+  /// Answers the questions of machines on another thread; nil where none are answered.
+  package var answers: (any MachineAnswers)?
   /// Another thread says through it that another program may have edited rows in the store.
   package let editHint = NewsHint()
   /// Called once when there is a stream that goes down: from now on edits in the store matter.
@@ -220,6 +222,7 @@ package final class Consumer: SessionHandler {
     }
     reportBlocks(group)
     followDown(group)
+    for question in group.asked { answers?.ask(question) }
     requests.merge(group.requests) { _, new in new }
     for (machine, status) in group.statuses {
       guard let ask = status.ask, let epoch = status.epoch else { continue }
@@ -250,6 +253,7 @@ package final class Consumer: SessionHandler {
       published[token] = topic
     }
     requests = [:]
+    publishAnswers(publisher)
     confirmDue(now: now, publisher)
     let rest = sendDown(now: now, publisher)
     return min(rest, confirmations.nextDue(now: now) ?? .seconds(1))
@@ -274,7 +278,8 @@ package final class Consumer: SessionHandler {
         let known = try due.map { machine, epoch in
           (
             try transaction.receivedStreams(machine: machine, epoch: epoch),
-            try transaction.runs(machine: machine, epoch: epoch)
+            try transaction.runs(machine: machine, epoch: epoch),
+            answers == nil || !down.hasStreams ? nil : try transaction.conflictCount(of: machine)
           )
         }
         if store.isShared {
@@ -284,8 +289,8 @@ package final class Consumer: SessionHandler {
         return (try nameSession(transaction), known)
       }
       hasLostSession = false
-      for (sets, runs) in known {
-        try confirm(due.first!.machine, due.first!.epoch, sets, runs, session, publisher)
+      for (sets, runs, conflicts) in known {
+        try confirm(due.first!.machine, due.first!.epoch, sets, runs, conflicts, session, publisher)
         due.removeFirst()
       }
     } catch {
@@ -296,12 +301,14 @@ package final class Consumer: SessionHandler {
   }
 
   private func confirm(
-    _ machine: MachineID, _ epoch: Epoch, _ sets: [StreamName: IntervalSet], _ runs: Runs, _ session: String,
+    _ machine: MachineID, _ epoch: Epoch, _ sets: [StreamName: IntervalSet], _ runs: Runs, _ conflicts: Int?,
+    _ session: String,
     _ publisher: any Publisher
   ) throws {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
-      maxMessageBytes: limits.messageBytes, clonedSince: duplicates[machine]?.since, down: down.epoch)
+      maxMessageBytes: limits.messageBytes, clonedSince: duplicates[machine]?.since, down: down.epoch,
+      conflicts: conflicts)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,

@@ -77,6 +77,10 @@ package struct DriftCheck {
     finding.rowsInCloud = equal + alike + look.inCloud
     finding.kept = look.kept
     finding.inFlight = suspects.count
+    if stream.schema.flow.direction.goesDown {
+      for row in look.drifting { finding.name(DifferingRow(id: row.id, newer: .neither)) }
+      for (row, newer) in zip(suspects, look.moving) { finding.name(DifferingRow(id: row, newer: newer)) }
+    }
     var drifting = look.drifting
     for row in drifting { finding.count(row, kind: stream.schema.kind) }
     drifting.removeAll { $0.isConflict(stream.schema.kind) }
@@ -87,7 +91,8 @@ package struct DriftCheck {
     var again = drifting.map(\.id)
     for ids in again.pieces(of: Self.rowsPerQuestion) { try await sendAgain(ids, stream) }
     var left = try await settled(stream, &again).drifting
-    let stuck = left.filter { !$0.isFinal && stream.schema.kind != .payload }
+    let mayInsist = stream.schema.kind != .payload && stream.schema.flow.direction != .down
+    let stuck = left.filter { !$0.isFinal && mayInsist }
     if !stuck.isEmpty {
       left.removeAll { row in stuck.contains { ExactText($0.id) == ExactText(row.id) } }
       left += try await insist(on: stuck.map(\.id), stream, &again)
@@ -121,6 +126,12 @@ package struct DriftCheck {
       finding.obstacles.append("\(quantity(final, "row")) complete here, and complete rows are never overwritten")
     }
     guard left.count > final else { return }
+    guard !stream.schema.flow.direction.goesDown else {
+      finding.obstacles.append(
+        "\(quantity(left.count - final, "row")) sent again and still different; `drover dead list` may say why, here and at the machine"
+      )
+      return
+    }
     let additions = try replica.additions(to: stream)
     finding.obstacles.append(
       additions.isEmpty
@@ -192,6 +203,8 @@ package struct DriftCheck {
     var inCloud = 0
     /// Those that the machine has deleted and the cloud keeps.
     var kept = 0
+    /// Of the rows that have not come to rest, which side's edit is on its way.
+    var moving: [NewerEdit] = []
 
     mutating func count(_ state: RowState, _ row: ReplicaRow?) {
       if state.digest != nil { atEdge += 1 }
@@ -222,16 +235,20 @@ package struct DriftCheck {
     }
     result.atEdge += unsettled.atEdge
     result.inCloud += unsettled.inCloud
+    result.moving = unsettled.moving
     return result
   }
 
-  /// A row of the cloud's that is the same before the question and after its answer, while the edge holds nothing unconfirmed of it, has
-  /// seen every event of its row: so a difference is drift.
+  /// A row of the cloud's that is the same before the question and after its answer, while the edge holds nothing unconfirmed of it and no edit of the
+  /// cloud's is on its way down, has seen every event of its row: so a difference is drift.
   private nonisolated(nonsending) func look(
     _ ids: [String], _ stream: ReplicatedStream, _ result: inout Look, _ unsettled: inout Look,
     _ moving: inout [String]
   ) async throws {
     let keys = try ids.map { try LocalIDCodec.key($0, schema: stream.schema) }
+    let goesDown = stream.schema.flow.direction.goesDown
+    let rows = Array(zip(keys, ids)).map { (key: $0.0, localID: $0.1) }
+    let wereUnderway = goesDown ? try replica.underway(stream, ids: rows) : []
     let before = try replica.rows(stream, keys: keys)
     var states: [RowState] = []
     try await machines.ask(.standing(ids), of: stream) { answer in
@@ -241,10 +258,13 @@ package struct DriftCheck {
       states = list.map(\.standing)
     }
     let after = try replica.rows(stream, keys: keys)
+    let areUnderway = goesDown ? try replica.underway(stream, ids: rows) : []
     for (index, id) in ids.enumerated() {
       let (atEdge, inCloud) = (states[index], after[index])
-      if atEdge.isWaiting || before[index] != inCloud {
+      let isUnderway = goesDown && (wereUnderway[index] || areUnderway[index])
+      if atEdge.isWaiting || isUnderway || before[index] != inCloud {
         moving.append(id)
+        unsettled.moving.append(NewerEdit(isWaiting: atEdge.isWaiting, isUnderway: isUnderway))
         unsettled.count(atEdge, inCloud)
         continue
       }
@@ -261,7 +281,11 @@ package struct DriftCheck {
     }
   }
 
+  /// The machine's row is right, but for rows that only the cloud edits.
   private nonisolated(nonsending) func sendAgain(_ ids: [String], _ stream: ReplicatedStream) async throws {
+    guard stream.schema.flow.direction != .down else {
+      return try replica.sendDown(stream, ids: ids.map { (try LocalIDCodec.key($0, schema: stream.schema), $0) })
+    }
     try await machines.ask(.sendAgain(ids), of: stream) { answer in
       guard case .entered = answer else { throw CheckFailure.unexpected }
     }

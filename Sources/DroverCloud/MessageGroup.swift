@@ -24,6 +24,8 @@ struct MessageGroup {
   private(set) var overruns: [MachineID: [Budget: Int]] = [:]
   /// What machines have received of what goes down.
   var downConfirmations: [MachineID: DownConfirmation] = [:]
+  /// Questions of machines.
+  var asked: [MachineAsked] = []
   /// Machines whose rows may have to go down now.
   var downNews: Set<MachineID> = []
   /// The store begins another numbering of what goes down.

@@ -63,6 +63,7 @@ extension AlertRules {
         "oldest_unconfirmed", .seconds(Self.spans), default: standard.oldestUnconfirmed),
       failures: keys.limit("failures", .integer(0...1_000_000), default: standard.failures),
       deadLetters: keys.limit("dead_letters", .integer(0...100_000_000), default: standard.deadLetters),
+      conflicts: keys.limit("conflicts", .integer(0...100_000_000), default: standard.conflicts),
       disk: keys.limit("disk", .size(1 << 20...1 << 50), default: standard.disk.map { Int($0) }).map { Int64($0) },
       schemas: schemas, jobs: jobs, budgets: budgets, names: names, tables: tables, streams: streams,
       hold: hold, calm: calm)

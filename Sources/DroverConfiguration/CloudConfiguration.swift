@@ -68,6 +68,7 @@ package struct CloudConfiguration: Equatable, Sendable {
   /// nil: only on request.
   package let check: Check?
   package let deadLetters: DeadLetterBounds
+  package let conflicts: ConflictBounds
   package let backup: BackupPlan
   /// nil: no server.
   package let http: HTTPConfiguration?
@@ -83,10 +84,12 @@ package struct CloudConfiguration: Equatable, Sendable {
     batch: Batch = Batch(messages: 1000, bytes: 4 << 20),
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
-    backup: BackupPlan, http: HTTPConfiguration? = nil, changes: Bool = false, alerts: AlertsConfiguration? = nil,
+    conflicts: ConflictBounds = ConflictBounds(), backup: BackupPlan, http: HTTPConfiguration? = nil,
+    changes: Bool = false, alerts: AlertsConfiguration? = nil,
     streams: [StreamPin] = []
   ) {
     self.streams = streams
+    self.conflicts = conflicts
     self.alerts = alerts
     self.http = http
     self.changes = changes
@@ -141,6 +144,9 @@ extension CloudConfiguration {
     let changes = file.optional("changes", .yesOrNo, default: false)
     let alerts = AlertsConfiguration(reading: file)
     let streams = StreamPin.list(reading: file)
+    let conflicts = ConflictBounds(
+      maxCount: file.section("conflicts").optional(
+        "max_count", .integer(2...100_000), default: ConflictBounds().maxCount))
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.
@@ -160,7 +166,8 @@ extension CloudConfiguration {
     }
     self.init(
       connection: connection, store: store, group: group, logLevel: logLevel, batch: batch, limits: limits,
-      deadLetters: deadLetters, check: check, backup: backup, http: http, changes: changes, alerts: alerts,
+      deadLetters: deadLetters, check: check, conflicts: conflicts, backup: backup, http: http, changes: changes,
+      alerts: alerts,
       streams: streams)
   }
 

@@ -21,6 +21,7 @@ extension EdgeRelay {
   }
 
   private func hear(command name: String, _ message: InboundMessage) {
+    if name.hasPrefix("answer-") { return questions.answered(String(name.dropFirst(7)), message.payload) }
     switch name {
     case "schema": if publisher != nil { describeAgain() }
     case "epoch": dialogue.heardEpochOver(message.payload, epoch: store.epoch)
@@ -54,6 +55,7 @@ extension EdgeRelay {
       return events.emit(ConfirmationUnreadable(topic: message.topic, error: error))
     }
     heard(down: confirmation.down)
+    if questions.heard(conflicts: confirmation.conflicts) { onConflicts(confirmation.conflicts) }
     switch dialogue.heard(clonedSince: confirmation.clonedSince) {
     case .same: break
     case .cloned(let trouble):

@@ -121,6 +121,11 @@ package final class EdgeRelay: SessionHandler {
   /// Called in every turn, to show that the relay moves.
   package var beat: () -> Void = {}
 
+  /// Questions of people at the machine to the cloud.
+  package let questions = CloudQuestions()
+  /// Called with how many conflicts the cloud says there are, when it is another number; nil where it does not say.
+  package var onConflicts: (Int?) -> Void = { _ in }
+
   /// Another thread says through it that another process may have committed.
   package let hint = NewsHint()
 
@@ -157,6 +162,7 @@ package final class EdgeRelay: SessionHandler {
     clockWatch.disconnected()
     announcements.disconnected()
     responder.disconnected()
+    questions.disconnected()
     outboxReports.disconnected()
     dialogue.closed()
     relay.disconnected()
@@ -172,7 +178,7 @@ package final class EdgeRelay: SessionHandler {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
       return events.emit(AnnouncementRefused(topic: topic, reason: reason, user: user))
     }
-    if responder.acknowledged(token) { return }
+    if responder.acknowledged(token) || questions.acknowledged(token, reason, machine: machine) { return }
     division.answered(token)
     guard let publication = relay.acknowledged(token, reason: reason, now: clock.now) else { return }
     guard reason != .success else { return division.accepted(stream: publication.stream) }
@@ -192,6 +198,7 @@ package final class EdgeRelay: SessionHandler {
 
   /// What a turn does when nothing is in its way. Returns how long the next may wait.
   private func live(now: ContinuousClock.Instant) throws(EdgeStoreError) -> Duration {
+    if let publisher { questions.publish(machine, publisher) }
     watchClock()
     takeConfirmation(now: now)
     try stepEpoch(now: now)

@@ -15,6 +15,8 @@ package struct CloudSource: Sendable {
   package var changes: any ChangeReader
   /// Opens the dead letters, to look at them or to change them; used on one thread.
   package var letters: @Sendable (_ forChange: Bool) throws -> any DeadLetterStore
+  /// Opens the conflicts, to look at them or to resolve them; used on one thread.
+  package var conflicts: @Sendable (_ forChange: Bool) throws -> any ConflictStore
   /// The consumers of the store, and whether they move.
   package var worker: @Sendable () -> Worker
   /// What was found at the last look; nil before the first.
@@ -30,6 +32,7 @@ package struct CloudSource: Sendable {
   package init(
     reader: any CloudReader, changes: any ChangeReader,
     letters: @escaping @Sendable (Bool) throws -> any DeadLetterStore,
+    conflicts: @escaping @Sendable (Bool) throws -> any ConflictStore,
     worker: @escaping @Sendable () -> Worker, fleet: @escaping @Sendable () -> FleetSnapshot?,
     status: @escaping @Sendable () throws -> JSON,
     replay: @escaping @Sendable (Int64) async throws -> String?, now: @escaping @Sendable () -> Int64, software: String
@@ -37,6 +40,7 @@ package struct CloudSource: Sendable {
     self.reader = reader
     self.changes = changes
     self.letters = letters
+    self.conflicts = conflicts
     self.worker = worker
     self.fleet = fleet
     self.status = status
@@ -85,6 +89,7 @@ package enum CloudRoutes {
         return try await exports.respond(source.reader, stream: stream, asking, blocking)
       },
     ] + ChangeRoutes.all(source.changes, blocking) + DeadLetterRoutes.all(source, blocking)
+      + ConflictRoutes.all(source, blocking)
   }
 
   private static func machines(_ request: Request, _ source: CloudSource, _ blocking: Blocking) async throws -> Response

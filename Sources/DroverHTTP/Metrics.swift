@@ -93,6 +93,9 @@ enum Metrics {
         machine.overruns.map { (["machine": machine.name, "budget": $0.budget], Double($0.count)) }
       })
     page.add(
+      "drover_machine_conflicts", .gauge, "Values of the machine's rows that lost a conflict and wait for a person.",
+      each { Double($0.conflicts) })
+    page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
         [("cloud", machine.deadLetters), ("edge", machine.outbox?.figures.deadLetters ?? 0)]
@@ -101,6 +104,12 @@ enum Metrics {
   }
 
   private static func add(_ report: CloudReport, to page: inout MetricsPage) {
+    page.add(
+      "drover_conflicts", .gauge, "Values that lost a conflict and wait for a person.",
+      [([:], Double(report.conflicts.present))])
+    page.add(
+      "drover_conflicts_resolved_total", .counter, "Conflicts that people have resolved.",
+      [([:], Double(report.conflicts.resolved))])
     let states = Dictionary(grouping: report.machines) { $0.isOnline.map { $0 ? "online" : "offline" } ?? "unknown" }
     page.add(
       "drover_machines", .gauge, "Machines that were heard of, by what they said last of their connection.",

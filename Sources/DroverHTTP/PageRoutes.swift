@@ -17,11 +17,9 @@ package enum PageRoutes {
     ("fleet.js", "text/javascript", PackageResources.fleet_js),
     ("machine.js", "text/javascript", PackageResources.machine_js),
     ("letters.js", "text/javascript", PackageResources.letters_js),
+    ("conflicts.js", "text/javascript", PackageResources.conflicts_js),
     ("rows.js", "text/javascript", PackageResources.rows_js),
     ("row.js", "text/javascript", PackageResources.row_js),
-    ("row.js", "text/javascript", PackageResources.row_js),
-    ("rows.js", "text/javascript", PackageResources.rows_js),
-    ("values.js", "text/javascript", PackageResources.values_js),
   ]
 
   package static var all: [Route] {

@@ -50,6 +50,8 @@ package final class AgentLock: Sendable {
     var connection: String?
     /// Of a consumer: who keeps it from the store.
     var storeLock: StoreLock?
+    /// How many conflicts the cloud says there are.
+    var conflicts: Int?
     var failures: [DeliveryFailure.Kind: DeliveryFailure] = [:]
     var failuresWritten: Int64 = 0
     /// When it was looked whether the lock file is there.
@@ -214,6 +216,20 @@ package final class AgentLock: Sendable {
   /// No job has this name.
   private static let connectionPrefix = "= the connection: "
 
+  /// Notes how many conflicts of the machine's rows the cloud says there are; nil where it does not say.
+  package func note(conflicts: Int?) {
+    state.withLock { $0.conflicts = conflicts }
+    write()
+  }
+
+  /// What the agent that is at work heard last from the cloud; nil where it has heard nothing.
+  package static func conflicts(database: String) -> Int? {
+    (holding(database)?.text ?? "").split(separator: "\n").first { $0.hasPrefix(conflictsPrefix) }
+      .flatMap { Int($0.dropFirst(conflictsPrefix.count)) }
+  }
+
+  private static let conflictsPrefix = "= conflicts "
+
   /// Notes who has the consumer's store locked, and nil when the lock is gone.
   package func note(storeLock: StoreLock?) {
     state.withLock { $0.storeLock = storeLock }
@@ -263,7 +279,8 @@ package final class AgentLock: Sendable {
         state.storeLock.map {
           "\(Self.storeLockPrefix)\($0.since) \($0.holder.replacing("\n", with: " "))\n"
         } ?? ""
-      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(storeLock)\(failures)\(connection)".utf8)
+      let conflicts = state.conflicts.map { "\(Self.conflictsPrefix)\($0)\n" } ?? ""
+      let text = Array("\(getpid())\n\(machine)\(file)\(lines)\(storeLock)\(conflicts)\(failures)\(connection)".utf8)
       for descriptor in [held.descriptor, held.earlier?.descriptor ?? -1] where descriptor >= 0 {
         pwrite(descriptor, text, text.count, 0)
         ftruncate(descriptor, off_t(text.count))

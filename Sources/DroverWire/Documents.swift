@@ -210,6 +210,7 @@ extension Confirmation {
     if let maxMessageBytes { members.append(("max_message_bytes", .integer(Int64(maxMessageBytes)))) }
     if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
     if let down { members.append(("down", .string(down.text))) }
+    if let conflicts { members.append(("conflicts", integer(conflicts))) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", streams.json))
     return Array(JSON.object(members).text().utf8)
@@ -234,7 +235,8 @@ extension Confirmation {
         maxMessageBytes: members.has("max_message_bytes")
           ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil,
         clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil,
-        down: members.has("down") ? try Epoch(try members.string("down")) : nil)
+        down: members.has("down") ? try Epoch(try members.string("down")) : nil,
+        conflicts: members.has("conflicts") ? Int(try members.integer("conflicts", in: Bounds.count)) : nil)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {

@@ -10,6 +10,7 @@ extension FleetSnapshot {
       ("at", .string(Timestamp.text(microseconds: at))), ("age_seconds", .real(seconds(now - at))),
       ("consumer", worker.document), ("history_bucket_seconds", .integer(FleetHistory.bucketSeconds)),
       ("dead_letters", integer(report?.deadLetters.present ?? 0)),
+      ("conflicts", integer(report?.conflicts.present ?? 0)),
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
       ("waiting_schemas", .array(waiting.map(\.document))), ("blocked_sinks", .array(blocked.map(\.document))),
       ("locked", lock?.document ?? .null),

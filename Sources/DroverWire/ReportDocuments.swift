@@ -40,6 +40,8 @@ extension CloudReport {
       ("dead_letters", integer(letters.present)), ("dead_letters_replayed", integer(letters.replayed)),
       ("dead_letters_purged", integer(letters.purged)), ("dead_letters_dropped", integer(letters.dropped)),
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
+      ("conflicts", integer(report?.conflicts.present ?? 0)),
+      ("conflicts_resolved", integer(report?.conflicts.resolved ?? 0)),
       ("dropped", .array((report?.dropped ?? []).map(\.document))),
       ("messages", .object((report?.messages ?? []).map { ($0.outcome, integer($0.count)) })),
       ("troubles", (report?.troubles ?? []).document(nil, now: now)),
@@ -58,7 +60,7 @@ extension CloudReport.Machine {
       ("machine", .string(name)), ("online", isOnline.map { .bool($0) } ?? .null),
       ("last_heard_seconds", .real(seconds(now - lastHeard))),
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
-      ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)),
+      ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)), ("conflicts", integer(conflicts)),
       ("over_budget", .array(overruns.map { $0.document(now: now) })),
       ("troubles", troubles.document(name, now: now)), ("waits", .array(waits.map(\.document))),
     ]

@@ -78,6 +78,10 @@ private final class EmptyReplica: Replica {
   func count(_ stream: ReplicatedStream) throws -> Int { 0 }
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {}
   func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] { keys.map { _ in nil } }
+  func underway(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws -> [Bool] {
+    ids.map { _ in false }
+  }
+  func sendDown(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
   func additions(to stream: ReplicatedStream) throws -> [String] { [] }
   func fault(of stream: ReplicatedStream) throws -> String? { nil }

@@ -13,13 +13,39 @@ import Testing
     kind: .payload, columns: [Column(name: "id", declaredType: "INTEGER")], key: [0])
 
   /// - Parameter arrive: what happens during each pause of the comparison.
-  private func compare(_ sides: Sides, _ schema: StreamSchema = schema, arrive: @escaping () -> Void = {}) async throws
-    -> DriftFinding
-  {
+  private static func schema(_ direction: Direction) throws -> StreamSchema {
+    try StreamSchema(
+      kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER")], key: [0],
+      flow: Flow(direction: direction))
+  }
+
+  // An edit of the cloud's on its way down was a difference, and a repair had the machine send the row that it did not yet have.
+  @Test func `a row that is on its way in either direction is no drift, and a repair leaves it alone`() async throws {
+    let sides = Sides(atEdge: [1, 2, 3, 9], inCloud: [4, 5, 9], waiting: [1, 4])
+    sides.underway = [2, 4]
+    let finding = try await compare(sides, Self.schema(.both), isRepairing: true)
+    #expect(
+      Set(finding.rows.map { "\($0.id) \($0.newer)" }) == ["1 edge", "2 cloud", "4 both", "3 neither", "5 neither"])
+    #expect((finding.inFlight, finding.missing, finding.extra, finding.repaired) == (3, 1, 1, 2))
+    #expect(Set(sides.sentUp) == ["3", "5"])
+    #expect(sides.sentDown.isEmpty)
+  }
+
+  @Test func `rows that only the cloud edits are sent down again`() async throws {
+    let sides = Sides(atEdge: [1, 2], inCloud: [2, 3], waiting: [])
+    let finding = try await compare(sides, Self.schema(.down), isRepairing: true)
+    #expect((finding.drift, finding.repaired) == (0, 2))
+    #expect(Set(sides.sentDown) == ["1", "3"])
+    #expect(sides.sentUp.isEmpty, "the machine is not right")
+  }
+
+  private func compare(
+    _ sides: Sides, _ schema: StreamSchema = schema, isRepairing: Bool = false, arrive: @escaping () -> Void = {}
+  ) async throws -> DriftFinding {
     let stream = ReplicatedStream(
       machine: try MachineID("M"), stream: try StreamName("stock"), schema: schema, isOnline: true)
     return try await DriftCheck(replica: sides, machines: sides, pause: { _ in arrive() }).run(
-      stream, isRepairing: false)
+      stream, isRepairing: isRepairing)
   }
 
   @Test func `rows that arrive during the comparison are in its figures`() async throws {
@@ -68,6 +94,10 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
   var inCloud: Set<Int64>
   /// Rows of which the machine's outbox holds something.
   var waiting: Set<Int64>
+  /// Rows of which an edit of the cloud is on its way down.
+  var underway: Set<Int64> = []
+  var sentUp: [String] = []
+  var sentDown: [String] = []
 
   init(atEdge: Set<Int64>, inCloud: Set<Int64>, waiting: Set<Int64>) {
     (self.atEdge, self.inCloud, self.waiting) = (atEdge, inCloud, waiting)
@@ -94,6 +124,10 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
               standing: RowState(
                 digest: atEdge.contains(id) ? digest(id) : nil, isWaiting: waiting.contains(id)))
           }))
+    case .sendAgain(let ids):
+      sentUp += ids
+      inCloud = atEdge
+      try take(.entered(ids.count))
     default: throw CheckFailure("was not asked for")
     }
   }
@@ -112,6 +146,13 @@ private final class Sides: Replica, MachineQuestions, @unchecked Sendable {
   }
   func streams() throws -> [ReplicatedStream] { [] }
   func unreadable() throws -> [UnreadableStream] { [] }
+  func underway(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws -> [Bool] {
+    ids.map { underway.contains(Int64($0.localID)!) }
+  }
+  func sendDown(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {
+    sentDown += ids.map(\.localID)
+    atEdge = inCloud
+  }
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
   func additions(to stream: ReplicatedStream) throws -> [String] { [] }
   func fault(of stream: ReplicatedStream) throws -> String? { nil }

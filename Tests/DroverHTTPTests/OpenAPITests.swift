@@ -26,6 +26,7 @@ import Yams
   @Test func `the cloud's document has every route, and no others`() throws {
     let source = CloudSource(
       reader: NoStore(), changes: NoChanges(), letters: { _ in throw CancellationError() },
+      conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
     let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1))

@@ -23,6 +23,7 @@ import Yams
   private func printed() throws -> Set<String> {
     let source = CloudSource(
       reader: OneMachine(), changes: NoChanges(), letters: { _ in throw CancellationError() },
+      conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: 1) },
       fleet: { OneMachine.fleet }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "1")
     let lines = try Metrics.text(source).split(separator: "\n")

@@ -55,6 +55,49 @@ import Testing
     }
   }
 
+  @Test func `a conflict shows both values side by side, says what differs, and is resolved for one or many`()
+    async throws
+  {
+    let scene = try await Scene()
+    try await scene.road.waitUntilConfirmed(atLeast: 3)
+    _ = try await scene.road.inCloud(
+      """
+      INSERT INTO drover_conflict (machine_id, stream, local_id, at, reason, loser, columns, content, version, result)
+      VALUES ('MAH001', 'pen', '1', 1795000000000000, 'edit', 'cloud', '["id","name"]', '[1,"of the cloud"]', 5, 6),
+             ('MAH001', 'pen', '2', 1795000000000000, 'edit', 'machine', '["id","name"]', '[2,"of the machine"]', 5, 6),
+             ('MAH001', 'pen', '0', 1795000000000000, 'delete', 'cloud', '["id","name"]', NULL, 5, 6)
+      """)
+    try await scene.open("#/conflicts")
+    try await scene.wait(for: "the list") { $0.contains("3 conflicts") }
+    try await scene.browser.click("ul.conflicts summary")
+    for width in [360, 1280] {
+      try await scene.browser.resize(width: width)
+      #expect(
+        try await scene.browser.script("return document.documentElement.scrollWidth") as? Int == width,
+        "nothing hangs over at \(width)")
+      let picture = try await scene.browser.screenshot()
+      if let folder = ProcessInfo.processInfo.environment["DROVER_PICTURES"] {
+        try picture.write(to: URL(filePath: "\(folder)/conflicts-\(width).png"))
+      }
+    }
+    let shown = try await scene.browser.text("ul.conflicts li")
+    #expect(shown.contains("pen 1") && shown.contains("of the cloud") && shown.contains("≠ differs"), "\(shown)")
+    // The row changes after the person has looked.
+    _ = try await scene.road.inCloud("UPDATE pen SET name = 'another' WHERE id = 1")
+    try await scene.browser.click("ul.conflicts .row button")
+    try await scene.wait(for: "the refusal, or the row as it is now") { $0.contains("another") }
+    #expect(try await scene.road.inCloud("SELECT count(*) FROM drover_conflict") == "[[3]]")
+    try await scene.browser.click("ul.conflicts .row button")
+    try await scene.wait(for: "one less") { $0.contains("2 conflicts") }
+    try await scene.browser.click("#choose-all")
+    try await scene.browser.click(".many button:nth-of-type(2)")
+    try await scene.browser.acceptQuestion()
+    try await scene.wait(for: "what is left") {
+      $0.contains("is left") || $0.contains("There are none") || $0.contains("1 conflict,")
+    }
+    #expect(try await scene.errors().filter { !$0.contains("412") }.isEmpty)
+  }
+
   @Test func `the page asks for a token, says when it is wrong, and shows the fleet with the right one`() async throws {
     let scene = try await Scene()
     try await scene.browser.open(scene.http.url(.cloud, "/"))

@@ -62,7 +62,18 @@ import Testing
     #expect(list.output.contains(winner.contains("cloud") ? "of the machine" : "of the cloud"), "\(list.output)")
     let id = try await road.inCloud("SELECT max(id) FROM drover_conflict").filter(\.isNumber)
     let loser = winner.contains("cloud") ? "machine" : "cloud"
-    let resolved = try await Road.drover("conflicts", "resolve", "--config", road.cloudFile, id, "--take", loser)
+    // The machine sees and resolves the same, through its agent.
+    try await road.wait(for: "the number at the machine") {
+      try await Road.drover("status", "--config", road.edgeFile).output.contains("conflicts 1 in the cloud")
+    }
+    let there = try await Road.drover("conflicts", "list", "--config", road.edgeFile)
+    #expect(there.output == list.output, "\(there.output) \(there.errors)")
+    let shown = try await Road.drover("conflicts", "show", "--config", road.edgeFile, id)
+    #expect(shown.output == (try await Road.drover("conflicts", "show", "--config", road.cloudFile, id)).output)
+    let stale = try await Road.drover(
+      "conflicts", "resolve", "--config", road.edgeFile, id, "--take", loser, "--seen", "gone")
+    #expect(stale.status == 1 && stale.errors.contains("has changed"), "\(stale.errors)")
+    let resolved = try await Road.drover("conflicts", "resolve", "--config", road.edgeFile, id, "--take", loser)
     #expect(resolved.status == 0, "\(resolved.errors)")
     try await road.wait(for: "the value that was taken at the edge") {
       try await self.edge(road, name) == "[[\"of the \(loser)\"]]"
@@ -71,6 +82,9 @@ import Testing
     try await road.waitUntilConfirmed()
     let check = try await Road.drover("check", "--config", road.cloudFile)
     #expect(check.status == 0, "\(check.output) \(check.errors)")
+    road.end(.edge)
+    let alone = try await Road.drover("conflicts", "list", "--config", road.edgeFile)
+    #expect(alone.status == 1 && alone.errors.contains("start `drover edge`"), "\(alone.errors)")
   }
 
   @Test func `an edit in PostgreSQL reaches the machine, and an open transaction holds up nothing else`() async throws {

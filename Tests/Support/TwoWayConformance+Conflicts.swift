@@ -123,7 +123,10 @@ extension TwoWayConformance {
       try scene.merge(.edit(110, 1, "edge", n: 4), epoch: .two, schema: schema)
       #expect(try scene.conflicts().map(\.id) == [conflict.id])
     },
-    Claim("with as many conflicts as there may be, the stream waits and says why", conditions { $0.conflicts = 1 }) {
+    Claim(
+      "with as many conflicts as there may be, the stream waits and says why",
+      conditions { $0.conflicts = ConflictBounds(maxCount: 1) }
+    ) {
       scene in
       _ = try conflict(scene)
       let schema = StreamSchema.twoWay(newer: "n")
@@ -140,6 +143,64 @@ extension TwoWayConformance {
       #expect(blocked?.text.contains("conflicts") == true && blocked?.reach == .machine)
       #expect(try scene.row(2) == "cloud 5")
       #expect(try scene.conflicts().count == 1)
+    },
+    Claim(
+      "one machine's conflicts take half of the space, so that the others keep theirs",
+      conditions { $0.conflicts = ConflictBounds(maxCount: 4) }
+    ) { scene in
+      let schema = StreamSchema.twoWay(newer: "n")
+      _ = try conflict(scene)
+      try scene.adopt(schema, machine: .b)
+      func collide(_ key: Int64, _ machine: MachineID) throws -> SinkBlocked? {
+        try scene.merge(.edit(120, key, "first"), schema: schema, machine: machine)
+        try scene.sql("UPDATE stock SET a = 'cloud', n = 5 WHERE id = \(key) AND machine_id = '\(machine)'")
+        return try scene.store.transaction { transaction in
+          do {
+            _ = try transaction.merge(
+              [.edit(130, key, "edge", n: 4)], epoch: .one,
+              into: Sink(machine: machine, stream: .stock, kind: .snapshot, schema: schema))
+            return nil as SinkBlocked?
+          } catch let blocked as SinkBlocked {
+            return blocked
+          }
+        }
+      }
+      #expect(try collide(2, .a) == nil)
+      let blocked = try #require(try collide(3, .a))
+      #expect(blocked.cause == .space && blocked.text.contains("half of conflicts.max_count (4)"))
+      #expect(try collide(4, .b) == nil)
+      #expect(try scene.place.conflicts.conflictCount(machine: .a, stream: nil) == 2)
+      #expect(try scene.place.conflicts.conflictCount(machine: .b, stream: .stock) == 1)
+      #expect(try scene.transaction { try $0.conflictCount(of: .a) } == 2)
+      #expect(try scene.place.conflicts.newestConflict() == scene.conflicts().last?.id)
+    },
+    Claim("an edit between the look and the resolution is not overwritten") { scene in
+      let seen = try conflict(scene)
+      try scene.sql("UPDATE stock SET a = 'newer' WHERE id = 1")
+      let store = scene.place.conflicts
+      #expect(try store.resolve(seen.id, take: .machine, seen: .named(seen.seen)) == .changed)
+      #expect(try store.resolve(seen.id, take: .machine, seen: .asDecided) == .changed)
+      try scene.take()
+      #expect(try store.resolve(seen.id, take: .cloud, seen: .asDecided) == .changed, "after the edit is taken")
+      #expect(try scene.row(1) == "newer 5")
+      let now = try #require(try scene.conflicts().first)
+      #expect(now.hasChangedSince && now.seen != seen.seen && now.differing == [1, 2])
+      #expect(try store.resolve(now.id, take: .machine, seen: .named(now.seen), of: .b) == .unknown)
+      #expect(try store.resolve(now.id, take: .machine, seen: .named(now.seen), of: .a) == .resolved)
+      #expect(try scene.row(1) == "edge 4")
+    },
+    Claim("a conflict stays in the list when its table has changed, and can only be kept") { scene in
+      let before = try conflict(scene)
+      try scene.sql("ALTER TABLE stock RENAME COLUMN n TO m")
+      let store = scene.place.conflicts
+      let listed = try #require(try scene.conflicts().first)
+      #expect(listed.id == before.id && listed.lost == before.lost && listed.problem != nil)
+      guard case .refused = try store.resolve(listed.id, take: .machine, seen: .named(listed.seen)) else {
+        Issue.record("the value that lost was taken into a table without its column")
+        return
+      }
+      #expect(try store.resolve(listed.id, take: .cloud, seen: .asDecided) == .resolved)
+      #expect(try scene.conflicts().isEmpty)
     },
   ]
 

@@ -28,6 +28,7 @@ extension AlertRules {
       add(.silent, subject, silence(of: machine, now: fleet.at, listening: listening))
       add(.oldestUnconfirmed, subject, wait(of: machine, now: fleet.at))
       add(.deadLetters, subject, letters(of: machine))
+      add(.conflicts, subject, conflicts(of: machine))
       add(.budgets, subject, overrun(of: machine, now: fleet.at))
       add(.disk, subject, room(machine.outbox?.figures.freeBytes, on: "\(machine.name)'s disk"))
     }
@@ -108,6 +109,15 @@ extension AlertRules {
     return AlertCondition(
       isBeyond: true, value: Int64(all),
       text: "\(machine.name) has dead letters: \(machine.deadLetters) in the cloud, \(atEdge) at the machine")
+  }
+
+  private func conflicts(of machine: CloudReport.Machine) -> AlertCondition? {
+    guard let limit = conflicts, machine.conflicts > limit else { return nil }
+    return AlertCondition(
+      isBeyond: true, value: Int64(machine.conflicts),
+      text:
+        "\(quantity(machine.conflicts, "conflict")) of \(machine.name) \(machine.conflicts == 1 ? "waits" : "wait") for a person"
+    )
   }
 
   /// It lasts while something is set aside at least once a minute.

@@ -223,6 +223,7 @@ extension AlertRule {
     case .oldestUnconfirmed: "machines whose events have waited too long for their confirmation"
     case .failures: "comparisons that failed again and again"
     case .deadLetters: "machines with dead letters"
+    case .conflicts: "machines with conflicts that wait for a person"
     case .disk: "disks with little room left"
     case .schemas: "streams that wait until their schema is accepted"
     case .budgets: "machines that send more than their budgets allow"

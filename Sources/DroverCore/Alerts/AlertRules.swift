@@ -5,6 +5,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case oldestUnconfirmed = "oldest_unconfirmed"
   case failures
   case deadLetters = "dead_letters"
+  case conflicts
   case disk
   case schemas
   case jobs
@@ -22,6 +23,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
       "look at `drover status` on the machine: pending events wait for the broker, synced ones for the cloud; the logs of agent and consumer say why"
     case .failures: "the consumer's log and `drover status` say why; check the store, its disk and its server"
     case .deadLetters: "`drover dead list` says why; replay them when the reason is gone, or purge them"
+    case .conflicts:
+      "`drover conflicts list` shows them, and the page shows both values side by side; resolve them there"
     case .disk: "free space on that disk, or make it larger; lower backup.keep or outbox.max_bytes if they fill it"
     case .schemas: "`drover schema list` shows the difference, `drover schema accept` accepts it"
     case .budgets:
@@ -43,7 +46,7 @@ package enum AlertRule: String, CaseIterable, Sendable {
   var beginsAtOnce: Bool {
     switch self {
     case .silent, .oldestUnconfirmed, .disk, .tables, .streams: false
-    case .failures, .deadLetters, .schemas, .jobs, .budgets, .names: true
+    case .failures, .deadLetters, .conflicts, .schemas, .jobs, .budgets, .names: true
     }
   }
 }
@@ -58,6 +61,8 @@ package struct AlertRules: Equatable, Sendable {
   package var failures: Int?
   /// More dead letters of a machine are kept, in the cloud and at the edge.
   package var deadLetters: Int?
+  /// More conflicts of a machine wait for a person.
+  package var conflicts: Int?
   /// A machine's disk, or the store's, has fewer bytes left.
   package var disk: Int64?
   /// A machine's schema waits for a person.
@@ -79,7 +84,7 @@ package struct AlertRules: Equatable, Sendable {
 
   package init(
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
-    deadLetters: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
+    deadLetters: Int? = 0, conflicts: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
     budgets: Bool = true, names: Bool = true, tables: Bool = true, streams: Bool = true,
     hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
@@ -87,6 +92,7 @@ package struct AlertRules: Equatable, Sendable {
     self.oldestUnconfirmed = oldestUnconfirmed
     self.failures = failures
     self.deadLetters = deadLetters
+    self.conflicts = conflicts
     self.disk = disk
     self.schemas = schemas
     self.jobs = jobs
@@ -106,6 +112,7 @@ package struct AlertRules: Equatable, Sendable {
       case .oldestUnconfirmed: oldestUnconfirmed != nil
       case .failures: failures != nil
       case .deadLetters: deadLetters != nil
+      case .conflicts: conflicts != nil
       case .disk: disk != nil
       case .schemas: schemas
       case .jobs: jobs

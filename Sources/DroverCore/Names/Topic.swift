@@ -18,6 +18,8 @@ package enum Topic: Hashable, Sendable {
   case command(MachineID, name: String)
   /// Its answer, edge to cloud.
   case reply(MachineID, id: String)
+  /// A question, edge to cloud. Its answer is the command `answer-<id>`.
+  case ask(MachineID, id: String)
 
   package static let prefix = "drover/v1/"
   /// Everything that Drover says and hears.
@@ -28,10 +30,11 @@ package enum Topic: Hashable, Sendable {
     "\(prefix)+/schema/#", "\(prefix)+/status", "\(prefix)+/down-confirm",
   ]
 
-  /// Events; each member of a group gets some of them.
+  /// Events and questions; each member of a group gets some of them.
   /// - Parameter machine: whose; of all machines, if it is not said.
   package static func sharedFilters(of group: String, machine: String = "+") -> [String] {
     [Kind.snapshot, .payload, .batch].map { "$share/\(group)/\(prefix)\(machine)/\($0.rawValue)/#" }
+      + ["$share/\(group)/\(prefix)\(machine)/ask/+"]
   }
 
   /// The answers of all machines.
@@ -44,7 +47,8 @@ package enum Topic: Hashable, Sendable {
   package var machine: MachineID {
     switch self {
     case .events(let machine, _, _), .schema(let machine, _), .status(let machine), .confirm(let machine),
-      .down(let machine, _, _), .downConfirm(let machine), .command(let machine, _), .reply(let machine, _):
+      .down(let machine, _, _), .downConfirm(let machine), .command(let machine, _), .reply(let machine, _),
+      .ask(let machine, _):
       machine
     }
   }
@@ -59,6 +63,7 @@ package enum Topic: Hashable, Sendable {
     case .downConfirm(let machine): "\(Self.prefix)\(machine)/down-confirm"
     case .command(let machine, let name): "\(Self.prefix)\(machine)/command/\(name)"
     case .reply(let machine, let id): "\(Self.prefix)\(machine)/reply/\(id)"
+    case .ask(let machine, let id): "\(Self.prefix)\(machine)/ask/\(id)"
     }
   }
 
@@ -88,6 +93,7 @@ package enum Topic: Hashable, Sendable {
     case (3, "schema"): self = .schema(machine, try StreamName(String(levels[2])))
     case (3, "command"): self = .command(machine, name: String(levels[2]))
     case (3, "reply"): self = .reply(machine, id: String(levels[2]))
+    case (3, "ask"): self = .ask(machine, id: String(levels[2]))
     case (3, let level):
       guard let kind = Kind(rawValue: String(level)) else { throw Self.unknown }
       self = .events(machine, kind, try StreamName(String(levels[2])))

@@ -19,11 +19,15 @@ package struct Confirmation: Equatable, Sendable {
   package var clonedSince: Int64?
   /// The epoch of what goes down; nil where the consumer does not know two-way rows.
   package var down: Epoch?
+  /// How many conflicts of the machine's rows wait for a person; nil where the consumer answers no questions about them.
+  package var conflicts: Int?
 
   package init(
     epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet], runs: Runs = Runs(),
-    answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil, down: Epoch? = nil
+    answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil, down: Epoch? = nil,
+    conflicts: Int? = nil
   ) {
+    self.conflicts = conflicts
     self.down = down
     self.clonedSince = clonedSince
     self.runs = runs

@@ -84,6 +84,8 @@ package struct CloudReport: Sendable {
     package var outbox: Told?
     package var streams: [Stream]
     package var deadLetters: Int
+    /// Values that lost a conflict and wait for a person.
+    package var conflicts: Int
     /// What was set aside because a budget was used up, by the budget's name.
     package var overruns: [Overrun]
     /// What is wrong with who is connected under its name, or was.
@@ -93,9 +95,10 @@ package struct CloudReport: Sendable {
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, overruns: [Overrun] = [], troubles: [Trouble] = [], waits: [StreamWait] = []
+      deadLetters: Int, conflicts: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [], waits: [StreamWait] = []
     ) {
       self.waits = waits
+      self.conflicts = conflicts
       self.overruns = overruns
       self.troubles = troubles
       self.outbox = outbox
@@ -159,6 +162,7 @@ package struct CloudReport: Sendable {
   package var letterRows: Int
   /// All dead letters, those that belong to no machine too.
   package var deadLetters: DeadLetterFigures
+  package var conflicts: ConflictFigures
   /// What became of every message, by `MessageOutcome`'s names.
   package var messages: [(outcome: String, count: Int)]
   /// What is wrong with who is connected as the consumer, or was.
@@ -166,8 +170,9 @@ package struct CloudReport: Sendable {
 
   package init(
     machines: [Machine], dropped: [Dropped], letterBytes: Int, letterRows: Int, deadLetters: DeadLetterFigures,
-    messages: [(outcome: String, count: Int)], troubles: [Trouble] = []
+    conflicts: ConflictFigures = ConflictFigures(), messages: [(outcome: String, count: Int)], troubles: [Trouble] = []
   ) {
+    self.conflicts = conflicts
     self.troubles = troubles
     self.machines = machines
     self.dropped = dropped

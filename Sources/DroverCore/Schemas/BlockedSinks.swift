@@ -15,6 +15,8 @@ package struct SinkBlocked: Error, CustomStringConvertible {
     case lock
     /// The table was changed: when it can be written again, its rows are compared with the machines'.
     case change
+    /// What the store keeps for a person has reached its limit; the table itself can be written.
+    case space
   }
 
   /// The table that blocks, which may be that of a stream's lines.
@@ -110,7 +112,11 @@ package struct BlockedSinks: Sendable {
   ) -> BlockedSink {
     let name = SQLName(stream.text)
     // What two machines meet, others are likely to meet too, and each of their tries would hold up everything.
-    let isMet = entries.keys.contains { $0.stream == name && $0.machine != machine }
+    let isMet =
+      blocked.cause != .space
+      && entries.contains {
+        $0.key.stream == name && $0.key.machine != machine && $0.value.sink.blocked.cause != .space
+      }
     return note(
       blocked, stream, key: Key(stream: name, machine: blocked.reach == .table || isMet ? nil : machine), now: now)
   }

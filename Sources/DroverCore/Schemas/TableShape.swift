@@ -14,14 +14,16 @@ package struct CloudStoreLimits: Sendable {
   package var deadLetters: DeadLetterBounds
   /// What one machine may leave in the store.
   package var machine: MachineLimits
-  /// How many conflicts wait for a person at most; beyond it the streams wait that have another one.
-  package var conflicts = 10_000
+  /// How many conflicts wait for a person; beyond it the streams wait that have another one.
+  package var conflicts: ConflictBounds
 
   package init(
     streamsPerMachine: Int = 200, columnsPerTable: Int = 1000, columnsPerMachine: Int = 100,
     deadLetterBytes: Int = 1 << 20, deadLetters: DeadLetterBounds = DeadLetterBounds(),
-    machine: MachineLimits = MachineLimits(), pins: StreamPins = StreamPins()
+    machine: MachineLimits = MachineLimits(), pins: StreamPins = StreamPins(),
+    conflicts: ConflictBounds = ConflictBounds()
   ) {
+    self.conflicts = conflicts
     self.columnsPerMachine = columnsPerMachine
     self.pins = pins
     self.machine = machine

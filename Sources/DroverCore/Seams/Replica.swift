@@ -39,6 +39,9 @@ package struct ReplicatedStream: Equatable, Sendable {
   }
 
   package var origin: MachineStream { MachineStream(machine: machine, stream: stream) }
+
+  /// Whose rows of the sink table the machine's are compared with.
+  package var owner: MachineID { schema.flow.reach == .all ? .all : machine }
 }
 
 /// A stream whose description in the store cannot be read, because a part of it was changed or deleted. The machine has to describe it again.
@@ -71,6 +74,49 @@ package enum SinkNote {
   }
 }
 
+/// Of a row that differs and whose stream goes down: on which side the newer edit is.
+package enum NewerEdit: String, Equatable, Sendable {
+  /// At the edge. It waits to be confirmed.
+  case edge
+  /// In the cloud. It is on its way down.
+  case cloud
+  case both
+  /// The row changed while it was looked at.
+  case changing
+  /// Nothing of it is on its way: drift.
+  case neither
+
+  package init(isWaiting: Bool, isUnderway: Bool) {
+    self =
+      switch (isWaiting, isUnderway) {
+      case (true, false): .edge
+      case (false, true): .cloud
+      case (true, true): .both
+      case (false, false): .changing
+      }
+  }
+
+  package var text: String {
+    switch self {
+    case .edge: "edited at the edge, and waits to go up"
+    case .cloud: "edited in the cloud, and on its way down"
+    case .both: "edited on both sides, and on its way in both directions"
+    case .changing: "changed while it was looked at"
+    case .neither: "differs with nothing on its way"
+    }
+  }
+}
+
+package struct DifferingRow: Equatable, Sendable {
+  package var id: String
+  package var newer: NewerEdit
+
+  package init(id: String, newer: NewerEdit) {
+    self.id = id
+    self.newer = newer
+  }
+}
+
 /// What a check found; also the last result that `drover status` shows.
 package struct DriftFinding: Equatable, Sendable {
   package var rowsAtEdge = 0
@@ -93,8 +139,20 @@ package struct DriftFinding: Equatable, Sendable {
   package var kept = 0
   /// Why rows still differ after a repair, as far as that is known.
   package var obstacles: [String] = []
+  /// Of a stream that goes down: the first rows that differ, those on their way too.
+  package private(set) var rows: [DifferingRow] = []
+  /// How many there are.
+  package private(set) var differingRows = 0
+
+  /// Rows that are named one by one.
+  package static let mostRows = 1000
 
   package init() {}
+
+  package mutating func name(_ row: DifferingRow) {
+    differingRows += 1
+    if rows.count < Self.mostRows { rows.append(row) }
+  }
 
   /// How many rows still differ.
   package var drift: Int { missing + extra + different + conflicts + strayLines - repaired }
@@ -137,6 +195,10 @@ package protocol Replica: AnyObject {
   func strayLines(_ stream: ReplicatedStream) throws -> Int
   /// Removes them.
   func removeStrayLines(_ stream: ReplicatedStream) throws
+  /// For each of these rows, whether an edit of the cloud is on its way to the machine: nobody has taken it yet, or the machine has not confirmed it.
+  func underway(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws -> [Bool]
+  /// Of a stream that only goes down: sends these rows to its machines again, and a row that is gone as a delete.
+  func sendDown(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws
   /// Takes the versions of rows that differ back to none, and forgets their tombstones, so that whatever the machine sends next counts: somebody may have
   /// written a version that no event will reach.
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws

@@ -48,6 +48,8 @@ package protocol TwoWayStore {
   func downStreams(of machine: MachineID?) throws -> [DownStream]
   /// Reads rows of a stream with a number above `after`, with their content as it is now. Stops early after about `maximumBytes` of values.
   func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead
+  /// How many conflicts of a machine's rows wait for a person.
+  func conflictCount(of machine: MachineID) throws -> Int
   /// Keeps what a machine has received.
   /// - Returns: whether it belongs to the store's numbering. If a machine has received more than was ever given, the store went back, and another numbering
   ///   begins.
@@ -69,11 +71,14 @@ package struct Conflict: Equatable, Sendable {
   package var present: [Value]?
   /// The row has changed since the conflict was decided.
   package var hasChangedSince: Bool
+  /// Why the row cannot be compared: the table is not as it was. Only keeping is possible then.
+  package var problem: String?
 
   package init(
     id: Int64, machine: MachineID, stream: StreamName, localID: String, at: Int64, lost: LostEdit, columns: [String],
-    present: [Value]?, hasChangedSince: Bool
+    present: [Value]?, hasChangedSince: Bool, problem: String? = nil
   ) {
+    self.problem = problem
     self.id = id
     self.machine = machine
     self.stream = stream
@@ -110,7 +115,9 @@ package protocol ConflictStore {
   /// In the order in which they were decided.
   func conflicts(machine: MachineID?, stream: StreamName?, after id: Int64, limit: Int) throws -> [Conflict]
   func conflict(_ id: Int64) throws -> Conflict?
-  func conflictCount() throws -> Int
+  func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int
+  /// The highest number of a conflict that waits, 0 without any.
+  func newestConflict() throws -> Int64
   /// - Parameter seen: the row as the person saw it; nil for a row that was gone.
   func resolve(_ id: Int64, _ choice: ConflictChoice, seen: [Value]?) throws -> ResolveOutcome
 }

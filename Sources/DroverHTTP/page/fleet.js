@@ -80,13 +80,14 @@ export class FleetView {
     this.arrange();
   }
 
-  showTotals({ machines, dead_letters }) {
+  showTotals({ machines, dead_letters, conflicts }) {
     const known = machines.filter((machine) => machine.outbox);
     const figures = [
       ["online", `${count(machines.filter((machine) => machine.online).length)} of ${count(machines.length)}`],
       ["applied", rate(sum(machines, (machine) => lastRate(machine.history) ?? 0))],
       ["waiting", known.length ? `${count(sum(known, (machine) => machine.outbox.waiting))}, reported within ${span(Math.max(...known.map((machine) => machine.outbox.told_seconds)))}` : "–"],
       ["dead letters", count(dead_letters)],
+      ["conflicts", count(conflicts)],
       ["applied in all", count(sum(machines, (machine) => machine.applied))],
     ];
     if (this.totals.children.length === 0) {

@@ -2,7 +2,7 @@
 
 import { follow, get } from "./api.js";
 import { problems, showTroubles } from "./problems.js";
-import { rowsAddress } from "./rows.js";
+import { address } from "./rows.js";
 import { draw, sparkline, words } from "./sparkline.js";
 import { bytes, count, element, offset, setText, span } from "./text.js";
 
@@ -69,6 +69,7 @@ export class MachineView {
       ["Clock", offset(machine.clock_offset_seconds)],
       ["Dead letters here", count(machine.dead_letters)],
       ["Dead letters there then", count(outbox?.dead_letters)],
+      ["Conflicts", count(machine.conflicts)],
     ];
     if (this.facts.children.length === 0) {
       for (const [name] of facts) this.facts.append(element("div", {}, element("dt", {}, name), element("dd")));
@@ -106,7 +107,7 @@ function streamRows(machine, stream) {
   const lag = stream.versions_ahead_seconds === null ? span(stream.lag_seconds) : `${span(stream.versions_ahead_seconds)} ahead`;
   const texts = [count(stream.rows), count(stream.applied), count(stream.superseded), count(stream.refused), lag, `${span(stream.last_applied_seconds)} ago`, compared];
   const names = ["Rows here", "Applied", "Superseded", "Refused", "Lag", "Newest", "Compared"];
-  const rows = [element("tr", {}, element("th", { scope: "row" }, element("a", { href: rowsAddress(machine, stream.name) }, stream.name)), ...texts.map((text, index) => element("td", { "data-name": names[index] }, text)))];
+  const rows = [element("tr", {}, element("th", { scope: "row" }, element("a", { href: address(machine, stream.name) }, stream.name)), ...texts.map((text, index) => element("td", { "data-name": names[index] }, text)))];
   for (const [table, lines] of Object.entries(stream.with)) {
     rows.push(element("tr", { class: "lines" }, element("th", { scope: "row" }, `with ${table}`), element("td", { "data-name": "Rows here" }, count(lines)), element("td", { colspan: "6" })));
   }

@@ -1,12 +1,11 @@
 // Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/rows/NAME/STREAM, #/rows/NAME/STREAM/ID,
-// #/new-row/NAME/STREAM, #/dead-letters.
+// #/new-row/NAME/STREAM, #/dead-letters, #/conflicts.
 
 import { forgetToken, get, keepToken } from "./api.js";
+import { ConflictsView } from "./conflicts.js";
 import { FleetView } from "./fleet.js";
 import { LettersView } from "./letters.js";
 import { MachineView } from "./machine.js";
-import { RowView } from "./row.js";
-import { RowsView } from "./rows.js";
 import { RowView } from "./row.js";
 import { RowsView } from "./rows.js";
 import { count, element, setText, span } from "./text.js";
@@ -32,6 +31,7 @@ function chosenView() {
   if (first === "new-row" && isOfRows) return new RowView(decodeURIComponent(name), decodeURIComponent(stream), null, say);
   if (first === "machines" && name) return new MachineView(decodeURIComponent(name));
   if (first === "dead-letters") return new LettersView(decodeURIComponent(name ?? ""), say);
+  if (first === "conflicts") return new ConflictsView(decodeURIComponent(name ?? ""), say);
   return new FleetView();
 }
 
@@ -42,7 +42,7 @@ function show() {
   view.refresh = () => ask(running.signal);
   document.title = `${view.title} – Drover`;
   for (const link of document.querySelectorAll("nav a")) {
-    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof FleetView ? "fleet" : "");
+    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof ConflictsView ? "conflicts" : view instanceof FleetView ? "fleet" : "");
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -50,7 +50,7 @@ function show() {
   answered = null;
   say("");
   repeat(view.every, running.signal, ask);
-  repeat(30_000, running.signal, countLetters);
+  repeat(30_000, running.signal, countWaiting);
   view.start?.(running.signal);
 }
 
@@ -84,14 +84,17 @@ async function ask(signal) {
   showFreshness();
 }
 
-async function countLetters(signal) {
-  const node = document.getElementById("letter-count");
-  try {
-    const { total } = await get("dead-letters?limit=1", signal);
-    node.hidden = total === 0;
-    setText(node, count(total));
-  } catch {
-    // The view's own question says what is wrong.
+/** What waits for a person, beside the links that lead there. */
+async function countWaiting(signal) {
+  for (const [id, path] of [["letter-count", "dead-letters"], ["conflict-count", "conflicts"]]) {
+    const node = document.getElementById(id);
+    try {
+      const { total } = await get(`${path}?limit=1`, signal);
+      node.hidden = total === 0;
+      setText(node, count(total));
+    } catch {
+      // The view's own question says what is wrong.
+    }
   }
 }
 
@@ -114,7 +117,7 @@ function askForToken() {
   const keep = element("input", { type: "checkbox", id: "keep" });
   const form = element("form", { class: "token" },
     element("h1", {}, "A token is needed"),
-    element("p", {}, "One of http.tokens in the consumer's configuration. One that only reads shows everything; to send dead letters again takes one that writes."),
+    element("p", {}, "One of http.tokens in the consumer's configuration. One that only reads shows everything; to send dead letters again or to resolve conflicts takes one that writes."),
     element("p", {}, element("label", { for: "token" }, "Token"), input),
     element("p", {}, keep, element("label", { for: "keep" }, "Keep it in this browser, not only in this tab")),
     element("button", { type: "submit" }, "Show"));

@@ -73,7 +73,15 @@ const kinds = [
     word: (m) => plural(m.dead_letters, "dead letter"),
     title: (n) => `${plural(n, "machine has", "machines have")} dead letters here`,
     advice: "Each has its reason. Replay it when the reason is gone.",
-    link: true,
+    link: "dead-letters",
+  },
+  {
+    name: "conflicts", level: 2,
+    has: (m) => (m.conflicts ?? 0) > 0,
+    word: (m) => plural(m.conflicts, "conflict"),
+    title: (n) => `Conflicts of ${plural(n, "machine")} wait for a person`,
+    advice: "Both sides edited the same rows without knowing of each other. One value won on both sides, and the other one is kept until a person decides.",
+    link: "conflicts",
   },
   {
     name: "edge letters", level: 2,
@@ -101,7 +109,7 @@ const kinds = [
 /** The troubles of a machine, the worst first. */
 export function problems(machine) {
   return kinds.filter((kind) => kind.has(machine)).map(({ level, word, advice, link, own }) => (
-    { level, text: word(machine), advice: own?.(machine) ?? advice, link: link ? `#/dead-letters/${encodeURIComponent(machine.machine)}` : null }));
+    { level, text: word(machine), advice: own?.(machine) ?? advice, link: link ? `#/${link}/${encodeURIComponent(machine.machine)}` : null }));
 }
 
 /** How bad a machine's state is: 0 when all is well. */
@@ -134,7 +142,7 @@ export function troubles(fleet) {
   }
   for (const { name, has, level, title, advice, link } of kinds) {
     const names = fleet.machines.filter(has).map((machine) => machine.machine);
-    if (names.length > 0) all.push({ name, level, title: title(names.length), text: list(names), advice, link: link ? "#/dead-letters" : null });
+    if (names.length > 0) all.push({ name, level, title: title(names.length), text: list(names), advice, link: link ? `#/${link}` : null });
   }
   return all.sort((a, b) => b.level - a.level);
 }

@@ -72,12 +72,7 @@ export class RowView {
 
   showStanding(row) {
     setText(this.sentence, row.sentence);
-    const isOurs = ["edited", "waiting", "confirmed"].includes(row.state);
-    const place = { edited: 0, waiting: 1, confirmed: 2 }[row.state];
-    const machines = row.machines > 1 ? `all ${row.machines} machines` : "the machine";
-    const steps = ["Edited in the cloud", "Goes down", row.edited_by === "machine" ? "The machine knows the decision; its own edit is the newest" : `Confirmed by ${machines}`];
-    this.steps.hidden = !isOurs;
-    this.steps.replaceChildren(...steps.map((text, index) => element("li", { class: index === place ? "now" : index > place ? "later" : null, "aria-current": index === place ? "step" : null }, index < place ? `${text} ✓` : text)));
+    this.steps.replaceChildren(...row.history.map(({ text, at }) => element("li", {}, text, at ? element("time", { datetime: at }, new Date(at).toLocaleString("en", { hour12: false })) : null)));
     this.notes.replaceChildren(...[
       row.conflicts.length > 0 && element("li", {}, "A value of this row lost a conflict and waits for a person: ", element("a", { href: `#/conflicts/${encodeURIComponent(this.machine)}` }, `conflict ${row.conflicts.join(", ")}`), "."),
       row.state === "confirmed" && row.edited_by === "cloud" && element("li", { class: "hint" }, "If the machine's own table refuses a confirmed row, it is a dead letter at the machine: drover dead list there shows it."),
@@ -185,7 +180,7 @@ export class RowView {
   }
 
   async insert() {
-    const keys = this.table.columns.filter(({ key }) => key).map(({ name }) => this.value(name));
+    const keys = this.table.key.map((name) => this.value(name));
     const body = Object.fromEntries([...this.inputs.keys()].map((name) => [name, this.value(name)]));
     await this.edit(JSON.stringify(keys), { method: "PUT", headers: { "If-None-Match": "*", "Content-Type": "application/json" }, body: JSON.stringify(body) }, async (answer) => {
       const row = await exact(answer);

@@ -4,8 +4,8 @@
 package import DroverCore
 
 package final class PostgreSQLReplica: Replica {
-  private let connection: Connection
-  private let place: String
+  let connection: Connection
+  let place: String
   /// Wall clock, microseconds since 1970.
   private let now: () -> Int64
 
@@ -100,7 +100,7 @@ package final class PostgreSQLReplica: Replica {
         Int(
           try connection.query(
             "SELECT count(*) FROM \(source.rows.table.qualified) AS stored WHERE \(source.rows.table.machine) = $1",
-            [.text(stream.machine.text)]
+            [.text(stream.owner.text)]
           ).integer(0, 0))
       }
     }
@@ -108,7 +108,7 @@ package final class PostgreSQLReplica: Replica {
 
   package func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws {
     try looking(at: stream) { source in
-      try eachPiece(of: source.rows, stream.machine) { rows in
+      try eachPiece(of: source.rows, stream.owner) { rows in
         for (row, digest) in zip(rows, try source.digests(rows, connection)) {
           try see(stream.schema.key.map { row[$0] }, digest)
         }
@@ -119,7 +119,7 @@ package final class PostgreSQLReplica: Replica {
   package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
     try looking(at: stream) { source in
       let stored = try source.rows.find(
-        keys.map(source.key), machine: stream.machine, connection)
+        keys.map(source.key), machine: stream.owner, connection)
       var digests = try source.digests(stored.compactMap { $0?.values }, connection)[...]
       return try stored.map { stored in
         try stored.map { row in
@@ -309,7 +309,7 @@ package final class PostgreSQLReplica: Replica {
 
   // MARK: One moment
 
-  private func looking<Result>(
+  func looking<Result>(
     at stream: ReplicatedStream, _ body: (ReplicaSource) throws -> Result
   ) throws -> Result {
     try connection.looking(at: stream.stream.text, { try tables(of: stream) }) {

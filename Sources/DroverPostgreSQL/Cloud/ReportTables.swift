@@ -15,8 +15,18 @@ struct ReportTables {
     return CloudReport(
       machines: try machines(), dropped: try dropped(), letterBytes: Int(use.integer(0, 1)),
       letterRows: Int(use.integer(0, 0)), deadLetters: try DeadLetterFigures(connection),
+      conflicts: try conflictFigures(),
       messages: (0..<messages.count).map { (messages.text($0, 0), Int(messages.integer($0, 1))) },
       troubles: try TroubleTable.all(connection)[""] ?? [])
+  }
+
+  private func conflictFigures() throws -> ConflictFigures {
+    let rows = try connection.query(
+      """
+      SELECT (SELECT count(*) FROM drover_conflict),
+             coalesce((SELECT value::bigint FROM drover_meta WHERE name = 'conflicts_resolved'), 0)
+      """)
+    return ConflictFigures(present: Int(rows.integer(0, 0)), resolved: Int(rows.integer(0, 1)))
   }
 
   private func dropped() throws -> [CloudReport.Dropped] {
@@ -43,13 +53,15 @@ struct ReportTables {
     guard rows.count > 0 else { return [] }
     let range = [Parameter.text(rows.text(0, 0)), .text(rows.text(rows.count - 1, 0))]
     let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
+    let conflicts = try figures(
+      "SELECT machine_id, count(*) FROM drover_conflict WHERE machine_id BETWEEN $1 AND $2 GROUP BY machine_id", range)
     let (troubles, waits) = (try TroubleTable.all(connection), try StreamWaits.all(connection))
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
-        deadLetters: letters[name] ?? 0, overruns: overruns[name] ?? [],
+        deadLetters: letters[name] ?? 0, conflicts: conflicts[name] ?? 0, overruns: overruns[name] ?? [],
         troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }

@@ -26,6 +26,7 @@ package struct SQLiteCloudReader: CloudReader {
       return CloudReport(
         machines: try machines(scope, database), dropped: try dropped(database), letterBytes: use["bytes"],
         letterRows: use["rows"], deadLetters: try DeadLetterFigures(database),
+        conflicts: try ConflictTable(database: database).figures(),
         messages: try Row.fetchAll(database, sql: "SELECT outcome, count FROM drover_message_count ORDER BY outcome")
           .map { ($0["outcome"], $0["count"]) }, troubles: try TroubleTable.all(database)[""] ?? [])
     } ?? nil
@@ -94,6 +95,7 @@ package struct SQLiteCloudReader: CloudReader {
           """, arguments: range
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
+    let conflicts = try ConflictTable(database: database).counts(in: range)
     let overruns = try overruns(in: range, database)
     let (troubles, waits) = (try TroubleTable.all(database), try StreamWaits.all(database))
     return rows.map { row in
@@ -101,6 +103,7 @@ package struct SQLiteCloudReader: CloudReader {
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
+        conflicts: conflicts[name] ?? 0,
         overruns: overruns[name] ?? [], troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }

@@ -4,7 +4,7 @@ package import DroverCore
 import GRDB
 
 package final class SQLiteReplica: Replica {
-  private let queue: DatabaseQueue
+  let queue: DatabaseQueue
   private let now: () -> Int64
 
   /// - Throws: `CloudStoreError`.
@@ -69,7 +69,7 @@ package final class SQLiteReplica: Replica {
       try Int.fetchOne(
         database,
         sql: "SELECT count(*) FROM \(source(stream, database).table) WHERE \(stream.schema.machineColumn) = ?",
-        arguments: [stream.machine.text])!
+        arguments: [stream.owner.text])!
     }
   }
 
@@ -79,7 +79,7 @@ package final class SQLiteReplica: Replica {
       let source = try source(stream, database)
       let statement = try Statement(
         database, "SELECT \(source.columns) FROM \(source.table) WHERE \(schema.machineColumn) = ?1")
-      statement.bind(stream.machine.text, at: 1)
+      statement.bind(stream.owner.text, at: 1)
       let lines = try Lines(stream, database)
       while try statement.step() {
         let key = schema.key.map { statement.value(Int32($0)) }
@@ -103,7 +103,7 @@ package final class SQLiteReplica: Replica {
         SELECT \(source.columns), \(isFinal) FROM \(source.table)
          WHERE \(schema.machineColumn) = ?1 AND \(isKey.joined(separator: " AND "))
         """)
-      statement.bind(stream.machine.text, at: 1)
+      statement.bind(stream.owner.text, at: 1)
       let lines = try Lines(stream, database)
       let count = Int32(schema.columns.count)
       return try keys.map { key in

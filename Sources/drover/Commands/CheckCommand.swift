@@ -18,6 +18,9 @@ struct CheckCommand: AsyncParsableCommand {
       The command asks the agents, many at a time, so they must be connected. Only digests of rows travel. A row that is on its way does
       not count as a difference. With --repair each machine re-sends the rows that differ, because the machine is right. A fact with
       other values in the cloud is a conflict and is never overwritten. Streams without a table are not compared.
+      Of streams with `direction: both` the output says for each row that differs on which side the newer edit is: at the edge, in the
+      cloud, on both sides, or on neither. Edits that are on their way are no difference, and --repair does not touch them. Rows of
+      `direction: down` are compared with what the cloud says they should be, and --repair sends the cloud's rows down again.
       The exit status is 1 if rows differ at the end, and 2 if a stream could not be compared.
       """)
 
@@ -90,11 +93,27 @@ struct CheckCommand: AsyncParsableCommand {
           + ["not compared: \(stream.reason)"])
     }
     print(table.text)
+    for round in rounds { name(round.finding, of: round.stream.origin) }
     let silent = CheckRound.silent(rounds)
     if !silent.isEmpty {
       print(
         "\(silent.count) of \(quantity(Set(rounds.map(\.stream.machine)).count, "machine")) did not answer: \(silent.map(\.text).joined(separator: ", "))"
       )
+    }
+  }
+}
+
+extension CheckCommand {
+  /// Rows of a stream that are named in the text.
+  private static let mostNamed = 20
+
+  private func name(_ finding: DriftFinding, of stream: MachineStream) {
+    for row in finding.rows.prefix(Self.mostNamed) {
+      print("\(stream.stream) of \(stream.machine), row \(row.id): \(row.newer.text)")
+    }
+    let left = finding.differingRows - min(finding.rows.count, Self.mostNamed)
+    if left > 0 {
+      print("\(stream.stream) of \(stream.machine): \(left) more; --json names the first \(DriftFinding.mostRows)")
     }
   }
 }
@@ -117,6 +136,11 @@ extension DriftFinding {
       ("repaired", .integer(Int64(repaired))), ("drift", .integer(Int64(drift))),
       ("failure", failure.map { .string($0) } ?? .null), ("obstacles", .array(obstacles.map { .string($0) })),
       ("silent", .bool(isSilent)),
+      (
+        "rows",
+        .array(rows.map { .object([("id", .string($0.id)), ("newer", .string($0.newer.rawValue))]) })
+      ),
+      ("rows_left_out", .integer(Int64(differingRows - rows.count))),
     ])
   }
 }

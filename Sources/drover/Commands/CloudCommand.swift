@@ -69,6 +69,8 @@ struct CloudCommand: AsyncParsableCommand {
     if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.isLeader = place.isLeader
     consumer.beat = place.beat
+    consumer.answers = ConflictAnswers(
+      open: { [configuration] in try configuration.openConflicts(forChange: true) }, wake: { session.wake() })
     let watch = EditWatch()
     let hint = consumer.editHint
     let changes = place.changes

@@ -85,7 +85,11 @@ struct EdgeCommand: AsyncParsableCommand {
       hint.set()
       session.wake()
     }
-    let others: [(any Service)?] = [backups, server, hangups]
+    handler.onConflicts = { lock.note(conflicts: $0) }
+    let questions = QuestionService(
+      mailbox: AgentMailbox(database: configuration.database), questions: handler.questions, wake: { session.wake() },
+      logger: logger)
+    let others: [(any Service)?] = [backups, server, hangups, questions]
     do {
       try await serve(session, handler: handler, others: others.compactMap(\.self), logger: logger)
     } catch let error as HTTPServerError {

@@ -9,12 +9,14 @@ import DroverWire
 struct ConflictsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "conflicts",
-    abstract: "Lists, shows and resolves edits that lost a conflict.",
+    abstract: "Lists, shows and resolves edits that lost a conflict, on either side.",
     discussion: """
       Examples:
         drover conflicts list --config cloud.yaml
         drover conflicts show --config cloud.yaml 7
         drover conflicts resolve --config cloud.yaml 7 --take machine
+
+      At a machine, the agent asks the cloud for the conflicts of this machine's rows. It has to run and to be connected.
 
       Both sides edited a row without knowing of each other. One edit won on both sides. The value of the other one is kept here
       until a person resolves it.
@@ -46,17 +48,14 @@ struct ConflictsListCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let (conflicts, total) = try reading {
-      let store = try options.cloud().openConflicts()
-      return (
-        try store.conflicts(machine: machine, stream: stream, after: 0, limit: limit), try store.conflictCount()
-      )
-    }
+    let filter = ConflictFilter(machine: machine, stream: stream)
+    let (conflicts, total) = try await askingForConflicts { try await options.conflicts().first(limit, filter) }
     if json {
-      let listed = JSON.array(conflicts.map { .object($0.members) })
-      return print(JSON.object([("total", .integer(Int64(total))), ("conflicts", listed)]).text(pretty: true))
+      return print(
+        JSON.object([("total", .integer(Int64(total))), ("conflicts", .array(conflicts.map(\.document)))])
+          .text(pretty: true))
     }
-    guard !conflicts.isEmpty else { return print("no conflicts") }
+    guard !conflicts.isEmpty else { return print("no conflicts\(filter.description)") }
     var table = TextTable(
       columns: ["id", "decided", "machine", "stream", "row", "reason", "lost", "value"], numeric: [0])
     for conflict in conflicts {
@@ -67,7 +66,7 @@ struct ConflictsListCommand: AsyncParsableCommand {
       ])
     }
     print(table.text)
-    if conflicts.count == limit, total > limit { print("\(total) conflicts in all; --limit lists more") }
+    if total > conflicts.count { print("\(total - conflicts.count) more; --limit \(total) lists them too") }
   }
 }
 
@@ -87,92 +86,29 @@ struct ConflictsShowCommand: AsyncParsableCommand {
   var id: Int64
 
   func run() async throws {
-    let found = try reading { try options.cloud().openConflicts().conflict(id) }
+    let found = try await askingForConflicts { try await options.conflicts().conflict(id) }
     guard let conflict = found else { throw fail("show: there is no conflict \(id)") }
-    if json { return print(JSON.object(conflict.members).text(pretty: true)) }
+    if json { return print(conflict.document.text(pretty: true)) }
     print("row \(printable(conflict.localID)) of \(conflict.stream), machine \(conflict.machine)")
     print("decided \(Timestamp.text(microseconds: conflict.at)); the edit of the \(conflict.lost.loser.rawValue) lost")
-    if conflict.hasChangedSince { print("the row has changed since") }
+    if let problem = conflict.problem {
+      print("\(problem); only keeping is possible")
+    } else if conflict.hasChangedSince {
+      print("the row has changed since; to resolve the conflict with the row as it is now, add --seen \(conflict.seen)")
+    }
     var table = TextTable(columns: ["column", "lost", "now", ""], numeric: [])
+    let differing = Set(conflict.differing)
     for (index, name) in conflict.columns.enumerated() {
       let lost = conflict.lost.value.map { printable(valueText($0[index])) } ?? "(deleted)"
-      let now = conflict.present.map { printable(valueText($0[index])) } ?? "(no row)"
-      table.add([printable(name), lost, now, lost == now ? "" : "differs"])
+      let now = conflict.present.map { printable(valueText($0[index])) } ?? (conflict.problem == nil ? "(no row)" : "?")
+      table.add([printable(name), lost, now, differing.contains(index) ? "differs" : ""])
     }
     print(table.text)
-  }
-}
-
-struct ConflictsResolveCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "resolve",
-    abstract: "Resolves a conflict: keeps the row, or writes the value that lost.",
-    discussion: """
-      Examples:
-        drover conflicts resolve --config cloud.yaml 7 --take cloud
-        drover conflicts resolve --config cloud.yaml 7 --take both
-
-      --take names the side whose value the row gets. If that side won, the row stays as it is. If it lost, its value is written into
-      the row, and the machine gets it. --take both keeps the row and inserts the other value under a new key; it works only if both
-      sides made a new row under one key. Nothing is done if the row has changed since the command looked at it.
-      """)
-
-  /// Whose value the row gets.
-  enum Take: String, ExpressibleByArgument, CaseIterable {
-    case cloud
-    case machine
-    case both
-  }
-
-  @OptionGroup var options: ConfigurationOption
-  @Option(help: "Whose value the row gets: cloud, machine or both.")
-  var take: Take
-  @Argument(help: "The conflict's number, as `drover conflicts list` shows it.")
-  var id: Int64
-
-  func run() async throws {
-    let outcome = try reading { () throws -> ResolveOutcome in
-      let store = try options.cloud().openConflicts(forChange: true)
-      guard let conflict = try store.conflict(id) else { return .unknown }
-      let choice: ConflictChoice =
-        take == .both ? .both : take.rawValue == conflict.lost.loser.rawValue ? .takeLost : .keep
-      return try store.resolve(id, choice, seen: conflict.present)
-    }
-    switch outcome {
-    case .resolved: print("conflict \(id) is resolved")
-    case .unknown: throw fail("resolve: there is no conflict \(id)")
-    case .changed:
-      throw fail("resolve \(id): the row has changed in this moment, and nothing was done; look at it again and repeat")
-    case .refused(let reason): throw fail("resolve \(id): \(reason); nothing was done")
-    }
-  }
-}
-
-/// What the store says as an error of the command.
-private func reading<Result>(_ body: () throws -> Result) throws -> Result {
-  do {
-    return try body()
-  } catch let code as ExitCode {
-    throw code
-  } catch {
-    throw fail("\(error)")
   }
 }
 
 extension Conflict {
   fileprivate func text(of values: [Value]) -> String {
     zip(columns, values).map { "\($0)=\(valueText($1))" }.joined(separator: " ")
-  }
-
-  fileprivate var members: [(String, JSON)] {
-    func row(_ values: [Value]?) -> JSON {
-      values.map { .object(zip(columns, $0).map { ($0, .string(valueText($1))) }) } ?? .null
-    }
-    return [
-      ("id", .integer(id)), ("machine", .string(machine.text)), ("stream", .string(stream.text)),
-      ("row", .string(localID)), ("decided", .string(Timestamp.text(microseconds: at))),
-      ("reason", .string(lost.reason.rawValue)), ("lost", .string(lost.loser.rawValue)), ("value", row(lost.value)),
-      ("present", row(present)), ("changed_since", .bool(hasChangedSince)),
-    ]
   }
 }

@@ -79,6 +79,9 @@ struct ForgetCommand: AsyncParsableCommand {
     var parts = [
       rows == .keep ? "It keeps \(quantity(count, "row")) in the cloud" : "\(quantity(count, "row")) will be removed"
     ]
+    if known.conflicts > 0 {
+      parts.append("\(quantity(known.conflicts, "conflict")) will be deleted with the values that lost")
+    }
     if dead > 0 { parts.append("\(quantity(dead, "dead letter")) will be deleted") }
     if let waiting = known.outbox?.figures.waiting, waiting > 0 {
       parts.append("\(quantity(waiting, "event")) not confirmed at the machine")

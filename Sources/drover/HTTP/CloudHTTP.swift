@@ -64,6 +64,7 @@ extension CloudConfiguration {
     let source = CloudSource(
       reader: reader, changes: changeReader,
       letters: { forChange in try openDeadLetters(readOnly: !forChange) },
+      conflicts: { forChange in try openConflicts(forChange: forChange) },
       worker: worker, fleet: { watch.snapshot },
       status: { statusDocument(try CloudOverview(reader), now: wallClock()) },
       replay: { id in

@@ -79,6 +79,9 @@ struct StatusCommand: AsyncParsableCommand {
       print("\(trouble.text(configuration.machine.text))\n  \(trouble.advice)")
     }
     if report.deadLetters != DeadLetterFigures() { print("dead letters \(report.deadLetters.text)") }
+    if let conflicts = AgentLock.conflicts(database: configuration.database), conflicts > 0 {
+      print("conflicts \(conflicts) in the cloud, as it said last; `drover conflicts list` shows them")
+    }
     return worker
   }
 
@@ -132,6 +135,7 @@ struct StatusCommand: AsyncParsableCommand {
         )
       }
     }
+    for line in report?.conflictLines(configuration.conflicts) ?? [] { print(line) }
     var table = TextTable(
       columns: [
         "machine", "state", "heard", "clock", "waiting", "oldest", "reported", "dead letters", "stream", "rows",
@@ -203,6 +207,28 @@ struct StatusCommand: AsyncParsableCommand {
 }
 
 extension CloudReport {
+  /// How many machines are named; the others are counted.
+  private static var machinesNamed: Int { 5 }
+
+  /// What waits for a person, and whose it is. Nothing where there has been none.
+  fileprivate func conflictLines(_ bounds: ConflictBounds) -> [String] {
+    guard conflicts != ConflictFigures() else { return [] }
+    let those = machines.filter { $0.conflicts > 0 }.sorted { $0.conflicts > $1.conflicts }
+    let names = those.prefix(Self.machinesNamed).map { "\($0.name) \($0.conflicts)" }
+    let others = those.count > names.count ? ["\(quantity(those.count - names.count, "other machine"))"] : []
+    let whose = names.isEmpty ? "" : ": " + (names + others).joined(separator: ", ")
+    var lines = ["conflicts    \(conflicts.present) (\(conflicts.resolved) resolved)\(whose)"]
+    if ConflictFigures.isScarce(conflicts.present, of: bounds.maxCount) {
+      lines.append(
+        "             space for conflicts becomes scarce: \(conflicts.present) of \(bounds.maxCount); resolve some")
+    } else if let most = those.first, ConflictFigures.isScarce(most.conflicts, of: bounds.maxOfMachine) {
+      lines.append(
+        "             space for conflicts of \(most.name) becomes scarce: \(most.conflicts) of \(bounds.maxOfMachine); resolve some"
+      )
+    }
+    return lines
+  }
+
   /// A sentence when four fifths of the room for dead letters are taken.
   func scarcity(_ bounds: DeadLetterBounds) -> String? {
     guard letterRows >= bounds.maxCount / 5 * 4 || letterBytes >= bounds.maxBytes / 5 * 4 else { return nil }

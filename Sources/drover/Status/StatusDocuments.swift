@@ -37,6 +37,7 @@ extension EdgeConfiguration {
         ("side", "edge"), ("machine", .string(machine.text)), ("database", .string(database)),
         ("agent", worker.document), ("backup", BackupStatus(database, backup).document),
       ] + AgentConnection(database: database).members(now: now)
+        + [("conflicts", AgentLock.conflicts(database: database).map { .integer(Int64($0)) } ?? .null)]
         + EdgeReport.members(
           of: report, machine: machine.text, quota: outbox.quota, lines: lines, now: now))
   }

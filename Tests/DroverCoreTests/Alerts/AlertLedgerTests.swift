@@ -264,8 +264,8 @@ import Testing
 
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
-      silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, disk: nil, schemas: false, jobs: false,
-      budgets: false, names: false, tables: false, streams: false)
+      silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, conflicts: nil, disk: nil, schemas: false,
+      jobs: false, budgets: false, names: false, tables: false, streams: false)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in
@@ -279,6 +279,13 @@ import Testing
     }
     #expect(watch.told == ["resolved silent M00000"])
     #expect(watch.ledger.figures.counts.isEmpty)
+  }
+
+  @Test func `conflicts of a machine are told of at once, with how many they are, and their end`() {
+    var watch = Watch(AlertRules(silent: nil, oldestUnconfirmed: nil, calm: .zero))
+    watch.look(seconds: 5) { fleet in Self.change(&fleet) { $0.conflicts = 3 } }
+    #expect(watch.told == ["firing conflicts M00000"])
+    #expect(watch.ledger.figures.open.first?.text == "3 conflicts of M00000 wait for a person")
   }
 
   // MARK: No flapping

@@ -21,6 +21,7 @@ import Testing
     (.reply(machine(), id: "7"), "drover/v1/MAH001/reply/7"),
     (.down(machine(), .batch, try! StreamName("stock")), "drover/v1/MAH001/down/batch/stock"),
     (.downConfirm(machine()), "drover/v1/MAH001/down-confirm"),
+    (.ask(machine(), id: "3f9c"), "drover/v1/MAH001/ask/3f9c"),
   ]
 
   @Test(arguments: table) func `the grammar's table holds in both directions`(topic: Topic, text: String) throws {

@@ -22,12 +22,16 @@ extension Transaction {
         .integer(lost.version), .integer(lost.result),
       ]
     ).changed
-    let most = store.limits.conflicts
-    guard listed > 0, try connection.query("SELECT count(*) FROM drover_conflict").integer(0, 0) > most else { return }
-    throw SinkBlocked(
-      table: origin.stream.text, reach: .machine, cause: .lock,
-      text: "\(most) conflicts wait for a person, and no more are kept",
-      advice: "resolve conflicts: `drover conflicts list` shows them")
+    guard listed > 0 else { return }
+    let counts = try connection.query(
+      "SELECT (SELECT count(*) FROM drover_conflict WHERE machine_id = $1), (SELECT count(*) FROM drover_conflict)",
+      [.text(origin.machine.text)])
+    // The one that was listed is among them.
+    if let blocked = store.limits.conflicts.refusal(
+      of: origin.machine, stream: origin.stream, own: Int(counts.integer(0, 0)) - 1, all: Int(counts.integer(0, 1)) - 1)
+    {
+      throw blocked
+    }
   }
 }
 
@@ -81,8 +85,19 @@ package final class PostgreSQLConflicts: ConflictStore {
     try store.running { try KeptConflict.read(id, $0)?.conflict($0) }
   }
 
-  package func conflictCount() throws -> Int {
-    try store.running { Int(try $0.connection.query("SELECT count(*) FROM drover_conflict").integer(0, 0)) }
+  package func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int {
+    try store.running { transaction in
+      let rows = try transaction.connection.query(
+        """
+        SELECT count(*) FROM drover_conflict
+         WHERE ($1::text IS NULL OR machine_id = $1) AND ($2::text IS NULL OR stream = $2)
+        """, [.text(machine?.text), .text(stream?.text)])
+      return Int(rows.integer(0, 0))
+    }
+  }
+
+  package func newestConflict() throws -> Int64 {
+    try store.running { try $0.connection.query("SELECT coalesce(max(id), 0) FROM drover_conflict").integer(0, 0) }
   }
 
   package func resolve(_ id: Int64, _ choice: ConflictChoice, seen: [Value]?) throws -> ResolveOutcome {
@@ -131,11 +146,14 @@ private struct KeptConflict {
     }
   }
 
+  static let problem = "the stream's table is not as it was when the conflict was decided"
+
   func conflict(_ transaction: Transaction) throws -> Conflict {
     let row = try ConflictRow(self, transaction)
     return Conflict(
       id: id, machine: machine, stream: stream, localID: localID, at: at, lost: lost, columns: columns,
-      present: try row?.find()?.values, hasChangedSince: try row?.hasChanged(since: lost.result) ?? true)
+      present: try row?.find()?.values, hasChangedSince: try row?.hasChanged(since: lost.result) ?? true,
+      problem: row == nil ? Self.problem : nil)
   }
 }
 
@@ -190,7 +208,7 @@ private struct Resolution {
   func run(_ choice: ConflictChoice, seen: [Value]?) throws -> ResolveOutcome {
     guard let row = try ConflictRow(kept, transaction) else {
       guard choice == .keep else {
-        return .refused("the stream or its table is not as it was; only keeping is possible")
+        return .refused("\(KeptConflict.problem); take the value that won, which keeps the row as it is")
       }
       return try done()
     }
@@ -220,6 +238,11 @@ private struct Resolution {
 
   private func done() throws -> ResolveOutcome {
     try transaction.connection.query("DELETE FROM drover_conflict WHERE id = $1", [.integer(kept.id)])
+    try transaction.connection.query(
+      """
+      INSERT INTO drover_meta AS known (name, value) VALUES ('conflicts_resolved', '1')
+      ON CONFLICT (name) DO UPDATE SET value = (known.value::bigint + 1)::text
+      """)
     try transaction.connection.query("SELECT pg_notify('drover_edit', '')")
     return .resolved
   }

@@ -6,6 +6,12 @@ import DroverWire
 extension Transaction {
   // MARK: The numbering
 
+  func conflictCount(of machine: MachineID) throws -> Int {
+    Int(
+      try connection.query("SELECT count(*) FROM drover_conflict WHERE machine_id = $1", [.text(machine.text)])
+        .integer(0, 0))
+  }
+
   func downEpoch() throws -> Epoch {
     if let epoch = try note(Self.downEpochName) { return try Epoch(epoch) }
     try connection.query(

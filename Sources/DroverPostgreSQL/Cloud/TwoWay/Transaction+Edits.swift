@@ -209,8 +209,8 @@ private struct EditedRows {
       let mark = marks[id]
       var edge = mark?.edge
       if mark == nil { edge = row?.version.epoch ?? 0 > 0 ? row?.version : before[id] ?? tombstones[id] }
-      // Made and deleted before anybody saw it.
-      guard row != nil || mark != nil || edge != nil else { continue }
+      // Made and deleted before anybody saw it. A machine may still have a row of reference data that is known to nobody here.
+      guard row != nil || mark != nil || edge != nil || schema.flow.direction == .down else { continue }
       let known = TwoWayRule.Known(edge: edge, cloud: mark?.cloud ?? 0)
       let version = TwoWayRule.decisionVersion(now: transaction.store.now(), known: known)
       entries.append(

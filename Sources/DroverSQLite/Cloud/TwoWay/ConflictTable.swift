@@ -11,7 +11,7 @@ struct ConflictTable {
   /// - Throws: `SinkBlocked` where there are as many conflicts as there may be.
   func list(
     _ lost: LostEdit, machine: MachineID, stream: StreamName, localID: String, schema: StreamSchema, now: Int64,
-    most: Int
+    bounds: ConflictBounds
   ) throws {
     let content = lost.value.map(Self.text)
     let isListed = try Bool.fetchOne(
@@ -20,11 +20,8 @@ struct ConflictTable {
         SELECT EXISTS (SELECT 1 FROM drover_conflict WHERE machine_id = ? AND stream = ? AND local_id = ? AND content IS ?)
         """, arguments: [machine.text, stream.text, localID, content])!
     guard !isListed else { return }
-    guard try Int.fetchOne(database, sql: "SELECT count(*) FROM drover_conflict")! < most else {
-      throw SinkBlocked(
-        table: stream.text, reach: .machine, cause: .lock,
-        text: "\(most) conflicts wait for a person, and no more are kept",
-        advice: "resolve conflicts: `drover conflicts list` shows them")
+    if let blocked = bounds.refusal(of: machine, stream: stream, own: try count(of: machine), all: try count()) {
+      throw blocked
     }
     try database.execute(
       sql: """
@@ -35,6 +32,51 @@ struct ConflictTable {
         machine.text, stream.text, localID, now, lost.reason.rawValue, lost.loser.rawValue,
         Self.text(schema.columns.map { .text($0.name) }), content, lost.version, lost.result,
       ])
+  }
+
+  func count(of machine: MachineID? = nil, stream: StreamName? = nil) throws -> Int {
+    try Int.fetchOne(
+      database.cachedStatement(
+        sql: """
+          SELECT count(*) FROM drover_conflict
+           WHERE \(machine == nil ? "?1 IS NULL" : "machine_id = ?1") AND \(stream == nil ? "?2 IS NULL" : "stream = ?2")
+          """),
+      arguments: [machine?.text, stream?.text])!
+  }
+
+  // MARK: For those who look
+
+  /// None in a store that no consumer of this version has opened yet.
+  func figures() throws -> ConflictFigures {
+    guard try database.tableExists("drover_conflict") else { return ConflictFigures() }
+    let resolved = try String.fetchOne(
+      database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [Self.resolved])
+    return ConflictFigures(present: try count(), resolved: resolved.flatMap { Int($0) } ?? 0)
+  }
+
+  /// By machine; from the index alone.
+  /// - Parameter range: the first machine and the last.
+  func counts(in range: StatementArguments) throws -> [String: Int] {
+    guard try database.tableExists("drover_conflict") else { return [:] }
+    let rows = try Row.fetchAll(
+      database,
+      sql: """
+        SELECT machine_id, count(*) AS conflicts FROM drover_conflict
+         WHERE machine_id >= ? AND machine_id <= ? GROUP BY machine_id
+        """, arguments: range)
+    return Dictionary(rows.map { ($0["machine_id"] as String, $0["conflicts"] as Int) }) { first, _ in first }
+  }
+
+  private static let resolved = "conflicts_resolved"
+
+  /// Takes a conflict off the list because a person has resolved it.
+  func resolved(_ id: Int64) throws {
+    try database.execute(sql: "DELETE FROM drover_conflict WHERE id = ?", arguments: [id])
+    try database.execute(
+      sql: """
+        INSERT INTO drover_meta (name, value) VALUES (?, '1')
+        ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
+        """, arguments: [Self.resolved])
   }
 
   static func text(_ values: [Value]) -> String {

@@ -42,21 +42,37 @@ package final class SQLiteConflicts: ConflictStore {
           SELECT * FROM drover_conflict
            WHERE id > ?1 AND (?2 IS NULL OR machine_id = ?2) AND (?3 IS NULL OR stream = ?3) ORDER BY id LIMIT ?4
           """, arguments: [id, machine?.text, stream?.text, limit]
-      ).compactMap { try ConflictedRow($0, database)?.shown() }
+      ).compactMap { try Self.shown($0, database) }
     }
   }
 
   package func conflict(_ id: Int64) throws -> Conflict? {
-    try reading { try find(id, $0)?.shown() }
+    try reading { database in
+      try row(id, database).flatMap { try Self.shown($0, database) }
+    }
   }
 
-  package func conflictCount() throws -> Int {
-    try reading { try Int.fetchOne($0, sql: "SELECT count(*) FROM drover_conflict")! }
+  package func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int {
+    try reading { try ConflictTable(database: $0).count(of: machine, stream: stream) }
   }
 
-  private func find(_ id: Int64, _ database: Database) throws -> ConflictedRow? {
+  package func newestConflict() throws -> Int64 {
+    try reading { try Int64.fetchOne($0, sql: "SELECT ifnull(max(id), 0) FROM drover_conflict")! }
+  }
+
+  private func row(_ id: Int64, _ database: Database) throws -> Row? {
     try Row.fetchOne(database, sql: "SELECT * FROM drover_conflict WHERE id = ?", arguments: [id])
-      .flatMap { try ConflictedRow($0, database) }
+  }
+
+  private static let problem = "the stream's table is not as it was when the conflict was decided"
+
+  /// A conflict stays in the list when its table has changed: nothing that a person has not seen goes in silence.
+  private static func shown(_ row: Row, _ database: Database) throws -> Conflict? {
+    if let shown = try ConflictedRow(row, database)?.shown() { return shown }
+    var conflict = try ConflictTable.conflict(row)
+    conflict?.hasChangedSince = true
+    conflict?.problem = problem
+    return conflict
   }
 
   // MARK: Resolving
@@ -81,7 +97,14 @@ package final class SQLiteConflicts: ConflictStore {
   private func resolve(
     _ id: Int64, _ choice: ConflictChoice, seen: [Value]?, _ database: Database
   ) throws -> ResolveOutcome {
-    guard let row = try find(id, database) else { return .unknown }
+    guard let kept = try self.row(id, database) else { return .unknown }
+    guard let row = try ConflictedRow(kept, database) else {
+      guard choice == .keep else {
+        return .refused("\(Self.problem); take the value that won, which keeps the row as it is")
+      }
+      try ConflictTable(database: database).resolved(id)
+      return .resolved
+    }
     let present = try row.present()
     guard present == seen else { return .changed }
     switch choice {
@@ -90,7 +113,7 @@ package final class SQLiteConflicts: ConflictStore {
     case .both:
       if let refusal = try row.insertBeside() { return .refused(refusal) }
     }
-    try database.execute(sql: "DELETE FROM drover_conflict WHERE id = ?", arguments: [id])
+    try ConflictTable(database: database).resolved(id)
     return .resolved
   }
 

@@ -70,7 +70,7 @@ struct SinkRows: TwoWayRows {
   func list(_ lost: LostEdit, of event: SinkEvent) throws {
     try ConflictTable(database: transaction.database).list(
       lost, machine: machine, stream: table.stream, localID: event.localID, schema: table.schema, now: now,
-      most: transaction.store.limits.conflicts)
+      bounds: transaction.store.limits.conflicts)
   }
 }
 

@@ -7,6 +7,10 @@ import GRDB
 extension Transaction {
   // MARK: Down
 
+  func conflictCount(of machine: MachineID) throws -> Int {
+    try ConflictTable(database: database).count(of: machine)
+  }
+
   func downEpoch() throws -> Epoch {
     if let text = try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'down_epoch'"),
       let epoch = try? Epoch(text)

@@ -305,8 +305,8 @@ extension Transaction {
       if entry == nil, owner != CloudTwoWay.everyMachine {
         edge = old.epoch != 0 ? old : try table.tombstone(localID)
       }
-      // Inserted and deleted again before anybody saw it.
-      guard stored != nil || entry != nil || edge != nil else { continue }
+      // Inserted and deleted again before anybody saw it. A machine may still have a row of reference data that is known to nobody here.
+      guard stored != nil || entry != nil || edge != nil || table.schema.flow.direction == .down else { continue }
       let version = TwoWayRule.decisionVersion(now: now, known: .init(edge: edge, cloud: entry?.cloud ?? 0))
       if stored == nil {
         try table.noteDelete(row.key, version: version)

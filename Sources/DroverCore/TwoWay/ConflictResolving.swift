@@ -1,0 +1,102 @@
+// How a person resolves conflicts, whatever they use: the command in the cloud or at a machine, HTTP or the page. A resolution is compared with the row as
+// the person saw it, so that no edit is overwritten that they do not know of.
+
+/// Whose value the row gets.
+package enum ConflictTake: String, CaseIterable, Sendable {
+  case cloud
+  case machine
+  case both
+}
+
+/// How many conflicts wait for a person, and how many were resolved.
+package struct ConflictFigures: Equatable, Sendable {
+  package var present: Int
+  package var resolved: Int
+
+  package init(present: Int = 0, resolved: Int = 0) {
+    self.present = present
+    self.resolved = resolved
+  }
+
+  /// At which number of conflicts a status says that space becomes scarce: four fifths of what all, or what one machine may have.
+  package static func isScarce(_ present: Int, of most: Int) -> Bool { present >= max(1, most / 5 * 4) }
+}
+
+/// How many conflicts are kept until a person resolves them. Nothing is dropped at the limit: the stream waits at its machine.
+package struct ConflictBounds: Equatable, Sendable {
+  package var maxCount: Int
+
+  package init(maxCount: Int = 10_000) { self.maxCount = maxCount }
+
+  /// One machine's conflicts take half of the space at most, so that the others keep theirs.
+  package var maxOfMachine: Int { max(1, maxCount / 2) }
+
+  /// Why no further conflict of a machine is kept; nil while there is space.
+  /// - Parameters:
+  ///   - own: those of the machine.
+  ///   - all: those of all machines.
+  package func refusal(of machine: MachineID, stream: StreamName, own: Int, all: Int) -> SinkBlocked? {
+    let text =
+      own >= maxOfMachine
+      ? "\(own) conflicts of \(machine) wait for a person, and one machine has half of conflicts.max_count (\(maxCount))"
+      : all >= maxCount ? "\(all) conflicts wait for a person, and conflicts.max_count is \(maxCount)" : nil
+    return text.map {
+      SinkBlocked(
+        table: stream.text, reach: .machine, cause: .space, text: $0,
+        advice: "resolve conflicts: `drover conflicts list` shows them; the stream goes on by itself then")
+    }
+  }
+}
+
+extension Conflict {
+  /// Names what the row is now. Whoever resolves the conflict gives it back, and nothing is done if the row is another one by then.
+  package var seen: String {
+    guard problem == nil else { return "unreadable" }
+    guard let present else { return "gone" }
+    let digits = String(Digest.of(present), radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+
+  /// The positions of the columns in which both values differ; all of them if one is a delete.
+  package var differing: [Int] {
+    guard let present, let lost = lost.value else {
+      return present == nil && lost.value == nil ? [] : Array(columns.indices)
+    }
+    return columns.indices.filter { present[$0] != lost[$0] }
+  }
+
+  func choice(for take: ConflictTake) -> ConflictChoice {
+    switch take {
+    case .both: .both
+    case .cloud: lost.loser == .cloud ? .takeLost : .keep
+    case .machine: lost.loser == .machine ? .takeLost : .keep
+    }
+  }
+}
+
+/// With what a resolution is compared.
+package enum ConflictSeen: Equatable, Sendable {
+  /// The row as `Conflict.seen` named it.
+  case named(String)
+  /// The row as the conflict was decided: nobody may have changed it since.
+  case asDecided
+  /// Whatever the row is now.
+  case anything
+}
+
+extension ConflictStore {
+  package func conflictCount() throws -> Int { try conflictCount(machine: nil, stream: nil) }
+
+  /// - Parameter machine: whose conflict it has to be; nil for a conflict of any machine.
+  package func resolve(
+    _ id: Int64, take: ConflictTake, seen: ConflictSeen, of machine: MachineID? = nil
+  ) throws -> ResolveOutcome {
+    guard let conflict = try conflict(id), machine == nil || conflict.machine == machine else { return .unknown }
+    switch seen {
+    case .named(let name): guard name == conflict.seen else { return .changed }
+    case .asDecided: guard !conflict.hasChangedSince || conflict.problem != nil else { return .changed }
+    case .anything: break
+    }
+    return try resolve(id, conflict.choice(for: take), seen: conflict.present)
+  }
+}
