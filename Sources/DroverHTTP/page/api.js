@@ -50,7 +50,8 @@ export class Figure {
   }
 
   toJSON() {
-    return JSON.rawJSON?.(this.text) ?? Number(this.text);
+    // A browser without `rawJSON` sends the text of what it would round, and the server refuses that.
+    return JSON.rawJSON?.(this.text) ?? (/^-?\d{16,}$/.test(this.text) ? this.text : Number(this.text));
   }
 }
 

@@ -72,7 +72,8 @@ export class RowView {
 
   showStanding(row) {
     setText(this.sentence, row.sentence);
-    this.steps.replaceChildren(...row.history.map(({ text, at }, index) => element("li", { "aria-current": index === row.history.length - 1 ? "step" : null }, text, at && element("time", {}, new Date(at).toLocaleString("en", { hour12: false })))));
+    this.steps.replaceChildren(...row.history.map(({ text, at }, index) => element("li", { "aria-current": index === row.history.length - 1 ? "step" : null },
+      text, at ? element("time", { datetime: at }, new Date(at).toLocaleString("en", { hour12: false })) : null)));
     this.notes.replaceChildren(...[
       row.conflicts.length > 0 && element("li", {}, "A value of this row lost a conflict and waits for a person: ", element("a", { href: `#/conflicts/${encodeURIComponent(this.machine)}` }, `conflict ${row.conflicts.join(", ")}`), "."),
       row.state === "confirmed" && row.edited_by === "cloud" && element("li", { class: "hint" }, "If the machine's own table refuses a confirmed row, it is a dead letter at the machine: drover dead list there shows it."),
