@@ -12,7 +12,7 @@ import Testing
     var road: Road { http.road }
 
     init() async throws {
-      http = try HTTPRoad(streams: RowHTTPTests.streams)
+      http = try HTTPRoad(streams: RowHTTPTests.streams, cloud: "changes: true")
       try await http.road.python(RowHTTPTests.makeTables)
       try await http.start()
       try await http.road.waitUntilConfirmed(atLeast: 6)
@@ -33,7 +33,7 @@ import Testing
     func fill(_ column: String, _ text: String) async throws {
       let id = try #require(
         try await browser.script(
-          "return [...document.querySelectorAll('.field label')].find((label) => label.innerText === '\(column)').htmlFor"
+          "return [...document.querySelectorAll('.field > label')].find((label) => label.innerText === '\(column)').htmlFor"
         )
           as? String)
       try await browser.script("document.getElementById('\(id)').focus(); document.getElementById('\(id)').select()")
