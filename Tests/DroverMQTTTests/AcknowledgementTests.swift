@@ -125,7 +125,8 @@ import Testing
   /// that comes back earlier takes its session over, and the broker drops the PUBACKs that it has not read.
   private func leaving(_ client: String, _ broker: MosquittoBroker) async throws {
     let end = ContinuousClock.now + .seconds(60)
-    while broker.log.split(separator: "\n").last(where: { $0.contains(" \(client)") })?.contains("disconnected") != true {
+    while broker.log.split(separator: "\n").last(where: { $0.contains(" \(client)") })?.contains("disconnected") != true
+    {
       try #require(ContinuousClock.now < end, "the broker still holds the connection of \(client)")
       try await Task.sleep(for: .milliseconds(20))
     }

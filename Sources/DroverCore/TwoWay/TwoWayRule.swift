@@ -78,6 +78,8 @@ package enum TwoWayRule {
     // The machine has an edit of the cloud's that the store lost, and the row was edited anew since.
     let isSame = decision == .ignore && relation(of: event, to: known, history) == .same
     if decision == .answer || isSame, lost.contains(event.base) { decision = .conflict }
+    // The machine has an edit that the store lost, and a person has edited the row anew in the cloud since.
+    if decision == .take, known.isCloudContent, lost.isUnseen(known.cloud, by: event.base) { decision = .conflict }
     guard known.isComplete, known.isThere, decision != .ignore, decision != .answer else { return decision }
     // The edge has cleared a record that is complete: the record stays.
     return event.change == .put ? .frozen : .ignore
@@ -194,6 +196,15 @@ package struct LostDecisions: Equatable, Sendable {
   }
 
   package func contains(_ version: Int64) -> Bool { ranges.contains { $0.contains(version) } }
+
+  /// Whether a decision of the store was made after it lost another one, which is higher: then neither has seen the other. A decision whose clock
+  /// was ahead may have been lost each time that the store was put back.
+  package func isUnseen(_ decision: Int64, by lost: Int64) -> Bool {
+    guard lost > decision else { return false }
+    let losses = ranges.filter { $0.upperBound < HybridClock.limit }
+    let known = losses.filter { $0.contains(lost) }
+    return (known.isEmpty ? losses : known).contains { $0.upperBound < decision }
+  }
 }
 
 /// The order of values in SQLite: NULL, numbers, texts, BLOBs (https://www.sqlite.org/datatype3.html, section 4.1).

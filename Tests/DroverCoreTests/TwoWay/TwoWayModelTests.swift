@@ -209,4 +209,10 @@ import Testing
   func `the same with both sides put back`(block: UInt64) throws {
     for seed in block * 100..<(block + 1) * 100 { try Self.check(seed, restores: true) }
   }
+
+  /// In these an edit was lost: the machine had a decision of a lost store with a clock that was ahead.
+  @Test(arguments: [50_889, 53_049, 53_051, 53_052, 53_054, 53_055, 53_059])
+  func `nothing is lost where a store was put back under a decision of a clock that was ahead`(seed: UInt64) throws {
+    try Self.check(seed, restores: true)
+  }
 }

@@ -114,6 +114,35 @@ import Testing
         == .conflict)
   }
 
+  /// The machine held a decision that the store had lost. It took the row that was sent again over an edit that a person had made since the store was
+  /// put back, and listed nothing: the lost decision was higher, because a clock was ahead.
+  @Test func `a base that the store has lost has not seen an edit that was made since`() {
+    var lost = LostDecisions()
+    lost.wentBack(highest: 70, farthest: 70, now: 78)
+    func decide(base: Int64, cloud: Int64, own: Bool = true) -> TwoWayRule.Decision {
+      let event = TwoWayRule.Arrival(.put, version: 10, base: base, isAgain: true)
+      return TwoWayRule.decide(
+        event, known: Self.known(nil, cloud: cloud, own: own), history: Self.history, since: 20, lost: lost,
+        isKeyNatural: true)
+    }
+    #expect(decide(base: 90, cloud: 80) == .conflict)
+    // Lost with the store, above an edit that it still has: that edit was seen.
+    #expect(decide(base: 75, cloud: 70) == .take)
+    #expect(decide(base: 90, cloud: 70) == .take)
+    #expect(decide(base: 80, cloud: 80) == .take)
+    #expect(decide(base: 90, cloud: 80, own: false) == .take)
+  }
+
+  @Test func `of several losses the one counts that the base was lost in`() {
+    let lost = LostDecisions([71...78, 81...90, 200...HybridClock.limit])
+    #expect(lost.isUnseen(95, by: 100))
+    #expect(lost.isUnseen(79, by: 100))
+    #expect(!lost.isUnseen(79, by: 85))
+    #expect(lost.isUnseen(79, by: 210))
+    #expect(!lost.isUnseen(70, by: 75))
+    #expect(!LostDecisions().isUnseen(70, by: 75))
+  }
+
   @Test func `a put wins over a delete, then the column, then the version, then the cloud`() {
     typealias Side = TwoWayRule.Contender
     func winner(_ machine: Side, _ cloud: Side) -> TwoWayRule.Side { TwoWayRule.winner(machine: machine, cloud: cloud) }
