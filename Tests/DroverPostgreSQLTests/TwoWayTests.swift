@@ -32,6 +32,21 @@ import Testing
     try RowEditorConformance { (place, PostgreSQLRowEditor(database.address)) }.check(claim)
   }
 
+  // Without its trigger the edit would stay in the cloud, and nobody would know.
+  @Test func `an edit that no trigger captures is not made`() throws {
+    let (place, database) = try Self.place()
+    let schema = try StreamSchema(
+      kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
+      key: [0], flow: Flow(direction: .both))
+    let origin = MachineStream(machine: try MachineID("MAH001"), stream: try StreamName("stock"))
+    _ = try place.store.transaction { try $0.adopt(schema, machine: origin.machine, stream: origin.stream) }
+    try place.client.run("ALTER TABLE stock DISABLE TRIGGER drover_capture")
+    let editor = PostgreSQLRowEditor(database.address)
+    let put = RowEditRequest(.replace([RowField(name: "a", value: .text("lost"))]))
+    #expect(throws: PostgreSQLError.self) { try editor.edit("1", put, of: origin) }
+    #expect(try editor.row("1", of: origin)?.row == nil)
+  }
+
   @Test func `a text with NUL is refused, because the column cannot hold it`() throws {
     let (place, database) = try Self.place()
     let schema = try StreamSchema(

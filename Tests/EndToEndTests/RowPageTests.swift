@@ -33,7 +33,7 @@ import Testing
     func fill(_ column: String, _ text: String) async throws {
       let id = try #require(
         try await browser.script(
-          "return [...document.querySelectorAll('.field label')].find((label) => label.innerText === '\(column)').htmlFor"
+          "return [...document.querySelectorAll('.field > label')].find((label) => label.innerText === '\(column)').htmlFor"
         )
           as? String)
       try await browser.script("document.getElementById('\(id)').focus(); document.getElementById('\(id)').select()")

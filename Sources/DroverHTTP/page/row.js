@@ -95,7 +95,7 @@ export class RowView {
       const isNull = element("input", { type: "checkbox", id: `${id}-null`, disabled: isFixed });
       const field = element("div", { class: "field" },
         element("label", { for: id }, name), " ", element("span", { class: "hint" }, key ? `${type}, part of the key` : type),
-        text, element("p", { class: "null-box" }, isNull, element("label", { for: `${id}-null` }, `${name} is NULL`)));
+        text, element("span", { class: "row" }, isNull, element("label", { for: `${id}-null` }, element("span", { class: "unseen" }, `${name} is `), "NULL")));
       text.addEventListener("input", () => {
         isNull.checked = false;
         this.mark();
