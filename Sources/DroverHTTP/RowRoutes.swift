@@ -162,42 +162,40 @@ extension ViewedRow {
 extension RowCondition {
   /// Reads `If-Match` and `If-None-Match` (RFC 9110, section 13.1).
   init(_ headers: HTTPFields) throws {
-    func malformed(_ name: String) -> Problem {
-      Problem(.badRequest, "\(name) holds no ETag of a row: \"…\" as an answer has given it, or *.")
+    if let text = headers[.ifNoneMatch], text.filter({ $0 != " " }) != "*" {
+      throw Problem(.badRequest, "If-None-Match takes only * here: insert the row if it is not there.")
     }
     switch (headers[.ifMatch], headers[.ifNoneMatch]) {
     case (nil, nil): self = .none
-    case (_?, _?): throw Problem(.badRequest, "Send If-Match or If-None-Match, not both.")
-    case (nil, let text?):
-      guard text.filter({ $0 != " " }) == "*" else {
-        throw Problem(.badRequest, "If-None-Match takes only * here: insert the row if it is not there.")
-      }
-      self = .absent
+    // The row cannot be there and not be there.
+    case (_?, _?): self = .content([])
+    case (nil, _?): self = .absent
     case (let text?, nil):
       if text.filter({ $0 != " " }) == "*" {
         self = .present
         return
       }
-      guard let tags = Self.tags(text) else { throw malformed("If-Match") }
-      self = .content(tags)
+      self = .content(Self.tags(text))
     }
   }
 
-  /// The strong tags of a list; nil where it is none.
-  private static func tags(_ text: String) -> Set<RowTag>? {
+  /// The strong tags of a list, with their quotes or without. What is no tag matches no row.
+  private static func tags(_ text: String) -> Set<RowTag> {
     var rest = text[...]
     var tags: Set<RowTag> = []
     while true {
-      rest = rest.drop { $0 == " " || $0 == "\t" }
-      // A weak tag is the same as nothing.
-      let isWeak = rest.hasPrefix("W/")
-      if isWeak { rest = rest.dropFirst(2) }
-      guard rest.first == "\"", let end = rest.dropFirst().firstIndex(of: "\"") else { return nil }
-      if !isWeak { tags.insert(RowTag(text: String(rest[rest.index(after: rest.startIndex)..<end]))) }
-      rest = rest[rest.index(after: end)...].drop { $0 == " " || $0 == "\t" }
-      if rest.isEmpty { return tags }
-      guard rest.first == "," else { return nil }
-      rest = rest.dropFirst()
+      rest = rest.drop { $0 == " " || $0 == "\t" || $0 == "," }
+      guard let first = rest.first else { return tags }
+      let end: Substring.Index?
+      if first == "\"" {
+        rest = rest.dropFirst()
+        end = rest.firstIndex(of: "\"")
+      } else {
+        // A weak tag begins so, and is compared with nothing.
+        end = rest.firstIndex { $0 == "," || $0 == " " || $0 == "\t" }
+      }
+      tags.insert(RowTag(text: String(rest[..<(end ?? rest.endIndex)])))
+      rest = end.map { rest[rest.index(after: $0)...] } ?? ""
     }
   }
 }

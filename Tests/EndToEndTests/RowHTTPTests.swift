@@ -127,8 +127,12 @@ import Testing
       #expect(answer.headers.contains("application/problem+json"))
     }
     #expect(try await scene.edit("PATCH", row, "{}", any, type: "text/plain").status == 415)
-    #expect(try await scene.edit("PATCH", row, "{}", ["If-Match: tag"]).status == 400)
-    #expect(try await scene.edit("PATCH", row, "{}", any + ["If-None-Match: *"]).status == 400)
+    #expect(try await scene.edit("PATCH", row, "{}", ["If-Match: tag"]).status == 412)
+    let u1 = try await scene.tag("u1")
+    #expect(try await scene.edit("PATCH", row, "{}", ["If-Match: W/\"\(u1)\""]).status == 412)
+    #expect(try await scene.edit("PATCH", row, "{}", ["If-Match: \(u1)"]).status == 200)
+    #expect(try await scene.edit("PATCH", row, "{}", any + ["If-None-Match: *"]).status == 412)
+    #expect(try await scene.edit("PUT", row, "{}", ["If-None-Match: tag"]).status == 400)
     try scene.http.road.folder.write(#"{"name":"\#(String(repeating: "x", count: 2 << 20))"}"#, to: "large")
     let large = "@\(scene.http.road.folder.file("large"))"
     #expect(try await scene.edit("PATCH", row, large, any).status == 413)
