@@ -10,20 +10,29 @@ package struct Problem: Error, HTTPResponseError {
   package let status: HTTPResponse.Status
   let detail: String
   let headers: HTTPFields
+  /// Beyond those that every problem has.
+  let members: [(String, JSON)]
 
   /// - Parameter detail: a sentence for the person who asked.
   package init(_ status: HTTPResponse.Status, _ detail: String, headers: HTTPFields = [:]) {
+    self.init(status, detail, headers: headers, members: [])
+  }
+
+  init(_ status: HTTPResponse.Status, _ detail: String, headers: HTTPFields, members: [(String, JSON)]) {
     self.status = status
     self.detail = detail
     self.headers = headers
+    self.members = members
   }
 
   /// The document.
   var text: String {
-    JSON.object([
-      ("type", "about:blank"), ("title", .string(status.reasonPhrase)), ("status", .integer(Int64(status.code))),
-      ("detail", .string(detail)),
-    ]).text()
+    JSON.object(
+      [
+        ("type", "about:blank"), ("title", .string(status.reasonPhrase)), ("status", .integer(Int64(status.code))),
+        ("detail", .string(detail)),
+      ] + members
+    ).text()
   }
 
   var response: Response {

@@ -89,6 +89,14 @@ extension CloudConfiguration {
     }
   }
 
+  /// Looks at single rows, and edits those that go down.
+  var rowEditor: any RowEditor {
+    switch store {
+    case .sqlite(let path): SQLiteRowEditor(path: path)
+    case .postgresql(let server): PostgreSQLRowEditor(PostgreSQLAddress(server))
+    }
+  }
+
   /// Looks into the changes of the store.
   var changeReader: any ChangeReader {
     switch store {

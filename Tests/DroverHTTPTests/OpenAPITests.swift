@@ -29,7 +29,7 @@ import Yams
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source))
+    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1))
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }
@@ -46,6 +46,13 @@ import Yams
 
 struct NoChanges: ChangeReader {
   func open() throws -> any ChangeSession { throw ChangesError.off }
+}
+
+private struct NoRows: RowEditor {
+  func table(of origin: MachineStream) throws -> RowTable? { nil }
+  func row(_ localID: String, of origin: MachineStream) throws -> (table: RowTable, row: ViewedRow?)? { nil }
+  func rows(_ question: RowQuestion, of origin: MachineStream) throws -> (table: RowTable, page: RowPage)? { nil }
+  func edit(_ localID: String, _ request: RowEditRequest, of origin: MachineStream) throws -> RowEditOutcome? { nil }
 }
 
 private struct NoStore: CloudReader {

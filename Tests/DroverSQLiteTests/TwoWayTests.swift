@@ -30,6 +30,24 @@ import Testing
     try TwoWayConformance { try Self.place(try Folder(), $0) }.check(claim)
   }
 
+  @Test(arguments: RowEditorConformance.claims)
+  func `people edit rows as every store lets them`(claim: RowEditorConformance.Claim) throws {
+    let folder = try Folder()
+    try RowEditorConformance { (try Self.place(folder), SQLiteRowEditor(path: folder.path)) }.check(claim)
+  }
+
+  // Without its trigger the edit would stay in the cloud, and nobody would know.
+  @Test func `an edit that no trigger captures is not made`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try place.client.run("DROP TRIGGER drover_edit_insert_stock")
+    let put = RowEditRequest(.replace([RowField(name: "a", value: .text("lost"))]))
+    let origin = MachineStream(machine: machine, stream: stream)
+    #expect(throws: CloudStoreError.self) { try SQLiteRowEditor(path: folder.path).edit("1", put, of: origin) }
+    #expect(try SQLiteRowEditor(path: folder.path).row("1", of: origin)?.row == nil)
+  }
+
   // MARK: SQLite's own
 
   private let machine = try! MachineID("MAH001")

@@ -3,9 +3,11 @@
 const key = "drover-token";
 
 export class Refusal extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, problem = {}) {
     super(detail);
     this.status = status;
+    /** The whole document. */
+    this.problem = problem;
   }
 }
 
@@ -29,11 +31,36 @@ export function forgetToken() {
  */
 export async function ask(path, options = {}) {
   const headers = { ...options.headers };
-  if (token()) headers.Authorization = `Bearer ${token()}`;
+  const bearer = options.bearer ?? token();
+  if (bearer) headers.Authorization = `Bearer ${bearer}`;
   const answer = await fetch(`v1/${path}`, { cache: "no-store", ...options, headers });
   if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  throw new Refusal(answer.status, problem.detail ?? `The consumer answered ${answer.status}.`);
+  const problem = await exact(answer).catch(() => ({}));
+  throw new Refusal(answer.status, problem.detail ?? `The consumer answered ${answer.status}.`, problem);
+}
+
+/** A number as it was written: integers of 64 bits do not fit into a number of JavaScript. */
+export class Figure {
+  constructor(text) {
+    this.text = text;
+  }
+
+  toString() {
+    return this.text;
+  }
+
+  toJSON() {
+    // A browser without `rawJSON` sends the text of what it would round, and the server refuses that.
+    return JSON.rawJSON?.(this.text) ?? (/^-?\d{16,}$/.test(this.text) ? this.text : Number(this.text));
+  }
+}
+
+/** The JSON of an answer; a number that JavaScript would round is a figure. */
+export async function exact(answer) {
+  return JSON.parse(await answer.text(), (_, value, context) => {
+    const isRounded = typeof value === "number" && context?.source !== undefined && String(value) !== context.source && !Number.isSafeInteger(value);
+    return isRounded ? new Figure(context.source) : value;
+  });
 }
 
 export async function get(path, signal) {

@@ -2,6 +2,7 @@
 
 import { follow, get } from "./api.js";
 import { problems, showTroubles } from "./problems.js";
+import { address } from "./rows.js";
 import { draw, sparkline, words } from "./sparkline.js";
 import { bytes, count, element, offset, setText, span } from "./text.js";
 
@@ -74,7 +75,7 @@ export class MachineView {
       for (const [name] of facts) this.facts.append(element("div", {}, element("dt", {}, name), element("dd")));
     }
     facts.forEach(([, text], index) => setText(this.facts.children[index].lastChild, text));
-    this.streams.replaceChildren(...machine.streams.flatMap(streamRows));
+    this.streams.replaceChildren(...machine.streams.flatMap((stream) => streamRows(this.name, stream)));
   }
 
   togglePause() {
@@ -100,13 +101,13 @@ export class MachineView {
   }
 }
 
-function streamRows(stream) {
+function streamRows(machine, stream) {
   const { check } = stream;
   const compared = !check ? "–" : `${check.text}, ${span(check.seconds_ago)} ago`;
   const lag = stream.versions_ahead_seconds === null ? span(stream.lag_seconds) : `${span(stream.versions_ahead_seconds)} ahead`;
   const texts = [count(stream.rows), count(stream.applied), count(stream.superseded), count(stream.refused), lag, `${span(stream.last_applied_seconds)} ago`, compared];
   const names = ["Rows here", "Applied", "Superseded", "Refused", "Lag", "Newest", "Compared"];
-  const rows = [element("tr", {}, element("th", { scope: "row" }, stream.name), ...texts.map((text, index) => element("td", { "data-name": names[index] }, text)))];
+  const rows = [element("tr", {}, element("th", { scope: "row" }, element("a", { href: address(machine, stream.name) }, stream.name)), ...texts.map((text, index) => element("td", { "data-name": names[index] }, text)))];
   for (const [table, lines] of Object.entries(stream.with)) {
     rows.push(element("tr", { class: "lines" }, element("th", { scope: "row" }, `with ${table}`), element("td", { "data-name": "Rows here" }, count(lines)), element("td", { colspan: "6" })));
   }

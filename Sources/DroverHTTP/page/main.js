@@ -1,10 +1,13 @@
-// Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/dead-letters, #/conflicts.
+// Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/rows/NAME/STREAM, #/rows/NAME/STREAM/ID,
+// #/new-row/NAME/STREAM, #/dead-letters, #/conflicts.
 
 import { forgetToken, get, keepToken } from "./api.js";
 import { ConflictsView } from "./conflicts.js";
 import { FleetView } from "./fleet.js";
 import { LettersView } from "./letters.js";
 import { MachineView } from "./machine.js";
+import { RowView } from "./row.js";
+import { RowsView } from "./rows.js";
 import { count, element, setText, span } from "./text.js";
 
 const content = document.getElementById("content");
@@ -21,7 +24,11 @@ function say(text) {
 }
 
 function chosenView() {
-  const [, first, name] = location.hash.split("/");
+  const [, first, name, stream, id] = location.hash.split("/");
+  const isOfRows = name && stream;
+  if (first === "rows" && isOfRows && id) return new RowView(decodeURIComponent(name), decodeURIComponent(stream), decodeURIComponent(id));
+  if (first === "rows" && isOfRows) return new RowsView(decodeURIComponent(name), decodeURIComponent(stream));
+  if (first === "new-row" && isOfRows) return new RowView(decodeURIComponent(name), decodeURIComponent(stream), null);
   if (first === "machines" && name) return new MachineView(decodeURIComponent(name));
   if (first === "dead-letters") return new LettersView(decodeURIComponent(name ?? ""), say);
   if (first === "conflicts") return new ConflictsView(decodeURIComponent(name ?? ""), say);

@@ -75,7 +75,9 @@ extension CloudConfiguration {
       },
       now: { wallClock() }, software: Drover.version)
     return HTTPServer(
-      options, routes: CloudRoutes.all(source) + PageRoutes.all, logger: logger)
+      options,
+      routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes) + PageRoutes.all,
+      logger: logger)
   }
 }
 
