@@ -47,7 +47,9 @@ import Testing
       try $0.cloud.run("UPDATE t SET a = CASE id WHEN 1 THEN 'y' ELSE 'x' END WHERE machine_id = 'M1'")
       try $0.settle()
       try expect($0, [[1, "y"], [2, "x"]])
-      try $0.app("BEGIN; UPDATE t SET a = NULL WHERE id = 1; UPDATE t SET a = 'y' WHERE id = 2; UPDATE t SET a = 'x' WHERE id = 1; COMMIT")
+      try $0.app(
+        "BEGIN; UPDATE t SET a = NULL WHERE id = 1; UPDATE t SET a = 'y' WHERE id = 2; UPDATE t SET a = 'x' WHERE id = 1; COMMIT"
+      )
       try $0.settle()
       try expect($0, [[1, "x"], [2, "y"]])
       #expect(try $0.listed().isEmpty)
@@ -93,7 +95,8 @@ import Testing
     }
   }
 
-  @Test func `an app that reads for an hour in WAL mode holds up no row, and its own late write is the app's to repeat`()
+  @Test
+  func `an app that reads for an hour in WAL mode holds up no row, and its own late write is the app's to repeat`()
     throws
   {
     try pair(.sqlite, journalMode: "wal") { pair in
@@ -114,7 +117,9 @@ import Testing
     }
   }
 
-  @Test func `a psql transaction that stays open for an hour hides nothing that others commit, and goes down when it commits`()
+  @Test
+  func
+    `a psql transaction that stays open for an hour hides nothing that others commit, and goes down when it commits`()
     throws
   {
     try pair(.postgreSQL) {
@@ -137,9 +142,11 @@ import Testing
   // MARK: Edits that do not know of each other
 
   @Test(arguments: CloudStoreKind.allCases)
-  func `a stale ORM object that is written after the cloud's edit arrived takes it back, and before that it is a conflict`(
-    kind: CloudStoreKind
-  ) throws {
+  func
+    `a stale ORM object that is written after the cloud's edit arrived takes it back, and before that it is a conflict`(
+      kind: CloudStoreKind
+    ) throws
+  {
     try pair(kind) {
       try $0.app("INSERT INTO t VALUES (1, 'old', 0)")
       try $0.settle()
@@ -233,9 +240,10 @@ import Testing
       try $0.settle()
       try expect(
         $0, [[1, "app", 0], [2, "cloud", 0], [3, "cloud", 0], [4, "cloud", 0], [6, "app", 0], [7, "cloud", 0]])
-      #expect(try Dictionary(uniqueKeysWithValues: $0.listed().map { ($0.localID, $0.lost.value) }) == [
-        "2": [2, "app", 0], "4": nil,
-      ])
+      #expect(
+        try Dictionary(uniqueKeysWithValues: $0.listed().map { ($0.localID, $0.lost.value) }) == [
+          "2": [2, "app", 0], "4": nil,
+        ])
     }
   }
 

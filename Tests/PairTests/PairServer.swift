@@ -38,7 +38,8 @@ final class PostgreSQLPairCloud: PairCloud {
     client = nil
     other = nil
     for database in [name, "\(name)_copy"] {
-      try? Connection(PostgreSQLAddress(uri: Self.uri("postgres"))).run("DROP DATABASE IF EXISTS \(database) WITH (FORCE)")
+      try? Connection(PostgreSQLAddress(uri: Self.uri("postgres"))).run(
+        "DROP DATABASE IF EXISTS \(database) WITH (FORCE)")
     }
   }
 

@@ -287,7 +287,9 @@ package final class Pair {
   package func waiting() throws -> String {
     guard let edge, let consumer else { return "one side does not run" }
     var parts: [String] = []
-    if edge.relay.outstanding.events > 0 { parts.append("\(edge.relay.outstanding.events) events are sent and not confirmed") }
+    if edge.relay.outstanding.events > 0 {
+      parts.append("\(edge.relay.outstanding.events) events are sent and not confirmed")
+    }
     if edge.relay.hasIntervalsAgain { parts.append("something is to be sent again") }
     if edge.relay.doubtsCloud { parts.append("the agent has a question to the cloud") }
     let outbox = try app.integer(
@@ -380,7 +382,9 @@ package final class Pair {
   package func restoreMachine() throws {
     killAgent()
     app = try PlainDatabase(path: ":memory:")
-    for suffix in ["", "-wal", "-shm"] { try FileManager.default.removeItemIfThere(atPath: "\(folder)/app.db\(suffix)") }
+    for suffix in ["", "-wal", "-shm"] {
+      try FileManager.default.removeItemIfThere(atPath: "\(folder)/app.db\(suffix)")
+    }
     for suffix in ["", "-wal"] where FileManager.default.fileExists(atPath: "\(folder)/backup.db\(suffix)") {
       try FileManager.default.copyItem(atPath: "\(folder)/backup.db\(suffix)", toPath: "\(folder)/app.db\(suffix)")
     }

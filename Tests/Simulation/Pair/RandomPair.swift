@@ -19,7 +19,7 @@ package struct PairPlan: Sendable {
   /// Statements that are left out, by step and place: shrinking takes them away.
   fileprivate var omitted: Set<[Int]> = []
 
-  package init(seed: UInt64, steps: Int = 60) {
+  package init(seed: UInt64, steps: Int = 40) {
     self.seed = seed
     self.steps = Array(0..<steps)
     faults = .none
@@ -61,7 +61,9 @@ package enum RandomPair {
       let run = RandomPairRun(plan, pair, tables)
       try run.run()
       var outcome = run.outcome
-      outcome.script.insert(contentsOf: ["-- at the edge (\(journalMode), clock \(offset / 1_000_000) s)"] + tables.map { $0.sql + ";" }, at: 0)
+      outcome.script.insert(
+        contentsOf: ["-- at the edge (\(journalMode), clock \(offset / 1_000_000) s)"] + tables.map { $0.sql + ";" },
+        at: 0)
       outcome.trace = pair.log
       return outcome
     }
@@ -137,12 +139,16 @@ final class RandomPairRun {
     self.plan = plan
     self.pair = pair
     self.tables = tables
-    ledger = PairLedger(computed: Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.generated) }))
+    ledger = PairLedger(
+      computed: Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.generated) }),
+      cascading: Set(tables.filter { $0.onDelete?.isEmpty == false }.map(\.name)))
   }
 
   func run() throws {
     do {
+      pair.chance.isCalm = true
       try pair.settle()
+      pair.chance.isCalm = false
       if let mistake = plan.mistake { try make(mistake) }
       for step in plan.steps {
         pair.chance.begin(step: step)

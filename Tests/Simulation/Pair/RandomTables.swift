@@ -19,8 +19,9 @@ struct DrawnTable {
   let key: [String]
   let sql: String
   let isNatural: Bool
-  /// Whether the rows of another table may change its own.
-  let isChild: Bool
+  /// What happens to its rows with those that they name.
+  let onDelete: String?
+  var isChild: Bool { onDelete != nil }
   let isParent: Bool
 
   var generated: [Int] { columns.indices.filter { columns[$0].isGenerated } }
@@ -74,9 +75,11 @@ struct DrawnTable {
         DrawnColumn(
           name: "g", kind: .text, declaration: "TEXT AS ('<' || \(source.name) || '>') \(storage)", isGenerated: true))
     }
+    var onDelete: String?
     if let parent {
       let type = parent.columns[0].kind == .integer ? "INTEGER" : "TEXT"
       let action = random.pick(["", " ON DELETE CASCADE", " ON DELETE SET NULL"])
+      onDelete = action
       columns.append(
         DrawnColumn(
           name: "parent", kind: parent.columns[0].kind,
@@ -86,7 +89,7 @@ struct DrawnTable {
     return DrawnTable(
       name: name, columns: columns, key: key,
       sql: "CREATE TABLE \(name) (\(definitions.joined(separator: ", ")))\(isWithoutRowid ? " WITHOUT ROWID" : "")",
-      isNatural: random.percent(50), isChild: parent != nil, isParent: isParent)
+      isNatural: random.percent(50), onDelete: onDelete, isParent: isParent)
   }
 
   private static func declaration(_ kind: DrawnColumn.Kind, _ random: inout Seeded) -> String {
@@ -124,7 +127,8 @@ struct DrawnTable {
     case 22..<45:
       return "UPDATE \(name) SET \(assignments(shown, dialect, &random)) WHERE \(owner)\(isRow(dialect, &random))"
     case 45..<55:
-      return "UPDATE \(name) SET token = \(shown) WHERE \(owner)\(key[0]) \(random.pick(["<", ">="])) \(part(0, &random))"
+      return
+        "UPDATE \(name) SET token = \(shown) WHERE \(owner)\(key[0]) \(random.pick(["<", ">="])) \(part(0, &random))"
     case 55..<67: return "DELETE FROM \(name) WHERE \(owner)\(isRow(dialect, &random))"
     case 67..<70: return "DELETE FROM \(name) WHERE \(owner)\(key[0]) > \(part(0, &random))"
     case 70..<82:
@@ -195,10 +199,12 @@ struct DrawnTable {
     }
     let text =
       switch kind {
-      case .integer: random.pick(["0", "1", "-7", "42", "9007199254740993", "9223372036854775807", "-9223372036854775808"])
+      case .integer:
+        random.pick(["0", "1", "-7", "42", "9007199254740993", "9223372036854775807", "-9223372036854775808"])
       case .real: random.pick(["0.5", "-1.25", "3.0", "1e300", "5e-324", "0.1"])
       case .text: random.pick(["''", "'x'", "'X'", "'Käse \"jung\" 🧀'", "'007'", "'1e3'", "'o''clock'", "'a\nb'"])
-      case .blob: dialect == .postgreSQL ? random.pick(["'\\x'", "'\\x00ff'"]) : random.pick(["x''", "x'00ff'", "x'414243'"])
+      case .blob:
+        dialect == .postgreSQL ? random.pick(["'\\x'", "'\\x00ff'"]) : random.pick(["x''", "x'00ff'", "x'414243'"])
       case .decimal: random.pick(["12.5", "3", "-0.25"])
       case .boolean: random.pick(["0", "1"])
       case .untyped: random.pick(["'7'", "'0.5'", "'\"t\"'"])

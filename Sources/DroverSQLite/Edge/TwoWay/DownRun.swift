@@ -126,7 +126,9 @@ final class DownRun {
     if hasLetters { try edge.dropDownLetter(of: row.event.key, row.writer, database) }
     outcome.applied += 1
     // Its content stays what it was, so it is no edit.
-    if try isComputedAnew(row) { try edge.enterAgain(row.event.key, row.writer.table, stream: row.writer.stream, database) }
+    if try isComputedAnew(row) {
+      try edge.enterAgain(row.event.key, row.writer.table, stream: row.writer.stream, database)
+    }
   }
 
   /// Whether generated columns of the row that was written have other values than came down.
