@@ -70,6 +70,8 @@ package enum FullScansAllowed {
       part: "edge_epoch IS NOT NULL AND gone_at IS NULL",
       reason: "a machine continues from an earlier state: its rows are looked at once"),
     FullScan(part: "DELETE FROM drover_edit WHERE", reason: "the same, and edits that were taken"),
+    FullScan(part: "DELETE FROM drover_base WHERE stream = ", reason: "a machine's stream ends to go down"),
+    FullScan(part: "DELETE FROM drover_base WHERE machine_id = ? AND", reason: "the same"),
   ]
 
   /// Whether a statement has no condition: it is about every row of what it names.

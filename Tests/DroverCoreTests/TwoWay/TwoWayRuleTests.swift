@@ -77,6 +77,8 @@ import Testing
     Line(base: 0, isAgain: true, version: 20, known: known(edge(1, 10)), decision: .take),
     Line(base: 0, isAgain: true, version: 20, known: known(edge(1, 10), cloud: 80), decision: .answer),
     Line(base: 0, isAgain: true, version: 20, known: known(lostFuture), decision: .answer),
+    // The message was overtaken: its content once replaced the edit that the row has had since.
+    Line(base: 80, isAgain: true, version: 20, known: known(edge(2, 61), cloud: 80, own: false), decision: .answer),
     Line(base: 0, isAgain: true, version: 20, known: known(edge(9, 1)), decision: .conflict),
     // What is complete.
     Line(base: 0, known: known(older, isComplete: true), decision: .frozen),

@@ -35,7 +35,7 @@ extension Transaction {
   }
 }
 
-private enum ConflictValue {
+enum ConflictValue {
   static func text(of values: [Value]) -> String {
     var bytes = [UInt8(ascii: "[")]
     for (index, value) in values.enumerated() {

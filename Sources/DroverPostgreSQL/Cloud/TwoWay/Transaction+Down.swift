@@ -100,8 +100,25 @@ extension Transaction {
             content: stored.map { .row(Values($0.values)) } ?? .none, edge: edge))
       }
     }
+    if stream.schema.flow.merge == .columns { try leaveOutChanged(&entries, stream, owner, writer) }
     let isWhole = rows.count < limit
     return DownRead(entries: entries, scannedThrough: isWhole ? last : entries.last?.seq ?? last, last: last)
+  }
+
+  /// A row goes down as its version says, and not as a person has edited it since: that edit gives it another number.
+  private func leaveOutChanged(
+    _ entries: inout [OutboxEntry], _ stream: DownStream, _ owner: MachineID, _ writer: SinkWriter
+  ) throws {
+    guard !entries.isEmpty else { return }
+    let origin = MachineStream(machine: owner, stream: stream.stream)
+    let ids = entries.map { LocalIDCodec.text(key: Array($0.key), schema: stream.schema) }
+    // In this order: an edit that is taken between the two questions has given the row another number.
+    let edited = try waitingEdits(of: origin, stream.schema, writer)
+    let bases = RowBases(self, origin, stream.schema)
+    let renumbered = try bases.renumbered(zip(ids, entries).map { ($0, $1.seq) })
+    entries = zip(ids, entries).filter { id, _ in
+      !edited.contains(ExactText(id)) && !renumbered.contains(ExactText(id))
+    }.map(\.1)
   }
 
   // MARK: What was received
@@ -151,6 +168,7 @@ extension Transaction {
 
   /// Forgets entries of rows that are gone, when every machine concerned knows it.
   func retireGoneRows(goneBefore moment: Int64) throws {
+    try connection.query("DELETE FROM drover_base WHERE at < $1", [.integer(store.now() - RowBase.lifetime)])
     try connection.query(
       """
       DELETE FROM drover_row AS gone WHERE gone_at < $1

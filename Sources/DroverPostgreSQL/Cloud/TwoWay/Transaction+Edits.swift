@@ -125,7 +125,14 @@ extension Transaction {
   /// The keys of rows with edits that nobody has taken.
   func waitingEdits(of origin: MachineStream, _ schema: StreamSchema, _ writer: SinkWriter) throws -> Set<ExactText> {
     let rows = EditedRows(transaction: self, origin: origin, schema: schema, writer: writer)
-    return Set(try rows.edits(after: 0, limit: EditedRows.most).map { ExactText(rows.localID($0.key)) })
+    var ids: Set<ExactText> = []
+    var after: Int64 = 0
+    while true {
+      let edits = try rows.edits(after: after, limit: EditedRows.most)
+      ids.formUnion(edits.map { ExactText(rows.localID($0.key)) })
+      guard edits.count == EditedRows.most, let last = edits.last else { return ids }
+      after = last.id
+    }
   }
 }
 
@@ -186,11 +193,33 @@ private struct EditedRows {
     ids = zip(ids, zip(locked, versions)).filter { $1.0 != nil || $1.1 == nil }.map(\.0)
     let taken = Set(ids)
     let gone = edits.filter { taken.contains(ExactText(localID($0.key))) }.map(\.id)
+    if schema.flow.merge == .columns { try keepBases(of: edits, taken) }
     try connection.query(
       "DELETE FROM drover_edit WHERE stream = $1 AND machine_id = $2 AND id = ANY ($3::bigint[])",
       parameters + [.integers(gone)])
     try decide(ids, keys, stored, before)
     return taken
+  }
+
+  /// What the machine may have of rows that were edited, before they get their versions.
+  private func keepBases(of edits: [Edit], _ taken: Set<ExactText>) throws {
+    var seen: Set<ExactText> = []
+    // The first edit of a row knows what was there.
+    let first = edits.filter { edit in
+      let id = ExactText(localID(edit.key))
+      return taken.contains(id) && seen.insert(id).inserted
+    }
+    let bases = RowBases(transaction, origin, schema)
+    let before = try bases.before(first.map(\.id), writer)
+    guard !before.isEmpty else { return }
+    let marks = try RowBook(transaction, machine, origin.stream).marks(of: first.map { localID($0.key) })
+    for edit in first {
+      guard let values = before[edit.id] else { continue }
+      let id = localID(edit.key)
+      let mark = marks[ExactText(id)]
+      try bases.keep(
+        RowBase(values: values, edge: mark == nil ? edit.before : mark?.edge), id, held: mark?.cloud ?? 0)
+    }
   }
 
   private func decide(

@@ -118,6 +118,31 @@ enum TwoWayTables {
     CREATE INDEX drover_conflict_row ON drover_conflict (machine_id, stream, local_id);
     """
 
+  static let columnsMigration = """
+    ALTER TABLE drover_flow ADD COLUMN merge_unit TEXT NOT NULL DEFAULT 'row';
+    -- The row as it was before, where rows of the table are merged by columns.
+    ALTER TABLE drover_edit ADD COLUMN before JSONB;
+
+    -- What machines had of a row before the cloud's edits that they may not know: one entry for each decision that they may hold.
+    CREATE TABLE drover_base (
+      machine_id    TEXT COLLATE "C" NOT NULL,
+      stream        TEXT COLLATE "C" NOT NULL,
+      local_id      TEXT COLLATE "C" NOT NULL,
+      -- The decision that the machine holds; 0 for none.
+      cloud_version BIGINT NOT NULL,
+      -- The machine's newest own edit in it.
+      edge_epoch    BIGINT,
+      edge_version  BIGINT,
+      -- The schema of the values, and these as a JSON array.
+      schema_id     TEXT NOT NULL,
+      content       TEXT NOT NULL,
+      -- Microseconds since 1970.
+      at            BIGINT NOT NULL,
+      PRIMARY KEY (machine_id, stream, local_id, cloud_version)
+    );
+    CREATE INDEX drover_base_at ON drover_base (at);
+    """
+
   /// As the tables name a stream.
   static func name(_ stream: StreamName) -> String { SQLName(stream.text).text }
 }
@@ -256,17 +281,17 @@ extension Transaction {
     func note(_ name: String, _ machine: String) throws -> Bool {
       try connection.query(
         """
-        INSERT INTO drover_flow AS known (stream, machine_id, name, direction, owner, complete_when)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO drover_flow AS known (stream, machine_id, name, direction, owner, complete_when, merge_unit)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (stream, machine_id) DO UPDATE
            SET name = excluded.name, direction = excluded.direction, owner = excluded.owner,
-               complete_when = excluded.complete_when
-         WHERE (known.name, known.direction, known.owner, known.complete_when) IS DISTINCT FROM
-               (excluded.name, excluded.direction, excluded.owner, excluded.complete_when)
+               complete_when = excluded.complete_when, merge_unit = excluded.merge_unit
+         WHERE (known.name, known.direction, known.owner, known.complete_when, known.merge_unit) IS DISTINCT FROM
+               (excluded.name, excluded.direction, excluded.owner, excluded.complete_when, excluded.merge_unit)
         """,
         [
           .text(name), .text(machine), .text(stream.text), .text(schema.flow.direction.rawValue),
-          .text(owner.text), .text(schema.completeWhen?.text.escaped),
+          .text(owner.text), .text(schema.completeWhen?.text.escaped), .text(schema.flow.merge.rawValue),
         ]
       ).changed > 0
     }
@@ -283,7 +308,7 @@ extension Transaction {
     let flow: [Parameter] = [.text(name), .text(machine)]
     let ended = try connection.query("DELETE FROM drover_flow WHERE stream = $1 AND machine_id = $2", flow).changed
     guard ended > 0 else { return false }
-    for table in ["drover_row", "drover_edit", "drover_down_received"] {
+    for table in ["drover_row", "drover_edit", "drover_down_received", "drover_base"] {
       try connection.query("DELETE FROM \(table) WHERE stream = $1 AND machine_id = $2", flow)
     }
     return true

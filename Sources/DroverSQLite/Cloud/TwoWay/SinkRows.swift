@@ -67,6 +67,23 @@ struct SinkRows: TwoWayRows {
       mark, event.localID, number: number, goneAt: table.stored(event.key) == nil ? now : nil)
   }
 
+  // MARK: With `merge: columns`
+
+  private var bases: RowBases { RowBases(transaction: transaction, table: table, owner: machine.text, now: now) }
+
+  func values(of event: SinkEvent) -> [Value]? {
+    guard case .row(let row) = event.content else { return nil }
+    return zip(table.schema.columns, row).map { $0.affinity.converting($1) }
+  }
+
+  func base(of event: SinkEvent, held: Int64) throws -> RowBase? { try bases.find(event.localID, held: held) }
+
+  func keep(_ base: RowBase?, of event: SinkEvent, held: Int64) throws {
+    try bases.replace(event.localID, held: held, with: base)
+  }
+
+  func dropBases(of event: SinkEvent) throws { try bases.drop(event.localID) }
+
   func list(_ lost: LostEdit, of event: SinkEvent) throws {
     try ConflictTable(database: transaction.database).list(
       lost, machine: machine, stream: table.stream, localID: event.localID, schema: table.schema, now: now,

@@ -70,6 +70,8 @@ extension Transaction {
   private func read(
     _ stream: DownStream, of owner: String, _ table: TwoWayTable, after: Int64, limit: Int, maximumBytes: Int
   ) throws -> DownRead {
+    // A row goes down as its version says, not as a person has edited it since.
+    if table.schema.flow.merge == .columns { while try takeEdits(of: stream.stream, limit: 10_000).hasMore {} }
     var read = DownRead(
       entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream))
     let select = try prepared(
@@ -171,6 +173,7 @@ extension Transaction {
   /// Forgets the entries of rows that were deleted before a moment and have gone down.
   /// - Parameter moment: microseconds since 1970.
   func retireEntries(goneBefore moment: Int64) throws {
+    try database.execute(sql: "DELETE FROM drover_base WHERE at < ?", arguments: [store.now() - RowBase.lifetime])
     try database.execute(
       sql: """
         DELETE FROM drover_row

@@ -8,7 +8,9 @@ extension Transaction {
   func settleFlow(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
     let flow = schema.flow
     let before = try Row.fetchOne(
-      database, sql: "SELECT direction, owner, complete_when FROM drover_flow WHERE stream = ? AND machine_id = ?",
+      database,
+      sql:
+        "SELECT direction, owner, complete_when, merge_unit FROM drover_flow WHERE stream = ? AND machine_id = ?",
       arguments: [stream.text, machine.text])
     guard flow.direction.goesDown else {
       if before != nil { try endFlow(machine: machine, stream: stream) }
@@ -19,11 +21,16 @@ extension Transaction {
     for name in owner == machine.text ? [owner] : [machine.text, owner] {
       try database.execute(
         sql: """
-          INSERT OR REPLACE INTO drover_flow (stream, machine_id, direction, owner, complete_when) VALUES (?, ?, ?, ?, ?)
+          INSERT OR REPLACE INTO drover_flow (stream, machine_id, direction, owner, complete_when, merge_unit)
+          VALUES (?, ?, ?, ?, ?, ?)
           """,
-        arguments: [stream.text, name, flow.direction.rawValue, owner, schema.completeWhen?.text])
+        arguments: [
+          stream.text, name, flow.direction.rawValue, owner, schema.completeWhen?.text, flow.merge.rawValue,
+        ])
     }
-    var isNew = before?["complete_when"] as String? != schema.completeWhen?.text || before == nil
+    var isNew =
+      before == nil || before?["complete_when"] as String? != schema.completeWhen?.text
+      || before?["merge_unit"] != flow.merge.rawValue
     for column in schema.columns {
       try database.execute(
         sql: "INSERT OR IGNORE INTO drover_flow_column (stream, name) VALUES (?, ?)",
@@ -65,7 +72,7 @@ extension Transaction {
       database, sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND machine_id = '*')",
       arguments: [stream.text])!
     for owner in isForAll ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
-      for table in ["drover_row", "drover_edit"] {
+      for table in ["drover_row", "drover_edit", "drover_base"] {
         try database.execute(
           sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ?", arguments: [owner, stream.text])
       }
@@ -87,7 +94,7 @@ extension Transaction {
   /// Forgets that a stream's table goes down.
   func forgetFlows(_ stream: StreamName) throws {
     try SinkCapture.drop(database, stream)
-    for table in ["drover_flow", "drover_flow_column", "drover_edit"] {
+    for table in ["drover_flow", "drover_flow_column", "drover_edit", "drover_base"] {
       try database.execute(sql: "DELETE FROM \(table) WHERE stream = ?", arguments: [stream.text])
     }
     store.cache.downStreams = nil

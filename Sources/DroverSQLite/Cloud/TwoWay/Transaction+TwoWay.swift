@@ -237,20 +237,22 @@ extension Transaction {
   }
 
   /// - Returns: how many entries were read, how many rows were numbered, and whether more are left.
-  private func takeEdits(of stream: StreamName, limit: Int) throws -> (read: Int, rows: Int, hasMore: Bool) {
+  func takeEdits(of stream: StreamName, limit: Int) throws -> (read: Int, rows: Int, hasMore: Bool) {
     let select = try prepared("SELECT * FROM drover_edit WHERE stream = ?1 ORDER BY id LIMIT ?2")
     select.bind(stream.text, at: 1)
     select.bind(Int64(limit), at: 2)
     var (order, olds): ([EditedRow], [EditedRow: RowVersion]) = ([], [:])
+    var first: [EditedRow: Int64] = [:]
     var (read, last): (Int, Int64) = (0, 0)
     while try select.step() {
       read += 1
       last = select.integer(0)
-      guard select.integer(5) == 0 else { continue }
       var row = EditedRow(owner: select.text(2), key: [])
       while row.key.count < SinkTable.maximumKeyColumns, !select.isNull(Int32(7 + row.key.count)) {
         row.key.append(select.value(Int32(7 + row.key.count)))
       }
+      if first[row] == nil { first[row] = last }
+      guard select.integer(5) == 0 else { continue }
       // The first edit that met a row of the machine's knows what it was.
       let old = RowVersion(epoch: select.integer(3), version: select.integer(4))
       if olds[row] == nil { order.append(row) }
@@ -258,16 +260,17 @@ extension Transaction {
     }
     select.reset()
     guard read > 0 else { return (0, 0, false) }
-    let delete = try prepared("DELETE FROM drover_edit WHERE stream = ?1 AND id <= ?2")
-    delete.bind(stream.text, at: 1)
-    delete.bind(last, at: 2)
-    try delete.run()
     try beginWriting()
     var rows = 0
     for (owner, edited) in Dictionary(grouping: order, by: \.owner).sorted(by: { $0.key < $1.key }) {
       guard let table = try twoWayTable(of: stream, owner: owner) else { continue }
+      if table.schema.flow.merge == .columns { try keepBases(of: edited, first, table, owner: owner) }
       rows += try number(edited, olds, table, owner: owner)
     }
+    let delete = try prepared("DELETE FROM drover_edit WHERE stream = ?1 AND id <= ?2")
+    delete.bind(stream.text, at: 1)
+    delete.bind(last, at: 2)
+    try delete.run()
     return (read, rows, read == limit)
   }
 
@@ -287,6 +290,23 @@ extension Transaction {
     let table = try (store.table(of: sink) ?? self.table(of: sink)).twoWay
     table?.serve(owner)
     return table
+  }
+
+  /// What the machine may have of rows that were edited, before they get their versions.
+  /// - Parameter first: the first edit of each row.
+  private func keepBases(
+    of edited: [EditedRow], _ first: [EditedRow: Int64], _ table: TwoWayTable, owner: String
+  ) throws {
+    let bases = RowBases(transaction: self, table: table, owner: owner, now: store.now())
+    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    for row in edited where row.key.count == table.schema.key.count {
+      guard let before = try bases.before(edit: first[row]!) else { continue }
+      let localID = LocalIDCodec.text(key: row.key, schema: table.schema)
+      let entry = try entries.find(localID)
+      try bases.keep(
+        RowBase(values: before.values, edge: entry == nil ? before.version : entry?.edge), localID,
+        held: entry?.cloud ?? 0)
+    }
   }
 
   private func number(
