@@ -52,6 +52,7 @@ enum CloudTables {
     ChangeFeed.migration, MachineTables.migration, PostgreSQLReplica.gapMigration, TroubleTable.migration,
     SharedTables.migration, StreamWaits.migration, BlockedTable.migration, TwoWayTables.migration,
     TwoWayTables.columnsMigration,
+    TwoWayTables.conflictBytes,
   ]
 
   private static let outboxes = """

@@ -171,7 +171,8 @@ extension Transaction {
     try connection.query("DELETE FROM drover_base WHERE at < $1", [.integer(store.now() - RowBase.lifetime)])
     try connection.query(
       """
-      DELETE FROM drover_row AS gone WHERE gone_at < $1
+      -- A version of a clock that is ahead stays known: the next one has to be above it.
+      DELETE FROM drover_row AS gone WHERE gone_at < $1 AND cloud_version < $1
          AND NOT EXISTS (
            SELECT 1 FROM drover_flow AS flow
             WHERE flow.stream = gone.stream AND flow.owner = gone.machine_id AND flow.machine_id <> '*'

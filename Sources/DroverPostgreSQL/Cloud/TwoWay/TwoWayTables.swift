@@ -143,6 +143,13 @@ enum TwoWayTables {
     CREATE INDEX drover_base_at ON drover_base (at);
     """
 
+  static let conflictBytes = """
+    ALTER TABLE drover_conflict ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0;
+    UPDATE drover_conflict SET bytes = octet_length(columns) + coalesce(octet_length(content), 0);
+    -- The sums are read from it alone.
+    CREATE INDEX drover_conflict_bytes ON drover_conflict (machine_id, bytes);
+    """
+
   /// As the tables name a stream.
   static func name(_ stream: StreamName) -> String { SQLName(stream.text).text }
 }

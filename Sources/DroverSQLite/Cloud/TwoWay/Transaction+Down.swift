@@ -177,7 +177,8 @@ extension Transaction {
     try database.execute(
       sql: """
         DELETE FROM drover_row
-         WHERE gone_at < ?1
+         -- A version of a clock that is ahead stays known: the next one has to be above it.
+         WHERE gone_at < ?1 AND cloud_version < ?1
            AND (number IS NULL
                 OR NOT EXISTS (SELECT 1 FROM drover_flow AS flow
                                 WHERE flow.stream = drover_row.stream AND flow.owner = drover_row.machine_id AND flow.machine_id <> '*'

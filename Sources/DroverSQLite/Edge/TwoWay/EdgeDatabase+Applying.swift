@@ -136,6 +136,13 @@ extension EdgeDatabase {
     dataVersion = -1  // so that the agent looks
   }
 
+  /// Enters a row that is to be sent again without an edit.
+  func enterAgain(_ key: [Value], _ table: CapturedTable, stream: Int, _ database: Database) throws {
+    var entrance = try Entrance(self, table, stream: stream, database)
+    try entrance.enter(key)
+    dataVersion = -1  // so that the agent looks
+  }
+
   /// Notes what was received, and that versions given from now on are above all of it.
   private func noteReceived(_ frame: DownFrame, _ database: Database) throws {
     if try RowBookkeeping.meta(.downEpoch, database) != frame.epoch.text {
