@@ -115,7 +115,8 @@ package protocol ConflictStore {
   /// In the order in which they were decided.
   func conflicts(machine: MachineID?, stream: StreamName?, after id: Int64, limit: Int) throws -> [Conflict]
   func conflict(_ id: Int64) throws -> Conflict?
-  func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int
+  /// - Parameter since: only those that were decided then or later, microseconds since 1970.
+  func conflictCount(machine: MachineID?, stream: StreamName?, since: Int64) throws -> Int
   /// The highest number of a conflict that waits, 0 without any.
   func newestConflict() throws -> Int64
   /// - Parameter seen: the row as the person saw it; nil for a row that was gone.

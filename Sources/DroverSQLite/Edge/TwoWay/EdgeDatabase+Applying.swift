@@ -33,6 +33,12 @@ extension EdgeDatabase {
       try run.retry(all: false)
       try run.finish()
       try noteReceived(frame, database)
+      if run.outcome.applied > 0 {
+        let count = try prepared("UPDATE drover_stream SET applied = applied + ?1 WHERE number = ?2", database)
+        count.bind(Int64(run.outcome.applied), at: 1)
+        count.bind(Int64(frame.stream), at: 2)
+        try count.run()
+      }
       return true
     }
   }
