@@ -60,6 +60,28 @@ package struct DownRelay: Sendable {
     }
   }
 
+  /// Rows of an owner's stream have got numbers up to `last`. Streams that differ in case alone have one table.
+  package mutating func raised(_ stream: MachineStream, to last: Int64) {
+    let name = SQLName(stream.stream.text)
+    let raised = lanes.filter { key, lane in
+      (stream.machine == .all || stream.machine == key.machine) && lane.stream.last < last
+        && lane.stream.owner == stream.machine && SQLName(key.stream.text) == name
+    }
+    for key in raised.keys {
+      lanes[key]!.stream.last = last
+      settle(key)
+    }
+  }
+
+  /// The store has nothing for a lane after what was sent: its highest number is `last`. A number is given for nothing if what was done with it was
+  /// taken back.
+  package mutating func found(last: Int64, of stream: DownStream) {
+    let key = MachineStream(machine: stream.machine, stream: stream.stream)
+    guard lanes[key] != nil else { return }
+    lanes[key]!.stream.last = last
+    settle(key)
+  }
+
   /// The machine is gone, or the connection: what is on its way may be lost.
   package mutating func left(_ machine: MachineID) {
     for key in lanes.keys where key.machine == machine { forget(key) }
