@@ -138,8 +138,11 @@ import Testing
         "drover_schema_column", "drover_schema_line", "drover_since", "drover_sink",
       ])
     // Another program says that the machine's rows go down no more.
-    try place.client.run("UPDATE stock SET a = 'x'; DELETE FROM drover_flow")
-    #expect(try place.store.transaction { try $0.takeEdits(limit: 10).streams } == [])
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    for (sql, streams) in [("", [stream]), ("; DELETE FROM drover_flow", [])] {
+      try place.client.run("UPDATE stock SET a = a || 'x'\(sql)")
+      #expect(try place.store.transaction { try $0.takeEdits(limit: 10).streams } == Set(streams))
+    }
   }
 
   // SQLite's REPLACE removes a row without firing a DELETE trigger, so the version that the machine has was gone with it.
