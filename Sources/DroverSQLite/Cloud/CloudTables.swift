@@ -240,6 +240,7 @@ enum CloudTables {
     migrator.registerMigration("19 two-way rows") { try $0.execute(sql: CloudTwoWay.migration) }
     migrator.registerMigration("20 merging by columns") { try $0.execute(sql: CloudTwoWay.columnsMigration) }
     migrator.registerMigration("21 bytes of conflicts") { try $0.execute(sql: ConflictTable.bytesMigration) }
+    migrator.registerMigration("22 mark of the bookkeeping") { try $0.execute(sql: StoreMark.migration) }
     return migrator
   }
 }

@@ -193,6 +193,11 @@ extension Transaction {
     try lock(Locks.events(of: owner, stream))
     let origin = MachineStream(machine: owner, stream: stream)
     guard let table = try table(of: stream), let schema = try editedSchema(of: origin) else { return }
+    let hasEntries = try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_row WHERE machine_id = $1 AND stream = $2)",
+      [.text(owner.text), .text(TwoWayTables.name(stream))]
+    ).boolean(0, 0)
+    guard hasEntries else { return try takeAll(of: table, origin, schema) }
     try markWriter(of: table)
     let writer = try SinkWriter(table, names: schema.columns.map { SQLName($0.name) }, key: schema.key)
     var found: [(key: [Value], version: RowVersion)] = []
@@ -207,6 +212,19 @@ extension Transaction {
     for first in stride(from: 0, to: found.count, by: Self.rowsOfBeginning) {
       try enter(Array(found[first..<min(found.count, first + Self.rowsOfBeginning)]), origin, schema, writer)
     }
+  }
+
+  /// All rows are taken as edits are, so many at a time that nobody waits for all of them.
+  private func takeAll(of table: SinkTable, _ origin: MachineStream, _ schema: StreamSchema) throws {
+    let writer = try SinkWriter(table, names: schema.columns.map { SQLName($0.name) }, key: schema.key)
+    let key = writer.key.map { writer.columns[$0].identifier }.joined(separator: ", ")
+    try connection.query(
+      """
+      INSERT INTO drover_edit (stream, machine_id, key, epoch, version)
+      SELECT $1, $2, pg_catalog.jsonb_build_array(\(key)), drover_epoch, drover_version FROM \(table.qualified)
+       WHERE \(table.machine) = $2 ORDER BY \(key)
+      """, [.text(TwoWayTables.name(origin.stream)), .text(origin.machine.text)], isKept: false)
+    try connection.query("SELECT pg_notify('drover_edit', '')")
   }
 
   private func enter(

@@ -258,6 +258,8 @@ extension Transaction {
   func settleFlow(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
     let name = TwoWayTables.name(stream)
     guard let table = try table(of: stream), schema.flow.direction.goesDown || table.isTwoWay else { return }
+    // Rows for all machines have their numbers since the first machine that gets them came.
+    let isShared = try schema.flow.reach == .all && isShared(name)
     let isChanged = try noteFlow(schema, machine: machine, stream: stream)
     if isChanged { try reshaped() }
     guard let table = try self.table(of: stream) else { return }
@@ -266,8 +268,15 @@ extension Transaction {
     } else {
       try Capture.end(name, table: table, connection)
     }
-    guard isChanged, schema.flow.direction == .down else { return }
+    guard isChanged, !isShared, schema.flow.direction == .down else { return }
     try beginDown(stream, of: schema.flow.owner(of: machine))
+  }
+
+  /// Whether a machine gets the rows that are for all.
+  private func isShared(_ name: String) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = $1 AND machine_id = '*')", [.text(name)]
+    ).boolean(0, 0)
   }
 
   /// Looks at the triggers of a table when it is used first, and after it has changed.

@@ -18,6 +18,8 @@ extension Transaction {
     }
     let owner = flow.owner(machine)
     if let before, before["owner"] != owner { try endFlow(machine: machine, stream: stream) }
+    // Rows for all machines have their numbers since the first machine that gets them came.
+    let isShared = try owner != machine.text && isShared(stream)
     for name in owner == machine.text ? [owner] : [machine.text, owner] {
       try database.execute(
         sql: """
@@ -43,9 +45,17 @@ extension Transaction {
     if try isNew || !isCaptured(stream) {
       try SinkCapture(database, stream, machineColumn: schema.machineColumn)?.make()
     }
-    if flow.direction == .down, before?["direction"] != Direction.down.rawValue || before?["owner"] != owner {
+    if flow.direction == .down, !isShared, before?["direction"] != Direction.down.rawValue || before?["owner"] != owner
+    {
       try numberAll(stream, owner: owner)
     }
+  }
+
+  /// Whether a machine gets the rows that are for all.
+  private func isShared(_ stream: StreamName) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND machine_id = '*')",
+      arguments: [stream.text])!
   }
 
   private func isCaptured(_ stream: StreamName) throws -> Bool {
@@ -68,10 +78,7 @@ extension Transaction {
          WHERE stream = ?1 AND machine_id = '*'
            AND NOT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ?1 AND owner = '*' AND machine_id <> '*')
         """, arguments: [stream.text])
-    let isForAll = try Bool.fetchOne(
-      database, sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND machine_id = '*')",
-      arguments: [stream.text])!
-    for owner in isForAll ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
+    for owner in try isShared(stream) ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
       for table in ["drover_row", "drover_edit", "drover_base"] {
         try database.execute(
           sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ?", arguments: [owner, stream.text])

@@ -7,7 +7,9 @@ private import CSQLite
 
 extension EdgeDatabase {
   package func downReceived() throws(EdgeStoreError) -> DownConfirmation? {
-    try verified { database in
+    // What is confirmed does not come again. So it survives a power loss, and a database that is put back to before it is noticed.
+    if isNoteDue { remember() }
+    return try verified { database in
       guard let epoch = try RowBookkeeping.meta(.downEpoch, database) else { return nil }
       var received = DownConfirmation(epoch: try Epoch(epoch))
       let rows = try Row.fetchAll(database, sql: "SELECT stream, after_seq, through_seq FROM drover_down")
@@ -76,7 +78,7 @@ extension EdgeDatabase {
         }
       }
     }
-    if outcome != nil { remember() }
+    if outcome != nil { generationWritten() }
     return outcome
   }
 
