@@ -207,6 +207,7 @@ package final class Consumer: SessionHandler {
         }
       }
       try finish(&group, transaction)
+      group.raised = transaction.raised
       if let note, later.isEmpty { try transaction.setNote(noteName, note) }
     }
     taken = nil

@@ -19,6 +19,11 @@ package struct DownStream: Equatable, Sendable {
   }
 }
 
+extension DownStream {
+  /// Whose rows go down in it: the machine's own, or those of all machines.
+  package var owner: MachineID { schema.flow.reach == .all ? .all : machine }
+}
+
 /// Rows that go down, in the order of their numbers.
 package struct DownRead: Equatable, Sendable {
   package var entries: [OutboxEntry]
@@ -42,6 +47,8 @@ package protocol TwoWayStore {
   /// found by a later call.
   /// - Returns: the streams with edits, and whether more are left.
   func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool)
+  /// The highest numbers that this transaction has given until now, by owner (`MachineID.all` for rows of all machines) and stream.
+  var raised: [MachineStream: Int64] { get }
   /// Names the numbering. Another one begins where the store has gone back.
   func downEpoch() throws -> Epoch
   /// The machine's streams that go down; of all machines, without one.

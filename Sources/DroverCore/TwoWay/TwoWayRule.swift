@@ -104,7 +104,9 @@ package enum TwoWayRule {
   ) -> Decision {
     // Nothing is known of the row here: it is new to the cloud, or the cloud has lost it.
     guard known.isThere || known.edge != nil || known.cloud > 0 else { return .take }
-    if event.version <= since {
+    // The machine has edited the row after all: the message is from before, and has been overtaken.
+    let isOvertaken = known.edge.map { $0.version > since && history.hasSeen($0) } ?? false
+    if event.version <= since, !isOvertaken {
       guard let edge = known.edge else { return event.base >= known.cloud ? .take : .answer }
       if history.hasSeen(edge) || hasSeenDecision(event, known) { return event.base >= known.cloud ? .take : .answer }
       guard history.limit(of: edge.epoch) != nil else { return .conflict }
