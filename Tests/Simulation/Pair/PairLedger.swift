@@ -16,6 +16,8 @@ struct PairLedger {
   private var made: [Item: Bool] = [:]
   /// Rows that were deleted, until an edit makes them again where they were gone.
   private var deleted: Set<Pair.RowName> = []
+  /// By side, rows that were made there since everything was exchanged. If such a row is deleted, the other side may never have heard of it.
+  private var young: [Bool: Set<Pair.RowName>] = [:]
 
   init(computed: [String: [Int]], cascading: Set<String>) {
     self.computed = computed
@@ -29,13 +31,21 @@ struct PairLedger {
   }
 
   /// One transaction of one side.
-  mutating func committed(before: Pair.Rows, after: Pair.Rows) {
+  mutating func committed(before: Pair.Rows, after: Pair.Rows, isCloud: Bool) {
     for name in Set(before.keys).union(after.keys) where before[name] != after[name] {
       if let old = before[name] { made[item(name, old)] = true }
       if let new = after[name] { made[item(name, new)] = false }
-      if after[name] == nil { deleted.insert(name) } else if before[name] == nil { deleted.remove(name) }
+      if after[name] == nil {
+        if !young[isCloud, default: []].contains(name) { deleted.insert(name) }
+      } else if before[name] == nil {
+        deleted.remove(name)
+        young[isCloud, default: []].insert(name)
+      }
     }
   }
+
+  /// Everything has reached the other side.
+  mutating func exchanged() { young = [:] }
 
   /// What a listed value was to the edits, and whether every value has its place. Empty if all is well.
   /// - Parameters:

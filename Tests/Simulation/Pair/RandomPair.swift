@@ -189,7 +189,10 @@ final class RandomPairRun {
     switch pair.chance.random.below(10) {
     case 0..<3: try transaction(step, isCloud: false)
     case 3..<6: try transaction(step, isCloud: true)
-    case 6: try pair.settle()
+    case 6:
+      try pair.settle()
+      ledger.exchanged()
+      note("-- everything is exchanged")
     default: try exchange()
     }
     if pair.chance.happens(.edgeCrash) { pair.killAgent() }
@@ -247,7 +250,7 @@ final class RandomPairRun {
     let after = try rows(isCloud)
     outcome.commits += 1
     changes += Set(before.keys).union(after.keys).count { before[$0] != after[$0] }
-    ledger.committed(before: before, after: after)
+    ledger.committed(before: before, after: after, isCloud: isCloud)
   }
 
   private func rows(_ isCloud: Bool) throws -> Pair.Rows { isCloud ? try pair.cloudRows() : try pair.edgeRows() }
