@@ -207,6 +207,14 @@ let package = Package(
         "DroverProcesses", logging,
       ],
       swiftSettings: house),
+    // One machine and the cloud with the product's own stores, SQLite and PostgreSQL: two-way rows.
+    .testTarget(
+      name: "PairTests",
+      dependencies: [
+        "DroverSimulation", "DroverCore", "DroverWire", "DroverSQLite", "DroverPostgreSQL", "DroverTesting",
+        "DroverProcesses",
+      ],
+      swiftSettings: house),
     .testTarget(
       name: "DroverConfigurationTests",
       dependencies: [

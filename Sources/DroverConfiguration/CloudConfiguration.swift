@@ -144,9 +144,10 @@ extension CloudConfiguration {
     let changes = file.optional("changes", .yesOrNo, default: false)
     let alerts = AlertsConfiguration(reading: file)
     let streams = StreamPin.list(reading: file)
+    let conflictKeys = file.section("conflicts")
     let conflicts = ConflictBounds(
-      maxCount: file.section("conflicts").optional(
-        "max_count", .integer(2...100_000), default: ConflictBounds().maxCount))
+      maxCount: conflictKeys.optional("max_count", .integer(2...100_000), default: ConflictBounds().maxCount),
+      maxBytes: conflictKeys.optional("max_bytes", .size(1 << 20...1 << 44), default: ConflictBounds().maxBytes))
     let letterKeys = file.section("dead_letters")
     let deadLetters = DeadLetterBounds(reading: letterKeys, count: 100_000, bytes: 1 << 30)
     // A machine's letters take half of the room, and the largest message has to find a place there.

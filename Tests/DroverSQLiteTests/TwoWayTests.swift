@@ -92,6 +92,59 @@ import Testing
     }
   }
 
+  // Each edit made the consumer read its bookkeeping and prepare its statements again, which was a third of its work.
+  @Test func `an edit makes the consumer read nothing of its bookkeeping again`() throws {
+    _ = StatementCount.of("") {}
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    func statements() throws -> Int {
+      try StatementCount.of(folder.path) {
+        try place.store.transaction { transaction in
+          #expect(try transaction.takeEdits(limit: 10).streams == [stream])
+          let lanes = try transaction.downStreams(of: machine)
+          #expect(try transaction.readDown(lanes[0], after: 0, limit: 10, maximumBytes: 1000).entries.count == 1)
+        }
+      }
+    }
+    try place.client.run("UPDATE stock SET a = 'first'")
+    let first = try statements()
+    try place.client.run("UPDATE stock SET a = 'second'")
+    let second = try statements()
+    #expect(second + 5 <= first, "\(second) statements, and \(first) where nothing was known")
+    // Something else may have changed with it.
+    try place.client.run("UPDATE stock SET a = 'third'; UPDATE drover_schema SET described = described + 1")
+    #expect(try statements() == first)
+    try place.client.run("UPDATE stock SET a = 'fourth'; CREATE INDEX by_a ON stock (a)")
+    #expect(try statements() == first)
+  }
+
+  @Test func `every table that the consumer keeps in memory has the triggers of the mark`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    let marked = try folder.connect().read {
+      try String.fetchAll(
+        $0,
+        sql:
+          "SELECT tbl_name FROM sqlite_master WHERE name GLOB 'drover_mark_*' GROUP BY 1 HAVING count(*) = 3 ORDER BY 1"
+      )
+    }
+    #expect(
+      marked == [
+        "drover_epoch", "drover_flow", "drover_identity", "drover_identity_member", "drover_lost_decision",
+        "drover_schema",
+        "drover_schema_column", "drover_schema_line", "drover_since", "drover_sink",
+      ])
+    // Another program says that the machine's rows go down no more.
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    for (sql, streams) in [("", [stream]), ("; DELETE FROM drover_flow", [])] {
+      try place.client.run("UPDATE stock SET a = a || 'x'\(sql)")
+      #expect(try place.store.transaction { try $0.takeEdits(limit: 10).streams } == Set(streams))
+    }
+  }
+
   // SQLite's REPLACE removes a row without firing a DELETE trigger, so the version that the machine has was gone with it.
   @Test(arguments: ["REPLACE", "INSERT OR REPLACE"])
   func `a row that a person replaces has seen the machine's`(verb: String) throws {

@@ -109,6 +109,13 @@ final class FaultyEdgeStore: EdgeStore {
     return try store.survey(stream: stream, after: cursor, limit: limit, see)
   }
 
+  func values(
+    of column: Int, stream: Int, after cursor: [Value], limit: Int, _ see: (Value) -> Void
+  ) throws(EdgeStoreError) -> [Value]? {
+    try mayFail()
+    return try store.values(of: column, stream: stream, after: cursor, limit: limit, see)
+  }
+
   func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] {
     try mayFail()
     return try store.states(of: keys, stream: stream)

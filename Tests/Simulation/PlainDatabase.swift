@@ -90,6 +90,19 @@ final class PlainDatabase {
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(statement, column) }
     /// NULL is the empty text; what is no UTF-8 is repaired.
     func text(_ column: Int32) -> String { sqlite3_column_text(statement, column).map { String(cString: $0) } ?? "" }
+    func value(_ column: Int32) -> Value {
+      func bytes() -> ArraySlice<UInt8> {
+        let start = sqlite3_column_blob(statement, column)
+        return ArraySlice(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(statement, column))))
+      }
+      return switch sqlite3_column_type(statement, column) {
+      case SQLITE_INTEGER: .integer(sqlite3_column_int64(statement, column))
+      case SQLITE_FLOAT: .real(sqlite3_column_double(statement, column))
+      case SQLITE_TEXT: .text(bytes())
+      case SQLITE_BLOB: .blob(bytes())
+      default: .null
+      }
+    }
   }
 
   /// Calls `body` with each row of a query, whose compiled form is kept.

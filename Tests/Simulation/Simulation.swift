@@ -110,7 +110,7 @@ package final class Simulation {
   private final class Listener { weak var simulation: Simulation? }
 
   /// In memory where the system has such a place.
-  private static let temporaryFolder: URL =
+  static let temporaryFolder: URL =
     FileManager.default.isWritableFile(atPath: "/dev/shm")
     ? URL(fileURLWithPath: "/dev/shm") : FileManager.default.temporaryDirectory
 

@@ -24,6 +24,9 @@ extension TwoWayConformance {
       #expect(conflict.present == [1, "cloud", 5])
       #expect(!conflict.hasChangedSince)
       #expect(try scene.place.conflicts.conflictCount() == 1)
+      for (since, count) in [(conflict.at, 1), (conflict.at + 1, 0)] {
+        #expect(try scene.place.conflicts.conflictCount(machine: .a, stream: .stock, since: since) == count)
+      }
       #expect(try scene.place.conflicts.conflict(conflict.id) == conflict)
       #expect(try scene.place.conflicts.conflict(conflict.id + 1) == nil)
       #expect(try scene.place.conflicts.conflicts(machine: .b, stream: nil, after: 0, limit: 9).isEmpty)
@@ -173,6 +176,34 @@ extension TwoWayConformance {
       #expect(try scene.place.conflicts.conflictCount(machine: .b, stream: .stock) == 1)
       #expect(try scene.transaction { try $0.conflictCount(of: .a) } == 2)
       #expect(try scene.place.conflicts.newestConflict() == scene.conflicts().last?.id)
+    },
+    // Ten thousand values of a few megabytes each had no bound.
+    Claim(
+      "values that lost have a bound in bytes, which the first one may pass",
+      conditions { $0.conflicts = ConflictBounds(maxBytes: 2000) }
+    ) { scene in
+      let schema = StreamSchema.twoWay(newer: "n")
+      try scene.adopt(schema)
+      func collide(_ key: Int64) throws -> SinkBlocked? {
+        try scene.merge(.edit(120, key, "first"), schema: schema)
+        try scene.sql("UPDATE stock SET a = 'cloud', n = 5 WHERE id = \(key)")
+        return try scene.store.transaction { transaction in
+          let edit = SinkEvent.edit(130, key, String(repeating: "x", count: 3000), n: 4)
+          do {
+            _ = try transaction.merge([edit], epoch: .one, into: .table(schema))
+            return nil as SinkBlocked?
+          } catch let blocked as SinkBlocked {
+            return blocked
+          }
+        }
+      }
+      #expect(try collide(1) == nil)
+      let blocked = try #require(try collide(2))
+      #expect(blocked.cause == .space && blocked.text.contains("half of conflicts.max_bytes"))
+      #expect(try scene.conflicts().count == 1 && scene.row(2) == "cloud 5")
+      let first = try #require(try scene.conflicts().first)
+      #expect(try scene.place.conflicts.resolve(first.id, .keep, seen: first.present) == .resolved)
+      #expect(try collide(3) == nil)
     },
     Claim("an edit between the look and the resolution is not overwritten") { scene in
       let seen = try conflict(scene)

@@ -122,6 +122,9 @@ final class FleetStore: EdgeStore {
   func survey(
     stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
   ) throws(EdgeStoreError) -> [Value]? { throw unable("survey") }
+  func values(
+    of column: Int, stream: Int, after cursor: [Value], limit: Int, _ see: (Value) -> Void
+  ) throws(EdgeStoreError) -> [Value]? { throw unable("count values") }
   func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] { throw unable("compare rows") }
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) { throw unable("enter rows") }
 

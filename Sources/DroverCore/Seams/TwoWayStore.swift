@@ -19,6 +19,11 @@ package struct DownStream: Equatable, Sendable {
   }
 }
 
+extension DownStream {
+  /// Whose rows go down in it: the machine's own, or those of all machines.
+  package var owner: MachineID { schema.flow.reach == .all ? .all : machine }
+}
+
 /// Rows that go down, in the order of their numbers.
 package struct DownRead: Equatable, Sendable {
   package var entries: [OutboxEntry]
@@ -42,6 +47,8 @@ package protocol TwoWayStore {
   /// found by a later call.
   /// - Returns: the streams with edits, and whether more are left.
   func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool)
+  /// The highest numbers that this transaction has given until now, by owner (`MachineID.all` for rows of all machines) and stream.
+  var raised: [MachineStream: Int64] { get }
   /// Names the numbering. Another one begins where the store has gone back.
   func downEpoch() throws -> Epoch
   /// The machine's streams that go down; of all machines, without one.
@@ -115,7 +122,8 @@ package protocol ConflictStore {
   /// In the order in which they were decided.
   func conflicts(machine: MachineID?, stream: StreamName?, after id: Int64, limit: Int) throws -> [Conflict]
   func conflict(_ id: Int64) throws -> Conflict?
-  func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int
+  /// - Parameter since: only those that were decided then or later, microseconds since 1970.
+  func conflictCount(machine: MachineID?, stream: StreamName?, since: Int64) throws -> Int
   /// The highest number of a conflict that waits, 0 without any.
   func newestConflict() throws -> Int64
   /// - Parameter seen: the row as the person saw it; nil for a row that was gone.

@@ -43,6 +43,8 @@ package enum ApplyRule {
     package var mine: Int64
     /// The own edit that waits in the outbox; nil where none does. A row that is only sent again is no edit.
     package var waiting: Int64?
+    /// The table has the row. Only asked where the cloud knows of no own edit and one was confirmed.
+    package var isThere = true
 
     package init(held: Int64 = 0, mine: Int64 = 0, waiting: Int64? = nil) {
       self.held = held
@@ -66,7 +68,8 @@ package enum ApplyRule {
     guard event.version > known.held else { return .old }
     let newest = max(known.mine, known.waiting ?? 0)
     guard newest > 0 else { return .apply }
-    guard let edge = event.edge else { return .edited }
+    // If the newest own edit was a delete, and the cloud has confirmed it and knows of none, it has forgotten the delete.
+    guard let edge = event.edge else { return known.waiting == nil && !known.isThere ? .apply : .edited }
     let isShared = edge.epoch == epoch || seen[edge.epoch].map { newest <= $0 } ?? false
     let isCovered = isShared && newest <= edge.version
     return isCovered ? .apply : .edited

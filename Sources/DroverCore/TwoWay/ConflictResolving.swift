@@ -22,11 +22,28 @@ package struct ConflictFigures: Equatable, Sendable {
   package static func isScarce(_ present: Int, of most: Int) -> Bool { present >= max(1, most / 5 * 4) }
 }
 
+/// What conflicts take in the store.
+package struct ConflictUse: Equatable, Sendable {
+  package var count: Int
+  /// Of their values, as the store keeps them.
+  package var bytes: Int
+
+  package init(count: Int, bytes: Int) {
+    self.count = count
+    self.bytes = bytes
+  }
+}
+
 /// How many conflicts are kept until a person resolves them. Nothing is dropped at the limit: the stream waits at its machine.
 package struct ConflictBounds: Equatable, Sendable {
   package var maxCount: Int
+  /// The conflict that reaches it is still kept, so that a large one finds its place.
+  package var maxBytes: Int
 
-  package init(maxCount: Int = 10_000) { self.maxCount = maxCount }
+  package init(maxCount: Int = 10_000, maxBytes: Int = 256 << 20) {
+    self.maxCount = maxCount
+    self.maxBytes = maxBytes
+  }
 
   /// One machine's conflicts take half of the space at most, so that the others keep theirs.
   package var maxOfMachine: Int { max(1, maxCount / 2) }
@@ -35,11 +52,21 @@ package struct ConflictBounds: Equatable, Sendable {
   /// - Parameters:
   ///   - own: those of the machine.
   ///   - all: those of all machines.
-  package func refusal(of machine: MachineID, stream: StreamName, own: Int, all: Int) -> SinkBlocked? {
-    let text =
-      own >= maxOfMachine
-      ? "\(own) conflicts of \(machine) wait for a person, and one machine has half of conflicts.max_count (\(maxCount))"
-      : all >= maxCount ? "\(all) conflicts wait for a person, and conflicts.max_count is \(maxCount)" : nil
+  package func refusal(of machine: MachineID, stream: StreamName, own: ConflictUse, all: ConflictUse) -> SinkBlocked? {
+    let own = (text: "\(own.count) conflicts of \(machine) wait for a person", use: own)
+    let all = (text: "\(all.count) conflicts wait for a person", use: all)
+    let text: String? =
+      if own.use.count >= maxOfMachine {
+        "\(own.text), and one machine has half of conflicts.max_count (\(maxCount))"
+      } else if own.use.bytes >= maxBytes / 2 {
+        "\(own.text) with \(byteText(Int64(own.use.bytes))), and one machine has half of conflicts.max_bytes (\(byteText(Int64(maxBytes))))"
+      } else if all.use.count >= maxCount {
+        "\(all.text), and conflicts.max_count is \(maxCount)"
+      } else if all.use.bytes >= maxBytes {
+        "\(all.text) with \(byteText(Int64(all.use.bytes))), and conflicts.max_bytes is \(byteText(Int64(maxBytes)))"
+      } else {
+        nil
+      }
     return text.map {
       SinkBlocked(
         table: stream.text, reach: .machine, cause: .space, text: $0,
@@ -85,7 +112,9 @@ package enum ConflictSeen: Equatable, Sendable {
 }
 
 extension ConflictStore {
-  package func conflictCount() throws -> Int { try conflictCount(machine: nil, stream: nil) }
+  package func conflictCount(machine: MachineID? = nil, stream: StreamName? = nil) throws -> Int {
+    try conflictCount(machine: machine, stream: stream, since: .min)
+  }
 
   /// - Parameter machine: whose conflict it has to be; nil for a conflict of any machine.
   package func resolve(

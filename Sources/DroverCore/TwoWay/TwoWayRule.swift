@@ -109,7 +109,9 @@ package enum TwoWayRule {
   ) -> Decision {
     // Nothing is known of the row here: it is new to the cloud, or the cloud has lost it.
     guard known.isThere || known.edge != nil || known.cloud > 0 else { return .take }
-    if event.version <= since {
+    // The machine has edited the row after all: the message is from before, and has been overtaken.
+    let isOvertaken = known.edge.map { $0.version > since && history.hasSeen($0) } ?? false
+    if event.version <= since, !isOvertaken {
       guard let edge = known.edge else {
         // The machine had the row before its stream began, and the cloud made one of its own.
         if event.base == 0, event.change == .put, lacks(event, known) {

@@ -77,6 +77,8 @@ import Testing
     Line(base: 0, isAgain: true, version: 20, known: known(edge(1, 10)), decision: .take),
     Line(base: 0, isAgain: true, version: 20, known: known(edge(1, 10), cloud: 80), decision: .answer),
     Line(base: 0, isAgain: true, version: 20, known: known(lostFuture), decision: .answer),
+    // The message was overtaken: its content once replaced the edit that the row has had since.
+    Line(base: 80, isAgain: true, version: 20, known: known(edge(2, 61), cloud: 80, own: false), decision: .answer),
     Line(base: 0, isAgain: true, version: 20, known: known(edge(9, 1)), decision: .conflict),
     Line(base: 0, isAgain: true, version: 20, known: known(nil, own: false), decision: .take),
     Line(base: 80, isAgain: true, version: 20, known: known(nil, cloud: 80), decision: .take),
@@ -187,16 +189,22 @@ import Testing
   @Test func `the edge applies what is new and covers its own edit`() throws {
     let (now, before) = (try Epoch("b"), try Epoch("a"))
     func decide(
-      _ version: Int64, _ mark: DownEvent.Mark?, held: Int64 = 0, mine: Int64 = 0, waiting: Int64? = nil
+      _ version: Int64, _ mark: DownEvent.Mark?, held: Int64 = 0, mine: Int64 = 0, waiting: Int64? = nil,
+      isThere: Bool = true
     ) -> ApplyRule.Decision {
       let event = DownEvent(seq: 1, localID: "1", key: [.integer(1)], content: .none, version: version, edge: mark)
-      return ApplyRule.decide(
-        event, known: .init(held: held, mine: mine, waiting: waiting), epoch: now, seen: [before: 50])
+      var known = ApplyRule.Known(held: held, mine: mine, waiting: waiting)
+      known.isThere = isThere
+      return ApplyRule.decide(event, known: known, epoch: now, seen: [before: 50])
     }
     #expect(decide(10, nil) == .apply)
     #expect(decide(10, nil, held: 10) == .old)
     #expect(decide(10, nil, mine: 5) == .edited)
     #expect(decide(10, nil, waiting: 5) == .edited)
+    // The cloud has forgotten the delete.
+    #expect(decide(10, nil, mine: 5, isThere: false) == .apply)
+    #expect(decide(10, nil, mine: 5, waiting: 6, isThere: false) == .edited)
+    #expect(decide(10, .init(epoch: now, version: 4), mine: 5, isThere: false) == .edited)
     #expect(decide(10, .init(epoch: now, version: 5), mine: 5) == .apply)
     #expect(decide(10, .init(epoch: now, version: 5), mine: 5, waiting: 6) == .edited)
     #expect(decide(10, .init(epoch: before, version: 90), mine: 50) == .apply)

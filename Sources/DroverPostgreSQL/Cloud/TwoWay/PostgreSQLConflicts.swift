@@ -8,34 +8,39 @@ extension Transaction {
   /// Lists a value that lost, unless it is listed for this row already.
   /// - Throws: `SinkBlocked` where there are as many conflicts as there may be.
   func list(_ lost: LostEdit, of localID: String, columns: [String], _ origin: MachineStream) throws {
+    let names = ConflictValue.text(of: columns.map { .text($0) })
+    let content = lost.value.map(ConflictValue.text)
+    let bytes = names.utf8.count + (content?.utf8.count ?? 0)
     let listed = try connection.query(
       """
-      INSERT INTO drover_conflict (machine_id, stream, local_id, at, reason, loser, columns, content, version, result)
-      SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+      INSERT INTO drover_conflict (machine_id, stream, local_id, at, reason, loser, columns, content, version, result, bytes)
+      SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
        WHERE NOT EXISTS (SELECT 1 FROM drover_conflict
                           WHERE machine_id = $1 AND stream = $2 AND local_id = $3 AND content IS NOT DISTINCT FROM $8)
       """,
       [
         .text(origin.machine.text), .text(origin.stream.text), .text(localID), .integer(store.now()),
-        .text(lost.reason.rawValue), .text(lost.loser.rawValue),
-        .text(ConflictValue.text(of: columns.map { .text($0) })), .text(lost.value.map(ConflictValue.text)),
-        .integer(lost.version), .integer(lost.result),
+        .text(lost.reason.rawValue), .text(lost.loser.rawValue), .text(names), .text(content),
+        .integer(lost.version), .integer(lost.result), .integer(Int64(bytes)),
       ]
     ).changed
     guard listed > 0 else { return }
-    let counts = try connection.query(
-      "SELECT (SELECT count(*) FROM drover_conflict WHERE machine_id = $1), (SELECT count(*) FROM drover_conflict)",
-      [.text(origin.machine.text)])
     // The one that was listed is among them.
+    func use(_ rows: Rows) -> ConflictUse {
+      ConflictUse(count: Int(rows.integer(0, 0)) - 1, bytes: Int(rows.integer(0, 1)) - bytes)
+    }
+    let sums = "SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM drover_conflict"
     if let blocked = store.limits.conflicts.refusal(
-      of: origin.machine, stream: origin.stream, own: Int(counts.integer(0, 0)) - 1, all: Int(counts.integer(0, 1)) - 1)
+      of: origin.machine, stream: origin.stream,
+      own: use(try connection.query("\(sums) WHERE machine_id = $1", [.text(origin.machine.text)])),
+      all: use(try connection.query(sums)))
     {
       throw blocked
     }
   }
 }
 
-private enum ConflictValue {
+enum ConflictValue {
   static func text(of values: [Value]) -> String {
     var bytes = [UInt8(ascii: "[")]
     for (index, value) in values.enumerated() {
@@ -85,13 +90,13 @@ package final class PostgreSQLConflicts: ConflictStore {
     try store.running { try KeptConflict.read(id, $0)?.conflict($0) }
   }
 
-  package func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int {
+  package func conflictCount(machine: MachineID?, stream: StreamName?, since: Int64) throws -> Int {
     try store.running { transaction in
       let rows = try transaction.connection.query(
         """
         SELECT count(*) FROM drover_conflict
-         WHERE ($1::text IS NULL OR machine_id = $1) AND ($2::text IS NULL OR stream = $2)
-        """, [.text(machine?.text), .text(stream?.text)])
+         WHERE ($1::text IS NULL OR machine_id = $1) AND ($2::text IS NULL OR stream = $2) AND at >= $3
+        """, [.text(machine?.text), .text(stream?.text), .integer(since)])
       return Int(rows.integer(0, 0))
     }
   }

@@ -20,28 +20,47 @@ struct ConflictTable {
         SELECT EXISTS (SELECT 1 FROM drover_conflict WHERE machine_id = ? AND stream = ? AND local_id = ? AND content IS ?)
         """, arguments: [machine.text, stream.text, localID, content])!
     guard !isListed else { return }
-    if let blocked = bounds.refusal(of: machine, stream: stream, own: try count(of: machine), all: try count()) {
+    if let blocked = bounds.refusal(of: machine, stream: stream, own: try use(of: machine), all: try use(of: nil)) {
       throw blocked
     }
+    let columns = Self.text(schema.columns.map { .text($0.name) })
     try database.execute(
       sql: """
-        INSERT INTO drover_conflict (machine_id, stream, local_id, at, reason, loser, columns, content, version, result)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO drover_conflict (machine_id, stream, local_id, at, reason, loser, columns, content, version, result, bytes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
       arguments: [
-        machine.text, stream.text, localID, now, lost.reason.rawValue, lost.loser.rawValue,
-        Self.text(schema.columns.map { .text($0.name) }), content, lost.version, lost.result,
+        machine.text, stream.text, localID, now, lost.reason.rawValue, lost.loser.rawValue, columns, content,
+        lost.version, lost.result, columns.utf8.count + (content?.utf8.count ?? 0),
       ])
   }
 
-  func count(of machine: MachineID? = nil, stream: StreamName? = nil) throws -> Int {
+  static let bytesMigration = """
+    ALTER TABLE drover_conflict ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE drover_conflict SET bytes = length(CAST(columns AS BLOB)) + ifnull(length(CAST(content AS BLOB)), 0);
+    -- The sums are read from it alone.
+    CREATE INDEX drover_conflict_bytes ON drover_conflict (machine_id, bytes);
+    """
+
+  private func use(of machine: MachineID?) throws -> ConflictUse {
+    let row = try Row.fetchOne(
+      database.cachedStatement(
+        sql: """
+          SELECT count(*) AS conflicts, ifnull(sum(bytes), 0) AS bytes FROM drover_conflict
+           WHERE \(machine == nil ? "?1 IS NULL" : "machine_id = ?1")
+          """),
+      arguments: [machine?.text])!
+    return ConflictUse(count: row["conflicts"], bytes: row["bytes"])
+  }
+
+  func count(of machine: MachineID? = nil, stream: StreamName? = nil, since: Int64 = .min) throws -> Int {
     try Int.fetchOne(
       database.cachedStatement(
         sql: """
           SELECT count(*) FROM drover_conflict
-           WHERE \(machine == nil ? "?1 IS NULL" : "machine_id = ?1") AND \(stream == nil ? "?2 IS NULL" : "stream = ?2")
+           WHERE \(machine == nil ? "?1 IS NULL" : "machine_id = ?1") AND \(stream == nil ? "?2 IS NULL" : "stream = ?2") AND at >= ?3
           """),
-      arguments: [machine?.text, stream?.text])!
+      arguments: [machine?.text, stream?.text, since])!
   }
 
   // MARK: For those who look

@@ -66,8 +66,8 @@ struct SinkCapture {
         database, sql: "SELECT name FROM drover_flow_column WHERE stream = ?", arguments: [stream.text]
       )
       .map { SQLName($0) })
-    let columns = try database.catalogue(of: stream.text).map(\.name).filter { carried.contains($0) }
-      .map { quoted($0.text) }
+    let names = try database.catalogue(of: stream.text).map(\.name).filter { carried.contains($0) }
+    let columns = names.map { quoted($0.text) }
     let conditions = try String.fetchAll(
       database,
       sql:
@@ -75,10 +75,15 @@ struct SinkCapture {
       arguments: [stream.text]
     ).map { try Condition(parsing: $0) }
     let own = [machineColumn, "drover_epoch", "drover_version"]
+    let mergesColumns = try Bool.fetchOne(
+      database,
+      sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND merge_unit = ?)",
+      arguments: [stream.text, MergeUnit.columns.rawValue])!
+    let kept = mergesColumns ? names : []
     return [
-      displaced("INSERT", name("displace"), conditions), inserted(),
-      displaced("UPDATE", name("displace_update"), conditions), updated(columns, own: own, conditions),
-      deleted(conditions),
+      displaced("INSERT", name("displace"), conditions, kept), inserted(),
+      displaced("UPDATE", name("displace_update"), conditions, kept), updated(columns, kept, own: own, conditions),
+      deleted(conditions, kept),
     ]
   }
 
@@ -96,6 +101,16 @@ struct SinkCapture {
           SELECT \(literal(stream.text)), \(row).\(machineColumn), \(old.epoch), \(old.version), \(key.map { "\(row).\($0)" }.joined(separator: ", "))
           \(condition.map { "WHERE \($0)" } ?? "");
       """
+  }
+
+  /// Keeps values of the row that an edit has found, as statements of a trigger after the edit's own.
+  private func keep(_ columns: [SQLName], of row: String, from rows: String = "") -> String {
+    columns.map { column in
+      """
+      INSERT INTO drover_edit_value (edit_id, name, value)
+          SELECT (SELECT max(id) FROM drover_edit), \(literal(column.text)), \(row).\(quoted(column.text)) \(rows);
+      """
+    }.joined(separator: "\n    ")
   }
 
   private func refuse(_ sentence: String, where condition: String) -> String {
@@ -127,7 +142,9 @@ struct SinkCapture {
 
   /// REPLACE removes a row without a trigger's knowing (https://www.sqlite.org/lang_conflict.html), so what stands in the way of an INSERT, or of an UPDATE
   /// of a key, is noted first.
-  private func displaced(_ event: String, _ name: String, _ conditions: [Condition]) -> String {
+  private func displaced(
+    _ event: String, _ name: String, _ conditions: [Condition], _ kept: [SQLName]
+  ) -> String {
     let keys = CloudTwoWay.keyColumns(key.count).joined(separator: ", ")
     let isRow = ([machineColumn] + key).map { "stored.\($0) = NEW.\($0)" }.joined(separator: " AND ")
     let isMoved = event == "UPDATE" ? " AND \(differ(key))" : ""
@@ -137,6 +154,7 @@ struct SinkCapture {
           SELECT \(literal(stream.text)), stored.\(machineColumn), stored.drover_epoch, stored.drover_version, 1, \(isComplete("stored", conditions)),
                  \(key.map { "stored.\($0)" }.joined(separator: ", "))
             FROM \(table) AS stored WHERE \(isRow);
+        \(keep(kept, of: "stored", from: "FROM \(table) AS stored WHERE \(isRow)"))
       END
       """
   }
@@ -174,7 +192,7 @@ struct SinkCapture {
       """
   }
 
-  private func updated(_ columns: [String], own: [String], _ conditions: [Condition]) -> String {
+  private func updated(_ columns: [String], _ kept: [SQLName], own: [String], _ conditions: [Condition]) -> String {
     // The row that was displaced is the newest entry until another one is made.
     return """
       CREATE TRIGGER \(quoted(name("update"))) AFTER UPDATE ON \(table)
@@ -185,16 +203,18 @@ struct SinkCapture {
         \(refuse(completeSentence, where: "EXISTS (SELECT 1 \(newestDisplaced) AND was_complete)"))
         \(edit("NEW", old: displacedVersion, where: differ(key)))
         \(edit("OLD", old: ("OLD.drover_epoch", "OLD.drover_version")))
+        \(keep(kept, of: "OLD"))
       END
       """
   }
 
-  private func deleted(_ conditions: [Condition]) -> String {
+  private func deleted(_ conditions: [Condition], _ kept: [SQLName]) -> String {
     """
     CREATE TRIGGER \(quoted(name("delete"))) AFTER DELETE ON \(table) WHEN \(isForeign) BEGIN
       \(refuseStranger("OLD"))
       \(refuse(completeSentence, where: isComplete("OLD", conditions)))
       \(edit("OLD", old: ("OLD.drover_epoch", "OLD.drover_version")))
+      \(keep(kept, of: "OLD"))
     END
     """
   }

@@ -31,7 +31,7 @@ enum DownAdvice {
     let names = table.schema.columns.map(\.name).filter { !writable.contains(SQLName($0)) }
     guard !names.isEmpty else { return nil }
     return
-      "its generated columns \(names.joined(separator: ", ")) are computed anew when a row comes down; an edit of them in the cloud has no effect here"
+      "its generated columns \(names.joined(separator: ", ")) are computed anew when a row comes down, and the cloud gets what was computed; an edit of them in the cloud has no effect"
   }
 
   /// Foreign keys whose children are looked for row by row.

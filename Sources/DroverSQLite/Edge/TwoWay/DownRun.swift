@@ -86,7 +86,9 @@ final class DownRun {
   }
 
   private func isApplied(_ row: Arrival, _ standing: DownWriter.Standing) throws -> Bool {
-    switch ApplyRule.decide(row.event, known: standing.known, epoch: edge.epoch, seen: edge.twoWay.seen) {
+    var known = standing.known
+    if row.event.edge == nil, known.mine > 0 { known.isThere = try row.writer.stored(row.event.key) != nil }
+    switch ApplyRule.decide(row.event, known: known, epoch: edge.epoch, seen: edge.twoWay.seen) {
     case .old: outcome.old += row.isOfFrame ? 1 : 0
     case .edited: outcome.edited += row.isOfFrame ? 1 : 0
     case .apply: return true
@@ -123,6 +125,19 @@ final class DownRun {
     try row.writer.hold(row.event, standing)
     if hasLetters { try edge.dropDownLetter(of: row.event.key, row.writer, database) }
     outcome.applied += 1
+    // Its content stays what it was, so it is no edit.
+    if try isComputedAnew(row) {
+      try edge.enterAgain(row.event.key, row.writer.table, stream: row.writer.stream, database)
+    }
+  }
+
+  /// Whether generated columns of the row that was written have other values than came down.
+  private func isComputedAnew(_ row: Arrival) throws -> Bool {
+    let (writer, event) = (row.writer, row.event)
+    guard !writer.computed.isEmpty, writer.table.schema.flow.direction == .both, case .row(let sent) = event.content,
+      let present = try writer.stored(event.key)
+    else { return false }
+    return writer.computed.contains { sent[$0] != present[$0] }
   }
 
   /// Runs the statements of one row so that all of them count, or none.
@@ -274,7 +289,10 @@ final class DownRun {
       // Numbers that were given are not given again.
       try EdgeDatabase.rememberNewest(database)
       let isEntered = try writer.hasEntry(event.key, from: first)
-      if isAsSent, isEntered { try writer.forget(event.key, from: first) }
+      if isAsSent, isEntered {
+        try writer.forget(event.key, from: first)
+        if try isComputedAnew(row) { try edge.enterAgain(event.key, writer.table, stream: writer.stream, database) }
+      }
       if !isAsSent, !isEntered {
         try edge.enterEdit(
           of: event.key, present == nil ? "delete" : "put", writer.table, stream: writer.stream, database)

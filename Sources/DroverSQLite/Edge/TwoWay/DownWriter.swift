@@ -22,6 +22,8 @@ final class DownWriter {
   let hasParents: Bool
   let hasChildren: Bool
   let firesAppTriggers: Bool
+  /// Positions of generated columns that travel: the table computes them, whatever comes down.
+  let computed: [Int]
   /// Finds a row, called `app`, by its key, which is bound from ?1 on.
   let isRow: String
   /// The position of a statement's first parameter for the key, after the row's.
@@ -43,6 +45,7 @@ final class DownWriter {
     let key = Set(table.schema.key)
     // A column that does not travel keeps what it holds, and a generated one cannot be written.
     let written = columns.indices.filter { writable.contains(SQLName(columns[$0].name)) }
+    computed = columns.indices.filter { !writable.contains(SQLName(columns[$0].name)) }
     // A row that came from the cloud is there.
     let value = { (index: Int) -> String in index == table.syncedIndex ? "1" : "?\(index + 1)" }
     let name = quoted(table.name)

@@ -7,7 +7,9 @@ private import CSQLite
 
 extension EdgeDatabase {
   package func downReceived() throws(EdgeStoreError) -> DownConfirmation? {
-    try verified { database in
+    // What is confirmed does not come again. So it survives a power loss, and a database that is put back to before it is noticed.
+    if isNoteDue { remember() }
+    return try verified { database in
       guard let epoch = try RowBookkeeping.meta(.downEpoch, database) else { return nil }
       var received = DownConfirmation(epoch: try Epoch(epoch))
       let rows = try Row.fetchAll(database, sql: "SELECT stream, after_seq, through_seq FROM drover_down")
@@ -35,6 +37,12 @@ extension EdgeDatabase {
       try run.apply(lostRows(frame, writer.table, database), writer)
       try run.retry(all: false)
       try run.finish()
+      if run.outcome.applied > 0 {
+        let count = try prepared("UPDATE drover_stream SET applied = applied + ?1 WHERE number = ?2", database)
+        count.bind(Int64(run.outcome.applied), at: 1)
+        count.bind(Int64(frame.stream), at: 2)
+        try count.run()
+      }
       return true
     }
   }
@@ -72,7 +80,7 @@ extension EdgeDatabase {
         }
       }
     }
-    if outcome != nil { remember() }
+    if outcome != nil { generationWritten() }
     return outcome
   }
 
@@ -135,6 +143,13 @@ extension EdgeDatabase {
   ) throws {
     var entrance = try Entrance(self, table, stream: stream, isEdit: true, database)
     try entrance.enter(key, operation)
+    dataVersion = -1  // so that the agent looks
+  }
+
+  /// Enters a row that is to be sent again without an edit.
+  func enterAgain(_ key: [Value], _ table: CapturedTable, stream: Int, _ database: Database) throws {
+    var entrance = try Entrance(self, table, stream: stream, database)
+    try entrance.enter(key)
     dataVersion = -1  // so that the agent looks
   }
 

@@ -24,9 +24,12 @@ ROWS = {
 class Verdict:
     """`lost` and `doubled` count facts and rows; `violations` says everything that must not be."""
 
-    def __init__(self, machines, cloud, wentBack):
+    def __init__(self, machines, cloud, wentBack, withoutMark=frozenset()):
         self.machines = machines
         self.cloud = cloud
+        #: Facts that had a mark until `drover detach` removed it: the next attachment sends each once more, without the mark
+        #: (docs/guarantees.md, "A key that is used again past the triggers").
+        self.withoutMark = withoutMark
         #: A database was put back, so a new epoch had to begin, in which old dead letters may come again.
         self.wentBack = wentBack
         self.violations = []
@@ -92,7 +95,9 @@ class Verdict:
 
             missing = [token for token in certain[stream] if token not in times and token not in letters]
             buried = {} if self.wentBack else letters
-            doubled = [token for token in times.keys() | buried.keys() if times[token] + buried.get(token, 0) > 1]
+            doubled = [
+                token for token in times.keys() | buried.keys()
+                if times[token] + buried.get(token, 0) > 1 + (token in self.withoutMark)]
             altered = [
                 token for token, content in rows if content != certain[stream].get(token, maybe[stream].get(token, content))]
             foreign = [token for token in times if token not in certain[stream] and token not in maybe[stream]]

@@ -166,6 +166,7 @@ class Trial:
     def detach(self):
         agent = self.machine.agent
         self.end(agent)
+        marked = self.facts_with_a_mark()
         self.run_detach(self.point.environment)
         isDetached = not self.machine.isAttached
         for line in faults(self.machine.database):
@@ -177,14 +178,21 @@ class Trial:
             self.write()
             self.await_(self.isConfirmed, "everything was confirmed after an interrupted detach")
             self.end(agent)
-            # After a detach that failed the outbox is what it was, and its epoch goes on.
-            self.judge(wentBack=isDetached)
+            # After a detach that failed the outbox is what it was, and its epoch goes on. One that worked has removed the marks, too.
+            self.judge(wentBack=isDetached, withoutMark=marked if isDetached else frozenset())
         self.close_app()
         self.point.make_space()
         process = self.run_detach({})
         if process.child.returncode != 0:
             self.violation("detach: the second run failed: " + " | ".join(process.last_lines(3)))
         self.judge_detached()
+
+    def facts_with_a_mark(self):
+        """Sales that the cloud knows by a mark of Drover's (`drover_life`) beside their key."""
+        with looking_into(self.machine.database) as database:
+            number = database.execute("SELECT number FROM drover_stream WHERE name = 'sale'").fetchone()[0]
+            return {row[0] for row in database.execute(
+                f"SELECT token FROM sale JOIN drover_life_{number} ON till = drover_key1 AND number = drover_key2")}
 
     def run_detach(self, environment):
         machine = self.machine
@@ -301,12 +309,12 @@ class Trial:
     def violation(self, text):
         self.result.violations.append(text)
 
-    def judge(self, wentBack=False):
+    def judge(self, wentBack=False, withoutMark=frozenset()):
         self.close_app()
         self.machine.tend_emissions()
         self.end(self.machine.agent)
         self.end(self.consumer)
-        verdict = Verdict([self.machine], SQLiteStore(os.path.dirname(self.cloud)), wentBack)
+        verdict = Verdict([self.machine], SQLiteStore(os.path.dirname(self.cloud)), wentBack, withoutMark)
         self.result.violations += verdict.violations
         for name in os.listdir(self.machine.folder):
             if name.startswith("app.db") and name.removeprefix("app.db") not in BESIDE or name.startswith("."):
