@@ -56,7 +56,7 @@ extension EdgeRelay {
         arrivals.append(
           DownFrame(
             stream: stream.number, epoch: frame.header.epoch, interval: frame.header.interval,
-            events: try frame.events.map { try DownEvent($0, schema: schema) }),
+            last: frame.header.last, events: try frame.events.map { try DownEvent($0, schema: schema) }),
           bytes: message.payload.count)
       // The table has changed since the cloud sent it: the description is on its way, and the cloud sends the rows again under it.
       case .unknownSchema: if publisher != nil { announceSchemas() }
@@ -78,6 +78,10 @@ extension EdgeRelay {
   /// Applies what waits, and says what was received.
   /// - Returns: how long the next turn may wait.
   func applyDown() throws(EdgeStoreError) -> Duration {
+    if let cloudDown, notedNumbering != cloudDown {
+      try store.note(numbering: cloudDown)
+      notedNumbering = cloudDown
+    }
     if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }), isRetryDue() {
       _ = try store.retryRefused()
     }

@@ -47,6 +47,8 @@ package final class EdgeRelay: SessionHandler {
   var arrivals = DownArrivals()
   /// The numbering of what goes down, by the newest confirmation; nil while no consumer was heard that knows two-way rows.
   var cloudDown: Epoch?
+  /// The numbering that the database has heard of.
+  var notedNumbering: Epoch?
   var downConfirming: DownConfirmPace
   var refusedTriedAt: ContinuousClock.Instant?
   /// Questions from the cloud about what the tables hold.

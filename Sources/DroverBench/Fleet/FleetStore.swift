@@ -131,6 +131,7 @@ final class FleetStore: EdgeStore {
   func lineage(stream: Int) -> Lineage? { nil }
   func downReceived() -> DownConfirmation? { nil }
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
+  func note(numbering: Epoch) {}
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
 
   private func unable(_ what: String) -> EdgeStoreError {

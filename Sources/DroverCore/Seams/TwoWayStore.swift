@@ -136,12 +136,15 @@ package struct DownFrame: Equatable, Sendable {
   /// The cloud's numbering.
   package var epoch: Epoch
   package var interval: Interval
+  /// The highest number that the cloud had given when it read the rows.
+  package var last: Int64
   package var events: [DownEvent]
 
-  package init(stream: Int, epoch: Epoch, interval: Interval, events: [DownEvent]) {
+  package init(stream: Int, epoch: Epoch, interval: Interval, last: Int64? = nil, events: [DownEvent]) {
     self.stream = stream
     self.epoch = epoch
     self.interval = interval
+    self.last = last ?? interval.through
     self.events = events
   }
 }
@@ -167,6 +170,9 @@ package protocol DownTables: AnyObject {
   func lineage(stream: Int) -> Lineage?
   /// What was received of what goes down; nil before the first frame.
   func downReceived() throws(EdgeStoreError) -> DownConfirmation?
+  /// The cloud numbers what goes down in this numbering. If it is another one than that of the rows that were received, the cloud's store went back to an
+  /// earlier state: rows that both sides edit are sent again, and of reference data everything that comes down counts.
+  func note(numbering: Epoch) throws(EdgeStoreError)
   /// Applies the rows of a frame by `ApplyRule`, and notes its interval as received, in one transaction. Another epoch than the one known begins with
   /// nothing received.
   /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.

@@ -214,6 +214,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
       try answer(event, row, base: ancestry.base, edge: row.known.edge)
       return .superseded
     case .conflict: return try settle(event, ancestry, row)
+    case .collision where try isSame(event, row): return try settle(event, ancestry, row)
     case .collision: return try decide(.machine, event, row, base: ancestry.base, because: .key)
     case .frozen:
       let outcome = try isSame(event, row) ? .superseded : MergeOutcome.refused(.frozen, event)

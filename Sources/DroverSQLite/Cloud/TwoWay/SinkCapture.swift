@@ -17,6 +17,10 @@ struct SinkCapture {
 
   private var table: String { quoted(stream.text) }
 
+  private static let events = ["displace", "insert", "displace_update", "update", "delete"]
+  /// How many triggers a table has.
+  static let count = events.count
+
   private static func name(_ event: String, _ stream: StreamName) -> String {
     "\(prefix)\(event)_\(stream.text)"
   }
@@ -37,7 +41,7 @@ struct SinkCapture {
 
   /// By their names: a table that a person has renamed has taken them along.
   static func drop(_ database: Database, _ stream: StreamName) throws {
-    for event in ["displace", "insert", "update", "delete"] {
+    for event in events {
       try database.execute(sql: "DROP TRIGGER IF EXISTS main.\(quoted(name(event, stream)))")
     }
   }
@@ -77,7 +81,9 @@ struct SinkCapture {
       arguments: [stream.text, MergeUnit.columns.rawValue])!
     let kept = mergesColumns ? names : []
     return [
-      displaced(conditions, kept), inserted(), updated(columns, kept, own: own, conditions), deleted(conditions, kept),
+      displaced("INSERT", name("displace"), conditions, kept), inserted(),
+      displaced("UPDATE", name("displace_update"), conditions, kept), updated(columns, kept, own: own, conditions),
+      deleted(conditions, kept),
     ]
   }
 
@@ -134,12 +140,16 @@ struct SinkCapture {
 
   private let completeSentence = "the row is complete and never changes again"
 
-  /// REPLACE removes a row without a trigger's knowing (https://www.sqlite.org/lang_conflict.html), so what stands in the way of an INSERT is noted first.
-  private func displaced(_ conditions: [Condition], _ kept: [SQLName]) -> String {
+  /// REPLACE removes a row without a trigger's knowing (https://www.sqlite.org/lang_conflict.html), so what stands in the way of an INSERT, or of an UPDATE
+  /// of a key, is noted first.
+  private func displaced(
+    _ event: String, _ name: String, _ conditions: [Condition], _ kept: [SQLName]
+  ) -> String {
     let keys = CloudTwoWay.keyColumns(key.count).joined(separator: ", ")
     let isRow = ([machineColumn] + key).map { "stored.\($0) = NEW.\($0)" }.joined(separator: " AND ")
+    let isMoved = event == "UPDATE" ? " AND \(differ(key))" : ""
     return """
-      CREATE TRIGGER \(quoted(name("displace"))) BEFORE INSERT ON \(table) WHEN \(isForeign) BEGIN
+      CREATE TRIGGER \(quoted(name)) BEFORE \(event) ON \(table) WHEN \(isForeign)\(isMoved) BEGIN
         INSERT INTO drover_edit (stream, machine_id, old_epoch, old_version, is_displaced, was_complete, \(keys))
           SELECT \(literal(stream.text)), stored.\(machineColumn), stored.drover_epoch, stored.drover_version, 1, \(isComplete("stored", conditions)),
                  \(key.map { "stored.\($0)" }.joined(separator: ", "))
@@ -149,13 +159,26 @@ struct SinkCapture {
       """
   }
 
-  private func inserted() -> String {
+  /// The newest entry, where a row of the new key was displaced.
+  private var newestDisplaced: String {
     let isKey = zip(CloudTwoWay.keyColumns(key.count), key).map { "\($0) IS NEW.\($1)" }.joined(separator: " AND ")
-    // The newest entry, where the INSERT has displaced the row of its key.
-    let displaced = """
+    return """
       FROM drover_edit WHERE id = (SELECT max(id) FROM drover_edit) AND is_displaced AND stream = \(literal(stream.text))
                 AND machine_id = NEW.\(machineColumn) AND \(isKey)
       """
+  }
+
+  private var displacedVersion: (epoch: String, version: String) {
+    ("ifnull((SELECT old_epoch \(newestDisplaced)), 0)", "ifnull((SELECT old_version \(newestDisplaced)), 0)")
+  }
+
+  private func differ(_ columns: [String]) -> String {
+    let (old, new) = (columns.map { "OLD.\($0)" }, columns.map { "NEW.\($0)" })
+    return "(\(old.joined(separator: ", "))) IS NOT (\(new.joined(separator: ", ")))"
+  }
+
+  private func inserted() -> String {
+    let displaced = newestDisplaced
     return """
       CREATE TRIGGER \(quoted(name("insert"))) AFTER INSERT ON \(table) WHEN \(isForeign) BEGIN
         \(refuseStranger("NEW"))
@@ -164,25 +187,23 @@ struct SinkCapture {
           "drover_epoch and drover_version are Drover's own; leave them out",
           where: "(NEW.drover_epoch <> 0 OR NEW.drover_version <> 0) AND NOT EXISTS (SELECT 1 \(displaced) AND old_epoch = NEW.drover_epoch AND old_version = NEW.drover_version)"
         ))
-        \(edit("NEW", old: ("ifnull((SELECT old_epoch \(displaced)), 0)", "ifnull((SELECT old_version \(displaced)), 0)")))
+        \(edit("NEW", old: displacedVersion))
       END
       """
   }
 
   private func updated(_ columns: [String], _ kept: [SQLName], own: [String], _ conditions: [Condition]) -> String {
-    func differ(_ columns: [String]) -> String {
-      let (old, new) = (columns.map { "OLD.\($0)" }, columns.map { "NEW.\($0)" })
-      return "(\(old.joined(separator: ", "))) IS NOT (\(new.joined(separator: ", ")))"
-    }
+    // The row that was displaced is the newest entry until another one is made.
     return """
       CREATE TRIGGER \(quoted(name("update"))) AFTER UPDATE ON \(table)
       WHEN \(isForeign) AND (\(differ(own)) OR \(differ(key + columns))) BEGIN
         \(refuse("\(own.joined(separator: ", ")) are Drover's own; change other columns", where: differ(own)))
         \(refuseStranger("OLD"))
         \(refuse(completeSentence, where: isComplete("OLD", conditions)))
+        \(refuse(completeSentence, where: "EXISTS (SELECT 1 \(newestDisplaced) AND was_complete)"))
+        \(edit("NEW", old: displacedVersion, where: differ(key)))
         \(edit("OLD", old: ("OLD.drover_epoch", "OLD.drover_version")))
         \(keep(kept, of: "OLD"))
-        \(edit("NEW", old: ("0", "0"), where: differ(key)))
       END
       """
   }

@@ -62,7 +62,7 @@ extension Transaction {
     try Bool.fetchOne(
       database,
       sql: """
-        SELECT count(*) = 4 FROM main.sqlite_master
+        SELECT count(*) = \(SinkCapture.count) FROM main.sqlite_master
          WHERE type = 'trigger' AND lower(tbl_name) = lower(?)
            AND substr(name, 1, \(SinkCapture.prefix.utf8.count)) = '\(SinkCapture.prefix)'
         """, arguments: [stream.text])!

@@ -31,10 +31,12 @@ extension EdgeDatabase {
       guard case let columns = writer.table.schema.columns.count,
         frame.events.allSatisfy({ if case .row(let row) = $0.content { row.count == columns } else { true } })
       else { throw EdgeStoreError.failed("apply rows of \(writer.table.name): they have other columns than the table") }
+      try begin(frame.epoch, database)
       try run.apply(frame.events, writer)
+      try noteReceived(frame, database)
+      try run.apply(lostRows(frame, writer.table, database), writer)
       try run.retry(all: false)
       try run.finish()
-      try noteReceived(frame, database)
       if run.outcome.applied > 0 {
         let count = try prepared("UPDATE drover_stream SET applied = applied + ?1 WHERE number = ?2", database)
         count.bind(Int64(run.outcome.applied), at: 1)
@@ -153,10 +155,6 @@ extension EdgeDatabase {
 
   /// Notes what was received, and that versions given from now on are above all of it.
   private func noteReceived(_ frame: DownFrame, _ database: Database) throws {
-    if try RowBookkeeping.meta(.downEpoch, database) != frame.epoch.text {
-      try database.execute(sql: "DELETE FROM drover_down")
-      try RowBookkeeping.setMeta(.downEpoch, frame.epoch.text, database)
-    }
     let noted = try intervals(in: "drover_down", of: frame.stream, database)
     var received = noted
     received.insert(frame.interval)

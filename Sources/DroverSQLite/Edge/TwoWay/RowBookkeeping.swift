@@ -131,6 +131,8 @@ enum RowBookkeeping {
     case forkParent = "fork_parent"
     case forkVersion = "fork_version"
     case downEpoch = "down_epoch"
+    /// The streams of reference data whose rows come again since the numbering began, with commas between their numbers.
+    case downAgain = "down_again"
   }
 
   static func meta(_ name: Meta, _ database: Database) throws -> String? {
