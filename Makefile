@@ -33,8 +33,8 @@ microbench: ## measure the hot loops one by one (MICROBENCH='--filter frame')
 chaos: ## kill all processes again and again while apps write, then compare (KILLS=1000, SEED=number, CHAOS='--restore-cloud --restore-edge' or '--store postgresql --consumers 3')
 	@scripts/chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
-chaos-two-way: ## the same for rows that both sides edit (KILLS=100, SEED=number)
-	@DROVER=$${DROVER:-$$(swift build --show-bin-path)/drover} scripts/chaos-two-way --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED))
+chaos-two-way: ## the same for rows that both sides edit (KILLS=100, SEED=number, CHAOS='--restores' or '--restores --store postgresql --consumers 3')
+	@DROVER=$${DROVER:-$$(swift build --show-bin-path)/drover} scripts/chaos-two-way --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 failpoints: ## make each change of the disk fail once, and check the databases each time (FAILPOINTS='--program agent --kind full')
 	@scripts/failpoints $(FAILPOINTS)

@@ -25,12 +25,7 @@ final class BenchRig: CloudRig {
     backlog = (1...options.tables).map { $0 == 1 ? "reading" : "reading_\($0)" }
     let tables = backlog + [Self.live]
     try FileManager.default.createDirectory(atPath: folder.file("machine"), withIntermediateDirectories: false)
-    cloud =
-      switch options.store {
-      case .sqlite: SQLiteBenchStore(folder: folder)
-      case .ownPostgreSQL: try PostgreSQLBenchStore(server: PostgreSQLServer(isDurable: true))
-      case .postgresql(let address, let uri): PostgreSQLBenchStore(address: address, line: uri)
-      }
+    cloud = try makeBenchStore(options.store, folder)
     app = try BenchApp(path: folder.file("machine/app.db"))
     try super.init(
       drover: drover, folder: folder, store: cloud.line, keepsFeed: options.keepsFeed, isGroup: options.consumers != nil
@@ -76,7 +71,7 @@ final class BenchRig: CloudRig {
     endAgent()
   }
 
-  func startAgent() throws { agent = try start("edge") }
+  func startAgent() throws { agent = try start("edge", as: "edge") }
   func endAgent() {
     agent?.end(SIGTERM)
     agent = nil

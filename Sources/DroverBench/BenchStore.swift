@@ -11,6 +11,8 @@ protocol BenchStore: Sendable {
   var line: String { get }
   /// Looks into it as another program does.
   func watch() throws -> any CloudWatch
+  /// Edits its tables as any SQL client does.
+  func editor() throws -> any CloudEditor
   /// The yardstick: nothing but upserts of a table's rows, in transactions of 1,000. Returns how long it took.
   func upsertAll(of app: BenchApp, _ table: String) throws -> Duration
 }
@@ -22,8 +24,23 @@ protocol CloudWatch {
   func ids(in table: String, of machine: MachineID, after id: Int64) throws -> [Int64]
 }
 
+protocol CloudEditor {
+  /// Runs a statement in a transaction of its own.
+  func run(_ sql: String) throws
+}
+
 extension BenchWatch: CloudWatch {}
 extension PostgreSQLWatch: CloudWatch {}
+extension BenchEditor: CloudEditor {}
+extension PostgreSQLEditor: CloudEditor {}
+
+func makeBenchStore(_ store: Bench.Store, _ folder: TemporaryFolder) throws -> any BenchStore {
+  switch store {
+  case .sqlite: SQLiteBenchStore(folder: folder)
+  case .ownPostgreSQL: try PostgreSQLBenchStore(server: PostgreSQLServer(isDurable: true))
+  case .postgresql(let address, let uri): PostgreSQLBenchStore(address: address, line: uri)
+  }
+}
 
 struct SQLiteBenchStore: BenchStore {
   let folder: TemporaryFolder
@@ -33,6 +50,7 @@ struct SQLiteBenchStore: BenchStore {
   var file: String { folder.file("cloud/cloud.db") }
   var line: String { "sqlite:\(file)" }
   func watch() throws -> any CloudWatch { try BenchWatch(path: file) }
+  func editor() throws -> any CloudEditor { try BenchEditor(path: file) }
   func upsertAll(of app: BenchApp, _ table: String) throws -> Duration {
     try app.upsertAll(of: table, into: folder.file("yardstick.db"))
   }
@@ -57,6 +75,7 @@ struct PostgreSQLBenchStore: BenchStore {
   }
 
   func watch() throws -> any CloudWatch { try PostgreSQLWatch(address) }
+  func editor() throws -> any CloudEditor { try PostgreSQLEditor(address) }
   func upsertAll(of app: BenchApp, _ table: String) throws -> Duration {
     var yardstick = try PostgreSQLYardstick(address, columns: BenchApp.columns)
     let start = ContinuousClock.now

@@ -28,11 +28,11 @@ class CloudRig {
       """, to: "cloud.yaml")
   }
 
-  func startConsumer() throws { consumers.append(try start("cloud")) }
+  func startConsumer() throws { consumers.append(try start("cloud", as: "cloud")) }
 
-  /// Starts one side by the configuration in the folder.
-  func start(_ side: String) throws -> ChildProcess {
-    try ChildProcess(drover, [side, "--config", folder.file("\(side).yaml")], errorsTo: folder.file("\(side).log"))
+  /// Starts one side by a configuration in the folder.
+  func start(_ name: String, as side: String) throws -> ChildProcess {
+    try ChildProcess(drover, [side, "--config", folder.file("\(name).yaml")], errorsTo: folder.file("\(name).log"))
   }
 
   /// What was started, by the side's name.

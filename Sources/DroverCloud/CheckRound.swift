@@ -2,6 +2,7 @@
 // no other waiting; the streams of one machine come one after the other.
 
 package import DroverCore
+import DroverWire
 
 package struct CheckRound {
   package struct Result: Sendable {
@@ -11,6 +12,8 @@ package struct CheckRound {
     package var failure: String?
     /// The machine's agent did not answer.
     package var isSilent = false
+    /// The rows by the values of the column that was asked for, where the stream has it.
+    package var groups: GroupedRows?
 
     /// Everything that differs was found and is equal now, but for facts and complete rows, which are never overwritten.
     package var isSettled: Bool {
@@ -23,8 +26,34 @@ package struct CheckRound {
 
   private let desk: Assignments
 
+  /// What is done with each stream.
+  package struct Work: Sendable {
+    /// Rows that differ are sent again.
+    package var isRepairing = false
+    /// The result is kept for `drover status`.
+    package var isNoted = true
+    /// How often rows on their way are looked at.
+    package var looks = DriftCheck.mostLooks
+    /// The column by whose values the rows are counted too.
+    package var column: String?
+
+    package init(isRepairing: Bool = false) { self.isRepairing = isRepairing }
+
+    /// A comparison that only reads and does not wait for what is on its way.
+    /// - Parameter column: by whose values the rows are counted too.
+    package static func looking(by column: String?) -> Work {
+      var work = Work()
+      (work.isNoted, work.looks, work.column) = (false, 2, column)
+      return work
+    }
+  }
+
   package init(replica: any Replica, machines: any MachineQuestions, isRepairing: Bool) {
-    desk = Assignments(Shared(replica: replica), machines, isRepairing: isRepairing)
+    self.init(replica: replica, machines: machines, Work(isRepairing: isRepairing))
+  }
+
+  package init(replica: any Replica, machines: any MachineQuestions, _ work: Work) {
+    desk = Assignments(Shared(replica: replica), machines, work)
   }
 
   /// - Returns: a result for each stream, in their order.
@@ -58,12 +87,12 @@ package struct CheckRound {
   private actor Assignments {
     private let shared: Shared
     private let machines: any MachineQuestions
-    private let isRepairing: Bool
+    private let work: Work
 
-    init(_ shared: Shared, _ machines: any MachineQuestions, isRepairing: Bool) {
+    init(_ shared: Shared, _ machines: any MachineQuestions, _ work: Work) {
       self.shared = shared
       self.machines = machines
-      self.isRepairing = isRepairing
+      self.work = work
     }
 
     /// The streams of one machine, one after the other.
@@ -84,18 +113,42 @@ package struct CheckRound {
       do {
         guard stream.isOnline else { throw CheckFailure("the machine is offline") }
         if let silence { throw CheckFailure(silence, isSilence: true) }
-        result.finding = try await DriftCheck(replica: shared.replica, machines: machines)
-          .run(stream, isRepairing: isRepairing)
+        result.finding = try await DriftCheck(replica: shared.replica, machines: machines, looks: work.looks)
+          .run(stream, isRepairing: work.isRepairing)
+        if let column = work.column { result.groups = try await groups(stream, by: column) }
       } catch {
         result.failure = "\(error)"
         result.isSilent = (error as? CheckFailure)?.isSilence ?? false
       }
+      guard work.isNoted else { return result }
       do {
         try shared.replica.note(result.finding, failure: result.failure, of: stream.origin)
       } catch {
         result.failure = result.failure ?? "\(error)"
       }
       return result
+    }
+
+    /// nil where the stream has no such column.
+    private func groups(_ stream: ReplicatedStream, by name: String) async throws -> GroupedRows? {
+      guard let index = stream.schema.columns.firstIndex(where: { SQLName($0.name) == SQLName(name) }) else {
+        return nil
+      }
+      let column = stream.schema.columns[index].name
+      var atEdge = Tally()
+      do {
+        try await machines.ask(.tally(column: column), of: stream) { answer in
+          guard case .tally(let tally) = answer else { throw CheckFailure("it gave another answer") }
+          atEdge = tally
+        }
+      } catch let failure as CheckFailure {
+        let cause =
+          failure.isSilence
+          ? "\(failure); an agent of an earlier release does not count rows: upgrade it" : "\(failure)"
+        return GroupedRows(column: column, problem: "count the rows at the machine: \(cause)")
+      }
+      return GroupedRows(
+        column: column, atEdge: atEdge, inCloud: try shared.replica.tally(stream, column: index))
     }
   }
 }

@@ -12,6 +12,8 @@ extension Consumer {
   private static let mostAsked = 16
   /// How often is looked for edits without a hint: nothing tells of commits on some filesystems.
   private static let pauseOfLooks: Duration = .seconds(1)
+  /// How often all lanes are looked up because others have committed: they may have given numbers, or described streams.
+  private static let pauseOfReloads: Duration = .milliseconds(100)
 
   /// What is known of the way down when a session begins.
   func openDown(_ transaction: any CloudTransaction) throws {
@@ -39,7 +41,11 @@ extension Consumer {
 
   /// What comes after a commit.
   func followDown(_ group: MessageGroup) {
-    if group.describesDown { beginDown() }
+    if group.describesDown {
+      beginDown()
+      // The rows that its table has are to get numbers.
+      down.isDue = true
+    }
     guard down.hasStreams else { return }
     for (machine, confirmation) in group.downConfirmations {
       down.relay.confirmed(confirmation.streams, of: machine, now: down.now ?? ContinuousClock().now)
@@ -48,6 +54,7 @@ extension Consumer {
       if status.isOnline { down.toLoad.insert(machine) } else { down.relay.left(machine) }
     }
     down.toLoad.formUnion(group.downNews)
+    for (stream, last) in group.raised { down.relay.raised(stream, to: last) }
     if group.hasNewNumbering { down.isDue = true }
   }
 
@@ -57,10 +64,13 @@ extension Consumer {
     guard down.hasStreams, isLeader() else { return .seconds(1) }
     do {
       try takeEdits(now: now)
-      try loadLanes()
+      try loadLanes(now: now)
       for _ in 0..<down.limits.framesPerTurn {
         switch down.relay.next(now: now) {
-        case .wait(let duration): return min(duration ?? .seconds(1), down.commits.again ?? .seconds(1), .seconds(1))
+        case .wait(let duration):
+          if down.isDue { return .zero }
+          let reload = down.reloadAt.map { max(.zero, now.duration(to: $0)) }
+          return min(duration ?? .seconds(1), down.commits.again ?? .seconds(1), reload ?? .seconds(1), .seconds(1))
         case .send(let stream, let after): try send(stream, after: after, now: now, publisher)
         }
       }
@@ -76,7 +86,8 @@ extension Consumer {
     if editHint.take() { down.commits.hinted() }
     var isHinted = false
     if down.commits.again != nil {
-      isHinted = store.hasForeignCommits
+      // A transaction of the consumer's may have seen the commit since.
+      isHinted = store.hasForeignCommits || store.foreignChanges != down.foreignChanges
       down.commits.looked(found: isHinted)
     }
     guard down.isDue || isHinted || down.lookedAt.map({ $0.advanced(by: Self.pauseOfLooks) <= now }) ?? true else {
@@ -85,11 +96,13 @@ extension Consumer {
     down.lookedAt = now
     down.isDue = false
     var epoch = down.epoch
-    let found = try store.transaction { transaction in
+    let (hasMore, raised) = try store.transaction { transaction in
       epoch = try transaction.downEpoch()
-      return try transaction.takeEdits(limit: Self.mostEdits)
+      let found = try transaction.takeEdits(limit: Self.mostEdits)
+      return (found.hasMore, transaction.raised)
     }
-    if found.hasMore { down.isDue = true }
+    down.isDue = hasMore
+    down.foreignChanges = store.foreignChanges
     if epoch != down.epoch {
       // Numbers mean something else now, and each machine has to hear of it before it takes a row.
       down.epoch = epoch
@@ -98,11 +111,21 @@ extension Consumer {
       let machines = try store.transaction { try $0.machines() }
       for (machine, epoch) in machines { confirmations.touch(machine, epoch: epoch) }
     }
-    if isHinted || !found.streams.isEmpty { down.toLoad.formUnion(down.relay.machines) }
+    for (stream, last) in raised { down.relay.raised(stream, to: last) }
+    // Others give numbers by themselves: other consumers, and who resolves a conflict.
+    if isHinted || store.isShared { down.reloadAt = down.reloadAt ?? max(now, down.reloadedAt.map(afterPause) ?? now) }
+  }
+
+  private func afterPause(_ instant: ContinuousClock.Instant) -> ContinuousClock.Instant {
+    instant.advanced(by: Self.pauseOfReloads)
   }
 
   /// The lanes of machines that came, or whose streams have new rows.
-  private func loadLanes() throws {
+  private func loadLanes(now: ContinuousClock.Instant) throws {
+    if let due = down.reloadAt, due <= now {
+      down.toLoad.formUnion(down.relay.machines)
+      (down.reloadAt, down.reloadedAt) = (nil, now)
+    }
     guard !down.toLoad.isEmpty else { return }
     let machines = down.toLoad.sorted()
     let streams = try store.transaction { transaction in
@@ -123,6 +146,7 @@ extension Consumer {
     let read = try store.transaction {
       try $0.readDown(stream, after: after, limit: down.limits.rows, maximumBytes: down.limits.bytes)
     }
+    guard read.last > after else { return down.relay.found(last: read.last, of: stream) }
     guard read.scannedThrough > after else { return down.relay.failed(stream, now: now) }
     let declaration = StreamDeclaration(name: stream.stream, kind: stream.schema.kind, table: stream.stream.text)
     var encoder = FrameEncoder(
@@ -156,6 +180,11 @@ struct DownState {
   /// A hint may come before the commit that it is about can be seen.
   var commits = CommitWatch(limits: DatabaseLimits())
   var lookedAt: ContinuousClock.Instant?
+  /// What was known of the store's changes by others then.
+  var foreignChanges = 0
+  /// When all lanes are to be looked up, and when they last were because of others.
+  var reloadAt: ContinuousClock.Instant?
+  var reloadedAt: ContinuousClock.Instant?
   /// The time of the last turn.
   var now: ContinuousClock.Instant?
 }

@@ -166,7 +166,6 @@ extension Consumer {
     if let lineage = frame.header.lineage, sink.schema?.flow.direction == .both {
       try transaction.note(lineage, epoch: epoch, machine: machine, stream: stream)
     }
-    if sink.schema?.flow.direction.goesDown == true { group.downNews.insert(machine) }
     var known = covers ? try received(of: stream, outbox, transaction) : IntervalSet()
     guard try gate.admits(interval, beside: known, of: stream, outbox, now: wallClock(), transaction) else {
       return setAside(arrival.topic, over: .openIntervals, &group)

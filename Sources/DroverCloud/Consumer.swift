@@ -207,6 +207,7 @@ package final class Consumer: SessionHandler {
         }
       }
       try finish(&group, transaction)
+      group.raised = transaction.raised
       if let note, later.isEmpty { try transaction.setNote(noteName, note) }
     }
     taken = nil
@@ -308,7 +309,7 @@ package final class Consumer: SessionHandler {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
       maxMessageBytes: limits.messageBytes, clonedSince: duplicates[machine]?.since, down: down.epoch,
-      conflicts: conflicts)
+      conflicts: conflicts, compares: answers != nil)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,

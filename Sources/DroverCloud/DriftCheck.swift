@@ -34,19 +34,22 @@ package struct DriftCheck {
   /// Rows that are looked at exactly in one question.
   private static let rowsPerQuestion = 200
   /// How often a row that was on its way is looked at again, and how long before the first time; the pause doubles.
-  private static let attempts = 8
+  package static let mostLooks = 8
   private static let firstPause = Duration.milliseconds(200)
 
   private let replica: any Replica
   private let machines: any MachineQuestions
+  private let looks: Int
   private let pause: (Duration) async throws -> Void
 
+  /// - Parameter looks: how often rows on their way are looked at.
   package init(
-    replica: any Replica, machines: any MachineQuestions,
+    replica: any Replica, machines: any MachineQuestions, looks: Int = mostLooks,
     pause: @escaping (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
   ) {
     self.replica = replica
     self.machines = machines
+    self.looks = looks
     self.pause = pause
   }
 
@@ -221,7 +224,7 @@ package struct DriftCheck {
     // Those that have not come to rest, as the last attempt saw them.
     var unsettled = Look()
     var wait = Self.firstPause
-    for attempt in 0..<Self.attempts where !suspects.isEmpty {
+    for attempt in 0..<looks where !suspects.isEmpty {
       if attempt > 0 {
         try await pause(wait)
         wait *= 2

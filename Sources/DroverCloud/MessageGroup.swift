@@ -26,8 +26,10 @@ struct MessageGroup {
   var downConfirmations: [MachineID: DownConfirmation] = [:]
   /// Questions of machines.
   var asked: [MachineAsked] = []
-  /// Machines whose rows may have to go down now.
+  /// Machines that have described a stream that goes down.
   var downNews: Set<MachineID> = []
+  /// The highest numbers that were given to rows that go down, by owner and stream.
+  var raised: [MachineStream: Int64] = [:]
   /// The store begins another numbering of what goes down.
   var hasNewNumbering = false
   /// A stream was described that goes down.

@@ -12,10 +12,6 @@ extension Flow {
     let reach = stream.optional("machines", Form<Reach>.oneOf, default: .machine)
     self.init(direction: direction, newer: newer, merge: merge, isKeyNatural: isKeyNatural, reach: reach)
 
-    if merge == .columns {
-      stream.report(
-        "this version cannot merge the columns of a row one by one; use `row`, and see conflicts", at: "merge")
-    }
     for key in ["newer", "merge", "natural_key"] where stream.isGiven(key) && direction != .both {
       stream.report("it is about rows that both sides edit; add `direction: both`, or remove it", at: key)
     }

@@ -3,6 +3,7 @@
 
 import DroverCore
 import DroverEvents
+import DroverWire
 import Synchronization
 
 package final class CloudQuestions: Sendable {
@@ -11,8 +12,10 @@ package final class CloudQuestions: Sendable {
     var inFlight: [PublishToken: String] = [:]
     var open: Set<String> = []
     var answers: [(id: String, answer: Result)] = []
-    /// How many conflicts the cloud says there are; nil while no consumer was heard that answers questions.
+    /// How many conflicts the cloud says there are; nil where it does not say.
     var conflicts: Int?
+    /// Whether the consumer answers questions; nil while none was heard.
+    var isAnswered: Bool?
   }
 
   package enum Result: Equatable, Sendable {
@@ -51,18 +54,21 @@ package final class CloudQuestions: Sendable {
 
   // MARK: On the session's thread
 
-  /// Whether the number is another one than before.
-  func heard(conflicts: Int?) -> Bool {
+  /// Whether the number of conflicts is another one than before.
+  func heard(conflicts: Int?, compares: Bool) -> Bool {
     state.withLock { state in
       defer { state.conflicts = conflicts }
+      state.isAnswered = conflicts != nil || compares
       return state.conflicts != conflicts
     }
   }
 
   func publish(_ machine: MachineID, _ publisher: any Publisher) {
-    let (waiting, isAnswered) = state.withLock { state in
+    let (waiting, isAnswered) = state.withLock { state -> ([(id: String, document: [UInt8])], Bool) in
+      // At the start of an agent the first confirmation is on its way.
+      guard let isAnswered = state.isAnswered else { return ([], false) }
       defer { state.waiting = [] }
-      return (state.waiting, state.conflicts != nil)
+      return (state.waiting, isAnswered)
     }
     for (id, document) in waiting {
       guard isAnswered else {
@@ -101,7 +107,9 @@ package final class CloudQuestions: Sendable {
     return true
   }
 
-  func answered(_ id: String, _ document: [UInt8]) { finish(id, .answer(document)) }
+  func answered(_ id: String, _ document: [UInt8]) {
+    finish(id, .answer(document), isLast: CompareReply.isLast(document))
+  }
 
   func disconnected() {
     let open = state.withLock { state in
@@ -111,9 +119,10 @@ package final class CloudQuestions: Sendable {
     for id in open { finish(id, .failure("the connection to the broker was lost; repeat the command")) }
   }
 
-  private func finish(_ id: String, _ answer: Result) {
+  private func finish(_ id: String, _ answer: Result, isLast: Bool = true) {
     state.withLock { state in
-      guard state.open.remove(id) != nil else { return }
+      guard state.open.contains(id) else { return }
+      if isLast { state.open.remove(id) }
       state.answers.append((id, answer))
     }
   }

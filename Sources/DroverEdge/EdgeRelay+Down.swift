@@ -37,7 +37,7 @@ extension EdgeRelay {
     // What was sent under another numbering may bring back what the cloud has lost.
     arrivals.removeAll()
     guard epoch != nil else { return }
-    isDownConfirmDue = true
+    downConfirming.asked()
     guard wasUnknown, publisher != nil else { return }
     announceSchemas()
     relay.news()
@@ -56,7 +56,7 @@ extension EdgeRelay {
         arrivals.append(
           DownFrame(
             stream: stream.number, epoch: frame.header.epoch, interval: frame.header.interval,
-            events: try frame.events.map { try DownEvent($0, schema: schema) }),
+            last: frame.header.last, events: try frame.events.map { try DownEvent($0, schema: schema) }),
           bytes: message.payload.count)
       // The table has changed since the cloud sent it: the description is on its way, and the cloud sends the rows again under it.
       case .unknownSchema: if publisher != nil { announceSchemas() }
@@ -78,25 +78,38 @@ extension EdgeRelay {
   /// Applies what waits, and says what was received.
   /// - Returns: how long the next turn may wait.
   func applyDown() throws(EdgeStoreError) -> Duration {
+    if let cloudDown, notedNumbering != cloudDown {
+      try store.note(numbering: cloudDown)
+      notedNumbering = cloudDown
+    }
     if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }), isRetryDue() {
       _ = try store.retryRefused()
     }
     while let frame = arrivals.first {
       // Rows of the stream are sent again.
-      guard let outcome = try store.apply(frame) else { return limits.waiting.downDelay }
+      guard let outcome = try store.apply(frame) else { return min(limits.waiting.downDelay, try confirmDown()) }
       arrivals.removeFirst()
-      isDownConfirmDue = true
+      downConfirming.applied(now: clock.now)
       events.emit(DownApplied(stream: frame.stream, interval: frame.interval, outcome: outcome))
     }
-    guard isDownConfirmDue, publisher != nil, cloudDown != nil else { return limits.reporting.longestRest }
+    return try confirmDown()
+  }
+
+  /// Says what was received of what goes down, where that is due.
+  private func confirmDown() throws(EdgeStoreError) -> Duration {
+    let rest = limits.reporting.longestRest
+    guard publisher != nil, cloudDown != nil else { return rest }
+    guard downConfirming.isDue(now: clock.now) else {
+      return downConfirming.at.map { min(rest, max(.zero, clock.now.duration(to: $0))) } ?? rest
+    }
     if let received = try store.downReceived() {
       announcements.append(
         OutboundMessage(
           topic: Topic.downConfirm(machine).text, payload: received.document, isRetained: true,
           contentType: "application/json"))
     }
-    isDownConfirmDue = false
-    return limits.reporting.longestRest
+    downConfirming.said()
+    return rest
   }
 }
 

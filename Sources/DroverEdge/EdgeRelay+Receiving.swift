@@ -55,7 +55,9 @@ extension EdgeRelay {
       return events.emit(ConfirmationUnreadable(topic: message.topic, error: error))
     }
     heard(down: confirmation.down)
-    if questions.heard(conflicts: confirmation.conflicts) { onConflicts(confirmation.conflicts) }
+    if questions.heard(conflicts: confirmation.conflicts, compares: confirmation.compares) {
+      onConflicts(confirmation.conflicts)
+    }
     switch dialogue.heard(clonedSince: confirmation.clonedSince) {
     case .same: break
     case .cloned(let trouble):

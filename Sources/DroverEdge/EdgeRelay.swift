@@ -47,7 +47,9 @@ package final class EdgeRelay: SessionHandler {
   var arrivals = DownArrivals()
   /// The numbering of what goes down, by the newest confirmation; nil while no consumer was heard that knows two-way rows.
   var cloudDown: Epoch?
-  var isDownConfirmDue = false
+  /// The numbering that the database has heard of.
+  var notedNumbering: Epoch?
+  var downConfirming: DownConfirmPace
   var refusedTriedAt: ContinuousClock.Instant?
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
@@ -92,6 +94,7 @@ package final class EdgeRelay: SessionHandler {
     database = DatabaseWatch(limits: limits.database)
     commits = CommitWatch(limits: limits.database)
     settling = SettlePace(interval: limits.database.settleInterval)
+    downConfirming = DownConfirmPace(limits: limits.waiting)
     backfilling = BackfillPace(limits: limits)
     housekeeping = Housekeeping(limits: limits.database)
     outboxReports = OutboxReportSchedule(limits: limits.reporting)
@@ -136,7 +139,7 @@ package final class EdgeRelay: SessionHandler {
     onConnection(nil)
     dialogue.opened(wall: wallClock())
     newQuestion()
-    isDownConfirmDue = true
+    downConfirming.asked()
     division.opened(maximumPacketSize: info.maximumPacketSize, level: info.protocolLevel)
     announce()
     outboxReports.connected(now: clock.now)

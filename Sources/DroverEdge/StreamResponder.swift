@@ -27,6 +27,8 @@ struct StreamResponder {
     let wanted: Set<Int>?
     var rows: [StreamReply.Row] = []
     var messages = 0
+    /// Only one column's values are counted.
+    var counting: (column: Int, tally: Tally)?
   }
 
   /// Whether there is something to be done now.
@@ -102,6 +104,12 @@ struct StreamResponder {
     case .parts(let bits): scan = RowScan(request: request, stream: stream, parts: Parts(bits: bits), wanted: nil)
     case .rows(let bits, let parts):
       scan = RowScan(request: request, stream: stream, parts: Parts(bits: bits), wanted: Set(parts))
+    case .tally(let column):
+      guard let index = schema.columns.firstIndex(where: { $0.name == column }) else {
+        return answer(request, StreamReply(.failure("no column of that name travels")))
+      }
+      scan = RowScan(
+        request: request, stream: stream, parts: Parts(bits: 0), wanted: nil, counting: (index, Tally()))
     case .standing(let ids):
       guard let keys = keys(ids, schema, request) else { return }
       let states = try store.states(of: keys, stream: stream.number)
@@ -139,6 +147,7 @@ struct StreamResponder {
 
   private mutating func goOn(_ store: any EdgeStore) throws(EdgeStoreError) {
     guard var scan else { return }
+    if let counting = scan.counting { return try count(counting.column, counting.tally, scan, store) }
     let schema = scan.stream.schema!
     var parts = scan.parts
     var rows = scan.rows
@@ -172,6 +181,23 @@ struct StreamResponder {
     self.scan = nil
   }
 
+  private mutating func count(
+    _ column: Int, _ tally: Tally, _ scan: RowScan, _ store: any EdgeStore
+  ) throws(EdgeStoreError) {
+    var (scan, tally) = (scan, tally)
+    let next = try store.values(
+      of: column, stream: scan.stream.number, after: scan.cursor, limit: limits.rowsPerTurn
+    ) { tally.add($0) }
+    if let next, !tally.isOver {
+      scan.cursor = next
+      scan.counting = (column, tally)
+      self.scan = scan
+    } else {
+      self.scan = nil
+      answer(scan.request, StreamReply(.tally(tally)))
+    }
+  }
+
   private mutating func answer(_ request: StreamRequest, _ reply: StreamReply) {
     outbox.append(
       OutboundMessage(
@@ -183,7 +209,7 @@ extension StreamRequest.Question {
   /// Whether digests, which depend on the schema, have no part in it.
   fileprivate var isAboutAnySchema: Bool {
     switch self {
-    case .parts, .rows, .standing: false
+    case .parts, .rows, .standing, .tally: false
     case .sendAgain, .resync, .progress: true
     }
   }

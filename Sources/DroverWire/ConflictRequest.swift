@@ -160,7 +160,7 @@ extension Conflict {
 }
 
 extension JSONDocument.Members {
-  fileprivate func streamName() throws(WireError) -> StreamName {
+  func streamName() throws(WireError) -> StreamName {
     let text = try string("stream")
     do { return try StreamName(text) } catch { throw WireError(error.message) }
   }

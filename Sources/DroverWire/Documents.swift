@@ -211,6 +211,7 @@ extension Confirmation {
     if let clonedSince { members.append(("cloned_since_us", .integer(clonedSince))) }
     if let down { members.append(("down", .string(down.text))) }
     if let conflicts { members.append(("conflicts", integer(conflicts))) }
+    if compares { members.append(("compares", true)) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", streams.json))
     return Array(JSON.object(members).text().utf8)
@@ -236,7 +237,8 @@ extension Confirmation {
           ? Int(try members.integer("max_message_bytes", in: Bounds.messageBytes)) : nil,
         clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil,
         down: members.has("down") ? try Epoch(try members.string("down")) : nil,
-        conflicts: members.has("conflicts") ? Int(try members.integer("conflicts", in: Bounds.count)) : nil)
+        conflicts: members.has("conflicts") ? Int(try members.integer("conflicts", in: Bounds.count)) : nil,
+        compares: members.has("compares") ? try members.bool("compares") : false)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {

@@ -11,6 +11,8 @@ package struct StreamRequest: Equatable, Sendable {
     case rows(bits: Int, parts: [Int])
     /// What these rows are now.
     case standing([String])
+    /// How many rows have which value in a column.
+    case tally(column: String)
     /// Send these rows again.
     case sendAgain([String])
     /// Bring the table's rows once more.
@@ -41,6 +43,7 @@ package struct StreamReply: Equatable, Sendable {
     /// Local IDs with their digests.
     case rows([Row])
     case standing([Standing])
+    case tally(Tally)
     /// So many rows are in the outbox.
     case entered(Int)
     case progress(ResyncProgress)
@@ -93,6 +96,7 @@ extension StreamRequest {
         ("ask", "rows"), ("bits", .integer(Int64(bits))), ("parts", .array(parts.map { .integer(Int64($0)) })),
       ]
     case .standing(let ids): members += [("ask", "standing"), ("ids", .array(ids.map { .string($0) }))]
+    case .tally(let column): members += [("ask", "tally"), ("column", .string(column))]
     case .sendAgain(let ids): members += [("ask", "send_again"), ("ids", .array(ids.map { .string($0) }))]
     case .resync(let order): members += [("ask", "resync")] + order.members
     case .progress: members.append(("ask", "progress"))
@@ -124,10 +128,11 @@ extension StreamRequest {
       for element in try members.array("parts") { parts.append(Int(try element.integer(in: Parts.numbers(bits)))) }
       question = .rows(bits: bits, parts: parts)
     case "standing": question = .standing(try ids())
+    case "tally": question = .tally(column: try members.string("column"))
     case "send_again": question = .sendAgain(try ids())
     case "resync": question = .resync(try ResyncOrder(members))
     case "progress": question = .progress
-    default: throw WireError("\"ask\" is parts, rows, standing, send_again, resync or progress")
+    default: throw WireError("\"ask\" is parts, rows, standing, tally, send_again, resync or progress")
     }
     let name = try members.string("stream")
     let id = try members.string("id")
@@ -167,6 +172,7 @@ extension StreamReply {
       ]
     case .rows(let rows):
       members.append(("rows", .array(rows.map { .array([.string($0.id), .string(hexadecimal($0.digest))]) })))
+    case .tally(let tally): members += tally.members
     case .standing(let standings):
       members.append(
         (
@@ -204,6 +210,8 @@ extension StreamReply {
     let content: Content
     if members.has("error") {
       content = .failure(try members.string("error"))
+    } else if members.has("tally") {
+      content = .tally(try Tally(members))
     } else if members.has("entered") {
       content = .entered(Int(try members.integer("entered", in: Bounds.count)))
     } else if members.has("total") {

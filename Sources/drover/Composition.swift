@@ -197,14 +197,18 @@ final class FatalEnd: Sendable {
 }
 
 /// Runs a session until SIGTERM or SIGINT, which drain it; a second signal ends the process at once.
-/// - Parameter others: what runs beside it, and ends with it.
+/// - Parameters:
+///   - others: what runs beside it, and ends with it.
+///   - errand: what it runs for, if it ends with that.
 func serve(
-  _ session: MosquittoSession, handler: sending any SessionHandler, others: [any Service] = [], logger: Logger
+  _ session: MosquittoSession, handler: sending any SessionHandler, others: [any Service] = [],
+  errand: (any Service)? = nil, logger: Logger
 ) async throws {
   let service = SessionService(session: session, handler: handler)
   let group = ServiceGroup(
     configuration: .init(
       services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)]
+        + [errand].compactMap(\.self).map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup) }
         + others.map { .init(service: $0) },
       gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger)))
   try await group.run()

@@ -14,14 +14,16 @@ struct Drover: AsyncParsableCommand {
       On the machine:   drover edge --config edge.yaml
       In the cloud:     drover cloud --config cloud.yaml
       On either side:   drover status --config FILE, drover watch --config FILE,
-                        drover doctor --config FILE, drover dead list --config FILE
+                        drover doctor --config FILE, drover dead list --config FILE,
+                        drover compare --config FILE, drover sync --config FILE
       """,
     version: version,
     subcommands: [
       EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, WatchCommand.self, TailCommand.self,
       DoctorCommand.self,
       DeadCommand.self, ConflictsCommand.self,
-      CheckCommand.self, ResyncCommand.self, BackupCommand.self, RestoreCommand.self, RebuildCommand.self,
+      SyncCommand.self, CompareCommand.self, CheckCommand.self, ResyncCommand.self, BackupCommand.self,
+      RestoreCommand.self, RebuildCommand.self,
       SchemaCommand.self, ForgetCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,
     ])
 }

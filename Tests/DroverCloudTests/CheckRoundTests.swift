@@ -85,6 +85,9 @@ private final class EmptyReplica: Replica {
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {}
   func additions(to stream: ReplicatedStream) throws -> [String] { [] }
   func fault(of stream: ReplicatedStream) throws -> String? { nil }
+  func tally(_ stream: ReplicatedStream, column: Int) throws -> Tally { Tally() }
+  func received(_ stream: ReplicatedStream) throws -> IntervalSet { IntervalSet() }
+  func rowsDown(_ stream: ReplicatedStream, in received: IntervalSet, since before: IntervalSet) throws -> Int { 0 }
   func strayLines(_ stream: ReplicatedStream) throws -> Int { 0 }
   func removeStrayLines(_ stream: ReplicatedStream) throws {}
   func gaps() throws -> [(stream: ReplicatedStream, gap: String)] { [] }

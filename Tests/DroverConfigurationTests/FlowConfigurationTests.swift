@@ -19,6 +19,8 @@ import Testing
     #expect(try flow("table: t, kind: snapshot, direction: down") == Flow(direction: .down))
     #expect(
       try flow("table: t, kind: snapshot, direction: down, machines: all") == Flow(direction: .down, reach: .all))
+    #expect(
+      try flow("table: t, kind: snapshot, direction: both, merge: columns") == Flow(direction: .both, merge: .columns))
     let declared = try edge(text("table: t, kind: snapshot, direction: both, app_triggers: on")).streams[0]
     #expect(declared.firesAppTriggers)
     #expect(try !edge(text("table: t, kind: snapshot, direction: both")).streams[0].firesAppTriggers)
@@ -36,11 +38,11 @@ import Testing
     ("table: t, kind: snapshot, direction: down, include: [a]", "without what does not travel (`include`)"),
     ("table: t, kind: snapshot, newer: a", "newer: it is about rows that both sides edit"),
     ("table: t, kind: snapshot, direction: down, natural_key: true", "natural_key: it is about rows that both"),
+    ("table: t, kind: snapshot, direction: down, merge: columns", "merge: it is about rows that both sides edit"),
     ("table: t, kind: snapshot, direction: both, machines: all", "machines: only reference data"),
     ("table: t, kind: snapshot, machines: all", "machines: only reference data"),
     ("table: t, kind: snapshot, app_triggers: on", "app_triggers: nothing comes down"),
     ("table: t, kind: snapshot, direction: both, app_triggers: maybe", "app_triggers: expected one of on, off"),
-    ("table: t, kind: snapshot, direction: both, merge: columns", "merge: this version cannot merge"),
   ])
   func `what cannot work is found in its place, with the reason`(stream: String, problem: String) {
     let found = problems(try edge(text(stream)))

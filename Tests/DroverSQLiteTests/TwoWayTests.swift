@@ -92,6 +92,59 @@ import Testing
     }
   }
 
+  // Each edit made the consumer read its bookkeeping and prepare its statements again, which was a third of its work.
+  @Test func `an edit makes the consumer read nothing of its bookkeeping again`() throws {
+    _ = StatementCount.of("") {}
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    func statements() throws -> Int {
+      try StatementCount.of(folder.path) {
+        try place.store.transaction { transaction in
+          #expect(try transaction.takeEdits(limit: 10).streams == [stream])
+          let lanes = try transaction.downStreams(of: machine)
+          #expect(try transaction.readDown(lanes[0], after: 0, limit: 10, maximumBytes: 1000).entries.count == 1)
+        }
+      }
+    }
+    try place.client.run("UPDATE stock SET a = 'first'")
+    let first = try statements()
+    try place.client.run("UPDATE stock SET a = 'second'")
+    let second = try statements()
+    #expect(second + 5 <= first, "\(second) statements, and \(first) where nothing was known")
+    // Something else may have changed with it.
+    try place.client.run("UPDATE stock SET a = 'third'; UPDATE drover_schema SET described = described + 1")
+    #expect(try statements() == first)
+    try place.client.run("UPDATE stock SET a = 'fourth'; CREATE INDEX by_a ON stock (a)")
+    #expect(try statements() == first)
+  }
+
+  @Test func `every table that the consumer keeps in memory has the triggers of the mark`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    let marked = try folder.connect().read {
+      try String.fetchAll(
+        $0,
+        sql:
+          "SELECT tbl_name FROM sqlite_master WHERE name GLOB 'drover_mark_*' GROUP BY 1 HAVING count(*) = 3 ORDER BY 1"
+      )
+    }
+    #expect(
+      marked == [
+        "drover_epoch", "drover_flow", "drover_identity", "drover_identity_member", "drover_lost_decision",
+        "drover_schema",
+        "drover_schema_column", "drover_schema_line", "drover_since", "drover_sink",
+      ])
+    // Another program says that the machine's rows go down no more.
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    for (sql, streams) in [("", [stream]), ("; DELETE FROM drover_flow", [])] {
+      try place.client.run("UPDATE stock SET a = a || 'x'\(sql)")
+      #expect(try place.store.transaction { try $0.takeEdits(limit: 10).streams } == Set(streams))
+    }
+  }
+
   // SQLite's REPLACE removes a row without firing a DELETE trigger, so the version that the machine has was gone with it.
   @Test(arguments: ["REPLACE", "INSERT OR REPLACE"])
   func `a row that a person replaces has seen the machine's`(verb: String) throws {
@@ -103,6 +156,45 @@ import Testing
     let entries = try entries(place)
     #expect(entries.map { $0.edge } == [DownEvent.Mark(epoch: epoch, version: 100), nil])
     #expect(entries.map { $0.key[0] } == [1, 2])
+  }
+
+  // UPDATE OR REPLACE gave a row the key of another one. That one went without a trigger's knowing, so the edit had seen nothing of the machine's row, and
+  // the machine skipped it for ever.
+  @Test func `a row that a person moves over another one has seen the machine's`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    try place.client.run("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 2, 'mine')")
+    try place.client.run("UPDATE OR REPLACE stock SET id = 1 WHERE id = 2")
+    let entries = try entries(place)
+    #expect(entries.filter { $0.key[0] == 1 }.map { $0.edge } == [DownEvent.Mark(epoch: epoch, version: 100)])
+  }
+
+  @Test func `a row that a person moves over itself or to a free key displaces none`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    try adopt(place, schema(.both))
+    try put(place, schema(.both), 100, [1, "edge", 1.5])
+    try place.client.run("UPDATE OR REPLACE stock SET id = 1, a = 'mine' WHERE id = 1")
+    try place.client.run("UPDATE stock SET id = 3 WHERE id = 1")
+    let entries = try entries(place)
+    #expect(entries.map { $0.key[0] }.sorted { "\($0)" < "\($1)" } == [1, 3])
+    #expect(
+      entries.filter { $0.key[0] == 1 }.map { $0.content == .none } == [true]
+        && entries.filter { $0.key[0] == 3 }.map { $0.edge } == [nil])
+  }
+
+  @Test func `no row is moved over a complete one`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    let schema = try schema(.both, kind: .batch, completeWhen: "a = 'done'")
+    try adopt(place, schema)
+    try put(place, schema, 100, [1, "done", 1.5])
+    try place.client.run("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 2, 'mine')")
+    #expect {
+      try place.client.run("UPDATE OR REPLACE stock SET id = 1 WHERE id = 2")
+    } throws: { "\($0)".contains("complete") }
   }
 
   @Test func `a complete row is not replaced`() throws {
@@ -140,7 +232,7 @@ import Testing
     try adopt(place, schema(.up))
     #expect(try triggers(folder) == [])
     try adopt(place, schema(.both))
-    #expect(try triggers(folder).count == 4)
+    #expect(try triggers(folder).count == 5)
     try adopt(place, schema(.up))
     #expect(try triggers(folder) == [])
   }
@@ -180,7 +272,7 @@ import Testing
     try put(place, schema(.both), 100, [1, "edge", 1.5])
     try place.client.run("DROP TABLE stock")
     #expect(try place.store.transaction { try $0.repairSinks() }.isEmpty)
-    #expect(try triggers(folder).count == 4)
+    #expect(try triggers(folder).count == 5)
     try place.client.run("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 5, 'new')")
     #expect(try entries(place).map { $0.key[0] } == [5])
   }
@@ -191,7 +283,7 @@ import Testing
     try adopt(place, schema(.both))
     try place.client.run("DROP TRIGGER drover_edit_update_stock")
     try adopt(place, schema(.both))
-    #expect(try triggers(folder).count == 4)
+    #expect(try triggers(folder).count == 5)
   }
 
   @Test func `a table that a person has renamed keeps no triggers, and the new one has them`() throws {

@@ -5,7 +5,8 @@ import Testing
 @Suite struct StreamRequestTests {
   @Test(arguments: [
     StreamRequest.Question.parts(bits: 11), .rows(bits: 3, parts: [0, 7]), .standing(["7", "[1,\"é\\u0000\"]"]),
-    .sendAgain([]), .resync(ResyncOrder()), .progress, .resync(ResyncOrder(since: .init(column: nil, moment: 7))),
+    .sendAgain([]), .tally(column: "a \"b\""), .resync(ResyncOrder()), .progress,
+    .resync(ResyncOrder(since: .init(column: nil, moment: 7))),
     .resync(
       ResyncOrder(
         condition: .comparison(.column("a b"), .atLeast, .literal(.text("it's"))),
@@ -34,6 +35,10 @@ import Testing
     ]),
     .progress(ResyncProgress(total: 9, looked: 8, entered: 7, elapsed: 6, isDone: false)), .entered(200),
     .failure("no table"),
+    .tally(
+      Tally(
+        counts: [.null: 1, .integer(7): 2, .real(-0.0): 3, .text("é\u{0}"): 4, .blob([0, 255]): 5], long: 6,
+        isOver: true)),
   ])
   func `an answer reads back as it was given`(content: StreamReply.Content) throws {
     let reply = StreamReply(content, number: 3, hasMore: true)

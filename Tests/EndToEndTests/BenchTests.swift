@@ -76,6 +76,35 @@ import Testing
     #expect(report.phases.allSatisfy { $0.count == 100 && 0 < $0.p50 && $0.p50 <= $0.p99 && $0.p99 <= $0.worst })
   }
 
+  @Test(arguments: ["sqlite", "postgresql"])
+  func `bench measures the way down with real processes and reports every figure`(store: String) async throws {
+    struct Down: Decodable {
+      struct Drain: Decodable {
+        var streams: String
+        var per_second, consumer_microseconds: Double
+      }
+      struct Latency: Decodable {
+        var count: Int
+        var p50, p99, p999: Double
+      }
+      var store: String
+      var rows: Int
+      var drains: [Drain]
+      var per_second, ratio: Double
+      var latency: Latency
+    }
+    let outcome = try await Road.run(
+      Road.drover, ["bench", "--down", "--store", store, "--events", "2000", "--live", "1", "--json"])
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    let report = try JSONDecoder().decode(Down.self, from: Data(outcome.output.utf8))
+    #expect(report.store == store && report.rows == 2000)
+    #expect(report.drains.map(\.streams) == ["only_up", "beside_down", "both"])
+    #expect(report.drains.allSatisfy { $0.per_second > 0 && $0.consumer_microseconds >= 0 })
+    #expect(abs(report.ratio * report.drains[0].per_second - report.per_second) < 1)
+    #expect(report.latency.count == 100 && 0 < report.latency.p50)
+    #expect(report.latency.p50 <= report.latency.p99 && report.latency.p99 <= report.latency.p999)
+  }
+
   @Test func `every hot loop runs by itself`() async throws {
     let benchmarks = URL(fileURLWithPath: Road.drover).deletingLastPathComponent().appending(path: "drover-benchmarks")
     let outcome = try await Road.run(benchmarks.path, ["--seconds", "0.01", "--json"])
@@ -95,7 +124,10 @@ import Testing
     #expect(lines.allSatisfy { $0.rounds >= 3 && 0 < $0.least_ns && $0.least_ns <= $0.median_ns })
   }
 
-  @Test(arguments: [["--events", "10"], ["--store", "oracle"], ["--compression", "zip"], ["--consumers", "2"]])
+  @Test(arguments: [
+    ["--events", "10"], ["--store", "oracle"], ["--compression", "zip"], ["--consumers", "2"],
+    ["--down", "--store", "postgresql://h/d"], ["--hostile", "--down"],
+  ])
   func `bench says what it does not take`(arguments: [String]) async throws {
     let outcome = try await Road.run(Road.drover, ["bench"] + arguments)
     #expect(outcome.status == 64 && outcome.errors.contains(arguments[0].dropFirst(2)), "\(outcome.errors)")

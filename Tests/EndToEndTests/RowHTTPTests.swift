@@ -9,6 +9,7 @@ import Testing
   static let streams = """
       - {table: products, kind: snapshot, direction: both, natural_key: true}
       - {table: pen, kind: snapshot}
+      - {table: shelf, kind: snapshot, direction: both, natural_key: true}
     """
 
   static let makeTables = """
@@ -17,6 +18,8 @@ import Testing
     db.executemany("INSERT INTO products VALUES (?, ?, 'new', ?, ?)", [(f"u{n}", f"n{n}", n * 1.5, n) for n in range(5)])
     db.execute("CREATE TABLE pen (id INTEGER PRIMARY KEY, name TEXT)")
     db.execute("INSERT INTO pen VALUES (1, 'red')")
+    db.execute("CREATE TABLE shelf (hall TEXT, number INTEGER, side BLOB, name TEXT, PRIMARY KEY (hall, number, side))")
+    db.execute("INSERT INTO shelf VALUES ('a/b', 7, x'00ff', 'tea')")
     """
 
   private final class Scene {
@@ -29,7 +32,7 @@ import Testing
       http = try HTTPRoad(streams: RowHTTPTests.streams, store: server?.uri() ?? "sqlite:./cloud.db")
       try await http.road.python(RowHTTPTests.makeTables)
       try await http.start()
-      try await http.road.waitUntilConfirmed(atLeast: 6)
+      try await http.road.waitUntilConfirmed(atLeast: 7)
     }
 
     func get(_ path: String, token: String? = HTTPRoad.readToken) async throws -> HTTPRoad.Answer {
@@ -90,6 +93,46 @@ import Testing
     #expect(gone.status == 404 && gone.detail.contains("deleted"))
     let list = try await scene.get("\(Scene.rows)?search=N3&limit=1")
     #expect((list.document["rows"] as? [[String: Any]])?.map { $0["id"] as? String } == ["u3"])
+  }
+
+  @Test(arguments: [false, true])
+  func `a row with a key of several columns is found, edited, made and deleted by its ID`(
+    onPostgreSQL: Bool
+  ) async throws {
+    let scene = try await Scene(onPostgreSQL: onPostgreSQL)
+    let rows = "/v1/streams/shelf/rows/MAH001"
+    func path(_ id: String) -> String {
+      "\(rows)/\(id.addingPercentEncoding(withAllowedCharacters: .alphanumerics)!)"
+    }
+    let listed = try await scene.get(rows)
+    let first = try #require((listed.document["rows"] as? [[String: Any]])?.first, "\(listed.body)")
+    let id = try #require(first["id"] as? String)
+    #expect(try await scene.get(path(id)).status == 200)
+    let tag = try #require(first["tag"] as? String)
+    let body = #"{"hall":"a/b","number":7,"name":"coffee"}"#
+    let changed = try await scene.edit("PATCH", path(id), body, ["If-Match: \"\(tag)\""])
+    #expect(changed.status == 200, "\(changed.body)")
+    let other = try await scene.edit("PATCH", path(id), #"{"number":8}"#, ["If-Match: *"])
+    #expect(other.status == 422 && other.detail.contains("number"), "\(other.detail)")
+    let made = id.replacingOccurrences(of: "7", with: "8")
+    #expect(try await scene.edit("PUT", path(made), #"{"name":"new"}"#, ["If-None-Match: *"]).status == 201)
+    // A list that has one page for each row goes on behind a key of several columns.
+    let page = try await scene.get("\(rows)?limit=1")
+    let next = try #require(page.document["next"] as? String)
+    let second = try await scene.get(
+      "\(rows)?limit=1&after=\(next.addingPercentEncoding(withAllowedCharacters: .alphanumerics)!)")
+    #expect((second.document["rows"] as? [[String: Any]])?.map { $0["id"] as? String } == [made], "\(second.body)")
+    try await scene.http.road.wait(for: "both rows at the edge") {
+      try await scene.edge("SELECT hall, number, hex(side), name FROM shelf ORDER BY number")
+        == #"[["a/b", 7, "00FF", "coffee"], ["a/b", 8, "00FF", "new"]]"#
+    }
+    #expect(try await scene.edit("DELETE", path(made), nil, ["If-Match: *"]).status == 204)
+    try await scene.http.road.wait(for: "the delete at the edge") {
+      try await scene.edge("SELECT count(*) FROM shelf") == "[[1]]"
+    }
+    for wrong in ["7", "[\"a/b\",7]", "[\"a/b\"", id + "x"] {
+      #expect(try await scene.get(path(wrong)).status == 404, "\(wrong)")
+    }
   }
 
   @Test(arguments: [false, true])

@@ -24,6 +24,7 @@ struct Simulate: ParsableCommand {
   @Option(help: "A mistake to be found: \(Mistake.allCases.map(\.rawValue).joined(separator: ", ")).") var mistake:
     String?
   @Flag(help: "Another machine sends whatever it likes in every run, and not in a quarter of them.") var hostile = false
+  @Flag(help: "Each machine has tables that both sides edit.") var twoWay = false
   @Flag(help: "Print what happens; for one seed.") var trace = false
   @Option(help: "How many runs to spend on making a violation small.") var shrink = 400
   @Option(help: "Stop after so many violations.") var most = 10
@@ -101,10 +102,12 @@ struct Simulate: ParsableCommand {
     var plan = Plan(seed: seed, steps: steps)
     plan.onlyTheEnd = onlyTheEnd
     if hostile { plan.isHostile = true }
+    if twoWay { plan.twoWay = Plan.twoWay(seed: seed) }
     plan.mistake = try mistake.map {
       guard let mistake = Mistake(rawValue: $0) else { throw ValidationError("--mistake \($0): there is no such") }
       return mistake
     }
+    if plan.mistake?.isTwoWay ?? false { plan.twoWay = Plan.twoWay(seed: seed) }
     if quiet { plan.faults = .none }
     for text in fault {
       let parts = text.split(separator: "=")

@@ -123,6 +123,15 @@ package enum Mistake: String, CaseIterable, Sendable {
   case confirmBeforeCommit = "confirm-before-commit"
   /// The cloud compares versions with >= where > is meant: of two events with one version the later one wins.
   case equalVersionWins = "equal-version-wins"
+  /// A row that is sent again without an edit gets the version of a new one.
+  case freshVersionAgain = "fresh-version-again"
+  /// An edit in the cloud gets its number before it is committed, so that a higher one may be sent before it.
+  case numberedBeforeCommit = "numbered-before-commit"
+  /// A row that came down enters the outbox as an edit of the app's.
+  case appliedIsCaptured = "applied-is-captured"
+
+  /// Whether it is about rows that both sides edit.
+  package var isTwoWay: Bool { [.freshVersionAgain, .numberedBeforeCommit, .appliedIsCaptured].contains(self) }
 
   /// Whether it shows in what is left in the end. Which of two events with one version came first is not written down anywhere.
   package var showsInTheEnd: Bool { self != .equalVersionWins }

@@ -26,6 +26,10 @@ final class FaultyEdgeStore: EdgeStore {
   private let mistake: Mistake?
   /// Asked before anything is forgotten.
   private let willSettle: (Settlement) -> Void
+  /// Asked before entries are sent.
+  var willSend: (inout [OutboxEntry]) -> Void = { _ in }
+  /// Told when rows that came down are written.
+  var didApply: (DownFrame) throws -> Void = { _ in }
 
   init(
     _ store: any EdgeStore, chance: Chance, life: Life, mistake: Mistake?, willSettle: @escaping (Settlement) -> Void
@@ -73,7 +77,9 @@ final class FaultyEdgeStore: EdgeStore {
 
   func read(_ request: ReadRequest, maximumBytes: Int) throws(EdgeStoreError) -> OutboxRead {
     try mayFail()
-    return try store.read(request, maximumBytes: maximumBytes)
+    var read = try store.read(request, maximumBytes: maximumBytes)
+    willSend(&read.entries)
+    return read
   }
 
   func backfill(limit: Int) throws(EdgeStoreError) -> Bool {
@@ -103,6 +109,13 @@ final class FaultyEdgeStore: EdgeStore {
     return try store.survey(stream: stream, after: cursor, limit: limit, see)
   }
 
+  func values(
+    of column: Int, stream: Int, after cursor: [Value], limit: Int, _ see: (Value) -> Void
+  ) throws(EdgeStoreError) -> [Value]? {
+    try mayFail()
+    return try store.values(of: column, stream: stream, after: cursor, limit: limit, see)
+  }
+
   func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] {
     try mayFail()
     return try store.states(of: keys, stream: stream)
@@ -122,7 +135,18 @@ final class FaultyEdgeStore: EdgeStore {
 
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? {
     try mayFail()
-    return try writing { () throws(EdgeStoreError) in try store.apply(frame) }
+    return try writing { () throws(EdgeStoreError) in
+      let outcome = try store.apply(frame)
+      if let outcome, outcome.applied > 0 {
+        do { try didApply(frame) } catch { throw .failed("\(error)") }
+      }
+      return outcome
+    }
+  }
+
+  func note(numbering: Epoch) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.note(numbering: numbering) }
   }
 
   func retryRefused() throws(EdgeStoreError) -> DownOutcome {

@@ -39,7 +39,7 @@ final class Invariants {
   }
 
   private let path: String
-  private let machines: () -> [SimulatedMachine]
+  let machines: () -> [SimulatedMachine]
   /// Judge only what is left in the end: how a mistake would look to somebody who cannot see into the system.
   private let onlyTheEnd: Bool
   private var reader: PlainDatabase?
@@ -145,7 +145,8 @@ final class Invariants {
             try cloud.rows[key].map { $0.version >= version || cloud.complete.contains(key) }
               ?? (cloud.tombstones[key].map { $0 >= version } ?? !machine.hasRow(entry.key, in: entry.stream))
           } else {
-            cloud.facts[key] != nil
+            // What becomes of an edit of a two-way row is looked at in the end.
+            TwoWayForm.streams.contains(entry.stream) || cloud.facts[key] != nil
           }
         if !isApplied {
           fail(
@@ -162,7 +163,7 @@ final class Invariants {
     guard !onlyTheEnd, violation == nil, settlement.confirmed.values.contains(where: { !$0.isEmpty }) else { return }
     guard let entries = try? machine.outbox(), let epoch = machine.epoch else { return }
     for entry in entries {
-      guard let number = ["stock", "reading", "note", "lot"].firstIndex(of: entry.stream),
+      guard let number = (["stock", "reading", "note", "lot"] + TwoWayForm.streams).firstIndex(of: entry.stream),
         settlement.confirmed[number + 1]?.contains(entry.seq) ?? false
       else { continue }
       let origin = Origin(machine: machine.id.text, epoch: epoch, stream: entry.stream)
@@ -221,7 +222,8 @@ final class Invariants {
       // ones are set aside. Nothing of them is missing, which the rest looks at, because what is set aside is not confirmed.
       for letter in letters
       where letter.reason != "poison"
-        && !["conflict reading", "conflict note", "frozen lot"].contains("\(letter.reason) \(letter.stream)")
+        && !["conflict reading", "conflict note", "frozen lot", "conflict price"].contains(
+          "\(letter.reason) \(letter.stream)")
       {
         fail(
           "dead letters are what could not be applied",
@@ -231,6 +233,7 @@ final class Invariants {
         for table in ["stock", "lot"] { try rowsAreEqual(machine, table, letters) }
         try factsAreThere(machine, letters)
         try finalRecordsAreThere(machine)
+        if let tables = machine.twoWay { try twoWayEnd(machine, tables) }
         let waiting = try machine.waitingCount()
         if waiting > 0 { fail("the outbox is empty in the end", "\(machine.id): \(waiting) are left") }
         let isOnline = try reading {
@@ -357,13 +360,13 @@ final class Invariants {
 
   // MARK: Reading the cloud
 
-  private func reading<Result>(_ body: (PlainDatabase) throws -> Result) throws -> Result {
+  func reading<Result>(_ body: (PlainDatabase) throws -> Result) throws -> Result {
     let database = try reader ?? PlainDatabase(path: path, readOnly: true)
     reader = database
     return try body(database)
   }
 
-  private static func tables(_ database: PlainDatabase) throws -> Set<String> {
+  static func tables(_ database: PlainDatabase) throws -> Set<String> {
     var tables: Set<String> = []
     try database.rows("SELECT name FROM sqlite_master WHERE type = 'table'") { tables.insert($0.text(0)) }
     return tables

@@ -20,12 +20,17 @@ final class SimulatedCloud {
   private var consumer: Consumer?
   /// What its wall clock is ahead of the true time, in microseconds.
   private var clockOffset: Int64 = 0
+  /// The person who edits rows.
+  private let person: TwoWayPerson
+  /// Frames with rows that went down.
+  private(set) var downFrames = 0
 
   init(
     folder: String, broker: SimulatedBroker, time: VirtualTime, chance: Chance, trace: Trace,
     limits: MachineLimits, mistake: Mistake?, didCommit: @escaping () -> Void
   ) {
     path = "\(folder)/cloud.db"
+    person = TwoWayPerson(path: path, mistake: mistake)
     self.time = time
     self.chance = chance
     self.trace = trace
@@ -34,6 +39,11 @@ final class SimulatedCloud {
     self.didCommit = didCommit
     clients = ["drover-cloud", "drover-cloud-2"].map {
       SimulatedClient(id: $0, broker: broker, subscriptions: [.init(filter: Topic.everything, noLocal: true)])
+    }
+    for client in clients {
+      client.onPublish = { [unowned self] message in
+        if case .down? = try? Topic(parsing: message.topic) { downFrames += 1 }
+      }
     }
   }
 
@@ -102,7 +112,7 @@ final class SimulatedCloud {
 
   func stepClock() {
     let year: Int64 = 365 * 86_400 * 1_000_000
-    clockOffset = [0, year, -year, year * 10, -time.wall][chance.below(5, for: .cloudClockStep)]
+    clockOffset = [0, year, -year, year * 64, -time.wall][chance.below(5, for: .cloudClockStep)]
     trace("cloud: its clock says \(Timestamp.text(microseconds: wall))")
   }
 
@@ -153,6 +163,32 @@ final class SimulatedCloud {
       ).document)
   }
 
+  // MARK: People
+
+  /// Rows are edited with an SQL client.
+  func edit(_ machine: SimulatedMachine) throws {
+    guard let tables = machine.twoWay else { return }
+    let said = try person.edit(machine.id, tables, &chance.random)
+    if !said.isEmpty { trace("cloud: a person edits \(machine.id): \(said.joined(separator: "; "))") }
+  }
+
+  /// Changes the rows that a machine's table refuses. False where there are none.
+  func mend(_ machine: SimulatedMachine) throws -> Bool {
+    guard let tables = machine.twoWay else { return false }
+    let rows = try machine.refusedRows(of: "product").keys.sorted()
+    let said = try person.mend(machine.id, tables, rows)
+    if !said.isEmpty { trace("cloud: a person mends \(machine.id): \(said.joined(separator: "; "))") }
+    return !rows.isEmpty
+  }
+
+  /// What goes down and was not confirmed, and edits that wait for the consumer.
+  func downWaiting() throws -> Int64 { try person.waiting() }
+
+  /// What the store has of a machine's two-way table: the texts of its rows, and those of its conflicts.
+  func twoWayTexts(of machine: MachineID) throws -> (rows: [String], listed: [String]) {
+    try person.texts(of: machine)
+  }
+
   // MARK: Backups
 
   func makeBackup() throws {
@@ -163,6 +199,7 @@ final class SimulatedCloud {
   }
 
   func restoreBackup() throws {
+    person.leave()
     for suffix in ["", "-wal", "-shm"] { try FileManager.default.removeItemIfThere(atPath: path + suffix) }
     for suffix in ["", "-wal"] where FileManager.default.fileExists(atPath: path + ".backup" + suffix) {
       try FileManager.default.copyItem(atPath: path + ".backup" + suffix, toPath: path + suffix)

@@ -11,6 +11,8 @@ final class SimulatedMachine {
   let client: SimulatedClient
   /// What the app has committed.
   var facts = Facts()
+  /// What it has of rows that come down; nil in a run without.
+  let twoWay: TwoWayTables?
 
   private let path: String
   private let time: VirtualTime
@@ -22,6 +24,7 @@ final class SimulatedMachine {
   private var app: PlainDatabase
   private var life: Life?
   private var relay: EdgeRelay?
+  private var store: FaultyEdgeStore?
   private var limits = RelayLimits()
   private(set) var starts: UInt64 = 0
   /// The epoch of its agent, as it was last looked at.
@@ -39,7 +42,11 @@ final class SimulatedMachine {
   /// Whatever a clock does, nothing is too old for a cloud that was put back.
   private static let retention = Retention(bytes: 1 << 30, age: .seconds(1 << 33))
 
-  static func declarations() throws -> [StreamDeclaration] {
+  private func declarations() throws -> [StreamDeclaration] {
+    try Self.upStreams() + (twoWay?.form.declarations() ?? [])
+  }
+
+  private static func upStreams() throws -> [StreamDeclaration] {
     [
       StreamDeclaration(name: try StreamName("stock"), kind: .snapshot, table: "stock") { $0.syncedColumn = "synced" },
       StreamDeclaration(name: try StreamName("reading"), kind: .payload, table: "reading"),
@@ -52,7 +59,8 @@ final class SimulatedMachine {
 
   init(
     id: MachineID, folder: String, broker: SimulatedBroker, time: VirtualTime, sqliteClock: SQLiteClock, chance: Chance,
-    trace: Trace, mistake: Mistake?, willForget: @escaping (SimulatedMachine, Settlement) -> Void
+    trace: Trace, mistake: Mistake?, twoWay: TwoWayForm?,
+    willForget: @escaping (SimulatedMachine, Settlement) -> Void
   ) throws {
     self.id = id
     self.time = time
@@ -61,12 +69,14 @@ final class SimulatedMachine {
     self.trace = trace
     self.mistake = mistake
     self.willForget = willForget
+    self.twoWay = twoWay.map { TwoWayTables($0, mistake: mistake) }
     path = "\(folder)/\(id).db"
     app = try PlainDatabase(path: path)
     client = SimulatedClient(
       id: "drover-edge-\(id)", broker: broker,
       subscriptions: [
         .init(filter: Topic.confirmFilter(for: id)), .init(filter: Topic.commandFilter(for: id)),
+        .init(filter: Topic.downFilter(for: id)),
       ], will: EdgeRelay.lastWill(machine: id))
     try app.execute(
       """
@@ -75,6 +85,7 @@ final class SimulatedMachine {
       CREATE TABLE stock (id INTEGER PRIMARY KEY, name TEXT, level REAL, code TEXT UNIQUE, synced INTEGER);
       CREATE TABLE reading (id INTEGER PRIMARY KEY, token TEXT, value);
       CREATE TABLE lot (id INTEGER PRIMARY KEY, weight REAL, status INTEGER);
+      \(twoWay?.tables ?? "")
       """)
     client.onPublish = { [unowned self] message in
       guard case .events? = try? Topic(parsing: message.topic) else { return }
@@ -90,6 +101,12 @@ final class SimulatedMachine {
   /// One transaction of the app's.
   func write(to workload: inout Workload) throws {
     sqliteClock.set(wall)
+    if let twoWay, workload.random.percent(40) {
+      let said = try twoWay.write(app, &workload.random, isAttached: starts > 0)
+      trace("\(id): app: \(said.joined(separator: "; "))")
+      if chance.random.percent(50) { relay?.hint.set() }
+      return
+    }
     let isAttached = starts > 0
     var after = facts
     var said: [String] = []
@@ -205,7 +222,8 @@ final class SimulatedMachine {
     clockOffset =
       switch chance.below(4, for: .edgeClockStep) {
       case 0: -time.wall + Int64(chance.below(1_000_000, for: .edgeClockStep))
-      case 1: year * Int64(1 + chance.below(20, for: .edgeClockStep))
+      // Up to 2090.
+      case 1: year * Int64(1 + chance.below(64, for: .edgeClockStep))
       case 2: -year * Int64(1 + chance.below(20, for: .edgeClockStep))
       default: 0
       }
@@ -226,17 +244,22 @@ final class SimulatedMachine {
     let label = "\(id)"
     do {
       let database = try EdgeDatabase(
-        path: path, declarations: Self.declarations(), retention: Self.retention,
+        path: path, declarations: declarations(), retention: Self.retention,
         warn: { [trace] in trace("\(label): \($0)") }, random: { [chance] in chance.random.next() })
       let store = FaultyEdgeStore(database, chance: chance, life: life, mistake: mistake) { [unowned self] in
         willForget(self, $0)
       }
+      store.willSend = { [unowned self] in
+        twoWay?.read(&$0, epoch: database.epoch, streams: database.streams, wall: wall)
+      }
+      store.didApply = { [unowned self] in try twoWay?.didApply($0, app, streams: database.streams) }
       let relay = try EdgeRelay(
         machine: id, store: store, limits: limits, software: "simulation", logger: trace.logger(label),
         wallClock: { [unowned self] in wall }, clock: { [time] in time.now },
         random: { [chance] in chance.random.next() })
       self.life = life
       self.relay = relay
+      self.store = store
       client.run(relay)
       trace("\(id): starts")
     } catch {
@@ -277,6 +300,7 @@ final class SimulatedMachine {
     trace("\(id): is killed")
     client.kill()
     relay = nil
+    store = nil
     life = nil
   }
 
@@ -288,7 +312,17 @@ final class SimulatedMachine {
     client.leave()
     trace("\(id): stops")
     self.relay = nil
+    store = nil
     life = nil
+  }
+
+  /// Two-way rows are sent again without an edit, as a repair has them sent.
+  func sendTwoWayRowsAgain() {
+    guard let store, let stream = store.streams.first(where: { $0.name.text == "product" }) else { return }
+    sqliteClock.set(wall)
+    defer { reap() }
+    try? store.enter((0..<6).map { [.integer($0)] }, stream: stream.number)
+    trace("\(id): sends product again")
   }
 
   private func reap() { if isKilled { kill() } }
@@ -446,6 +480,22 @@ final class SimulatedMachine {
 
   func hasRow(_ key: String, in table: String) throws -> Bool {
     try app.integer("SELECT 1 FROM \(table) WHERE id = \(key)") != nil
+  }
+
+  /// The texts of a two-way table.
+  func texts(of table: String) throws -> TwoWayTexts { try TwoWayEditor.texts(app, table, owner: nil) }
+
+  /// Rows that came down and that the app's table refuses, with why.
+  func refusedRows(of stream: String) throws -> [String: String] {
+    guard starts > 0 else { return [:] }
+    var rows: [String: String] = [:]
+    try app.rows(
+      """
+      SELECT letter.key, letter.reason FROM drover_dead_letter AS letter JOIN drover_stream AS stream ON stream.number = letter.stream
+       WHERE letter.direction = 'down' AND stream.name = '\(stream)'
+      """
+    ) { rows[$0.text(0)] = $0.text(1) }
+    return rows
   }
 
   func keptCount() throws -> Int64 { try app.integer("SELECT count(*) FROM drover_kept")! }

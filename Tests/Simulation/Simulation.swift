@@ -11,6 +11,8 @@ package struct Plan: Sendable {
   package var machines: Int
   /// Whether another machine sends whatever it likes.
   package var isHostile: Bool
+  /// How the tables are declared that both sides edit; nil for a run without, as seeds draw it.
+  package var twoWay: TwoWayForm?
   /// The steps that are taken; a step that is left out changes nothing about the others.
   package var steps: [Int]
   /// Judge only what is left in the end.
@@ -28,6 +30,11 @@ package struct Plan: Sendable {
   }
 
   package static let usualSteps = 400
+
+  package static func twoWay(seed: UInt64) -> TwoWayForm {
+    var random = Seeded(seed, 0x2a11)
+    return TwoWayForm(&random)
+  }
 }
 
 package struct Outcome: Sendable {
@@ -74,7 +81,8 @@ package final class Simulation {
     let broker = SimulatedBroker(
       chance: chance, trace: trace,
       // An agent describes its three tables in one breath; of a queue that never holds them the cloud would never hear the last.
-      queueLimit: plan.faults[.fullQueue] > 0 ? .random(in: 3...20, using: &random) : 100_000,
+      queueLimit: plan.faults[.fullQueue] > 0
+        ? .random(in: (plan.twoWay == nil ? 3 : 8)...20, using: &random) : 100_000,
       flightLimit: .random(in: 1...20, using: &random), hasReasons: plan.faults[.noReasons] == 0)
     self.broker = broker
     let listener = Listener()
@@ -90,7 +98,8 @@ package final class Simulation {
       machines.append(
         try SimulatedMachine(
           id: MachineID("MAH00\(index)"), folder: folder.path, broker: broker, time: time, sqliteClock: sqliteClock,
-          chance: chance, trace: trace, mistake: plan.mistake, willForget: { invariants.willForget($0, $1) }))
+          chance: chance, trace: trace, mistake: plan.mistake, twoWay: plan.twoWay,
+          willForget: { invariants.willForget($0, $1) }))
     }
     listener.simulation = self
   }
@@ -109,6 +118,7 @@ package final class Simulation {
     var failedStep: Int?
     // Rows that were there before Drover.
     for machine in machines { try write(machine) }
+    if plan.twoWay?.isWarm ?? false { warmUp() }
     for step in plan.steps where invariants.violation == nil {
       chance.begin(step: step)
       trace.step = step
@@ -121,6 +131,7 @@ package final class Simulation {
       chance.isCalm = true
       for machine in machines { try machine.makeAllReadable() }
       settle()
+      try mend()
       invariants.end()
     }
     if let violation = invariants.violation { trace("VIOLATION: \(violation)") }
@@ -153,6 +164,10 @@ package final class Simulation {
       try machine.makeBackup()
       try cloud.makeBackup()
       invariants.didBackUpCloud()
+    }
+    if plan.twoWay != nil {
+      if chance.random.percent(12) { try cloud.edit(machine) }
+      if chance.random.percent(4) { machine.sendTwoWayRowsAgain() }
     }
     try trouble(machine)
     for message in hostile?.messages() ?? [] { broker.distribute(message, from: "evil") }
@@ -199,17 +214,33 @@ package final class Simulation {
       try machine.restoreBackup()
       // Whoever puts a database back needs longer than a tick of a clock.
       time.advance(by: .seconds(60))
+      try forgetLost(machine)
     }
     if chance.happens(.edgeRestoredLive) {
       try machine.restoreLive()
       time.advance(by: .seconds(1))
+      try forgetLost(machine)
     }
     if chance.happens(.cloudRollback), FileManager.default.fileExists(atPath: cloud.path + ".backup") {
       if cloud.isRunning { cloud.kill() }
       invariants.willRestoreCloud()
+      let listed = try plan.twoWay == nil ? [] : machines.map { try cloud.twoWayTexts(of: $0.id).listed }
       try cloud.restoreBackup()
       for machine in machines { machine.cloudWentBack() }
+      for (machine, listed) in zip(machines, listed) {
+        let left = try cloud.twoWayTexts(of: machine.id).listed
+        machine.twoWay?.ledger.forget(listed: listed.filter { !left.contains($0) })
+        try forgetLost(machine, isCloud: true)
+      }
     }
+  }
+
+  /// What neither side has any more is lost with a restore itself.
+  private func forgetLost(_ machine: SimulatedMachine, isCloud: Bool = false) throws {
+    guard let tables = machine.twoWay else { return }
+    let (rows, listed) = try cloud.twoWayTexts(of: machine.id)
+    tables.ledger.wentBack(
+      keeping: try machine.texts(of: "product").values + rows + listed, isCloud: isCloud)
   }
 
   private func write(_ machine: SimulatedMachine) throws {
@@ -246,10 +277,33 @@ package final class Simulation {
       OutboundMessage(topic: "drover/v1/GAUGE/payload/pulse", payload: Array(pulse.utf8)), from: "gauge")
   }
 
+  /// Everybody meets everybody before the first fault.
+  private func warmUp() {
+    chance.isCalm = true
+    for _ in 0..<20 {
+      advanceAll()
+      time.advance(by: .milliseconds(50))
+    }
+    chance.isCalm = false
+  }
+
   // MARK: Peace
 
   /// The longest that everything may take to come to rest, in its own time.
   private static let patience = Duration.seconds(2 * 86_400)
+
+  /// A person changes what the machines' tables refuse, after a look at whether all of it is listed.
+  private func mend() throws {
+    guard plan.twoWay != nil, invariants.violation == nil else { return }
+    for _ in 0..<4 {
+      try invariants.refusedRowsAreListed()
+      var isWhole = true
+      for machine in machines where try cloud.mend(machine) { isWhole = false }
+      guard !isWhole, invariants.violation == nil else { return }
+      settle()
+    }
+    try invariants.refusedRowsAreMended()
+  }
 
   private func settle() {
     let end = time.elapsed + Self.patience
@@ -263,14 +317,16 @@ package final class Simulation {
       }
       time.advance(by: pause)
       if time.elapsed > end {
-        let waiting = machines.map { $0.waitingText() }.joined(separator: ". ")
+        let waiting =
+          machines.map { $0.waitingText() }.joined(separator: ". ")
+          + (plan.twoWay == nil ? "" : ". Down: \((try? cloud.downWaiting()) ?? 0)")
         invariants.fail("everything comes to rest", "after two days there wait: \(waiting)")
       }
     }
   }
 
   /// Lets everybody do what he can. False when nobody had anything to do.
-  private func advanceAll() -> Bool {
+  @discardableResult private func advanceAll() -> Bool {
     invariants.epochsHaveReasons()
     var moved = false
     for machine in machines {
@@ -307,7 +363,7 @@ package final class Simulation {
   }
 
   private var isAtRest: Bool {
-    broker.isQuiet
+    broker.isQuiet && (plan.twoWay == nil || (try? cloud.downWaiting()) == 0)
       && machines.allSatisfy {
         $0.window?.events == 0 && !$0.hasIntervalsAgain && !$0.doubtsCloud && (try? $0.waitingCount()) == 0
       }
@@ -315,12 +371,12 @@ package final class Simulation {
 
   /// What has arrived is not sent again, however long one waits.
   private func stayAtRest() {
-    let frames = machines.map(\.frames)
+    let frames = machines.map(\.frames) + [cloud.downFrames]
     for _ in 0..<20 {
       time.advance(by: .seconds(90))
       _ = advanceAll()
     }
-    if machines.map(\.frames) != frames {
+    if machines.map(\.frames) + [cloud.downFrames] != frames {
       invariants.fail("rest is rest", "frames are sent though every outbox is empty")
     }
   }

@@ -69,7 +69,14 @@ package enum FullScansAllowed {
     FullScan(
       part: "edge_epoch IS NOT NULL AND gone_at IS NULL",
       reason: "a machine continues from an earlier state: its rows are looked at once"),
+    FullScan(
+      part: "SELECT $1, $2, pg_catalog.jsonb_build_array(",
+      reason: "a machine's stream begins to go down with all of its rows"),
+    FullScan(part: "SET held = 0 WHERE", reason: "once, when the cloud's store has gone back"),
+    FullScan(part: "row.held = 0", reason: "the same, when all has come down again: the few rows that are left"),
     FullScan(part: "DELETE FROM drover_edit WHERE", reason: "the same, and edits that were taken"),
+    FullScan(part: "DELETE FROM drover_base WHERE stream = ", reason: "a machine's stream ends to go down"),
+    FullScan(part: "DELETE FROM drover_base WHERE machine_id = ? AND", reason: "the same"),
   ]
 
   /// Whether a statement has no condition: it is about every row of what it names.

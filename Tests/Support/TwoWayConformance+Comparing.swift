@@ -31,6 +31,39 @@ extension TwoWayConformance {
       // The cloud knows nothing of it, and the machine has it.
       #expect(try scene.down(7)?.content == Content.none)
     },
+    Claim("rows are counted by a column's values, those of one machine alone") { scene in
+      try scene.adopt(.twoWay)
+      try scene.adopt(.twoWay, machine: .b)
+      try scene.sql(
+        "INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x'), ('MAH001', 2, 'y'), ('MAH001', 3, 'x'), ('MAH001', 4, NULL), ('MAH001', 5, 'X')"
+      )
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH002', 1, 'x')")
+      let stream = try scene.replicated()
+      let column = try #require(stream.schema.columns.firstIndex { $0.name == "a" })
+      let counts = try scene.place.replica.tally(stream, column: column).counts
+      #expect(counts == [.text("x"): 2, .text("y"): 1, .null: 1, .text("X"): 1])
+    },
+    Claim("the rows that a machine has received since an earlier moment are counted") { scene in
+      try scene.adopt(.twoWay)
+      try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x'), ('MAH001', 2, 'y')")
+      try scene.take()
+      let (stream, replica) = (try scene.replicated(), scene.place.replica)
+      #expect(try replica.received(stream) == IntervalSet())
+      #expect(try scene.received(1))
+      let before = try replica.received(stream)
+      #expect(before.contains(1) && !before.contains(2))
+      #expect(try replica.rowsDown(stream, in: before, since: IntervalSet()) == 1)
+      #expect(try replica.rowsDown(stream, in: before, since: before) == 0)
+      try scene.sql("UPDATE stock SET a = 'z' WHERE id = 1")
+      try scene.take()
+      // Row 2 has the number 2, and row 1 a new one.
+      #expect(try scene.received(3))
+      let now = try replica.received(stream)
+      #expect(try replica.rowsDown(stream, in: now, since: before) == 2)
+      // What was received ahead of a gap is not counted again.
+      let ahead = IntervalSet([try #require(Interval(believing: 2, 3))])
+      #expect(try replica.rowsDown(stream, in: now, since: ahead) == 1)
+    },
     Claim("a machine is compared with the rows for all machines, where it gets those") { scene in
       try scene.adopt(.twoWay(.down, reach: .all))
       try scene.sql("INSERT INTO stock (id, a) VALUES (1, 'x'), (2, 'y')")

@@ -24,6 +24,9 @@ extension TwoWayConformance {
       #expect(conflict.present == [1, "cloud", 5])
       #expect(!conflict.hasChangedSince)
       #expect(try scene.place.conflicts.conflictCount() == 1)
+      for (since, count) in [(conflict.at, 1), (conflict.at + 1, 0)] {
+        #expect(try scene.place.conflicts.conflictCount(machine: .a, stream: .stock, since: since) == count)
+      }
       #expect(try scene.place.conflicts.conflict(conflict.id) == conflict)
       #expect(try scene.place.conflicts.conflict(conflict.id + 1) == nil)
       #expect(try scene.place.conflicts.conflicts(machine: .b, stream: nil, after: 0, limit: 9).isEmpty)

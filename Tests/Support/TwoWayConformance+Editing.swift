@@ -283,6 +283,29 @@ extension TwoWayConformance {
       #expect(try scene.down(machine: .a).entries.map(\.seq) == [1])
       #expect(try scene.down(machine: .b).entries.map(\.a) == ["y"])
     },
+    Claim("a transaction tells whose numbers it has raised, and no other does") { scene in
+      try scene.adopt(.twoWay)
+      try scene.adopt(.twoWay, machine: .b)
+      try scene.sql(
+        "INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x'), ('MAH001', 2, 'x'), ('MAH002', 1, 'y')")
+      let raised = try scene.transaction { transaction in
+        _ = try transaction.takeEdits(limit: 1000)
+        return transaction.raised
+      }
+      #expect(
+        raised == [
+          MachineStream(machine: .a, stream: .stock): 2, MachineStream(machine: .b, stream: .stock): 1,
+        ])
+      #expect(try scene.transaction { $0.raised } == [:])
+      // Edits of others are taken before an event is merged, and have to be sent as well.
+      try scene.sql("UPDATE stock SET a = 'z' WHERE machine_id = 'MAH001' AND id = 1")
+      try scene.begin(.one)
+      let merging = try scene.transaction { transaction in
+        _ = try transaction.merge([.edit(100, 9, "edge")], epoch: .one, into: .table(.twoWay, machine: .a))
+        return transaction.raised
+      }
+      #expect(merging == [MachineStream(machine: .a, stream: .stock): 3])
+    },
     Claim("edits beyond the limit are left for the next call") { scene in
       try scene.adopt(.twoWay)
       try scene.sql(

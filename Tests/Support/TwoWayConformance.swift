@@ -56,7 +56,8 @@ package struct TwoWayConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims = merging + editing + refusing + numbering + down + comparing + resolving + directions
+  package static let claims =
+    merging + byColumns + editing + refusing + numbering + down + comparing + resolving + directions
 
   private let makePlace: (CloudStoreConditions) throws -> TwoWayPlace
 
@@ -181,7 +182,7 @@ extension StreamSchema {
 
   static func twoWay(
     _ direction: Direction = .both, newer: String? = nil, natural: Bool = false, reach: Reach = .machine,
-    kind: Kind = .snapshot, completeWhen: String? = nil, further: [(String, String)] = []
+    kind: Kind = .snapshot, completeWhen: String? = nil, merge: MergeUnit = .row, further: [(String, String)] = []
   ) -> StreamSchema {
     try! StreamSchema(
       kind: kind,
@@ -189,7 +190,7 @@ extension StreamSchema {
         Column(name: $0.0, declaredType: $0.1)
       },
       key: [0], completeWhen: completeWhen.map { try! Condition(parsing: $0) },
-      flow: Flow(direction: direction, newer: newer, isKeyNatural: natural, reach: reach))
+      flow: Flow(direction: direction, newer: newer, merge: merge, isKeyNatural: natural, reach: reach))
   }
 }
 

@@ -85,6 +85,12 @@ final class TwoWayMemory: TwoWayRows {
     lost.append((event.localID, edit))
   }
 
+  // Rows are merged whole here.
+  func values(of event: SinkEvent) -> [Value]? { nil }
+  func base(of event: SinkEvent, held: Int64) -> RowBase? { nil }
+  func keep(_ base: RowBase?, of event: SinkEvent, held: Int64) {}
+  func dropBases(of event: SinkEvent) {}
+
   private func note(_ mark: RowMark, _ id: String) {
     marks[id] = mark
     guard mark.goesDown else { return }

@@ -122,12 +122,16 @@ final class FleetStore: EdgeStore {
   func survey(
     stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
   ) throws(EdgeStoreError) -> [Value]? { throw unable("survey") }
+  func values(
+    of column: Int, stream: Int, after cursor: [Value], limit: Int, _ see: (Value) -> Void
+  ) throws(EdgeStoreError) -> [Value]? { throw unable("count values") }
   func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState] { throw unable("compare rows") }
   func enter(_ keys: [[Value]], stream: Int) throws(EdgeStoreError) { throw unable("enter rows") }
 
   func lineage(stream: Int) -> Lineage? { nil }
   func downReceived() -> DownConfirmation? { nil }
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
+  func note(numbering: Epoch) {}
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
 
   private func unable(_ what: String) -> EdgeStoreError {

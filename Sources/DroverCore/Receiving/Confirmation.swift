@@ -21,12 +21,15 @@ package struct Confirmation: Equatable, Sendable {
   package var down: Epoch?
   /// How many conflicts of the machine's rows wait for a person; nil where the consumer answers no questions about them.
   package var conflicts: Int?
+  /// The consumer compares tables when a machine asks.
+  package var compares: Bool
 
   package init(
     epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet], runs: Runs = Runs(),
     answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil, down: Epoch? = nil,
-    conflicts: Int? = nil
+    conflicts: Int? = nil, compares: Bool = false
   ) {
+    self.compares = compares
     self.conflicts = conflicts
     self.down = down
     self.clonedSince = clonedSince

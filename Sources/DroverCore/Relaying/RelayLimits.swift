@@ -115,6 +115,9 @@ package struct LossLimits: Equatable, Sendable {
 package struct WaitingLimits: Equatable, Sendable {
   /// Rows that came down wait while rows of their stream are sent again.
   package var downDelay: Duration = .milliseconds(200)
+  /// Frames that came down are confirmed together: so many, or those of so long.
+  package var downConfirmFrames = 4
+  package var downConfirmDelay: Duration = .milliseconds(50)
   /// How often rows that the app's tables refused are looked at: a person may want them to be tried again, or a parent row has come.
   package var refusedRetry: Duration = .seconds(5)
   /// The stream's event has no room among the dead letters, or the cloud cannot take the stream now.

@@ -20,10 +20,12 @@ package struct EdgeReport: Sendable {
     package var resync: ResyncProgress?
     /// Of rows that only the cloud edits: edits here that the cloud's rows have replaced.
     package var overwritten: Int
+    /// Rows that came down and were written into the table, since the database was attached.
+    package var applied: Int
 
     package init(
       name: String, kind: String, table: String?, pending: Int, synced: Int, confirmed: Int, oldestUnconfirmed: Int64?,
-      isBackfilling: Bool, resync: ResyncProgress?, overwritten: Int = 0
+      isBackfilling: Bool, resync: ResyncProgress?, overwritten: Int = 0, applied: Int = 0
     ) {
       self.name = name
       self.kind = kind
@@ -35,6 +37,7 @@ package struct EdgeReport: Sendable {
       self.isBackfilling = isBackfilling
       self.resync = resync
       self.overwritten = overwritten
+      self.applied = applied
     }
   }
 

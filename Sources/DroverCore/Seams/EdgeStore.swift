@@ -208,6 +208,13 @@ package protocol ComparedRows: AnyObject {
   /// - Returns: where to go on, or nil at the end.
   func survey(stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void)
     throws(EdgeStoreError) -> [Value]?
+  /// Shows one column's values of up to `limit` rows of a captured table, as they would be sent.
+  /// - Parameters:
+  ///   - column: its position in the stream's schema.
+  ///   - cursor: what the call before returned; empty at the beginning.
+  /// - Returns: where to go on, or nil at the end.
+  func values(of column: Int, stream: Int, after cursor: [Value], limit: Int, _ see: (Value) -> Void)
+    throws(EdgeStoreError) -> [Value]?
   /// What rows of a captured table are, all at one moment.
   func states(of keys: [[Value]], stream: Int) throws(EdgeStoreError) -> [RowState]
   /// Puts rows into the outbox as if they had changed; one that is gone goes as a delete, but for a fact, which is left out.

@@ -191,6 +191,13 @@ package protocol Replica: AnyObject {
   func survey(_ stream: ReplicatedStream, _ see: ([Value], UInt64) throws -> Void) throws
   /// The rows with these keys, in their order; nil where there is none.
   func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?]
+  /// How many of the machine's rows have which value in a column.
+  /// - Parameter column: its position in the stream's schema.
+  func tally(_ stream: ReplicatedStream, column: Int) throws -> Tally
+  /// What the machine has received of the rows that go down.
+  func received(_ stream: ReplicatedStream) throws -> IntervalSet
+  /// How many of the rows that go down have their number among `received` and not among `before`.
+  func rowsDown(_ stream: ReplicatedStream, in received: IntervalSet, since before: IntervalSet) throws -> Int
   /// How many lines of the stream's headers are there without their header, which no comparison of headers sees.
   func strayLines(_ stream: ReplicatedStream) throws -> Int
   /// Removes them.

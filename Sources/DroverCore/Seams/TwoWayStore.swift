@@ -19,6 +19,11 @@ package struct DownStream: Equatable, Sendable {
   }
 }
 
+extension DownStream {
+  /// Whose rows go down in it: the machine's own, or those of all machines.
+  package var owner: MachineID { schema.flow.reach == .all ? .all : machine }
+}
+
 /// Rows that go down, in the order of their numbers.
 package struct DownRead: Equatable, Sendable {
   package var entries: [OutboxEntry]
@@ -42,6 +47,8 @@ package protocol TwoWayStore {
   /// found by a later call.
   /// - Returns: the streams with edits, and whether more are left.
   func takeEdits(limit: Int) throws -> (streams: Set<StreamName>, hasMore: Bool)
+  /// The highest numbers that this transaction has given until now, by owner (`MachineID.all` for rows of all machines) and stream.
+  var raised: [MachineStream: Int64] { get }
   /// Names the numbering. Another one begins where the store has gone back.
   func downEpoch() throws -> Epoch
   /// The machine's streams that go down; of all machines, without one.
@@ -115,7 +122,8 @@ package protocol ConflictStore {
   /// In the order in which they were decided.
   func conflicts(machine: MachineID?, stream: StreamName?, after id: Int64, limit: Int) throws -> [Conflict]
   func conflict(_ id: Int64) throws -> Conflict?
-  func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int
+  /// - Parameter since: only those that were decided then or later, microseconds since 1970.
+  func conflictCount(machine: MachineID?, stream: StreamName?, since: Int64) throws -> Int
   /// The highest number of a conflict that waits, 0 without any.
   func newestConflict() throws -> Int64
   /// - Parameter seen: the row as the person saw it; nil for a row that was gone.
@@ -128,12 +136,15 @@ package struct DownFrame: Equatable, Sendable {
   /// The cloud's numbering.
   package var epoch: Epoch
   package var interval: Interval
+  /// The highest number that the cloud had given when it read the rows.
+  package var last: Int64
   package var events: [DownEvent]
 
-  package init(stream: Int, epoch: Epoch, interval: Interval, events: [DownEvent]) {
+  package init(stream: Int, epoch: Epoch, interval: Interval, last: Int64? = nil, events: [DownEvent]) {
     self.stream = stream
     self.epoch = epoch
     self.interval = interval
+    self.last = last ?? interval.through
     self.events = events
   }
 }
@@ -159,6 +170,9 @@ package protocol DownTables: AnyObject {
   func lineage(stream: Int) -> Lineage?
   /// What was received of what goes down; nil before the first frame.
   func downReceived() throws(EdgeStoreError) -> DownConfirmation?
+  /// The cloud numbers what goes down in this numbering. If it is another one than that of the rows that were received, the cloud's store went back to an
+  /// earlier state: rows that both sides edit are sent again, and of reference data everything that comes down counts.
+  func note(numbering: Epoch) throws(EdgeStoreError)
   /// Applies the rows of a frame by `ApplyRule`, and notes its interval as received, in one transaction. Another epoch than the one known begins with
   /// nothing received.
   /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.

@@ -112,7 +112,9 @@ package enum ConflictSeen: Equatable, Sendable {
 }
 
 extension ConflictStore {
-  package func conflictCount() throws -> Int { try conflictCount(machine: nil, stream: nil) }
+  package func conflictCount(machine: MachineID? = nil, stream: StreamName? = nil) throws -> Int {
+    try conflictCount(machine: machine, stream: stream, since: .min)
+  }
 
   /// - Parameter machine: whose conflict it has to be; nil for a conflict of any machine.
   package func resolve(

@@ -42,12 +42,15 @@ package struct DownRelay: Sendable {
   /// The machines with lanes.
   package var machines: Set<MachineID> { Set(lanes.keys.map(\.machine)) }
 
+  /// In a list of its own: the lanes can change while it is walked, and are not copied for that.
+  private func keys(of machine: MachineID) -> [MachineStream] { lanes.keys.filter { $0.machine == machine } }
+
   // MARK: What happens
 
   /// What the store knows of a machine's streams now. A lane that is there goes on.
   package mutating func loaded(_ streams: [DownStream], of machine: MachineID) {
     let names = Set(streams.map(\.stream))
-    for key in lanes.keys where key.machine == machine && !names.contains(key.stream) { forget(key) }
+    for key in keys(of: machine) where !names.contains(key.stream) { forget(key) }
     for stream in streams {
       let key = MachineStream(machine: machine, stream: stream.stream)
       if lanes[key] == nil {
@@ -60,9 +63,31 @@ package struct DownRelay: Sendable {
     }
   }
 
+  /// Rows of an owner's stream have got numbers up to `last`. Streams that differ in case alone have one table.
+  package mutating func raised(_ stream: MachineStream, to last: Int64) {
+    let name = SQLName(stream.stream.text)
+    let raised = lanes.filter { key, lane in
+      (stream.machine == .all || stream.machine == key.machine) && lane.stream.last < last
+        && lane.stream.owner == stream.machine && SQLName(key.stream.text) == name
+    }
+    for key in raised.keys {
+      lanes[key]!.stream.last = last
+      settle(key)
+    }
+  }
+
+  /// The store has nothing for a lane after what was sent: its highest number is `last`. A number is given for nothing if what was done with it was
+  /// taken back.
+  package mutating func found(last: Int64, of stream: DownStream) {
+    let key = MachineStream(machine: stream.machine, stream: stream.stream)
+    guard lanes[key] != nil else { return }
+    lanes[key]!.stream.last = last
+    settle(key)
+  }
+
   /// The machine is gone, or the connection: what is on its way may be lost.
   package mutating func left(_ machine: MachineID) {
-    for key in lanes.keys where key.machine == machine { forget(key) }
+    for key in keys(of: machine) { forget(key) }
   }
 
   package mutating func disconnected() { (lanes, ready, waiting) = ([:], [], []) }
@@ -75,7 +100,7 @@ package struct DownRelay: Sendable {
 
   /// A machine has said what it has received.
   package mutating func confirmed(_ streams: [StreamName: IntervalSet], of machine: MachineID, now: Instant) {
-    for key in lanes.keys where key.machine == machine {
+    for key in keys(of: machine) {
       let received = streams[key.stream] ?? IntervalSet()
       let hasProgress = received.front > lanes[key]!.stream.received.front
       lanes[key]!.stream.received = received

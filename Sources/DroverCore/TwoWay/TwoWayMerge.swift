@@ -91,6 +91,18 @@ package protocol TwoWayRows {
   /// Gives the row that is there another version.
   func stamp(_ event: SinkEvent, version: Int64) throws
   func note(_ mark: RowMark, of event: SinkEvent) throws
+
+  // With `merge: columns` alone.
+
+  /// The event's row as the columns of the sink table hold it; nil for a delete.
+  func values(of event: SinkEvent) -> [Value]?
+  /// What the machine had of the event's row when it held a decision of the cloud's; nil where that is not known any more.
+  func base(of event: SinkEvent, held: Int64) throws -> RowBase?
+  /// Keeps what the machine has of the event's row while it holds a decision of the cloud's; nil: it has none.
+  func keep(_ base: RowBase?, of event: SinkEvent, held: Int64) throws
+  /// The machine has seen everything: no base of the event's row is needed.
+  func dropBases(of event: SinkEvent) throws
+
   func list(_ lost: LostEdit, of event: SinkEvent) throws
 }
 
@@ -202,6 +214,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
       try answer(event, row, base: ancestry.base, edge: row.known.edge)
       return .superseded
     case .conflict: return try settle(event, ancestry, row)
+    case .collision where try isSame(event, row): return try settle(event, ancestry, row)
     case .collision: return try decide(.machine, event, row, base: ancestry.base, because: .key)
     case .frozen:
       let outcome = try isSame(event, row) ? .superseded : MergeOutcome.refused(.frozen, event)
@@ -237,7 +250,9 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     let mark = RowMark(
       edge: edge(event), cloud: max(row.known.cloud, ancestry.base), decided: row.known.decided, isCloudContent: false,
       goesDown: false)
-    if row.hasMark || mark.cloud > 0 { try rows.note(mark, of: event) }
+    guard row.hasMark || mark.cloud > 0 else { return }
+    try rows.note(mark, of: event)
+    if mergesColumns { try rows.dropBases(of: event) }
   }
 
   private func write(_ event: SinkEvent, _ version: RowVersion) throws -> MergeOutcome {
@@ -265,6 +280,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
       let cloud = TwoWayRule.decisionVersion(now: now, known: row.known, event: event.version)
       if row.known.isThere { try rows.stamp(event, version: cloud) }
       try rows.note(RowMark(edge: edge(event), cloud: cloud, isCloudContent: false), of: event)
+      try keepBase(event, ancestry)
       return .superseded
     }
     let newer = schema.flow.newer.flatMap { name in
@@ -278,34 +294,98 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     let reason: ConflictReason =
       machine.isThere != cloud.isThere
       ? .delete : row.known.edge == nil && ancestry.base == 0 ? .key : .edit
-    return try decide(
-      TwoWayRule.winner(machine: machine, cloud: cloud), event, row, base: ancestry.base, because: reason)
+    let winner = TwoWayRule.winner(machine: machine, cloud: cloud)
+    let outcome =
+      if let merged = try mergeColumns(event, ancestry, row, newer: newer, winner: winner) {
+        try unite(merged, event, row, base: ancestry.base, loser: winner.other)
+      } else {
+        try decide(winner, event, row, base: ancestry.base, because: reason)
+      }
+    if outcome.isTaken { try keepBase(event, ancestry) }
+    return outcome
   }
 
   /// The result gets a new cloud version and goes down, whoever wins.
   private func decide(
     _ winner: TwoWayRule.Side, _ event: SinkEvent, _ row: TwoWayRow, base: Int64, because reason: ConflictReason
   ) throws -> MergeOutcome {
-    let result = TwoWayRule.decisionVersion(now: now, known: row.known, event: max(base, event.version))
+    let isMachines = winner == .machine
+    return try decide(
+      Result(written: isMachines ? event : nil, isCloudContent: !isMachines), event, row, base: base,
+      lost: (reason, winner.other, isMachines ? row.values : event.values))
+  }
+
+  /// What a conflict comes to.
+  private struct Result {
+    /// The event whose row is written; nil where the stored row stays.
+    let written: SinkEvent?
+    let isCloudContent: Bool
+  }
+
+  private func decide(
+    _ result: Result, _ event: SinkEvent, _ row: TwoWayRow, base: Int64,
+    lost: (reason: ConflictReason, loser: TwoWayRule.Side, value: [Value]?)?
+  ) throws -> MergeOutcome {
+    let version = TwoWayRule.decisionVersion(now: now, known: row.known, event: max(base, event.version))
     var outcome = MergeOutcome.superseded
-    if winner == .machine {
-      outcome = try write(event, RowVersion(epoch: epoch, version: result))
+    if let written = result.written {
+      outcome = try write(written, RowVersion(epoch: epoch, version: version))
       if case .refused = outcome {
         try answer(event, row, base: base, edge: edge(event))
         return outcome
       }
     } else if row.known.isThere {
-      try rows.stamp(event, version: result)
+      try rows.stamp(event, version: version)
     }
-    try rows.note(RowMark(edge: edge(event), cloud: result, isCloudContent: winner == .cloud), of: event)
+    try rows.note(RowMark(edge: edge(event), cloud: version, isCloudContent: result.isCloudContent), of: event)
+    guard let lost else { return outcome }
     try rows.list(
       LostEdit(
-        reason: reason, loser: winner.other, value: winner == .machine ? row.values : event.values,
-        version: winner == .machine ? max(row.known.cloud, row.known.edge?.version ?? 0) : event.version,
-        result: result),
+        reason: lost.reason, loser: lost.loser, value: lost.value,
+        version: lost.loser == .cloud ? max(row.known.cloud, row.known.edge?.version ?? 0) : event.version,
+        result: version),
       of: event)
     return outcome
   }
+
+  // MARK: Column by column
+
+  private var mergesColumns: Bool { schema.flow.merge == .columns }
+
+  /// nil where the rows are not merged by columns, or where it is not known what the machine had.
+  private func mergeColumns(
+    _ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow, newer: Int?, winner: TwoWayRule.Side
+  ) throws -> ColumnMerge? {
+    guard mergesColumns, let cloud = row.values, let machine = rows.values(of: event),
+      let base = try rows.base(of: event, held: ancestry.base), base.edge == row.known.edge,
+      base.edge.map(history.hasSeen) ?? true
+    else { return nil }
+    return ColumnMerge(machine: machine, cloud: cloud, base: base.values, newer: newer, winner: winner)
+  }
+
+  private func unite(
+    _ merged: ColumnMerge, _ event: SinkEvent, _ row: TwoWayRow, base: Int64, loser: TwoWayRule.Side
+  ) throws -> MergeOutcome {
+    var written: SinkEvent?
+    if merged.values != row.values {
+      written = event
+      written?.content = .row(Values(merged.values))
+    }
+    return try decide(
+      Result(written: written, isCloudContent: merged.values != rows.values(of: event)), event, row, base: base,
+      lost: merged.lost.map { (.edit, loser, $0) })
+  }
+
+  /// The machine's next edit may be made on what this one left, before it hears of the result.
+  private func keepBase(_ event: SinkEvent, _ ancestry: Ancestry) throws {
+    guard mergesColumns else { return }
+    let base = rows.values(of: event).map { RowBase(values: $0, edge: edge(event)) }
+    try rows.keep(base, of: event, held: ancestry.base)
+  }
+}
+
+extension MergeOutcome {
+  fileprivate var isTaken: Bool { if case .refused = self { false } else { true } }
 }
 
 extension SinkEvent {

@@ -73,7 +73,7 @@ package enum TwoWayRule {
   ) -> Decision {
     var decision =
       event.isAgain
-      ? decideAgain(event, known, history, since)
+      ? decideAgain(event, known, history, since, isKeyNatural: isKeyNatural)
       : decideEdit(event, known, history, isKeyNatural: isKeyNatural)
     // The machine has an edit of the cloud's that the store lost, and the row was edited anew since.
     let isSame = decision == .ignore && relation(of: event, to: known, history) == .same
@@ -95,17 +95,30 @@ package enum TwoWayRule {
     case .newer where !lacks(event, known): return .take
     case .newer, .concurrent: break
     }
-    let bothMadeIt = known.edge == nil && event.base == 0 && known.isThere && event.change == .put
-    return bothMadeIt && !isKeyNatural ? .collision : .conflict
+    return bothMadeIt(event, known, isKeyNatural: isKeyNatural)
+  }
+
+  /// The decision about two edits of which neither has seen the other: it may be that both sides made a new row under one key.
+  private static func bothMadeIt(_ event: Arrival, _ known: Known, isKeyNatural: Bool) -> Decision {
+    let isNew = known.edge == nil && event.base == 0 && known.isThere && event.change == .put
+    return isNew && !isKeyNatural ? .collision : .conflict
   }
 
   private static func decideAgain(
-    _ event: Arrival, _ known: Known, _ history: EpochHistory, _ since: Int64
+    _ event: Arrival, _ known: Known, _ history: EpochHistory, _ since: Int64, isKeyNatural: Bool
   ) -> Decision {
     // Nothing is known of the row here: it is new to the cloud, or the cloud has lost it.
     guard known.isThere || known.edge != nil || known.cloud > 0 else { return .take }
-    if event.version <= since {
-      guard let edge = known.edge else { return event.base >= known.cloud ? .take : .answer }
+    // The machine has edited the row after all: the message is from before, and has been overtaken.
+    let isOvertaken = known.edge.map { $0.version > since && history.hasSeen($0) } ?? false
+    if event.version <= since, !isOvertaken {
+      guard let edge = known.edge else {
+        // The machine had the row before its stream began, and the cloud made one of its own.
+        if event.base == 0, event.change == .put, lacks(event, known) {
+          return bothMadeIt(event, known, isKeyNatural: isKeyNatural)
+        }
+        return event.base >= known.cloud ? .take : .answer
+      }
       if history.hasSeen(edge) || hasSeenDecision(event, known) { return event.base >= known.cloud ? .take : .answer }
       guard history.limit(of: edge.epoch) != nil else { return .conflict }
       return event.base > known.cloud ? .conflict : .answer

@@ -37,6 +37,7 @@ export class RowView {
     this.fields = element("fieldset", { class: "fields" });
     this.outcome = element("div", { role: "status" });
     this.inputs = new Map();
+    this.edits = 0;
     this.save = element("button", { type: "submit" }, id === null ? "Insert" : "Save");
     this.discard = element("button", { type: "button", onclick: () => this.takeBack() }, "Discard my changes");
     this.remove = element("button", { type: "button", class: "danger", onclick: () => this.delete() }, "Delete the row");
@@ -57,12 +58,14 @@ export class RowView {
   async load(signal) {
     this.table ??= await exact(await ask(`${path(this.machine, this.stream)}?limit=1`, { signal }));
     if (this.id === null) return { row: null };
-    return { row: await exact(await ask(path(this.machine, this.stream, this.id), { signal })) };
+    const asked = this.edits;
+    return { row: await exact(await ask(path(this.machine, this.stream, this.id), { signal })), asked };
   }
 
-  update({ row }) {
+  update({ row, asked }) {
     if (this.inputs.size === 0) this.makeFields();
-    if (row === null) return;
+    // What was asked for before an edit's answer may be the row as it was before the edit.
+    if (row === null || asked !== this.edits) return;
     if (!this.row || (row.tag !== this.row.tag && Object.keys(this.changes()).length === 0)) this.show(row);
     else if (row.tag !== this.row.tag) setText(this.why, "The row has changed since you began. Saving shows both.");
     this.showStanding(row);
@@ -199,7 +202,9 @@ export class RowView {
 
   async edit(id, options, done, again) {
     try {
-      await done(await ask(path(this.machine, this.stream, id), { ...options, bearer: writing ?? undefined }));
+      const answer = await ask(path(this.machine, this.stream, id), { ...options, bearer: writing ?? undefined });
+      this.edits += 1;
+      await done(answer);
     } catch (error) {
       if (error.status === 403 || (error.status === 401 && writing)) this.askForToken(error.message, again);
       else if (error.status === 412) this.showBoth(error);

@@ -31,6 +31,15 @@ package final class PostgreSQLWatch {
   }
 }
 
+/// Edits the consumer's database as any SQL client.
+package final class PostgreSQLEditor {
+  private let connection: Connection
+
+  package init(_ address: PostgreSQLAddress) throws { connection = try Connection(address) }
+
+  package func run(_ sql: String) throws { try connection.run(sql) }
+}
+
 /// COPY into a temporary table and INSERT … ON CONFLICT from there, 1,000 rows a transaction, without waiting for the disk: what
 /// a loop that knows its table takes.
 package struct PostgreSQLYardstick {

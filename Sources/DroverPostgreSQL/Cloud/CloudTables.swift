@@ -51,6 +51,7 @@ enum CloudTables {
     bookkeeping, DeadLetterTables.migration, PostgreSQLReplica.migration, outboxes, Consumers.migration,
     ChangeFeed.migration, MachineTables.migration, PostgreSQLReplica.gapMigration, TroubleTable.migration,
     SharedTables.migration, StreamWaits.migration, BlockedTable.migration, TwoWayTables.migration,
+    TwoWayTables.columnsMigration,
     TwoWayTables.conflictBytes,
   ]
 

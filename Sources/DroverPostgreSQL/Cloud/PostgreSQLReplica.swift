@@ -132,6 +132,20 @@ package final class PostgreSQLReplica: Replica {
     }
   }
 
+  package func tally(_ stream: ReplicatedStream, column: Int) throws -> Tally {
+    try looking(at: stream) { source in
+      let (rows, shown) = (source.rows, source.rows.columns[column])
+      var tally = Tally()
+      try connection.pieces(
+        of: "SELECT \(shown.identifier) FROM \(rows.table.qualified) AS stored WHERE \(rows.table.machine) = $1",
+        [.text(stream.owner.text)]
+      ) { piece in
+        for row in 0..<piece.count { tally.add(shown.value(piece, row, 0)) }
+      }
+      return tally
+    }
+  }
+
   /// Shows the values of all rows that a machine has in a table.
   private func eachPiece(
     of rows: SinkWriter, _ machine: MachineID, _ see: ([[Value]]) throws -> Void

@@ -288,7 +288,7 @@ struct SchemaTables {
       try connection.query(
         "DELETE FROM \(table) WHERE lower(stream) = lower($1::text COLLATE \"C\")", [.text(stream.text)])
     }
-    for table in ["drover_flow", "drover_row", "drover_edit", "drover_down_received"] {
+    for table in ["drover_flow", "drover_row", "drover_edit", "drover_down_received", "drover_base"] {
       try connection.query("DELETE FROM \(table) WHERE stream = $1", [.text(SQLName(stream.text).text)])
     }
     try connection.query("DELETE FROM drover_sink WHERE name = $1", [.text(SQLName(stream.text).text)])

@@ -19,6 +19,8 @@ final class Transaction: CloudTransaction {
   var isGuarded = false
   /// Of machines' streams whose events this transaction merges: whether they have tombstones.
   var tombstones: [MachineStream: Bool] = [:]
+  /// The highest numbers that were given to rows that go down, by owner and stream.
+  var raised: [MachineStream: Int64] = [:]
   /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
   var stubborn: [ExactText: String] = [:]
 

@@ -189,6 +189,14 @@ package final class BenchWatch {
     }
   }
 
+  /// A column of a row; nil where there is no such row.
+  package func integer(_ column: String, of id: Int64, in table: String) throws -> Int64? {
+    try queue.inDatabase { database in
+      try Int64.fetchOne(
+        database.cachedStatement(sql: "SELECT \(quoted(column)) FROM \(quoted(table)) WHERE id = ?"), arguments: [id])
+    }
+  }
+
   /// The rows of one machine behind an ID, by ID; none where the table is not made yet.
   package func ids(in table: String, of machine: MachineID, after id: Int64) throws -> [Int64] {
     try queue.inDatabase { database in
@@ -197,5 +205,21 @@ package final class BenchWatch {
           sql: "SELECT id FROM \(quoted(table)) WHERE machine_id = ? AND id > ? ORDER BY id LIMIT 1000"),
         arguments: [machine.text, id])
     }
+  }
+}
+
+/// Edits databases from outside, as any SQL client.
+package final class BenchEditor {
+  private let queue: DatabaseQueue
+
+  package init(path: String) throws {
+    var configuration = Configuration()
+    configuration.busyMode = .timeout(60)
+    queue = try DatabaseQueue(path: path, configuration: configuration)
+    try queue.inDatabase { try $0.execute(sql: "PRAGMA synchronous = NORMAL") }
+  }
+
+  package func run(_ sql: String) throws {
+    try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
   }
 }

@@ -238,7 +238,9 @@ enum CloudTables {
     migrator.registerMigration("17 streams that wait at machines") { try $0.execute(sql: StreamWaits.migration) }
     migrator.registerMigration("18 blocked sinks") { try $0.execute(sql: BlockedTable.migration) }
     migrator.registerMigration("19 two-way rows") { try $0.execute(sql: CloudTwoWay.migration) }
-    migrator.registerMigration("20 bytes of conflicts") { try $0.execute(sql: ConflictTable.bytesMigration) }
+    migrator.registerMigration("20 merging by columns") { try $0.execute(sql: CloudTwoWay.columnsMigration) }
+    migrator.registerMigration("21 bytes of conflicts") { try $0.execute(sql: ConflictTable.bytesMigration) }
+    migrator.registerMigration("22 mark of the bookkeeping") { try $0.execute(sql: StoreMark.migration) }
     return migrator
   }
 }

@@ -34,7 +34,11 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   var care = Isolation()
   /// The open transaction has told the triggers of sink tables that it is the consumer's.
   var isWriting = false
+  /// The highest numbers that the open transaction has given to rows that go down, by owner and stream.
+  var raised: [MachineStream: Int64] = [:]
   private var dataVersion: Int64 = -1
+  /// As it was after the last commit of another program.
+  private var mark: StoreMark?
   package private(set) var foreignChanges = 0
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for other programs that open the store.
@@ -121,6 +125,15 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   /// Who wants to know that another program has the store locked for long, and that the lock is gone.
   package func onLock(_ tell: @escaping @Sendable (StoreLock?) -> Void) { lockWait.onChange(tell) }
 
+  package var hasForeignCommits: Bool {
+    guard let version = try? queue.inDatabase({ try Self.dataVersion($0) }) else { return true }
+    return version != dataVersion
+  }
+
+  private static func dataVersion(_ database: Database) throws -> Int64 {
+    try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+  }
+
   func forgetAll() { cache = Cache() }
 
   /// What merges a machine's events, where it is known.
@@ -130,7 +143,7 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     try writing { database in
-      isWriting = false
+      (isWriting, raised) = (false, [:])
       let result = try body(Transaction(store: self, database: database))
       if isWriting { try database.cachedStatement(sql: "DELETE FROM drover_writer").execute() }
       return (result, try feed.finish(database))
@@ -158,10 +171,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       var done: (result: Result, number: Int64?)?
       try carefully {
         try database.inTransaction(.immediate) {
-          // Another program has committed: it may have made tables anew (`accept`).
-          let version = try Int64.fetchOne(database.cachedStatement(sql: "PRAGMA data_version"))!
+          let version = try Self.dataVersion(database)
           if version != dataVersion {
-            forgetAll()
+            try lookAtForeignCommit(database)
             foreignChanges += 1
           }
           dataVersion = version
@@ -173,6 +185,13 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
       if let number = done!.number { feedMemory?.note(number) }
       return done!.result
     }
+  }
+
+  /// Another program has committed. If it may have made tables anew (`accept`), or has changed anything else that is known here, all of it is forgotten.
+  private func lookAtForeignCommit(_ database: Database) throws {
+    let found = try StoreMark(database)
+    if found == nil || found != mark { forgetAll() } else { cache.tombstones = [:] }
+    mark = found
   }
 
   /// Runs a transaction, and once more with care where one table may be what fails; and again without each table that ends the transaction.

@@ -88,6 +88,20 @@ package final class SQLiteReplica: Replica {
     }
   }
 
+  package func tally(_ stream: ReplicatedStream, column: Int) throws -> Tally {
+    try queue.read { database in
+      let source = try source(stream, database)
+      let statement = try Statement(
+        database,
+        "SELECT \(quoted(stream.schema.columns[column].name)) FROM \(source.table) WHERE \(stream.schema.machineColumn) = ?1"
+      )
+      statement.bind(stream.owner.text, at: 1)
+      var tally = Tally()
+      while try statement.step() { tally.add(statement.value(0)) }
+      return tally
+    }
+  }
+
   package func rows(_ stream: ReplicatedStream, keys: [[Value]]) throws -> [ReplicaRow?] {
     try queue.read { database in
       let schema = stream.schema

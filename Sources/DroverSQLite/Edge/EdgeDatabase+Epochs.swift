@@ -190,19 +190,25 @@ extension EdgeDatabase {
     memory = next
   }
 
+  /// Called after a commit that raised the generation. The note beside the database is due.
+  func generationWritten() {
+    isNoteDue = true
+    guard let written = continuity?.attempted else { return }
+    continuity?.generation = written
+    continuity?.attempted = nil
+  }
+
   /// Called after a commit that raised the generation. Notes it beside the database, once it is on the disk: a note that is behind does no
   /// harm, one that is ahead costs an epoch. What is noted is what was written, and not what stands there now: the database may have been put
   /// back in between.
   func remember() {
-    if let written = continuity?.attempted {
-      continuity?.generation = written
-      continuity?.attempted = nil
-    }
+    generationWritten()
     do {
       try queue.inDatabase { try flush($0) }
       memory.generation = continuity?.generation ?? memory.generation
       try memoryFile.write(memory)
       unnoted = nil
+      isNoteDue = false
     } catch {
       // It is tried again with every settlement, ten times a second at most: a full disk needs no flood of lines.
       let reason = "\(error)"

@@ -80,6 +80,28 @@ extension EdgeDatabase {
   package func survey(
     stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
   ) throws(EdgeStoreError) -> [Value]? {
+    try look(at: stream, after: cursor, limit: limit, reading: \.expressions) { rows, first, table, database in
+      let key = table.schema.key.map { rows.value(first + Int32($0)) }
+      see(key, try digest(rows, from: first, key: key, table, database))
+    }
+  }
+
+  package func values(
+    of column: Int, stream: Int, after cursor: [Value], limit: Int, _ see: (Value) -> Void
+  ) throws(EdgeStoreError) -> [Value]? {
+    try look(at: stream, after: cursor, limit: limit, reading: { [$0.expressions[column]] }) { rows, first, table, _ in
+      let value = rows.value(first)
+      // As a digest has them.
+      see(column == table.syncedIndex ? .integer(1) : table.hashes[column]?.hashed(value) ?? value)
+    }
+  }
+
+  /// Looks at the next rows of a table that travel.
+  /// - Parameter see: gets the row, and the position of the first thing that is read of it.
+  private func look(
+    at stream: Int, after cursor: [Value], limit: Int, reading expressions: (CapturedTable) -> [String],
+    _ see: (Statement, Int32, CapturedTable, Database) throws -> Void
+  ) throws(EdgeStoreError) -> [Value]? {
     try access { database in
       guard let table = tables[stream] else {
         throw EdgeStoreError.failed("compare: the table is not there")
@@ -90,15 +112,15 @@ extension EdgeDatabase {
         try checkSchema(database)
         let order = table.walkingOrder.count
         let filter = table.filter.map { [$0] } ?? []
-        let rows = try walk(table, reading: table.expressions + filter, after: cursor, limit: limit, database)
+        let wanted = expressions(table)
+        let rows = try walk(table, reading: wanted + filter, after: cursor, limit: limit, database)
         defer { rows.reset() }
         var count = 0
         while try rows.step() {
           count += 1
           if count == limit { last = (0..<order).map { rows.value(Int32($0)) } }
-          guard filter.isEmpty || rows.integer(Int32(order + table.schema.columns.count)) != 0 else { continue }
-          let key = table.schema.key.map { rows.value(Int32(order + $0)) }
-          see(key, try digest(rows, from: Int32(order), key: key, table, database))
+          guard filter.isEmpty || rows.integer(Int32(order + wanted.count)) != 0 else { continue }
+          try see(rows, Int32(order), table, database)
         }
         return .commit
       }
@@ -144,6 +166,9 @@ extension EdgeDatabase {
         try verify(database)
         try checkSchema(database)
         let columns = table.outboxColumns
+        // Until a walk through the table has ended, any row of it may still have to enter the outbox.
+        let isWalking = try Bool.fetchOne(
+          database, sql: "SELECT backfill = 'running' FROM drover_stream WHERE number = ?", arguments: [stream])
         let waiting = try prepared(
           """
           SELECT 1 FROM drover_outbox WHERE stream = \(stream) AND body IS NULL
@@ -161,7 +186,7 @@ extension EdgeDatabase {
             }
           }
           for (index, value) in key.enumerated() { waiting.bind(value, at: Int32(index + 1)) }
-          states.append(RowState(digest: digest, isWaiting: try waiting.step(), unit: unit))
+          states.append(RowState(digest: digest, isWaiting: try isWalking == true || waiting.step(), unit: unit))
           waiting.reset()
         }
         return .commit

@@ -79,6 +79,8 @@ package final class EdgeDatabase: EdgeStore {
   var run: Int64 = 0
   /// Why the last note beside the database could not be written, so that it is said once.
   var unnoted: String?
+  /// The generation has been raised since the last note.
+  var isNoteDue = false
 
   /// Opens the database and attaches: makes Drover's tables and triggers where they are missing.
   /// - Parameters:

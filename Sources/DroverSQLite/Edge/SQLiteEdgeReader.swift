@@ -16,13 +16,14 @@ package struct SQLiteEdgeReader: EdgeReader {
       return try queue.read { database in
         guard try database.tableExists("drover_outbox") else { return nil }
         // Another release may have attached the database last.
-        let countsEdits = try database.catalogue(of: "drover_stream").contains { $0.name == SQLName("overwritten") }
+        let columns = try database.catalogue(of: "drover_stream").map(\.name)
+        func counted(_ column: String) -> String { columns.contains(SQLName(column)) ? "stream.\(column)" : "0" }
         let streams = try Row.fetchAll(
           database,
           sql: """
             SELECT stream.number, stream.name, stream.kind, stream.table_name, stream.confirmed, stream.backfill,
                    ifnull(sum(entry.synced = 0), 0) AS pending, ifnull(sum(entry.synced), 0) AS synced,
-                   min(entry.version) AS oldest, \(countsEdits ? "stream.overwritten" : "0") AS overwritten
+                   min(entry.version) AS oldest, \(counted("overwritten")) AS overwritten, \(counted("applied")) AS applied
               FROM drover_stream AS stream
               LEFT JOIN drover_outbox AS entry ON entry.stream = stream.number AND entry.seq > stream.confirmed_through
              GROUP BY stream.number ORDER BY stream.number
@@ -32,7 +33,8 @@ package struct SQLiteEdgeReader: EdgeReader {
             name: row["name"], kind: row["kind"], table: row["table_name"], pending: row["pending"],
             synced: row["synced"],
             confirmed: row["confirmed"], oldestUnconfirmed: row["oldest"], isBackfilling: row["backfill"] == "running",
-            resync: try ResyncProgress.read(stream: row["number"], database), overwritten: row["overwritten"])
+            resync: try ResyncProgress.read(stream: row["number"], database), overwritten: row["overwritten"],
+            applied: row["applied"])
         }
         let clockAhead = try EdgeDatabase.measure(database)
         return EdgeReport(

@@ -13,6 +13,7 @@ struct BenchCommand: AsyncParsableCommand {
       Example:
         drover bench --events 1000000
         drover bench --hostile --live 20
+        drover bench --down --events 100000
 
       The command runs the agent, a mosquitto of its own and the consumer as processes in a temporary folder on loopback, and beside them a
       bare loop of upserts of the same rows. Compare only figures of one run; docs/performance.md explains them.
@@ -61,6 +62,12 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("With --hostile, bad messages a second.", valueName: "messages"))
   var flood = 5000
 
+  @Flag(
+    help: ArgumentHelp(
+      "Measure instead the way down: how soon an edit in the cloud is at a machine, how fast reference data reach a new one, and what capture costs.",
+      discussion: "With as many rows as --events says, and edits for --live seconds."))
+  var down = false
+
   @Flag(help: "Print the figures as JSON.")
   var json = false
 
@@ -74,6 +81,13 @@ struct BenchCommand: AsyncParsableCommand {
     }
     guard (1...100).contains(consumers ?? 1), (1...100).contains(tables) else {
       throw ValidationError("--consumers and --tables take 1 to 100")
+    }
+    guard !(hostile && down) else { throw ValidationError("--hostile and --down are two benchmarks; take one") }
+    if down, case .postgresql = place {
+      throw ValidationError("--down needs several empty databases: take --store sqlite or postgresql")
+    }
+    guard !down || consumers == nil && tables == 1 else {
+      throw ValidationError("--consumers and --tables are not for --down, which has one consumer and one table")
     }
     if consumers != nil, case .sqlite = place {
       throw ValidationError("--consumers is for --store postgresql: an SQLite file has one consumer")
@@ -110,6 +124,10 @@ struct BenchCommand: AsyncParsableCommand {
           options: options, perSecond: flood, drover: drover, logger: makeLogger("drover bench", level: .warning),
           progress: progress
         ).run()
+        return print(json ? try report.json : report.text)
+      }
+      if down {
+        let report = try await DownBench(options: options, drover: drover, progress: progress).run()
         return print(json ? try report.json : report.text)
       }
       let report = try await Bench(options: options, drover: drover, progress: progress).run()

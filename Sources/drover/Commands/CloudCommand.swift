@@ -69,8 +69,13 @@ struct CloudCommand: AsyncParsableCommand {
     if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.isLeader = place.isLeader
     consumer.beat = place.beat
-    consumer.answers = ConflictAnswers(
-      open: { [configuration] in try configuration.openConflicts(forChange: true) }, wake: { session.wake() })
+    consumer.answers = CloudAnswers(
+      conflicts: ConflictAnswers(
+        open: { [configuration] in try configuration.openConflicts(forChange: true) }, wake: { session.wake() }),
+      comparisons: ComparisonAnswers(
+        open: { [configuration] in try configuration.comparison($0) },
+        channel: { [configuration] in MachineChannel(configuration.connection, name: "compare") },
+        now: { wallClock() }, wake: { session.wake() }))
     let watch = EditWatch()
     let hint = consumer.editHint
     let changes = place.changes

@@ -3,8 +3,19 @@
 
 import DroverCore
 
-/// What an edit wrote: a number that no other edit has; nil for a delete.
+/// What an edit wrote into a column: a number that no other edit has.
 typealias Mark = Int64
+
+/// A row's columns without its key.
+typealias ModelRow = [Mark]
+
+extension ModelRow {
+  func values(_ key: Int64) -> [Value] { [.integer(key)] + map { .integer($0) } }
+
+  init(of values: some Collection<Value>) {
+    self = values.dropFirst().map { if case .integer(let mark) = $0 { mark } else { 0 } }
+  }
+}
 
 /// A message about one row, up or down.
 enum ModelMessage {
@@ -31,12 +42,12 @@ struct ModelEdge {
     var seq: Int64
     var version: Int64
     var ancestry: Ancestry
-    var value: Mark?
+    var value: ModelRow?
   }
 
   var epoch: Epoch
   var lineage = Lineage(since: 0)
-  var rows: [Int64: Mark] = [:]
+  var rows: [Int64: ModelRow] = [:]
   var book: [Int64: Book] = [:]
   var outbox: [Int64: Entry] = [:]
   var clock = HybridClock()
@@ -48,7 +59,7 @@ struct ModelEdge {
 
   init(epoch: Epoch) { self.epoch = epoch }
 
-  mutating func edit(_ key: Int64, _ value: Mark?, wall: Int64) {
+  mutating func edit(_ key: Int64, _ value: ModelRow?, wall: Int64) {
     rows[key] = value
     seq += 1
     outbox[key] = Entry(seq: seq, version: clock.next(now: wall), isAgain: false)
@@ -87,8 +98,8 @@ struct ModelEdge {
     let decision = ApplyRule.decide(
       event, known: .init(held: known.held, mine: known.mine, waiting: waiting), epoch: epoch, seen: seen)
     guard decision == .apply else { return true }
-    if case .row(let row) = event.content, case .integer(let value) = row[1] {
-      rows[key] = value
+    if case .row(let row) = event.content {
+      rows[key] = ModelRow(of: Array(row))
     } else {
       rows[key] = nil
     }
@@ -115,10 +126,12 @@ struct ModelEdge {
 
 final class ModelCloud: TwoWayRows {
   struct State {
-    var rows: [Int64: (value: Mark, version: RowVersion)] = [:]
+    var rows: [Int64: (value: ModelRow, version: RowVersion)] = [:]
     var deleted: [Int64: RowVersion] = [:]
     var marks: [Int64: RowMark] = [:]
     var conflicts: [(key: Int64, lost: LostEdit)] = []
+    /// What the machine had of a row while it held a decision.
+    var bases: [Int64: [Int64: RowBase]] = [:]
     var numbers: [Epoch: Int64] = [:]
     var forks: [Int64: (parent: Int64, version: Int64)] = [:]
   }
@@ -131,19 +144,23 @@ final class ModelCloud: TwoWayRows {
   /// Another one after each restore.
   var numbering = 0
 
-  init(isKeyNatural: Bool) throws {
+  /// - Parameter columns: how many a row has without its key.
+  init(isKeyNatural: Bool, merge: MergeUnit, columns: Int) throws {
     schema = try StreamSchema(
       kind: .snapshot,
-      columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "value", declaredType: "INTEGER")],
-      key: [0], flow: Flow(direction: .both, isKeyNatural: isKeyNatural))
+      columns: (["id"] + (0..<columns).map { "value\($0)" }).map { Column(name: $0, declaredType: "INTEGER") },
+      key: [0], flow: Flow(direction: .both, merge: merge, isKeyNatural: isKeyNatural))
   }
 
   // MARK: Edits of people
 
-  func edit(_ key: Int64, _ value: Mark?, now: Int64) {
+  func edit(_ key: Int64, _ value: ModelRow?, now: Int64) {
     let row = find(key)
     guard value != nil || row.known.isThere else { return }
     let version = TwoWayRule.decisionVersion(now: now, known: row.known)
+    if let values = row.values, state.bases[key]?[row.known.cloud] == nil {
+      state.bases[key, default: [:]][row.known.cloud] = RowBase(values: values, edge: row.known.edge)
+    }
     let epoch = state.rows[key]?.version.epoch ?? 0
     state.rows[key] = value.map { ($0, RowVersion(epoch: epoch, version: version)) }
     note(RowMark(edge: row.known.edge, cloud: version, isCloudContent: true), key)
@@ -167,7 +184,7 @@ final class ModelCloud: TwoWayRows {
     guard number == state.numbers.values.max() else { return false }
     var event = SinkEvent(
       seq: message.seq, localID: "\(message.key)", version: message.version, at: nil, key: [.integer(message.key)],
-      content: message.value.map { .row(Values([.integer(message.key), .integer($0)])) } ?? .none, raw: [])
+      content: message.value.map { .row(Values($0.values(message.key))) } ?? .none, raw: [])
     event.ancestry = message.ancestry
     _ = try merge(number, message.lineage, now).merge([event])
     return true
@@ -202,7 +219,7 @@ final class ModelCloud: TwoWayRows {
     let mark = state.marks[key]!
     return DownEvent(
       seq: 0, localID: "\(key)", key: [.integer(key)],
-      content: state.rows[key].map { .row(Values([.integer(key), .integer($0.value)])) } ?? .none, version: mark.cloud,
+      content: state.rows[key].map { .row(Values($0.value.values(key))) } ?? .none, version: mark.cloud,
       edge: mark.edge.map { edge in
         DownEvent.Mark(epoch: state.numbers.first { $0.value == edge.epoch }!.key, version: edge.version)
       })
@@ -222,7 +239,7 @@ final class ModelCloud: TwoWayRows {
       known: .init(
         edge: edge, cloud: mark?.cloud ?? 0, decided: mark?.decided, isCloudContent: mark?.isCloudContent ?? false,
         isThere: row != nil),
-      values: row.map { [.integer(key), .integer($0.value)] }, hasMark: mark != nil)
+      values: row.map { $0.value.values(key) }, hasMark: mark != nil)
   }
 
   func holds(_ row: TwoWayRow, _ event: SinkEvent) -> Bool {
@@ -230,8 +247,8 @@ final class ModelCloud: TwoWayRows {
   }
 
   func put(_ event: SinkEvent, version: RowVersion) -> MergeOutcome {
-    guard case .row(let row) = event.content, case .integer(let value) = row[1] else { return .superseded }
-    state.rows[key(event)] = (value, version)
+    guard case .row(let row) = event.content else { return .superseded }
+    state.rows[key(event)] = (ModelRow(of: Array(row)), version)
     state.deleted[key(event)] = nil
     return .applied
   }
@@ -244,6 +261,19 @@ final class ModelCloud: TwoWayRows {
 
   func stamp(_ event: SinkEvent, version: Int64) { state.rows[key(event)]?.version.version = version }
   func note(_ mark: RowMark, of event: SinkEvent) { note(mark, key(event)) }
+
+  func values(of event: SinkEvent) -> [Value]? {
+    if case .row(let row) = event.content { Array(row) } else { nil }
+  }
+
+  func base(of event: SinkEvent, held: Int64) -> RowBase? { state.bases[key(event)]?[held] }
+
+  func keep(_ base: RowBase?, of event: SinkEvent, held: Int64) {
+    state.bases[key(event)] = state.bases[key(event)]?.filter { $0.key > held }
+    if let base { state.bases[key(event), default: [:]][held] = base }
+  }
+
+  func dropBases(of event: SinkEvent) { state.bases[key(event)] = nil }
 
   func list(_ lost: LostEdit, of event: SinkEvent) {
     let isListed = state.conflicts.contains {

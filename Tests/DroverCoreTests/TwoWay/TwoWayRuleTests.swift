@@ -77,7 +77,14 @@ import Testing
     Line(base: 0, isAgain: true, version: 20, known: known(edge(1, 10)), decision: .take),
     Line(base: 0, isAgain: true, version: 20, known: known(edge(1, 10), cloud: 80), decision: .answer),
     Line(base: 0, isAgain: true, version: 20, known: known(lostFuture), decision: .answer),
+    // The message was overtaken: its content once replaced the edit that the row has had since.
+    Line(base: 80, isAgain: true, version: 20, known: known(edge(2, 61), cloud: 80, own: false), decision: .answer),
     Line(base: 0, isAgain: true, version: 20, known: known(edge(9, 1)), decision: .conflict),
+    Line(base: 0, isAgain: true, version: 20, known: known(nil, own: false), decision: .take),
+    Line(base: 80, isAgain: true, version: 20, known: known(nil, cloud: 80), decision: .take),
+    Line(base: 79, isAgain: true, version: 20, known: known(nil, cloud: 80), decision: .answer),
+    Line(base: 0, isAgain: true, version: 20, known: known(nil, cloud: 80), decision: .collision),
+    Line(base: 0, isAgain: true, version: 20, known: known(nil, cloud: 80, isThere: false), decision: .conflict),
     // What is complete.
     Line(base: 0, known: known(older, isComplete: true), decision: .frozen),
     Line(base: 0, known: known(edge(2, 60), isComplete: true), decision: .ignore),
@@ -95,6 +102,17 @@ import Testing
     #expect(
       TwoWayRule.decide(
         event, known: Self.known(nil, cloud: 80), history: Self.history, since: 0, isKeyNatural: true) == .conflict)
+  }
+
+  /// The app had a row before its stream began, and a person in the cloud made one of the same key before the machine sent it. The cloud's row went down over
+  /// the machine's, and nothing was listed.
+  @Test func `a row from before the stream meets a new row of the cloud's as an edit does`() {
+    let event = TwoWayRule.Arrival(.put, version: 0, base: 0, isAgain: true)
+    let known = Self.known(nil, cloud: 80)
+    for (isNatural, decision) in [(true, TwoWayRule.Decision.conflict), (false, .collision)] {
+      #expect(
+        TwoWayRule.decide(event, known: known, history: Self.history, since: 0, isKeyNatural: isNatural) == decision)
+    }
   }
 
   @Test func `a machine that has the newest decision has seen what it decided about`() {

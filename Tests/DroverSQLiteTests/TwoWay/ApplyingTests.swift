@@ -93,6 +93,22 @@ import Testing
     #expect(it.edge.lineage(stream: 1)?.fork?.parent == parent)
   }
 
+  // The note costs two flushes, so it is written when the cloud is told, which does not send again what it was told.
+  @Test(arguments: [true, false])
+  func `an agent that starts on a database from before a frame begins a new epoch if the cloud was told`(isTold: Bool)
+    throws
+  {
+    let it = try TwoWayEdge(Self.table, .twoWay("t"))
+    try it.app.run("VACUUM INTO '\(it.app.file("copy.db"))'")
+    try it.apply(it.put([1, "a", .null], 10))
+    if isTold { #expect(try it.edge.downReceived() != nil) }
+    let epoch = it.edge.epoch
+    try AppDatabase.connect(it.app.file("copy.db")).backup(to: it.app.connection)
+    try it.restart()
+    #expect((it.edge.epoch != epoch) == isTold)
+    #expect(try it.edge.downReceived() == nil)
+  }
+
   @Test func `a locked database takes nothing of a frame, and all of it later`() throws {
     let it = try TwoWayEdge(Self.table, .twoWay("t"))
     _ = try it.edge.hasChanged()

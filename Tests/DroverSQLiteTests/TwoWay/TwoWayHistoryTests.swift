@@ -159,6 +159,58 @@ import Testing
     #expect(try it.edge.waiting().count == 1 && it.rows() == ["1, 'cloud'", "2, 'b'"])
   }
 
+  // The cloud's store was put back to a copy. Its prices had lower versions than those that it had lost, so the machines kept the lost ones for ever, and with
+  // them prices of which the store knew nothing any more.
+  @Test func `reference data is as the cloud has it after the store went back`() throws {
+    let it = try TwoWayEdge(Self.table + "; INSERT INTO t VALUES (9, 'before')", .twoWay("t", direction: .down))
+    try it.apply(it.put([1, "old"], 10), it.put([2, "lost"], 20), it.put([3, "same"], 11))
+    try it.apply(it.put([1, "lost"], 30))
+    try it.app.run("INSERT INTO t VALUES (8, 'mine')")
+    func frame(_ interval: Interval, _ event: DownEvent) -> DownFrame {
+      var event = event
+      event.seq = interval.through
+      return DownFrame(stream: 1, epoch: try! Epoch("d2"), interval: interval, last: 2, events: [event])
+    }
+    _ = try it.edge.apply(frame(Interval(after: 0, through: 1), it.put([1, "old"], 10)))
+    // The other rows may still come.
+    #expect(try it.rows() == ["1, 'old'", "2, 'lost'", "3, 'same'", "8, 'mine'", "9, 'before'"])
+    _ = try it.edge.apply(frame(Interval(after: 1, through: 2), it.put([3, "same"], 11)))
+    #expect(try it.rows() == ["1, 'old'", "3, 'same'", "8, 'mine'", "9, 'before'"])
+    // And only once.
+    try it.app.run("INSERT INTO t VALUES (2, 'mine')")
+    _ = try it.edge.apply(frame(Interval(after: 1, through: 2), it.put([3, "same"], 11)))
+    #expect(try it.rows().count == 5)
+  }
+
+  // A person had inserted a row that went down, and the store was put back to before that. It had nothing else of the machine's that was lost, so the machine
+  // noticed nothing: the row stayed at the machine alone.
+  @Test func `rows that both sides edit are sent again when the store has gone back`() throws {
+    let it = try TwoWayEdge(Self.table, .twoWay("t"))
+    try it.apply(it.put([1, "cloud"], 10), it.delete(2, version: 11))
+    try it.edge.note(numbering: it.downEpoch)
+    #expect(!it.edge.hasBackfill)
+    try it.edge.note(numbering: Epoch("d2"))
+    try it.edge.bringAll()
+    #expect(try it.told() == ["put 1: 1, 'cloud' (base 10, again)", "delete 2 (base 11, again)"])
+    #expect(try it.edge.downReceived() == DownConfirmation(epoch: Epoch("d2")))
+    try it.edge.note(numbering: Epoch("d2"))
+    #expect(!it.edge.hasBackfill)
+  }
+
+  @Test func `the first numbering sends nothing again`() throws {
+    let it = try TwoWayEdge(Self.table, .twoWay("t"))
+    try it.edge.note(numbering: it.downEpoch)
+    #expect(try !it.edge.hasBackfill && it.edge.downReceived() == nil)
+  }
+
+  @Test func `rows that both sides edit are held across numberings`() throws {
+    let it = try TwoWayEdge(Self.table, .twoWay("t"))
+    try it.apply(it.put([1, "new"], 30))
+    it.downEpoch = try Epoch("d2")
+    #expect(try it.apply(it.put([1, "old"], 10)) == "old 1")
+    #expect(try it.rows() == ["1, 'new'"])
+  }
+
   @Test func `a table whose rows cannot be found again is refused`() throws {
     let app = try AppDatabase("CREATE TABLE t (a, b); CREATE TABLE u (id INTEGER PRIMARY KEY, a)")
     #expect(

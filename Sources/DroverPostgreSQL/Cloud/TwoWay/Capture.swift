@@ -30,7 +30,7 @@ struct Capture {
 
   /// Makes what is not there or not as it has to be.
   func settle() throws {
-    let wanted = ["capture": captureText, "guard": try guardText()]
+    let wanted = ["capture": try captureText(), "guard": try guardText()]
     guard try !isSettled(wanted) else { return }
     try transaction.lock(Locks.name("sink", stream))
     for (part, text) in wanted.sorted(by: { $0.key < $1.key }) {
@@ -118,8 +118,14 @@ struct Capture {
     }.joined(separator: " OR ")
   }
 
-  private var captureText: String {
-    let edit = "INSERT INTO \(place).drover_edit (stream, machine_id, key, epoch, version)"
+  private func captureText() throws -> String {
+    let mergesColumns = try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = $1 AND merge_unit = $2)",
+      [.text(stream), .text(MergeUnit.columns.rawValue)]
+    ).boolean(0, 0)
+    let edit =
+      "INSERT INTO \(place).drover_edit (stream, machine_id, key, epoch, version\(mergesColumns ? ", before" : ""))"
+    let (old, none) = mergesColumns ? (", pg_catalog.to_jsonb(OLD)", ", NULL") : ("", "")
     let name = Self.literal(stream)
     return """
 
@@ -129,13 +135,13 @@ struct Capture {
           IF NOT (\(differs(table.columns))) THEN RETURN NULL; END IF;
         END IF;
         IF TG_OP <> 'INSERT' THEN
-          \(edit) VALUES (\(name), OLD.\(table.machine), \(key("OLD")), OLD.drover_epoch, OLD.drover_version);
+          \(edit) VALUES (\(name), OLD.\(table.machine), \(key("OLD")), OLD.drover_epoch, OLD.drover_version\(old));
         END IF;
         IF TG_OP = 'INSERT' THEN
-          \(edit) VALUES (\(name), NEW.\(table.machine), \(key("NEW")), NULL, NULL);
+          \(edit) VALUES (\(name), NEW.\(table.machine), \(key("NEW")), NULL, NULL\(none));
         ELSIF TG_OP = 'UPDATE' THEN
           IF \(differs(keyColumns)) THEN
-            \(edit) VALUES (\(name), NEW.\(table.machine), \(key("NEW")), NULL, NULL);
+            \(edit) VALUES (\(name), NEW.\(table.machine), \(key("NEW")), NULL, NULL\(none));
           END IF;
         END IF;
         PERFORM pg_catalog.pg_notify('drover_edit', '');

@@ -40,7 +40,7 @@ extension Transaction {
   }
 }
 
-private enum ConflictValue {
+enum ConflictValue {
   static func text(of values: [Value]) -> String {
     var bytes = [UInt8(ascii: "[")]
     for (index, value) in values.enumerated() {
@@ -90,13 +90,13 @@ package final class PostgreSQLConflicts: ConflictStore {
     try store.running { try KeptConflict.read(id, $0)?.conflict($0) }
   }
 
-  package func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int {
+  package func conflictCount(machine: MachineID?, stream: StreamName?, since: Int64) throws -> Int {
     try store.running { transaction in
       let rows = try transaction.connection.query(
         """
         SELECT count(*) FROM drover_conflict
-         WHERE ($1::text IS NULL OR machine_id = $1) AND ($2::text IS NULL OR stream = $2)
-        """, [.text(machine?.text), .text(stream?.text)])
+         WHERE ($1::text IS NULL OR machine_id = $1) AND ($2::text IS NULL OR stream = $2) AND at >= $3
+        """, [.text(machine?.text), .text(stream?.text), .integer(since)])
       return Int(rows.integer(0, 0))
     }
   }

@@ -27,6 +27,39 @@ extension PostgreSQLReplica {
     }
   }
 
+  package func received(_ stream: ReplicatedStream) throws -> IntervalSet {
+    try connection.looking {
+      let noted = try connection.query(
+        "SELECT after_seq, through_seq FROM drover_down_received WHERE machine_id = $1 AND stream = $2",
+        [.text(stream.machine.text), .text(TwoWayTables.name(stream.stream))])
+      var received = IntervalSet()
+      for row in 0..<noted.count {
+        if let interval = Interval(believing: noted.integer(row, 0), noted.integer(row, 1)) {
+          received.insert(interval)
+        }
+      }
+      return received
+    }
+  }
+
+  package func rowsDown(
+    _ stream: ReplicatedStream, in received: IntervalSet, since before: IntervalSet
+  ) throws -> Int {
+    try connection.looking {
+      var rows = 0
+      try connection.pieces(
+        of: "SELECT number FROM drover_row WHERE stream = $1 AND machine_id = $2 AND number > $3",
+        [.text(TwoWayTables.name(stream.stream)), .text(stream.owner.text), .integer(before.front)]
+      ) { piece in
+        for row in 0..<piece.count {
+          let number = piece.integer(row, 0)
+          if received.contains(number), !before.contains(number) { rows += 1 }
+        }
+      }
+      return rows
+    }
+  }
+
   package func sendDown(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {
     try connection.transaction {
       let source = try ReplicaSource(stream, in: place, connection)

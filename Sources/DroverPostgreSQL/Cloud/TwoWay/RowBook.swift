@@ -11,11 +11,13 @@ struct RowBook {
   }
 
   private let transaction: Transaction
+  private let stream: MachineStream
   private let origin: [Parameter]
   private var connection: Connection { transaction.connection }
 
   init(_ transaction: Transaction, _ machine: MachineID, _ stream: StreamName) {
     self.transaction = transaction
+    self.stream = MachineStream(machine: machine, stream: stream)
     origin = [.text(machine.text), .text(TwoWayTables.name(stream))]
   }
 
@@ -73,12 +75,14 @@ struct RowBook {
   /// Takes the next numbers. The counter stays locked until the commit.
   /// - Returns: the last of them.
   private func numbers(_ count: Int64) throws -> Int64 {
-    try connection.query(
+    let last = try connection.query(
       """
       INSERT INTO drover_down AS known (machine_id, stream, last) VALUES ($1, $2, $3)
       ON CONFLICT (machine_id, stream) DO UPDATE SET last = known.last + excluded.last RETURNING last
       """, origin + [.integer(count)]
     ).integer(0, 0)
+    transaction.raised[stream] = last
+    return last
   }
 
   private struct Columns {

@@ -100,8 +100,25 @@ extension Transaction {
             content: stored.map { .row(Values($0.values)) } ?? .none, edge: edge))
       }
     }
+    if stream.schema.flow.merge == .columns { try leaveOutChanged(&entries, stream, owner, writer) }
     let isWhole = rows.count < limit
     return DownRead(entries: entries, scannedThrough: isWhole ? last : entries.last?.seq ?? last, last: last)
+  }
+
+  /// A row goes down as its version says, and not as a person has edited it since: that edit gives it another number.
+  private func leaveOutChanged(
+    _ entries: inout [OutboxEntry], _ stream: DownStream, _ owner: MachineID, _ writer: SinkWriter
+  ) throws {
+    guard !entries.isEmpty else { return }
+    let origin = MachineStream(machine: owner, stream: stream.stream)
+    let ids = entries.map { LocalIDCodec.text(key: Array($0.key), schema: stream.schema) }
+    // In this order: an edit that is taken between the two questions has given the row another number.
+    let edited = try waitingEdits(of: origin, stream.schema, writer)
+    let bases = RowBases(self, origin, stream.schema)
+    let renumbered = try bases.renumbered(zip(ids, entries).map { ($0, $1.seq) })
+    entries = zip(ids, entries).filter { id, _ in
+      !edited.contains(ExactText(id)) && !renumbered.contains(ExactText(id))
+    }.map(\.1)
   }
 
   // MARK: What was received
@@ -151,6 +168,7 @@ extension Transaction {
 
   /// Forgets entries of rows that are gone, when every machine concerned knows it.
   func retireGoneRows(goneBefore moment: Int64) throws {
+    try connection.query("DELETE FROM drover_base WHERE at < $1", [.integer(store.now() - RowBase.lifetime)])
     try connection.query(
       """
       -- A version of a clock that is ahead stays known: the next one has to be above it.
@@ -175,6 +193,11 @@ extension Transaction {
     try lock(Locks.events(of: owner, stream))
     let origin = MachineStream(machine: owner, stream: stream)
     guard let table = try table(of: stream), let schema = try editedSchema(of: origin) else { return }
+    let hasEntries = try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_row WHERE machine_id = $1 AND stream = $2)",
+      [.text(owner.text), .text(TwoWayTables.name(stream))]
+    ).boolean(0, 0)
+    guard hasEntries else { return try takeAll(of: table, origin, schema) }
     try markWriter(of: table)
     let writer = try SinkWriter(table, names: schema.columns.map { SQLName($0.name) }, key: schema.key)
     var found: [(key: [Value], version: RowVersion)] = []
@@ -189,6 +212,19 @@ extension Transaction {
     for first in stride(from: 0, to: found.count, by: Self.rowsOfBeginning) {
       try enter(Array(found[first..<min(found.count, first + Self.rowsOfBeginning)]), origin, schema, writer)
     }
+  }
+
+  /// All rows are taken as edits are, so many at a time that nobody waits for all of them.
+  private func takeAll(of table: SinkTable, _ origin: MachineStream, _ schema: StreamSchema) throws {
+    let writer = try SinkWriter(table, names: schema.columns.map { SQLName($0.name) }, key: schema.key)
+    let key = writer.key.map { writer.columns[$0].identifier }.joined(separator: ", ")
+    try connection.query(
+      """
+      INSERT INTO drover_edit (stream, machine_id, key, epoch, version)
+      SELECT $1, $2, pg_catalog.jsonb_build_array(\(key)), drover_epoch, drover_version FROM \(table.qualified)
+       WHERE \(table.machine) = $2 ORDER BY \(key)
+      """, [.text(TwoWayTables.name(origin.stream)), .text(origin.machine.text)], isKept: false)
+    try connection.query("SELECT pg_notify('drover_edit', '')")
   }
 
   private func enter(

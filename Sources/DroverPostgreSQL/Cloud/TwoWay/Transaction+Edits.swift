@@ -25,17 +25,13 @@ extension Transaction {
     var left = limit
     let (origins, areOthersBusy) = try claimEdits()
     var hasMore = areOthersBusy
-    for (machine, name) in origins {
+    for origin in origins {
       guard left > 0 else { return (streams, true) }
-      // As the machine spells it.
-      let stream = try flowName(machine, name) ?? StreamName(name)
       do {
-        let taken = try onSink(stream) {
-          try takeEdits(of: MachineStream(machine: machine, stream: stream), limit: left)
-        }
+        let taken = try onSink(origin.stream) { try takeKnownEdits(of: origin, limit: left) }
         left -= taken.count
         hasMore = hasMore || taken.hasMore
-        if taken.count > 0 { streams.insert(stream) }
+        if taken.count > 0 { streams.insert(origin.stream) }
       } catch is SinkBlocked {
         // The streams of that table wait, and their edits with them.
       }
@@ -43,14 +39,8 @@ extension Transaction {
     return (streams, hasMore)
   }
 
-  private func flowName(_ machine: MachineID, _ name: String) throws -> StreamName? {
-    let rows = try connection.query(
-      "SELECT name FROM drover_flow WHERE stream = $1 AND machine_id = $2", [.text(name), .text(machine.text)])
-    return rows.count == 0 ? nil : try StreamName(rows.text(0, 0))
-  }
-
   /// The streams with edits that nobody else is at work on; where somebody is at work on all of them, the first of them is waited for.
-  private func claimEdits() throws -> (origins: [(MachineID, String)], areOthersBusy: Bool) {
+  private func claimEdits() throws -> (origins: [MachineStream], areOthersBusy: Bool) {
     let rows = try connection.query(
       """
       WITH RECURSIVE origin AS (
@@ -59,13 +49,17 @@ extension Transaction {
         SELECT following.stream, following.machine_id FROM origin, LATERAL (
           SELECT stream, machine_id FROM drover_edit WHERE (stream, machine_id) > (origin.stream, origin.machine_id)
            ORDER BY stream, machine_id LIMIT 1) AS following)
-      SELECT stream, machine_id FROM origin
+      SELECT origin.stream, origin.machine_id, flow.name
+        FROM origin LEFT JOIN drover_flow AS flow ON flow.stream = origin.stream AND flow.machine_id = origin.machine_id
       """)
-    let origins: [(MachineID, String)] = try (0..<rows.count).compactMap { row in
+    let origins = try (0..<rows.count).map { row in
       let machine = rows.text(row, 1)
-      return (machine == MachineID.all.text ? .all : try MachineID(machine), rows.text(row, 0))
+      return MachineStream(
+        machine: machine == MachineID.all.text ? .all : try MachineID(machine),
+        // As the machine spells it.
+        stream: try StreamName(rows.optionalText(row, 2) ?? rows.text(row, 0)))
     }
-    let names = try origins.map { Locks.events(of: $0.0, try StreamName($0.1)) }
+    let names = origins.map { Locks.events(of: $0.machine, $0.stream) }
     for name in names where !locked.contains(name) {
       if try connection.query("SELECT pg_try_advisory_xact_lock($1)", [.integer(name)]).boolean(0, 0) {
         locked.insert(name)
@@ -80,13 +74,16 @@ extension Transaction {
 
   /// Takes edits of a stream that the transaction has to itself.
   func takeEdits(of origin: MachineStream, limit: Int) throws -> TakenEdits {
-    let name = TwoWayTables.name(origin.stream)
-    var taken = TakenEdits()
     let hasAny = try connection.query(
       "SELECT EXISTS (SELECT 1 FROM drover_edit WHERE stream = $1 AND machine_id = $2)",
-      [.text(name), .text(origin.machine.text)]
+      [.text(TwoWayTables.name(origin.stream)), .text(origin.machine.text)]
     ).boolean(0, 0)
-    guard hasAny else { return taken }
+    return hasAny ? try takeKnownEdits(of: origin, limit: limit) : TakenEdits()
+  }
+
+  private func takeKnownEdits(of origin: MachineStream, limit: Int) throws -> TakenEdits {
+    let name = TwoWayTables.name(origin.stream)
+    var taken = TakenEdits()
     guard let table = try table(of: origin.stream), table.isTwoWay, let schema = try editedSchema(of: origin) else {
       try connection.query(
         "DELETE FROM drover_edit WHERE stream = $1 AND machine_id = $2", [.text(name), .text(origin.machine.text)])
@@ -125,7 +122,14 @@ extension Transaction {
   /// The keys of rows with edits that nobody has taken.
   func waitingEdits(of origin: MachineStream, _ schema: StreamSchema, _ writer: SinkWriter) throws -> Set<ExactText> {
     let rows = EditedRows(transaction: self, origin: origin, schema: schema, writer: writer)
-    return Set(try rows.edits(after: 0, limit: EditedRows.most).map { ExactText(rows.localID($0.key)) })
+    var ids: Set<ExactText> = []
+    var after: Int64 = 0
+    while true {
+      let edits = try rows.edits(after: after, limit: EditedRows.most)
+      ids.formUnion(edits.map { ExactText(rows.localID($0.key)) })
+      guard edits.count == EditedRows.most, let last = edits.last else { return ids }
+      after = last.id
+    }
   }
 }
 
@@ -180,17 +184,43 @@ private struct EditedRows {
     var seen: Set<ExactText> = []
     var ids = edits.map { ExactText(localID($0.key)) }.filter { seen.insert($0).inserted }
     let locked = try writer.lock(ids.map { keys[$0]! }, skips: true, machine: machine, connection)
-    let versions = try writer.versions(ids.map { keys[$0]! }, machine: machine, connection)
-    // One that is there and was not locked is somebody's now: this edit is taken with his.
     let stored = zip(ids, locked).reduce(into: [ExactText: StoredRow]()) { $0[$1.0] = $1.1 }
-    ids = zip(ids, zip(locked, versions)).filter { $1.0 != nil || $1.1 == nil }.map(\.0)
+    let missing = ids.filter { stored[$0] == nil }
+    if !missing.isEmpty {
+      // One that is there and was not locked is somebody's now: this edit is taken with his.
+      let versions = try writer.versions(missing.map { keys[$0]! }, machine: machine, connection)
+      let left = Set(zip(missing, versions).filter { $1 != nil }.map(\.0))
+      ids.removeAll(where: left.contains)
+    }
     let taken = Set(ids)
     let gone = edits.filter { taken.contains(ExactText(localID($0.key))) }.map(\.id)
+    if schema.flow.merge == .columns { try keepBases(of: edits, taken) }
     try connection.query(
       "DELETE FROM drover_edit WHERE stream = $1 AND machine_id = $2 AND id = ANY ($3::bigint[])",
       parameters + [.integers(gone)])
     try decide(ids, keys, stored, before)
     return taken
+  }
+
+  /// What the machine may have of rows that were edited, before they get their versions.
+  private func keepBases(of edits: [Edit], _ taken: Set<ExactText>) throws {
+    var seen: Set<ExactText> = []
+    // The first edit of a row knows what was there.
+    let first = edits.filter { edit in
+      let id = ExactText(localID(edit.key))
+      return taken.contains(id) && seen.insert(id).inserted
+    }
+    let bases = RowBases(transaction, origin, schema)
+    let before = try bases.before(first.map(\.id), writer)
+    guard !before.isEmpty else { return }
+    let marks = try RowBook(transaction, machine, origin.stream).marks(of: first.map { localID($0.key) })
+    for edit in first {
+      guard let values = before[edit.id] else { continue }
+      let id = localID(edit.key)
+      let mark = marks[ExactText(id)]
+      try bases.keep(
+        RowBase(values: values, edge: mark == nil ? edit.before : mark?.edge), id, held: mark?.cloud ?? 0)
+    }
   }
 
   private func decide(

@@ -181,6 +181,20 @@ final class TwoWaySink: TwoWayRows {
       RowBook.Entry(localID: event.localID, mark: mark, isGone: !present.contains(ExactText(event.localID))))
   }
 
+  // MARK: With `merge: columns`
+
+  private var bases: RowBases { RowBases(transaction, origin, sink.sink.schema!) }
+
+  func values(of event: SinkEvent) -> [Value]? { sink.item(event).row }
+
+  func base(of event: SinkEvent, held: Int64) throws -> RowBase? { try bases.find(event.localID, held: held) }
+
+  func keep(_ base: RowBase?, of event: SinkEvent, held: Int64) throws {
+    try bases.replace(event.localID, held: held, with: base)
+  }
+
+  func dropBases(of event: SinkEvent) throws { try bases.drop(event.localID) }
+
   func list(_ lost: LostEdit, of event: SinkEvent) throws {
     try transaction.list(lost, of: event.localID, columns: sink.sink.schema!.columns.map(\.name), origin)
   }

@@ -118,6 +118,31 @@ enum TwoWayTables {
     CREATE INDEX drover_conflict_row ON drover_conflict (machine_id, stream, local_id);
     """
 
+  static let columnsMigration = """
+    ALTER TABLE drover_flow ADD COLUMN merge_unit TEXT NOT NULL DEFAULT 'row';
+    -- The row as it was before, where rows of the table are merged by columns.
+    ALTER TABLE drover_edit ADD COLUMN before JSONB;
+
+    -- What machines had of a row before the cloud's edits that they may not know: one entry for each decision that they may hold.
+    CREATE TABLE drover_base (
+      machine_id    TEXT COLLATE "C" NOT NULL,
+      stream        TEXT COLLATE "C" NOT NULL,
+      local_id      TEXT COLLATE "C" NOT NULL,
+      -- The decision that the machine holds; 0 for none.
+      cloud_version BIGINT NOT NULL,
+      -- The machine's newest own edit in it.
+      edge_epoch    BIGINT,
+      edge_version  BIGINT,
+      -- The schema of the values, and these as a JSON array.
+      schema_id     TEXT NOT NULL,
+      content       TEXT NOT NULL,
+      -- Microseconds since 1970.
+      at            BIGINT NOT NULL,
+      PRIMARY KEY (machine_id, stream, local_id, cloud_version)
+    );
+    CREATE INDEX drover_base_at ON drover_base (at);
+    """
+
   static let conflictBytes = """
     ALTER TABLE drover_conflict ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0;
     UPDATE drover_conflict SET bytes = octet_length(columns) + coalesce(octet_length(content), 0);
@@ -233,6 +258,8 @@ extension Transaction {
   func settleFlow(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
     let name = TwoWayTables.name(stream)
     guard let table = try table(of: stream), schema.flow.direction.goesDown || table.isTwoWay else { return }
+    // Rows for all machines have their numbers since the first machine that gets them came.
+    let isShared = try schema.flow.reach == .all && isShared(name)
     let isChanged = try noteFlow(schema, machine: machine, stream: stream)
     if isChanged { try reshaped() }
     guard let table = try self.table(of: stream) else { return }
@@ -241,8 +268,15 @@ extension Transaction {
     } else {
       try Capture.end(name, table: table, connection)
     }
-    guard isChanged, schema.flow.direction == .down else { return }
+    guard isChanged, !isShared, schema.flow.direction == .down else { return }
     try beginDown(stream, of: schema.flow.owner(of: machine))
+  }
+
+  /// Whether a machine gets the rows that are for all.
+  private func isShared(_ name: String) throws -> Bool {
+    try connection.query(
+      "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = $1 AND machine_id = '*')", [.text(name)]
+    ).boolean(0, 0)
   }
 
   /// Looks at the triggers of a table when it is used first, and after it has changed.
@@ -263,17 +297,17 @@ extension Transaction {
     func note(_ name: String, _ machine: String) throws -> Bool {
       try connection.query(
         """
-        INSERT INTO drover_flow AS known (stream, machine_id, name, direction, owner, complete_when)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO drover_flow AS known (stream, machine_id, name, direction, owner, complete_when, merge_unit)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (stream, machine_id) DO UPDATE
            SET name = excluded.name, direction = excluded.direction, owner = excluded.owner,
-               complete_when = excluded.complete_when
-         WHERE (known.name, known.direction, known.owner, known.complete_when) IS DISTINCT FROM
-               (excluded.name, excluded.direction, excluded.owner, excluded.complete_when)
+               complete_when = excluded.complete_when, merge_unit = excluded.merge_unit
+         WHERE (known.name, known.direction, known.owner, known.complete_when, known.merge_unit) IS DISTINCT FROM
+               (excluded.name, excluded.direction, excluded.owner, excluded.complete_when, excluded.merge_unit)
         """,
         [
           .text(name), .text(machine), .text(stream.text), .text(schema.flow.direction.rawValue),
-          .text(owner.text), .text(schema.completeWhen?.text.escaped),
+          .text(owner.text), .text(schema.completeWhen?.text.escaped), .text(schema.flow.merge.rawValue),
         ]
       ).changed > 0
     }
@@ -290,7 +324,7 @@ extension Transaction {
     let flow: [Parameter] = [.text(name), .text(machine)]
     let ended = try connection.query("DELETE FROM drover_flow WHERE stream = $1 AND machine_id = $2", flow).changed
     guard ended > 0 else { return false }
-    for table in ["drover_row", "drover_edit", "drover_down_received"] {
+    for table in ["drover_row", "drover_edit", "drover_down_received", "drover_base"] {
       try connection.query("DELETE FROM \(table) WHERE stream = $1 AND machine_id = $2", flow)
     }
     return true

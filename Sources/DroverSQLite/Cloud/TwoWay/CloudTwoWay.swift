@@ -137,10 +137,46 @@ enum CloudTwoWay {
     CREATE INDEX drover_conflict_row ON drover_conflict (machine_id, stream, local_id);
     """
 
+  static let columnsMigration = """
+    ALTER TABLE drover_flow ADD COLUMN merge_unit TEXT NOT NULL DEFAULT 'row';
+
+    -- Of an edit of a table with rows that are merged by columns: the row's values before it.
+    CREATE TABLE drover_edit_value (
+      edit_id INTEGER NOT NULL,
+      -- In lower case.
+      name    TEXT NOT NULL,
+      -- It has no type, so that a value stays as it is.
+      value,
+      PRIMARY KEY (edit_id, name)
+    ) WITHOUT ROWID;
+    CREATE TRIGGER drover_edit_is_taken AFTER DELETE ON drover_edit BEGIN
+      DELETE FROM drover_edit_value WHERE edit_id = OLD.id;
+    END;
+
+    -- What machines had of a row before the cloud's edits that they may not know: one entry for each decision that they may hold.
+    CREATE TABLE drover_base (
+      machine_id    TEXT NOT NULL,
+      stream        TEXT NOT NULL,
+      local_id      TEXT NOT NULL,
+      -- The decision that the machine holds; 0 for none.
+      cloud_version INTEGER NOT NULL,
+      -- The machine's newest own edit in it.
+      edge_epoch    INTEGER,
+      edge_version  INTEGER,
+      -- The schema of the values, and these as a JSON list.
+      schema_id     TEXT NOT NULL,
+      content       TEXT NOT NULL,
+      -- Microseconds since 1970.
+      at            INTEGER NOT NULL,
+      PRIMARY KEY (machine_id, stream, local_id, cloud_version)
+    ) WITHOUT ROWID;
+    CREATE INDEX drover_base_at ON drover_base (at);
+    """
+
   /// What is kept of a machine's rows and goes with it.
   static let ofMachines = [
     "drover_flow", "drover_since", "drover_row", "drover_down", "drover_down_received", "drover_edit",
-    "drover_conflict",
+    "drover_conflict", "drover_base",
   ]
 }
 

@@ -53,14 +53,14 @@ struct ConflictTable {
     return ConflictUse(count: row["conflicts"], bytes: row["bytes"])
   }
 
-  func count(of machine: MachineID? = nil, stream: StreamName? = nil) throws -> Int {
+  func count(of machine: MachineID? = nil, stream: StreamName? = nil, since: Int64 = .min) throws -> Int {
     try Int.fetchOne(
       database.cachedStatement(
         sql: """
           SELECT count(*) FROM drover_conflict
-           WHERE \(machine == nil ? "?1 IS NULL" : "machine_id = ?1") AND \(stream == nil ? "?2 IS NULL" : "stream = ?2")
+           WHERE \(machine == nil ? "?1 IS NULL" : "machine_id = ?1") AND \(stream == nil ? "?2 IS NULL" : "stream = ?2") AND at >= ?3
           """),
-      arguments: [machine?.text, stream?.text])!
+      arguments: [machine?.text, stream?.text, since])!
   }
 
   // MARK: For those who look

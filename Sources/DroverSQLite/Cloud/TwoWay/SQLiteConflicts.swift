@@ -52,8 +52,8 @@ package final class SQLiteConflicts: ConflictStore {
     }
   }
 
-  package func conflictCount(machine: MachineID?, stream: StreamName?) throws -> Int {
-    try reading { try ConflictTable(database: $0).count(of: machine, stream: stream) }
+  package func conflictCount(machine: MachineID?, stream: StreamName?, since: Int64) throws -> Int {
+    try reading { try ConflictTable(database: $0).count(of: machine, stream: stream, since: since) }
   }
 
   package func newestConflict() throws -> Int64 {

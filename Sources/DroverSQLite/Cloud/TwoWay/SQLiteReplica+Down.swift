@@ -8,14 +8,7 @@ extension SQLiteReplica {
     try queue.read { database in
       let owner = stream.owner.text
       let edited = try Self.editedKeys(stream, among: Set(ids.map(\.key)), database)
-      var received = IntervalSet()
-      for row in try Row.fetchAll(
-        database,
-        sql: "SELECT after_seq, through_seq FROM drover_down_received WHERE machine_id = ? AND stream = ?",
-        arguments: [stream.machine.text, stream.stream.text])
-      {
-        if let interval = Interval(believing: row["after_seq"], row["through_seq"]) { received.insert(interval) }
-      }
+      let received = try Self.received(stream, database)
       let number = try Statement(
         database, "SELECT number FROM drover_row WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3")
       number.bind(owner, at: 1)
@@ -27,6 +20,40 @@ extension SQLiteReplica {
         guard try number.step(), !number.isNull(0) else { return false }
         return !received.contains(number.integer(0))
       }
+    }
+  }
+
+  private static func received(_ stream: ReplicatedStream, _ database: Database) throws -> IntervalSet {
+    var received = IntervalSet()
+    for row in try Row.fetchAll(
+      database,
+      sql: "SELECT after_seq, through_seq FROM drover_down_received WHERE machine_id = ? AND stream = ?",
+      arguments: [stream.machine.text, stream.stream.text])
+    {
+      if let interval = Interval(believing: row["after_seq"], row["through_seq"]) { received.insert(interval) }
+    }
+    return received
+  }
+
+  package func received(_ stream: ReplicatedStream) throws -> IntervalSet {
+    try queue.read { try Self.received(stream, $0) }
+  }
+
+  package func rowsDown(
+    _ stream: ReplicatedStream, in received: IntervalSet, since before: IntervalSet
+  ) throws -> Int {
+    try queue.read { database in
+      let numbers = try Statement(
+        database, "SELECT number FROM drover_row WHERE stream = ?1 AND machine_id = ?2 AND number > ?3")
+      numbers.bind(stream.stream.text, at: 1)
+      numbers.bind(stream.owner.text, at: 2)
+      numbers.bind(before.front, at: 3)
+      var rows = 0
+      while try numbers.step() {
+        let number = numbers.integer(0)
+        if received.contains(number), !before.contains(number) { rows += 1 }
+      }
+      return rows
     }
   }
 

@@ -17,6 +17,10 @@ struct SinkCapture {
 
   private var table: String { quoted(stream.text) }
 
+  private static let events = ["displace", "insert", "displace_update", "update", "delete"]
+  /// How many triggers a table has.
+  static let count = events.count
+
   private static func name(_ event: String, _ stream: StreamName) -> String {
     "\(prefix)\(event)_\(stream.text)"
   }
@@ -37,7 +41,7 @@ struct SinkCapture {
 
   /// By their names: a table that a person has renamed has taken them along.
   static func drop(_ database: Database, _ stream: StreamName) throws {
-    for event in ["displace", "insert", "update", "delete"] {
+    for event in events {
       try database.execute(sql: "DROP TRIGGER IF EXISTS main.\(quoted(name(event, stream)))")
     }
   }
@@ -62,8 +66,8 @@ struct SinkCapture {
         database, sql: "SELECT name FROM drover_flow_column WHERE stream = ?", arguments: [stream.text]
       )
       .map { SQLName($0) })
-    let columns = try database.catalogue(of: stream.text).map(\.name).filter { carried.contains($0) }
-      .map { quoted($0.text) }
+    let names = try database.catalogue(of: stream.text).map(\.name).filter { carried.contains($0) }
+    let columns = names.map { quoted($0.text) }
     let conditions = try String.fetchAll(
       database,
       sql:
@@ -71,8 +75,15 @@ struct SinkCapture {
       arguments: [stream.text]
     ).map { try Condition(parsing: $0) }
     let own = [machineColumn, "drover_epoch", "drover_version"]
+    let mergesColumns = try Bool.fetchOne(
+      database,
+      sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND merge_unit = ?)",
+      arguments: [stream.text, MergeUnit.columns.rawValue])!
+    let kept = mergesColumns ? names : []
     return [
-      displaced(conditions), inserted(), updated(columns, own: own, conditions), deleted(conditions),
+      displaced("INSERT", name("displace"), conditions, kept), inserted(),
+      displaced("UPDATE", name("displace_update"), conditions, kept), updated(columns, kept, own: own, conditions),
+      deleted(conditions, kept),
     ]
   }
 
@@ -90,6 +101,16 @@ struct SinkCapture {
           SELECT \(literal(stream.text)), \(row).\(machineColumn), \(old.epoch), \(old.version), \(key.map { "\(row).\($0)" }.joined(separator: ", "))
           \(condition.map { "WHERE \($0)" } ?? "");
       """
+  }
+
+  /// Keeps values of the row that an edit has found, as statements of a trigger after the edit's own.
+  private func keep(_ columns: [SQLName], of row: String, from rows: String = "") -> String {
+    columns.map { column in
+      """
+      INSERT INTO drover_edit_value (edit_id, name, value)
+          SELECT (SELECT max(id) FROM drover_edit), \(literal(column.text)), \(row).\(quoted(column.text)) \(rows);
+      """
+    }.joined(separator: "\n    ")
   }
 
   private func refuse(_ sentence: String, where condition: String) -> String {
@@ -119,27 +140,45 @@ struct SinkCapture {
 
   private let completeSentence = "the row is complete and never changes again"
 
-  /// REPLACE removes a row without a trigger's knowing (https://www.sqlite.org/lang_conflict.html), so what stands in the way of an INSERT is noted first.
-  private func displaced(_ conditions: [Condition]) -> String {
+  /// REPLACE removes a row without a trigger's knowing (https://www.sqlite.org/lang_conflict.html), so what stands in the way of an INSERT, or of an UPDATE
+  /// of a key, is noted first.
+  private func displaced(
+    _ event: String, _ name: String, _ conditions: [Condition], _ kept: [SQLName]
+  ) -> String {
     let keys = CloudTwoWay.keyColumns(key.count).joined(separator: ", ")
     let isRow = ([machineColumn] + key).map { "stored.\($0) = NEW.\($0)" }.joined(separator: " AND ")
+    let isMoved = event == "UPDATE" ? " AND \(differ(key))" : ""
     return """
-      CREATE TRIGGER \(quoted(name("displace"))) BEFORE INSERT ON \(table) WHEN \(isForeign) BEGIN
+      CREATE TRIGGER \(quoted(name)) BEFORE \(event) ON \(table) WHEN \(isForeign)\(isMoved) BEGIN
         INSERT INTO drover_edit (stream, machine_id, old_epoch, old_version, is_displaced, was_complete, \(keys))
           SELECT \(literal(stream.text)), stored.\(machineColumn), stored.drover_epoch, stored.drover_version, 1, \(isComplete("stored", conditions)),
                  \(key.map { "stored.\($0)" }.joined(separator: ", "))
             FROM \(table) AS stored WHERE \(isRow);
+        \(keep(kept, of: "stored", from: "FROM \(table) AS stored WHERE \(isRow)"))
       END
       """
   }
 
-  private func inserted() -> String {
+  /// The newest entry, where a row of the new key was displaced.
+  private var newestDisplaced: String {
     let isKey = zip(CloudTwoWay.keyColumns(key.count), key).map { "\($0) IS NEW.\($1)" }.joined(separator: " AND ")
-    // The newest entry, where the INSERT has displaced the row of its key.
-    let displaced = """
+    return """
       FROM drover_edit WHERE id = (SELECT max(id) FROM drover_edit) AND is_displaced AND stream = \(literal(stream.text))
                 AND machine_id = NEW.\(machineColumn) AND \(isKey)
       """
+  }
+
+  private var displacedVersion: (epoch: String, version: String) {
+    ("ifnull((SELECT old_epoch \(newestDisplaced)), 0)", "ifnull((SELECT old_version \(newestDisplaced)), 0)")
+  }
+
+  private func differ(_ columns: [String]) -> String {
+    let (old, new) = (columns.map { "OLD.\($0)" }, columns.map { "NEW.\($0)" })
+    return "(\(old.joined(separator: ", "))) IS NOT (\(new.joined(separator: ", ")))"
+  }
+
+  private func inserted() -> String {
+    let displaced = newestDisplaced
     return """
       CREATE TRIGGER \(quoted(name("insert"))) AFTER INSERT ON \(table) WHEN \(isForeign) BEGIN
         \(refuseStranger("NEW"))
@@ -148,34 +187,34 @@ struct SinkCapture {
           "drover_epoch and drover_version are Drover's own; leave them out",
           where: "(NEW.drover_epoch <> 0 OR NEW.drover_version <> 0) AND NOT EXISTS (SELECT 1 \(displaced) AND old_epoch = NEW.drover_epoch AND old_version = NEW.drover_version)"
         ))
-        \(edit("NEW", old: ("ifnull((SELECT old_epoch \(displaced)), 0)", "ifnull((SELECT old_version \(displaced)), 0)")))
+        \(edit("NEW", old: displacedVersion))
       END
       """
   }
 
-  private func updated(_ columns: [String], own: [String], _ conditions: [Condition]) -> String {
-    func differ(_ columns: [String]) -> String {
-      let (old, new) = (columns.map { "OLD.\($0)" }, columns.map { "NEW.\($0)" })
-      return "(\(old.joined(separator: ", "))) IS NOT (\(new.joined(separator: ", ")))"
-    }
+  private func updated(_ columns: [String], _ kept: [SQLName], own: [String], _ conditions: [Condition]) -> String {
+    // The row that was displaced is the newest entry until another one is made.
     return """
       CREATE TRIGGER \(quoted(name("update"))) AFTER UPDATE ON \(table)
       WHEN \(isForeign) AND (\(differ(own)) OR \(differ(key + columns))) BEGIN
         \(refuse("\(own.joined(separator: ", ")) are Drover's own; change other columns", where: differ(own)))
         \(refuseStranger("OLD"))
         \(refuse(completeSentence, where: isComplete("OLD", conditions)))
+        \(refuse(completeSentence, where: "EXISTS (SELECT 1 \(newestDisplaced) AND was_complete)"))
+        \(edit("NEW", old: displacedVersion, where: differ(key)))
         \(edit("OLD", old: ("OLD.drover_epoch", "OLD.drover_version")))
-        \(edit("NEW", old: ("0", "0"), where: differ(key)))
+        \(keep(kept, of: "OLD"))
       END
       """
   }
 
-  private func deleted(_ conditions: [Condition]) -> String {
+  private func deleted(_ conditions: [Condition], _ kept: [SQLName]) -> String {
     """
     CREATE TRIGGER \(quoted(name("delete"))) AFTER DELETE ON \(table) WHEN \(isForeign) BEGIN
       \(refuseStranger("OLD"))
       \(refuse(completeSentence, where: isComplete("OLD", conditions)))
       \(edit("OLD", old: ("OLD.drover_epoch", "OLD.drover_version")))
+      \(keep(kept, of: "OLD"))
     END
     """
   }

@@ -9,9 +9,14 @@ struct SinkRows: TwoWayRows {
   let table: TwoWayTable
   let machine: MachineID
   let now: Int64
+  private let entries: RowEntries
 
-  private var entries: RowEntries {
-    RowEntries(transaction: transaction, owner: machine.text, stream: table.stream)
+  init(transaction: Transaction, table: TwoWayTable, machine: MachineID, now: Int64) throws {
+    self.transaction = transaction
+    self.table = table
+    self.machine = machine
+    self.now = now
+    entries = try RowEntries(transaction: transaction, owner: machine.text, stream: table.stream)
   }
 
   func find(_ events: [SinkEvent]) throws -> [TwoWayRow] {
@@ -67,6 +72,23 @@ struct SinkRows: TwoWayRows {
       mark, event.localID, number: number, goneAt: table.stored(event.key) == nil ? now : nil)
   }
 
+  // MARK: With `merge: columns`
+
+  private var bases: RowBases { RowBases(transaction: transaction, table: table, owner: machine.text, now: now) }
+
+  func values(of event: SinkEvent) -> [Value]? {
+    guard case .row(let row) = event.content else { return nil }
+    return zip(table.schema.columns, row).map { $0.affinity.converting($1) }
+  }
+
+  func base(of event: SinkEvent, held: Int64) throws -> RowBase? { try bases.find(event.localID, held: held) }
+
+  func keep(_ base: RowBase?, of event: SinkEvent, held: Int64) throws {
+    try bases.replace(event.localID, held: held, with: base)
+  }
+
+  func dropBases(of event: SinkEvent) throws { try bases.drop(event.localID) }
+
   func list(_ lost: LostEdit, of event: SinkEvent) throws {
     try ConflictTable(database: transaction.database).list(
       lost, machine: machine, stream: table.stream, localID: event.localID, schema: table.schema, now: now,
@@ -76,16 +98,33 @@ struct SinkRows: TwoWayRows {
 
 /// `drover_row`, the entries of one stream.
 struct RowEntries {
-  let transaction: Transaction
-  let owner: String
-  let stream: StreamName
+  private let owner: String
+  private let stream: StreamName
+  private let select: Statement
+  private let upsert: Statement
 
-  func find(_ localID: String) throws -> RowMark? {
-    let select = try transaction.prepared(
+  init(transaction: Transaction, owner: String, stream: StreamName) throws {
+    self.owner = owner
+    self.stream = stream
+    select = try transaction.prepared(
       """
       SELECT edge_epoch, edge_version, cloud_version, decided_epoch, decided_version, is_cloud_content FROM drover_row
        WHERE machine_id = ?1 AND stream = ?2 AND local_id = ?3
       """)
+    upsert = try transaction.prepared(
+      """
+      INSERT INTO drover_row (machine_id, stream, local_id, edge_epoch, edge_version, cloud_version, decided_epoch, decided_version,
+                              is_cloud_content, gone_at, number)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+      ON CONFLICT (machine_id, stream, local_id) DO UPDATE
+         SET edge_epoch = excluded.edge_epoch, edge_version = excluded.edge_version, cloud_version = excluded.cloud_version,
+             decided_epoch = excluded.decided_epoch, decided_version = excluded.decided_version,
+             is_cloud_content = excluded.is_cloud_content, number = ifnull(excluded.number, number),
+             gone_at = iif(excluded.gone_at IS NULL, NULL, ifnull(gone_at, excluded.gone_at))
+      """)
+  }
+
+  func find(_ localID: String) throws -> RowMark? {
     defer { select.reset() }
     bind(select, localID)
     guard try select.step() else { return nil }
@@ -101,17 +140,6 @@ struct RowEntries {
   ///   - number: nil leaves the one that it has.
   ///   - goneAt: nil for a row that is there.
   func write(_ mark: RowMark, _ localID: String, number: Int64?, goneAt: Int64?) throws {
-    let upsert = try transaction.prepared(
-      """
-      INSERT INTO drover_row (machine_id, stream, local_id, edge_epoch, edge_version, cloud_version, decided_epoch, decided_version,
-                              is_cloud_content, gone_at, number)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-      ON CONFLICT (machine_id, stream, local_id) DO UPDATE
-         SET edge_epoch = excluded.edge_epoch, edge_version = excluded.edge_version, cloud_version = excluded.cloud_version,
-             decided_epoch = excluded.decided_epoch, decided_version = excluded.decided_version,
-             is_cloud_content = excluded.is_cloud_content, number = ifnull(excluded.number, number),
-             gone_at = iif(excluded.gone_at IS NULL, NULL, ifnull(gone_at, excluded.gone_at))
-      """)
     bind(upsert, localID)
     func bindVersion(_ version: RowVersion?, at index: Int32) {
       upsert.bind(version.map { .integer($0.epoch) } ?? .null, at: index)

@@ -12,44 +12,52 @@ extension Transaction {
   }
 
   func downEpoch() throws -> Epoch {
-    if let text = try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'down_epoch'"),
-      let epoch = try? Epoch(text)
-    {
-      return epoch
-    }
+    let known = try prepared("SELECT value FROM drover_meta WHERE name = 'down_epoch'")
+    defer { known.reset() }
+    if try known.step(), let epoch = try? Epoch(known.text(0)) { return epoch }
     let epoch = Epoch(random: .random(in: .min ... .max))
     try setNote("down_epoch", epoch.text)
     return epoch
   }
 
   func downStreams(of machine: MachineID?) throws -> [DownStream] {
-    let flows = try Row.fetchAll(
-      database,
-      sql: """
-        SELECT flow.machine_id, flow.stream, ifnull(down.last, 0) AS last
-          FROM drover_flow AS flow LEFT JOIN drover_down AS down ON down.machine_id = flow.owner AND down.stream = flow.stream
-         WHERE flow.machine_id <> '*' \(machine == nil ? "" : "AND flow.machine_id = ?")
-         ORDER BY flow.machine_id, flow.stream
-        """, arguments: machine.map { [$0.text] } ?? [])
-    guard !flows.isEmpty else { return [] }
+    let received = try downReceived(by: machine)
+    let flows = try prepared(
+      """
+      SELECT flow.machine_id, flow.stream, ifnull(down.last, 0)
+        FROM drover_flow AS flow LEFT JOIN drover_down AS down ON down.machine_id = flow.owner AND down.stream = flow.stream
+       WHERE flow.machine_id <> '*' \(machine == nil ? "" : "AND flow.machine_id = ?1")
+       ORDER BY flow.machine_id, flow.stream
+      """)
+    if let machine { flows.bind(machine.text, at: 1) }
+    defer { flows.reset() }
+    var streams: [DownStream] = []
+    while try flows.step() {
+      let origin = MachineStream(machine: try MachineID(flows.text(0)), stream: try StreamName(flows.text(1)))
+      guard let schema = try latestSchema(machine: origin.machine, stream: origin.stream) else { continue }
+      streams.append(
+        DownStream(
+          machine: origin.machine, stream: origin.stream, schema: schema, last: flows.integer(2),
+          received: received[origin] ?? IntervalSet()))
+    }
+    return streams
+  }
+
+  /// - Parameter machine: nil for all.
+  private func downReceived(by machine: MachineID?) throws -> [MachineStream: IntervalSet] {
+    let rows = try prepared(
+      """
+      SELECT machine_id, stream, after_seq, through_seq FROM drover_down_received \(machine == nil ? "" : "WHERE machine_id = ?1")
+      """)
+    if let machine { rows.bind(machine.text, at: 1) }
+    defer { rows.reset() }
     var received: [MachineStream: IntervalSet] = [:]
-    for row in try Row.fetchAll(
-      database,
-      sql:
-        "SELECT machine_id, stream, after_seq, through_seq FROM drover_down_received \(machine == nil ? "" : "WHERE machine_id = ?")",
-      arguments: machine.map { [$0.text] } ?? [])
-    {
-      guard let interval = Interval(believing: row["after_seq"], row["through_seq"]) else { continue }
-      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
+    while try rows.step() {
+      guard let interval = Interval(believing: rows.integer(2), rows.integer(3)) else { continue }
+      let origin = MachineStream(machine: try MachineID(rows.text(0)), stream: try StreamName(rows.text(1)))
       received[origin, default: IntervalSet()].insert(interval)
     }
-    return try flows.compactMap { row in
-      let origin = MachineStream(machine: try MachineID(row["machine_id"]), stream: try StreamName(row["stream"]))
-      guard let schema = try latestSchema(machine: origin.machine, stream: origin.stream) else { return nil }
-      return DownStream(
-        machine: origin.machine, stream: origin.stream, schema: schema, last: row["last"],
-        received: received[origin] ?? IntervalSet())
-    }
+    return received
   }
 
   func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead {
@@ -70,6 +78,8 @@ extension Transaction {
   private func read(
     _ stream: DownStream, of owner: String, _ table: TwoWayTable, after: Int64, limit: Int, maximumBytes: Int
   ) throws -> DownRead {
+    // A row goes down as its version says, not as a person has edited it since.
+    if table.schema.flow.merge == .columns { while try takeEdits(of: stream.stream, limit: 10_000).hasMore {} }
     var read = DownRead(
       entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream))
     let select = try prepared(
@@ -133,20 +143,26 @@ extension Transaction {
   }
 
   private func lastNumber(owner: String, stream: StreamName) throws -> Int64 {
-    try Int64.fetchOne(
-      database, sql: "SELECT last FROM drover_down WHERE machine_id = ? AND stream = ?",
-      arguments: [owner, stream.text])
-      ?? 0
+    let last = try prepared("SELECT last FROM drover_down WHERE machine_id = ?1 AND stream = ?2")
+    last.bind(owner, at: 1)
+    last.bind(stream.text, at: 2)
+    defer { last.reset() }
+    return try last.step() ? last.integer(0) : 0
   }
 
   private func setDownReceived(_ received: IntervalSet, machine: MachineID, stream: StreamName) throws {
-    try database.execute(
-      sql: "DELETE FROM drover_down_received WHERE machine_id = ? AND stream = ?",
-      arguments: [machine.text, stream.text])
+    let delete = try prepared("DELETE FROM drover_down_received WHERE machine_id = ?1 AND stream = ?2")
+    let insert = try prepared(
+      "INSERT INTO drover_down_received (machine_id, stream, after_seq, through_seq) VALUES (?1, ?2, ?3, ?4)")
+    for statement in [delete, insert] {
+      statement.bind(machine.text, at: 1)
+      statement.bind(stream.text, at: 2)
+    }
+    try delete.run()
     for interval in received.intervals {
-      try database.execute(
-        sql: "INSERT INTO drover_down_received (machine_id, stream, after_seq, through_seq) VALUES (?, ?, ?, ?)",
-        arguments: [machine.text, stream.text, interval.after, interval.through])
+      insert.bind(interval.after, at: 3)
+      insert.bind(interval.through, at: 4)
+      try insert.run()
     }
   }
 
@@ -171,6 +187,7 @@ extension Transaction {
   /// Forgets the entries of rows that were deleted before a moment and have gone down.
   /// - Parameter moment: microseconds since 1970.
   func retireEntries(goneBefore moment: Int64) throws {
+    try database.execute(sql: "DELETE FROM drover_base WHERE at < ?", arguments: [store.now() - RowBase.lifetime])
     try database.execute(
       sql: """
         DELETE FROM drover_row

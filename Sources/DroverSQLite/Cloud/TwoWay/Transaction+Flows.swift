@@ -8,7 +8,9 @@ extension Transaction {
   func settleFlow(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
     let flow = schema.flow
     let before = try Row.fetchOne(
-      database, sql: "SELECT direction, owner, complete_when FROM drover_flow WHERE stream = ? AND machine_id = ?",
+      database,
+      sql:
+        "SELECT direction, owner, complete_when, merge_unit FROM drover_flow WHERE stream = ? AND machine_id = ?",
       arguments: [stream.text, machine.text])
     guard flow.direction.goesDown else {
       if before != nil { try endFlow(machine: machine, stream: stream) }
@@ -16,14 +18,21 @@ extension Transaction {
     }
     let owner = flow.owner(machine)
     if let before, before["owner"] != owner { try endFlow(machine: machine, stream: stream) }
+    // Rows for all machines have their numbers since the first machine that gets them came.
+    let isShared = try owner != machine.text && isShared(stream)
     for name in owner == machine.text ? [owner] : [machine.text, owner] {
       try database.execute(
         sql: """
-          INSERT OR REPLACE INTO drover_flow (stream, machine_id, direction, owner, complete_when) VALUES (?, ?, ?, ?, ?)
+          INSERT OR REPLACE INTO drover_flow (stream, machine_id, direction, owner, complete_when, merge_unit)
+          VALUES (?, ?, ?, ?, ?, ?)
           """,
-        arguments: [stream.text, name, flow.direction.rawValue, owner, schema.completeWhen?.text])
+        arguments: [
+          stream.text, name, flow.direction.rawValue, owner, schema.completeWhen?.text, flow.merge.rawValue,
+        ])
     }
-    var isNew = before?["complete_when"] as String? != schema.completeWhen?.text || before == nil
+    var isNew =
+      before == nil || before?["complete_when"] as String? != schema.completeWhen?.text
+      || before?["merge_unit"] != flow.merge.rawValue
     for column in schema.columns {
       try database.execute(
         sql: "INSERT OR IGNORE INTO drover_flow_column (stream, name) VALUES (?, ?)",
@@ -36,16 +45,24 @@ extension Transaction {
     if try isNew || !isCaptured(stream) {
       try SinkCapture(database, stream, machineColumn: schema.machineColumn)?.make()
     }
-    if flow.direction == .down, before?["direction"] != Direction.down.rawValue || before?["owner"] != owner {
+    if flow.direction == .down, !isShared, before?["direction"] != Direction.down.rawValue || before?["owner"] != owner
+    {
       try numberAll(stream, owner: owner)
     }
+  }
+
+  /// Whether a machine gets the rows that are for all.
+  private func isShared(_ stream: StreamName) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND machine_id = '*')",
+      arguments: [stream.text])!
   }
 
   private func isCaptured(_ stream: StreamName) throws -> Bool {
     try Bool.fetchOne(
       database,
       sql: """
-        SELECT count(*) = 4 FROM main.sqlite_master
+        SELECT count(*) = \(SinkCapture.count) FROM main.sqlite_master
          WHERE type = 'trigger' AND lower(tbl_name) = lower(?)
            AND substr(name, 1, \(SinkCapture.prefix.utf8.count)) = '\(SinkCapture.prefix)'
         """, arguments: [stream.text])!
@@ -61,11 +78,8 @@ extension Transaction {
          WHERE stream = ?1 AND machine_id = '*'
            AND NOT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ?1 AND owner = '*' AND machine_id <> '*')
         """, arguments: [stream.text])
-    let isForAll = try Bool.fetchOne(
-      database, sql: "SELECT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ? AND machine_id = '*')",
-      arguments: [stream.text])!
-    for owner in isForAll ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
-      for table in ["drover_row", "drover_edit"] {
+    for owner in try isShared(stream) ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
+      for table in ["drover_row", "drover_edit", "drover_base"] {
         try database.execute(
           sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ?", arguments: [owner, stream.text])
       }
@@ -87,7 +101,7 @@ extension Transaction {
   /// Forgets that a stream's table goes down.
   func forgetFlows(_ stream: StreamName) throws {
     try SinkCapture.drop(database, stream)
-    for table in ["drover_flow", "drover_flow_column", "drover_edit"] {
+    for table in ["drover_flow", "drover_flow_column", "drover_edit", "drover_base"] {
       try database.execute(sql: "DELETE FROM \(table) WHERE stream = ?", arguments: [stream.text])
     }
     store.cache.downStreams = nil

@@ -59,7 +59,7 @@ extension Transaction {
     }
     entries.reset()
     let now = store.now()
-    let rows = SinkRows(transaction: self, table: table, machine: machine, now: now)
+    let rows = try SinkRows(transaction: self, table: table, machine: machine, now: now)
     let merge = TwoWayMerge(rows, schema: table.schema, history: history, since: 0, now: now)
     for localID in lost.sorted() {
       let event = SinkEvent(
@@ -133,7 +133,7 @@ extension Transaction {
     let origin = SQLiteCloudStore.Origin(machine: machine, stream: table.stream)
     let now = store.now()
     let merge = TwoWayMerge(
-      SinkRows(transaction: self, table: table, machine: machine, now: now), schema: table.schema,
+      try SinkRows(transaction: self, table: table, machine: machine, now: now), schema: table.schema,
       history: try history(of: epoch, machine: machine), since: try since(origin), lost: try lostDecisions(), now: now)
     return try merge.merge(events)
   }
@@ -142,7 +142,7 @@ extension Transaction {
   private func refuse(_ event: SinkEvent, _ table: TwoWayTable, of machine: MachineID) throws -> MergeOutcome {
     let flow = table.schema.flow
     let owner = flow.owner(machine)
-    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    let entries = try RowEntries(transaction: self, owner: owner, stream: table.stream)
     table.serve(owner)
     defer { table.serve(machine.text) }
     let stored = try table.stored(event.key)
@@ -190,8 +190,13 @@ extension Transaction {
     upsert.bind(Int64(count), at: 3)
     defer { upsert.reset() }
     guard try upsert.step() else { throw DatabaseError.silence }
-    return upsert.integer(0) - Int64(count) + 1
+    let last = upsert.integer(0)
+    let machine = owner == CloudTwoWay.everyMachine ? MachineID.all : try MachineID(owner)
+    store.raised[MachineStream(machine: machine, stream: stream)] = last
+    return last - Int64(count) + 1
   }
+
+  var raised: [MachineStream: Int64] { store.raised }
 
   // MARK: Edits in the cloud
 
@@ -237,20 +242,22 @@ extension Transaction {
   }
 
   /// - Returns: how many entries were read, how many rows were numbered, and whether more are left.
-  private func takeEdits(of stream: StreamName, limit: Int) throws -> (read: Int, rows: Int, hasMore: Bool) {
+  func takeEdits(of stream: StreamName, limit: Int) throws -> (read: Int, rows: Int, hasMore: Bool) {
     let select = try prepared("SELECT * FROM drover_edit WHERE stream = ?1 ORDER BY id LIMIT ?2")
     select.bind(stream.text, at: 1)
     select.bind(Int64(limit), at: 2)
     var (order, olds): ([EditedRow], [EditedRow: RowVersion]) = ([], [:])
+    var first: [EditedRow: Int64] = [:]
     var (read, last): (Int, Int64) = (0, 0)
     while try select.step() {
       read += 1
       last = select.integer(0)
-      guard select.integer(5) == 0 else { continue }
       var row = EditedRow(owner: select.text(2), key: [])
       while row.key.count < SinkTable.maximumKeyColumns, !select.isNull(Int32(7 + row.key.count)) {
         row.key.append(select.value(Int32(7 + row.key.count)))
       }
+      if first[row] == nil { first[row] = last }
+      guard select.integer(5) == 0 else { continue }
       // The first edit that met a row of the machine's knows what it was.
       let old = RowVersion(epoch: select.integer(3), version: select.integer(4))
       if olds[row] == nil { order.append(row) }
@@ -258,16 +265,17 @@ extension Transaction {
     }
     select.reset()
     guard read > 0 else { return (0, 0, false) }
-    let delete = try prepared("DELETE FROM drover_edit WHERE stream = ?1 AND id <= ?2")
-    delete.bind(stream.text, at: 1)
-    delete.bind(last, at: 2)
-    try delete.run()
     try beginWriting()
     var rows = 0
     for (owner, edited) in Dictionary(grouping: order, by: \.owner).sorted(by: { $0.key < $1.key }) {
       guard let table = try twoWayTable(of: stream, owner: owner) else { continue }
+      if table.schema.flow.merge == .columns { try keepBases(of: edited, first, table, owner: owner) }
       rows += try number(edited, olds, table, owner: owner)
     }
+    let delete = try prepared("DELETE FROM drover_edit WHERE stream = ?1 AND id <= ?2")
+    delete.bind(stream.text, at: 1)
+    delete.bind(last, at: 2)
+    try delete.run()
     return (read, rows, read == limit)
   }
 
@@ -275,10 +283,12 @@ extension Transaction {
   func twoWayTable(of stream: StreamName, owner: String) throws -> TwoWayTable? {
     var name: String? = owner
     if owner == CloudTwoWay.everyMachine {
-      name = try String.fetchOne(
-        database,
-        sql: "SELECT machine_id FROM drover_flow WHERE stream = ?1 AND owner = ?2 AND machine_id <> ?2 LIMIT 1",
-        arguments: [stream.text, owner])
+      let first = try prepared(
+        "SELECT machine_id FROM drover_flow WHERE stream = ?1 AND owner = ?2 AND machine_id <> ?2 LIMIT 1")
+      first.bind(stream.text, at: 1)
+      first.bind(owner, at: 2)
+      defer { first.reset() }
+      name = try first.step() ? first.text(0) : nil
     }
     guard let name, let machine = try? MachineID(name),
       let schema = try latestSchema(machine: machine, stream: stream), schema.flow.direction.goesDown
@@ -289,10 +299,27 @@ extension Transaction {
     return table
   }
 
+  /// What the machine may have of rows that were edited, before they get their versions.
+  /// - Parameter first: the first edit of each row.
+  private func keepBases(
+    of edited: [EditedRow], _ first: [EditedRow: Int64], _ table: TwoWayTable, owner: String
+  ) throws {
+    let bases = RowBases(transaction: self, table: table, owner: owner, now: store.now())
+    let entries = try RowEntries(transaction: self, owner: owner, stream: table.stream)
+    for row in edited where row.key.count == table.schema.key.count {
+      guard let before = try bases.before(edit: first[row]!) else { continue }
+      let localID = LocalIDCodec.text(key: row.key, schema: table.schema)
+      let entry = try entries.find(localID)
+      try bases.keep(
+        RowBase(values: before.values, edge: entry == nil ? before.version : entry?.edge), localID,
+        held: entry?.cloud ?? 0)
+    }
+  }
+
   private func number(
     _ edited: [EditedRow], _ olds: [EditedRow: RowVersion], _ table: TwoWayTable, owner: String
   ) throws -> Int {
-    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    let entries = try RowEntries(transaction: self, owner: owner, stream: table.stream)
     let now = store.now()
     var marks: [(localID: String, mark: RowMark, isThere: Bool)] = []
     for row in edited where row.key.count == table.schema.key.count {
@@ -322,31 +349,42 @@ extension Transaction {
     return marks.count
   }
 
-  /// A table begins to go down as reference data: each row gets an entry.
+  /// A table begins to go down as reference data: each row is to get an entry. They are taken as edits are, so many at a time that others can write
+  /// in between.
   func numberAll(_ stream: StreamName, owner: String) throws {
     guard let table = try twoWayTable(of: stream, owner: owner) else { return }
     let schema = table.schema
-    let entries = RowEntries(transaction: self, owner: owner, stream: stream)
     let keys = schema.key.map { quoted(schema.columns[$0].name) }.joined(separator: ", ")
-    let rows = try Statement(
-      database,
-      "SELECT drover_epoch, drover_version, \(keys) FROM \(quoted(stream.text)) WHERE \(schema.machineColumn) = ?1")
-    rows.bind(owner, at: 1)
-    let now = store.now()
-    var marks: [(localID: String, mark: RowMark)] = []
-    while try rows.step() {
-      let key = schema.key.indices.map { rows.value(Int32($0 + 2)) }
-      let localID = LocalIDCodec.text(key: key, schema: schema)
-      guard try entries.find(localID) == nil else { continue }
-      let version = RowVersion(epoch: rows.integer(0), version: rows.integer(1))
-      let edge = version.epoch == 0 ? nil : version
-      let cloud = TwoWayRule.decisionVersion(now: now, known: .init(edge: edge))
-      marks.append((localID, RowMark(edge: edge, cloud: cloud, isCloudContent: true)))
+    let places = CloudTwoWay.keyColumns(schema.key.count).joined(separator: ", ")
+    let rows = "drover_epoch, drover_version, \(keys) FROM \(quoted(stream.text)) WHERE \(schema.machineColumn) = ?1"
+    let edit = "INSERT INTO drover_edit (stream, machine_id, old_epoch, old_version, \(places))"
+    guard try hasEntries(stream, owner: owner) else {
+      let all = try Statement(database, "\(edit) SELECT ?2, ?1, \(rows)")
+      all.bind(owner, at: 1)
+      all.bind(stream.text, at: 2)
+      try all.run()
+      return
     }
-    guard !marks.isEmpty else { return }
-    let first = try nextNumbers(marks.count, owner: owner, stream: stream)
-    for (offset, (localID, mark)) in marks.enumerated() {
-      try entries.write(mark, localID, number: first + Int64(offset), goneAt: nil)
+    let entries = try RowEntries(transaction: self, owner: owner, stream: stream)
+    let find = try Statement(database, "SELECT \(rows)")
+    find.bind(owner, at: 1)
+    let insert = try Statement(
+      database, "\(edit) VALUES (?1, ?2, ?3, ?4, \(schema.key.indices.map { "?\($0 + 5)" }.joined(separator: ", ")))")
+    insert.bind(stream.text, at: 1)
+    insert.bind(owner, at: 2)
+    while try find.step() {
+      let key = schema.key.indices.map { find.value(Int32($0 + 2)) }
+      guard try entries.find(LocalIDCodec.text(key: key, schema: schema)) == nil else { continue }
+      insert.bind(find.integer(0), at: 3)
+      insert.bind(find.integer(1), at: 4)
+      for (index, value) in key.enumerated() { insert.bind(value, at: Int32(index + 5)) }
+      try insert.run()
     }
+  }
+
+  private func hasEntries(_ stream: StreamName, owner: String) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT EXISTS (SELECT 1 FROM drover_row WHERE machine_id = ? AND stream = ?)",
+      arguments: [owner, stream.text])!
   }
 }

@@ -7,7 +7,9 @@ private import CSQLite
 
 extension EdgeDatabase {
   package func downReceived() throws(EdgeStoreError) -> DownConfirmation? {
-    try verified { database in
+    // What is confirmed does not come again. So it survives a power loss, and a database that is put back to before it is noticed.
+    if isNoteDue { remember() }
+    return try verified { database in
       guard let epoch = try RowBookkeeping.meta(.downEpoch, database) else { return nil }
       var received = DownConfirmation(epoch: try Epoch(epoch))
       let rows = try Row.fetchAll(database, sql: "SELECT stream, after_seq, through_seq FROM drover_down")
@@ -29,10 +31,18 @@ extension EdgeDatabase {
       guard case let columns = writer.table.schema.columns.count,
         frame.events.allSatisfy({ if case .row(let row) = $0.content { row.count == columns } else { true } })
       else { throw EdgeStoreError.failed("apply rows of \(writer.table.name): they have other columns than the table") }
+      try begin(frame.epoch, database)
       try run.apply(frame.events, writer)
+      try noteReceived(frame, database)
+      try run.apply(lostRows(frame, writer.table, database), writer)
       try run.retry(all: false)
       try run.finish()
-      try noteReceived(frame, database)
+      if run.outcome.applied > 0 {
+        let count = try prepared("UPDATE drover_stream SET applied = applied + ?1 WHERE number = ?2", database)
+        count.bind(Int64(run.outcome.applied), at: 1)
+        count.bind(Int64(frame.stream), at: 2)
+        try count.run()
+      }
       return true
     }
   }
@@ -70,7 +80,7 @@ extension EdgeDatabase {
         }
       }
     }
-    if outcome != nil { remember() }
+    if outcome != nil { generationWritten() }
     return outcome
   }
 
@@ -145,10 +155,6 @@ extension EdgeDatabase {
 
   /// Notes what was received, and that versions given from now on are above all of it.
   private func noteReceived(_ frame: DownFrame, _ database: Database) throws {
-    if try RowBookkeeping.meta(.downEpoch, database) != frame.epoch.text {
-      try database.execute(sql: "DELETE FROM drover_down")
-      try RowBookkeeping.setMeta(.downEpoch, frame.epoch.text, database)
-    }
     let noted = try intervals(in: "drover_down", of: frame.stream, database)
     var received = noted
     received.insert(frame.interval)

@@ -28,6 +28,10 @@ enum RowBookkeeping {
     if try !has("overwritten", "drover_stream", database) {
       try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN overwritten INTEGER NOT NULL DEFAULT 0")
     }
+    // Rows that came down and were applied.
+    if try !has("applied", "drover_stream", database) {
+      try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN applied INTEGER NOT NULL DEFAULT 0")
+    }
     guard try !has("direction", "drover_stream", database) else { return }
     try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN direction TEXT NOT NULL DEFAULT 'up'")
     // Of a two-way stream: rows without an entry in drover_row have no own edit above this version.
@@ -127,6 +131,8 @@ enum RowBookkeeping {
     case forkParent = "fork_parent"
     case forkVersion = "fork_version"
     case downEpoch = "down_epoch"
+    /// The streams of reference data whose rows come again since the numbering began, with commas between their numbers.
+    case downAgain = "down_again"
   }
 
   static func meta(_ name: Meta, _ database: Database) throws -> String? {
