@@ -305,7 +305,7 @@ extension Transaction {
     of edited: [EditedRow], _ first: [EditedRow: Int64], _ table: TwoWayTable, owner: String
   ) throws {
     let bases = RowBases(transaction: self, table: table, owner: owner, now: store.now())
-    let entries = RowEntries(transaction: self, owner: owner, stream: table.stream)
+    let entries = try RowEntries(transaction: self, owner: owner, stream: table.stream)
     for row in edited where row.key.count == table.schema.key.count {
       guard let before = try bases.before(edit: first[row]!) else { continue }
       let localID = LocalIDCodec.text(key: row.key, schema: table.schema)
