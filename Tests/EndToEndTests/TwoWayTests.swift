@@ -169,8 +169,8 @@ import Testing
     try road.start(.edge)
     try await road.wait(for: "the table in the cloud") {
       guard let server else {
-        return try await road.inCloud("SELECT count(*) FROM sqlite_master WHERE name LIKE 'drover_edit_%_products'")
-          == "[[4]]"
+        return try await road.inCloud("SELECT count(*) FROM sqlite_master WHERE name = 'drover_edit_insert_products'")
+          == "[[1]]"
       }
       let client = try Connection(PostgreSQLAddress(uri: server.uri()))
       return try client.query("SELECT count(*) FROM pg_trigger WHERE tgname = 'drover_capture'").integer(0, 0) == 1
