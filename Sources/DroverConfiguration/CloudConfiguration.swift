@@ -74,6 +74,8 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let http: HTTPConfiguration?
   /// Whether the store keeps a change feed.
   package let changes: Bool
+  /// Whether edits in SQL of rows that only go up are refused.
+  package let protects: Bool
   /// nil: no alerts.
   package let alerts: AlertsConfiguration?
   /// What holds for all machines.
@@ -85,7 +87,7 @@ package struct CloudConfiguration: Equatable, Sendable {
     limits: Limits = Limits(messageBytes: 4 << 20, streamsPerMachine: 200, columnsPerTable: 1000),
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
     conflicts: ConflictBounds = ConflictBounds(), backup: BackupPlan, http: HTTPConfiguration? = nil,
-    changes: Bool = false, alerts: AlertsConfiguration? = nil,
+    changes: Bool = false, protects: Bool = false, alerts: AlertsConfiguration? = nil,
     streams: [StreamPin] = []
   ) {
     self.streams = streams
@@ -93,6 +95,7 @@ package struct CloudConfiguration: Equatable, Sendable {
     self.alerts = alerts
     self.http = http
     self.changes = changes
+    self.protects = protects
     self.deadLetters = deadLetters
     self.connection = connection
     self.store = store
@@ -142,6 +145,7 @@ extension CloudConfiguration {
     let backup = BackupPlan(reading: backupKeys)
     let http = HTTPConfiguration(reading: file)
     let changes = file.optional("changes", .yesOrNo, default: false)
+    let protects = file.optional("protect", .yesOrNo, default: false)
     let alerts = AlertsConfiguration(reading: file)
     let streams = StreamPin.list(reading: file)
     let conflictKeys = file.section("conflicts")
@@ -168,6 +172,7 @@ extension CloudConfiguration {
     self.init(
       connection: connection, store: store, group: group, logLevel: logLevel, batch: batch, limits: limits,
       deadLetters: deadLetters, check: check, conflicts: conflicts, backup: backup, http: http, changes: changes,
+      protects: protects,
       alerts: alerts,
       streams: streams)
   }

@@ -29,6 +29,7 @@ extension StreamPin {
     } else {
       lines.append("    machines: all")
     }
+    if let isProtected { lines.append("    protect: \(isProtected)") }
     if let mostColumns { lines.append("    limits: {columns: \(mostColumns)}") }
     return lines
   }

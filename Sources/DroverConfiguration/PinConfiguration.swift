@@ -32,6 +32,7 @@ extension StreamPin {
     let with = stream.list("with", .table)
     let columns = stream.texts("columns", .text("a column's name or type", maximumBytes: 128))
     let machines = Self.machines(reading: stream)
+    let isProtected = stream.optional("protect", .yesOrNo)
     let most = stream.section("limits").optional("columns", .integer(1...1900))
 
     if isBody {
@@ -50,7 +51,7 @@ extension StreamPin {
     self.init(
       name: name, kind: kind, isBody: isBody, key: key, completeWhen: completeWhen, naturalKey: naturalKey,
       lines: lines, columns: columns.map { Column(name: $0.key, declaredType: $0.value) }, machines: machines,
-      mostColumns: most)
+      mostColumns: most, isProtected: isProtected)
   }
 
   /// The word `all`, as without the key, or a list.

@@ -37,8 +37,10 @@ extension StreamDeclaration {
     let key = stream.list("key", column, takesOne: true)
     let timeColumn = stream.optional("time_column", column)
     let firesAppTriggers = stream.optional("app_triggers", Form<Switch>.oneOf, default: .off) == .on
-    let flow = Flow(reading: stream, kind: kind)
     let name = stream.optional("name", .streamName)
+    let flow = Flow(
+      reading: stream, name?.text ?? table, kind: kind, key: stream.isGiven("key") ? key : nil,
+      syncedColumn: syncedColumn)
     let ownFrame = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
     Self.reportMisplaced(stream, kind)
     guard let kind, let with, let name = name ?? Self.name(of: table, stream) else { return nil }

@@ -32,6 +32,10 @@ enum EdgeMetrics {
       "drover_events_confirmed_total", .counter, "Events that the cloud has committed since the database was attached.",
       each { Double($0.confirmed) })
     page.add(
+      "drover_edits_replaced_total", .counter,
+      "Edits made here of rows that only the cloud edits (direction: down). The cloud's rows have replaced them.",
+      each { Double($0.overwritten) })
+    page.add(
       "drover_oldest_unconfirmed_seconds", .gauge, "How long the oldest of them has waited; 0 when none waits.",
       each { Double($0.oldestUnconfirmed.map { max(0, now - $0) } ?? 0) / 1_000_000 })
     page.add(

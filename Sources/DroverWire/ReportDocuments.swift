@@ -193,6 +193,7 @@ extension EdgeReport.Stream {
       ("confirmed", integer(confirmed)),
       ("oldest_unconfirmed_seconds", oldestUnconfirmed.map { .real(seconds(now - $0)) } ?? .null),
       ("backfilling", .bool(isBackfilling)), ("resync", resync?.document ?? .null),
+      ("edits_replaced", integer(overwritten)),
     ])
   }
 }

@@ -126,7 +126,7 @@ extension CloudConfiguration {
     CloudStoreLimits(
       streamsPerMachine: limits.streamsPerMachine, columnsPerTable: limits.columnsPerTable,
       columnsPerMachine: limits.columnsPerMachine, deadLetters: deadLetters, machine: limits.machine,
-      pins: StreamPins(streams), conflicts: conflicts)
+      pins: StreamPins(streams, protectsAll: protects), conflicts: conflicts)
   }
 
   /// What the store's user may not do and the consumer needs.

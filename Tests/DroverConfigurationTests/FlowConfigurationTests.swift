@@ -28,20 +28,32 @@ import Testing
 
   @Test(arguments: [
     ("table: t, kind: snapshot, direction: sideways", "direction: expected one of up, down, both"),
-    ("name: t, kind: snapshot, direction: both", "direction: rows come down into a table"),
-    ("table: t, kind: payload, direction: both", "direction: a stream of kind payload only goes up"),
-    ("table: t, kind: payload, direction: down", "direction: a stream of kind payload only goes up"),
-    ("table: t, kind: snapshot, direction: both, identity: [a]", "direction: with `identity`"),
-    ("table: t, kind: batch, direction: both, with: [{table: l}]", "direction: a header and its lines"),
-    ("table: t, kind: snapshot, direction: both, where: a = 1", "without what does not travel (`where`)"),
-    ("table: t, kind: snapshot, direction: both, exclude: [a]", "without what does not travel (`exclude`)"),
-    ("table: t, kind: snapshot, direction: down, include: [a]", "without what does not travel (`include`)"),
-    ("table: t, kind: snapshot, newer: a", "newer: it is about rows that both sides edit"),
-    ("table: t, kind: snapshot, direction: down, natural_key: true", "natural_key: it is about rows that both"),
-    ("table: t, kind: snapshot, direction: down, merge: columns", "merge: it is about rows that both sides edit"),
-    ("table: t, kind: snapshot, direction: both, machines: all", "machines: only reference data"),
-    ("table: t, kind: snapshot, machines: all", "machines: only reference data"),
-    ("table: t, kind: snapshot, app_triggers: on", "app_triggers: nothing comes down"),
+    ("name: t, kind: snapshot, direction: both", "does not go with a stream without `table`: rows come down into"),
+    ("table: t, kind: payload, direction: both", "`direction: both` does not go with `kind: payload`: facts never"),
+    ("table: t, kind: payload, direction: down", "`direction: down` does not go with `kind: payload`: facts never"),
+    ("table: t, kind: snapshot, direction: both, identity: [a]", "does not go with `identity`: one row in the cloud"),
+    ("table: t, kind: batch, direction: both, with: [{table: l}]", "does not go with `with`: a header and its lines"),
+    ("table: t, kind: snapshot, direction: both, where: a = 1", "does not go with `where`: an edit in the cloud could"),
+    ("table: t, kind: snapshot, direction: both, exclude: [a]", "does not go with `exclude`: a row that is inserted"),
+    ("table: t, kind: snapshot, direction: down, include: [a]", "does not go with `include`: a row that is inserted"),
+    ("table: t, kind: snapshot, newer: a", "newer: stream \"t\": `direction: up` does not go with `newer`: only one"),
+    (
+      "name: s, table: t, kind: snapshot, direction: down, natural_key: true",
+      "natural_key: stream \"s\": `direction: down` does not go with `natural_key`: only one side"
+    ),
+    ("table: t, kind: snapshot, direction: both, machines: all", "does not go with `machines`: a row that its machine"),
+    ("table: t, kind: snapshot, machines: all", "does not go with `machines`: a row that its machine"),
+    ("table: t, kind: snapshot, app_triggers: on", "does not go with `app_triggers`: no row comes down"),
+    ("table: t, kind: snapshot, direction: down, time_column: a", "does not go with `time_column`: it is for"),
+    (
+      "table: t, kind: snapshot, direction: both, key: [k, a], newer: A",
+      "newer: stream \"t\": `newer` does not go with the key's own column A: two edits"
+    ),
+    (
+      "table: t, kind: snapshot, direction: both, synced_column: s, newer: s",
+      "`newer` does not go with `synced_column: s`: Drover sets"
+    ),
+    ("table: t, kind: snapshot, direction: down, merge: columns", "does not go with `merge`: only one side"),
     ("table: t, kind: snapshot, direction: both, app_triggers: maybe", "app_triggers: expected one of on, off"),
   ])
   func `what cannot work is found in its place, with the reason`(stream: String, problem: String) {
@@ -53,6 +65,16 @@ import Testing
   @Test func `hashed columns cannot come down`() {
     let text =
       "machine: M\ndatabase: a.db\nbroker: mqtt://b\nhash_key_env: HOME\nstreams:\n  - {table: t, kind: snapshot, direction: both, hash: [a]}"
-    #expect(problems(try edge(text)).contains { $0.contains("without what does not travel (`hash`)") })
+    #expect(problems(try edge(text)).contains { $0.contains("does not go with `hash`: the cloud has only a hash") })
+  }
+
+  @Test(arguments: [
+    "table: t, kind: snapshot, direction: down, synced_column: s, key: a, app_triggers: on, machines: all",
+    "table: t, kind: batch, direction: down, complete_when: a = 1, machines: machine",
+    "table: t, kind: batch, direction: both, complete_when: a = 1, newer: b, natural_key: true, merge: row, app_triggers: off",
+    "table: t, kind: snapshot, direction: both, synced_column: s, time_column: c, key: [a, b], newer: c",
+  ])
+  func `what can work is taken`(stream: String) throws {
+    #expect(problems(try edge(text(stream))) == [])
   }
 }

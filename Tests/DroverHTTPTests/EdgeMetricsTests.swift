@@ -19,7 +19,7 @@ import Testing
   private func stream(_ name: String, oldest: Int64?) -> EdgeReport.Stream {
     EdgeReport.Stream(
       name: name, kind: "snapshot", table: name, pending: 2, synced: 1, confirmed: 9, oldestUnconfirmed: oldest,
-      isBackfilling: false, resync: nil)
+      isBackfilling: false, resync: nil, overwritten: name == "pen" ? 7 : 0)
   }
 
   @Test func `the metrics say what waits, since when, and what went wrong`() throws {
@@ -37,7 +37,8 @@ import Testing
       #"drover_delivery_failures_total{what="connection_lost"} 3"#,
       #"drover_delivery_failures_total{what="too_large"} 0"#,
       #"drover_outbox_events{state="pending",stream="pen"} 2"#, #"drover_outbox_events{state="synced",stream="lot"} 1"#,
-      #"drover_events_confirmed_total{stream="pen"} 9"#, #"drover_oldest_unconfirmed_seconds{stream="pen"} 30"#,
+      #"drover_events_confirmed_total{stream="pen"} 9"#, #"drover_edits_replaced_total{stream="pen"} 7"#,
+      #"drover_edits_replaced_total{stream="lot"} 0"#, #"drover_oldest_unconfirmed_seconds{stream="pen"} 30"#,
       #"drover_oldest_unconfirmed_seconds{stream="lot"} 0"#, #"drover_stream_waiting{stream="pen"} 0"#,
       "drover_outbox_bytes 4096", "drover_database_free_bytes 1073741824",
       #"drover_intake_closed{limit="max_bytes"} 1"#,

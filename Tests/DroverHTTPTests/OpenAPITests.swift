@@ -60,6 +60,7 @@ private struct NoStore: CloudReader {
   func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
+  func captureFaults() throws -> [CaptureFault] { [] }
   func blockedSinks() throws -> [BlockedSink] { [] }
   func storeLock() -> StoreLock? { nil }
   func latestSchemas() throws -> [ReplicatedStream] { [] }

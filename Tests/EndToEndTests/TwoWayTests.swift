@@ -191,6 +191,8 @@ import Testing
     }
     let status = try await Road.drover("status", "--config", road.edgeFile)
     #expect(status.output.contains("3 edits made here"), "\(status.output)")
+    let json = try await Road.drover("status", "--config", road.edgeFile, "--json")
+    #expect(json.output.contains("\"edits_replaced\": 3"), "\(json.output)")
     let resync = try await Road.drover("resync", "--config", road.edgeFile)
     #expect(resync.status != 0 && resync.errors.contains("come from the cloud"), "\(resync.errors)")
 

@@ -10,6 +10,7 @@ package struct CloudStoreConditions: Sendable {
   package var columnsPerTable = 1000
   package var columnsPerMachine = 100
   package var pins: [StreamPin] = []
+  package var protects = false
   package var deadLetterBytes = 1 << 20
   package var deadLetters = DeadLetterBounds()
   package var machine = MachineLimits()
@@ -22,7 +23,8 @@ package struct CloudStoreConditions: Sendable {
   package var limits: CloudStoreLimits {
     var limits = CloudStoreLimits(
       streamsPerMachine: streamsPerMachine, columnsPerTable: columnsPerTable, columnsPerMachine: columnsPerMachine,
-      deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, machine: machine, pins: StreamPins(pins))
+      deadLetterBytes: deadLetterBytes, deadLetters: deadLetters, machine: machine,
+      pins: StreamPins(pins, protectsAll: protects))
     limits.conflicts = conflicts
     return limits
   }

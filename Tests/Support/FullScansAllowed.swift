@@ -29,6 +29,8 @@ package enum FullScansAllowed {
   }
 
   package static let reasons: [FullScan] = [
+    FullScan(
+      part: "FROM drover_sink AS sink", reason: "what protects all sink tables is looked at, when tables have changed"),
     FullScan(part: "AND is_displaced = 0", reason: "a comparison reads edits that the consumer takes within seconds"),
     FullScan(part: "count(*)", reason: "a report or a comparison counts"),
     FullScan(part: " LIMIT ", reason: "as many rows as the limit says, in the order of an index"),

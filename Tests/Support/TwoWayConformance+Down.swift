@@ -145,6 +145,22 @@ extension TwoWayConformance {
   ]
 
   package static let directions: [Claim] = [
+    // A machine that matched its rows by `identity` and one whose rows come down shared a table: an edit there had no one machine to go to.
+    Claim("a table whose rows are matched and one whose rows come down are two") { scene in
+      let matched = try StreamSchema(
+        kind: .snapshot, columns: StreamSchema.twoWay.columns, key: [0], naturalKey: NaturalKey(columns: ["a"]))
+      try scene.adopt(.twoWay)
+      #expect(try scene.adopt(matched, machine: .b)?.contains("come down from the sink table stock") == true)
+      try scene.adopt(.twoWay(.up))
+      try scene.adopt(.twoWay(.up), machine: .b)
+      let accepted = try scene.transaction { transaction -> Acceptance? in
+        _ = try transaction.adopt(matched, machine: .b, stream: .stock)
+        return try transaction.accept(machine: .b, stream: .stock)
+      }
+      #expect(accepted == Acceptance(aside: []))
+      #expect(try scene.adopt(.twoWay)?.contains("matches the rows of other machines by a") == true)
+      #expect(try scene.adopt(.twoWay(.up)) == nil)
+    },
     Claim("a stream that only goes up has no way down") { scene in
       try scene.adopt(.twoWay(.up))
       try scene.merge(.edit(100, 1, "x"), schema: .twoWay(.up))

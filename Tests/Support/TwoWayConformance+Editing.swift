@@ -238,6 +238,54 @@ extension TwoWayConformance {
       #expect(try scene.down(1) == nil)
       #expect(try scene.down(2)?.a == "still open")
     },
+    // PostgreSQL decided nothing about a column whose values have no one class there, such as a TIMESTAMP, so that complete rows could be edited.
+    Claim("whether a row is complete is decided for columns of every declared type as SQLite decides it") { scene in
+      func schema(_ condition: String) -> StreamSchema {
+        .twoWay(
+          kind: .batch, completeWhen: condition,
+          further: [("at", "TIMESTAMP"), ("paid", "BOOLEAN"), ("price", "DECIMAL(10,2)"), ("anything", "")])
+      }
+      let rows: [(values: [Value], holds: [String], fails: [String])] = [
+        (
+          ["2026-01-02 03:04:05", 1, .real(12.5), "x"],
+          [
+            "at IS NOT NULL", "at = '2026-01-02 03:04:05'", "at > '2026-01-01'", "at > 5", "paid = 1", "paid IS 1",
+            "price >= 12.5", "price = 12.50 AND NOT paid = 0", "anything = 'x'", "anything IN (5, 'x')", "anything > 5",
+            "anything IS NOT 5",
+          ],
+          [
+            "at IS NULL", "at < '2026'", "at = 5", "paid <> 1", "price < 12.5", "anything = 5", "anything IS NULL",
+            "anything = x'78'",
+          ]
+        ),
+        (
+          [1_700_000_000, 0, 10, 5],
+          [
+            "at = 1700000000", "at >= 1699999999.5", "price = 10", "anything = 5.0", "anything > 4.5", "anything < 'a'",
+          ],
+          ["at > 'a'", "paid = 1", "anything = '5'", "anything IS NULL", "at IS NULL"]
+        ),
+        (
+          [.null, .null, .null, .blob([0, 0xff])],
+          ["at IS NULL", "anything = x'00ff'", "anything > 'zzz'", "price IS NULL AND paid IS NULL", "at IS NOT 5"],
+          ["at = 5", "at <> 5", "at IS NOT NULL", "price < 5", "anything IS NULL", "anything = x'00'"]
+        ),
+      ]
+      try scene.adopt(schema("n = 99"))
+      for (index, row) in rows.enumerated() {
+        var event = SinkEvent.edit(Int64(100 + index), Int64(index), "x")
+        event.content = .row(Values([.integer(Int64(index)), "x", 0] + row.values))
+        #expect(try scene.merge(event, schema: schema("n = 99")) == [.applied])
+      }
+      for (index, row) in rows.enumerated() {
+        for condition in row.holds + row.fails {
+          try scene.adopt(schema(condition))
+          let refusal = scene.refusal("UPDATE stock SET a = a || 'y' WHERE id = \(index)")
+          #expect(
+            (refusal?.contains("complete") ?? false) == row.holds.contains(condition), "row \(index): \(condition)")
+        }
+      }
+    },
     Claim("a row of a machine that does not exist, or whose stream only goes up, is refused") { scene in
       try scene.adopt(.twoWay)
       try scene.adopt(.twoWay(.up), machine: .b)

@@ -57,7 +57,7 @@ package struct TwoWayConformance {
   }
 
   package static let claims =
-    merging + byColumns + editing + refusing + numbering + down + comparing + resolving + directions
+    merging + byColumns + editing + refusing + numbering + down + comparing + resolving + directions + protecting
 
   private let makePlace: (CloudStoreConditions) throws -> TwoWayPlace
 

@@ -147,7 +147,19 @@ extension SchemaDialect {
       return Obstacle(reason, .word)
     }
     if let obstacle = refusal(ofMatching: schema) { return obstacle }
-    if schema.naturalKey != nil {
+    if schema.flow.direction.goesDown,
+      let obstacle = try matching(of: stream, for: machine).obstacle(to: schema.flow, stream)
+    {
+      return obstacle
+    }
+    if let key = schema.naturalKey {
+      if let other = try latestSchemas(using: stream).first(where: {
+        $0.machine != machine && $0.schema.flow.direction.goesDown
+      }) {
+        return Obstacle(
+          "its rows are matched by \(key.words), and those of \(other.machine) come down from the sink table \(stream) (`direction: \(other.schema.flow.direction.rawValue)`), so a matched row would have no one machine to go to; give one of the two another `name`",
+          .table(stream))
+      }
       let obstacle = try matching(of: stream, for: machine).obstacle(
         to: schema.naturalKey, stream, isPinned: limits.pins[stream]?.naturalKey != nil, isAccepted: isAccepted,
         isUsedByOthers: { try isUsed(stream, besides: machine) })

@@ -72,4 +72,12 @@ package struct SinkMatching: Equatable, Sendable {
     guard !isAccepted, !isItsOwn, try isUsedByOthers() else { return nil }
     return Obstacle(declared.refusal(inUseOf: stream), .word)
   }
+
+  /// Why rows cannot come down to a machine from this table, or nil: where rows are matched, a row belongs to several machines.
+  package func obstacle(to flow: Flow, _ stream: StreamName) -> Obstacle? {
+    guard flow.direction.goesDown, let key, isForAll || isDeclaredByOthers else { return nil }
+    return Obstacle(
+      "its rows come down (`direction: \(flow.direction.rawValue)`), and the sink table \(stream) matches the rows of other machines by \(key.words), so an edit there has no one machine to go to; give one of the two another `name`",
+      .table(stream))
+  }
 }

@@ -19,12 +19,15 @@ package struct StreamPin: Equatable, Sendable {
   package var machines: Set<MachineID>?
   /// The most columns of its table, all machines together; nil: what holds for every table.
   package var mostColumns: Int?
+  /// Whether its rows are protected from edits in SQL while they only go up; nil: as those of all streams.
+  package var isProtected: Bool?
 
   package init(
     name: StreamName, kind: Kind, isBody: Bool = false, key: [String] = [], completeWhen: Condition? = nil,
     naturalKey: NaturalKey? = nil, lines: [StreamName] = [], columns: [Column] = [], machines: Set<MachineID>? = nil,
-    mostColumns: Int? = nil
+    mostColumns: Int? = nil, isProtected: Bool? = nil
   ) {
+    self.isProtected = isProtected
     self.name = name
     self.kind = kind
     self.isBody = isBody
@@ -68,6 +71,10 @@ package struct StreamPin: Equatable, Sendable {
     if let naturalKey, let declared = schema.naturalKey, !naturalKey.isSame(as: declared) {
       return "its rows are matched by \(declared.words), and the configuration says \(naturalKey.words)"
     }
+    if let naturalKey, schema.flow.direction.goesDown {
+      return
+        "its rows come down (`direction: \(schema.flow.direction.rawValue)`), and the configuration matches the rows of all machines by \(naturalKey.words), so an edit has no one machine to go to; leave out one of the two"
+    }
     if !lines.isEmpty, Set(lines.map { SQLName($0.text) }) != Set(schema.lines.map { SQLName($0.table.text) }) {
       let own = schema.lines.map(\.table.text).joined(separator: ", ")
       return
@@ -88,8 +95,11 @@ package struct StreamPins: Equatable, Sendable {
   private let pins: [SQLName: StreamPin]
   /// The streams whose lines the tables of these names are.
   private let headers: [SQLName: StreamName]
+  private let protectsAll: Bool
 
-  package init(_ pins: [StreamPin] = []) {
+  /// - Parameter protectsAll: whether the rows of streams that only go up are protected from edits in SQL, where a pin says nothing of it.
+  package init(_ pins: [StreamPin] = [], protectsAll: Bool = false) {
+    self.protectsAll = protectsAll
     self.pins = Dictionary(pins.map { (SQLName($0.name.text), $0) }, uniquingKeysWith: { first, _ in first })
     headers = Dictionary(
       pins.flatMap { pin in pin.lines.map { (SQLName($0.text), pin.name) } }, uniquingKeysWith: { first, _ in first })
@@ -98,6 +108,22 @@ package struct StreamPins: Equatable, Sendable {
   package var isEmpty: Bool { pins.isEmpty }
 
   package subscript(_ stream: StreamName) -> StreamPin? { pins[SQLName(stream.text)] }
+
+  // MARK: Protection
+
+  /// Whether any stream's rows may be protected.
+  package var protectsAny: Bool { protectsAll || pins.values.contains { $0.isProtected == true } }
+
+  /// Whether edits in SQL of a stream's table are refused while its rows only go up.
+  /// - Parameter header: whose lines the table holds; nil for a stream's own.
+  package func protects(_ stream: StreamName, header: StreamName?) -> Bool {
+    self[header ?? stream]?.isProtected ?? protectsAll
+  }
+
+  /// What such an edit is refused with.
+  package static func protection(of stream: String) -> String {
+    "drover: stream \(stream) only goes up, so this edit would be lost; edit the row at its machine, or declare `direction: both` there (the consumer's configuration says `protect: true`)"
+  }
 
   /// Why a machine's stream cannot be as it describes it, or nil.
   package func refusal(of schema: StreamSchema, _ stream: StreamName, _ machine: MachineID) -> String? {

@@ -12,6 +12,8 @@ package protocol CloudReader: Sendable {
   func waitingSchemas() throws -> [WaitingSchema]
   /// The streams that wait because their sink tables cannot be written; none where there is no store yet.
   func blockedSinks() throws -> [BlockedSink]
+  /// Why edits of tables from which rows go down are not noticed; none where all are, and where there is no store yet.
+  func captureFaults() throws -> [CaptureFault]
   /// The process that holds a lock on the whole store, as the running consumer found it; nil without a lock, or if the store has none.
   func storeLock() -> StoreLock?
   /// The tables that hold the replica, by name; none where there is no store yet.
@@ -23,6 +25,27 @@ package protocol CloudReader: Sendable {
   ///   - stream: only this one and the tables of its lines; nil: all of them.
   ///   - take: gets every row, on the caller's thread. What it throws ends the reading.
   func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws
+}
+
+/// A table from which rows go down, and whose edits stay in the cloud because its triggers are not what they have to be.
+package struct CaptureFault: Equatable, Sendable {
+  package var table: String
+  /// What is wrong with them.
+  package var cause: String
+  /// What to do.
+  package var advice: String
+
+  package init(table: String, cause: String, advice: String) {
+    self.table = table
+    self.cause = cause
+    self.advice = advice
+  }
+
+  package var text: String { "edits of \(table) in SQL do not reach the machines: \(cause)" }
+
+  /// What the consumer mends by itself when it looks at the table.
+  package static let restart =
+    "start the consumer again: it makes the triggers as they have to be; then `drover check` finds edits that were missed"
 }
 
 /// A table of the replica.

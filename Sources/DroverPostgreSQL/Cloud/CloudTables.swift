@@ -53,6 +53,7 @@ enum CloudTables {
     SharedTables.migration, StreamWaits.migration, BlockedTable.migration, TwoWayTables.migration,
     TwoWayTables.columnsMigration,
     TwoWayTables.conflictBytes,
+    TwoWayTables.editIndex,
   ]
 
   private static let outboxes = """

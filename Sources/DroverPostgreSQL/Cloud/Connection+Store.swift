@@ -81,7 +81,7 @@ extension Connection {
 
   private func putInFront(_ schema: String) throws {
     try query(
-      "SELECT set_config('search_path', concat_ws(', ', $1, nullif(current_setting('search_path'), '')), false)",
+      "SELECT set_config('search_path', concat_ws(', ', $1, nullif(current_setting('search_path'), '')), false), \(SinkProtection.mark)",
       [.text(schema)], operation: "open")
   }
 

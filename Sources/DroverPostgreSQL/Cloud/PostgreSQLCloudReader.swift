@@ -23,6 +23,10 @@ package struct PostgreSQLCloudReader: CloudReader {
 
   package func blockedSinks() throws -> [BlockedSink] { try looking(BlockedTable.all) ?? [] }
 
+  package func captureFaults() throws -> [CaptureFault] {
+    try looking { connection in try Capture.faults(in: connection.place(), connection) } ?? []
+  }
+
   package func sinks() throws -> [SinkDescription] {
     try looking { try NotedSink.all($0).map(\.description) } ?? []
   }

@@ -26,6 +26,8 @@ package final class PostgreSQLCloudStore: CloudStore {
   package private(set) var foreignChanges = 0
   private var membership: Consumers.Membership?
   private var lastBeat: ContinuousClock.Instant?
+  /// When tables that were locked are looked at again, to protect them.
+  private var nextProtection: ContinuousClock.Instant?
   /// The last number of the change feed that this store has given and committed.
   private var reached: Int64 = 0
 
@@ -52,6 +54,8 @@ package final class PostgreSQLCloudStore: CloudStore {
     var captures: Set<SQLName> = []
     /// What was noted last of where machines' histories continue.
     var lineages: [MachineStream: (epoch: Epoch, lineage: Lineage)] = [:]
+    /// Sink tables are protected as the configuration says.
+    var isProtectionSettled = false
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
@@ -178,11 +182,20 @@ package final class PostgreSQLCloudStore: CloudStore {
     let transaction = Transaction(
       store: self, connection: connection, isCareful: isCareful, keepsFeed: try look(connection))
     let result = try body(transaction)
+    try settleProtection(connection)
     if transaction.hasReshaped { try transaction.noteReshaping() }
     let number = try transaction.feed.finish()
     try connection.run("COMMIT", operation: "commit to")
     if let number { reached = number }
     return result
+  }
+
+  /// Looks at what protects sink tables once, and again when tables have changed.
+  private func settleProtection(_ connection: Connection) throws {
+    guard !knowledge.isProtectionSettled, nextProtection.map({ $0 <= .now }) ?? true else { return }
+    let isDone = try SinkProtection(connection: connection, place: place, pins: limits.pins).settle()
+    knowledge.isProtectionSettled = isDone
+    nextProtection = isDone ? nil : .now.advanced(by: .seconds(60))
   }
 
   /// The beginning of each transaction: forgets cached tables that have changed.

@@ -179,7 +179,10 @@ extension Transaction {
       try connection.change("ALTER TABLE \(qualified) ADD COLUMN \(column) bigint NOT NULL DEFAULT 0")
       return true
     }
-    if !found.boolean(0, 1) { try connection.change("ALTER TABLE \(qualified) ALTER COLUMN \(column) TYPE bigint") }
+    if !found.boolean(0, 1) {
+      try SinkProtection.lift(qualified, connection)
+      try connection.change("ALTER TABLE \(qualified) ALTER COLUMN \(column) TYPE bigint")
+    }
     if !found.boolean(0, 0) {
       try connection.change(
         """
@@ -199,6 +202,7 @@ extension Transaction {
        WHERE part.attrelid::bigint = $1 AND part.attnum > 0 AND NOT part.attisdropped
          AND part.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'real'::regtype)
       """, [.integer(table), .text(sink)], isKept: false)
+    if narrow.count > 0 { try SinkProtection.lift(qualified, connection) }
     for row in 0..<narrow.count {
       try connection.change(
         "ALTER TABLE \(qualified) ALTER COLUMN \(quoted(narrow.text(row, 0))) TYPE \(narrow.text(row, 1))")

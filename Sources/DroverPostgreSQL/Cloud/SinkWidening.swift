@@ -20,6 +20,7 @@ struct SinkWidening {
   /// Makes the column of a table one of another type.
   func run(_ column: SinkColumn, to type: TypeNumber, table: String) throws {
     guard column.type != type else { return }
+    try SinkProtection.lift(table, connection)
     try connection.change(
       """
       ALTER TABLE \(table) ALTER COLUMN \(column.identifier) TYPE \(SinkColumn.definition(type))

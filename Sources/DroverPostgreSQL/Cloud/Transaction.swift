@@ -80,6 +80,7 @@ final class Transaction: CloudTransaction {
     store.knowledge.writers = [:]
     store.knowledge.naturalKeys = [:]
     store.knowledge.captures = []
+    store.knowledge.isProtectionSettled = false
     try connection.forgetStatements()
   }
 

@@ -36,6 +36,10 @@ package struct SQLiteCloudReader: CloudReader {
 
   package func blockedSinks() throws -> [BlockedSink] { try reading(BlockedTable.all) ?? [] }
 
+  package func captureFaults() throws -> [CaptureFault] {
+    try reading { try $0.tableExists("drover_flow") ? SinkCapture.faults($0) : [] } ?? []
+  }
+
   package func storeLock() -> StoreLock? { AgentLock.storeLock(database: path) }
 
   package func sinks() throws -> [SinkDescription] { try reading(SinkDescription.all) ?? [] }

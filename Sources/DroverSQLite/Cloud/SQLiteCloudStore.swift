@@ -37,6 +37,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   /// The highest numbers that the open transaction has given to rows that go down, by owner and stream.
   var raised: [MachineStream: Int64] = [:]
   private var dataVersion: Int64 = -1
+  /// The version of the database's schema at which its sink tables were last seen to have the triggers that they need.
+  private var settledSchema: Int64?
   /// As it was after the last commit of another program.
   private var mark: StoreMark?
   package private(set) var foreignChanges = 0
@@ -67,6 +69,8 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
     var downStreams: [StreamName]?
     /// Their tables, which have triggers.
     var capturedTables: Set<SQLName>?
+    /// Whether triggers protect sink tables.
+    var hasProtection: Bool?
   }
   struct SchemaKey: Hashable {
     var machine: MachineID
@@ -144,10 +148,34 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
     try writing { database in
       (isWriting, raised) = (false, [:])
-      let result = try body(Transaction(store: self, database: database))
+      let transaction = Transaction(store: self, database: database)
+      if try hasProtection(database) { try transaction.beginWriting() }
+      let result = try body(transaction)
+      try settleTriggers(transaction, database)
       if isWriting { try database.cachedStatement(sql: "DELETE FROM drover_writer").execute() }
       return (result, try feed.finish(database))
     }
+  }
+
+  /// Whether sink tables have triggers that refuse what is not Drover's.
+  private func hasProtection(_ database: Database) throws -> Bool {
+    if let known = cache.hasProtection { return known }
+    let isThere = try SinkProtection.isPresent(database)
+    cache.hasProtection = isThere
+    return isThere
+  }
+
+  /// Looks at the triggers of sink tables in the first transaction, and in each that comes after a change of the database's schema: a person may have
+  /// dropped one.
+  private func settleTriggers(_ transaction: Transaction, _ database: Database) throws {
+    let schema = try database.cachedStatement(sql: "PRAGMA main.schema_version")
+    guard try Int64.fetchOne(schema) != settledSchema else { return }
+    if try limits.pins.protectsAny || hasProtection(database) {
+      try SinkProtection(database: database, pins: limits.pins).settle()
+    }
+    try transaction.mendCaptures()
+    settledSchema = try Int64.fetchOne(schema)
+    cache.hasProtection = nil
   }
 
   package func note(_ name: String) throws -> String? {

@@ -214,7 +214,7 @@ struct SinkDiagnosis {
       let triggers = try String.fetchOne(
         database,
         sql:
-          "SELECT group_concat(name, ', ') FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) AND substr(name, 1, 12) <> '\(SinkCapture.prefix)'",
+          "SELECT group_concat(name, ', ') FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) AND substr(name, 1, 12) <> '\(SinkCapture.prefix)' AND substr(name, 1, 15) <> '\(SinkProtection.prefix)'",
         arguments: [table])
       if let triggers {
         return SinkBlocked(

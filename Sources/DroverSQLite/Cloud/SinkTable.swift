@@ -30,6 +30,9 @@ struct StatementShape: Hashable {
 }
 
 final class SinkTable {
+  /// What a table has for events without a table, beside Drover's own columns.
+  static let bodyColumns = ["local_id", "occurred_at", "body"]
+
   private let sink: StatementShape
   /// The first put (false) and the first delete (true) that the database refused since the last question.
   var refusals: [Bool: DatabaseError] = [:]
@@ -74,7 +77,7 @@ final class SinkTable {
     let completeWhen = sink.completeWhen
     rule = MergeRule(kind: sink.kind, completes: completeWhen != nil)
     let table = quoted(name)
-    let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? ["local_id", "occurred_at", "body"]
+    let columns = sink.schema.map { $0.columns.map { quoted($0.name) } } ?? Self.bodyColumns
     let keyColumns = sink.schema.map { schema in schema.key.map { quoted(schema.columns[$0].name) } } ?? ["local_id"]
     self.columns = columns
 
@@ -162,7 +165,7 @@ final class SinkTable {
 
   /// The tables that an event is written to, each with the source's columns that its rows name.
   var written: [(table: String, columns: [SQLName])] {
-    let own = sink.schema.map { $0.columns.map(\.name) } ?? ["local_id", "occurred_at", "body"]
+    let own = sink.schema.map { $0.columns.map(\.name) } ?? Self.bodyColumns
     return [(name, own.map(SQLName.init))]
       + lines.map { ($0.schema.table.text, $0.schema.rows.columns.map { SQLName($0.name) }) }
   }

@@ -172,6 +172,12 @@ struct CapturedTable: Equatable {
         uniques.append([UniquePart(expression: rowidName, collation: "BINARY")])
       }
     }
+    if let newer = declaration.flow.newer,
+      let refusal = FlowRule.refusal(ofNewer: newer, key: keyNames, syncedColumn: declaration.syncedColumn)
+    {
+      throw CaptureRefusal(
+        "\(name): `newer` does not go with \(refusal.other): \(refusal.why)", advice: refusal.advice)
+    }
     if declaration.flow.direction.goesDown {
       try requireKey(
         name, key: keyPositions.map { columns[$0].name }, isUnique: declared?.isUnique ?? true, writable: writable)

@@ -97,7 +97,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
     let report = try? configuration.reader.report(.everything)
     return integrity(path, missing: "") + (report.map { letters($0, configuration) + pins($0, configuration) } ?? [])
-      + blocked(configuration)
+      + blocked(configuration) + captures(configuration)
       + [HostChecks.disk(of: path)]
   }
 
@@ -113,7 +113,7 @@ struct DoctorCommand: AsyncParsableCommand {
         return findings + [empty]
       }
       return findings + [.good("store", "\(configuration.reader.name) can be read")] + letters(report, configuration)
-        + blocked(configuration) + pins(report, configuration)
+        + blocked(configuration) + captures(configuration) + pins(report, configuration)
     } catch {
       return findings + [
         .bad("store", "\(error)", "`drover cloud` needs it; nothing is lost: events wait at the machines")
@@ -148,6 +148,11 @@ struct DoctorCommand: AsyncParsableCommand {
       + ((try? configuration.reader.blockedSinks()) ?? []).map {
         .bad("table", "\($0.text), since \(Timestamp.text(microseconds: $0.since))", $0.blocked.advice)
       }
+  }
+
+  /// Tables from which rows go down and whose edits are not noticed.
+  private func captures(_ configuration: CloudConfiguration) -> [Finding] {
+    ((try? configuration.reader.captureFaults()) ?? []).map { .bad("table", $0.text, $0.advice) }
   }
 
   private func letters(_ report: CloudReport, _ configuration: CloudConfiguration) -> [Finding] {
@@ -192,7 +197,10 @@ struct DoctorCommand: AsyncParsableCommand {
         guard let refusal = try DatabaseCheck.refusal(of: declaration, path: configuration.database) else {
           return [.good("stream", "\(declaration.name): table \(table) can be captured")]
             + DatabaseCheck.advice(on: declaration, path: configuration.database).map { advice in
-              .doubtful("stream", "\(declaration.name): \(advice)", "see `key` in docs/configuration.md")
+              .doubtful(
+                "stream", "\(declaration.name): \(advice)",
+                declaration.flow.direction.goesDown
+                  ? "see docs/how-to/edit-rows-on-both-sides.md" : "see `key` in docs/configuration.md")
             }
         }
         return [

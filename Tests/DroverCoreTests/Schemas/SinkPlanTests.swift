@@ -231,4 +231,15 @@ import Testing
     #expect(way(sink(barcode, isMember: true), name) == nil)
     #expect(way(sink(barcode, isForAll: true), name) == .word)
   }
+
+  @Test func `rows come down from no table whose rows are matched with other machines'`() throws {
+    let stream = try StreamName("product")
+    for direction in Direction.allCases {
+      func way(_ sink: SinkMatching) -> Obstacle.Way? { sink.obstacle(to: Flow(direction: direction), stream)?.way }
+      let refused: Obstacle.Way? = direction == .up ? nil : .table(stream)
+      #expect(way(sink(Self.barcode, others: true)) == refused && way(sink(Self.barcode, isForAll: true)) == refused)
+      // What it has declared itself ends with its new description.
+      #expect(way(sink(nil)) == nil && way(sink(Self.barcode, isMember: true)) == nil)
+    }
+  }
 }

@@ -186,4 +186,29 @@ import Testing
     #expect(on.count == 2 && on[0].contains("triggers tr fire"))
     #expect(DatabaseCheck.advice(on: try .table("t"), path: app.path) == [])
   }
+
+  @Test
+  func `doctor names constraints that a row which comes down may break, and a search index that does not learn of it`()
+    throws
+  {
+    let app = try AppDatabase(
+      """
+      CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL, b TEXT UNIQUE, c TEXT, n INTEGER NOT NULL DEFAULT 0);
+      CREATE UNIQUE INDEX part ON t (c) WHERE b IS NULL;
+      CREATE TABLE k (a TEXT PRIMARY KEY, b TEXT) WITHOUT ROWID;
+      CREATE VIRTUAL TABLE found USING fts5 (a); CREATE TABLE founded (a);
+      CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO found VALUES (NEW.a); END;
+      CREATE TRIGGER other AFTER INSERT ON k BEGIN INSERT INTO founded VALUES (NEW.a); END
+      """)
+    var natural = try StreamDeclaration.twoWay("t")
+    natural.flow.isKeyNatural = true
+    let advice = DatabaseCheck.advice(on: natural, path: app.path)
+    #expect(advice.count == 4, "\(advice)")
+    #expect(advice[0].contains("the search index found does not know them"))
+    #expect(advice[1].contains("unique values (c), (b)"))
+    #expect(advice[2].contains("columns a, n are NOT NULL here"))
+    #expect(advice[3].contains("its key id is INTEGER PRIMARY KEY"))
+    let plain = DatabaseCheck.advice(on: try .twoWay("k"), path: app.path)
+    #expect(plain.count == 1 && plain[0].contains("triggers other do not fire"), "\(plain)")
+  }
 }

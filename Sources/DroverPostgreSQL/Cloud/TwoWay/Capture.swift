@@ -86,6 +86,53 @@ struct Capture {
     ).integer(0, 0) == Int64(Self.triggers.count)
   }
 
+  /// What is wrong with the triggers of the tables from which rows go down.
+  static func faults(in place: String, _ connection: Connection) throws -> [CaptureFault] {
+    let expected = triggers.map { "('\($0)')" }.joined(separator: ", ")
+    let rows = try connection.query(
+      """
+      SELECT sink.table_name, expected.name, present.oid IS NULL, class.oid::regclass::text
+        FROM drover_sink AS sink
+        JOIN pg_class AS class ON class.relnamespace = $1::text::regnamespace AND class.relname = sink.table_name AND class.relkind IN ('r', 'p')
+        CROSS JOIN (VALUES \(expected)) AS expected (name)
+        LEFT JOIN pg_trigger AS present ON present.tgrelid = class.oid AND present.tgname = expected.name
+       WHERE EXISTS (SELECT 1 FROM drover_flow WHERE stream = sink.name)
+         AND (present.oid IS NULL OR present.tgenabled NOT IN ('O', 'A'))
+       ORDER BY 1, 2
+      """, [.text(place)])
+    var faults = (0..<rows.count).map { row in
+      let (trigger, isGone) = (rows.text(row, 1), rows.boolean(row, 2))
+      return CaptureFault(
+        table: rows.text(row, 0), cause: "its trigger \(trigger) \(isGone ? "was dropped" : "is disabled")",
+        advice: isGone
+          ? CaptureFault.restart
+          : "ALTER TABLE \(rows.text(row, 3)) ENABLE TRIGGER \(trigger); then `drover check` finds edits that were missed"
+      )
+    }
+    // Whoever logs in with it fires no triggers at all.
+    let roles = try connection.query(
+      """
+      SELECT coalesce(rolname::text, ''), coalesce(datname::text, '') FROM pg_db_role_setting
+        LEFT JOIN pg_roles ON pg_roles.oid = setrole LEFT JOIN pg_database ON pg_database.oid = setdatabase
+       WHERE 'session_replication_role=replica' = ANY (setconfig) AND (setdatabase = 0 OR datname = current_database())
+         AND EXISTS (SELECT 1 FROM drover_flow)
+       ORDER BY 1, 2
+      """)
+    for row in 0..<roles.count {
+      let (role, database) = (roles.text(row, 0), roles.text(row, 1))
+      let owner = role.isEmpty ? "DATABASE \(quoted(database))" : "ROLE \(quoted(role))"
+      let part = role.isEmpty || database.isEmpty ? "" : " IN DATABASE \(quoted(database))"
+      faults.append(
+        CaptureFault(
+          table: "two-way tables",
+          cause:
+            "\(role.isEmpty ? "database \(database)" : "role \(role)") has session_replication_role = replica, so its sessions fire no triggers",
+          advice:
+            "ALTER \(owner)\(part) RESET session_replication_role; then `drover check` finds edits that were missed"))
+    }
+    return faults
+  }
+
   /// Edits of a table are not captured any more.
   static func end(_ stream: String, table: SinkTable, _ connection: Connection) throws {
     let place = table.qualified.dropLast(quoted(table.name).count + 1)

@@ -1,5 +1,5 @@
 // A condition as PostgreSQL decides it, for the trigger that refuses edits of complete rows. Columns have types here and affinities at the
-// source: what is compared is first what the affinity makes of it. A comparison that has no form in SQL is NULL, so that it refuses nothing.
+// source: what is compared is first what the affinity makes of it. A comparison with a text that has NUL in it is NULL, so that it refuses nothing.
 
 import DroverCore
 
@@ -13,6 +13,8 @@ struct ConditionSQL {
     case number(String)
     case text(String)
     case blob(String)
+    /// A value whose class stands in the value itself: each class with the condition that it is one, and what is compared with NULL.
+    case any([(when: String, side: Side)], value: String)
     case unknown
 
     /// In SQLite numbers come before texts, and texts before blobs.
@@ -21,13 +23,13 @@ struct ConditionSQL {
       case .number: 1
       case .text: 2
       case .blob: 3
-      case .null, .unknown: nil
+      case .null, .any, .unknown: nil
       }
     }
 
     var sql: String? {
       switch self {
-      case .number(let sql), .text(let sql), .blob(let sql): sql
+      case .number(let sql), .text(let sql), .blob(let sql), .any(_, let sql): sql
       case .null: "NULL"
       case .unknown: nil
       }
@@ -48,7 +50,10 @@ struct ConditionSQL {
   private func compare(
     _ left: Condition.Operand, _ comparison: Condition.Comparison, _ right: Condition.Operand
   ) -> String {
-    let (a, b) = (side(left, beside: right), side(right, beside: left))
+    compare(side(left, beside: right), comparison, side(right, beside: left))
+  }
+
+  private func compare(_ a: Side, _ comparison: Condition.Comparison, _ b: Side) -> String {
     guard let x = a.sql, let y = b.sql else { return "NULL::boolean" }
     switch (a, b) {
     case (.null, _), (_, .null):
@@ -59,6 +64,16 @@ struct ConditionSQL {
       default: return "NULL::boolean"
       }
     default: break
+    }
+    // Each class is compared on its own: PostgreSQL evaluates no branch but the one whose condition holds.
+    func branches(_ classes: [(when: String, side: Side)], _ compare: (Side) -> String) -> String {
+      "(CASE \(classes.map { "WHEN \($0.when) THEN \(compare($0.side))" }.joined(separator: " ")) ELSE NULL END)"
+    }
+    if case .any(let classes, let value) = a {
+      return branches([("\(value) IS NULL", .null)] + classes) { compare($0, comparison, b) }
+    }
+    if case .any(let classes, let value) = b {
+      return branches([("\(value) IS NULL", .null)] + classes) { compare(a, comparison, $0) }
     }
     if a.rank == b.rank {
       switch comparison {
@@ -88,7 +103,12 @@ struct ConditionSQL {
     case .column(let name):
       // What the table has not is NULL.
       guard let found = column(name) else { return .null }
-      return side(found.column, found.text)
+      let own = side(found.column, found.text)
+      // Beside a number a text is one too, if it reads as one.
+      if case .text(let text) = own, case .column(let name) = other, column(name)?.column.affinity.isNumeric == true {
+        return Self.numberOrText(text)
+      }
+      return own
     case .literal(let value):
       var affinity = Affinity.blob
       if case .column(let name) = other, let found = column(name) {
@@ -107,9 +127,37 @@ struct ConditionSQL {
     case .double: .number("\(text)::text::numeric")
     case .text where column.affinity == .text: .text(text)
     case .bytea: .blob(text)
-    // A text that stands for a number too, or a value with a type of its own.
-    case .text, .json, .jsonb: .unknown
+    case .text: Self.numberOrText(text)
+    case .json, .jsonb: Self.json("\(text)::jsonb")
     }
+  }
+
+  /// A column of numeric affinity that keeps texts: what reads as a number is one.
+  private static func numberOrText(_ text: String) -> Side {
+    .any(
+      [
+        ("\(text) ~ '^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$'", .number("\(text)::numeric")),
+        ("true", .text(text)),
+      ], value: text)
+  }
+
+  /// A value with a type of its own, as `JSONColumn` writes it.
+  private static func json(_ value: String) -> Side {
+    let plain = "(\(value) #>> '{}')"
+    func bytes(_ tag: String) -> String { "decode(\(value) ->> '\(tag)', 'base64')" }
+    return .any(
+      [
+        ("jsonb_typeof(\(value)) = 'null'", .null),
+        ("jsonb_typeof(\(value)) = 'number'", .number("\(plain)::numeric")),
+        ("jsonb_typeof(\(value)) = 'string'", .text("\(plain) COLLATE \"C\"")),
+        ("\(value) ? '$blob'", .blob(bytes("$blob"))),
+        (
+          "\(value) ? '$real'",
+          .number(
+            "(CASE \(value) ->> '$real' WHEN 'inf' THEN '9e999'::numeric WHEN '-inf' THEN '-9e999'::numeric ELSE 0 END)"
+          )
+        ),
+      ], value: value)
   }
 
   private func side(_ value: Value) -> Side {

@@ -150,6 +150,9 @@ enum TwoWayTables {
     CREATE INDEX drover_conflict_bytes ON drover_conflict (machine_id, bytes);
     """
 
+  /// A comparison asks for each row whether an edit of it waits. A key may be longer than an entry of any other kind of index.
+  static let editIndex = "CREATE INDEX drover_edit_key ON drover_edit USING hash (key);"
+
   /// As the tables name a stream.
   static func name(_ stream: StreamName) -> String { SQLName(stream.text).text }
 }

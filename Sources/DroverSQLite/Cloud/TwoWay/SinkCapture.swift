@@ -60,6 +60,28 @@ struct SinkCapture {
     for sql in wanted { try database.execute(sql: sql) }
   }
 
+  /// What is wrong with the triggers of the tables from which rows go down.
+  static func faults(_ database: Database) throws -> [CaptureFault] {
+    try String.fetchAll(database, sql: "SELECT DISTINCT stream FROM drover_flow ORDER BY stream").compactMap { name in
+      let stream = try StreamName(name)
+      guard let machine = try database.firstKeyColumn(of: name),
+        let capture = try SinkCapture(database, stream, machineColumn: machine)
+      else { return nil }
+      let present = Set(
+        try String.fetchAll(
+          database,
+          sql: """
+            SELECT sql FROM main.sqlite_master
+             WHERE type = 'trigger' AND lower(tbl_name) = lower(?) AND substr(name, 1, \(prefix.utf8.count)) = '\(prefix)'
+            """, arguments: [name]))
+      let missing = try capture.triggers().filter { !present.contains($0) }
+      guard !missing.isEmpty else { return nil }
+      let names = missing.compactMap { $0.split(separator: "\"").dropFirst().first }.joined(separator: ", ")
+      return CaptureFault(
+        table: name, cause: "its triggers \(names) were dropped or changed", advice: CaptureFault.restart)
+    }
+  }
+
   private func triggers() throws -> [String] {
     let carried = Set(
       try String.fetchAll(

@@ -228,7 +228,7 @@ extension Transaction {
     return found
   }
 
-  private func downStreamNames() throws -> [StreamName] {
+  func downStreamNames() throws -> [StreamName] {
     if let known = store.cache.downStreams { return known }
     let names = try String.fetchAll(database, sql: "SELECT DISTINCT stream FROM drover_flow ORDER BY stream")
       .map { try StreamName($0) }
