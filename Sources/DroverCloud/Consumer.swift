@@ -183,7 +183,7 @@ package final class Consumer: SessionHandler {
       group.blocks = blocks
       // What an attempt before this one took for received is not in the store, and others may have received more.
       if isAgain { gate.forgetKnown() }
-      // Somebody beside the consumer may have taken a machine out, and with it what was received of it.
+      // Another command may have removed a machine, and with it what was received of it.
       let isForeign = store.foreignChanges != foreignChanges
       foreignChanges = store.foreignChanges
       if isForeign { gate.forgetKnown() }

@@ -1,5 +1,5 @@
 // Which of the messages that have come one transaction takes where several consumers share a store. What a transaction has taken is locked until
-// its commit, so it takes no more than it has to, and first what nobody else has. All take everything in one order, so that they seldom wait in
+// its commit, so it takes no more than it has to, and first what no other consumer has. All take everything in one order, so that they seldom wait in
 // a circle.
 
 import DroverCore
@@ -30,7 +30,7 @@ struct Division {
     later = messages.indices.filter { !claimed.contains(streams[$0]!) }.map { messages[$0] }
   }
 
-  /// Descriptions and events by their stream, whose table is everybody's; then what is a machine's alone.
+  /// Descriptions and events by their stream, whose table is shared by all machines; then what is a machine's alone.
   private static func place(of topic: Topic?) -> String {
     switch topic {
     case .schema(let machine, let stream), .events(let machine, _, let stream):

@@ -45,7 +45,7 @@ struct StreamResponder {
   /// - Returns: whether the message was an answer of this responder's.
   mutating func acknowledged(_ token: PublishToken) -> Bool { inFlight.remove(token) != nil }
 
-  /// Nobody waits for what was asked over another connection.
+  /// What was asked over another connection has no reader any more.
   mutating func disconnected() { self = StreamResponder(machine: machine, limits: limits) }
 
   /// A table that was looked at in part is another one now.

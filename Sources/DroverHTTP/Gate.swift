@@ -22,7 +22,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
 
   /// - Parameters:
   ///   - tokens: a client with one of them may pass.
-  ///   - open: paths for which everybody may.
+  ///   - open: paths that need no token.
   ///   - patience: how long a request may take.
   init(
     _ inside: Inside, connections: Connections, tokens: [AccessToken], open: Set<String>, requestsPerSecond: Int,

@@ -1,4 +1,4 @@
-// The change feed as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). Every reader pulls from the store at his
+// The change feed as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). Every reader pulls from the store at its
 // own pace, so nothing is kept for a slow one. One look at the store tells all of them that something was committed.
 
 import DroverCore

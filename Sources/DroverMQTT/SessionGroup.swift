@@ -42,7 +42,7 @@ package final class SessionGroup {
   /// Connects no session yet.
   /// - Parameters:
   ///   - members: over plain TCP.
-  ///   - sparesDescriptors: a connection takes one file descriptor instead of three. While it is made nobody else in the process can open
+  ///   - sparesDescriptors: a connection takes one file descriptor instead of three. While it is made no other thread of the process can open
   ///     anything, so this is for a process that does nothing else.
   package init(
     _ members: [(options: MQTTOptions, handler: any SessionHandler)], sparesDescriptors: Bool = false, logger: Logger
@@ -61,7 +61,7 @@ package final class SessionGroup {
 
   deinit { close(descriptor) }
 
-  /// Serves everybody on the calling thread until `isOver`, which is asked in each round. The connections stand when it returns, and are
+  /// Serves all connections on the calling thread until `isOver`, which is asked in each round. The connections stand when it returns, and are
   /// served on by the next call.
   package func run(until isOver: () throws -> Bool) throws {
     var events = [epoll_event](repeating: epoll_event(), count: 512)

@@ -27,7 +27,7 @@ struct TimerWheel {
     slots[time % Self.slotCount].append(number)
   }
 
-  /// Takes everybody whose time has come by `time`.
+  /// Takes all whose time has come by `time`.
   mutating func advance(to time: Int) -> [Int] {
     var taken: [Int] = []
     // After a long rest every slot is looked at once.

@@ -71,7 +71,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   /// Another program has changed the table since it was read.
   var isOutdated: Bool { ["0A000", "42703", "42804", "42P01", "42P07", "42701", "42P10"].contains(state) }
 
-  /// Somebody has given a sink table another form than it had.
+  /// A person has given a sink table another form than it had.
   static func tableChanged(_ stream: StreamName, _ reason: String, _ connection: Connection) -> PostgreSQLError {
     PostgreSQLError(
       operation: "use the sink table \(stream) of", subject: connection.subject, cause: reason, state: "42P16")
@@ -100,7 +100,7 @@ package struct PostgreSQLError: Error, CustomStringConvertible {
   var isChangeRefused: Bool { ["0A000", "2BP01", "42501"].contains(state) }
 
   /// Another event would not meet it; everything else says that the store itself cannot go on. Classes 22 (data), 23 (constraints), 44 (a
-  /// view's check), 54 (limits of a row or an index entry), P0 (raised by somebody's trigger), and what a table keeps out in silence.
+  /// view's check), 54 (limits of a row or an index entry), P0 (raised by a trigger), and what a table keeps out in silence.
   var isAboutTheEvent: Bool { fault == nil && isOfData }
 
   private var isOfData: Bool {

@@ -1,4 +1,4 @@
-// Tells which statements are run, for tests that hold all of them against the server's plans. Nobody keeps a list of statements.
+// Tells which statements are run, for tests that hold all of them against the server's plans. No list of statements has to be kept.
 
 private import Synchronization
 

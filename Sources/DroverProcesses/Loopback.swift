@@ -7,7 +7,7 @@ package enum Loopback {
   /// The caller that got one may not listen on it yet.
   private static let given = Mutex<Set<Int>>([])
 
-  /// A port that nobody listens on, and that nobody in this process was given before. Below the range from which the system takes ports for
+  /// A port without a listener, which was not given out in this process before. Below the range from which the system takes ports for
   /// outgoing connections, so that a server that is killed and started again finds its port free.
   package static func freePort() -> Int {
     while true {

@@ -1,5 +1,5 @@
 // One agent for one database, one consumer for one store: a lock file beside the database, held by the kernel for as long as the
-// process lives, so that SIGKILL releases it. It also tells `drover status` whether anybody is at work, on which file, and whether each of
+// process lives, so that SIGKILL releases it. It also tells `drover status` whether an agent is at work, on which file, and whether each of
 // its jobs still moves: every job has a name and notes a heartbeat in the file.
 //
 // Links lead to the same lock: it stands beside the resolved file, and a hard link is found out by a second lock on the inode itself.
@@ -33,7 +33,7 @@ package final class AgentLock: Sendable {
       return [descriptor, earlier?.descriptor ?? -1].first { FileIdentity(descriptor: $0) == there }
     }
 
-    /// Whether somebody removed the lock file of the database that stands there still. The lock that is held on it is seen by nobody.
+    /// Whether the lock file was removed while the database is there still. No other process sees the lock that is held on it.
     var isMissing: Bool {
       lock(at: path) == nil && identity != nil && identity == FileIdentity(of: database)
     }
@@ -134,7 +134,7 @@ package final class AgentLock: Sendable {
       throw LockError(
         description: "lock \(path): \(String(cString: strerror(errno))); the folder has to be writable for Drover")
     }
-    // Whoever only asks holds it for a moment, too.
+    // A process that only asks holds it for a moment, too.
     var attempts = 0
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0, attempts < 20 {
       attempts += 1
@@ -236,7 +236,7 @@ package final class AgentLock: Sendable {
     write()
   }
 
-  /// Who keeps the consumer that is at work from its store; nil where nobody does.
+  /// Who keeps the consumer that is at work from its store; nil without one.
   package static func storeLock(database: String) -> StoreLock? {
     guard let line = holding(database)?.text.split(separator: "\n").first(where: { $0.hasPrefix(storeLockPrefix) })
     else { return nil }
@@ -330,7 +330,7 @@ package final class AgentLock: Sendable {
     if let earlier = held.earlier { unlink(earlier.path) }
   }
 
-  /// The process that holds the lock of a database, or nil when nobody does.
+  /// The process that holds the lock of a database, or nil without one.
   package static func holder(database: String) -> Int32? { holding(database)?.process }
 
   private static func holding(_ database: String) -> (process: Int32, text: String)? {

@@ -1,4 +1,4 @@
-// What a path leads to where SQLite finds no database: nothing that is opened in vain, for opening a pipe waits for somebody who writes to it,
+// What a path leads to where SQLite finds no database: nothing that is opened in vain, for opening a pipe waits for a writer,
 // and nothing that is called damaged because it is encrypted.
 
 private import Foundation

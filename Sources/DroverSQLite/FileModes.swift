@@ -39,7 +39,7 @@ enum FileModes {
     return true
   }
 
-  /// Somebody else's file stays as it is.
+  /// A file of another owner stays as it is.
   private static func set(_ descriptor: Int32, like model: String) {
     var status = stat()
     let isThere = stat(model, &status) == 0

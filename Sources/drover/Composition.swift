@@ -170,7 +170,7 @@ extension MQTTOptions {
       keepAlive: connection.keepAlive, sessionExpiry: connection.sessionExpiry)
   }
 
-  /// What tells the client ID of somebody who passes by from every other's, on whatever host.
+  /// What tells the client ID of a short-lived command from every other client's, on whatever host.
   static var passing: String { Epoch(random: .random(in: .min ... .max)).text }
 }
 

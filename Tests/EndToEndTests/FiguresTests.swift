@@ -118,7 +118,7 @@ import Testing
       "\(Road.makePensAndFacts); db.executemany('INSERT INTO pen VALUES (?, ?)', [(i, 'p') for i in range(3000)])")
     // The consumer comes after the agent.
     try await http.start([.edge])
-    try await road.wait(for: "the agent has tried in vain") { road.log(of: .edge).contains("nobody subscribes") }
+    try await road.wait(for: "the agent has tried in vain") { road.log(of: .edge).contains("there is no subscriber") }
     let away = try #require(try await road.status())
     #expect(away.streams.reduce(0) { $0 + $1.pending + $1.synced } == (try await count(road, Self.waiting)))
     let failures = try await http.ask(.edge, "/v1/status").document["failures"] as? [[String: Any]] ?? []

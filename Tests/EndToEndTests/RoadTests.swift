@@ -103,7 +103,7 @@ import Testing
     let road = try Road(streams: Self.stock)
     try await road.python(Self.makeStock)
     try road.start(.edge)
-    try await road.wait(for: "the refusal is in the log") { road.log(of: .edge).contains("nobody subscribes") }
+    try await road.wait(for: "the refusal is in the log") { road.log(of: .edge).contains("there is no subscriber") }
     #expect(
       try await road.python("print(db.execute('SELECT count(*), sum(synced) FROM drover_outbox').fetchone())")
         == "(50, 0)")

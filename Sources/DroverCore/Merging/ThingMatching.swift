@@ -125,7 +125,7 @@ package struct ThingMatching<Tables: ThingTables> {
     }
   }
 
-  /// The things that a row could be which is none yet. One that nobody has known by its identity so far may be what this one is: it would
+  /// The things that a row could be which is none yet. One that is not known by its identity so far may be what this one is: it would
   /// have been found from the other side too.
   private func things(for row: Standing) throws -> [Int64] {
     let known = try things(knownBy: row.known, besides: 0)

@@ -1,6 +1,6 @@
 // Room for one more dead letter in the cloud. What a machine has in its outbox no more, or will have no more when its frame is covered, is
 // never pushed out: where there is no room for it, its frame is not covered and stays at the edge. Everything else, garbage and bare
-// events, makes room, the oldest of whoever has most of it first, and a record of it stays.
+// events, makes room, the oldest of the machine that has most of it first, and a record of it stays.
 
 package struct DeadLetterUse: Equatable, Sendable {
   package var letters: Int
@@ -37,7 +37,7 @@ extension DeadLetterBounds {
   ) throws -> Bool {
     let size = kept + letter.topic.utf8.count + letter.detail.utf8.count + Self.bytesOfLetter
     let machine = letter.machine?.text ?? ""
-    // Nothing pushes out the events of agents, so they alone must leave room, theirs and everybody's.
+    // Nothing pushes out the events of agents, so they alone must leave room, for their own share and for the whole.
     guard fits(try ledger.use(of: machine, events: true), size, share: 2), fits(try ledger.total(events: true), size)
     else { return false }
     while true {

@@ -1,4 +1,4 @@
-// How much room the outbox may take, and when it has taken too much. The decision is a value: whoever measures asks the gauge, and does
+// How much room the outbox may take, and when it has taken too much. The decision is a value: the code that measures asks the gauge, and does
 // what it says (EdgeDatabase+Space).
 
 /// What the operator allows. At a limit no more is taken from `drover emit` and the intake; what tables hold is captured all the same.

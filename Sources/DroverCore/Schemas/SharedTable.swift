@@ -22,7 +22,7 @@ package struct Obstacle: Equatable, Sendable {
     self.way = way
   }
 
-  /// Whether it is kept for the operator; what nothing stands in the way of but a limit is not, so that nobody fills the store with
+  /// Whether it is kept for the operator; what nothing stands in the way of but a limit is not, so that the store does not fill with
   /// descriptions.
   package var isKept: Bool { way != .none }
 }

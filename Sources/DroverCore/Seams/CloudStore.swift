@@ -212,7 +212,7 @@ package struct StoreUnusable: Error, CustomStringConvertible {
 package protocol CloudStore: AnyObject {
   /// Whether other consumers commit to it too: then what one transaction has read is not known in the next.
   var isShared: Bool { get }
-  /// How often a transaction has found that somebody else may have changed what is in the store.
+  /// How often a transaction has found that another program may have changed what is in the store.
   var foreignChanges: Int { get }
   /// Whether another program may have committed since the last transaction. Costs next to nothing.
   var hasForeignCommits: Bool { get }

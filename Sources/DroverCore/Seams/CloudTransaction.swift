@@ -1,4 +1,4 @@
-// The seam to the cloud's database within a transaction, by role. A store implements all of them; whoever uses them asks for those that it needs.
+// The seam to the cloud's database within a transaction, by role. A store implements all of them; a caller asks for those that it needs.
 // Errors mean that the transaction cannot be committed, but for `SinkBlocked`, which `adopt`, `holdBodies` and `merge` throw when a sink table cannot
 // be written: then nothing of that one call remains, and the transaction goes on.
 
@@ -8,7 +8,7 @@ package typealias CloudTransaction = StreamClaims & ReceivedRanges & EpochOrder 
 
 /// Which streams a transaction has to itself, where several consumers write to one store.
 package protocol StreamClaims {
-  /// Takes streams until the commit, so that what is read of them stays true: in a shared store those that nobody else has now, in their
+  /// Takes streams until the commit, so that what is read of them stays true: in a shared store those that no other consumer has now, in their
   /// order. It waits for one where all are taken.
   /// - Parameter most: how many it may take.
   func claim(_ streams: [MachineStream], most: Int) throws -> Set<MachineStream>
@@ -109,7 +109,7 @@ package protocol MachineRecords {
   /// The machines that were heard, with the epoch in which each was heard last.
   func machines() throws -> [MachineID: Epoch]
   /// Takes a machine out of the store: what is known of it, and of its streams. Where its rows stay, so do its epochs, for a machine of that name
-  /// that comes later has to win over them. Its dead letters stay for whoever purges them.
+  /// that comes later has to win over them. Its dead letters stay until a person purges them.
   /// - Parameter removesRows: whether its rows go too, from the tables that streams have now.
   /// - Returns: how many rows were removed.
   func forgetMachine(_ machine: MachineID, removesRows: Bool) throws -> Int

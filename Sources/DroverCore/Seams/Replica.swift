@@ -206,7 +206,7 @@ package protocol Replica: AnyObject {
   func underway(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws -> [Bool]
   /// Of a stream that only goes down: sends these rows to its machines again, and a row that is gone as a delete.
   func sendDown(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws
-  /// Takes the versions of rows that differ back to none, and forgets their tombstones, so that whatever the machine sends next counts: somebody may have
+  /// Takes the versions of rows that differ back to none, and forgets their tombstones, so that whatever the machine sends next counts: a person may have
   /// written a version that no event will reach.
   func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws
   /// What other programs have added to the stream's tables that may change or refuse what is written: triggers, rules, policies.

@@ -9,7 +9,7 @@ package struct DownConfirmPace: Sendable {
   private var frames = 0
   /// When it is to be said; nil where there is nothing to say.
   package private(set) var at: Instant?
-  /// Somebody asks.
+  /// A question is open.
   private var isAsked = false
 
   package init(limits: WaitingLimits) { self.limits = limits }

@@ -305,7 +305,7 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
     return outcome
   }
 
-  /// The result gets a new cloud version and goes down, whoever wins.
+  /// The result gets a new cloud version and goes down, whichever side wins.
   private func decide(
     _ winner: TwoWayRule.Side, _ event: SinkEvent, _ row: TwoWayRow, base: Int64, because reason: ConflictReason
   ) throws -> MergeOutcome {

@@ -133,7 +133,7 @@ extension AcknowledgementReason {
   /// What the operator can do about a refusal.
   fileprivate func advice(topic: String, user: String?) -> String {
     switch self {
-    case .noMatchingSubscribers: "nobody subscribes; is the consumer running?"
+    case .noMatchingSubscribers: "there is no subscriber; is the consumer running?"
     case .notAuthorised:
       "\(user.map { "user \($0)" } ?? "a client without a user name") is not authorised on \(topic); check the broker's ACL for it"
     case .packetTooLarge: "it is larger than the broker takes"

@@ -190,7 +190,7 @@ struct NaturalKeys: ThingTables {
     if try shown == 0 && !isShown(thing) { throw PostgreSQLError.silenced(sink, connection) }
   }
 
-  /// Whether the sink has the thing as it is held now; also where nobody holds it any more.
+  /// Whether the sink has the thing as it is held now; also where no machine holds it any more.
   private func isShown(_ thing: Int64) throws -> Bool {
     let key = [sink.machine] + localKey.map(\.identifier)
     return try connection.query(

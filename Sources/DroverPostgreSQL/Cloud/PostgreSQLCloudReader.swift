@@ -1,5 +1,5 @@
 // What people see of a store in PostgreSQL. Every question has a connection of its own that can only read, and sees one moment. It holds up
-// nobody but who changes the form of a table that is being read.
+// only a change of the form of a table that is being read.
 
 package import DroverCore
 
@@ -35,7 +35,7 @@ package struct PostgreSQLCloudReader: CloudReader {
 
   package func readRows(of stream: StreamName?, _ take: (SinkDescription, SinkRow) throws -> Void) throws {
     guard let connection = try Connection(lookingAt: address) else { return }
-    // Whoever takes the rows has limits of his own.
+    // The reader of the rows has limits of its own.
     try connection.run("SET idle_in_transaction_session_timeout = 0")
     let place = try connection.place()
     func wanted() throws -> [NotedSink] {
@@ -96,7 +96,7 @@ struct NotedSink {
        ORDER BY sink.stream, part.attnum
       """)
     let sinks = Dictionary(grouping: 0..<rows.count) { ExactText(rows.text($0, 0)) }.values.sorted { $0[0] < $1[0] }
-    // Somebody may have written into what is noted: of such a table nothing is shown.
+    // A person may have written into what is noted: of such a table nothing is shown.
     return sinks.compactMap { try? NotedSink(rows, $0) }
   }
 

@@ -33,7 +33,7 @@ package final class PostgreSQLCloudStore: CloudStore {
 
   /// Who works on the database.
   package enum Work: Sendable {
-    /// Somebody beside the consumers.
+    /// Another program beside the consumers.
     case beside
     /// One consumer, as long as the store lives; no other can come in.
     case alone
@@ -79,7 +79,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     try take(connection)
   }
 
-  /// Another consumer has its number. Once is enough to find that out: it waits for the number for seconds, while whoever asks it to end has to wait.
+  /// Another consumer has its number. Once is enough to find that out: it waits for the number for seconds, while a request to end has to wait.
   private var end: StoreUnusable?
 
   package var isShared: Bool { work == .shared }

@@ -184,7 +184,7 @@ package final class PostgreSQLReplica: Replica {
     }
   }
 
-  /// Removes those of the lines that are stray still, while nobody merges what could bring their headers.
+  /// Removes those of the lines that are stray still, while no events are merged that could bring their headers.
   private func remove(_ keys: [[Value]], _ number: Int, _ stream: ReplicatedStream) throws {
     try connection.transaction {
       try connection.query(
@@ -200,7 +200,7 @@ package final class PostgreSQLReplica: Replica {
     }
   }
 
-  // MARK: What somebody has changed
+  // MARK: What a person has changed
 
   package func takeBackVersions(_ stream: ReplicatedStream, ids: [(key: [Value], localID: String)]) throws {
     try connection.transaction {

@@ -66,7 +66,7 @@ struct ReplicaSource {
     name: SQLName("drover_is_shown"), identifier: "drover_is_shown", affinity: .integer, type: .boolean)
 
   /// What the machines hold, as a subquery that can be read like a table; `drover_is_shown` is false where the sink's row is not what its
-  /// thing's newest row is. A row of the sink that nobody holds is there too.
+  /// thing's newest row is. A row of the sink that no machine holds is there too.
   private static func checked(
     _ sink: SinkTable, _ stream: StreamName, in place: String, _ connection: Connection
   ) throws -> SinkTable {

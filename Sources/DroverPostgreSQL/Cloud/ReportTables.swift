@@ -102,7 +102,7 @@ struct ReportTables {
   /// Numbers by machine.
   private func figures(_ sql: String, _ range: [Parameter]) throws -> [String: Int] {
     let rows = try connection.query(sql, range)
-    // Somebody may have written names into a table that are one to Swift and two to the database.
+    // A person may have written names into a table that are one to Swift and two to the database.
     return Dictionary((0..<rows.count).map { (rows.text($0, 0), Int(rows.integer($0, 1))) }) { first, _ in first }
   }
 

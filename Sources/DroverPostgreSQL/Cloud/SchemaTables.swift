@@ -77,7 +77,7 @@ struct SchemaTables {
   /// Keeps a schema that was not known.
   func write(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
     let name: [Parameter] = [.text(machine.text), .text(stream.text), .text(schema.id.text)]
-    // Somebody may have left a part of it.
+    // A part of it may be left.
     for table in ["drover_schema_column", "drover_schema_line"] {
       try connection.query("DELETE FROM \(table) WHERE machine_id = $1 AND stream = $2 AND schema_id = $3", name)
     }

@@ -1,5 +1,5 @@
 // Work on one sink table within a transaction of many. Mostly it is done as it stands, without another round trip; what fails makes the transaction
-// run again with care, where each piece of work has a savepoint and waits for no lock. Then what somebody has done to the table is made good,
+// run again with care, where each piece of work has a savepoint and waits for no lock. Then what a person has done to the table is made good,
 // or the streams that need it wait, and everything else is committed.
 
 import DroverCore
@@ -72,7 +72,7 @@ extension Transaction {
     }
   }
 
-  /// Waits for other consumers, who are soon done, and for nobody's table.
+  /// Waits for other consumers, who are soon done, and for no table.
   func patiently(_ statement: () throws -> Void) throws {
     guard isGuarded else { return try statement() }
     try connection.run(Self.longPatience)

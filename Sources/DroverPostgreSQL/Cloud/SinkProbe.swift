@@ -1,4 +1,4 @@
-// Whether it is the row or the table that is refused. A row that breaks somebody's rule is a dead letter; where the table takes no row at all, such as
+// Whether it is the row or the table that is refused. A row that breaks a person's rule is a dead letter; where the table takes no row at all, such as
 // with a trigger that always fails, its streams wait. A row that is there already is the witness: it is written once more, and taken back. An
 // empty table is asked with rows that are built for it (docs/decisions/0045).
 

@@ -1,4 +1,4 @@
-// Sink tables that somebody has changed are made what they have to be, as far as no person has to decide: a table that is gone is made again, a column
+// Sink tables that a person has changed are made what they have to be, as far as no person has to decide: a table that is gone is made again, a column
 // that is gone comes back, a primary key that was dropped is made from what is there. What others have added stays. The rows that may be lacking
 // afterwards are found by a comparison with the machines, which bring them again (docs/operating/databases.md).
 
@@ -193,7 +193,7 @@ extension Transaction {
     return !found.boolean(0, 0) || !found.boolean(0, 1)
   }
 
-  /// Columns that somebody has made narrower get back the type that holds every value of theirs.
+  /// Columns that a person has made narrower get back the type that holds every value of theirs.
   private func repairTypes(of table: Int64, _ qualified: String, sink: String) throws -> Bool {
     let narrow = try connection.query(
       """

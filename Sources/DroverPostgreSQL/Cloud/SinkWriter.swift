@@ -221,7 +221,7 @@ struct SinkWriter {
     feed.count(table.feed, puts: stamped)
   }
 
-  /// Tells those who follow the change feed that somebody else has deleted rows.
+  /// Tells those who follow the change feed that another program has deleted rows.
   func tellGone(_ keys: [[Value]], versions: [Int64], machine: MachineID, _ feed: ChangeFeed) throws {
     try feed.open(table.feed)
     try leaveTombstones(zip(keys, versions).map { Twin(row: 0, key: $0, version: $1) }, machine, feed)
@@ -302,7 +302,7 @@ struct SinkWriter {
       deleteText, [.text(machine.text)] + keyArrays(keys) + [.integers(versions)] + now
     ).changed
     feed.count(table.feed, deletes: deleted)
-    // Somebody else may have deleted some meanwhile.
+    // Another program may have deleted some meanwhile.
     guard deleted < keys.count,
       try self.versions(keys, machine: machine, feed.connection).contains(where: { $0 != nil })
     else { return }
@@ -344,8 +344,8 @@ struct SinkWriter {
     try findAll(keys, machine: machine, connection).map(\.first)
   }
 
-  /// The same, and nobody else changes these rows until the transaction ends.
-  /// - Parameter skips: leaves out rows that somebody else has locked, and waits for none.
+  /// The same, and these rows stay as they are until the transaction ends.
+  /// - Parameter skips: leaves out rows that another session has locked, and waits for none.
   func lock(_ keys: [[Value]], skips: Bool = false, machine: MachineID, _ connection: Connection) throws -> [StoredRow?]
   {
     try look(skips ? "\(lockText) SKIP LOCKED" : lockText, keys, machine, connection, stored).map(\.first)
@@ -382,7 +382,7 @@ struct SinkWriter {
     return found
   }
 
-  /// Of a row that somebody has taken epoch or version from: it is older than everything.
+  /// Of a row that has lost its epoch or version: it is older than everything.
   private static let unversioned = RowVersion(epoch: .min, version: .min)
 
   private func version(_ rows: Rows, _ row: Int) -> RowVersion {

@@ -38,7 +38,7 @@ extension Transaction {
       let rule = try rule(for: sink, epoch: number)
       guard let fitted = try rule.fit(events) else { continue }
       guard let key = try naturalKey(of: sink.stream) else { return try rule.merge(fitted) }
-      // Things are everybody's.
+      // Things belong to all machines.
       try lock(Locks.name("things", SQLName(sink.stream.text).text))
       return try NaturalKeys(self, sink.stream, key).merge(events, machine: sink.machine) { event in
         try rule.merge(rule.fit([event])!)[0]
@@ -99,7 +99,7 @@ extension Transaction {
   }
 
   /// Whether the sink's tables have been made as they have to be. Looked at without a lock, for all machines of all consumers wait for that one; if
-  /// somebody changes them now, a statement fails and the transaction runs again.
+  /// a person changes them now, a statement fails and the transaction runs again.
   private func isPrepared(_ sink: Sink) throws -> Bool {
     let form = SinkForm(kind: sink.kind, isTable: sink.schema != nil, header: nil)
     guard let table = try table(of: sink.stream), table.form.refusal(of: form, sink.stream) == nil else { return false }

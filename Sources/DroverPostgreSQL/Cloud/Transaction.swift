@@ -21,7 +21,7 @@ final class Transaction: CloudTransaction {
   var tombstones: [MachineStream: Bool] = [:]
   /// The highest numbers that were given to rows that go down, by owner and stream.
   var raised: [MachineStream: Int64] = [:]
-  /// Columns, quoted, that somebody's views or rights keep from being widened, and why.
+  /// Columns, quoted, that views or rights keep from being widened, and why.
   var stubborn: [ExactText: String] = [:]
 
   init(store: PostgreSQLCloudStore, connection: Connection, isCareful: Bool, keepsFeed: Bool) {
@@ -32,7 +32,7 @@ final class Transaction: CloudTransaction {
     feed = ChangeFeed(connection, now: store.now())
   }
 
-  /// Nobody else gets the lock until the transaction ends.
+  /// No other session gets the lock until the transaction ends.
   func lock(_ name: Int64) throws {
     guard locked.insert(name).inserted else { return }
     try patiently { try connection.query("SELECT pg_advisory_xact_lock($1)", [.integer(name)]) }

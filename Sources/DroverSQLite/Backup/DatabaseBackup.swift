@@ -1,7 +1,7 @@
 // A backup of a database that others write to meanwhile: SQLite's online backup in small steps, into a file of another name, which gets
 // its own name only when SQLite has found nothing wrong with it. The database itself is only read.
 //
-// In WAL mode the copy is of one moment, that of its beginning, and holds nobody up. With a rollback journal each step takes the lock that
+// In WAL mode the copy is of one moment, that of its beginning, and holds up no other program. With a rollback journal each step takes the lock that
 // readers take; a commit in between makes SQLite begin again (https://www.sqlite.org/backup.html), so steps grow until one is the whole.
 
 private import Foundation
@@ -132,7 +132,7 @@ package final class DatabaseBackup: Sendable {
         let target = try DatabaseQueue(path: unfinished, configuration: Configuration())
         defer { try? target.close() }
         try target.inDatabase { target in
-          // The file is nobody's until it is flushed and renamed, so no step need wait for the disk while it holds a lock.
+          // No other program knows the file until it is flushed and renamed, so no step need wait for the disk while it holds a lock.
           try target.execute(sql: "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
         }
         if try copy(source, to: target, pages) { break }

@@ -34,7 +34,7 @@ extension Transaction {
     var count = 0
     for row in try Row.fetchAll(database, sql: "SELECT stream, is_loose FROM drover_sink ORDER BY stream") {
       let stream = try StreamName(row["stream"])
-      // Somebody may have dropped it.
+      // A person may have dropped it.
       guard let column = try database.firstKeyColumn(of: stream.text).map(quoted) else { continue }
       let feed = store.feed.table(of: stream)
       let matched = MatchedSink(database: database, stream: stream)

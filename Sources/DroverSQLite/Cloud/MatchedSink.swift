@@ -57,7 +57,7 @@ struct MatchedSink {
   }
 
   /// What the machines hold, as a subquery; `drover_is_shown` is 0 where the sink's row is not what its thing's newest row is. A row of the
-  /// sink that nobody holds is there too.
+  /// sink that no machine holds is there too.
   func checkedRows() throws -> String {
     let columns = try SinkColumns(database, table: stream.text)
     let machine = columns.key[0]

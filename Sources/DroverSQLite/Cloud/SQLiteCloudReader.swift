@@ -1,4 +1,4 @@
-// What people see of a store in SQLite. Every question opens a connection of its own that can only read: it holds up nobody in WAL mode, and
+// What people see of a store in SQLite. Every question opens a connection of its own that can only read: it holds up no writer in WAL mode, and
 // it finds the file that is there now, also after a restore.
 
 package import DroverCore
@@ -216,7 +216,7 @@ package struct SQLiteCloudReader: CloudReader {
         SELECT CAST(\(column) AS TEXT) AS machine, count(*) AS rows FROM \(quoted(table)) WHERE \(column) >= ? AND \(column) <= ?
          GROUP BY \(column)
         """, arguments: range)
-    // Somebody may have written names into the table that are one to Swift and two to SQLite.
+    // A person may have written names into the table that are one to Swift and two to SQLite.
     return Dictionary(rows.map { ($0["machine"] as String, $0["rows"] as Int) }) { first, _ in first }
   }
 

@@ -35,7 +35,7 @@ struct SchemaTables {
 
   /// Keeps a schema that was not known.
   func write(_ schema: StreamSchema, machine: MachineID, stream: StreamName) throws {
-    // Somebody may have left a part of it.
+    // A part of it may be left.
     for table in ["drover_schema_column", "drover_schema_line"] {
       try database.execute(
         sql: "DELETE FROM \(table) WHERE machine_id = ? AND stream = ? AND schema_id = ?",

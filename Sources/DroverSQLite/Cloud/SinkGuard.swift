@@ -1,5 +1,5 @@
 // Work on one sink table within a transaction of many. Mostly it is done as it stands; what fails makes the transaction run again with care, where each
-// piece of work has a savepoint. Then what somebody has done to the table is made good, or the streams that need it wait, and everything
+// piece of work has a savepoint. Then what a person has done to the table is made good, or the streams that need it wait, and everything
 // else is committed.
 
 import DroverCore
@@ -111,7 +111,7 @@ extension DatabaseError {
   }
 }
 
-/// Whether it is the row or the table that is refused. A row that breaks somebody's rule is a dead letter; where the table takes no row at all, such as
+/// Whether it is the row or the table that is refused. A row that breaks a person's rule is a dead letter; where the table takes no row at all, such as
 /// with a trigger that always fails, its streams wait. A row that is there already is the witness: it is written once more, and taken back.
 struct SinkProbe {
   let database: Database

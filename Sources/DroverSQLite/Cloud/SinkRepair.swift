@@ -1,4 +1,4 @@
-// Sink tables that somebody has changed are made what they have to be, as far as no person has to decide: a table that is gone is made again, a column
+// Sink tables that a person has changed are made what they have to be, as far as no person has to decide: a table that is gone is made again, a column
 // that is gone comes back, a table with another key is put aside with its rows. What others have added stays. The rows that may be lacking
 // afterwards are found by a comparison with the machines, which bring them again (docs/operating/databases.md).
 

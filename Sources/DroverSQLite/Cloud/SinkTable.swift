@@ -319,7 +319,7 @@ final class SinkTable {
     try feed?.put(over: twin)
   }
 
-  /// Whether somebody has taken epoch or version from the row that is there.
+  /// Whether the row that is there has lost its epoch or version.
   private func isUnversioned(_ event: SinkEvent) throws -> Bool {
     bindKey(newest, event)
     defer { newest.reset() }

@@ -68,7 +68,7 @@ struct SinkWidening {
     try database.execute(sql: creation(quoted(table)))
     try database.execute(sql: "INSERT INTO main.\(quoted(table)) SELECT * FROM main.\(copy)")
     try database.execute(sql: "DROP TABLE main.\(copy)")
-    // Indexes of whoever looks things up here, and triggers, which the copying was no reason for.
+    // Indexes and triggers of other programs, which the copying was no reason for.
     for sql in others { try database.execute(sql: sql) }
   }
 }

@@ -1,5 +1,5 @@
 // A person's edit is a commit of another program, and it changes rows alone. What the consumer has read of the bookkeeping and the statements that it has
-// prepared stay good then. So the store has a mark, drawn by chance whenever a table changes that the consumer keeps in memory: whoever changes it, and
+// prepared stay good then. So the store has a mark, drawn by chance whenever a table changes that the consumer keeps in memory: no matter who changes it, and
 // with whatever version of Drover. The schema has one of SQLite's own (https://www.sqlite.org/pragma.html#pragma_schema_version).
 
 import DroverCore

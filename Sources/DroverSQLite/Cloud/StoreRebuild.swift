@@ -17,7 +17,7 @@ package struct StoreRebuild: Equatable, Sendable {
   /// Why not everything could be read that should be carried over.
   package var unread: String?
 
-  /// Moves the store at `path` aside and makes an empty one. Nobody else may have it open.
+  /// Moves the store at `path` aside and makes an empty one. No other process may have it open.
   /// - Parameter now: microseconds since 1970.
   /// - Throws: `CloudStoreError`; then either nothing was done, or it can be done again.
   package static func run(path: String, now: Int64) throws -> StoreRebuild {

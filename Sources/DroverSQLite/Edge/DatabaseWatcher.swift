@@ -1,5 +1,5 @@
 // Wakes the agent when another process writes to the database, by inotify on its folder, and when a link on the way to it leads elsewhere. Only a
-// hint: the write may not be committed yet, and network file systems tell nothing, so whoever is woken asks `PRAGMA data_version` and looks at
+// hint: the write may not be committed yet, and network file systems tell nothing, so the code that is woken asks `PRAGMA data_version` and looks at
 // the file, and does so now and then unasked.
 
 private import Foundation

@@ -42,7 +42,7 @@ extension EdgeDatabase {
 
   /// What was measured last; nil where nothing that can be true was.
   static func measure(_ database: Database) throws -> Int64? {
-    // As text, for whoever has written something else there must not end the agent.
+    // As text: something else that was written there must not end the agent.
     try String.fetchOne(
       database, sql: "SELECT CAST(value AS TEXT) FROM drover_meta WHERE name = ?", arguments: [clockAhead]
     ).flatMap { Int64($0) }.flatMap { Bounds.clockOffset.contains($0) ? $0 : nil }

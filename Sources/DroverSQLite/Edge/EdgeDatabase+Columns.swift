@@ -7,7 +7,7 @@ import GRDB
 
 extension EdgeDatabase {
   private static let schemaVersionName = "schema_version"
-  /// A table may have a column that nobody uses, and an app may change its schema all the time.
+  /// A table may have a column that is never used, and an app may change its schema all the time.
   private static let columnLookPause: Int64 = 3_600_000_000
 
   /// Whether another program has changed the schema since the agent looked last. It is asked before the agent changes anything itself.

@@ -8,7 +8,7 @@ import GRDB
 
 /// What the agent knows of the database's bookkeeping.
 struct Continuity {
-  /// As the agent wrote it. Nobody else does, and its steps are drawn by chance, so another future of the database has another one.
+  /// As the agent wrote it. No other program does, and its steps are drawn by chance, so another future of the database has another one.
   var generation: Int64
   /// What a commit of the agent's that failed may have written all the same.
   var attempted: Int64?
@@ -129,7 +129,7 @@ extension EdgeDatabase {
       candidate = nil
     }
     try OpenFiles.requireReady(path)
-    // Whoever replaces a database removes and moves several files. What is opened in the middle of that is none.
+    // To replace a database, several files are removed and moved. What is opened in the middle of that is none.
     let present = FileIdentity(of: path)
     guard present == candidate else {
       candidate = present

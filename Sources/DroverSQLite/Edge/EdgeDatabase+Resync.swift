@@ -1,4 +1,4 @@
-// Orders to bring rows once more. They stand in the database, so they outlive the agent, and whoever gives one may be another process:
+// Orders to bring rows once more. They stand in the database, so they outlive the agent, and another process may give one:
 // the agent sees its commit as it sees the app's.
 
 package import DroverCore

@@ -20,7 +20,7 @@ package final class EdgeDatabase: EdgeStore {
 
   package internal(set) var epoch: Epoch
   package internal(set) var streams: [EdgeStream] = []
-  /// Before a look at the tables that failed in its last steps: whoever asks the next time has to hear what that one changed.
+  /// Before a look at the tables that failed in its last steps: the next look has to report what that one changed.
   var streamsBefore: [EdgeStream]?
   /// The stream whose rows are brought now, and how many of them a second at most.
   var backfilling: Int?

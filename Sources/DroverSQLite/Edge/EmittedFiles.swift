@@ -66,7 +66,7 @@ package struct EmittedBeginning {
     var rest = piece
     while let next = known.first, next.bytes <= bytes + Int64(rest.count) {
       known.removeFirst()
-      // A file that somebody has changed may have any number.
+      // A file that a person has changed may have any number.
       guard next.bytes >= bytes else { continue }
       let part = rest.prefix(Int(next.bytes - bytes))
       add(part)

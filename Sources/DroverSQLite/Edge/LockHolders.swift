@@ -24,7 +24,7 @@ package enum LockHolders {
       if let identity = FileIdentity(of: file) { found += holders(in: locks, inode: identity.inode, bytes: bytes) }
     }
     found.removeAll { $0.process == getpid() }
-    // A writer is in everybody's way, a reader in a writer's.
+    // A writer blocks all others, a reader blocks a writer.
     let writers = found.filter(\.isWriter)
     let processes = Set((writers.isEmpty ? found : writers).map(\.process)).sorted()
     guard !processes.isEmpty else { return nil }

@@ -1,5 +1,5 @@
 // The files that a connection to the edge's database has open, by device and inode. SQLite goes on with a file that was moved away, unlinked
-// or replaced, and so it would read and report a database that nobody else can see.
+// or replaced, and so it would read and report a database that no other process can see.
 
 private import CSQLite
 import DroverCore
@@ -65,7 +65,7 @@ struct OpenFiles {
     guard wal != nil else { return }
     defer { drover_sqlite3_close_without_checkpoint(database.sqliteConnection) }
     guard !hasItsName, hasItsWAL else { return }
-    // The WAL lies beside another database, and whoever opens that one would read it as its own. What it holds goes into the database that it
+    // The WAL lies beside another database, and the next to open that one would read it as its own. What it holds goes into the database that it
     // is of, wherever that is now, and it is empty from then on.
     let isBusy = try Int.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)") != 0
     guard !isBusy else {

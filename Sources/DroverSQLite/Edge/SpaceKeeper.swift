@@ -12,7 +12,7 @@ struct SpaceKeeper {
   static let bytesOfEntry: Int64 = 100
   /// What a kept value takes besides itself.
   static let bytesOfField: Int64 = 64
-  /// How long a full disk that was seen keeps the intake closed, in microseconds. Whoever saw it looks again before; when nobody does, the
+  /// How long a full disk that was seen keeps the intake closed, in microseconds. The one that saw it looks again before; otherwise the
   /// disk may be empty by now, and SQLite itself says if it is not.
   static let lease: Int64 = 60_000_000
 

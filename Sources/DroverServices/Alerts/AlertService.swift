@@ -1,5 +1,5 @@
 // Judges each look at the fleet by the rules, tells what began and what ended, and remembers it for the next consumer. Of a group all judge and
-// one tells; the others follow what it told, so that an alert is the same whoever is asked, and whoever tells its end. The webhook is
+// one tells; the others follow what it told, so that an alert is the same whichever is asked, and whichever reports its end. The webhook is
 // served beside all that, at its own pace.
 
 import Dispatch

@@ -1,4 +1,4 @@
-// Looks at the whole fleet every few seconds, for whoever wants to know how it stands: the page asks often, and the store is asked as often
+// Looks at the whole fleet every few seconds, for all that show how it stands: the page asks often, and the store is asked as often
 // as this looks. The rules of alerts judge each look.
 
 import Dispatch

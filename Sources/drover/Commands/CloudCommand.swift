@@ -237,7 +237,7 @@ private struct StorePlace {
   }
 
   /// What runs beside the consumer.
-  /// - Parameter desk: who has told of alerts already; nil: nobody has.
+  /// - Parameter desk: who has reported alerts already; nil: none has.
   func services(
     _ configuration: CloudConfiguration, _ commits: CommitTries, _ desk: AlertService?, _ logger: Logger
   ) -> [any Service] {

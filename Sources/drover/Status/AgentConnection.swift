@@ -1,4 +1,4 @@
-// How the agent's connection to the broker stands, and what has gone wrong on it: the agent notes it in its lock file, so that nobody has to
+// How the agent's connection to the broker stands, and what has gone wrong on it: the agent notes it in its lock file, so that no one has to
 // connect to the broker in order to see it.
 
 import DroverCore

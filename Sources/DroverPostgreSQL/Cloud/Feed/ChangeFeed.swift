@@ -71,7 +71,7 @@ final class ChangeFeed {
     state.hasNumbers = true
   }
 
-  /// Whoever followed the table has to begin again.
+  /// A reader that followed the table has to begin again.
   func forgetReaders(of table: FeedTable?) throws {
     guard let table else { return }
     try open(table)
@@ -133,7 +133,7 @@ final class ChangeFeed {
   private static let mark: Int64 = 0x4452
 
   /// The highest number of which everything is visible that has it or a lower one: as a subquery, to be asked before the snapshot in which
-  /// changes are read. The numbers that are committed are looked at first, so whoever has no lock yet gets higher ones.
+  /// changes are read. The numbers that are committed are looked at first, so a transaction without a lock yet gets higher ones.
   static let settled = """
     least(
       (SELECT coalesce(max(newest), 0) FROM drover_feed_stream),

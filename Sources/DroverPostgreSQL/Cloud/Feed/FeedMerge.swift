@@ -2,7 +2,7 @@
 
 import DroverCore
 
-/// A sink table, as somebody who follows it reads it.
+/// A sink table, as a reader that follows it sees it.
 struct FollowedSink {
   let noted: NotedSink
   let table: SinkTable

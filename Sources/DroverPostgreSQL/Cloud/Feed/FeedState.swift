@@ -1,5 +1,5 @@
 // How far a change feed is. Numbers mean what they meant as long as the database is the one that it was: what tells it from another belongs to the
-// era, so a store that was made of a dump or of a base backup has another one without anybody's doing.
+// era, so a store that was made of a dump or of a base backup has another one by itself.
 
 import DroverCore
 
@@ -23,7 +23,7 @@ struct FeedState {
     shapes = rows.integer(0, 3)
   }
 
-  /// What tells the database from others, and from what it was before somebody put it back: the cluster, the database in it, and its timeline, which
+  /// What tells the database from others, and from what it was before it was restored: the cluster, the database in it, and its timeline, which
   /// is another one after every recovery to a moment and every promotion.
   static func origin(_ connection: Connection) throws -> String {
     guard try !connection.query("SELECT pg_is_in_recovery()").boolean(0, 0) else {

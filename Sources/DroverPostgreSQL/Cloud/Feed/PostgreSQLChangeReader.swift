@@ -74,7 +74,7 @@ private final class PostgreSQLChangeSession: ChangeSession {
 /// Sendable because it has one user at a time: who takes it from the reader's list is the only one that has it. "One thread restriction is that no two
 /// threads attempt to manipulate the same PGconn object at the same time" (https://www.postgresql.org/docs/current/libpq-threading.html).
 private final class FeedConnection: @unchecked Sendable {
-  /// A machine's changes are looked for among everybody's: in so many numbers at a time.
+  /// A machine's changes are looked for among those of all machines: in so many numbers at a time.
   private static let window: Int64 = 1_000_000
 
   let connection: Connection

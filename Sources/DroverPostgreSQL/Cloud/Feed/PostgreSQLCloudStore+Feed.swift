@@ -1,4 +1,4 @@
-// The change feed is switched on and off while nobody writes: every transaction of a store has read `drover_feed` before anything else, and a lock
+// The change feed is switched on and off while no transaction writes: every transaction of a store has read `drover_feed` before anything else, and a lock
 // on that table waits for all of them and keeps the next ones out.
 
 package import DroverCore

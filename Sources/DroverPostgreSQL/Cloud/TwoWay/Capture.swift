@@ -109,7 +109,7 @@ struct Capture {
           : "ALTER TABLE \(rows.text(row, 3)) ENABLE TRIGGER \(trigger); then `drover check` finds edits that were missed"
       )
     }
-    // Whoever logs in with it fires no triggers at all.
+    // A session of that role fires no triggers at all.
     let roles = try connection.query(
       """
       SELECT coalesce(rolname::text, ''), coalesce(datname::text, '') FROM pg_db_role_setting

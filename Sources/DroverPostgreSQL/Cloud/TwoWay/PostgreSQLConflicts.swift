@@ -220,7 +220,7 @@ private struct Resolution {
     try transaction.lock(Locks.events(of: row.origin.machine, row.origin.stream))
     _ = try transaction.takeEdits(of: row.origin, limit: .max)
     let stored = try row.writer.lock([row.key], machine: row.origin.machine, transaction.connection)[0]
-    // Somebody else may have resolved it meanwhile.
+    // Another person may have resolved it meanwhile.
     guard try KeptConflict.read(kept.id, transaction) != nil else { return .unknown }
     guard stored?.values == seen else { return .changed }
     try transaction.markWriter(of: row.table)

@@ -62,7 +62,7 @@ struct RowBases {
       "DELETE FROM drover_base WHERE machine_id = $1 AND stream = $2 AND local_id = $3", origin + [.text(localID)])
   }
 
-  /// What rows were before edits that nobody has taken yet, by the edits' ids.
+  /// What rows were before edits that are not taken yet, by the edits' ids.
   func before(_ ids: [Int64], _ writer: SinkWriter) throws -> [Int64: [Value]] {
     let names = writer.columns.map { column in
       let name = "before -> \(literal(column.name.text))"

@@ -1,4 +1,4 @@
-// The entries of one stream's rows: what the cloud has decided about each, and which number it has among those that go down. Whoever writes them
+// The entries of one stream's rows: what the cloud has decided about each, and which number it has among those that go down. The transaction that writes them
 // has the stream to itself, so that numbers are committed in their order.
 
 import DroverCore

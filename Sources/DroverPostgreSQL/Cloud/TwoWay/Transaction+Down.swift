@@ -214,7 +214,7 @@ extension Transaction {
     }
   }
 
-  /// All rows are taken as edits are, so many at a time that nobody waits for all of them.
+  /// All rows are taken as edits are, so many at a time that no one waits for all of them.
   private func takeAll(of table: SinkTable, _ origin: MachineStream, _ schema: StreamSchema) throws {
     let writer = try SinkWriter(table, names: schema.columns.map { SQLName($0.name) }, key: schema.key)
     let key = writer.key.map { writer.columns[$0].identifier }.joined(separator: ", ")

@@ -1,10 +1,10 @@
 // Rows that people have edited with an SQL client are decided about: each gets its cloud version and its number. Who does that has the machine's stream
-// to himself, as who merges its events. A row that somebody has locked again is left for later, so that no open transaction is waited for.
+// to itself, like the one that merges its events. A row that is locked again is left for later, so that no open transaction is waited for.
 
 import DroverCore
 import DroverWire
 
-/// An edit that nobody has taken yet.
+/// An edit that is not taken yet.
 private struct Edit {
   let id: Int64
   let key: [Value]
@@ -39,7 +39,7 @@ extension Transaction {
     return (streams, hasMore)
   }
 
-  /// The streams with edits that nobody else is at work on; where somebody is at work on all of them, the first of them is waited for.
+  /// The streams with edits that no other consumer is at work on; where others are at work on all of them, the first of them is waited for.
   private func claimEdits() throws -> (origins: [MachineStream], areOthersBusy: Bool) {
     let rows = try connection.query(
       """
@@ -119,7 +119,7 @@ extension Transaction {
     return try latestSchema(machine: MachineID(machines.text(0, 0)), stream: StreamName(machines.text(0, 1)))
   }
 
-  /// The keys of rows with edits that nobody has taken.
+  /// The keys of rows with edits that are not taken yet.
   func waitingEdits(of origin: MachineStream, _ schema: StreamSchema, _ writer: SinkWriter) throws -> Set<ExactText> {
     let rows = EditedRows(transaction: self, origin: origin, schema: schema, writer: writer)
     var ids: Set<ExactText> = []
@@ -187,7 +187,7 @@ private struct EditedRows {
     let stored = zip(ids, locked).reduce(into: [ExactText: StoredRow]()) { $0[$1.0] = $1.1 }
     let missing = ids.filter { stored[$0] == nil }
     if !missing.isEmpty {
-      // One that is there and was not locked is somebody's now: this edit is taken with his.
+      // One that is there and was not locked is being edited now: this edit is taken with that one.
       let versions = try writer.versions(missing.map { keys[$0]! }, machine: machine, connection)
       let left = Set(zip(missing, versions).filter { $1 != nil }.map(\.0))
       ids.removeAll(where: left.contains)

@@ -82,7 +82,7 @@ final class TwoWaySink: TwoWayRows {
 
   // MARK: Looking
 
-  /// A row that is there is locked, so that nobody changes it until the commit. An edit that was committed between the last taking of edits and the
+  /// A row that is there is locked, so that it stays as it is until the commit. An edit that was committed between the last taking of edits and the
   /// lock is taken, and the rows are looked at again.
   func find(_ events: [SinkEvent]) throws -> [TwoWayRow] {
     try flush()
@@ -160,7 +160,7 @@ final class TwoWaySink: TwoWayRows {
       let there = puts.filter(isPresent)
       if !there.isEmpty { try writer.overwrite(there.map(\.new), machine: machine, epoch: sink.epoch, feed) }
       let new = puts.filter { !isPresent($0) }
-      // A row that somebody has inserted since the look, and committed: his edit is taken first.
+      // A row that a person has inserted since the look, and committed: that edit is taken first.
       guard try writer.insert(new.map(\.new), machine: machine, epoch: sink.epoch, feed).allSatisfy(\.self) else {
         throw PostgreSQLError(
           operation: "write to", subject: transaction.connection.subject,

@@ -1,5 +1,5 @@
 // Numbers what happens to the rows of sink tables, while the store keeps a change feed. SQLite has one writer, so numbers appear in the order
-// in which they are given, and what a reader has passed nobody writes behind it. A transaction takes the last number from the store and
+// in which they are given, and behind what a reader has passed nothing is written. A transaction takes the last number from the store and
 // leaves its own there. docs/decisions/0020 tells why it is done so.
 
 private import CSQLite
@@ -107,7 +107,7 @@ final class ChangeFeed {
     try forgetReaders(of: stream, database)
   }
 
-  /// Whoever followed a stream's table has to begin again.
+  /// A reader that followed a stream's table has to begin again.
   func forgetReaders(of stream: StreamName, _ database: Database) throws {
     guard isOn else { return }
     numbers.pointee.last += 1

@@ -15,7 +15,7 @@ package struct SQLiteChangeReader: ChangeReader {
 }
 
 private final class SQLiteChangeSession: ChangeSession {
-  /// A machine's changes are looked for among everybody's: in so many numbers at a time.
+  /// A machine's changes are looked for among those of all machines: in so many numbers at a time.
   private static let window: Int64 = 1_000_000
 
   private let path: String

@@ -1,5 +1,5 @@
 // Conflicts for the person who looks into them. To resolve one is to edit the row as any SQL client does: the sink table's triggers capture it, and
-// refuse what nobody may change.
+// refuse what may not change.
 
 package import DroverCore
 import DroverWire

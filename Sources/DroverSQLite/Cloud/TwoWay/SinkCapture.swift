@@ -1,4 +1,4 @@
-// The triggers of a sink table whose rows go down: they write the key of each row that anybody but the consumer changes into `drover_edit`, and
+// The triggers of a sink table whose rows go down: they write the key of each row that another program than the consumer changes into `drover_edit`, and
 // refuse at once what Drover cannot carry. SQLite's own pages: https://www.sqlite.org/lang_createtrigger.html, https://www.sqlite.org/lang_upsert.html.
 
 import DroverCore

@@ -87,7 +87,7 @@ extension Transaction {
     try dropCapture(stream)
   }
 
-  /// Drops the triggers of a table that nobody's rows go down from.
+  /// Drops the triggers of a table from which no rows go down.
   private func dropCapture(_ stream: StreamName) throws {
     store.cache.downStreams = nil
     store.cache.capturedTables = nil

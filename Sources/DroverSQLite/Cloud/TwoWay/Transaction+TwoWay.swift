@@ -210,7 +210,7 @@ extension Transaction {
         left -= taken.read
         hasMore = hasMore || taken.hasMore
       } catch is SinkBlocked where store.care.isOn {
-        // Its edits wait until the table can be written; they are in nobody's way.
+        // Its edits wait until the table can be written; they block nothing else.
       }
     }
     return (streams, hasMore)
