@@ -50,6 +50,11 @@ extension TwoWayConformance {
       try scene.sql("UPDATE stock SET mine = mine || '!' WHERE id = 1")
       #expect(try scene.place.reader.rows(of: "stock").first?["mine"] == "a note!")
       #expect(scene.refusal("UPDATE stock SET mine = 'x', a = 'x'") != nil)
+      // The triggers are made again with the machine's new column, and still know whose the other one is.
+      let wide = StreamSchema.twoWay(.up, further: [("colour", "TEXT")])
+      try scene.adopt(wide)
+      try scene.sql("UPDATE stock SET mine = 'still mine' WHERE id = 1")
+      #expect(scene.refusal("UPDATE stock SET colour = 'x' WHERE id = 1") != nil)
     },
     Claim("a protected table follows its machine's schema, and new columns are protected too", protected()) { scene in
       try scene.adopt(.twoWay(.up))
