@@ -98,7 +98,7 @@ package final class AgentLock: Sendable {
     var isNew = false
     do {
       if let own = before?.lock(at: file.path) {
-        held.descriptor = dup(own)
+        held.descriptor = Self.duplicate(own)
       } else {
         isNew = true
         held.descriptor = try takeFile(file.path, creates: true, like: database)
@@ -106,13 +106,13 @@ package final class AgentLock: Sendable {
       // An agent of an earlier release may be at work, with its lock beside the link.
       if let earlier = file.earlierPath, access(earlier, F_OK) == 0 {
         if let own = before?.lock(at: earlier) {
-          held.earlier = (earlier, dup(own))
+          held.earlier = (earlier, Self.duplicate(own))
         } else {
           held.earlier = (earlier, try takeFile(earlier, creates: false, like: database))
         }
       }
       if let before, let own = FileIdentity(descriptor: before.inode), own == FileIdentity(of: database) {
-        held.inode = dup(before.inode)
+        held.inode = Self.duplicate(before.inode)
       } else {
         held.inode = try takeInode(of: database)
       }
@@ -125,6 +125,9 @@ package final class AgentLock: Sendable {
       throw error
     }
   }
+
+  /// Another descriptor of an open file. No child process gets it: that one would keep the lock.
+  private static func duplicate(_ descriptor: Int32) -> Int32 { fcntl(descriptor, F_DUPFD_CLOEXEC, 0) }
 
   private static func takeFile(_ path: String, creates: Bool, like database: String) throws(LockError) -> Int32 {
     let descriptor =

@@ -1,4 +1,5 @@
 import DroverCore
+import DroverProcesses
 import DroverTesting
 import Foundation
 import GRDB
@@ -275,6 +276,20 @@ import Testing
     for _ in 0..<3000 where AgentLock.holder(database: app.path) != nil { Thread.sleep(forTimeInterval: 0.01) }
     #expect(AgentLock.holder(database: app.path) == nil)
     #expect(throws: Never.self) { try AgentLock(database: path) }
+  }
+
+  // A child process that was started meanwhile kept the lock for as long as it lived.
+  @Test func `no child process gets the lock, also after it has moved`() throws {
+    let app = try AppDatabase("CREATE TABLE t (id)")
+    let child: ChildProcess
+    do {
+      let lock = try AgentLock(database: app.path)
+      try lock.move(to: app.path)
+      child = try ChildProcess("sleep", ["600"])
+      withExtendedLifetime(lock) {}
+    }
+    defer { child.end(SIGKILL) }
+    #expect(throws: Never.self) { try AgentLock(database: app.path) }
   }
 
   // The lock beside the link is the agent's own, and it took it for another agent's.

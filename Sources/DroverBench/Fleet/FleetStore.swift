@@ -135,6 +135,6 @@ final class FleetStore: EdgeStore {
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
 
   private func unable(_ what: String) -> EdgeStoreError {
-    .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so there should be no question")
+    .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so none should ask")
   }
 }

@@ -7,7 +7,7 @@ import DroverCore
 package enum PairMistake: Sendable {
   /// A value that lost is not listed. SQLite alone.
   case unlistedConflict
-  /// An UPDATE of a person in the cloud is not captured. SQLite alone.
+  /// An UPDATE or a DELETE of a person in the cloud is not captured. SQLite alone.
   case uncapturedUpdate
 }
 
@@ -179,7 +179,11 @@ final class RandomPairRun {
     case .unlistedConflict:
       try pair.cloud.run(
         "CREATE TRIGGER mistake BEFORE INSERT ON drover_conflict BEGIN SELECT RAISE(IGNORE); END")
-    case .uncapturedUpdate: for table in tables { try pair.cloud.run("DROP TRIGGER drover_edit_update_\(table.name)") }
+    // A capture trigger that is dropped is made again.
+    case .uncapturedUpdate:
+      try pair.cloud.run(
+        "CREATE TRIGGER mistake AFTER INSERT ON drover_edit WHEN NEW.old_version <> 0 BEGIN DELETE FROM drover_edit WHERE id = NEW.id; END"
+      )
     }
   }
 
