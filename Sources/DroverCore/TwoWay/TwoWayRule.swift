@@ -98,7 +98,7 @@ package enum TwoWayRule {
     return bothMadeIt(event, known, isKeyNatural: isKeyNatural)
   }
 
-  /// The decision about two edits of which neither has seen the other: it may be that both sides made a new row under one key.
+  /// Decides about two edits, neither of which has seen the other. Both sides may have made a new row under one key.
   private static func bothMadeIt(_ event: Arrival, _ known: Known, isKeyNatural: Bool) -> Decision {
     let isNew = known.edge == nil && event.base == 0 && known.isThere && event.change == .put
     return isNew && !isKeyNatural ? .collision : .conflict

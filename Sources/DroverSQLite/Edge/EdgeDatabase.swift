@@ -33,7 +33,7 @@ package final class EdgeDatabase: EdgeStore {
   var failures: [Int: Failure] = [:]
   /// Streams whose `synced` flag could not be set, so that it is said once.
   var unflagged: Set<Int> = []
-  /// Streams of which it was said that edits here are replaced.
+  /// Streams for which the log already says that edits here are replaced.
   var overwritten: Set<Int> = []
   /// Streams of which it was said that keys of complete rows are used again.
   var reusing: Set<Int> = []

@@ -237,7 +237,7 @@ private struct StorePlace {
   }
 
   /// What runs beside the consumer.
-  /// - Parameter desk: who has reported alerts already; nil: none has.
+  /// - Parameter desk: reports alerts; nil before the first one.
   func services(
     _ configuration: CloudConfiguration, _ commits: CommitTries, _ desk: AlertService?, _ logger: Logger
   ) -> [any Service] {
