@@ -182,8 +182,12 @@ extension [StreamName: IntervalSet] {
 
 extension DownConfirmation {
   package var document: [UInt8] {
-    Array(
-      JSON.object([("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]).text().utf8)
+    var members: [(String, JSON)] = [("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]
+    if !runs.isEmpty {
+      let named = runs.sorted { $0.key < $1.key }.map { ($0.key.text, JSON.integer($0.value)) }
+      members.append(("runs", .object(named)))
+    }
+    return Array(JSON.object(members).text().utf8)
   }
 
   package init(document: [UInt8]) throws(WireError) {
@@ -192,6 +196,10 @@ extension DownConfirmation {
     let streams = try [StreamName: IntervalSet](of: parsed.members)
     do {
       self.init(epoch: try Epoch(try parsed.members.string("epoch")), streams: streams)
+      // An older agent names none.
+      guard parsed.members.has("runs") else { return }
+      let named = try parsed.members.object("runs")
+      for name in named.names { runs[try StreamName(name)] = try named.integer(name, in: Bounds.run) }
     } catch let error as WireError {
       throw error
     } catch {

@@ -22,7 +22,8 @@ import Testing
     }
     return TwoWayPlace(
       store: store, reader: Reader(folder: folder), conflicts: try SQLiteConflicts(path: folder.path),
-      replica: try SQLiteReplica(path: folder.path), client: try client(), otherClient: try client())
+      replica: try SQLiteReplica(path: folder.path), client: try client(), otherClient: try client(),
+      open: { try SQLiteCloudStore(path: folder.path, limits: conditions.limits, now: conditions.now) })
   }
 
   @Test(arguments: TwoWayConformance.claims.filter { !$0.needsSeveralWriters })

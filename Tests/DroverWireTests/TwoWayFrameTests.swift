@@ -88,6 +88,9 @@ import Testing
     received.insert(Interval(after: 9, through: 12))
     let said = DownConfirmation(epoch: try Epoch("d1"), streams: [try StreamName("stock"): received])
     #expect(try DownConfirmation(document: said.document) == said)
+    #expect(!String(decoding: said.document, as: UTF8.self).contains("runs"), "an agent that has heard of no run names none")
+    let named = DownConfirmation(epoch: said.epoch, streams: said.streams, runs: [try StreamName("stock"): 1 << 57])
+    #expect(try DownConfirmation(document: named.document) == named)
     var confirmation = Confirmation(epoch: try Epoch("a"), session: "s", at: 1, streams: [:], down: try Epoch("d1"))
     #expect(try Confirmation(document: confirmation.document) == confirmation)
     confirmation.down = nil

@@ -97,6 +97,11 @@ extension Invariants {
           "no edit loses against one that it has seen",
           "product \(conflict.id) of \(machine.id) is \(present), and \(text) is listed")
       }
+      if !ledger.cloudWentBack, text != present, present.hasPrefix(text) {
+        fail(
+          "no edit is listed against one that has seen it",
+          "product \(conflict.id) of \(machine.id) is \(present), and \(text) is listed")
+      }
       if !ledger.wentBack, present == text {
         fail(
           "what is listed is not there",

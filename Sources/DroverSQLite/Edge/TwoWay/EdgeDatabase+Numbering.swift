@@ -35,7 +35,7 @@ extension EdgeDatabase {
   func begin(_ numbering: Epoch, _ database: Database) throws {
     let known = try RowBookkeeping.meta(.downEpoch, database)
     guard known != numbering.text else { return }
-    try database.execute(sql: "DELETE FROM drover_down")
+    try database.execute(sql: "DELETE FROM drover_down; UPDATE drover_stream SET down_run = 0 WHERE down_run > 0")
     try RowBookkeeping.setMeta(.downEpoch, numbering.text, database)
     guard known != nil else { return }
     let streams = streams.filter { $0.schema?.flow.direction == .down }.map(\.number)

@@ -32,6 +32,10 @@ enum RowBookkeeping {
     if try !has("applied", "drover_stream", database) {
       try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN applied INTEGER NOT NULL DEFAULT 0")
     }
+    // The newest run of the cloud's store (`StoreRun`) of which a frame of the stream came down; 0 for none.
+    if try !has("down_run", "drover_stream", database) {
+      try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN down_run INTEGER NOT NULL DEFAULT 0")
+    }
     guard try !has("direction", "drover_stream", database) else { return }
     try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN direction TEXT NOT NULL DEFAULT 'up'")
     // Of a two-way stream: rows without an entry in drover_row have no own edit above this version.
