@@ -92,12 +92,12 @@ extension Invariants {
         fail("a conflict is listed once", "product \(conflict.id) of \(machine.id): \(text)")
       }
       guard let present = texts[conflict.id] else { continue }
-      if !ledger.cloudWentBack, text != present, text.hasPrefix(present) {
+      if !ledger.cloudWentBack, !ledger.sentTwice.contains(present), text != present, text.hasPrefix(present) {
         fail(
           "no edit loses against one that it has seen",
           "product \(conflict.id) of \(machine.id) is \(present), and \(text) is listed")
       }
-      if !ledger.cloudWentBack, text != present, present.hasPrefix(text) {
+      if !ledger.cloudWentBack, !ledger.sentTwice.contains(text), text != present, present.hasPrefix(text) {
         fail(
           "no edit is listed against one that has seen it",
           "product \(conflict.id) of \(machine.id) is \(present), and \(text) is listed")
