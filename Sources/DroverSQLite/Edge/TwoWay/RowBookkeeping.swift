@@ -137,6 +137,8 @@ enum RowBookkeeping {
     case downEpoch = "down_epoch"
     /// The streams of reference data whose rows come again since the numbering began, with commas between their numbers.
     case downAgain = "down_again"
+    /// Dead letters up to this one may be rows that the cloud's store has lost.
+    case downLettersBefore = "down_letters_before"
   }
 
   static func meta(_ name: Meta, _ database: Database) throws -> String? {
