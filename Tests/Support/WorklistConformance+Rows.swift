@@ -197,7 +197,7 @@ extension WorklistConformance {
         try scene.queue.summary(.mo)
           == WorklistSummary(
             name: .mo, counts: [.queued: 1, .handedOut: 1, .inWork: 1], inDoubt: 0, oldestInWork: Scene.now + 5,
-            lastMoved: Scene.now + 7))
+            lastMoved: Scene.now + 7, refills: 1))
     },
     Claim("a worklist that the configuration does not name is refused") { scene throws in
       #expect(throws: UnknownWorklist.self) { try scene.queue.list([.of("1")], in: .stock, now: Scene.now) }

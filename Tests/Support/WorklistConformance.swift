@@ -375,6 +375,44 @@ extension WorklistConformance {
       #expect(try scene.keys(2, last: .taken(1, cleared: ["2"])) == ["2"])
       #expect(try scene.state("2") == .handedOut)
     },
+    // The machine turned the last request away, and its table has the orders of the one before.
+    Claim("an order of an earlier request that was cleared is withdrawn, and one of a later request is not") {
+      scene throws in
+      try scene.list(["1", "2"])
+      #expect(try scene.keys(1, limit: 1) == ["1"])
+      #expect(try scene.keys(2, limit: 1, last: .taken(1)) == ["2"])
+      var turnedAway = RefillOutcome.notTaken(2)
+      turnedAway.cleared = ["1", "2"]
+      try scene.note(turnedAway)
+      #expect(try scene.states("1", "2") == [.withdrawn, .queued])
+      #expect(try scene.keys(3, limit: 1, last: turnedAway) == ["2"])
+      try scene.note(turnedAway)
+      #expect(try scene.state("2") == .handedOut)
+    },
+    Claim("an order that a person has requeued says when, also if it is listed again") { scene throws in
+      try scene.list(["1"])
+      _ = try scene.ask(1)
+      _ = try scene.queue.requeue(["1"], in: .mo, now: Scene.now + 7)
+      #expect(try scene.list(.of("1")) == ListedOrders(known: 1))
+      #expect(try scene.list(.of("1", "{}")) == ListedOrders(replaced: 1))
+      let order = Order(key: "1", fields: Array("{}".utf8)[...], requeuedAt: Scene.now + 7)
+      #expect(try scene.ask(2) == .orders([order], left: 0))
+    },
+    Claim("a request needs orders if it is new and nothing is queued for its machine") { scene throws in
+      func needs(_ request: UInt64, _ machine: MachineID = .a, last: RefillOutcome? = nil) throws -> Bool {
+        try scene.queue.needsOrders(
+          OrderRequest(request: RefillID(random: request), stream: .moBatch, limit: 1, bytes: 9999, last: last),
+          of: machine, from: .mo, now: Scene.now)
+      }
+      #expect(try needs(1))
+      try scene.list(.of("1", machine: .a), .of("2", machine: .a, notBefore: Scene.now + 1))
+      #expect(try !needs(1))
+      #expect(try needs(1, .b))
+      _ = try scene.ask(1)
+      #expect(try !needs(1))
+      #expect(try needs(2, last: .taken(1)))
+      #expect(try !needs(2, last: .notTaken(1)))
+    },
     Claim("an outcome says nothing of another machine's orders") { scene throws in
       try scene.list(["1"])
       _ = try scene.ask(1, .a)

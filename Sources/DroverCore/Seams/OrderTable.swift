@@ -178,6 +178,12 @@ extension OrderTables {
     return try change(worklist, now: now) { try $0.answer(request, of: machine) }
   }
 
+  package func needsOrders(
+    _ request: OrderRequest, of machine: MachineID, from worklist: WorklistName, now: Int64
+  ) throws -> Bool {
+    try change(worklist, now: now) { try $0.needsOrders(request, of: machine) }
+  }
+
   package func note(_ outcome: RefillOutcome, of machine: MachineID, from worklist: WorklistName, now: Int64) throws {
     try change(worklist, now: now) { try $0.note(outcome, of: machine) }
   }
@@ -234,6 +240,6 @@ package enum OrderSize {
   package static func of(_ order: Order) -> Int {
     // A character of the key has at most six bytes as JSON.
     let key = order.key.utf8.reduce(0) { $0 + ($1 < 0x20 || $1 == 0x7f || $1 == 0x22 || $1 == 0x5c ? 6 : 1) }
-    return key + order.fields.count + 24
+    return key + order.fields.count + 56
   }
 }

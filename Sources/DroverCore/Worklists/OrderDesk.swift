@@ -39,6 +39,8 @@ package struct OrderDesk<Table: OrderTable> {
             decided(OrderEntry(order: QueuedOrder(new: order, state: .queued, since: now), named: order.machine?.text)))
           continue
         }
+        var order = order
+        order.order.requeuedAt = entry.order.new.order.requeuedAt
         guard entry.order.state == .queued, entry.order.new != order else {
           listed.known += 1
           continue
@@ -73,6 +75,14 @@ package struct OrderDesk<Table: OrderTable> {
   }
 
   // MARK: Requests
+
+  /// Whether a request is a new one for which nothing is queued.
+  package func needsOrders(_ request: OrderRequest, of machine: MachineID) throws -> Bool {
+    guard try table.refill(request.request, of: machine) == nil else { return false }
+    if request.last?.isTaken == false { try note(request.last!, of: machine) }
+    try place()
+    return try table.candidateCount(for: machine, now: now) == 0
+  }
 
   package func answer(_ request: OrderRequest, of machine: MachineID) throws -> OrderAnswer {
     if let last = request.last { try note(last, of: machine) }
@@ -194,8 +204,12 @@ package struct OrderDesk<Table: OrderTable> {
         apply(.taken, entry, note: named.contains(ExactText(entry.key)) ? "the machine had it before" : nil)
       }
     }
-    let cleared = Set(outcome.cleared.map { ExactText($0) })
-    for entry in own where cleared.contains(ExactText(entry.key)) {
+    // Also of a request before: the machine may have turned the last one away. An order that it got later was cleared before that.
+    let number = refill?.number ?? 0
+    for entry in try table.entries(keys: outcome.cleared) where entry.order.holder == machine {
+      if let request = entry.order.request, request != outcome.request {
+        guard try table.number(of: request, of: machine) < number else { continue }
+      }
       apply(.cleared, entry, note: "cleared at the machine")
     }
     try table.update(changed.values.sorted { $0.number! < $1.number! })
@@ -271,6 +285,7 @@ package struct OrderDesk<Table: OrderTable> {
         entry.become(state, now: now)
         if state == .queued {
           (entry.order.request, entry.order.handedOutAt) = (nil, nil)
+          entry.order.new.order.requeuedAt = now
           entry.rowsAfter = rows.first?.version
           if let row = rows.first { entry.order.holder = row.machine }
         }

@@ -33,6 +33,8 @@ enum OrderMigration {
       -- The newest row of the holder that does not count.
       rows_epoch   BIGINT,
       rows_version BIGINT,
+      -- When a person requeued it last.
+      requeued_at  BIGINT,
       posted_at    BIGINT,
       UNIQUE (worklist, order_key),
       CHECK (state NOT IN ('handed out', 'in work') OR holder IS NOT NULL),
@@ -61,7 +63,7 @@ enum OrderMigration {
     CREATE FUNCTION drover_order_guard() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       IF TG_OP = 'INSERT' THEN
-        IF NEW.state <> 'queued' OR num_nonnulls(NEW.target, NEW.note, NEW.request, NEW.holder, NEW.handed_at, NEW.rows_epoch, NEW.posted_at) > 0
+        IF NEW.state <> 'queued' OR num_nonnulls(NEW.target, NEW.note, NEW.request, NEW.holder, NEW.handed_at, NEW.rows_epoch, NEW.requeued_at, NEW.posted_at) > 0
            OR NEW.in_doubt THEN
           RAISE EXCEPTION '\(OrderRefusal.insert)' USING ERRCODE = 'check_violation';
         END IF;
@@ -69,10 +71,10 @@ enum OrderMigration {
       END IF;
       IF TG_OP = 'UPDATE' THEN
         IF (NEW.number, NEW.worklist, NEW.order_key, NEW.state, NEW.note, NEW.request, NEW.holder, NEW.handed_at, NEW.since, NEW.in_doubt,
-            NEW.rows_epoch, NEW.rows_version, NEW.posted_at)
+            NEW.rows_epoch, NEW.rows_version, NEW.requeued_at, NEW.posted_at)
            IS DISTINCT FROM
            (OLD.number, OLD.worklist, OLD.order_key, OLD.state, OLD.note, OLD.request, OLD.holder, OLD.handed_at, OLD.since, OLD.in_doubt,
-            OLD.rows_epoch, OLD.rows_version, OLD.posted_at)
+            OLD.rows_epoch, OLD.rows_version, OLD.requeued_at, OLD.posted_at)
            OR NEW.target IS DISTINCT FROM OLD.target THEN
           RAISE EXCEPTION '\(OrderRefusal.state)' USING ERRCODE = 'check_violation';
         END IF;

@@ -27,6 +27,7 @@ package final class PostgreSQLOrderTable: OrderTable {
     ("order_key", .text), ("fields", .text), ("machine", .text), ("priority", .bigint), ("not_before", .bigint),
     ("target", .text), ("state", .text), ("note", .text), ("request", .text), ("holder", .text), ("handed_at", .bigint),
     ("since", .bigint), ("in_doubt", .boolean), ("rows_epoch", .bigint), ("rows_version", .bigint),
+    ("requeued_at", .bigint),
   ]
   private static let read =
     "number, "
@@ -116,6 +117,7 @@ package final class PostgreSQLOrderTable: OrderTable {
       place += 1
       integer(entry.rowsAfter?.epoch)
       integer(entry.rowsAfter?.version)
+      integer(order.new.order.requeuedAt)
     }
     return lists.map(\.array)
   }
@@ -194,7 +196,16 @@ package final class PostgreSQLOrderTable: OrderTable {
         (SELECT number FROM drover_refill WHERE worklist = $1 AND machine_id = $2 AND state = $3
           ORDER BY number DESC LIMIT 1 OFFSET \(Self.mostRefills))
       """, [worklist, .text(machine.text), .text(state.rawValue)])
+    guard state == .taken else { return }
+    try connection.query(
+      """
+      INSERT INTO drover_meta (name, value) VALUES ($1, '1')
+      ON CONFLICT (name) DO UPDATE SET value = (drover_meta.value::bigint + 1)::text
+      """, [refills])
   }
+
+  /// Names the count of refills in the store.
+  private var refills: Parameter { .text("refills_\(plan.name)") }
 
   package func whyNone(for machine: MachineID, now: Int64) throws -> String {
     let later = try [machine.text, "*"].reduce(0) {
@@ -256,6 +267,8 @@ package final class PostgreSQLOrderTable: OrderTable {
       "SELECT min(handed_at) FROM drover_order WHERE worklist = $1 AND state = 'in work'", [worklist]
     ).optionalInteger(0, 0)
     summary.lastMoved = try lastMoved()
+    let counted = try connection.query("SELECT value FROM drover_meta WHERE name = $1", [refills])
+    summary.refills = counted.count == 0 ? 0 : Int(counted.text(0, 0)) ?? 0
     return summary
   }
 
@@ -299,7 +312,8 @@ extension OrderEntry {
   fileprivate init(_ rows: Rows, _ row: Int) {
     let named = rows.optionalText(row, 3)
     let new = NewOrder(
-      order: Order(key: rows.text(row, 1), fields: rows.bytes(row, 2)[...]),
+      order: Order(
+        key: rows.text(row, 1), fields: rows.bytes(row, 2)[...], requeuedAt: rows.optionalInteger(row, 16)),
       machine: named.flatMap { try? MachineID($0) }, priority: Int(rows.integer(row, 4)),
       notBefore: rows.optionalInteger(row, 5))
     let order = QueuedOrder(

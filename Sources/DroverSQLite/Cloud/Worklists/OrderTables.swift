@@ -37,6 +37,8 @@ enum OrderMigration {
       -- The newest row of the holder that does not count.
       rows_epoch   INTEGER,
       rows_version INTEGER,
+      -- When a person requeued it last.
+      requeued_at INTEGER,
       posted_at   INTEGER,
       UNIQUE (worklist, order_key),
       CHECK (state NOT IN ('handed out', 'in work') OR holder IS NOT NULL),
@@ -70,12 +72,12 @@ enum OrderMigration {
     END;
     CREATE TRIGGER drover_order_insert BEFORE INSERT ON drover_order
       WHEN \(isForeign) AND (NEW.state <> 'queued' OR NEW.target IS NOT NULL OR NEW.note IS NOT NULL OR NEW.request IS NOT NULL
-        OR NEW.holder IS NOT NULL OR NEW.handed_at IS NOT NULL OR NEW.in_doubt <> 0 OR NEW.rows_epoch IS NOT NULL OR NEW.posted_at IS NOT NULL)
+        OR NEW.holder IS NOT NULL OR NEW.handed_at IS NOT NULL OR NEW.in_doubt <> 0 OR NEW.rows_epoch IS NOT NULL OR NEW.requeued_at IS NOT NULL OR NEW.posted_at IS NOT NULL)
     BEGIN
       SELECT RAISE(ABORT, '\(OrderRefusal.insert)');
     END;
     CREATE TRIGGER drover_order_state_update
-      BEFORE UPDATE OF number, worklist, order_key, state, note, request, holder, handed_at, since, in_doubt, rows_epoch, rows_version, posted_at
+      BEFORE UPDATE OF number, worklist, order_key, state, note, request, holder, handed_at, since, in_doubt, rows_epoch, rows_version, requeued_at, posted_at
       ON drover_order WHEN \(isForeign)
     BEGIN
       SELECT RAISE(ABORT, '\(OrderRefusal.state)');

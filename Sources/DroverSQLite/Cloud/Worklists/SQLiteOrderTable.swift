@@ -70,7 +70,7 @@ package final class SQLiteOrderTable: OrderTable {
 
   private static let columns = [
     "fields", "machine", "priority", "not_before", "target", "state", "note", "request", "holder", "handed_at", "since",
-    "in_doubt", "rows_epoch", "rows_version",
+    "in_doubt", "rows_epoch", "rows_version", "requeued_at",
   ]
 
   private func values(_ entry: OrderEntry) -> [(any DatabaseValueConvertible)?] {
@@ -79,6 +79,7 @@ package final class SQLiteOrderTable: OrderTable {
       String(decoding: order.new.order.fields, as: UTF8.self), entry.named, order.new.priority, order.new.notBefore,
       entry.target.text, order.state.rawValue, order.note, order.request?.text, order.holder?.text, order.handedOutAt,
       order.since, order.isInDoubt, entry.rowsAfter?.epoch, entry.rowsAfter?.version,
+      order.new.order.requeuedAt,
     ]
   }
 
@@ -144,7 +145,16 @@ package final class SQLiteOrderTable: OrderTable {
           (SELECT number FROM drover_refill WHERE worklist = ?1 AND machine_id = ?2 AND state = ?3
             ORDER BY number DESC LIMIT 1 OFFSET \(Self.mostRefills))
         """, arguments: [worklist, machine.text, state.rawValue])
+    guard state == .taken else { return }
+    try database.execute(
+      sql: """
+        INSERT INTO drover_meta (name, value) VALUES (?, '1')
+        ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
+        """, arguments: [refills])
   }
+
+  /// Names the count of refills in the store.
+  private var refills: String { "refills_\(worklist)" }
 
   package func whyNone(for machine: MachineID, now: Int64) throws -> String {
     let queued = try count("state = 'queued'", [])
@@ -188,6 +198,9 @@ package final class SQLiteOrderTable: OrderTable {
       database, sql: "SELECT min(handed_at) FROM drover_order WHERE worklist = ? AND state = 'in work'",
       arguments: [worklist])
     summary.lastMoved = try lastMoved()
+    summary.refills =
+      try String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [refills])
+      .flatMap { Int($0) } ?? 0
     return summary
   }
 
@@ -236,7 +249,8 @@ extension OrderEntry {
     let request: String? = row["request"]
     let holder: String? = row["holder"]
     let new = NewOrder(
-      order: Order(key: key, fields: ArraySlice(Array(fields.utf8))), machine: named.flatMap { try? MachineID($0) },
+      order: Order(key: key, fields: ArraySlice(Array(fields.utf8)), requeuedAt: row["requeued_at"]),
+      machine: named.flatMap { try? MachineID($0) },
       priority: row["priority"], notBefore: row["not_before"])
     self.init(
       number: row["number"],
