@@ -29,7 +29,7 @@ import Yams
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1))
+    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1) + [Tickets().route])
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }

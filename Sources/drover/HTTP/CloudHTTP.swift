@@ -12,6 +12,7 @@ extension HTTPOptions {
   init(_ configuration: HTTPConfiguration) {
     self.init(
       host: configuration.host, port: configuration.port, tokens: configuration.tokens,
+      origins: configuration.origins,
       certificate: configuration.tls.map { Certificate(file: $0.certificate, keyFile: $0.key) },
       bodyBytes: configuration.limits.bodyBytes, requestsPerSecond: configuration.limits.requestsPerSecond,
       connectionsPerAddress: configuration.limits.connectionsPerAddress,
@@ -77,7 +78,7 @@ extension CloudConfiguration {
     return HTTPServer(
       options,
       routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes) + PageRoutes.all,
-      logger: logger)
+      tickets: Tickets(), logger: logger)
   }
 }
 
