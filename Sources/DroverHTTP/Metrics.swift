@@ -96,6 +96,10 @@ enum Metrics {
       "drover_machine_conflicts", .gauge, "Values of the machine's rows that lost a conflict and wait for a person.",
       each { Double($0.conflicts) })
     page.add(
+      "drover_machine_refused_rows", .gauge,
+      "Rows that came down and that the machine's own tables refuse, as it said last.",
+      each { Double($0.refusedRows) })
+    page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
         [("cloud", machine.deadLetters), ("edge", machine.outbox?.figures.deadLetters ?? 0)]

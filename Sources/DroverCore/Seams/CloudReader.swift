@@ -14,6 +14,8 @@ package protocol CloudReader: Sendable {
   func blockedSinks() throws -> [BlockedSink]
   /// Why edits of tables from which rows go down are not noticed; none where all are, and where there is no store yet.
   func captureFaults() throws -> [CaptureFault]
+  /// Rows that machines refuse, in the order in which they were heard of; none where there is no store yet.
+  func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList
   /// The process that holds a lock on the whole store, as the running consumer found it; nil without a lock, or if the store has none.
   func storeLock() -> StoreLock?
   /// The tables that hold the replica, by name; none where there is no store yet.

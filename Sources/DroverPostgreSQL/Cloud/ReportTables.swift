@@ -55,13 +55,16 @@ struct ReportTables {
     let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
     let conflicts = try figures(
       "SELECT machine_id, count(*) FROM drover_conflict WHERE machine_id BETWEEN $1 AND $2 GROUP BY machine_id", range)
+    let refused = try figures(
+      "SELECT machine_id, total FROM drover_refused WHERE machine_id BETWEEN $1 AND $2", range)
     let (troubles, waits) = (try TroubleTable.all(connection), try StreamWaits.all(connection))
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
-        deadLetters: letters[name] ?? 0, conflicts: conflicts[name] ?? 0, overruns: overruns[name] ?? [],
+        deadLetters: letters[name] ?? 0, conflicts: conflicts[name] ?? 0, refusedRows: refused[name] ?? 0,
+        overruns: overruns[name] ?? [],
         troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }

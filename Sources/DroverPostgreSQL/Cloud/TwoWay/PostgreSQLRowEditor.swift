@@ -166,6 +166,8 @@ private struct EditorTable {
       "SELECT id FROM drover_conflict WHERE machine_id = $1 AND stream = $2 AND local_id = $3 ORDER BY id",
       [.text(machine.text), .text(table.origin.stream.text), .text(localID)])
     standing.conflicts = (0..<conflicts.count).map { conflicts.integer($0, 0) }
+    standing.refusals = try RefusedRowTable(connection: connection).rows(
+      of: localID, table.origin.stream, owner: machine)
     return standing
   }
 

@@ -124,8 +124,10 @@ extension Transaction {
   // MARK: What was received
 
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
-    guard try confirmation.epoch == downEpoch() else { return false }
     let streams = try downStreams(of: machine)
+    // What a machine refuses is true whatever the numbering is.
+    if !streams.isEmpty { try RefusedRowTable(connection: connection).note(confirmation.refused, machine: machine) }
+    guard try confirmation.epoch == downEpoch() else { return false }
     for stream in streams {
       guard let received = confirmation.streams[stream.stream], received != stream.received else { continue }
       guard received.last ?? 0 <= stream.last else {

@@ -218,6 +218,7 @@ private struct EditorTable {
       database,
       sql: "SELECT id FROM drover_conflict WHERE machine_id = ? AND stream = ? AND local_id = ? ORDER BY id",
       arguments: name)
+    standing.refusals = try RefusedRowTable(database: database).rows(of: localID, stream, owner: machine)
     return standing
   }
 

@@ -126,8 +126,10 @@ extension Transaction {
   }
 
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
-    guard try confirmation.epoch == downEpoch() else { return false }
     let streams = try downStreams(of: machine)
+    // What a machine refuses is true whatever the numbering is.
+    if !streams.isEmpty { try RefusedRowTable(database: database).note(confirmation.refused, machine: machine) }
+    guard try confirmation.epoch == downEpoch() else { return false }
     let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
     for (stream, received) in confirmation.streams {
       let last = try known[stream]?.last ?? lastNumber(owner: machine.text, stream: stream)

@@ -78,6 +78,7 @@ extension Transaction {
          WHERE stream = ?1 AND machine_id = '*'
            AND NOT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ?1 AND owner = '*' AND machine_id <> '*')
         """, arguments: [stream.text])
+    try RefusedRowTable(database: database).forget(stream, machine: machine)
     for owner in try isShared(stream) ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
       for table in ["drover_row", "drover_edit", "drover_base"] {
         try database.execute(
