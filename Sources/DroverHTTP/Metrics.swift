@@ -112,6 +112,9 @@ enum Metrics {
       "drover_conflicts", .gauge, "Values that lost a conflict and wait for a person.",
       [([:], Double(report.conflicts.present))])
     page.add(
+      "drover_conflicts_bytes", .gauge, "What the values of conflicts that wait take.",
+      [([:], Double(report.conflicts.bytes))])
+    page.add(
       "drover_conflicts_resolved_total", .counter, "Conflicts that people have resolved.",
       [([:], Double(report.conflicts.resolved))])
     let states = Dictionary(grouping: report.machines) { $0.isOnline.map { $0 ? "online" : "offline" } ?? "unknown" }

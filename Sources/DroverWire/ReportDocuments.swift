@@ -42,6 +42,7 @@ extension CloudReport {
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
       ("conflicts", integer(report?.conflicts.present ?? 0)),
       ("conflicts_resolved", integer(report?.conflicts.resolved ?? 0)),
+      ("conflicts_bytes", integer(report?.conflicts.bytes ?? 0)),
       ("refused_rows", integer(report?.refusedRows ?? 0)),
       ("dropped", .array((report?.dropped ?? []).map(\.document))),
       ("messages", .object((report?.messages ?? []).map { ($0.outcome, integer($0.count)) })),

@@ -86,6 +86,8 @@ package struct CloudReport: Sendable {
     package var deadLetters: Int
     /// Values that lost a conflict and wait for a person.
     package var conflicts: Int
+    /// What these take, in bytes.
+    package var conflictBytes: Int
     /// How many rows that came down it refuses, as it reported last.
     package var refusedRows: Int
     /// What was set aside because a budget was used up, by the budget's name.
@@ -97,10 +99,11 @@ package struct CloudReport: Sendable {
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, conflicts: Int = 0, refusedRows: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [],
+      deadLetters: Int, conflicts: Int = 0, conflictBytes: Int = 0, refusedRows: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [],
       waits: [StreamWait] = []
     ) {
       self.refusedRows = refusedRows
+      self.conflictBytes = conflictBytes
       self.waits = waits
       self.conflicts = conflicts
       self.overruns = overruns

@@ -57,6 +57,11 @@ package protocol TwoWayStore {
   func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead
   /// How many conflicts of a machine's rows wait for a person.
   func conflictCount(of machine: MachineID) throws -> Int
+  /// How many conflicts wait, by machine; none of a machine without any.
+  func conflictCounts() throws -> [MachineID: Int]
+  /// Makes triggers again that are missing on tables from which rows go down.
+  /// - Returns: what was wrong since the last call, and what still is.
+  func mendCapture() throws -> [CaptureFault]
   /// Keeps what a machine has received, and which rows it refuses.
   /// - Returns: whether it belongs to the store's numbering. If a machine has received more than was ever given, the store went back, and another numbering
   ///   begins.

@@ -231,18 +231,15 @@ extension CloudReport {
   /// What waits for a person, and whose it is. Nothing where there has been none.
   fileprivate func conflictLines(_ bounds: ConflictBounds) -> [String] {
     guard conflicts != ConflictFigures() else { return [] }
-    var lines = ["conflicts    \(conflicts.present) (\(conflicts.resolved) resolved)\(names(\.conflicts))"]
-    if ConflictFigures.isScarce(conflicts.present, of: bounds.maxCount) {
-      lines.append(
-        "             space for conflicts becomes scarce: \(conflicts.present) of \(bounds.maxCount); resolve some")
-    } else if let most = machines.max(by: { $0.conflicts < $1.conflicts }),
-      ConflictFigures.isScarce(most.conflicts, of: bounds.maxOfMachine)
-    {
-      lines.append(
-        "             space for conflicts of \(most.name) becomes scarce: \(most.conflicts) of \(bounds.maxOfMachine); resolve some"
-      )
-    }
-    return lines
+    return ["conflicts    \(conflicts.present) (\(conflicts.resolved) resolved)\(names(\.conflicts))"]
+      + (scarcity(bounds).map { ["             \($0)"] } ?? [])
+  }
+
+  /// A sentence when four fifths of the space for conflicts are taken.
+  func scarcity(_ bounds: ConflictBounds) -> String? {
+    bounds.scarcity(
+      all: ConflictUse(count: conflicts.present, bytes: conflicts.bytes),
+      of: machines.map { ($0.name, ConflictUse(count: $0.conflicts, bytes: $0.conflictBytes)) })
   }
 
   /// A sentence when four fifths of the room for dead letters are taken.

@@ -11,6 +11,14 @@ extension Transaction {
     try ConflictTable(database: database).count(of: machine)
   }
 
+  func conflictCounts() throws -> [MachineID: Int] { try ConflictTable(database: database).counts() }
+
+  /// They are made again in each transaction that comes after a change of the database's schema.
+  func mendCapture() throws -> [CaptureFault] {
+    defer { store.captureFaults = [] }
+    return store.captureFaults
+  }
+
   func downEpoch() throws -> Epoch {
     let known = try prepared("SELECT value FROM drover_meta WHERE name = 'down_epoch'")
     defer { known.reset() }

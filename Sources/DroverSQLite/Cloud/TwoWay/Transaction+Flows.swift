@@ -121,6 +121,9 @@ extension Transaction {
 
   /// Makes the triggers of all tables from which rows go down what they have to be. One that cannot be changed now is left for the next time.
   func mendCaptures() throws {
+    // At the start another version of Drover may have made them.
+    if store.hasMendedCaptures { store.captureFaults = try SinkCapture.faults(database) + store.captureFaults }
+    store.hasMendedCaptures = true
     for stream in try downStreamNames() {
       guard let machine = try database.firstKeyColumn(of: stream.text) else { continue }
       do {
