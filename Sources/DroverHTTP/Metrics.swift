@@ -142,7 +142,7 @@ enum Metrics {
       each { Double($0.appliedAt) / 1_000_000 })
     page.add(
       "drover_lag_seconds", .gauge, "How long the newest event took from the edge's commit to the cloud's.",
-      each { Double($0.lag) / 1_000_000 })
+      each { $0.lag.map { Double($0) / 1_000_000 } })
     page.add(
       "drover_drift_rows", .gauge, "Rows that differed at the last comparison with the machine.",
       each { $0.check.flatMap { $0.failure == nil ? Double($0.drift) : nil } })

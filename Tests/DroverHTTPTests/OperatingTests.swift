@@ -97,7 +97,7 @@ private struct OneMachine: CloudReader {
         outbox: .init(figures: .init(waiting: 1, oldest: 0, deadLetters: 0, freeBytes: 1), at: 0),
         streams: [
           .init(
-            name: "s", rows: nil, applied: 1, superseded: 0, refused: 0, version: 0, appliedAt: 0,
+            name: "s", rows: nil, applied: 1, superseded: 0, refused: 0, version: 1, appliedAt: 0,
             check: .init(at: 0, drift: 0, inFlight: 0, failure: nil), lines: [])
         ], deadLetters: 0, overruns: [Overrun(budget: "epochs_per_hour", count: 1, firstAt: 0, lastAt: 0)])
     ], dropped: [], letterBytes: 0, letterRows: 0, deadLetters: DeadLetterFigures(), messages: [("frame", 1)])

@@ -8,8 +8,9 @@ package struct CloudReport: Sendable {
     package var applied: Int
     package var superseded: Int
     package var refused: Int
-    /// How long the newest event took from the edge's commit to the cloud's, in microseconds.
-    package var lag: Int64
+    /// How long the newest event took from the edge's commit to the cloud's, in microseconds; nil for a row that was not edited since its two-way stream
+    /// began, whose version is 0.
+    package var lag: Int64?
     /// How far its version is ahead of the cloud's clock, in microseconds, where that is beyond the tolerance.
     package var ahead: Int64?
     /// When the newest event was committed here, microseconds since 1970.
@@ -32,7 +33,7 @@ package struct CloudReport: Sendable {
       self.superseded = Int(Int64(superseded).clamped(to: Bounds.count))
       self.refused = Int(Int64(refused).clamped(to: Bounds.count))
       let (version, appliedAt) = (version.clamped(to: Bounds.version), appliedAt.clamped(to: Bounds.time))
-      lag = max(0, appliedAt - version)
+      lag = version == 0 ? nil : max(0, appliedAt - version)
       ahead = version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil
       self.appliedAt = appliedAt
       self.check = check

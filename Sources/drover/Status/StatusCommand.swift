@@ -156,10 +156,11 @@ struct StatusCommand: AsyncParsableCommand {
       let of = cells(machine, now: now)
       if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "0", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
+        let lag: String = stream.ahead.map { "\(ageText($0)) ahead" } ?? stream.lag.map(ageText) ?? "-"
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
             stream.name, stream.rows.map { "\($0)" } ?? "-",
-            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            lag,
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
