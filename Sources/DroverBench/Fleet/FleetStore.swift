@@ -133,6 +133,8 @@ final class FleetStore: EdgeStore {
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
   func note(numbering: Epoch) {}
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
+  func refusedRows() -> RefusedRows { RefusedRows() }
+  func retry(_ order: RetryOrder) throws(EdgeStoreError) { throw unable("apply rows") }
 
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so none should ask")

@@ -74,6 +74,12 @@ extension CloudConfiguration {
           patience: .seconds(10)
         ).reason(for: id)
       },
+      retry: { filter in
+        let refused = try reader.refusals(filter, after: 0, limit: .max).rows
+        let outcome = try await retry(
+          refused, isAll: filter == RefusalFilter(machine: filter.machine), patience: .seconds(10))
+        return (outcome.done, outcome.left)
+      },
       now: { wallClock() }, software: Drover.version)
     return HTTPServer(
       options,
