@@ -51,6 +51,11 @@ package final class EdgeRelay: SessionHandler {
   var notedNumbering: Epoch?
   var downConfirming: DownConfirmPace
   var refusedTriedAt: ContinuousClock.Instant?
+  /// What the cloud wants to be tried again, and whether that is under way.
+  var retries: [RetryOrder] = []
+  var isRetrying = false
+  /// The rows that the app's tables refuse, as last reported to the cloud.
+  var reportedRefused = RefusedRows()
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
   var encoders: [Int: FrameEncoder] = [:]

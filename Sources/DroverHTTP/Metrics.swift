@@ -123,6 +123,10 @@ enum Metrics {
       "drover_machine_conflicts", .gauge, "Values of the machine's rows that lost a conflict and wait for a person.",
       each { Double($0.conflicts) })
     page.add(
+      "drover_machine_refused_rows", .gauge,
+      "Rows that came down and that the machine's own tables refuse, as it said last.",
+      each { Double($0.refusedRows) })
+    page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
         [("cloud", machine.deadLetters), ("edge", machine.outbox?.figures.deadLetters ?? 0)]
@@ -134,6 +138,9 @@ enum Metrics {
     page.add(
       "drover_conflicts", .gauge, "Values that lost a conflict and wait for a person.",
       [([:], Double(report.conflicts.present))])
+    page.add(
+      "drover_conflicts_bytes", .gauge, "What the values of conflicts that wait take.",
+      [([:], Double(report.conflicts.bytes))])
     page.add(
       "drover_conflicts_resolved_total", .counter, "Conflicts that people have resolved.",
       [([:], Double(report.conflicts.resolved))])

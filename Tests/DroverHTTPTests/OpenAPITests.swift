@@ -28,10 +28,11 @@ import Yams
       reader: NoStore(), changes: NoChanges(), letters: { _ in throw CancellationError() },
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
-      fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
+      fleet: { nil }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 }, software: "")
     let worklists = WorklistSource(names: [], open: { _ in throw CancellationError() }, now: { 0 })
     let served = operations(
-      CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1) + WorklistRoutes.all(worklists, bodyBytes: 1))
+      CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1)
+        + WorklistRoutes.all(worklists, bodyBytes: 1) + [Tickets().route])
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }
@@ -59,6 +60,7 @@ private struct NoRows: RowEditor {
 
 private struct NoStore: CloudReader {
   let name = ""
+  func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList { RefusalList() }
   func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }

@@ -87,6 +87,10 @@ package struct CloudReport: Sendable {
     package var deadLetters: Int
     /// Values that lost a conflict and wait for a person.
     package var conflicts: Int
+    /// What these take, in bytes.
+    package var conflictBytes: Int
+    /// How many rows that came down it refuses, as it reported last.
+    package var refusedRows: Int
     /// What was set aside because a budget was used up, by the budget's name.
     package var overruns: [Overrun]
     /// What is wrong with who is connected under its name, or was.
@@ -96,8 +100,11 @@ package struct CloudReport: Sendable {
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, conflicts: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [], waits: [StreamWait] = []
+      deadLetters: Int, conflicts: Int = 0, conflictBytes: Int = 0, refusedRows: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [],
+      waits: [StreamWait] = []
     ) {
+      self.refusedRows = refusedRows
+      self.conflictBytes = conflictBytes
       self.waits = waits
       self.conflicts = conflicts
       self.overruns = overruns
@@ -185,6 +192,9 @@ package struct CloudReport: Sendable {
 }
 
 extension CloudReport {
+  /// How many rows that came down the machines refuse.
+  package var refusedRows: Int { machines.reduce(0) { $0 + $1.refusedRows } }
+
   /// What is wrong now with who is connected: whose name it is, nil for the consumer's, and what.
   /// - Parameter now: microseconds since 1970.
   package func troubles(now: Int64) -> [(machine: String?, trouble: Trouble)] {
