@@ -2,6 +2,7 @@
 // everything else shows too, so there is no second count.
 
 import DroverCore
+import DroverWire
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
