@@ -1,5 +1,6 @@
 import DroverCloud
 import DroverCore
+import DroverProcesses
 import DroverSQLite
 import DroverServices
 import DroverTesting

@@ -66,6 +66,8 @@ struct QueueView {
 
   /// Longest list for people.
   private static let most = 100
+  /// The states of orders in that list.
+  private static let listed: [OrderState] = [.handedOut, .inWork, .refused, .queued]
 
   func show(_ name: WorklistName?, json: Bool) throws {
     do {
@@ -79,8 +81,9 @@ struct QueueView {
         if index > 0 { print("") }
         show(summary)
         // Complete ones are many, and nothing is to be done about them.
-        let open = try [OrderState.handedOut, .inWork, .refused, .queued].flatMap {
-          try store.orders(in: summary.name, state: $0, machine: nil, after: nil, limit: Self.most)
+        var open: [QueuedOrder] = []
+        for state in Self.listed {
+          open += try store.orders(in: summary.name, state: state, machine: nil, after: nil, limit: Self.most)
         }
         show(open, of: summary)
       }
@@ -119,7 +122,7 @@ struct QueueView {
       ])
     }
     print(table.text)
-    let all = [OrderState.handedOut, .inWork, .refused, .queued].reduce(0) { $0 + (summary.counts[$1] ?? 0) }
+    let all = Self.listed.reduce(0) { $0 + (summary.counts[$1] ?? 0) }
     if all > Self.most { print("and \(all - min(orders.count, Self.most)) more") }
   }
 
