@@ -121,7 +121,8 @@ import Testing
     #expect(try old.query("SELECT a FROM stock").text(0, 0) == "x")
   }
 
-  @Test func `the running consumer makes triggers again that were dropped, and names what a person has to mend`() throws {
+  @Test func `the running consumer makes triggers again that were dropped, and names what a person has to mend`() throws
+  {
     let (place, database) = try Self.place()
     let schema = try StreamSchema(
       kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
@@ -159,7 +160,8 @@ import Testing
     for _ in 1...3 { _ = try editor.rows(RowQuestion(limit: 1), of: origin) }
     #expect(try count() == kept)
     try others.run(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     #expect(try editor.row("1", of: origin)?.table.origin == origin)
   }
 
