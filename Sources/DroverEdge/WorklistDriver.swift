@@ -150,6 +150,7 @@ struct WorklistDriver {
       if reply == .noted {
         said[id] = nil
         noted.append(outcome)
+        if outcome == standing?.last { sayAt = nil }
       }
       return true
     }

@@ -30,6 +30,7 @@ private struct ModelCloud {
   var orders: [(key: String, state: State)] = []
   var requests: [RefillID: [String]] = [:]
   var outcomes: [RefillID: RefillOutcome] = [:]
+  var closed: Set<RefillID> = []
   var violations: [String] = []
 
   mutating func answer(_ question: WorklistRequest) -> WorklistReply {
@@ -39,13 +40,17 @@ private struct ModelCloud {
       return .noted
     case .orders(let request):
       if let last = request.last { note(last) }
-      if outcomes[request.request] != nil { return .answer(.closed) }
+      if outcomes[request.request] != nil || closed.contains(request.request) { return .answer(.closed) }
       if let known = requests[request.request] { return .answer(.orders(known.map(order), left: 0)) }
       for (other, _) in requests where outcomes[other] == nil {
         violations.append("request \(request.request) came while \(other) has no outcome")
       }
       let next = orders.filter { $0.state == .queued }.prefix(request.limit).map(\.key)
-      guard !next.isEmpty else { return .answer(.nothing(why: "the queue is empty")) }
+      // A copy of the request that comes later gets no orders: the machine has closed it.
+      guard !next.isEmpty else {
+        closed.insert(request.request)
+        return .answer(.nothing(why: "the queue is empty"))
+      }
       requests[request.request] = next
       for key in next { set(key, .handedOut(request.request)) }
       return .answer(.orders(next.map(order), left: 0))

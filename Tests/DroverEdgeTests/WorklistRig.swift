@@ -61,6 +61,9 @@ final class WorklistRig: Publisher {
     seed += 1
     life.end()
     life = Life {}
+    let wasCalm = chance.isCalm
+    chance.isCalm = true
+    defer { chance.isCalm = wasCalm }
     agent = try Self.agent(folder, declaration, time, lines, chance: chance, life, seed: seed)
   }
 
