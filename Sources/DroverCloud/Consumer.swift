@@ -70,6 +70,8 @@ package final class Consumer: SessionHandler {
   var blocks = BlockedSinks()
   var undescribed: Set<MachineStream> = []
   var lastLookAtBlocks: ContinuousClock.Instant?
+  /// How many conflicts each machine was said to have.
+  var toldConflicts: [MachineID: Int] = [:]
   /// What goes down to the machines.
   var down = DownState()
   /// Answers the questions of machines on another thread; nil where none are answered.
@@ -315,6 +317,7 @@ package final class Consumer: SessionHandler {
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
         contentType: "application/json"))
     published[token] = .confirm(machine)
+    toldConflicts[machine] = conflicts
   }
 
   private func doGroupJobs(now: ContinuousClock.Instant) {

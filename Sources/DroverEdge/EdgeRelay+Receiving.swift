@@ -31,6 +31,12 @@ extension EdgeRelay {
     case "epoch": dialogue.heardEpochOver(message.payload, epoch: store.epoch)
     case "hold": hold(message.payload)
     case "present": if publisher != nil, !isStopping { ask() }
+    case "retry":
+      do throws(WireError) {
+        hear(try RetryOrder(document: message.payload))
+      } catch {
+        events.emit(CommandUnreadable(topic: message.topic, error: error))
+      }
     case "stream":
       do throws(WireError) {
         responder.ask(try StreamRequest(document: message.payload))

@@ -54,6 +54,11 @@ package final class EdgeRelay: SessionHandler {
   var refusedTriedAt: ContinuousClock.Instant?
   /// Tables that the cloud refills.
   var worklists: Worklists
+  /// What the cloud wants to be tried again, and whether that is under way.
+  var retries: [RetryOrder] = []
+  var isRetrying = false
+  /// The rows that the app's tables refuse, as last reported to the cloud.
+  var reportedRefused = RefusedRows()
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
   var encoders: [Int: FrameEncoder] = [:]

@@ -96,6 +96,10 @@ enum Metrics {
       "drover_machine_conflicts", .gauge, "Values of the machine's rows that lost a conflict and wait for a person.",
       each { Double($0.conflicts) })
     page.add(
+      "drover_machine_refused_rows", .gauge,
+      "Rows that came down and that the machine's own tables refuse, as it said last.",
+      each { Double($0.refusedRows) })
+    page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
         [("cloud", machine.deadLetters), ("edge", machine.outbox?.figures.deadLetters ?? 0)]
@@ -107,6 +111,9 @@ enum Metrics {
     page.add(
       "drover_conflicts", .gauge, "Values that lost a conflict and wait for a person.",
       [([:], Double(report.conflicts.present))])
+    page.add(
+      "drover_conflicts_bytes", .gauge, "What the values of conflicts that wait take.",
+      [([:], Double(report.conflicts.bytes))])
     page.add(
       "drover_conflicts_resolved_total", .counter, "Conflicts that people have resolved.",
       [([:], Double(report.conflicts.resolved))])
@@ -135,7 +142,7 @@ enum Metrics {
       each { Double($0.appliedAt) / 1_000_000 })
     page.add(
       "drover_lag_seconds", .gauge, "How long the newest event took from the edge's commit to the cloud's.",
-      each { Double($0.lag) / 1_000_000 })
+      each { $0.lag.map { Double($0) / 1_000_000 } })
     page.add(
       "drover_drift_rows", .gauge, "Rows that differed at the last comparison with the machine.",
       each { $0.check.flatMap { $0.failure == nil ? Double($0.drift) : nil } })

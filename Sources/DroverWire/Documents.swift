@@ -182,8 +182,9 @@ extension [StreamName: IntervalSet] {
 
 extension DownConfirmation {
   package var document: [UInt8] {
-    Array(
-      JSON.object([("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]).text().utf8)
+    var members: [(String, JSON)] = [("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]
+    if refused != RefusedRows() { members.append(("refused", refused.json)) }
+    return Array(JSON.object(members).text().utf8)
   }
 
   package init(document: [UInt8]) throws(WireError) {
@@ -191,7 +192,10 @@ extension DownConfirmation {
     try parsed.members.requireVersion1()
     let streams = try [StreamName: IntervalSet](of: parsed.members)
     do {
-      self.init(epoch: try Epoch(try parsed.members.string("epoch")), streams: streams)
+      self.init(
+        epoch: try Epoch(try parsed.members.string("epoch")), streams: streams,
+        refused: parsed.members.has("refused")
+          ? try RefusedRows(members: try parsed.members.object("refused")) : RefusedRows())
     } catch let error as WireError {
       throw error
     } catch {

@@ -28,8 +28,8 @@ import Yams
       reader: NoStore(), changes: NoChanges(), letters: { _ in throw CancellationError() },
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
-      fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1))
+      fleet: { nil }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 }, software: "")
+    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1) + [Tickets().route])
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }
@@ -58,6 +58,7 @@ private struct NoRows: RowEditor {
 
 private struct NoStore: CloudReader {
   let name = ""
+  func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList { RefusalList() }
   func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }

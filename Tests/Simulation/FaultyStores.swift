@@ -195,6 +195,16 @@ final class FaultyEdgeStore: EdgeStore {
     return try writing { () throws(EdgeStoreError) in try store.retryRefused() }
   }
 
+  func refusedRows() throws(EdgeStoreError) -> RefusedRows {
+    try mayFail()
+    return try store.refusedRows()
+  }
+
+  func retry(_ order: RetryOrder) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.retry(order) }
+  }
+
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }
 
   func outboxFigures() throws(EdgeStoreError) -> OutboxFigures {

@@ -133,6 +133,8 @@ final class FleetStore: EdgeStore {
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
   func note(numbering: Epoch) {}
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
+  func refusedRows() -> RefusedRows { RefusedRows() }
+  func retry(_ order: RetryOrder) throws(EdgeStoreError) { throw unable("apply rows") }
 
   func standing(worklist stream: Int) throws(EdgeStoreError) -> WorklistStanding { throw unable("refill a worklist") }
   func openRequest(worklist stream: Int, new: RefillID, now: Int64) throws(EdgeStoreError) -> RefillID? {

@@ -70,6 +70,7 @@ export class MachineView {
       ["Dead letters here", count(machine.dead_letters)],
       ["Dead letters there then", count(outbox?.dead_letters)],
       ["Conflicts", count(machine.conflicts)],
+      ["Rows refused there", count(machine.refused_rows)],
     ];
     if (this.facts.children.length === 0) {
       for (const [name] of facts) this.facts.append(element("div", {}, element("dt", {}, name), element("dd")));

@@ -54,6 +54,7 @@ enum CloudTables {
     TwoWayTables.columnsMigration,
     TwoWayTables.conflictBytes,
     TwoWayTables.editIndex,
+    RefusedRowTable.migration,
   ]
 
   private static let outboxes = """

@@ -12,6 +12,7 @@ extension HTTPOptions {
   init(_ configuration: HTTPConfiguration) {
     self.init(
       host: configuration.host, port: configuration.port, tokens: configuration.tokens,
+      origins: configuration.origins,
       certificate: configuration.tls.map { Certificate(file: $0.certificate, keyFile: $0.key) },
       bodyBytes: configuration.limits.bodyBytes, requestsPerSecond: configuration.limits.requestsPerSecond,
       connectionsPerAddress: configuration.limits.connectionsPerAddress,
@@ -73,11 +74,17 @@ extension CloudConfiguration {
           patience: .seconds(10)
         ).reason(for: id)
       },
+      retry: { filter in
+        let refused = try reader.refusals(filter, after: 0, limit: .max).rows
+        let outcome = try await retry(
+          refused, isAll: filter == RefusalFilter(machine: filter.machine), patience: .seconds(10))
+        return (outcome.done, outcome.left)
+      },
       now: { wallClock() }, software: Drover.version)
     return HTTPServer(
       options,
       routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes) + PageRoutes.all,
-      logger: logger)
+      tickets: Tickets(), logger: logger)
   }
 }
 

@@ -45,7 +45,9 @@ final class DownRun {
   func retry(all: Bool) throws {
     guard hasLetters, all || outcome.applied > 0 || refused.contains(where: { $0.refusal.reason == .foreignKey })
     else { return }
-    for letter in try edge.dueLetters(limit: Self.mostLetters, database) {
+    let letters = try edge.dueLetters(limit: Self.mostLetters, database)
+    outcome.hasMore = letters.count == Self.mostLetters && letters.last!.isOrdered
+    for letter in letters {
       guard let writer = try? edge.downWriter(of: letter.stream, database),
         try !edge.isSentAgain(letter.stream, database)
       else { continue }

@@ -19,6 +19,7 @@ extension EdgeDatabase {
         else { continue }
         received.streams[name, default: IntervalSet()].insert(interval)
       }
+      received.refused = try refusedRows(database)
       return received
     }
   }
