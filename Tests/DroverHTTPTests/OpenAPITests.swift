@@ -39,10 +39,11 @@ import Yams
 
   @Test func `the edge's document has every route, and no others`() throws {
     let source = EdgeSource(
-      intake: NoIntake(), streams: [:], worker: { Worker(process: nil) }, status: { .null }, report: { nil },
+      intake: NoIntake(), worklists: NoWorklists(), streams: [:], worker: { Worker(process: nil) }, status: { .null },
+      report: { nil },
       failures: { [] }, look: {}, now: { 0 }, software: "")
     let served = operations(EdgeRoutes.all(source, bodyBytes: 1))
-    #expect(served.count == 6)
+    #expect(served.count == 9)
     #expect(try operations(PackageResources.edge_yaml) == served)
   }
 }
@@ -74,4 +75,11 @@ private struct NoStore: CloudReader {
 
 struct NoIntake: EventIntake {
   func take(_ events: [IntakeEvent], into stream: StreamName) throws -> IntakeAnswer { .taken }
+}
+
+struct NoWorklists: WorklistDesk {
+  func reports() throws -> [WorklistReport] { [] }
+  func rows(of worklist: StreamName, limit: Int) throws -> [WorklistRow] { [] }
+  func trigger(_ worklist: StreamName) throws {}
+  func clear(_ worklist: StreamName) throws -> (removed: Int, unfinished: [String]) { (0, []) }
 }
