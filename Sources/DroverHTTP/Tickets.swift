@@ -1,7 +1,7 @@
 // Tickets for readers that cannot send a header, such as a browser's EventSource: a text for the URL that shows for a minute that its owner has a token.
 // The server keeps none of them. A ticket bears its end and the token's name, and a code over both with a key that lives as long as the process.
 
-package import DroverCore
+import DroverCore
 import DroverHashing
 import DroverWire
 import HTTPTypes

@@ -29,7 +29,10 @@ import Yams
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1) + [Tickets().route])
+    let worklists = WorklistSource(names: [], open: { _ in throw CancellationError() }, now: { 0 })
+    let served = operations(
+      CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1)
+        + WorklistRoutes.all(worklists, bodyBytes: 1) + [Tickets().route])
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }

@@ -161,7 +161,7 @@ extension TwoWayConformance {
       try scene.adopt(other)
       #expect(try scene.transaction { try $0.mendCapture() } == [])
       try scene.take()
-      #expect(try scene.down().entries.isEmpty, "\(scene.down().entries)")
+      #expect(try scene.down().entries.isEmpty)
       try scene.sql("INSERT INTO stock (machine_id, a, id) VALUES ('MAH001', '1', 5)")
       try scene.take()
       #expect(try scene.down().entries.map { Array($0.key) } == [["1"]])
@@ -228,7 +228,7 @@ extension TwoWayConformance {
   ]
 
   /// A clock that goes on with each look.
-  private static func ticking() -> CloudStoreConditions {
+  static func ticking() -> CloudStoreConditions {
     let clock = Ticking()
     var conditions = CloudStoreConditions()
     conditions.now = { clock.tick() }

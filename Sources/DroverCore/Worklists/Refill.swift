@@ -74,7 +74,8 @@ package struct OrderRequest: Equatable, Sendable {
   package var limit: Int
   /// How many bytes of orders the answer may have.
   package var bytes: Int
-  /// What became of the request before; nil before the first one.
+  /// What became of the last request that had an outcome. Every request says it, also one that the cloud has noted: a machine that says an older one, or none,
+  /// was put back to an earlier state. Nil before the first one.
   package var last: RefillOutcome?
 
   package init(request: RefillID, stream: StreamName, limit: Int, bytes: Int, last: RefillOutcome?) {

@@ -62,7 +62,10 @@ extension CloudConfiguration {
   ) -> HTTPServer {
     let options = HTTPOptions(http)
     let reader = reader
-    let source = CloudSource(
+    let worklists = WorklistSource(
+      names: worklists.map(\.plan.name), open: { forChange in try openWorklists(forChange: forChange) },
+      now: { wallClock() })
+    var source = CloudSource(
       reader: reader, changes: changeReader,
       letters: { forChange in try openDeadLetters(readOnly: !forChange) },
       conflicts: { forChange in try openConflicts(forChange: forChange) },
@@ -81,9 +84,11 @@ extension CloudConfiguration {
         return (outcome.done, outcome.left)
       },
       now: { wallClock() }, software: Drover.version)
+    source.worklists = { try worklists.summaries() }
     return HTTPServer(
       options,
-      routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes) + PageRoutes.all,
+      routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes)
+        + WorklistRoutes.all(worklists, bodyBytes: options.bodyBytes) + PageRoutes.all,
       tickets: Tickets(), logger: logger)
   }
 }

@@ -7,16 +7,21 @@ import DroverCore
 struct WorklistCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "worklist",
-    abstract: "Shows worklists, asks for orders now, and clears a machine's table.",
+    abstract: "Shows worklists on either side, and acts on a machine's table and on the queue of orders.",
     discussion: """
       Examples:
         drover worklist status --config edge.yaml
         drover worklist trigger --config edge.yaml
         drover worklist clear --config edge.yaml mo_batch
+        drover worklist status --config cloud.yaml
+        drover worklist requeue --config cloud.yaml 4711
 
       A worklist is a table at a machine that the cloud refills with orders when it is ready for them.
       """,
-    subcommands: [WorklistStatusCommand.self, WorklistTriggerCommand.self, WorklistClearCommand.self])
+    subcommands: [
+      WorklistStatusCommand.self, WorklistTriggerCommand.self, WorklistClearCommand.self, WorklistRequeueCommand.self,
+      WorklistWithdrawCommand.self,
+    ])
 }
 
 struct WorklistStatusCommand: AsyncParsableCommand {
@@ -26,7 +31,9 @@ struct WorklistStatusCommand: AsyncParsableCommand {
     discussion: """
       Examples:
         drover worklist status --config edge.yaml
-        drover worklist status --config edge.yaml mo_batch --json
+        drover worklist status --config cloud.yaml mo_batch --json
+
+      At a machine this shows its table, and in the cloud the queue.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -38,7 +45,7 @@ struct WorklistStatusCommand: AsyncParsableCommand {
   func run() async throws {
     switch try options.any() {
     case .edge(let configuration): try MachineWorklists(configuration).show(worklist, json: json)
-    case .cloud: throw notInTheCloud("status")
+    case .cloud(let configuration): try QueueView(configuration).show(worklist, json: json)
     }
   }
 }

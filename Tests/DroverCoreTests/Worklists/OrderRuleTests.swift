@@ -8,7 +8,7 @@ import Testing
     (.listed, ["."] + Array(".....")),
     (.handedOut, ["h"] + Array(".....")),
     (.taken, Array("ww....")),
-    (.refused, Array(".r....")),
+    (.refused, Array("rr....")),
     (.notTaken, Array(".q....")),
     (.cleared, Array(".dd...")),
     (.rowArrived, Array("ww....")),
