@@ -183,6 +183,10 @@ extension [StreamName: IntervalSet] {
 extension DownConfirmation {
   package var document: [UInt8] {
     var members: [(String, JSON)] = [("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]
+    if !runs.isEmpty {
+      let named = runs.sorted { $0.key < $1.key }.map { ($0.key.text, JSON.integer($0.value)) }
+      members.append(("runs", .object(named)))
+    }
     if refused != RefusedRows() { members.append(("refused", refused.json)) }
     return Array(JSON.object(members).text().utf8)
   }
@@ -196,6 +200,10 @@ extension DownConfirmation {
         epoch: try Epoch(try parsed.members.string("epoch")), streams: streams,
         refused: parsed.members.has("refused")
           ? try RefusedRows(members: try parsed.members.object("refused")) : RefusedRows())
+      // An older agent names none.
+      guard parsed.members.has("runs") else { return }
+      let named = try parsed.members.object("runs")
+      for name in named.names { runs[try StreamName(name)] = try named.integer(name, in: Bounds.run) }
     } catch let error as WireError {
       throw error
     } catch {

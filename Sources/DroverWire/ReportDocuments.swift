@@ -94,7 +94,7 @@ extension CloudReport.Stream {
   fileprivate func document(now: Int64) -> JSON {
     .object([
       ("name", .string(name)), ("rows", rows.map(integer) ?? .null), ("applied", integer(applied)),
-      ("superseded", integer(superseded)), ("refused", integer(refused)), 
+      ("superseded", integer(superseded)), ("refused", integer(refused)),
       ("lag_seconds", lag.map { .real(seconds($0)) } ?? .null),
       ("versions_ahead_seconds", ahead.map { .real(seconds($0)) } ?? .null),
       ("last_applied_seconds", .real(seconds(now - appliedAt))), ("check", check?.document(now: now) ?? .null),

@@ -25,7 +25,8 @@ import Yams
       reader: OneMachine(), changes: NoChanges(), letters: { _ in throw CancellationError() },
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: 1) },
-      fleet: { OneMachine.fleet }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 }, software: "1")
+      fleet: { OneMachine.fleet }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 },
+      software: "1")
     let lines = try Metrics.text(source).split(separator: "\n")
     return Set(lines.compactMap { $0.prefixMatch(of: /drover_[a-z0-9_]+/).map { String($0.output) } })
   }

@@ -17,7 +17,8 @@ import Testing
     let place = TwoWayPlace(
       store: store, reader: Reader(database: database),
       conflicts: try PostgreSQLConflicts(database.address, now: conditions.now),
-      replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client())
+      replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client(),
+      open: { try PostgreSQLCloudStore(database.address, limits: conditions.limits, now: conditions.now) })
     return (place, database)
   }
 
@@ -120,7 +121,8 @@ import Testing
     #expect(try old.query("SELECT a FROM stock").text(0, 0) == "x")
   }
 
-  @Test func `the running consumer makes triggers again that were dropped, and names what a person has to mend`() throws {
+  @Test func `the running consumer makes triggers again that were dropped, and names what a person has to mend`() throws
+  {
     let (place, database) = try Self.place()
     let schema = try StreamSchema(
       kind: .snapshot, columns: [Column(name: "id", declaredType: "INTEGER"), Column(name: "a", declaredType: "TEXT")],
@@ -158,7 +160,8 @@ import Testing
     for _ in 1...3 { _ = try editor.rows(RowQuestion(limit: 1), of: origin) }
     #expect(try count() == kept)
     try others.run(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     #expect(try editor.row("1", of: origin)?.table.origin == origin)
   }
 

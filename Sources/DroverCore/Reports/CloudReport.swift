@@ -100,7 +100,8 @@ package struct CloudReport: Sendable {
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, conflicts: Int = 0, conflictBytes: Int = 0, refusedRows: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [],
+      deadLetters: Int, conflicts: Int = 0, conflictBytes: Int = 0, refusedRows: Int = 0, overruns: [Overrun] = [],
+      troubles: [Trouble] = [],
       waits: [StreamWait] = []
     ) {
       self.refusedRows = refusedRows

@@ -55,6 +55,7 @@ enum CloudTables {
     TwoWayTables.conflictBytes,
     TwoWayTables.editIndex,
     RefusedRowTable.migration,
+    StoreRuns.migration,
     OrderMigration.migration,
   ]
 

@@ -11,6 +11,7 @@ package enum ForgottenMachines {
     "drover_blocked", "drover_stream_wait", "drover_refill", "drover_flow", "drover_row", "drover_edit", "drover_down",
     "drover_down_received", "drover_conflict", "drover_since", "drover_base",
     "drover_refused", "drover_refused_row",
+    "drover_down_run",
   ]
   /// What goes with its rows: the order of its epochs, by which a later row wins, and whether its rows are matched.
   package static let ofRows = ["drover_epoch", "drover_identity_member"]

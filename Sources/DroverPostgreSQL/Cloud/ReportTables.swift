@@ -27,7 +27,8 @@ struct ReportTables {
              coalesce((SELECT value::bigint FROM drover_meta WHERE name = 'conflicts_resolved'), 0),
              (SELECT coalesce(sum(bytes), 0)::bigint FROM drover_conflict)
       """)
-    return ConflictFigures(present: Int(rows.integer(0, 0)), resolved: Int(rows.integer(0, 1)), bytes: Int(rows.integer(0, 2)))
+    return ConflictFigures(
+      present: Int(rows.integer(0, 0)), resolved: Int(rows.integer(0, 1)), bytes: Int(rows.integer(0, 2)))
   }
 
   private func dropped() throws -> [CloudReport.Dropped] {

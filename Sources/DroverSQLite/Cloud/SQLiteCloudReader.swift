@@ -112,7 +112,8 @@ package struct SQLiteCloudReader: CloudReader {
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
-        conflicts: conflicts[name]?.count ?? 0, conflictBytes: conflicts[name]?.bytes ?? 0, refusedRows: refused[name] ?? 0,
+        conflicts: conflicts[name]?.count ?? 0, conflictBytes: conflicts[name]?.bytes ?? 0,
+        refusedRows: refused[name] ?? 0,
         overruns: overruns[name] ?? [], troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }

@@ -111,7 +111,7 @@ extension RefusedRowRetry.Outcome {
   private static let lines = 20
 
   fileprivate func print() {
-    Swift.print("\(quantity(done, "row")) taken by the machines, which refused \(done == 1 ? "it" : "them")")
+    Swift.print("\(done) of \(quantity(done + left.count, "refused row")) taken by the machines")
     for (kept, why) in left.prefix(Self.lines) {
       Swift.print("\(kept.row.stream) row \(printable(kept.row.localID)) of \(kept.machine): \(printable(why))")
     }

@@ -7,7 +7,7 @@ import DroverCore
 struct WorklistCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "worklist",
-    abstract: "Shows worklists on either side, and acts on a machine's table and on the queue of orders.",
+    abstract: "Shows worklists and their queues. At a machine: asks for orders now, and clears the table. In the cloud: requeues and withdraws orders.",
     discussion: """
       Examples:
         drover worklist status --config edge.yaml
@@ -31,9 +31,8 @@ struct WorklistStatusCommand: AsyncParsableCommand {
     discussion: """
       Examples:
         drover worklist status --config edge.yaml
-        drover worklist status --config cloud.yaml mo_batch --json
-
-      At a machine this shows its table, and in the cloud the queue.
+        drover worklist status --config edge.yaml mo_batch --json
+        drover worklist status --config cloud.yaml
       """)
 
   @OptionGroup var options: ConfigurationOption

@@ -72,7 +72,8 @@ struct ConflictTable {
     else { return ConflictFigures() }
     let resolved = try String.fetchOne(
       database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [Self.resolved])
-    return ConflictFigures(present: try count(), resolved: resolved.flatMap { Int($0) } ?? 0, bytes: try use(of: nil).bytes)
+    return ConflictFigures(
+      present: try count(), resolved: resolved.flatMap { Int($0) } ?? 0, bytes: try use(of: nil).bytes)
   }
 
   /// By machine; from the index alone.
@@ -96,7 +97,8 @@ struct ConflictTable {
   /// By machine.
   func counts() throws -> [MachineID: Int] {
     let rows = try Row.fetchAll(
-      database.cachedStatement(sql: "SELECT machine_id, count(*) AS conflicts FROM drover_conflict GROUP BY machine_id"))
+      database.cachedStatement(sql: "SELECT machine_id, count(*) AS conflicts FROM drover_conflict GROUP BY machine_id")
+    )
     var counts: [MachineID: Int] = [:]
     for row in rows { if let machine = try? MachineID(row["machine_id"]) { counts[machine] = row["conflicts"] } }
     return counts

@@ -41,13 +41,13 @@ package struct SQLiteRowEditor: RowEditor {
     do {
       return try writer.use({ try open(readOnly: false) }) { queue in
         try queue.inDatabase { database in
-        var outcome: RowEditOutcome?
-        try database.inTransaction(.immediate) {
-          outcome = try EditorTable(origin, database)?.edit(localID, request)
-          if case .done? = outcome { return .commit }
-          return .rollback
-        }
-        return outcome
+          var outcome: RowEditOutcome?
+          try database.inTransaction(.immediate) {
+            outcome = try EditorTable(origin, database)?.edit(localID, request)
+            if case .done? = outcome { return .commit }
+            return .rollback
+          }
+          return outcome
         }
       }
     } catch let error as DatabaseError where SinkTable.isAboutTheEvent(error) {
