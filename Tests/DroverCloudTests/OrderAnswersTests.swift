@@ -72,7 +72,7 @@ import Testing
     try scene.list("1", "2")
     let answers = scene.answers()
     answers.ask(try question(1))
-    #expect(keys(try await reply(answers, scene)) == ["1", "2"])
+    #expect(try await keys(reply(answers, scene)) == ["1", "2"])
     let outcome = WorklistRequest.outcome(
       RefillOutcome(request: RefillID(random: 1), isTaken: true), stream: try StreamName("mo_batch"))
     answers.ask(MachineAsked(machine: try MachineID("MAH001"), id: "x", document: outcome.document))
@@ -106,13 +106,13 @@ import Testing
       try? scene.list("7")
     }
     answers.ask(try question(1))
-    #expect(keys(try await reply(answers, scene)) == ["7"])
+    #expect(try await keys(reply(answers, scene)) == ["7"])
     #expect(asked.withLock { $0 } == ["mo MAH001 5"])
     answers.ask(try question(1))
-    #expect(keys(try await reply(answers, scene)) == ["7"])
+    #expect(try await keys(reply(answers, scene)) == ["7"])
     try scene.list("8")
     answers.ask(try question(2))
-    #expect(keys(try await reply(answers, scene)) == ["8"])
+    #expect(try await keys(reply(answers, scene)) == ["8"])
     #expect(asked.withLock { $0.count } == 1)
   }
 
@@ -128,7 +128,7 @@ import Testing
     answers.ask(try question(1))
     #expect(try await reply(answers, scene) == .working)
     hear.yield()
-    #expect(keys(try await reply(answers, scene)) == ["7"])
+    #expect(try await keys(reply(answers, scene)) == ["7"])
   }
 
   @Test func `a store that was away is opened again at the next question`() async throws {
@@ -143,6 +143,6 @@ import Testing
     }
     scene.fails.store(false, ordering: .relaxed)
     answers.ask(try question(1))
-    #expect(keys(try await reply(answers, scene)) == ["1"])
+    #expect(try await keys(reply(answers, scene)) == ["1"])
   }
 }
