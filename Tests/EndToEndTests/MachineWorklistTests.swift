@@ -45,7 +45,8 @@ import Testing
     let batches = try #require(first["batches"] as? [[String: Any]])
     #expect(batches.map { $0["number"] as? Int } == [1, 2])
     #expect((batches[1]["fields"] as? [String: Any])?["equipment"] as? String == "E2")
-    #expect(first["is_empty"] as? Bool == false && first["waits"] as? String == "2 rows are left in the table, 2 unfinished")
+    #expect(
+      first["is_empty"] as? Bool == false && first["waits"] as? String == "2 rows are left in the table, 2 unfinished")
     try await road.wait(for: "the cloud's word") { try await states() == ["in_work": 2, "queued": 3] }
 
     // The PLC finishes both and empties the table: the next ones come by themselves.
@@ -56,7 +57,7 @@ import Testing
 
     // A person clears the table: the last order comes, and the cleared ones are withdrawn.
     let cleared = try await Road.drover("worklist", "clear", "--config", road.edgeFile, "--yes")
-    #expect(cleared.output == "mo_batch: 2 rows removed\nunfinished: \"MO-3\", \"MO-4\"\n" || cleared.output.contains("MO-3, MO-4"))
+    #expect(cleared.output == "mo_batch: 2 rows removed\nunfinished: MO-3, MO-4\n", "\(cleared.output)")
     try await road.wait(for: "the last order") {
       try await states() == ["complete": 2, "withdrawn": 2, "in_work": 1]
     }
@@ -76,6 +77,7 @@ import Testing
         .document["done"] as? Int == 1)
     _ = try await Road.drover("worklist", "trigger", "--config", road.edgeFile)
     try await road.wait(for: "the requeued order") { try await states()["in_work"] == 1 }
-    #expect(try await road.python("print(db.execute('SELECT mo_id, batch_no FROM mo_batch').fetchall())") == "[('MO-3', 1)]")
+    #expect(
+      try await road.python("print(db.execute('SELECT mo_id, batch_no FROM mo_batch').fetchall())") == "[('MO-3', 1)]")
   }
 }

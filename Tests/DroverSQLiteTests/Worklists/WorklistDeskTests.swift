@@ -14,7 +14,8 @@ import Testing
     SQLiteWorklistDesk(path: app.path, declarations: [stream], quota: OutboxQuota())
   }
 
-  private static let schema = "CREATE TABLE mo (mo_id TEXT PRIMARY KEY, batch_no INT, kg REAL, done INT NOT NULL DEFAULT 0)"
+  private static let schema =
+    "CREATE TABLE mo (mo_id TEXT PRIMARY KEY, batch_no INT, kg REAL, done INT NOT NULL DEFAULT 0)"
 
   @Test func `people see the rows, the last request and answer, and why no orders come`() throws {
     let app = try AppDatabase(Self.schema)
@@ -29,7 +30,8 @@ import Testing
     #expect(try desk.reports().map(\.waits) == ["the cloud has not answered yet"])
     let orders = ["A", "B"].map { ReadOrder(key: $0, fields: [("kg", .real(1.5))]) }
     _ = try edge.refill(
-      worklist: 1, request: request, orders: orders + [ReadOrder(key: "C", fields: [("kg", .text("x"))])], left: 4, now: 6)
+      worklist: 1, request: request, orders: orders + [ReadOrder(key: "C", fields: [("kg", .text("x"))])], left: 4,
+      now: 6)
     try app.run("UPDATE mo SET done = 1 WHERE mo_id = 'B'")
     let report = try #require(try desk.reports().first)
     #expect(
