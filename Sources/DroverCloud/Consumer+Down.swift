@@ -186,7 +186,8 @@ extension Consumer {
     guard read.scannedThrough > after else { return down.relay.failed(stream, now: now) }
     let declaration = StreamDeclaration(name: stream.stream, kind: stream.schema.kind, table: stream.stream.text)
     var encoder = FrameEncoder(
-      epoch: epoch, run: 0, stream: EdgeStream(number: 0, declaration, schema: stream.schema))
+      epoch: epoch, run: read.run?.number ?? 0, stream: EdgeStream(number: 0, declaration, schema: stream.schema),
+      lineage: read.run.map { Lineage(since: $0.first) })
     encoder.cover(after + 1)
     for entry in read.entries { encoder.append(entry) }
     let topic = Topic.down(stream.machine, stream.schema.kind, stream.stream)

@@ -76,6 +76,8 @@ package final class Consumer: SessionHandler {
   var down = DownState()
   /// Answers the questions of machines on another thread; nil where none are answered.
   package var answers: (any MachineAnswers)?
+  /// The streams for which there is a queue of orders; nil where the configuration has none.
+  package var worklists: [StreamName]?
   /// Another thread says through it that another program may have edited rows in the store.
   package let editHint = NewsHint()
   /// Called once when there is a stream that goes down: from now on edits in the store matter.
@@ -311,7 +313,7 @@ package final class Consumer: SessionHandler {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
       maxMessageBytes: limits.messageBytes, clonedSince: duplicates[machine]?.since, down: down.epoch,
-      conflicts: conflicts, compares: answers != nil)
+      conflicts: conflicts, compares: answers != nil, worklists: worklists)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,

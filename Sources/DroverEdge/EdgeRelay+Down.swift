@@ -56,7 +56,8 @@ extension EdgeRelay {
         arrivals.append(
           DownFrame(
             stream: stream.number, epoch: frame.header.epoch, interval: frame.header.interval,
-            last: frame.header.last, events: try frame.events.map { try DownEvent($0, schema: schema) }),
+            last: frame.header.last, run: StoreRun(frame.header),
+            events: try frame.events.map { try DownEvent($0, schema: schema) }),
           bytes: message.payload.count)
       // The table has changed since the cloud sent it: the description is on its way, and the cloud sends the rows again under it.
       case .unknownSchema: if publisher != nil { announceSchemas() }
@@ -104,12 +105,20 @@ extension EdgeRelay {
     if let cloudDown, notedNumbering != cloudDown {
       try store.note(numbering: cloudDown)
       notedNumbering = cloudDown
+      // No change of the app's may come that would have it looked at.
+      if store.hasBackfill { relay.backfillNeeded() }
     }
     if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }) { try retryRefused() }
     while let frame = arrivals.first {
       // Rows of the stream are sent again.
       guard let outcome = try store.apply(frame) else { return min(limits.waiting.downDelay, try confirmDown()) }
       arrivals.removeFirst()
+      guard !outcome.repeatsNumbers else {
+        // The cloud compares what was received with what it has given.
+        downConfirming.asked()
+        events.emit(DownRepeated(stream: frame.stream, interval: frame.interval))
+        continue
+      }
       downConfirming.applied(now: clock.now)
       events.emit(DownApplied(stream: frame.stream, interval: frame.interval, outcome: outcome))
     }
@@ -132,6 +141,14 @@ extension EdgeRelay {
     }
     downConfirming.said()
     return isRetrying ? .zero : rest
+  }
+}
+
+extension StoreRun {
+  /// nil where the frame names none.
+  fileprivate init?(_ header: FrameHeader) {
+    guard header.run != 0, let since = header.lineage?.since else { return nil }
+    self.init(number: header.run, first: since)
   }
 }
 

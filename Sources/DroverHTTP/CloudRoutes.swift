@@ -30,6 +30,8 @@ package struct CloudSource: Sendable {
   /// Microseconds since 1970.
   package var now: @Sendable () -> Int64
   package var software: String
+  /// The worklists of the configuration.
+  package var worklists: @Sendable () throws -> [WorklistSummary] = { [] }
 
   package init(
     reader: any CloudReader, changes: any ChangeReader,

@@ -163,6 +163,7 @@ extension EdgeReport {
       ("dead_letters_purged", integer(letters.purged)),
       ("troubles", (report?.troubles ?? []).document(machine, now: now)),
       ("waits", .array((report?.waits ?? []).map(\.document))),
+      ("worklists", .array((report?.worklists ?? []).map { $0.document() })),
     ]
   }
 }

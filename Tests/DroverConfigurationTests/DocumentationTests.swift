@@ -39,7 +39,7 @@ import Yams
     let listed = Set(rows.map { row in String(row.dropFirst(3).prefix { $0 != "`" }) })
     let reader = ConfigurationReader(file: "", folder: "/", environment: [:])
     _ = EdgeConfiguration(reading: try reader.document("streams: [{with: [{}]}]\nhttp: {tokens: [{}]}"))
-    _ = CloudConfiguration(reading: try reader.document("streams: [{}]"))
+    _ = CloudConfiguration(reading: try reader.document("streams: [{}]\nworklists: [{machine: {rules: [{}]}}]"))
     let naming = ConfigurationReader(file: "", folder: "/", environment: [:])
     _ = EdgeConfiguration(reading: try naming.document("machine: {}\nstreams: [{}]"))
     #expect(listed == reader.knownKeys.union(naming.knownKeys.filter { $0.hasPrefix("machine.") }))

@@ -29,17 +29,21 @@ import Yams
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
       fleet: { nil }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1))
+    let worklists = WorklistSource(names: [], open: { _ in throw CancellationError() }, now: { 0 })
+    let served = operations(
+      CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1)
+        + WorklistRoutes.all(worklists, bodyBytes: 1) + [Tickets().route])
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }
 
   @Test func `the edge's document has every route, and no others`() throws {
     let source = EdgeSource(
-      intake: NoIntake(), streams: [:], worker: { Worker(process: nil) }, status: { .null }, report: { nil },
+      intake: NoIntake(), worklists: NoWorklists(), streams: [:], worker: { Worker(process: nil) }, status: { .null },
+      report: { nil },
       failures: { [] }, look: {}, now: { 0 }, software: "")
     let served = operations(EdgeRoutes.all(source, bodyBytes: 1))
-    #expect(served.count == 6)
+    #expect(served.count == 9)
     #expect(try operations(PackageResources.edge_yaml) == served)
   }
 }
@@ -71,4 +75,11 @@ private struct NoStore: CloudReader {
 
 struct NoIntake: EventIntake {
   func take(_ events: [IntakeEvent], into stream: StreamName) throws -> IntakeAnswer { .taken }
+}
+
+struct NoWorklists: WorklistDesk {
+  func reports() throws -> [WorklistReport] { [] }
+  func rows(of worklist: StreamName, limit: Int) throws -> [WorklistRow] { [] }
+  func trigger(_ worklist: StreamName) throws {}
+  func clear(_ worklist: StreamName) throws -> (removed: Int, unfinished: [String]) { (0, []) }
 }

@@ -17,7 +17,8 @@ import Testing
     let place = TwoWayPlace(
       store: store, reader: Reader(database: database),
       conflicts: try PostgreSQLConflicts(database.address, now: conditions.now),
-      replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client())
+      replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client(),
+      open: { try PostgreSQLCloudStore(database.address, limits: conditions.limits, now: conditions.now) })
     return (place, database)
   }
 

@@ -22,7 +22,8 @@ import Testing
     }
     return TwoWayPlace(
       store: store, reader: Reader(folder: folder), conflicts: try SQLiteConflicts(path: folder.path),
-      replica: try SQLiteReplica(path: folder.path), client: try client(), otherClient: try client())
+      replica: try SQLiteReplica(path: folder.path), client: try client(), otherClient: try client(),
+      open: { try SQLiteCloudStore(path: folder.path, limits: conditions.limits, now: conditions.now) })
   }
 
   @Test(arguments: TwoWayConformance.claims.filter { !$0.needsSeveralWriters })
@@ -142,9 +143,9 @@ import Testing
     try place.client.run("UPDATE stock SET a = 'second'")
     let second = try statements()
     #expect(second + 5 <= first, "\(second) statements, and \(first) where nothing was known")
-    // Something else may have changed with it.
+    // Something else may have changed with it. The first time also began the run of this opening.
     try place.client.run("UPDATE stock SET a = 'third'; UPDATE drover_schema SET described = described + 1")
-    #expect(try statements() == first)
+    #expect(try statements() >= second + 5)
     try place.client.run("UPDATE stock SET a = 'fourth'; CREATE INDEX by_a ON stock (a)")
     // It looks at the triggers too.
     #expect(try statements() >= first)

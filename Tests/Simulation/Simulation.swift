@@ -241,6 +241,7 @@ package final class Simulation {
     let (rows, listed) = try cloud.twoWayTexts(of: machine.id)
     tables.ledger.wentBack(
       keeping: try machine.texts(of: "product").values + rows + listed, isCloud: isCloud)
+    if !isCloud { tables.ledger.mayBeSentTwice(try machine.unsentTexts(of: "product")) }
   }
 
   private func write(_ machine: SimulatedMachine) throws {

@@ -16,6 +16,9 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Tells this process from another that has its number.
   private let token = Epoch(random: .random(in: .min ... .max)).text
   private var connection: Connection?
+  /// Names this connection, for the numbers that it gives to rows that go down.
+  private(set) var run: Int64 = 0
+  private var isOpeningNoted = false
   /// The schema in which sink tables are made.
   private(set) var place = ""
   /// Forgotten when a transaction fails, and when another consumer has changed tables.
@@ -130,6 +133,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     if work != .beside { try new.run("SET lock_timeout = '1s'; SET row_security = off") }
     place = found
     try ChangeFeed.settle(new, reached: reached)
+    (run, isOpeningNoted) = (StoreRun.random(), false)
     connection = new
   }
 
@@ -185,12 +189,14 @@ package final class PostgreSQLCloudStore: CloudStore {
     if let lock { try connection.run(lock) }
     let transaction = Transaction(
       store: self, connection: connection, isCareful: isCareful, keepsFeed: try look(connection))
+    if !isOpeningNoted { try transaction.noteOpening() }
     let result = try body(transaction)
     try settleProtection(connection)
     if transaction.hasReshaped { try transaction.noteReshaping() }
     let number = try transaction.feed.finish()
     try connection.run("COMMIT", operation: "commit to")
     if let number { reached = number }
+    isOpeningNoted = true
     return result
   }
 

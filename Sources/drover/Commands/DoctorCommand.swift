@@ -44,6 +44,7 @@ struct DoctorCommand: AsyncParsableCommand {
     if findings.allSatisfy({ $0.verdict == .good }) {
       findings += tables(configuration)
       findings += outbox(configuration)
+      findings += WorklistCheck.findings(configuration)
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())

@@ -70,6 +70,10 @@ struct StatusCommand: AsyncParsableCommand {
         "\(stream.name)  \(quantity(stream.overwritten, "edit")) made here; its rows come from the cloud, which replaces them"
       )
     }
+    for list in report.worklists {
+      let rows = list.rows.map { "\(quantity($0.all, "row")), \($0.unfinished) unfinished" } ?? "no table"
+      print("worklist \(list.name)  \(rows)\(list.waits.map { "; \(printable($0))" } ?? "")")
+    }
     if let ahead = report.clockAhead, abs(ahead) >= 1_000_000 {
       print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }

@@ -63,6 +63,25 @@ import Testing
     #expect(try it.rows() == ["1, 'x', x'0001'"] && it.letters() == [] && it.edge.waiting() == [])
   }
 
+  // The cloud's store was restored and had lost a row that the machine's table refused. When it was replayed, the machine alone had it, and nobody noticed.
+  @Test func `a refused row that is applied after the store went back is sent to the cloud`() throws {
+    let it = try TwoWayEdge("CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE)", .twoWay("t"))
+    try it.app.run("INSERT INTO t VALUES (9, 'x')")
+    try it.edge.confirmAll()
+    try it.apply(it.put([1, "x"], 10))
+    try it.edge.note(numbering: Epoch("d2"))
+    try it.edge.bringAll()
+    try it.edge.confirmAll()
+    it.downEpoch = try Epoch("d2")
+    try it.app.run("UPDATE t SET a = 'y' WHERE id = 9")
+    try it.edge.confirmAll()
+    let letters = try EdgeDeadLetters(path: it.app.path, machine: MachineID("MAH001"), readOnly: false)
+    #expect(try letters.requeue(#require(try it.letters().first?.id)) == .queued)
+    #expect(try it.edge.retryRefused().line == "applied 1")
+    #expect(try it.rows() == ["1, 'x'", "9, 'y'"])
+    #expect(try it.told() == ["put 1: 1, 'x' (base 10, again)"])
+  }
+
   @Test func `a newer row takes the place of one that was refused`() throws {
     let it = try TwoWayEdge("CREATE TABLE t (id INTEGER PRIMARY KEY, a CHECK (a > 0))", .twoWay("t"))
     try it.apply(it.put([1, -1], 10))
