@@ -68,6 +68,29 @@ extension EdgeRelay {
     }
   }
 
+  /// The cloud wants rows to be tried again that the app's tables refuse.
+  func hear(_ order: RetryOrder) {
+    // Beyond a few it wants all of them.
+    retries = retries.count < Self.mostRetries ? retries + [order] : [RetryOrder()]
+  }
+
+  private static let mostRetries = 64
+
+  /// Tries rows again that the app's tables refused, or that wait for others, and sees to it that the cloud hears what is refused now.
+  private func retryRefused() throws(EdgeStoreError) {
+    while let order = retries.first {
+      try store.retry(order)
+      retries.removeFirst()
+      (isRetrying, refusedTriedAt) = (true, nil)
+    }
+    guard isRetryDue() else { return }
+    let hasMore = try store.retryRefused().hasMore
+    if hasMore { refusedTriedAt = nil }
+    let refused = try store.refusedRows()
+    if isRetrying || refused.differs(from: reportedRefused) { downConfirming.asked() }
+    isRetrying = isRetrying && hasMore
+  }
+
   /// Whether to try rows again that the app's tables refused, or that wait for others.
   private func isRetryDue() -> Bool {
     let now = clock.now
@@ -87,9 +110,7 @@ extension EdgeRelay {
       // No change of the app's may come that would have it looked at.
       if store.hasBackfill { relay.backfillNeeded() }
     }
-    if hasStreamsDown, isRetryDue() {
-      _ = try store.retryRefused()
-    }
+    if hasStreamsDown { try retryRefused() }
     while let frame = arrivals.first {
       // Rows of the stream are sent again.
       guard let outcome = try store.apply(frame) else { return min(limits.waiting.downDelay, try confirmDown()) }
@@ -120,9 +141,10 @@ extension EdgeRelay {
         OutboundMessage(
           topic: Topic.downConfirm(machine).text, payload: received.document, isRetained: true,
           contentType: "application/json"))
+      reportedRefused = received.refused
     }
     downConfirming.said()
-    return rest
+    return isRetrying ? .zero : rest
   }
 }
 

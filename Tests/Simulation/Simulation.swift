@@ -300,12 +300,14 @@ package final class Simulation {
     guard plan.twoWay != nil, invariants.violation == nil else { return }
     for _ in 0..<4 {
       try invariants.refusedRowsAreListed()
+      try invariants.cloudKnowsWhatIsRefused()
       var isWhole = true
       for machine in machines where try cloud.mend(machine) { isWhole = false }
       guard !isWhole, invariants.violation == nil else { return }
       settle()
     }
     try invariants.refusedRowsAreMended()
+    try invariants.cloudKnowsWhatIsRefused()
   }
 
   private func settle() {

@@ -19,7 +19,7 @@ package enum FullScansAllowed {
     "drover_writer", "drover_conflict", "drover_down_run", "drover_opening",
     "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
     "drover_writer", "drover_conflict",
-    "drover_down_waiting", "drover_down_field",
+    "drover_down_waiting", "drover_down_field", "drover_refused", "drover_refused_row",
   ]
 
   package struct FullScan: Sendable {

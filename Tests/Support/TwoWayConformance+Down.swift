@@ -233,6 +233,30 @@ extension TwoWayConformance {
   ]
 
   package static let directions: [Claim] = [
+    // Rows that had gone down from the old table would have gone down as deletes of whatever row has such a key now.
+    Claim("a table that is made again under another key captures edits, and nothing of the old one goes down") {
+      scene in
+      try scene.adopt(.twoWay)
+      try scene.merge(.edit(100, 1, "x"))
+      try scene.sql(
+        "UPDATE stock SET a = 'cloud' WHERE id = 1; INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 2, 'y')")
+      try scene.take()
+      // Nobody has taken this one.
+      try scene.sql("UPDATE stock SET n = 7 WHERE id = 2")
+      let other = try StreamSchema(
+        kind: .snapshot, columns: StreamSchema.twoWay.columns, key: [1], flow: Flow(direction: .both))
+      #expect(try scene.adopt(other) != nil)
+      let accepted = try scene.transaction { try $0.accept(machine: .a, stream: .stock) }
+      #expect(accepted?.aside.count == 1)
+      try scene.adopt(other)
+      #expect(try scene.transaction { try $0.mendCapture() } == [])
+      try scene.take()
+      #expect(try scene.down().entries.map { Array($0.key) } == [])
+      try scene.sql("INSERT INTO stock (machine_id, a, id) VALUES ('MAH001', '1', 5)")
+      try scene.take()
+      #expect(try scene.down().entries.map { Array($0.key) } == [["1"]])
+      #expect(try scene.down().entries.map(\.a) == ["1"])
+    },
     // A machine that matched its rows by `identity` and one whose rows come down shared a table: an edit there had no one machine to go to.
     Claim("a table whose rows are matched and one whose rows come down are two") { scene in
       let matched = try StreamSchema(
@@ -294,7 +318,7 @@ extension TwoWayConformance {
   ]
 
   /// A clock that goes on with each look.
-  private static func ticking() -> CloudStoreConditions {
+  static func ticking() -> CloudStoreConditions {
     let clock = Ticking()
     var conditions = CloudStoreConditions()
     conditions.now = { clock.tick() }

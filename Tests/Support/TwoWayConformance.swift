@@ -147,6 +147,17 @@ package struct TwoWayConformance {
       }
     }
 
+    /// The machine says which rows it refuses, and what it has received.
+    func refuse(_ rows: RefusedRow..., machine: MachineID = .a, received through: Int64 = 0) throws {
+      try transaction {
+        var confirmation = DownConfirmation(epoch: try $0.downEpoch(), refused: RefusedRows(rows: rows))
+        if let interval = Interval(believing: 0, through) {
+          confirmation.streams[.stock] = IntervalSet([interval])
+        }
+        _ = try $0.note(confirmation, machine: machine)
+      }
+    }
+
     /// A row's `a` and `n` as text; nil where it is gone.
     func row(_ key: Int64, machine: String = "MAH001") throws -> String? {
       try place.reader.rows(of: "stock").first { $0["id"] == .integer(key) && $0["machine_id"] == .text(machine) }
@@ -202,6 +213,16 @@ extension StreamSchema {
       },
       key: [0], completeWhen: completeWhen.map { try! Condition(parsing: $0) },
       flow: Flow(direction: direction, newer: newer, merge: merge, isKeyNatural: natural, reach: reach))
+  }
+}
+
+extension RefusedRow {
+  static func refused(
+    _ localID: String, _ stream: StreamName = .stock, version: Int64 = 1, cause: String = "no", tries: Int = 1
+  ) -> RefusedRow {
+    RefusedRow(
+      stream: stream, localID: localID, version: version, reason: "constraint", cause: cause, tries: tries, since: 5,
+      last: 4 + Int64(tries))
   }
 }
 

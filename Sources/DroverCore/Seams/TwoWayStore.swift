@@ -60,8 +60,13 @@ package protocol TwoWayStore {
   func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead
   /// How many conflicts of a machine's rows wait for a person.
   func conflictCount(of machine: MachineID) throws -> Int
-  /// Keeps what a machine has received. Sees to it that there is something to send of reference data to a machine that has received nothing in this
-  /// numbering: it has to hear which of its rows the store does not have.
+  /// How many conflicts wait, by machine; none of a machine without any.
+  func conflictCounts() throws -> [MachineID: Int]
+  /// Makes triggers again that are missing on tables from which rows go down.
+  /// - Returns: what was wrong since the last call, and what still is.
+  func mendCapture() throws -> [CaptureFault]
+  /// Keeps what a machine has received, and which rows it refuses. Sees to it that there is something to send of reference data to a machine that has
+  /// received nothing in this numbering: it has to hear which of its rows the store does not have.
   /// - Returns: whether it belongs to the store's numbering. If a machine has received what the store has not given, or not in that run, the store went back,
   ///   and another numbering begins.
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool
@@ -169,6 +174,8 @@ package struct DownOutcome: Equatable, Sendable {
   package var refused = 0
   /// Wait for a row that a foreign key names.
   package var waiting = 0
+  /// More rows are to be tried again at once than one transaction has tried.
+  package var hasMore = false
   /// The frame gives numbers again that were received from another run: nothing of it was applied or noted.
   package var repeatsNumbers = false
 
@@ -179,7 +186,7 @@ package struct DownOutcome: Equatable, Sendable {
 package protocol DownTables: AnyObject {
   /// What the frames of a two-way stream say of the epoch's history; nil for a stream that only goes up.
   func lineage(stream: Int) -> Lineage?
-  /// What was received of what goes down; nil before the first frame.
+  /// What was received of what goes down, and what of it is refused; nil before the first frame.
   func downReceived() throws(EdgeStoreError) -> DownConfirmation?
   /// The cloud numbers what goes down in this numbering. If it is another one than that of the rows that were received, the cloud's store went back to an
   /// earlier state: rows that both sides edit are sent again, and of reference data everything that comes down counts.
@@ -190,4 +197,8 @@ package protocol DownTables: AnyObject {
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome?
   /// Tries again some of the rows that wait for others, or that a person wants to be tried again. Cheap where there are none; to be called now and then.
   func retryRefused() throws(EdgeStoreError) -> DownOutcome
+  /// The rows that came down and that the app's tables refuse now.
+  func refusedRows() throws(EdgeStoreError) -> RefusedRows
+  /// Has rows that are refused tried again, by the next `retryRefused`.
+  func retry(_ order: RetryOrder) throws(EdgeStoreError)
 }

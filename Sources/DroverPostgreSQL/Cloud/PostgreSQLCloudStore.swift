@@ -11,6 +11,8 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Wall clock, microseconds since 1970.
   let now: () -> Int64
   private let work: Work
+  /// It knows the configuration, so it may say which tables are protected.
+  private let hasConfiguration: Bool
   /// Tells this process from another that has its number.
   private let token = Epoch(random: .random(in: .min ... .max)).text
   private var connection: Connection?
@@ -67,14 +69,16 @@ package final class PostgreSQLCloudStore: CloudStore {
   }
 
   /// Opens the store, and makes its tables where there are none.
+  /// - Parameter limits: nil for a program that does without the configuration: it protects no table and takes no protection away.
   /// - Throws: `PostgreSQLError` with what to do.
   package init(
-    _ address: PostgreSQLAddress, limits: CloudStoreLimits = CloudStoreLimits(), work: Work = .beside,
+    _ address: PostgreSQLAddress, limits: CloudStoreLimits? = nil, work: Work = .beside,
     now: @escaping () -> Int64 = wallClock
   ) throws {
     self.work = work
     self.address = address
-    self.limits = limits
+    self.limits = limits ?? CloudStoreLimits()
+    hasConfiguration = limits != nil
     self.now = now
     let connection = try Connection(address)
     if try !connection.enterStore() { try connection.makeStore() }
@@ -198,7 +202,7 @@ package final class PostgreSQLCloudStore: CloudStore {
 
   /// Looks at what protects sink tables once, and again when tables have changed.
   private func settleProtection(_ connection: Connection) throws {
-    guard !knowledge.isProtectionSettled, nextProtection.map({ $0 <= .now }) ?? true else { return }
+    guard hasConfiguration, !knowledge.isProtectionSettled, nextProtection.map({ $0 <= .now }) ?? true else { return }
     let isDone = try SinkProtection(connection: connection, place: place, pins: limits.pins).settle()
     knowledge.isProtectionSettled = isDone
     nextProtection = isDone ? nil : .now.advanced(by: .seconds(60))

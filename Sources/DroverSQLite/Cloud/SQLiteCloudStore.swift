@@ -49,6 +49,10 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for other programs that open the store.
   private var feedMemory: FeedMemoryFile?
 
+  /// What was wrong with the triggers of tables from which rows go down, until the consumer has heard of it.
+  var captureFaults: [CaptureFault] = []
+  var hasMendedCaptures = false
+
   struct Cache {
     var sinks = SinkTables()
     var latest: [Origin: StreamSchema?] = [:]

@@ -75,7 +75,9 @@ struct CloudCommand: AsyncParsableCommand {
       comparisons: ComparisonAnswers(
         open: { [configuration] in try configuration.comparison($0) },
         channel: { [configuration] in MachineChannel(configuration.connection, name: "compare") },
-        now: { wallClock() }, wake: { session.wake() }))
+        now: { wallClock() }, wake: { session.wake() }),
+      orders: configuration.orderAnswers { session.wake() })
+    consumer.worklists = configuration.worklists.isEmpty ? nil : configuration.worklists.map(\.plan.stream)
     let watch = EditWatch()
     let hint = consumer.editHint
     let changes = place.changes
@@ -249,7 +251,9 @@ private struct StorePlace {
     let gaps = GapCheck(
       openReplica: configuration.openReplica,
       channel: { MachineChannel(configuration.connection, name: "gap") }, isOurs: isLeader, logger: logger)
-    let all: [(any Service)?] = [checks, gaps, backups(configuration, logger)]
+    let all: [(any Service)?] = [
+      checks, gaps, backups(configuration, logger), configuration.orderSettling(isOurs: isLeader, logger: logger),
+    ]
     return all.compactMap(\.self)
       + configuration.onlookers(
         worker: worker, desk: desk ?? configuration.alertDesk(isLeader: isLeader, logger: logger), commits: commits,

@@ -18,6 +18,23 @@ extension Invariants {
     }
   }
 
+  /// What the cloud lists of a machine is what the machine refuses.
+  func cloudKnowsWhatIsRefused() throws {
+    for machine in machines() {
+      let refused = Set(try machine.refusedRows(of: "product").keys)
+      let listed = try reading { database -> Set<String> in
+        guard try Self.tables(database).contains("drover_refused_row") else { return [] }
+        var ids: Set<String> = []
+        try database.rows(
+          "SELECT local_id FROM drover_refused_row WHERE stream = 'product' AND machine_id = '\(machine.id)'"
+        ) { ids.insert($0.text(0)) }
+        return ids
+      }
+      guard refused != listed else { continue }
+      fail("the cloud knows what a machine refuses", "\(machine.id) refuses \(refused), and the cloud lists \(listed)")
+    }
+  }
+
   /// Rows that are refused though they were changed such that they fit.
   func refusedRowsAreMended() throws {
     for machine in machines() {

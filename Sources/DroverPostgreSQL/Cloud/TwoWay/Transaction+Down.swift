@@ -123,11 +123,39 @@ extension Transaction {
     }.map(\.1)
   }
 
+  // MARK: Looking after it
+
+  func conflictCounts() throws -> [MachineID: Int] {
+    let rows = try connection.query("SELECT machine_id, count(*) FROM drover_conflict GROUP BY machine_id")
+    var counts: [MachineID: Int] = [:]
+    for row in 0..<rows.count {
+      if let machine = try? MachineID(rows.text(row, 0)) { counts[machine] = Int(rows.integer(row, 1)) }
+    }
+    return counts
+  }
+
+  func mendCapture() throws -> [CaptureFault] {
+    let faults = try Capture.faults(in: store.place, connection)
+    guard faults.contains(where: \.isMended) else { return faults }
+    let streams = try connection.query("SELECT DISTINCT stream FROM drover_flow ORDER BY stream")
+    for row in 0..<streams.count {
+      let stream = try StreamName(streams.text(row, 0))
+      guard let table = try table(of: stream), faults.contains(where: { $0.isMended && $0.table == table.name }) else {
+        continue
+      }
+      store.knowledge.captures.remove(SQLName(stream.text))
+      try settleCapture(of: table, stream)
+    }
+    return faults
+  }
+
   // MARK: What was received
 
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
-    guard try confirmation.epoch == downEpoch() else { return false }
     let streams = try downStreams(of: machine)
+    // What a machine refuses is true whatever the numbering is.
+    if !streams.isEmpty { try RefusedRowTable(connection: connection).note(confirmation.refused, machine: machine) }
+    guard try confirmation.epoch == downEpoch() else { return false }
     let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
     for (stream, received) in confirmation.streams {
       guard let highest = received.last, try hasGoneBack(highest, confirmation, known[stream], machine, stream) else {

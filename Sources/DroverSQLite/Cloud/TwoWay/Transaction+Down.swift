@@ -11,6 +11,14 @@ extension Transaction {
     try ConflictTable(database: database).count(of: machine)
   }
 
+  func conflictCounts() throws -> [MachineID: Int] { try ConflictTable(database: database).counts() }
+
+  /// They are made again in each transaction that comes after a change of the database's schema.
+  func mendCapture() throws -> [CaptureFault] {
+    defer { store.captureFaults = [] }
+    return store.captureFaults
+  }
+
   func downEpoch() throws -> Epoch {
     let known = try prepared("SELECT value FROM drover_meta WHERE name = 'down_epoch'")
     defer { known.reset() }
@@ -127,8 +135,10 @@ extension Transaction {
   }
 
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
-    guard try confirmation.epoch == downEpoch() else { return false }
     let streams = try downStreams(of: machine)
+    // What a machine refuses is true whatever the numbering is.
+    if !streams.isEmpty { try RefusedRowTable(database: database).note(confirmation.refused, machine: machine) }
+    guard try confirmation.epoch == downEpoch() else { return false }
     let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
     for (stream, received) in confirmation.streams {
       guard let highest = received.last, try hasGoneBack(highest, confirmation, known[stream], machine, stream) else {

@@ -48,7 +48,9 @@ final class DownRun {
     guard hasLetters, all || outcome.applied > 0 || refused.contains(where: { $0.refusal.reason == .foreignKey })
     else { return }
     let before = try RowBookkeeping.meta(.downLettersBefore, database).flatMap { Int64($0) } ?? 0
-    for letter in try edge.dueLetters(limit: Self.mostLetters, database) {
+    let letters = try edge.dueLetters(limit: Self.mostLetters, database)
+    outcome.hasMore = letters.count == Self.mostLetters && letters.last!.isOrdered
+    for letter in letters {
       guard let writer = try? edge.downWriter(of: letter.stream, database),
         try !edge.isSentAgain(letter.stream, database)
       else { continue }

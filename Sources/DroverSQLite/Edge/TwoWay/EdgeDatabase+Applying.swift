@@ -19,6 +19,7 @@ extension EdgeDatabase {
         else { continue }
         received.streams[name, default: IntervalSet()].insert(interval)
       }
+      received.refused = try refusedRows(database)
       for row in try Row.fetchAll(database, sql: "SELECT number, down_run FROM drover_stream WHERE down_run > 0") {
         let number: Int = row["number"]
         guard let name = streams.first(where: { $0.number == number })?.name else { continue }

@@ -46,10 +46,7 @@ extension EdgeDatabase {
     for stream in streams {
       try database.execute(sql: "UPDATE drover_row SET held = 0 WHERE stream = ?", arguments: [stream])
       // What was refused comes again too, as it is now.
-      for sql in [
-        "DELETE FROM drover_dead_field WHERE letter IN (SELECT id FROM drover_dead_letter WHERE direction = 'down' AND stream = ?)",
-        "DELETE FROM drover_dead_letter WHERE direction = 'down' AND stream = ?",
-      ] { try database.execute(sql: sql, arguments: [stream]) }
+      try dropDownLetters(of: stream, database)
     }
     try RowBookkeeping.setMeta(.downAgain, streams.map(String.init).joined(separator: ","), database)
   }
