@@ -69,7 +69,7 @@ extension EdgeRelay {
     switch dialogue.epochStep(now: now, wall: wallClock()) {
     case .none: return
     case .begin(let end):
-      try store.startEpoch(because: end.text)
+      try store.startEpoch(because: end.text, wasRestored: end.wasRestored)
       dialogue.epochBegan()
     case .finish: break
     }

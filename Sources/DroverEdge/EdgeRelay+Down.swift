@@ -99,6 +99,8 @@ extension EdgeRelay {
     return true
   }
 
+  private var hasStreamsDown: Bool { store.streams.contains { $0.schema?.flow.direction.goesDown == true } }
+
   /// Applies what waits, and says what was received.
   /// - Returns: how long the next turn may wait.
   func applyDown() throws(EdgeStoreError) -> Duration {
@@ -108,7 +110,7 @@ extension EdgeRelay {
       // No change of the app's may come that would have it looked at.
       if store.hasBackfill { relay.backfillNeeded() }
     }
-    if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }) { try retryRefused() }
+    if hasStreamsDown { try retryRefused() }
     while let frame = arrivals.first {
       // Rows of the stream are sent again.
       guard let outcome = try store.apply(frame) else { return min(limits.waiting.downDelay, try confirmDown()) }
@@ -128,11 +130,13 @@ extension EdgeRelay {
   /// Says what was received of what goes down, where that is due.
   private func confirmDown() throws(EdgeStoreError) -> Duration {
     let rest = limits.reporting.longestRest
-    guard publisher != nil, cloudDown != nil else { return rest }
+    guard publisher != nil, let cloudDown else { return rest }
     guard downConfirming.isDue(now: clock.now) else {
       return downConfirming.at.map { min(rest, max(.zero, clock.now.duration(to: $0))) } ?? rest
     }
-    if let received = try store.downReceived() {
+    if hasStreamsDown {
+      // A database that was restored to before the first frame has received nothing, and the cloud has to hear that too.
+      let received = try store.downReceived() ?? DownConfirmation(epoch: cloudDown)
       announcements.append(
         OutboundMessage(
           topic: Topic.downConfirm(machine).text, payload: received.document, isRetained: true,

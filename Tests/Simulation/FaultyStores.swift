@@ -65,9 +65,9 @@ final class FaultyEdgeStore: EdgeStore {
     return try store.confirmed()
   }
 
-  func startEpoch(because reason: String) throws(EdgeStoreError) {
+  func startEpoch(because reason: String, wasRestored: Bool) throws(EdgeStoreError) {
     try mayFail()
-    try writing { () throws(EdgeStoreError) in try store.startEpoch(because: reason) }
+    try writing { () throws(EdgeStoreError) in try store.startEpoch(because: reason, wasRestored: wasRestored) }
   }
 
   func acknowledged() throws(EdgeStoreError) -> [Int: IntervalSet] {

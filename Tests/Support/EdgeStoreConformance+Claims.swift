@@ -67,7 +67,7 @@ extension EdgeStoreConformance {
       try scene.acknowledge(store, 2, 3)
       try scene.confirm(store, 1, 1)
       let epoch = store.epoch
-      try store.startEpoch(because: "the test asks for it")
+      try store.startEpoch(because: "the test asks for it", wasRestored: false)
       #expect(store.epoch != epoch)
       #expect(try store.confirmed().values.allSatisfy(\.isEmpty) && store.acknowledged().values.allSatisfy(\.isEmpty))
       while try store.backfill(limit: 10) {}

@@ -123,7 +123,8 @@ extension TwoWayConformance {
       // The oldest runs are forgotten. What was received in them cannot be judged.
       for number in 4...(StoreRun.most + 4) {
         try scene.sql(
-          "INSERT INTO drover_down_run (machine_id, stream, first, run) VALUES ('MAH001', 'stock', \(number), \(number))")
+          "INSERT INTO drover_down_run (machine_id, stream, first, run) VALUES ('MAH001', 'stock', \(number), \(number))"
+        )
       }
       try scene.sql("UPDATE drover_down SET last = \(StoreRun.most + 4)")
       try scene.reopened().insert(4)
@@ -135,6 +136,26 @@ extension TwoWayConformance {
       let epoch = try scene.transaction { try $0.downEpoch() }
       #expect(try !scene.received(2, run: 77))
       #expect(try scene.transaction { try $0.downEpoch() } != epoch)
+    },
+    // The store had lost a decision and heard of it again from the machine. Then the machine was restored to before it had the row, which stayed in the cloud alone.
+    Claim("a decision that the store has lost and hears of again has a number") { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(0, 1, "lost", base: 50, again: true))
+      #expect(try scene.row(1) == "lost 0")
+      let entry = try #require(try scene.down(1))
+      #expect(entry.a == "lost" && entry.version == 50)
+      try scene.merge(.edit(0, 1, "lost", base: 50, again: true))
+      #expect(try scene.down().last == entry.seq)
+    },
+    // A machine's database was restored to before the first row that came down. It named no stream, and the store took the old numbers for received.
+    Claim("a machine that names a stream no more has received nothing of it") { scene in
+      try scene.adopt(.twoWay)
+      try scene.insert(1, 2)
+      #expect(try scene.received(2))
+      #expect(try scene.received(0))
+      let stream = try #require(try scene.transaction { try $0.downStreams(of: .a) }.first)
+      #expect(stream.received == IntervalSet() && stream.last == 2)
     },
     Claim("a machine that has received no reference data in a numbering hears that there is none") { scene in
       try scene.adopt(.twoWay(.down))

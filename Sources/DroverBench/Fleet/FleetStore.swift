@@ -114,7 +114,9 @@ final class FleetStore: EdgeStore {
   func lockHolders() -> String? { nil }
   func resyncProgress(stream: Int) -> ResyncProgress? { nil }
 
-  func startEpoch(because reason: String) throws(EdgeStoreError) { throw unable("begin an epoch because \(reason)") }
+  func startEpoch(because reason: String, wasRestored: Bool) throws(EdgeStoreError) {
+    throw unable("begin an epoch because \(reason)")
+  }
   func resync(_ order: ResyncOrder, stream: Int) throws(EdgeStoreError) -> ResyncProgress { throw unable("resync") }
   func moveToDeadLetters(_ event: UnsendableEvent) throws(EdgeStoreError) -> Bool {
     throw unable("make a dead letter of \(event.detail)")

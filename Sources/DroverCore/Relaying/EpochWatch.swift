@@ -13,6 +13,9 @@ package enum EpochEnd: Equatable, Sendable {
   /// The database is another one, or there is none; the text says which.
   case otherDatabase(String)
 
+  /// Only the cloud knows of the history that the database has lost.
+  package var wasRestored: Bool { self == .otherEvents || self == .unknownRun }
+
   /// For the operator; completes "because …".
   package var text: String {
     switch self {

@@ -165,8 +165,10 @@ package protocol EdgeEpochs: AnyObject {
   var runs: Runs { get }
   /// Begins a new epoch: the outbox went back, or the cloud has lost what it had confirmed. Everything is unconfirmed again. Where another
   /// file has the database's name, that one is opened and attached; while there is none, or it is not ready yet, this throws `failed`.
-  /// - Parameter reason: for the operator; completes "because …".
-  func startEpoch(because reason: String) throws(EdgeStoreError)
+  /// - Parameters:
+  ///   - reason: for the operator; completes "because …".
+  ///   - wasRestored: the database was restored before the present run of the agent began, and only the cloud has noticed it.
+  func startEpoch(because reason: String, wasRestored: Bool) throws(EdgeStoreError)
 }
 
 /// The events that are on their way.

@@ -247,9 +247,10 @@ package struct TwoWayMerge<Rows: TwoWayRows> {
   }
 
   private func noteTaken(_ event: SinkEvent, _ ancestry: Ancestry, _ row: TwoWayRow) throws {
+    // A decision that the store has lost and hears of again gets a number: if the machine is restored too, to before it had the decision, it goes down.
     let mark = RowMark(
       edge: edge(event), cloud: max(row.known.cloud, ancestry.base), decided: row.known.decided, isCloudContent: false,
-      goesDown: false)
+      goesDown: ancestry.base > row.known.cloud)
     guard row.hasMark || mark.cloud > 0 else { return }
     try rows.note(mark, of: event)
     if mergesColumns { try rows.dropBases(of: event) }

@@ -20,16 +20,17 @@ package struct Retention: Equatable, Sendable {
 }
 
 extension EdgeDatabase {
-  package func startEpoch(because reason: String) throws(EdgeStoreError) {
+  package func startEpoch(because reason: String, wasRestored: Bool = false) throws(EdgeStoreError) {
     // Only a database that is another one than it was may give a key again.
-    try startEpoch(because: reason, memory, isRestored: isOther)
+    try startEpoch(because: reason, memory, isRestored: isOther, limit: wasRestored ? handedOutBefore : nil)
   }
 
   /// - Parameters:
   ///   - remembered: what the file beside the database holds; nil where it is gone.
   ///   - isRestored: facts may have come since under used keys.
+  ///   - limit: no higher version of the epoch that ends is known to belong to the history that the cloud knows.
   private func startEpoch(
-    because reason: String, _ remembered: OutboxMemory?, isRestored: Bool
+    because reason: String, _ remembered: OutboxMemory?, isRestored: Bool, limit: Int64? = nil
   ) throws(EdgeStoreError) {
     // The highest that was given when something was handed out last; 0 where that is not known.
     let version = remembered?.version ?? 0
@@ -44,7 +45,7 @@ extension EdgeDatabase {
       try database.inTransaction(.immediate) {
         try verify(database)
         try database.execute(sql: Bookkeeping.clockRow)
-        try noteFork(isOther: isRestored, remembered, database)
+        try noteFork(isOther: isRestored, remembered, limit: limit, database)
         try database.execute(sql: "UPDATE drover_meta SET value = ? WHERE name = 'epoch'", arguments: [next.text])
         // What is confirmed of a two-way stream is no edit that waits.
         try database.execute(
@@ -77,6 +78,7 @@ extension EdgeDatabase {
     epoch = next
     continuity = found
     isOther = false
+    handedOutBefore = nil
     memory = OutboxMemory(epoch: next.text, generation: 0, runs: .beginning, version: version)
     memory.runs.raise(run, to: 0)
     remember()
@@ -87,6 +89,9 @@ extension EdgeDatabase {
   func recall() throws(EdgeStoreError) {
     let remembered = OutboxMemory.read(database: path)
     let reason = try reasonForEpoch(remembered)
+    if !twoWay.since.isEmpty {
+      handedOutBefore = try access { try Int64.fetchOne($0, sql: RowBookkeeping.highestHandedOut) }
+    }
     run = try nextRun(after: remembered?.runs.newest?.number ?? 0)
     if let reason {
       try startEpoch(because: reason, remembered, isRestored: true)

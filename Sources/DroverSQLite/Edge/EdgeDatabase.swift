@@ -45,6 +45,8 @@ package final class EdgeDatabase: EdgeStore {
   /// How many streams tell lives of a key apart.
   var streamsWithLives: Int64 = 0
   var twoWay = RowBookkeeping.Known()
+  /// The highest version that was handed out before this run of the agent began, while the epoch lasts that it began in.
+  var handedOutBefore: Int64?
   var schemaVersion: Int64 = -1
   var statements: [ExactText: Statement] = [:]
   /// By stream.

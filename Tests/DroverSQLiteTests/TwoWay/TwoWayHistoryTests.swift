@@ -148,6 +148,28 @@ import Testing
     #expect(try it.told() == ["put 1: 1, 'c' (up only)", "delete 2 (up only)"])
   }
 
+  // A database was restored while the agent was stopped, and only the cloud noticed. Until then rows came down, whose versions were above those of the edits that
+  // were lost: the cloud took these for known, and they stayed in the cloud alone.
+  @Test func `an epoch that begins because of a run that is lost continues from where the agent started`() throws {
+    let it = try TwoWayEdge(Self.table, .twoWay("t"))
+    try it.app.run("INSERT INTO t VALUES (1, 'a')")
+    try it.edge.confirmAll()
+    try it.restart()
+    let before = Int64(try it.app.integer("SELECT version FROM drover_clock"))
+    let above = before + 1_000_000_000
+    try it.apply(it.put([2, "cloud"], above))
+    try it.app.run("INSERT INTO t VALUES (3, 'new')")
+    let ended = it.edge.epoch
+    try it.edge.startEpoch(because: "a test says so", wasRestored: true)
+    #expect(it.edge.lineage(stream: 1)?.fork == Lineage.Fork(parent: ended, version: before))
+    // Of a database that was not restored all of it is known.
+    let second = it.edge.epoch
+    try it.edge.bringAll()
+    try it.edge.startEpoch(because: "a test says so")
+    let fork = try #require(it.edge.lineage(stream: 1)?.fork)
+    #expect(fork.parent == second || fork.version <= before, "nothing was sent of it")
+  }
+
   @Test func `nothing of reference data goes up but edits, which what comes down replaces`() throws {
     let it = try TwoWayEdge(Self.table + "; INSERT INTO t VALUES (1, 'a'), (2, 'b')", .twoWay("t", direction: .down))
     #expect(try it.edge.waiting() == [] && !it.edge.hasBackfill && it.edge.lineage(stream: 1) == nil)
@@ -215,7 +237,8 @@ import Testing
     #expect(try apply(3...4, lost, it.put([1, "lost"], 20))?.applied == 1)
     #expect(try it.edge.downReceived()?.runs == [t: 6])
     #expect(try apply(3...3, new, it.put([1, "new"], 30))?.repeatsNumbers == true)
-    #expect(try apply(6...7, new, it.put([1, "new"], 31))?.repeatsNumbers == true, "not all of its numbers are received")
+    #expect(
+      try apply(6...7, new, it.put([1, "new"], 31))?.repeatsNumbers == true, "not all of its numbers are received")
     #expect(try it.rows() == ["1, 'lost'"])
     #expect(
       try it.edge.downReceived() == DownConfirmation(epoch: it.downEpoch, streams: [t: [1...4]], runs: [t: 6]))

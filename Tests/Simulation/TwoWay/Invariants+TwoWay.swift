@@ -151,7 +151,8 @@ extension Invariants {
 
   /// An edit makes one message, and a row that comes down makes none.
   private func messagesAreFew(_ machine: SimulatedMachine, _ tables: TwoWayTables) throws {
-    if !tables.form.firesTrigger, tables.edits.count > tables.ledger.edgeChanges {
+    // A restored machine may hand out an edit under another version.
+    if !tables.form.firesTrigger, !tables.ledger.wentBack, tables.edits.count > tables.ledger.edgeChanges {
       fail(
         "an applied row is no edit",
         "\(machine.id) has sent \(tables.edits.count) edits, and its app has made \(tables.ledger.edgeChanges)")

@@ -165,7 +165,9 @@ extension Transaction {
       return false
     }
     for stream in streams {
-      guard let received = confirmation.streams[stream.stream], received != stream.received else { continue }
+      // A machine that was restored may have received nothing of it.
+      let received = confirmation.streams[stream.stream] ?? IntervalSet()
+      guard received != stream.received else { continue }
       let origin: [Parameter] = [.text(machine.text), .text(TwoWayTables.name(stream.stream))]
       try connection.query("DELETE FROM drover_down_received WHERE machine_id = $1 AND stream = $2", origin)
       try connection.query(

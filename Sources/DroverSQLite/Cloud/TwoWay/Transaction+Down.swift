@@ -147,9 +147,11 @@ extension Transaction {
       try beginDownEpoch()
       return false
     }
-    for (stream, received) in confirmation.streams {
-      guard let before = known[stream]?.received, before != received else { continue }
-      try setDownReceived(received, machine: machine, stream: stream)
+    for stream in streams {
+      // A machine that was restored may have received nothing of it.
+      let received = confirmation.streams[stream.stream] ?? IntervalSet()
+      guard received != stream.received else { continue }
+      try setDownReceived(received, machine: machine, stream: stream.stream)
     }
     for stream in streams where stream.last == 0 && stream.schema.flow.direction == .down {
       // The machine may have rows of an earlier numbering. It deletes them when it has heard all that the store has.

@@ -45,7 +45,9 @@ extension EdgeDatabase {
   /// - Parameters:
   ///   - isOther: the database went back, so what it gave since may have been given to other edits in the history that is lost.
   ///   - remembered: what the file beside the database holds.
-  func noteFork(isOther: Bool, _ remembered: OutboxMemory?, _ database: Database) throws {
+  ///   - limit: of a database that was restored before the agent started. What the agent has read and applied since raises its versions above those that
+  ///     are lost.
+  func noteFork(isOther: Bool, _ remembered: OutboxMemory?, limit: Int64?, _ database: Database) throws {
     guard !twoWay.since.isEmpty, try database.hasTable("drover_seen") else { return }
     let generation = try Int64.fetchOne(database, sql: "SELECT generation FROM drover_clock") ?? 0
     // Tables that were made anew know nothing of what was before.
@@ -53,11 +55,9 @@ extension EdgeDatabase {
       try generation > 0 ? String.fetchOne(database, sql: "SELECT value FROM drover_meta WHERE name = 'epoch'") : nil
     var fork: Lineage.Fork?
     if let parent {
-      let version = try Int64.fetchOne(
-        database,
-        sql: isOther
-          ? "SELECT max(version, ifnull((SELECT max(version) FROM drover_outbox WHERE synced = 1), 0)) FROM drover_clock"
-          : RowBookkeeping.highestVersion)!
+      let highest = try Int64.fetchOne(
+        database, sql: isOther ? RowBookkeeping.highestHandedOut : RowBookkeeping.highestVersion)!
+      let version = min(highest, limit ?? .max)
       try database.execute(sql: "UPDATE drover_seen SET version = min(version, ?)", arguments: [version])
       // If nothing was sent of the epoch that ends, the cloud does not know it: the new one continues from its parent.
       if let remembered, remembered.epoch == parent, remembered.runs.reached == 0, let earlier = twoWay.fork {

@@ -111,6 +111,10 @@ enum RowBookkeeping {
     SELECT max(clock.version, ifnull((SELECT version FROM drover_outbox ORDER BY seq DESC LIMIT 1), 0)) FROM drover_clock AS clock
     """
 
+  /// The highest version that was given when something was handed out last. What waits in the outbox may have come since.
+  static let highestHandedOut =
+    "SELECT max(version, ifnull((SELECT max(version) FROM drover_outbox WHERE synced = 1), 0)) FROM drover_clock"
+
   static func known(_ database: Database) throws -> Known {
     var known = Known()
     for row in try Row.fetchAll(
