@@ -22,10 +22,6 @@ import Testing
       "db.execute('CREATE TABLE mo_batch (mo_id TEXT PRIMARY KEY, batch_no INT, kg REAL, equipment TEXT, status INT DEFAULT 0)')"
     )
     try await http.start()
-    let queued = (1...5).map { #"{"key":"MO-\#($0)","fields":{"kg":1.5,"equipment_id_batch":"E\#($0)"}}"# }
-    let body = "{\"orders\":[\(queued.joined(separator: ","))]}"
-    #expect(try await http.ask(.cloud, "/v1/worklists/mo_batch/orders", options: ["--data", body]).status == 200)
-
     func worklist() async throws -> [String: Any] {
       try await http.ask(.edge, "/v1/worklists/mo_batch", token: HTTPRoad.readToken).document
     }
@@ -37,6 +33,9 @@ import Testing
     try await road.wait(for: "an answer without orders") {
       ((try await worklist()["last_answer"] as? [String: Any])?["text"] as? String)?.hasPrefix("no order") == true
     }
+    let queued = (1...5).map { #"{"key":"MO-\#($0)","fields":{"kg":1.5,"equipment_id_batch":"E\#($0)"}}"# }
+    let body = "{\"orders\":[\(queued.joined(separator: ","))]}"
+    #expect(try await http.ask(.cloud, "/v1/worklists/mo_batch/orders", options: ["--data", body]).status == 200)
     let trigger = "/v1/worklists/mo_batch/trigger"
     #expect(try await http.ask(.edge, trigger, token: HTTPRoad.readToken, options: ["-X", "POST"]).status == 403)
     #expect(try await http.ask(.edge, trigger, options: ["-X", "POST"]).status == 202)
