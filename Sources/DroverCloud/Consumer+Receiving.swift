@@ -93,6 +93,14 @@ extension Consumer {
         group.requests[.command(machine, name: "epoch")] = Array(epoch.text.utf8)
         current.epoch = nil
       }
+      if let epoch = current.epoch {
+        // What the machine has lost goes down to it, also if it has no row of the stream left to send.
+        let streams = try status.lineages.isEmpty ? [] : transaction.downStreams(of: machine)
+        for stream in streams where stream.schema.flow.direction == .both {
+          guard let lineage = status.lineages[stream.stream] else { continue }
+          try transaction.note(lineage, epoch: epoch, machine: machine, stream: stream.stream)
+        }
+      }
       group.note(current, machine: machine)
       return .document
     case .downConfirm(let machine):

@@ -69,15 +69,17 @@ extension EdgeRelay {
   }
 
   func status(isOnline: Bool) -> OutboundMessage {
-    OutboundMessage(
-      topic: Topic.status(machine).text,
-      payload: MachineStatus(
-        isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: dialogue.question.number,
-        clockOffset: clockWatch.offset, outbox: outboxReports.reported,
-        outboxAge: Int64(outboxReports.age(now: clock.now) / .microseconds(1)), gaps: store.gaps, process: process,
-        taken: dialogue.duplicates.taken, waits: store.waits
-      )
-      .document, isRetained: true, contentType: "application/json")
+    var status = MachineStatus(
+      isOnline: isOnline, epoch: store.epoch, software: software, at: wallClock(), ask: dialogue.question.number,
+      clockOffset: clockWatch.offset, outbox: outboxReports.reported,
+      outboxAge: Int64(outboxReports.age(now: clock.now) / .microseconds(1)), gaps: store.gaps, process: process,
+      taken: dialogue.duplicates.taken, waits: store.waits)
+    for stream in store.streams {
+      guard let lineage = store.lineage(stream: stream.number), lineage.fork != nil else { continue }
+      status.lineages[stream.name] = lineage
+    }
+    return OutboundMessage(
+      topic: Topic.status(machine).text, payload: status.document, isRetained: true, contentType: "application/json")
   }
 
   /// False where the connection could not take them all.

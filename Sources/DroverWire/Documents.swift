@@ -264,6 +264,23 @@ extension Confirmation {
   }
 }
 
+extension Lineage {
+  fileprivate var json: JSON {
+    var members: [(String, JSON)] = [("since", .integer(since))]
+    if let fork { members += [("parent", .string(fork.parent.text)), ("fork", .integer(fork.version))] }
+    return .object(members)
+  }
+
+  fileprivate init(members: JSONDocument.Members) throws {
+    var fork: Fork?
+    if members.has("fork") {
+      fork = Fork(
+        parent: try Epoch(try members.string("parent")), version: try members.integer("fork", in: Bounds.version))
+    }
+    self.init(since: try members.integer("since", in: Bounds.version), fork: fork)
+  }
+}
+
 extension MachineStatus {
   package var document: [UInt8] {
     var members: [(String, JSON)] = [("v", 1), ("online", .bool(isOnline))]
@@ -295,6 +312,10 @@ extension MachineStatus {
       members.append(("gaps", .array(list.map { .array([.string($0.key.text), .string($0.value)]) })))
     }
     if !waits.isEmpty { members.append(("waits", .array(waits.prefix(StreamWait.most).map(\.json)))) }
+    if !lineages.isEmpty {
+      members.append(
+        ("lineages", .object(lineages.sorted { $0.key < $1.key }.map { ($0.key.text, $0.value.json) })))
+    }
     return Array(JSON.object(members).text().utf8)
   }
 
@@ -323,6 +344,17 @@ extension MachineStatus {
       process: members.has("process") ? try members.integer("process", in: Bounds.question) : nil,
       taken: members.has("session_taken") ? try Trouble(taken: try members.object("session_taken")) : nil,
       waits: members.has("waits") ? try Self.waits(try members.array("waits")) : [])
+    guard members.has("lineages") else { return }
+    let named = try members.object("lineages")
+    for name in named.names {
+      do {
+        lineages[try StreamName(name)] = try Lineage(members: try named.object(name))
+      } catch let error as WireError {
+        throw error
+      } catch {
+        throw WireError("\(error)")
+      }
+    }
   }
 
   private static func waits(_ elements: [JSONDocument.Element]) throws(WireError) -> [StreamWait] {

@@ -155,8 +155,10 @@ import Testing
     func count() throws -> Int64 {
       try others.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()").integer(0, 0)
     }
+    let before = try count()
     _ = try editor.row("1", of: origin)
     let kept = try count()
+    #expect(kept == before + 1)
     for _ in 1...3 { _ = try editor.rows(RowQuestion(limit: 1), of: origin) }
     #expect(try count() == kept)
     try others.run(
@@ -175,7 +177,7 @@ import Testing
     let stream = try StreamName("stock")
     #expect(try place.store.transaction { try $0.adopt(schema, machine: MachineID("MAH001"), stream: stream) } == nil)
     #expect(throws: PostgreSQLError.self) { try place.client.run("TRUNCATE stock") }
-    _ = try PostgreSQLCloudStore(database.address).transaction { try $0.downEpoch() }
+    _ = try PostgreSQLCloudStore(database.address, limits: CloudStoreLimits()).transaction { try $0.downEpoch() }
     try place.client.run("TRUNCATE stock")
     _ = try PostgreSQLCloudStore(database.address, limits: conditions.limits).transaction { try $0.downEpoch() }
     #expect(throws: PostgreSQLError.self) { try place.client.run("DELETE FROM stock") }

@@ -56,14 +56,16 @@ import Testing
     try adopt(place, schema(.both))
     let origin = MachineStream(machine: machine, stream: stream)
     let editor = SQLiteRowEditor(path: folder.path)
-    _ = try editor.row("1", of: origin)
     func open() throws -> Int {
       try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count {
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)"))?.hasPrefix(folder.path)
           == true
       }
     }
+    let before = try open()
+    _ = try editor.row("1", of: origin)
     let kept = try open()
+    #expect(kept > before)
     for _ in 1...3 { _ = try editor.rows(RowQuestion(limit: 1), of: origin) }
     #expect(try open() == kept)
     let other = try Folder()

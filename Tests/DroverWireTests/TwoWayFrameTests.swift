@@ -82,6 +82,14 @@ import Testing
     #expect(try StreamSchema(document: up.document).flow == .up)
   }
 
+  @Test func `a status says from where the epoch continues`() throws {
+    var status = MachineStatus(isOnline: true, epoch: try Epoch("b"), software: nil, at: 1)
+    #expect(!String(decoding: status.document, as: UTF8.self).contains("lineages"))
+    let fork = Lineage.Fork(parent: try Epoch("a"), version: 7)
+    status.lineages = [try StreamName("stock"): Lineage(since: 3, fork: fork), try StreamName("u"): Lineage(since: 4)]
+    #expect(try MachineStatus(document: status.document) == status)
+  }
+
   @Test func `what was received of the way down survives the document`() throws {
     var received = IntervalSet()
     received.insert(Interval(after: 0, through: 7))

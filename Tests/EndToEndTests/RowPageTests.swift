@@ -56,6 +56,27 @@ import Testing
     }
   }
 
+  @Test func `a row that the machine refuses is marked, says why, and is tried again from its page`() async throws {
+    let scene = try await Scene()
+    _ = try await scene.edge("CREATE UNIQUE INDEX one_name ON products (name)")
+    _ = try await scene.road.inCloud("UPDATE products SET name = 'n0' WHERE url = 'u1'")
+    try await scene.road.wait(for: "the refusal") {
+      try await Road.drover("dead", "list", "--config", scene.road.cloudFile).output.contains("UNIQUE")
+    }
+    try await scene.open("#/rows/MAH001/products", token: HTTPRoad.writeToken)
+    try await scene.wait(for: "the mark in the table") { $0.contains("refused by the machine") }
+    try await scene.open("#/rows/MAH001/products/u1", token: HTTPRoad.writeToken)
+    try await scene.wait(for: "why") {
+      $0.contains("Dead letter at MAH001") && $0.contains("UNIQUE constraint failed: products.name")
+    }
+    try await scene.press("Have the machine try again")
+    try await scene.wait(for: "another refusal") { $0.contains("MAH001: refused again") }
+    _ = try await scene.edge("UPDATE products SET name = 'other' WHERE url = 'u0'")
+    try await scene.press("Have the machine try again")
+    try await scene.wait(for: "its end") { $0.contains("The row is taken.") && $0.contains("The machine has confirmed") }
+    #expect(try await scene.edge("SELECT name FROM products WHERE url = 'u1'") == "[[\"n0\"]]")
+  }
+
   @Test func `a person finds a row, edits it with a token that is asked for, and sees it confirmed`() async throws {
     let scene = try await Scene()
     try await scene.open("#/machines/MAH001", token: HTTPRoad.readToken)

@@ -4,6 +4,7 @@ import DroverCore
 import DroverEdge
 import DroverEvents
 import DroverSQLite
+import DroverWire
 import Foundation
 
 final class SimulatedMachine {
@@ -317,12 +318,14 @@ final class SimulatedMachine {
   }
 
   /// Two-way rows are sent again without an edit, as a repair has them sent.
-  func sendTwoWayRowsAgain() {
-    guard let store, let stream = store.streams.first(where: { $0.name.text == "product" }) else { return }
-    sqliteClock.set(wall)
-    defer { reap() }
-    try? store.enter((0..<6).map { [.integer($0)] }, stream: stream.number)
-    trace("\(id): sends product again")
+  func twoWayRowsAgain() -> OutboundMessage? {
+    guard let stream = store?.streams.first(where: { $0.name.text == "product" }), let schema = stream.schema else {
+      return nil
+    }
+    trace("\(id): is to send product again")
+    let request = StreamRequest(
+      id: "2", stream: stream.name, schema: schema.id, question: .sendAgain((0..<6).map { "\($0)" }))
+    return OutboundMessage(topic: Topic.command(id, name: "stream").text, payload: request.document)
   }
 
   private func reap() { if isKilled { kill() } }

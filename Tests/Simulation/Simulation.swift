@@ -167,7 +167,9 @@ package final class Simulation {
     }
     if plan.twoWay != nil {
       if chance.random.percent(12) { try cloud.edit(machine) }
-      if chance.random.percent(4) { machine.sendTwoWayRowsAgain() }
+      if chance.random.percent(4), let request = machine.twoWayRowsAgain() {
+        broker.distribute(request, from: "check")
+      }
     }
     try trouble(machine)
     for message in hostile?.messages() ?? [] { broker.distribute(message, from: "evil") }

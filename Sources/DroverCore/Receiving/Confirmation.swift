@@ -73,6 +73,8 @@ package struct MachineStatus: Equatable, Sendable {
   package var taken: Trouble?
   /// Streams that wait at the machine while the others go on.
   package var waits: [StreamWait]
+  /// From where the epoch continues, of streams that both sides edit: the cloud has to know it even if none of their rows is left to be sent.
+  package var lineages: [StreamName: Lineage] = [:]
 
   package init(
     isOnline: Bool, epoch: Epoch?, software: String?, at: Int64?, ask: Int64? = nil, clockOffset: Int64? = nil,
