@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct WorklistsConfigurationTests {
   private func problems(_ worklists: String) throws -> [String] {
-    let yaml = "broker: mqtt://localhost\nstore: ./cloud.db\nworklists: \(worklists)\n"
+    let yaml = "broker: mqtt://localhost\nstore: sqlite:./cloud.db\nworklists: \(worklists)\n"
     do {
       _ = try CloudConfiguration.parse(yaml: yaml, file: "cloud.yaml", folder: "/etc/drover", environment: [:])
       return []
@@ -14,7 +14,7 @@ import Testing
   }
 
   private func read(_ worklists: String) throws -> [WorklistPlan] {
-    let yaml = "broker: mqtt://localhost\nstore: ./cloud.db\nworklists: \(worklists)\n"
+    let yaml = "broker: mqtt://localhost\nstore: sqlite:./cloud.db\nworklists: \(worklists)\n"
     return try CloudConfiguration.parse(yaml: yaml, file: "cloud.yaml", folder: "/etc/drover", environment: [:])
       .worklists.map(\.plan)
   }
