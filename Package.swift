@@ -31,7 +31,7 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 /// The files of the page that the consumer serves.
 let page = [
   "index.html", "page.css", "main.js", "api.js", "text.js", "problems.js", "sparkline.js", "fleet.js", "machine.js",
-  "letters.js", "conflicts.js", "rows.js", "row.js",
+  "letters.js", "conflicts.js", "worklists.js", "rows.js", "row.js",
 ]
 
 let package = Package(

@@ -15,6 +15,10 @@ extension Consumer {
   /// How often all lanes are looked up because others have committed: they may have given numbers, or described streams.
   private static let pauseOfReloads: Duration = .milliseconds(100)
 
+  /// How often is looked whether machines know how many conflicts they have, and whether triggers are missing.
+  private static let pauseOfCounts: Duration = .seconds(1)
+  private static let pauseOfMending: Duration = .seconds(10)
+
   /// What is known of the way down when a session begins.
   func openDown(_ transaction: any CloudTransaction) throws {
     down.epoch = try transaction.downEpoch()
@@ -63,6 +67,7 @@ extension Consumer {
     down.now = now
     guard down.hasStreams, isLeader() else { return .seconds(1) }
     do {
+      mendCapture(now: now)
       try takeEdits(now: now)
       try loadLanes(now: now)
       for _ in 0..<down.limits.framesPerTurn {
@@ -96,10 +101,16 @@ extension Consumer {
     down.lookedAt = now
     down.isDue = false
     var epoch = down.epoch
-    let (hasMore, raised) = try store.transaction { transaction in
+    let countsConflicts =
+      answers != nil && down.countedAt.map { $0.advanced(by: Self.pauseOfCounts) <= now } ?? true
+    let (hasMore, raised, counts) = try store.transaction { transaction in
       epoch = try transaction.downEpoch()
       let found = try transaction.takeEdits(limit: Self.mostEdits)
-      return (found.hasMore, transaction.raised)
+      return (found.hasMore, transaction.raised, countsConflicts ? try transaction.conflictCounts() : nil)
+    }
+    if let counts {
+      down.countedAt = now
+      try tellConflicts(counts)
     }
     down.isDue = hasMore
     down.foreignChanges = store.foreignChanges
@@ -114,6 +125,31 @@ extension Consumer {
     for (stream, last) in raised { down.relay.raised(stream, to: last) }
     // Others give numbers by themselves: other consumers, and who resolves a conflict.
     if isHinted || store.isShared { down.reloadAt = down.reloadAt ?? max(now, down.reloadedAt.map(afterPause) ?? now) }
+  }
+
+  /// A person may have resolved a conflict, and the machine's next event may be far away.
+  private func tellConflicts(_ counts: [MachineID: Int]) throws {
+    let stale = toldConflicts.filter { machine, told in isOnline[machine] ?? false && told != counts[machine] ?? 0 }
+    guard !stale.isEmpty else { return }
+    let epochs = try store.transaction { try $0.machines() }
+    for machine in stale.keys.sorted() {
+      if let epoch = epochs[machine] { confirmations.touch(machine, epoch: epoch) }
+    }
+  }
+
+  /// Edits that no trigger notes stay in the cloud, and nothing tells of them but a comparison.
+  private func mendCapture(now: ContinuousClock.Instant) {
+    guard down.mendedAt.map({ $0.advanced(by: Self.pauseOfMending) <= now }) ?? true else { return }
+    down.mendedAt = now
+    do {
+      let faults = try store.transaction { try $0.mendCapture() }
+      for fault in faults where !down.captureFaults.contains(fault) { events.emit(CaptureLost(fault: fault)) }
+      // What is mended may be lost again.
+      down.captureFaults = faults.filter { !$0.isMended }
+    } catch {
+      failed(error)
+      events.emit(CaptureNotMended(error: error))
+    }
   }
 
   private func afterPause(_ instant: ContinuousClock.Instant) -> ContinuousClock.Instant {
@@ -150,7 +186,8 @@ extension Consumer {
     guard read.scannedThrough > after else { return down.relay.failed(stream, now: now) }
     let declaration = StreamDeclaration(name: stream.stream, kind: stream.schema.kind, table: stream.stream.text)
     var encoder = FrameEncoder(
-      epoch: epoch, run: 0, stream: EdgeStream(number: 0, declaration, schema: stream.schema))
+      epoch: epoch, run: read.run?.number ?? 0, stream: EdgeStream(number: 0, declaration, schema: stream.schema),
+      lineage: read.run.map { Lineage(since: $0.first) })
     encoder.cover(after + 1)
     for entry in read.entries { encoder.append(entry) }
     let topic = Topic.down(stream.machine, stream.schema.kind, stream.stream)
@@ -185,6 +222,11 @@ struct DownState {
   /// When all lanes are to be looked up, and when they last were because of others.
   var reloadAt: ContinuousClock.Instant?
   var reloadedAt: ContinuousClock.Instant?
+  /// When machines' conflicts were counted last, and when triggers were looked at.
+  var countedAt: ContinuousClock.Instant?
+  var mendedAt: ContinuousClock.Instant?
+  /// Faults of the triggers that a person has to mend, as reported.
+  var captureFaults: [CaptureFault] = []
   /// The time of the last turn.
   var now: ContinuousClock.Instant?
 }

@@ -70,10 +70,14 @@ package final class Consumer: SessionHandler {
   var blocks = BlockedSinks()
   var undescribed: Set<MachineStream> = []
   var lastLookAtBlocks: ContinuousClock.Instant?
+  /// How many conflicts each machine was said to have.
+  var toldConflicts: [MachineID: Int] = [:]
   /// What goes down to the machines.
   var down = DownState()
   /// Answers the questions of machines on another thread; nil where none are answered.
   package var answers: (any MachineAnswers)?
+  /// The streams for which there is a queue of orders; nil where the configuration has none.
+  package var worklists: [StreamName]?
   /// Another thread says through it that another program may have edited rows in the store.
   package let editHint = NewsHint()
   /// Called once when there is a stream that goes down: from now on edits in the store matter.
@@ -309,12 +313,13 @@ package final class Consumer: SessionHandler {
     let confirmation = Confirmation(
       epoch: epoch, session: session, at: wallClock(), streams: sets, runs: runs.told, answer: questions[machine],
       maxMessageBytes: limits.messageBytes, clonedSince: duplicates[machine]?.since, down: down.epoch,
-      conflicts: conflicts, compares: answers != nil)
+      conflicts: conflicts, compares: answers != nil, worklists: worklists)
     let token = try publisher.publish(
       OutboundMessage(
         topic: Topic.confirm(machine).text, payload: confirmation.document, isRetained: true,
         contentType: "application/json"))
     published[token] = .confirm(machine)
+    toldConflicts[machine] = conflicts
   }
 
   private func doGroupJobs(now: ContinuousClock.Instant) {

@@ -8,21 +8,21 @@ package enum AnyConfiguration: Equatable, Sendable {
 
   /// Reads the file at `path`; relative paths in it are relative to its folder.
   package static func load(
-    path: String, environment: [String: String]
+    path: String, environment: [String: String], query: MachineNaming.Query? = nil
   ) throws(ConfigurationErrors) -> AnyConfiguration {
     let file = try ConfigurationFile(path: path)
-    return try parse(yaml: file.text, file: path, folder: file.folder, environment: environment)
+    return try parse(yaml: file.text, file: path, folder: file.folder, environment: environment, query: query)
   }
 
   /// Reads text as if it came from `file` in `folder`. The files that it names are read from there.
   package static func parse(
-    yaml: String, file: String, folder: String, environment: [String: String]
+    yaml: String, file: String, folder: String, environment: [String: String], query: MachineNaming.Query? = nil
   ) throws(ConfigurationErrors) -> AnyConfiguration {
     let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
     let document = try reader.document(yaml)
     switch side(of: document) {
     case .cloud: return .cloud(try reader.finish(CloudConfiguration(reading: document)))
-    case .edge: return .edge(try reader.finish(EdgeConfiguration(reading: document)))
+    case .edge: return .edge(try reader.finish(EdgeConfiguration(reading: document, query: query)))
     case nil: break
     }
     throw reader.failure(

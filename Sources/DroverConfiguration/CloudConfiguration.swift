@@ -80,6 +80,8 @@ package struct CloudConfiguration: Equatable, Sendable {
   package let alerts: AlertsConfiguration?
   /// What holds for all machines.
   package let streams: [StreamPin]
+  /// The queues of orders.
+  package let worklists: [WorklistConfiguration]
 
   package init(
     connection: BrokerConnection, store: Store, group: String? = nil, logLevel: LogLevel = .info,
@@ -88,8 +90,9 @@ package struct CloudConfiguration: Equatable, Sendable {
     deadLetters: DeadLetterBounds = DeadLetterBounds(maxCount: 100_000, maxBytes: 1 << 30), check: Check? = nil,
     conflicts: ConflictBounds = ConflictBounds(), backup: BackupPlan, http: HTTPConfiguration? = nil,
     changes: Bool = false, protects: Bool = false, alerts: AlertsConfiguration? = nil,
-    streams: [StreamPin] = []
+    streams: [StreamPin] = [], worklists: [WorklistConfiguration] = []
   ) {
+    self.worklists = worklists
     self.streams = streams
     self.conflicts = conflicts
     self.alerts = alerts
@@ -148,6 +151,7 @@ extension CloudConfiguration {
     let protects = file.optional("protect", .yesOrNo, default: false)
     let alerts = AlertsConfiguration(reading: file)
     let streams = StreamPin.list(reading: file)
+    let worklists = WorklistConfiguration.list(reading: file)
     let conflictKeys = file.section("conflicts")
     let conflicts = ConflictBounds(
       maxCount: conflictKeys.optional("max_count", .integer(2...100_000), default: ConflictBounds().maxCount),
@@ -162,7 +166,7 @@ extension CloudConfiguration {
         at: "max_bytes")
     }
 
-    guard let connection, let store, let streams else { return nil }
+    guard let connection, let store, let streams, let worklists else { return nil }
     if case .postgresql = store, backup.every != nil {
       backupKeys.report("is for SQLite stores; pg_dump makes a PostgreSQL database's", at: "every")
     }
@@ -174,7 +178,7 @@ extension CloudConfiguration {
       deadLetters: deadLetters, check: check, conflicts: conflicts, backup: backup, http: http, changes: changes,
       protects: protects,
       alerts: alerts,
-      streams: streams)
+      streams: streams, worklists: worklists)
   }
 
   /// What the broker holds for a consumer that does not come back is sent again by the machines; this is how long more goes there meanwhile.

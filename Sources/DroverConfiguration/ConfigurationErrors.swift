@@ -40,8 +40,11 @@ package struct ConfigurationProblem: Equatable, Sendable, CustomStringConvertibl
 /// All the problems of one configuration, in the order of the file; those without a place come last.
 package struct ConfigurationErrors: Error, Equatable, Sendable, CustomStringConvertible {
   package let problems: [ConfigurationProblem]
+  /// All is right but for the machine's name, which does not exist yet.
+  package let lacksNameAlone: Bool
 
-  package init(_ problems: [ConfigurationProblem]) {
+  package init(_ problems: [ConfigurationProblem], lacksNameAlone: Bool = false) {
+    self.lacksNameAlone = lacksNameAlone
     let end = ConfigurationProblem.Place(line: .max, column: .max)
     // By index where places are equal: `sorted` promises no stability.
     self.problems = problems.enumerated()

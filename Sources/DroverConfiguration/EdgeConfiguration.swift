@@ -32,6 +32,8 @@ package struct EdgeConfiguration: Equatable, Sendable {
   }
 
   package let machine: MachineID
+  /// Where the name comes from; nil where the file has it.
+  package let naming: MachineNaming?
   /// The resolved path of the machine's SQLite database.
   package let database: String
   package let connection: BrokerConnection
@@ -52,7 +54,8 @@ package struct EdgeConfiguration: Equatable, Sendable {
   package let streams: [StreamDeclaration]
 
   package init(
-    machine: MachineID, database: String, connection: BrokerConnection, logLevel: LogLevel = .info,
+    machine: MachineID, naming: MachineNaming? = nil, database: String, connection: BrokerConnection,
+    logLevel: LogLevel = .info,
     window: EventLimit = RelayLimits().window, frame: EventLimit = RelayLimits().frame,
     compression: Compression = RelayLimits().compression,
     statusEvery: Duration = RelayLimits().reporting.reportInterval,
@@ -62,6 +65,7 @@ package struct EdgeConfiguration: Equatable, Sendable {
   ) {
     self.http = http
     self.machine = machine
+    self.naming = naming
     self.database = database
     self.connection = connection
     self.logLevel = logLevel
@@ -76,16 +80,17 @@ package struct EdgeConfiguration: Equatable, Sendable {
   }
 
   /// Reads the file at `path`; relative paths in it are relative to its folder.
+  /// - Parameter query: for a machine whose name is in its database.
   package static func load(
-    path: String, environment: [String: String]
+    path: String, environment: [String: String], query: MachineNaming.Query? = nil
   ) throws(ConfigurationErrors) -> EdgeConfiguration {
     let file = try ConfigurationFile(path: path)
-    return try parse(yaml: file.text, file: path, folder: file.folder, environment: environment)
+    return try parse(yaml: file.text, file: path, folder: file.folder, environment: environment, query: query)
   }
 
   /// Reads text as if it came from `file` in `folder`. The files that it names are read from there.
   package static func parse(
-    yaml: String, file: String, folder: String, environment: [String: String]
+    yaml: String, file: String, folder: String, environment: [String: String], query: MachineNaming.Query? = nil
   ) throws(ConfigurationErrors) -> EdgeConfiguration {
     let reader = ConfigurationReader(file: file, folder: folder, environment: environment)
     let document = try reader.document(yaml)
@@ -94,15 +99,17 @@ package struct EdgeConfiguration: Equatable, Sendable {
         "this is a cloud's file, which has `store`: `drover cloud` and the cloud's commands take it. A machine's has `machine`, `database` and `streams`"
       )
     }
-    return try reader.finish(EdgeConfiguration(reading: document))
+    return try reader.finish(EdgeConfiguration(reading: document, query: query))
   }
 }
 
 extension EdgeConfiguration {
   /// Reads all keys. Nil after a problem with one that has no default.
-  init?(reading file: Section) {
-    let machine = file.required("machine", .machine, example: "MAH001")
+  init?(reading file: Section, query: MachineNaming.Query? = nil) {
+    let given = file.isSection("machine") ? nil : file.required("machine", .machine, example: "MAH001")
     let database = file.required("database", .path(in: file.folder), example: "./app.db")
+    let (found, naming) = Self.machine(reading: file, database: database, query: query)
+    let machine = given ?? found
     let connection = BrokerConnection(reading: file, defaultClientID: "drover-edge-\(machine?.text ?? "")")
     let logLevel = LogLevel(reading: file)
     let (window, frame) = Self.limits(reading: file)
@@ -117,9 +124,24 @@ extension EdgeConfiguration {
 
     guard let machine, let database, let connection, let streams else { return nil }
     self.init(
-      machine: machine, database: database, connection: connection, logLevel: logLevel, window: window, frame: frame,
+      machine: machine, naming: naming, database: database, connection: connection, logLevel: logLevel, window: window,
+      frame: frame,
       compression: compression, statusEvery: statusEvery, outbox: outbox, deadLetters: deadLetters, backup: backup,
       http: http, streams: streams)
+  }
+
+  /// `machine` as keys, which say where the name is; nothing where it is a name itself.
+  private static func machine(
+    reading file: Section, database: String?, query: MachineNaming.Query?
+  ) -> (MachineID?, MachineNaming?) {
+    guard file.isSection("machine") else { return (nil, nil) }
+    let keys = file.section("machine")
+    guard let naming = MachineNaming(reading: keys), let database else { return (nil, nil) }
+    let (name, why) = naming.resolve(database: database, environment: file.environment, query: query)
+    if name == nil {
+      keys.reportNoName("the machine has no name yet: \(why.joined(separator: "; ")); the agent waits for one")
+    }
+    return (name, naming)
   }
 
   private static func outbox(reading file: Section) -> Outbox {

@@ -32,16 +32,20 @@ package struct HTTPConfiguration: Equatable, Sendable {
   package let port: Int
   /// None only on loopback; then nothing but the health is shown.
   package let tokens: [AccessToken]
+  /// Pages of other hosts that may ask, as browsers name them.
+  package let origins: [String]
   /// Nil for a server without encryption.
   package let tls: TLSFiles.Identity?
   package let limits: Limits
 
   package init(
-    host: String, port: Int, tokens: [AccessToken] = [], tls: TLSFiles.Identity? = nil, limits: Limits = Limits()
+    host: String, port: Int, tokens: [AccessToken] = [], origins: [String] = [], tls: TLSFiles.Identity? = nil,
+    limits: Limits = Limits()
   ) {
     self.host = host
     self.port = port
     self.tokens = tokens
+    self.origins = origins
     self.tls = tls
     self.limits = limits
   }
@@ -53,6 +57,7 @@ extension HTTPConfiguration {
     let keys = file.section("http")
     let address = keys.optional("listen", .listeningAddress, default: ListeningAddress(host: "127.0.0.1", port: 8080))
     let tokens = AccessToken.list(reading: keys)
+    let origins = keys.list("origins", .origin)
     let tls = TLSFiles.Identity(reading: keys.section("tls"))
     let limitKeys = keys.section("limits")
     let limits = Limits(
@@ -65,7 +70,7 @@ extension HTTPConfiguration {
       keys.report(
         "missing; an address that is not loopback needs `tokens`, so that not every client can read it", at: "tokens")
     }
-    self.init(host: address.host, port: address.port, tokens: tokens, tls: tls, limits: limits)
+    self.init(host: address.host, port: address.port, tokens: tokens, origins: origins, tls: tls, limits: limits)
   }
 }
 
@@ -135,6 +140,16 @@ extension Form where Value == ListeningAddress {
     Form("HOST:PORT, such as 127.0.0.1:8080") { text throws(Refusal) in
       let (host, port) = try Form<BrokerEndpoint>.hostAndPort(text[...])
       return port.map { ListeningAddress(host: host, port: $0) }
+    }
+  }
+}
+
+extension Form where Value == String {
+  /// As a browser names the host of a page: without a path, and in lower case.
+  fileprivate static var origin: Form {
+    Form("an origin such as https://farm.example or http://127.0.0.1:8000, without a path") { text in
+      guard let match = text.wholeMatch(of: /https?:\/\/([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/) else { return nil }
+      return String(match.output.0)
     }
   }
 }

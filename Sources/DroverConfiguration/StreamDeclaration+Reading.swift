@@ -41,6 +41,9 @@ extension StreamDeclaration {
     let flow = Flow(
       reading: stream, name?.text ?? table, kind: kind, key: stream.isGiven("key") ? key : nil,
       syncedColumn: syncedColumn)
+    let worklist = WorklistDeclaration(
+      reading: stream, kind: kind, direction: flow.direction, key: stream.isGiven("key") ? key : nil,
+      syncedColumn: syncedColumn)
     let ownFrame = EdgeConfiguration.frame(reading: stream, otherwise: frame, in: window)
     Self.reportMisplaced(stream, kind)
     guard let kind, let with, let name = name ?? Self.name(of: table, stream) else { return nil }
@@ -55,6 +58,7 @@ extension StreamDeclaration {
     self.timeColumn = timeColumn
     self.flow = flow
     self.firesAppTriggers = firesAppTriggers
+    self.worklist = worklist
     if stream.isGiven("frame") { self.frame = ownFrame }
   }
 

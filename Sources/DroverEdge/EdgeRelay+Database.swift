@@ -41,7 +41,7 @@ extension EdgeRelay {
     }
   }
 
-  private func reportLock(_ length: Duration?) {
+  func reportLock(_ length: Duration?) {
     if let length { events.emit(DatabaseLocked(length: length, holders: store.lockHolders())) }
   }
 
@@ -53,6 +53,7 @@ extension EdgeRelay {
     unsendable = []
     division.databaseChanged()
     responder.databaseChanged()
+    worklists.databaseChanged(now: clock.now)
     return .zero
   }
 
@@ -76,6 +77,7 @@ extension EdgeRelay {
     dialogue.epochFinished()
     isAwayReported = false
     settling.settled()
+    worklists.databaseChanged(now: clock.now)
     makeEncoders()
     begin(sessionPresent: true, patience: .zero)
   }
@@ -97,6 +99,7 @@ extension EdgeRelay {
     commits.looked(found: hasChanged)
     guard hasChanged else { return }
     relay.news()
+    worklists.changed(now: clock.now)
     housekeeping.committed()
     if store.hasBackfill { relay.backfillNeeded() }
   }

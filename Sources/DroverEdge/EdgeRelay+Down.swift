@@ -56,7 +56,8 @@ extension EdgeRelay {
         arrivals.append(
           DownFrame(
             stream: stream.number, epoch: frame.header.epoch, interval: frame.header.interval,
-            last: frame.header.last, events: try frame.events.map { try DownEvent($0, schema: schema) }),
+            last: frame.header.last, run: StoreRun(frame.header),
+            events: try frame.events.map { try DownEvent($0, schema: schema) }),
           bytes: message.payload.count)
       // The table has changed since the cloud sent it: the description is on its way, and the cloud sends the rows again under it.
       case .unknownSchema: if publisher != nil { announceSchemas() }
@@ -65,6 +66,29 @@ extension EdgeRelay {
     } catch {
       events.emit(DownUnreadable(topic: message.topic, error: "\(error)"))
     }
+  }
+
+  /// The cloud wants rows to be tried again that the app's tables refuse.
+  func hear(_ order: RetryOrder) {
+    // Beyond a few it wants all of them.
+    retries = retries.count < Self.mostRetries ? retries + [order] : [RetryOrder()]
+  }
+
+  private static let mostRetries = 64
+
+  /// Tries rows again that the app's tables refused, or that wait for others, and sees to it that the cloud hears what is refused now.
+  private func retryRefused() throws(EdgeStoreError) {
+    while let order = retries.first {
+      try store.retry(order)
+      retries.removeFirst()
+      (isRetrying, refusedTriedAt) = (true, nil)
+    }
+    guard isRetryDue() else { return }
+    let hasMore = try store.retryRefused().hasMore
+    if hasMore { refusedTriedAt = nil }
+    let refused = try store.refusedRows()
+    if isRetrying || refused.differs(from: reportedRefused) { downConfirming.asked() }
+    isRetrying = isRetrying && hasMore
   }
 
   /// Whether to try rows again that the app's tables refused, or that wait for others.
@@ -81,14 +105,20 @@ extension EdgeRelay {
     if let cloudDown, notedNumbering != cloudDown {
       try store.note(numbering: cloudDown)
       notedNumbering = cloudDown
+      // No change of the app's may come that would have it looked at.
+      if store.hasBackfill { relay.backfillNeeded() }
     }
-    if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }), isRetryDue() {
-      _ = try store.retryRefused()
-    }
+    if store.streams.contains(where: { $0.schema?.flow.direction.goesDown == true }) { try retryRefused() }
     while let frame = arrivals.first {
       // Rows of the stream are sent again.
       guard let outcome = try store.apply(frame) else { return min(limits.waiting.downDelay, try confirmDown()) }
       arrivals.removeFirst()
+      guard !outcome.repeatsNumbers else {
+        // The cloud compares what was received with what it has given.
+        downConfirming.asked()
+        events.emit(DownRepeated(stream: frame.stream, interval: frame.interval))
+        continue
+      }
       downConfirming.applied(now: clock.now)
       events.emit(DownApplied(stream: frame.stream, interval: frame.interval, outcome: outcome))
     }
@@ -107,9 +137,18 @@ extension EdgeRelay {
         OutboundMessage(
           topic: Topic.downConfirm(machine).text, payload: received.document, isRetained: true,
           contentType: "application/json"))
+      reportedRefused = received.refused
     }
     downConfirming.said()
-    return rest
+    return isRetrying ? .zero : rest
+  }
+}
+
+extension StoreRun {
+  /// nil where the frame names none.
+  fileprivate init?(_ header: FrameHeader) {
+    guard header.run != 0, let since = header.lineage?.since else { return nil }
+    self.init(number: header.run, first: since)
   }
 }
 

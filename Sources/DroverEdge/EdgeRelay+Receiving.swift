@@ -21,12 +21,22 @@ extension EdgeRelay {
   }
 
   private func hear(command name: String, _ message: InboundMessage) {
-    if name.hasPrefix("answer-") { return questions.answered(String(name.dropFirst(7)), message.payload) }
+    if name.hasPrefix("answer-") {
+      let id = String(name.dropFirst(7))
+      if !hear(worklistAnswer: id, message.payload) { questions.answered(id, message.payload) }
+      return
+    }
     switch name {
     case "schema": if publisher != nil { describeAgain() }
     case "epoch": dialogue.heardEpochOver(message.payload, epoch: store.epoch)
     case "hold": hold(message.payload)
     case "present": if publisher != nil, !isStopping { ask() }
+    case "retry":
+      do throws(WireError) {
+        hear(try RetryOrder(document: message.payload))
+      } catch {
+        events.emit(CommandUnreadable(topic: message.topic, error: error))
+      }
     case "stream":
       do throws(WireError) {
         responder.ask(try StreamRequest(document: message.payload))
@@ -55,6 +65,7 @@ extension EdgeRelay {
       return events.emit(ConfirmationUnreadable(topic: message.topic, error: error))
     }
     heard(down: confirmation.down)
+    heard(worklists: confirmation.worklists)
     if questions.heard(conflicts: confirmation.conflicts, compares: confirmation.compares) {
       onConflicts(confirmation.conflicts)
     }

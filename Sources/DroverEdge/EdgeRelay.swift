@@ -3,6 +3,7 @@
 //   +Down      rows that come down from the cloud
 //   +Receiving what comes from the cloud, and the question that is open with it
 //   +Sending   announcements, answers, and what is read from the outbox
+//   +Worklists tables that the cloud refills
 //   +Frames    how what was read becomes frames, and what is too large for one
 //   +Database  locks, errors, new epochs, settling and housekeeping
 
@@ -51,6 +52,13 @@ package final class EdgeRelay: SessionHandler {
   var notedNumbering: Epoch?
   var downConfirming: DownConfirmPace
   var refusedTriedAt: ContinuousClock.Instant?
+  /// Tables that the cloud refills.
+  var worklists: Worklists
+  /// What the cloud wants to be tried again, and whether that is under way.
+  var retries: [RetryOrder] = []
+  var isRetrying = false
+  /// The rows that the app's tables refuse, as last reported to the cloud.
+  var reportedRefused = RefusedRows()
   /// Questions from the cloud about what the tables hold.
   var responder: StreamResponder
   var encoders: [Int: FrameEncoder] = [:]
@@ -101,6 +109,7 @@ package final class EdgeRelay: SessionHandler {
     traffic = TrafficLog(interval: limits.reporting.trafficInterval)
     inbound = InboundQueue(messages: limits.queuedMessages, bytes: limits.queuedBytes)
     responder = StreamResponder(machine: machine, limits: limits.answering)
+    worklists = Worklists(store.streams, limits: limits.worklists, now: clock())
     makeEncoders()
   }
 
@@ -140,6 +149,7 @@ package final class EdgeRelay: SessionHandler {
     dialogue.opened(wall: wallClock())
     newQuestion()
     downConfirming.asked()
+    worklists.connected(now: clock.now)
     division.opened(maximumPacketSize: info.maximumPacketSize, level: info.protocolLevel)
     announce()
     outboxReports.connected(now: clock.now)
@@ -166,6 +176,7 @@ package final class EdgeRelay: SessionHandler {
     announcements.disconnected()
     responder.disconnected()
     questions.disconnected()
+    worklists.disconnected()
     outboxReports.disconnected()
     dialogue.closed()
     relay.disconnected()
@@ -181,7 +192,11 @@ package final class EdgeRelay: SessionHandler {
       guard reason != .success, reason != .noMatchingSubscribers else { return }
       return events.emit(AnnouncementRefused(topic: topic, reason: reason, user: user))
     }
-    if responder.acknowledged(token) || questions.acknowledged(token, reason, machine: machine) { return }
+    if responder.acknowledged(token) || acknowledged(worklist: token, reason)
+      || questions.acknowledged(token, reason, machine: machine)
+    {
+      return
+    }
     division.answered(token)
     guard let publication = relay.acknowledged(token, reason: reason, now: clock.now) else { return }
     guard reason != .success else { return division.accepted(stream: publication.stream) }
@@ -213,6 +228,7 @@ package final class EdgeRelay: SessionHandler {
     try settle(now: clock.now)
     database.worked()
     try maintain(now: now)
+    wait = min(wait, try workOnLists())
     if let line = traffic.line(
       sent: relay.sentEvents, confirmed: relay.confirmedEvents, isIdle: isIdle, isConnected: publisher != nil,
       now: clock.now)

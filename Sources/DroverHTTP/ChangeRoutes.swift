@@ -18,7 +18,13 @@ enum ChangeRoutes {
         .json(try await blocking.run { try explained { try reader.open().report().document } })
       },
       Route(.get, "/v1/streams/{stream}/changes") { request, asking in
-        try await changes(request, asking, reader, blocking)
+        guard let stream = try? StreamName(try asking.part("stream")) else {
+          throw Problem(.notFound, "The store has no such stream.")
+        }
+        return try await changes(request, of: stream, reader, blocking)
+      },
+      Route(.get, "/v1/changes") { request, _ in
+        try await changes(request, of: nil, reader, blocking)
       },
       Route(.get, "/v1/live") { request, asking in
         let question = try question(request, after: request.headers[.lastEventID] ?? request.text("after"))
@@ -27,15 +33,13 @@ enum ChangeRoutes {
     ]
   }
 
+  /// - Parameter stream: nil for those of all streams.
   private static func changes(
-    _ request: Request, _ asking: Asking, _ reader: any ChangeReader, _ blocking: Blocking
+    _ request: Request, of stream: StreamName?, _ reader: any ChangeReader, _ blocking: Blocking
   ) async throws -> Response {
     let limit = try request.number("limit", in: 1...1000, default: 100)
     var question = try question(request, after: request.text("after"))
-    guard let stream = try? StreamName(try asking.part("stream")) else {
-      throw Problem(.notFound, "The store has no such stream.")
-    }
-    question.stream = stream
+    question.stream = stream ?? question.stream
     let body = try await blocking.run { [question] in
       try explained { try page(question, limit: limit, reader.open()) }
     }
@@ -46,14 +50,19 @@ enum ChangeRoutes {
   private static func page(_ question: ChangeQuestion, limit: Int, _ session: any ChangeSession) throws -> [UInt8] {
     var out = Array("{\"changes\":[".utf8)
     var count = 0
+    var ofStreams: [StreamName: ChangeCounts] = [:]
     let page = try session.read(question) { change in
       out += (count == 0 ? "\n" : ",\n").utf8
       RowDocument.write(change, into: &out)
       count += 1
+      ofStreams[change.sink.stream, default: ChangeCounts()] +=
+        change.operation == .put ? ChangeCounts(puts: 1) : ChangeCounts(deletes: 1)
       return count < limit && out.count < pageBytes
     }
+    let streams = JSON.object(ofStreams.sorted { $0.key < $1.key }.map { ($0.key.text, $0.value.document) })
     out +=
-      "],\n\"next\":\"\(page.next.text)\",\"more\":\(page.hasMore),\"counts\":\(page.counts.document.text())}\n".utf8
+      "],\n\"next\":\"\(page.next.text)\",\"more\":\(page.hasMore),\"counts\":\(page.counts.document.text()),\"page\":\(streams.text())}\n"
+      .utf8
     return out
   }
 

@@ -25,9 +25,13 @@ package struct CloudSource: Sendable {
   package var status: @Sendable () throws -> JSON
   /// Sends a dead letter again, and says why it is still there, or nil when the consumer has taken it.
   package var replay: @Sendable (Int64) async throws -> String?
+  /// Has machines try rows again that they refuse, and says how many they have taken, and why the others are left.
+  package var retry: @Sendable (RefusalFilter) async throws -> (taken: Int, left: [(row: KeptRefusal, why: String)])
   /// Microseconds since 1970.
   package var now: @Sendable () -> Int64
   package var software: String
+  /// The worklists of the configuration.
+  package var worklists: @Sendable () throws -> [WorklistSummary] = { [] }
 
   package init(
     reader: any CloudReader, changes: any ChangeReader,
@@ -35,7 +39,9 @@ package struct CloudSource: Sendable {
     conflicts: @escaping @Sendable (Bool) throws -> any ConflictStore,
     worker: @escaping @Sendable () -> Worker, fleet: @escaping @Sendable () -> FleetSnapshot?,
     status: @escaping @Sendable () throws -> JSON,
-    replay: @escaping @Sendable (Int64) async throws -> String?, now: @escaping @Sendable () -> Int64, software: String
+    replay: @escaping @Sendable (Int64) async throws -> String?,
+    retry: @escaping @Sendable (RefusalFilter) async throws -> (taken: Int, left: [(row: KeptRefusal, why: String)]),
+    now: @escaping @Sendable () -> Int64, software: String
   ) {
     self.reader = reader
     self.changes = changes
@@ -45,6 +51,7 @@ package struct CloudSource: Sendable {
     self.fleet = fleet
     self.status = status
     self.replay = replay
+    self.retry = retry
     self.now = now
     self.software = software
   }

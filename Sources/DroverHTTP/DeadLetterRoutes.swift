@@ -1,4 +1,4 @@
-// The cloud's dead letters: to look at them, to send them again and to give them up.
+// The cloud's dead letters: to look at them, to send them again and to give them up; and the rows from the cloud that are dead letters at machines.
 
 import DroverCore
 import DroverWire
@@ -40,7 +40,43 @@ enum DeadLetterRoutes {
         if let reason = try await replays.alone({ try await source.replay(id) }) { throw Problem(.conflict, reason) }
         return .json(.object([("id", .integer(id)), ("state", "taken")]))
       },
+      Route(.get, "/v1/refused-rows") { request, _ in
+        let filter = try refusals(request)
+        let after = try request.query("after") { Int64($0).flatMap { $0 >= 0 ? $0 : nil } } ?? 0
+        let limit = try request.number("limit", in: 1...1000, default: 100)
+        let found = try await blocking.run { try source.reader.refusals(filter, after: after, limit: limit) }
+        return .json(
+          .object([
+            ("total", .integer(Int64(found.total))), ("unnamed", .integer(Int64(found.unnamed))),
+            ("rows", .array(found.rows.map(\.json))),
+            ("next", found.rows.count < limit ? .null : .string("\(found.rows.last!.id)")),
+          ]))
+      },
+      Route(.post, "/v1/refused-rows/retry") { request, _ in
+        let filter = try refusals(request)
+        let outcome = try await replays.alone { try await source.retry(filter) }
+        return .json(
+          .object([
+            ("taken", .integer(Int64(outcome.taken))),
+            (
+              "left",
+              .array(
+                outcome.left.map { row, why in
+                  .object([
+                    ("machine", .string(row.machine.text)), ("stream", .string(row.row.stream.text)),
+                    ("id", .string(row.row.localID)), ("why", .string(why)),
+                  ])
+                })
+            ),
+          ]))
+      },
     ]
+  }
+
+  private static func refusals(_ request: Request) throws -> RefusalFilter {
+    RefusalFilter(
+      machine: try request.query("machine") { try MachineID($0) },
+      stream: try request.query("stream") { try StreamName($0) }, localID: try request.query("id") { $0 })
   }
 
   private static func id(_ asking: Asking) throws -> Int64 {

@@ -18,6 +18,29 @@ enum EdgeMetrics {
     return page.text
   }
 
+  private static func addWorklists(_ report: EdgeReport, to page: inout MetricsPage) {
+    guard !report.worklists.isEmpty else { return }
+    func each(_ value: (WorklistReport) -> Int?) -> [([String: String], Double)] {
+      report.worklists.compactMap { list in value(list).map { (["worklist": list.name.text], Double($0)) } }
+    }
+    page.add("drover_worklist_rows", .gauge, "Rows in the worklist's table.", each { $0.rows?.all })
+    page.add("drover_worklist_unfinished", .gauge, "Unfinished rows among them.", each { $0.rows?.unfinished })
+    page.add(
+      "drover_worklist_asking", .gauge, "1 while a request waits for the cloud's answer.",
+      each { $0.open == nil ? 0 : 1 })
+    page.add(
+      "drover_worklist_refills_total", .counter, "Answers with orders that were inserted.", each(\.counts.refills))
+    page.add("drover_worklist_orders_total", .counter, "Orders that were inserted.", each(\.counts.orders))
+    page.add(
+      "drover_worklist_skipped_total", .counter,
+      "Times that the agent did not ask because orders were left, or turned orders away for that.",
+      each(\.counts.skipped))
+    page.add("drover_worklist_refused_total", .counter, "Orders that the table refused.", each(\.counts.refused))
+    page.add(
+      "drover_worklist_cleared_total", .counter, "Times that a person cleared the table.", each(\.counts.cleared))
+    page.add("drover_worklist_cleared_rows_total", .counter, "Rows that went with it.", each(\.counts.clearedRows))
+  }
+
   private static func add(_ report: EdgeReport, to page: inout MetricsPage, now: Int64) {
     func each(_ value: (EdgeReport.Stream) -> Double?) -> [([String: String], Double)] {
       report.streams.compactMap { stream in value(stream).map { (["stream": stream.name], $0) } }
@@ -41,6 +64,7 @@ enum EdgeMetrics {
     page.add(
       "drover_stream_waiting", .gauge, "1 while the stream waits because of its table.",
       each { stream in report.waits.contains { $0.stream.text.isExactly(stream.name) } ? 1 : 0 })
+    addWorklists(report, to: &page)
     page.add(
       "drover_outbox_bytes", .gauge, "What Drover's own tables take.", [([:], Double(report.space.measure.used))])
     page.add(

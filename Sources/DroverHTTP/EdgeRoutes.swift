@@ -9,6 +9,7 @@ import HummingbirdCore
 /// What the edge's routes need of the process that serves them.
 package struct EdgeSource: Sendable {
   package var intake: any EventIntake
+  package var worklists: any WorklistDesk
   /// The streams of the configuration, each with its table or nil.
   package var streams: [StreamName: String?]
   /// The agent of the database, and whether it moves.
@@ -27,12 +28,14 @@ package struct EdgeSource: Sendable {
   package var software: String
 
   package init(
-    intake: any EventIntake, streams: [StreamName: String?], worker: @escaping @Sendable () -> Worker,
+    intake: any EventIntake, worklists: any WorklistDesk, streams: [StreamName: String?],
+    worker: @escaping @Sendable () -> Worker,
     status: @escaping @Sendable () throws -> JSON, report: @escaping @Sendable () throws -> EdgeReport?,
     failures: @escaping @Sendable () -> [DeliveryFailure], look: @escaping @Sendable () -> Void,
     now: @escaping @Sendable () -> Int64, software: String
   ) {
     self.intake = intake
+    self.worklists = worklists
     self.streams = streams
     self.worker = worker
     self.status = status
@@ -61,7 +64,7 @@ package enum EdgeRoutes {
         source.look()
         return .json(.object([("state", "looking")]), status: .accepted)
       },
-    ]
+    ] + EdgeWorklistRoutes.all(source.worklists, blocking, look: source.look)
   }
 
   // MARK: Taking events

@@ -15,6 +15,8 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
   private let connections: Connections
   private let tokens: [AccessToken]
   private let open: Set<String>
+  private let tickets: Tickets?
+  private let pages: CrossOrigin
   private let rate: Mutex<RequestRate>
   private let patience: Duration
   private let logger: Logger
@@ -23,14 +25,18 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
   /// - Parameters:
   ///   - tokens: a client with one of them may pass.
   ///   - open: paths that need no token.
+  ///   - tickets: what a client may show in place of a token; nil: nothing.
+  ///   - pages: whose scripts may ask.
   ///   - patience: how long a request may take.
   init(
-    _ inside: Inside, connections: Connections, tokens: [AccessToken], open: Set<String>, requestsPerSecond: Int,
-    patience: Duration, logger: Logger
+    _ inside: Inside, connections: Connections, tokens: [AccessToken], open: Set<String>, tickets: Tickets?,
+    pages: CrossOrigin, requestsPerSecond: Int, patience: Duration, logger: Logger
   ) {
     self.inside = inside
     self.connections = connections
     self.open = open
+    self.tickets = tickets
+    self.pages = pages
     self.tokens = tokens
     rate = Mutex(RequestRate(perSecond: requestsPerSecond))
     self.patience = patience
@@ -39,15 +45,22 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
 
   func respond(to request: Request, context: Asking) async throws -> Response {
     let began = ContinuousClock.now
-    let token = bearer(of: request).flatMap(token)
+    let token = secret(of: request).flatMap(token) ?? owner(ofTicketIn: request)
+    var asking = context
+    asking.token = token
     var response: Response
     do {
-      try admit(request, token, context)
+      let answer = pages.answer(request)
+      try admit(request, token, context, needsToken: answer == nil)
       try makeRoom(request, token, context.channel)
-      response = try await withDeadline { try await self.inside.respond(to: request, context: context) }
+      response =
+        if let answer { answer } else {
+          try await withDeadline { [asking] in try await self.inside.respond(to: request, context: asking) }
+        }
     } catch let problem as Problem {
       response = problem.response
     }
+    pages.allow(request, &response)
     response.headers[.xContentTypeOptions] = "nosniff"
     if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
     // The path's pattern and not the path, which may hold anything.
@@ -59,7 +72,7 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
 
   // MARK: Who
 
-  private func admit(_ request: Request, _ token: AccessToken?, _ asking: Asking) throws {
+  private func admit(_ request: Request, _ token: AccessToken?, _ asking: Asking, needsToken: Bool) throws {
     // The health costs no more than a refusal, and a supervisor of this process must not be locked out by others of its address.
     guard request.uri.path != CloudRoutes.healthPath else { return }
     let client = token.map { "token \($0.name)" } ?? asking.remoteAddress?.client ?? ""
@@ -71,13 +84,13 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
         .tooManyRequests, "There were too many requests (http.limits.requests_per_second); try again in \(seconds) s.",
         headers: [.retryAfter: "\(seconds)"])
     }
-    guard !open.contains(request.uri.path) else { return }
+    guard needsToken, !open.contains(request.uri.path) else { return }
     guard !tokens.isEmpty else {
       throw Problem(.forbidden, "Without http.tokens in the configuration nothing but /v1/health is shown.")
     }
     guard let token else {
       throw Problem(
-        .unauthorized, "A token is needed: Authorization: Bearer …, with one of http.tokens.",
+        .unauthorized, "A token is needed: Authorization: Bearer … or X-API-Key: …, with one of http.tokens.",
         headers: [.wwwAuthenticate: "Bearer"])
     }
     guard token.access == .write || request.method == .get || request.method == .head else {
@@ -97,9 +110,16 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
     if token != nil { connections.serve(channel) }
   }
 
-  private func bearer(of request: Request) -> Substring? {
-    guard let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer " else { return nil }
-    return header.dropFirst(7)
+  private func secret(of request: Request) -> Substring? {
+    if let header = request.headers[.authorization], header.prefix(7).lowercased() == "bearer " {
+      return header.dropFirst(7)
+    }
+    return request.headers[.apiKey].map { $0[...] }
+  }
+
+  private func owner(ofTicketIn request: Request) -> AccessToken? {
+    guard let tickets, let ticket = request.uri.queryParameters[Tickets.parameter[...]] else { return nil }
+    return tickets.token(String(ticket), of: tokens, now: .now)
   }
 
   /// Every token is compared, and each in the same time wherever it differs: what is compared are hashes, whose bytes no client can choose.
@@ -128,4 +148,8 @@ final class Gate<Inside: HTTPResponder>: HTTPResponder where Inside.Context == A
       return try await group.next()!
     }
   }
+}
+
+extension HTTPField.Name {
+  fileprivate static let apiKey = HTTPField.Name("X-API-Key")!
 }

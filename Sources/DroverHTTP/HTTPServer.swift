@@ -26,6 +26,8 @@ package struct HTTPOptions: Sendable {
   package var host: String
   package var port: Int
   package var tokens: [AccessToken]
+  /// Pages of other hosts that may ask.
+  package var origins: [String]
   package var certificate: Certificate?
   package var bodyBytes: Int
   package var requestsPerSecond: Int
@@ -34,12 +36,13 @@ package struct HTTPOptions: Sendable {
   package var patience: Duration
 
   package init(
-    host: String, port: Int, tokens: [AccessToken], certificate: Certificate?, bodyBytes: Int, requestsPerSecond: Int,
-    connectionsPerAddress: Int, patience: Duration
+    host: String, port: Int, tokens: [AccessToken], origins: [String], certificate: Certificate?, bodyBytes: Int,
+    requestsPerSecond: Int, connectionsPerAddress: Int, patience: Duration
   ) {
     self.host = host
     self.port = port
     self.tokens = tokens
+    self.origins = origins
     self.certificate = certificate
     self.bodyBytes = bodyBytes
     self.requestsPerSecond = requestsPerSecond
@@ -65,15 +68,19 @@ package struct HTTPServer: Service {
   private let connections: Connections
   private let responder: Gate<RouterResponder<Asking>>
 
-  /// - Parameter routes: of a side, from `CloudRoutes` or `EdgeRoutes`.
-  package init(_ options: HTTPOptions, routes: [Route], logger: Logger) {
+  /// - Parameters:
+  ///   - routes: of a side, from `CloudRoutes` or `EdgeRoutes`.
+  ///   - tickets: nil for a server that streams nothing.
+  package init(_ options: HTTPOptions, routes: [Route], tickets: Tickets? = nil, logger: Logger) {
+    let routes = routes + (tickets.map { [$0.route] } ?? [])
     self.options = options
     self.logger = logger
     connections = Connections(
       .init(all: Self.mostConnections, perAddress: options.connectionsPerAddress, reserve: Self.reserve))
     responder = Gate(
       Router(routes).buildResponder(), connections: connections, tokens: options.tokens,
-      open: Set(routes.lazy.filter(\.isOpen).map(\.path)), requestsPerSecond: options.requestsPerSecond,
+      open: Set(routes.lazy.filter(\.isOpen).map(\.path)), tickets: tickets,
+      pages: CrossOrigin(origins: Set(options.origins)), requestsPerSecond: options.requestsPerSecond,
       patience: options.patience, logger: logger)
   }
 

@@ -2,6 +2,7 @@
 // everything else shows too, so there is no second count.
 
 import DroverCore
+import DroverWire
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
@@ -29,6 +30,7 @@ enum Metrics {
         [([:], source.reader.storeLock() == nil ? 0 : 1)])
     }
     if let fleet = source.fleet() { add(fleet, to: &page) }
+    add(try source.worklists(), to: &page, now: source.now())
     return page.text
   }
 
@@ -86,6 +88,32 @@ enum Metrics {
       each { $0.kind == .completed ? $0.posted : nil })
   }
 
+  private static func add(_ worklists: [WorklistSummary], to page: inout MetricsPage, now: Int64) {
+    guard !worklists.isEmpty else { return }
+    func each(_ value: (WorklistSummary) -> Double?) -> [([String: String], Double)] {
+      worklists.compactMap { worklist in value(worklist).map { (["worklist": worklist.name.text], $0) } }
+    }
+    page.add(
+      "drover_worklist_orders", .gauge, "Orders of the cloud's queues, by state.",
+      worklists.flatMap { worklist in
+        OrderState.allCases.map {
+          (["worklist": worklist.name.text, "state": $0.member], Double(worklist.counts[$0] ?? 0))
+        }
+      })
+    page.add(
+      "drover_worklist_orders_in_doubt", .gauge, "Orders of machines that were restored to an earlier state.",
+      each { Double($0.inDoubt) })
+    page.add(
+      "drover_worklist_oldest_in_work_seconds", .gauge, "Age of the order that has been in work longest.",
+      each { $0.oldestInWork.map { max(0, Double(now - $0) / 1e6) } })
+    page.add(
+      "drover_worklist_last_moved_seconds", .gauge, "How long ago an order last changed its state.",
+      each { $0.lastMoved.map { max(0, Double(now - $0) / 1e6) } })
+    page.add(
+      "drover_worklist_refills_total", .counter, "How often machines have taken orders.",
+      each { Double($0.refills) })
+  }
+
   /// What each machine said of itself; a machine that never said it has none.
   private static func add(_ machines: [CloudReport.Machine], to page: inout MetricsPage, now: Int64) {
     func each(_ value: (CloudReport.Machine) -> Double?) -> [([String: String], Double)] {
@@ -126,6 +154,10 @@ enum Metrics {
       "drover_machine_conflicts", .gauge, "Values of the machine's rows that lost a conflict and wait for a person.",
       each { Double($0.conflicts) })
     page.add(
+      "drover_machine_refused_rows", .gauge,
+      "Rows that came down and that the machine's own tables refuse, as it said last.",
+      each { Double($0.refusedRows) })
+    page.add(
       "drover_machine_dead_letters", .gauge, "Dead letters of the machine, by where they are kept.",
       machines.flatMap { machine in
         [("cloud", machine.deadLetters), ("edge", machine.outbox?.figures.deadLetters ?? 0)]
@@ -137,6 +169,9 @@ enum Metrics {
     page.add(
       "drover_conflicts", .gauge, "Values that lost a conflict and wait for a person.",
       [([:], Double(report.conflicts.present))])
+    page.add(
+      "drover_conflicts_bytes", .gauge, "What the values of conflicts that wait take.",
+      [([:], Double(report.conflicts.bytes))])
     page.add(
       "drover_conflicts_resolved_total", .counter, "Conflicts that people have resolved.",
       [([:], Double(report.conflicts.resolved))])
@@ -165,7 +200,7 @@ enum Metrics {
       each { Double($0.appliedAt) / 1_000_000 })
     page.add(
       "drover_lag_seconds", .gauge, "How long the newest event took from the edge's commit to the cloud's.",
-      each { Double($0.lag) / 1_000_000 })
+      each { $0.lag.map { Double($0) / 1_000_000 } })
     page.add(
       "drover_drift_rows", .gauge, "Rows that differed at the last comparison with the machine.",
       each { $0.check.flatMap { $0.failure == nil ? Double($0.drift) : nil } })

@@ -18,6 +18,7 @@ package enum PageRoutes {
     ("machine.js", "text/javascript", PackageResources.machine_js),
     ("letters.js", "text/javascript", PackageResources.letters_js),
     ("conflicts.js", "text/javascript", PackageResources.conflicts_js),
+    ("worklists.js", "text/javascript", PackageResources.worklists_js),
     ("rows.js", "text/javascript", PackageResources.rows_js),
     ("row.js", "text/javascript", PackageResources.row_js),
   ]

@@ -1,5 +1,6 @@
 // What a server answers to. The routes of a side are a list, from which the router is made, and which the OpenAPI document is compared with.
 
+import DroverCore
 import Foundation
 package import HTTPTypes
 package import Hummingbird
@@ -11,6 +12,8 @@ package import NIOCore
 package struct Asking: RequestContext, RemoteAddressRequestContext {
   package var coreContext: CoreRequestContextStorage
   package let channel: any Channel
+  /// What the request showed, if it is known.
+  var token: AccessToken?
   package var remoteAddress: SocketAddress? { channel.remoteAddress }
 
   package init(source: ApplicationRequestContextSource) {

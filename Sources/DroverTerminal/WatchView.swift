@@ -184,7 +184,7 @@ private struct WatchedMachine {
         machine.name, machine.isOnline.map { $0 ? "online" : "offline" } ?? "-", ageText(now - machine.lastHeard),
         machine.outbox.map { "\($0.figures.waiting)" } ?? "-", oldest.map(ageText) ?? "-",
         machine.outbox.map { ageText(now - $0.at) } ?? "-",
-        newest.map { ageText($0.lag) } ?? "-",
+        newest?.lag.map(ageText) ?? "-",
         machine.clockOffset.map { ($0 < 0 ? "-" : "+") + ageText(abs($0)) } ?? "-", "\(letters)",
         checks.isEmpty ? "-" : "\(checks.reduce(0) { $0 + $1.drift })",
       ], counts: counts, isBad: isNamed)

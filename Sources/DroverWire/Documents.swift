@@ -182,8 +182,13 @@ extension [StreamName: IntervalSet] {
 
 extension DownConfirmation {
   package var document: [UInt8] {
-    Array(
-      JSON.object([("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]).text().utf8)
+    var members: [(String, JSON)] = [("v", 1), ("epoch", .string(epoch.text)), ("streams", streams.json)]
+    if !runs.isEmpty {
+      let named = runs.sorted { $0.key < $1.key }.map { ($0.key.text, JSON.integer($0.value)) }
+      members.append(("runs", .object(named)))
+    }
+    if refused != RefusedRows() { members.append(("refused", refused.json)) }
+    return Array(JSON.object(members).text().utf8)
   }
 
   package init(document: [UInt8]) throws(WireError) {
@@ -191,7 +196,14 @@ extension DownConfirmation {
     try parsed.members.requireVersion1()
     let streams = try [StreamName: IntervalSet](of: parsed.members)
     do {
-      self.init(epoch: try Epoch(try parsed.members.string("epoch")), streams: streams)
+      self.init(
+        epoch: try Epoch(try parsed.members.string("epoch")), streams: streams,
+        refused: parsed.members.has("refused")
+          ? try RefusedRows(members: try parsed.members.object("refused")) : RefusedRows())
+      // An older agent names none.
+      guard parsed.members.has("runs") else { return }
+      let named = try parsed.members.object("runs")
+      for name in named.names { runs[try StreamName(name)] = try named.integer(name, in: Bounds.run) }
     } catch let error as WireError {
       throw error
     } catch {
@@ -212,6 +224,7 @@ extension Confirmation {
     if let down { members.append(("down", .string(down.text))) }
     if let conflicts { members.append(("conflicts", integer(conflicts))) }
     if compares { members.append(("compares", true)) }
+    if let worklists { members.append(("worklists", .array(worklists.map { .string($0.text) }))) }
     members.append(("runs", .array(runs.list.map { .array([.integer($0.number), .integer($0.reached)]) })))
     members.append(("streams", streams.json))
     return Array(JSON.object(members).text().utf8)
@@ -229,6 +242,8 @@ extension Confirmation {
       runs.raise(number, to: reached)
     }
     do {
+      let worklists: [StreamName]? =
+        members.has("worklists") ? try members.array("worklists").map { try StreamName(try $0.string()) } : nil
       self.init(
         epoch: try Epoch(try members.string("epoch")), session: try members.string("session"),
         at: try members.integer("at_us", in: Bounds.time), streams: streams, runs: runs,
@@ -238,7 +253,7 @@ extension Confirmation {
         clonedSince: members.has("cloned_since_us") ? try members.integer("cloned_since_us", in: Bounds.time) : nil,
         down: members.has("down") ? try Epoch(try members.string("down")) : nil,
         conflicts: members.has("conflicts") ? Int(try members.integer("conflicts", in: Bounds.count)) : nil,
-        compares: members.has("compares") ? try members.bool("compares") : false)
+        compares: members.has("compares") ? try members.bool("compares") : false, worklists: worklists)
     } catch let error as InvalidName {
       throw WireError(error.message)
     } catch let error as WireError {

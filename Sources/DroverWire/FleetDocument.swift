@@ -30,7 +30,7 @@ extension CloudReport.Machine {
       ("streams", integer(streams.count)), ("applied", integer(streams.map(\.applied).reduce(0, +))),
       ("refused", integer(streams.map(\.refused).reduce(0, +))),
       ("last_applied_seconds", newest.map { .real(seconds(now - $0.appliedAt)) } ?? .null),
-      ("lag_seconds", newest.map { .real(seconds($0.lag)) } ?? .null),
+      ("lag_seconds", newest?.lag.map { .real(seconds($0)) } ?? .null),
       ("drift", checks.isEmpty ? .null : integer(checks.map(\.drift).reduce(0, +))),
       ("failed_checks", integer(checks.filter { $0.failure != nil }.count)), ("history", .array(counts.map(integer))),
     ]

@@ -71,6 +71,7 @@ package enum WorklistReply: Equatable, Sendable {
       for (index, order) in orders.enumerated() {
         out += (index == 0 ? "{\"key\":" : ",{\"key\":").utf8
         JSONWriter.write(order.key, into: &out)
+        if let at = order.requeuedAt { out += ",\"requeued\":\(at)".utf8 }
         out += ",\"fields\":".utf8
         out += order.fields
         out.append(UInt8(ascii: "}"))
@@ -138,10 +139,16 @@ extension ReadOrder {
 
   fileprivate init(reading scanner: inout JSONScanner) throws(WireError) {
     var key: String?
+    var requeuedAt: Int64?
     var fields: [(name: String, value: Value?)] = []
     try scanner.readObject { (name, scanner) throws(WireError) in
       if name.elementsEqual("key".utf8) {
         key = String(decoding: try scanner.readString(), as: UTF8.self)
+      } else if name.elementsEqual("requeued".utf8) {
+        guard case .integer(let at) = try scanner.readValue(), Bounds.time.contains(at) else {
+          throw scanner.fault("\"requeued\" is a time in microseconds")
+        }
+        requeuedAt = at
       } else if name.elementsEqual("fields".utf8) {
         fields = try Self.read(&scanner)
       } else {
@@ -149,7 +156,7 @@ extension ReadOrder {
       }
     }
     guard let key else { throw scanner.fault("an order without \"key\"") }
-    self.init(key: key, fields: fields)
+    self.init(key: key, fields: fields, requeuedAt: requeuedAt)
   }
 
   private static func read(_ scanner: inout JSONScanner) throws(WireError) -> [(name: String, value: Value?)] {

@@ -42,6 +42,8 @@ extension CloudReport {
       ("dead_letters_bytes", integer(report?.letterBytes ?? 0)),
       ("conflicts", integer(report?.conflicts.present ?? 0)),
       ("conflicts_resolved", integer(report?.conflicts.resolved ?? 0)),
+      ("conflicts_bytes", integer(report?.conflicts.bytes ?? 0)),
+      ("refused_rows", integer(report?.refusedRows ?? 0)),
       ("dropped", .array((report?.dropped ?? []).map(\.document))),
       ("messages", .object((report?.messages ?? []).map { ($0.outcome, integer($0.count)) })),
       ("troubles", (report?.troubles ?? []).document(nil, now: now)),
@@ -61,6 +63,7 @@ extension CloudReport.Machine {
       ("last_heard_seconds", .real(seconds(now - lastHeard))),
       ("clock_offset_seconds", clockOffset.map { .real(Double($0) / 1_000_000) } ?? .null),
       ("outbox", outboxDocument(now: now)), ("dead_letters", integer(deadLetters)), ("conflicts", integer(conflicts)),
+      ("refused_rows", integer(refusedRows)),
       ("over_budget", .array(overruns.map { $0.document(now: now) })),
       ("troubles", troubles.document(name, now: now)), ("waits", .array(waits.map(\.document))),
     ]
@@ -91,7 +94,8 @@ extension CloudReport.Stream {
   fileprivate func document(now: Int64) -> JSON {
     .object([
       ("name", .string(name)), ("rows", rows.map(integer) ?? .null), ("applied", integer(applied)),
-      ("superseded", integer(superseded)), ("refused", integer(refused)), ("lag_seconds", .real(seconds(lag))),
+      ("superseded", integer(superseded)), ("refused", integer(refused)),
+      ("lag_seconds", lag.map { .real(seconds($0)) } ?? .null),
       ("versions_ahead_seconds", ahead.map { .real(seconds($0)) } ?? .null),
       ("last_applied_seconds", .real(seconds(now - appliedAt))), ("check", check?.document(now: now) ?? .null),
       ("with", .object(lines.map { ($0.table, $0.rows.map(integer) ?? .null) })),
@@ -159,6 +163,7 @@ extension EdgeReport {
       ("dead_letters_purged", integer(letters.purged)),
       ("troubles", (report?.troubles ?? []).document(machine, now: now)),
       ("waits", .array((report?.waits ?? []).map(\.document))),
+      ("worklists", .array((report?.worklists ?? []).map { $0.document() })),
     ]
   }
 }

@@ -52,9 +52,10 @@ extension ViewedRow {
       ("sentence", .string(standing.sentence)), ("machines", .integer(Int64(standing.machines))),
       (
         "confirmed_by",
-        .integer(Int64(standing.state == .confirmed || standing.state == .waiting ? standing.confirmations : 0))
+        .integer(Int64([.confirmed, .waiting, .refused].contains(standing.state) ? standing.confirmations : 0))
       ),
       ("conflicts", .array(standing.conflicts.map { .integer($0) })),
+      ("refused_by", .array(standing.refusals.map(\.json))),
       ("history", .array(history)),
       (
         "body",
@@ -92,6 +93,7 @@ extension ViewedRow {
     case .confirmed where standing.hasMachineEditSince:
       steps.append(step("skipped", nil, "The machine kept its own newer edit"))
     case .confirmed: steps.append(step("confirmed", nil, "Confirmed by the machine"))
+    case .refused: steps += standing.refusals.prefix(5).map { step("refused", $0.row.last, $0.sentence) }
     case .up, .machine: break
     }
     return steps
@@ -107,6 +109,10 @@ extension Timestamp {
   }
 }
 
+extension KeptRefusal {
+  fileprivate var sentence: String { "Refused by \(machine) (\(row.reason)): \(row.cause)" }
+}
+
 extension RowStanding {
   /// Where the row stands, for people.
   package var sentence: String {
@@ -120,6 +126,10 @@ extension RowStanding {
       machines == 1
         ? "The edit goes down, and the machine has not confirmed it yet."
         : "The edit goes down; \(confirmations) of \(machines) machines have confirmed it."
+    case .refused where machines == 1:
+      "The machine's own table refuses the row, so it is a dead letter there: \(refusals[0].row.cause). An edit of the row that the table takes clears it."
+    case .refused:
+      "\(refusals.count) of \(machines) machines refuse the row, so it is a dead letter there; the first: \(refusals[0].machine), \(refusals[0].row.cause)."
     case .confirmed where hasMachineEditSince: "The machine has edited the row since, and its edit is the newest."
     case .confirmed where !isCloudContent: "The machine has confirmed the row; its own edit is the newest."
     case .confirmed: machines == 1 ? "The machine has confirmed the edit." : "All machines have confirmed the edit."

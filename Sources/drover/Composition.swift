@@ -25,9 +25,12 @@ func fail(_ message: String, _ code: ExitCode = .failure) -> ExitCode {
 
 extension ConfigurationOption {
   func edge() throws -> EdgeConfiguration {
-    try loading { () throws(ConfigurationErrors) in
-      try EdgeConfiguration.load(path: config, environment: ProcessInfo.processInfo.environment)
-    }
+    try loading(loadEdge)
+  }
+
+  func loadEdge() throws(ConfigurationErrors) -> EdgeConfiguration {
+    try EdgeConfiguration.load(
+      path: config, environment: ProcessInfo.processInfo.environment, query: machineNameQuery)
   }
 
   func cloud() throws -> CloudConfiguration {
@@ -38,7 +41,8 @@ extension ConfigurationOption {
 
   func any() throws -> AnyConfiguration {
     try loading { () throws(ConfigurationErrors) in
-      try AnyConfiguration.load(path: config, environment: ProcessInfo.processInfo.environment)
+      try AnyConfiguration.load(
+        path: config, environment: ProcessInfo.processInfo.environment, query: machineNameQuery)
     }
   }
 
@@ -46,9 +50,14 @@ extension ConfigurationOption {
     do throws(ConfigurationErrors) {
       return try load()
     } catch {
-      FileHandle.standardError.write(Data("\(error)\n".utf8))
-      throw Exit.configuration
+      throw refuse(error)
     }
+  }
+
+  /// Prints what is wrong with the file, and ends the command.
+  func refuse(_ errors: ConfigurationErrors) -> ExitCode {
+    FileHandle.standardError.write(Data("\(errors)\n".utf8))
+    return Exit.configuration
   }
 }
 
@@ -182,8 +191,11 @@ extension MQTTOptions {
 /// Wall clock, microseconds since 1970.
 func wallClock() -> Int64 { SQLiteCloudStore.wallClock() }
 
+/// The libraries that log for themselves write lines as Drover does. A process may say so once.
+private let loggingIsSetUp: Void = LoggingSystem.bootstrap { label in LineLogHandler(label: label) }
+
 func makeLogger(_ label: String, level: LogLevel) -> Logger {
-  LoggingSystem.bootstrap { label in LineLogHandler(label: label) }
+  loggingIsSetUp
   var logger = Logger(label: label)
   logger.logLevel = Logger.Level(rawValue: level.rawValue)!
   return logger

@@ -21,7 +21,7 @@ struct Drover: AsyncParsableCommand {
     subcommands: [
       EdgeCommand.self, CloudCommand.self, EmitCommand.self, StatusCommand.self, WatchCommand.self, TailCommand.self,
       DoctorCommand.self,
-      DeadCommand.self, ConflictsCommand.self,
+      DeadCommand.self, ConflictsCommand.self, WorklistCommand.self,
       SyncCommand.self, CompareCommand.self, CheckCommand.self, ResyncCommand.self, BackupCommand.self,
       RestoreCommand.self, RebuildCommand.self,
       SchemaCommand.self, ForgetCommand.self, DetachCommand.self, BenchCommand.self, SimulateFleetCommand.self,

@@ -33,6 +33,11 @@ enum EdgeAgent {
         letters: configuration.deadLetters, warn: { logger.warning("\($0)") }, willOpen: { try lock.move(to: $0) },
         patience: .seconds(3))
     }
+    if let former = try store.note(machine: configuration.machine) {
+      logger.warning(
+        "the machine's name is \(configuration.machine), and was \(former) when an agent last worked on \(configuration.database): \(configuration.machine) is a new machine in the cloud and gets all rows; those of \(former) stay there until `drover forget` removes them"
+      )
+    }
     var limits = RelayLimits()
     limits.window = configuration.window
     limits.frame = configuration.frame

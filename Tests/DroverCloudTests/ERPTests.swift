@@ -85,6 +85,7 @@ final class Queue: WorklistStore, Sendable {
 
   func answer(_: OrderRequest, of _: MachineID, from _: WorklistName, now _: Int64) throws -> OrderAnswer { .closed }
   func note(_: RefillOutcome, of _: MachineID, from _: WorklistName, now _: Int64) throws {}
+  func needsOrders(_: OrderRequest, of _: MachineID, from _: WorklistName, now _: Int64) throws -> Bool { true }
   func settle(_: WorklistName, now _: Int64) throws -> [String] { [] }
   func requeue(_: [String], in _: WorklistName, now _: Int64) throws -> [OrderAction] { [] }
   func withdraw(_: [String], in _: WorklistName, now _: Int64) throws -> [OrderAction] { [] }

@@ -39,8 +39,10 @@ import Yams
     let listed = Set(rows.map { row in String(row.dropFirst(3).prefix { $0 != "`" }) })
     let reader = ConfigurationReader(file: "", folder: "/", environment: [:])
     _ = EdgeConfiguration(reading: try reader.document("streams: [{with: [{}]}]\nhttp: {tokens: [{}]}"))
-    _ = CloudConfiguration(reading: try reader.document("streams: [{}]"))
-    #expect(listed == reader.knownKeys)
+    _ = CloudConfiguration(reading: try reader.document("streams: [{}]\nworklists: [{machine: {rules: [{}]}}]"))
+    let naming = ConfigurationReader(file: "", folder: "/", environment: [:])
+    _ = EdgeConfiguration(reading: try naming.document("machine: {}\nstreams: [{}]"))
+    #expect(listed == reader.knownKeys.union(naming.knownKeys.filter { $0.hasPrefix("machine.") }))
   }
 
   /// A line of the tables: the key, its type and bounds, its default.
@@ -135,7 +137,9 @@ import Yams
     }
   }
 
-  private static let otherwise: Set<String> = ["group", "store_credentials.password_file"]
+  private static let otherwise: Set<String> = [
+    "group", "store_credentials.password_file", "machine.query", "machine.env", "machine.file", "machine.name",
+  ]
 
   /// Every path of keys that is given.
   private static func keys(of node: Node, at path: String = "") -> Set<String> {

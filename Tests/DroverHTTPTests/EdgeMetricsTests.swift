@@ -11,7 +11,8 @@ import Testing
   private func text(_ report: EdgeReport?) throws -> String {
     try EdgeMetrics.text(
       EdgeSource(
-        intake: NoIntake(), streams: [:], worker: { Worker(process: 7) }, status: { .null }, report: { report },
+        intake: NoIntake(), worklists: NoWorklists(), streams: [:], worker: { Worker(process: 7) }, status: { .null },
+        report: { report },
         failures: { [DeliveryFailure(.connectionLost, count: 3, last: Self.now)] }, look: {}, now: { Self.now },
         software: "1.2"))
   }

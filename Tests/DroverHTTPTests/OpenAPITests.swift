@@ -28,18 +28,22 @@ import Yams
       reader: NoStore(), changes: NoChanges(), letters: { _ in throw CancellationError() },
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: nil) },
-      fleet: { nil }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "")
-    let served = operations(CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1))
+      fleet: { nil }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 }, software: "")
+    let worklists = WorklistSource(names: [], open: { _ in throw CancellationError() }, now: { 0 })
+    let served = operations(
+      CloudRoutes.all(source) + RowRoutes.all(NoRows(), bodyBytes: 1)
+        + WorklistRoutes.all(worklists, bodyBytes: 1) + [Tickets().route])
     #expect(served.count > 10)
     #expect(try operations(PackageResources.cloud_yaml) == served)
   }
 
   @Test func `the edge's document has every route, and no others`() throws {
     let source = EdgeSource(
-      intake: NoIntake(), streams: [:], worker: { Worker(process: nil) }, status: { .null }, report: { nil },
+      intake: NoIntake(), worklists: NoWorklists(), streams: [:], worker: { Worker(process: nil) }, status: { .null },
+      report: { nil },
       failures: { [] }, look: {}, now: { 0 }, software: "")
     let served = operations(EdgeRoutes.all(source, bodyBytes: 1))
-    #expect(served.count == 6)
+    #expect(served.count == 9)
     #expect(try operations(PackageResources.edge_yaml) == served)
   }
 }
@@ -57,6 +61,7 @@ private struct NoRows: RowEditor {
 
 private struct NoStore: CloudReader {
   let name = ""
+  func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList { RefusalList() }
   func workers() throws -> [Worker] { [] }
   func report(_ scope: ReportScope) throws -> CloudReport? { nil }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
@@ -70,4 +75,11 @@ private struct NoStore: CloudReader {
 
 struct NoIntake: EventIntake {
   func take(_ events: [IntakeEvent], into stream: StreamName) throws -> IntakeAnswer { .taken }
+}
+
+struct NoWorklists: WorklistDesk {
+  func reports() throws -> [WorklistReport] { [] }
+  func rows(of worklist: StreamName, limit: Int) throws -> [WorklistRow] { [] }
+  func trigger(_ worklist: StreamName) throws {}
+  func clear(_ worklist: StreamName) throws -> (removed: Int, unfinished: [String]) { (0, []) }
 }

@@ -25,7 +25,8 @@ import Yams
       reader: OneMachine(), changes: NoChanges(), letters: { _ in throw CancellationError() },
       conflicts: { _ in throw CancellationError() },
       worker: { Worker(process: 1) },
-      fleet: { OneMachine.fleet }, status: { .null }, replay: { _ in nil }, now: { 0 }, software: "1")
+      fleet: { OneMachine.fleet }, status: { .null }, replay: { _ in nil }, retry: { _ in (0, []) }, now: { 0 },
+      software: "1")
     let lines = try Metrics.text(source).split(separator: "\n")
     return Set(lines.compactMap { $0.prefixMatch(of: /drover_[a-z0-9_]+/).map { String($0.output) } })
   }
@@ -83,6 +84,7 @@ private struct OneMachine: CloudReader {
   func report(_ scope: ReportScope) throws -> CloudReport? { Self.report }
   func waitingSchemas() throws -> [WaitingSchema] { [] }
   func captureFaults() throws -> [CaptureFault] { [] }
+  func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList { RefusalList() }
   func blockedSinks() throws -> [BlockedSink] { [] }
   func storeLock() -> StoreLock? { nil }
   func latestSchemas() throws -> [ReplicatedStream] { [] }
@@ -96,7 +98,7 @@ private struct OneMachine: CloudReader {
         outbox: .init(figures: .init(waiting: 1, oldest: 0, deadLetters: 0, freeBytes: 1), at: 0),
         streams: [
           .init(
-            name: "s", rows: nil, applied: 1, superseded: 0, refused: 0, version: 0, appliedAt: 0,
+            name: "s", rows: nil, applied: 1, superseded: 0, refused: 0, version: 1, appliedAt: 0,
             check: .init(at: 0, drift: 0, inFlight: 0, failure: nil), lines: [])
         ], deadLetters: 0, overruns: [Overrun(budget: "epochs_per_hour", count: 1, firstAt: 0, lastAt: 0)])
     ], dropped: [], letterBytes: 0, letterRows: 0, deadLetters: DeadLetterFigures(), messages: [("frame", 1)])

@@ -59,7 +59,8 @@ import Testing
       return TwoWayPlace(
         store: followed!, reader: Reader(database: database, hidden: ["drover_change"]),
         conflicts: try PostgreSQLConflicts(database.address, now: conditions.now),
-        replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client())
+        replica: try PostgreSQLReplica(database.address), client: try client(), otherClient: try client(),
+        open: { try PostgreSQLCloudStore(database.address, limits: conditions.limits, now: conditions.now) })
     }
     try suite.check(claim)
     _ = try followed!.transaction { try $0.takeEdits(limit: 1000) }

@@ -37,7 +37,9 @@ import Testing
       DROP TABLE drover_column_alone, drover_identity_member, drover_schema_waiting_line;
       DROP TABLE drover_stream_wait, drover_blocked;
       DROP TABLE drover_flow, drover_since, drover_row, drover_edit, drover_down, drover_down_received, drover_lost_decision,
-                 drover_conflict, drover_base;
+                 drover_conflict, drover_base, drover_refused, drover_refused_row, drover_down_run, drover_opening, drover_order,
+                 drover_refill;
+      DROP FUNCTION drover_order_guard, drover_order_truncate;
       ALTER TABLE drover_epoch DROP COLUMN parent, DROP COLUMN fork;
       ALTER TABLE drover_schema DROP COLUMN direction, DROP COLUMN newer, DROP COLUMN merge_unit,
         DROP COLUMN is_key_natural, DROP COLUMN reach;

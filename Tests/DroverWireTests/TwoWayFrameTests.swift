@@ -88,9 +88,43 @@ import Testing
     received.insert(Interval(after: 9, through: 12))
     let said = DownConfirmation(epoch: try Epoch("d1"), streams: [try StreamName("stock"): received])
     #expect(try DownConfirmation(document: said.document) == said)
+    var refused = said
+    refused.refused = RefusedRows(
+      total: 3,
+      rows: [
+        RefusedRow(
+          stream: try StreamName("stock"), localID: "[\"é\",1]", isDelete: true, version: 17, reason: "constraint",
+          cause: "UNIQUE constraint failed: stock.name", tries: 2, since: 5, last: 9)
+      ])
+    #expect(try DownConfirmation(document: refused.document) == refused)
+    for order in [
+      RetryOrder(), RetryOrder(stream: try StreamName("stock")),
+      RetryOrder(stream: try StreamName("stock"), ids: ["7", "[1,2]"]),
+    ] { #expect(try RetryOrder(document: order.document) == order) }
+    #expect(throws: WireError.self) { try RetryOrder(document: Array(#"{"v":1,"ids":["7"]}"#.utf8)) }
+    #expect(
+      !String(decoding: said.document, as: UTF8.self).contains("runs"), "an agent that has heard of no run names none")
+    let named = DownConfirmation(epoch: said.epoch, streams: said.streams, runs: [try StreamName("stock"): 1 << 57])
+    #expect(try DownConfirmation(document: named.document) == named)
     var confirmation = Confirmation(epoch: try Epoch("a"), session: "s", at: 1, streams: [:], down: try Epoch("d1"))
     #expect(try Confirmation(document: confirmation.document) == confirmation)
     confirmation.down = nil
     #expect(try Confirmation(document: confirmation.document).down == nil)
+  }
+
+  // A consumer one release apart must take what it knows of the document.
+  @Test func `members of a confirmation that are not known are ignored, and rows beyond the bound are counted`() throws
+  {
+    let known = DownConfirmation(epoch: try Epoch("d1"))
+    let later = #"{"v":1,"epoch":"d1","streams":{},"later":[1,{"a":null}]}"#
+    #expect(try DownConfirmation(document: Array(later.utf8)) == known)
+    let row =
+      #"{"stream":"stock","id":"7","op":"put","version":1,"reason":"\#(String(repeating: "r", count: 99))","#
+      + #""cause":"\#(String(repeating: "c", count: 999))","tries":1,"since_us":1,"last_us":1,"later":true}"#
+    let many =
+      #"{"v":1,"epoch":"d1","streams":{},"refused":{"total":900,"rows":[\#(Array(repeating: row, count: 900).joined(separator: ","))]}}"#
+    let refused = try DownConfirmation(document: Array(many.utf8)).refused
+    #expect(refused.total == 900 && refused.rows.count <= RefusedRows.mostNamed)
+    #expect(refused.rows[0].cause.count == RefusedRows.causeLength && refused.rows[0].reason.count == 64)
   }
 }

@@ -43,6 +43,16 @@ import Testing
     let newest = try #require(streams["newest"] as? String)
     #expect(try await changes(http, "after=\(newest)").next == newest)
 
+    try await http.road.python(
+      "db.execute(\"INSERT INTO drover_intake (stream, local_id, body) VALUES ('reading', 'r1', '1')\")")
+    try await http.road.wait(for: "changes of all streams in one answer") {
+      let all = try await http.ask(.cloud, "/v1/changes?after=\(rest.next)").document
+      return all["page"] as? [String: [String: Int]]
+        == ["pen": ["puts": 1, "deletes": 1], "reading": ["puts": 1, "deletes": 0]]
+        && all["counts"] as? [String: Int] == ["puts": 7, "deletes": 1]
+    }
+    #expect(try await http.ask(.cloud, "/v1/changes?stream=nothing").status == 404)
+
     for path in ["/v1/streams/pen/changes?after=", "/v1/live?after="] {
       let gone = try await http.ask(.cloud, path + "other-1")
       #expect(gone.status == 410 && gone.detail.contains("begin again"))

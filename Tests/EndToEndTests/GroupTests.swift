@@ -17,7 +17,7 @@ import Testing
     let store: Connection
     private(set) var consumers: [Int: ChildProcess] = [:]
 
-    init(machines: Int, cloud: String = "") throws {
+    init(machines: Int, streams: String = Road.pensAndFacts, cloud: String = "") throws {
       server = try PostgreSQLServer()
       let broker = try MosquittoBroker(isPersistent: true) { _ in
         ["allow_anonymous true", "max_queued_messages 1000000"]
@@ -26,7 +26,7 @@ import Testing
       let uri = server.uri()
       roads = try (1...machines).map {
         try Road(
-          "M\($0)", broker: broker, streams: Road.pensAndFacts, edge: "frame: {events: 20}",
+          "M\($0)", broker: broker, streams: streams, edge: "frame: {events: 20}",
           cloud: "group: team\nkeep_alive: 5s\n\(cloud)", store: uri)
       }
       store = try Connection(PostgreSQLAddress(uri: uri))
@@ -153,6 +153,57 @@ import Testing
     }
     try await road.waitUntilConfirmed(atLeast: 6)
     #expect(try team.rows(of: "pen") == 6)
+  }
+
+  @Test func `rows go down whichever consumer leads, and whenever it and the machine came`() async throws {
+    let team = try Team(machines: 2, streams: "  - {table: pen, kind: snapshot, direction: both}")
+    var edits = 0
+    /// A person edits the row of each machine, and it arrives.
+    func edit(_ machines: [Int], _ what: String) async throws {
+      edits += 1
+      try team.store.run(
+        "UPDATE pen SET name = 'edit \(edits)' WHERE machine_id = ANY ('{\(machines.map { "M\($0)" }.joined(separator: ","))}')"
+      )
+      for machine in machines {
+        try await team.roads[machine - 1].wait(for: "\(what): edit \(edits) at M\(machine)") {
+          try await team.roads[machine - 1].python("print(db.execute('SELECT name FROM pen').fetchone()[0])")
+            == "edit \(edits)"
+        }
+      }
+    }
+    func start(_ number: Int) async throws {
+      let count = team.log(number).split(separator: "connected").count
+      try team.startConsumer(number)
+      try await team.roads[0].wait(for: "consumer \(number) is connected") {
+        team.log(number).split(separator: "connected").count > count
+      }
+    }
+    for road in team.roads {
+      try await road.python(
+        "db.execute('CREATE TABLE pen (id INTEGER PRIMARY KEY, name TEXT)'); db.execute(\"INSERT INTO pen VALUES (1, 'new')\")"
+      )
+    }
+    // Both were there before any stream went down.
+    for number in 1...2 { try await start(number) }
+    try team.roads[0].start(.edge)
+    try await team.roads[0].waitUntilConfirmed(atLeast: 1)
+    try await edit([1], "the first leader")
+    team.end(1, SIGKILL)
+    try await edit([1], "the second one leads")
+    // The next leader comes when the machines have said all they have to say.
+    try team.roads[1].start(.edge)
+    try await team.roads[1].waitUntilConfirmed(atLeast: 1)
+    try await edit([1, 2], "a machine that came while another one led")
+    try await start(3)
+    team.end(2, SIGKILL)
+    try await edit([1, 2], "one that came after the machines")
+    // A machine connects again to one that follows.
+    try await start(1)
+    team.roads[0].end(.edge)
+    try team.roads[0].start(.edge)
+    try await edit([1, 2], "a machine that came again")
+    team.end(3, SIGKILL)
+    try await edit([1, 2], "one that leads again")
   }
 
   @Test func `an alert that one consumer told is ended by another, and its receiver knows that it is the same`()

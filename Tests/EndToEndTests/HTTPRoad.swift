@@ -13,10 +13,13 @@ final class HTTPRoad: Sendable {
   private let ports: [Road.Side: Int]
   private let certificates: Certificates?
 
-  /// - Parameter limits: keys of `http.limits`, for both sides.
+  /// - Parameters:
+  ///   - limits: keys of `http.limits`, for both sides.
+  ///   - letsPagesAsk: pages of the edge's server may ask the cloud's.
   init(
     streams: String = Road.pensAndFacts, limits: String = "{requests_per_second: 1000}", hasTokens: Bool = true,
-    hasTLS: Bool = false, edge: String = "", cloud: String = "", store: String = "sqlite:./cloud.db"
+    hasTLS: Bool = false, letsPagesAsk: Bool = false, edge: String = "", cloud: String = "",
+    store: String = "sqlite:./cloud.db"
   ) throws {
     let ports = [Road.Side.edge: Loopback.freePort(), .cloud: Loopback.freePort()]
     let folder = try TemporaryFolder()
@@ -31,7 +34,8 @@ final class HTTPRoad: Sendable {
             - {name: reader, token_file: ./read}
             - {name: writer, token_file: ./write, access: write}
         """ : ""
-      return "http:\n  listen: 127.0.0.1:\(ports[side]!)\n  limits: \(limits)\(tls)\(tokens)"
+      let origins = letsPagesAsk && side == .cloud ? "\n  origins: ['http://127.0.0.1:\(ports[.edge]!)']" : ""
+      return "http:\n  listen: 127.0.0.1:\(ports[side]!)\n  limits: \(limits)\(origins)\(tls)\(tokens)"
     }
     road = try Road(
       streams: streams, edge: "\(edge)\n\(keys(.edge))", cloud: "log_level: debug\n\(cloud)\n\(keys(.cloud))",

@@ -90,6 +90,10 @@ import Testing
       try await self.edge(road, name) == "[[\"of the \(loser)\"]]"
     }
     #expect(try await road.inCloud("SELECT count(*) FROM drover_conflict") == "[[0]]")
+    // Until the machine's next event it said that one waits.
+    try await road.wait(for: "the end of it at the machine") {
+      try await !Road.drover("status", "--config", road.edgeFile).output.contains("conflicts 1")
+    }
     try await road.waitUntilConfirmed()
     let check = try await Road.drover("check", "--config", road.cloudFile)
     #expect(check.status == 0, "\(check.output) \(check.errors)")

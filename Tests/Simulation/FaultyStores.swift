@@ -102,6 +102,47 @@ final class FaultyEdgeStore: EdgeStore {
     return try store.resyncProgress(stream: stream)
   }
 
+  func standing(worklist stream: Int) throws(EdgeStoreError) -> WorklistStanding {
+    try mayFail()
+    return try store.standing(worklist: stream)
+  }
+
+  func openRequest(worklist stream: Int, new: RefillID, now: Int64) throws(EdgeStoreError) -> RefillID? {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.openRequest(worklist: stream, new: new, now: now) }
+  }
+
+  func refill(
+    worklist stream: Int, request: RefillID, orders: [ReadOrder], left: Int, now: Int64
+  ) throws(EdgeStoreError) -> RefillOutcome? {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in
+      try store.refill(worklist: stream, request: request, orders: orders, left: left, now: now)
+    }
+  }
+
+  func close(worklist stream: Int, request: RefillID, why: String, now: Int64) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in
+      try store.close(worklist: stream, request: request, why: why, now: now)
+    }
+  }
+
+  func noted(worklist stream: Int, _ outcome: RefillOutcome) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.noted(worklist: stream, outcome) }
+  }
+
+  func note(worklist stream: Int, waits why: String?) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.note(worklist: stream, waits: why) }
+  }
+
+  func clear(worklist stream: Int) throws(EdgeStoreError) -> (removed: Int, unfinished: [String]) {
+    try mayFail()
+    return try writing { () throws(EdgeStoreError) in try store.clear(worklist: stream) }
+  }
+
   func survey(
     stream: Int, after cursor: [Value], limit: Int, _ see: ([Value], UInt64) -> Void
   ) throws(EdgeStoreError) -> [Value]? {
@@ -152,6 +193,16 @@ final class FaultyEdgeStore: EdgeStore {
   func retryRefused() throws(EdgeStoreError) -> DownOutcome {
     try mayFail()
     return try writing { () throws(EdgeStoreError) in try store.retryRefused() }
+  }
+
+  func refusedRows() throws(EdgeStoreError) -> RefusedRows {
+    try mayFail()
+    return try store.refusedRows()
+  }
+
+  func retry(_ order: RetryOrder) throws(EdgeStoreError) {
+    try mayFail()
+    try writing { () throws(EdgeStoreError) in try store.retry(order) }
   }
 
   func watchSpace() throws(EdgeStoreError) { try store.watchSpace() }

@@ -48,6 +48,8 @@ final class Invariants {
   private var backup: Cloud?
   /// What was committed at any time, also in a cloud that was put back since.
   private var everReceived: [Origin: IntervalSet] = [:]
+  /// Of rows that both sides edit.
+  var newestConflict: Int64 = 0
   /// The first that was broken.
   private(set) var violation: Violation?
 
@@ -77,6 +79,7 @@ final class Invariants {
       cloud.retired = retired(since: before)
       nothingGoesBack(before)
       try coverageIsTrue()
+      try newConflictsAreTrue()
     } catch {
       fail("the simulation itself", "\(error)")
     }

@@ -485,6 +485,20 @@ final class SimulatedMachine {
   /// The texts of a two-way table.
   func texts(of table: String) throws -> TwoWayTexts { try TwoWayEditor.texts(app, table, owner: nil) }
 
+  /// The texts of rows with an edit that no frame was made of.
+  func unsentTexts(of stream: String) throws -> [String] {
+    guard starts > 0 else { return [] }
+    var texts: [String] = []
+    try app.rows(
+      """
+      SELECT app.log FROM \(stream) AS app WHERE app.id IN (
+        SELECT entry.key FROM drover_outbox AS entry JOIN drover_stream AS stream ON stream.number = entry.stream
+         WHERE stream.name = '\(stream)' AND entry.synced = 0)
+      """
+    ) { texts.append($0.text(0)) }
+    return texts
+  }
+
   /// Rows that came down and that the app's table refuses, with why.
   func refusedRows(of stream: String) throws -> [String: String] {
     guard starts > 0 else { return [:] }

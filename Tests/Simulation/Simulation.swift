@@ -241,6 +241,7 @@ package final class Simulation {
     let (rows, listed) = try cloud.twoWayTexts(of: machine.id)
     tables.ledger.wentBack(
       keeping: try machine.texts(of: "product").values + rows + listed, isCloud: isCloud)
+    if !isCloud { tables.ledger.mayBeSentTwice(try machine.unsentTexts(of: "product")) }
   }
 
   private func write(_ machine: SimulatedMachine) throws {
@@ -297,12 +298,14 @@ package final class Simulation {
     guard plan.twoWay != nil, invariants.violation == nil else { return }
     for _ in 0..<4 {
       try invariants.refusedRowsAreListed()
+      try invariants.cloudKnowsWhatIsRefused()
       var isWhole = true
       for machine in machines where try cloud.mend(machine) { isWhole = false }
       guard !isWhole, invariants.violation == nil else { return }
       settle()
     }
     try invariants.refusedRowsAreMended()
+    try invariants.cloudKnowsWhatIsRefused()
   }
 
   private func settle() {

@@ -18,7 +18,7 @@ package struct CloudReaderConformance {
     package var testDescription: String { name }
   }
 
-  package static let claims = reports + schemas + rows + forgetting
+  package static let claims = reports + schemas + rows + forgetting + refusals
 
   private let makeStore: (CloudStoreConditions) throws -> (store: any CloudStore, reader: any CloudReader)
   private let makeReplica: () throws -> any Replica

@@ -97,6 +97,39 @@ extension RowEditorConformance {
       #expect(try scene.row("1")?.standing.state == .confirmed)
       #expect(try scene.row("1")?.standing.isCloudContent == true)
     },
+    Claim("a row that has reached the machine and is refused there is shown as refused, with why, until it is not") {
+      scene in
+      try scene.begin()
+      for key in 1...2 { try scene.base.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', \(key), 'x')") }
+      try scene.base.take()
+      let entry = try #require(try scene.base.down(1))
+      try scene.base.refuse(.refused("1", version: entry.version, cause: "UNIQUE constraint failed: stock.a"))
+      #expect(try scene.row("1")?.standing.state == .waiting, "it may have been edited since")
+      try scene.base.refuse(
+        .refused("1", version: entry.version, cause: "UNIQUE constraint failed: stock.a"), received: 2)
+      let standing = try #require(try scene.row("1")?.standing)
+      #expect(standing.state == .refused && standing.refusals.map(\.machine) == [.a])
+      #expect(standing.refusals.map(\.row.cause) == ["UNIQUE constraint failed: stock.a"])
+      #expect(try scene.row("2")?.standing.state == .confirmed)
+      #expect(try scene.page(RowQuestion(limit: 9)).rows.map(\.standing.state) == [.refused, .confirmed])
+      _ = try scene.edit("1", .modify(.of(["a": .text("y")])), if: .present)
+      #expect(try scene.row("1")?.standing.state == .edited)
+      try scene.base.take()
+      #expect(try scene.row("1")?.standing.state == .waiting)
+      try scene.base.refuse(received: 3)
+      #expect(try scene.row("1")?.standing.state == .confirmed)
+    },
+    Claim("a row for all machines names those that refuse it, and no others") { scene in
+      let schema = StreamSchema.twoWay(.down, reach: .all)
+      for machine in [MachineID.a, .b] { try scene.base.adopt(schema, machine: machine) }
+      try scene.base.sql("INSERT INTO stock (machine_id, id, a) VALUES ('*', 1, 'x')")
+      try scene.base.take()
+      try scene.base.refuse(machine: .a, received: 1)
+      try scene.base.refuse(.refused("1", version: 1, cause: "no"), machine: .b, received: 1)
+      let origin = MachineStream(machine: .all, stream: .stock)
+      let standing = try #require(try scene.editor.row("1", of: origin)?.row?.standing)
+      #expect(standing.state == .refused && standing.machines == 2 && standing.refusals.map(\.machine) == [.b])
+    },
     Claim("a row that the machine edits after the cloud is the machine's, and a conflict is named") { scene in
       try scene.begin()
       try scene.base.merge(.edit(100, 1, "edge"))

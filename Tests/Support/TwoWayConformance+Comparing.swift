@@ -6,6 +6,26 @@ import Testing
 
 extension TwoWayConformance {
   package static let comparing: [Claim] = [
+    // A repair insists on rows that differ: it takes their versions back and has the machine send them again.
+    Claim("versions that are taken back are no edit, and take no edit of the cloud's with them", ticking()) { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.merge(.edit(100, 1, "edge"), .edit(101, 2, "edge"))
+      try scene.sql("UPDATE stock SET a = 'cloud' WHERE id = 1")
+      try scene.take()
+      let version = try #require(try scene.down(1)?.version)
+      try scene.place.replica.takeBackVersions(try scene.replicated(), ids: [1, 2].map { ([.integer($0)], "\($0)") })
+      #expect(try scene.take() == [], "it was taken for an edit")
+      #expect(try scene.row(1) == "cloud 0" && scene.row(2) == "edge 0")
+      // The machine has not seen the cloud's edit, and sends both again.
+      try scene.merge(.edit(100, 1, "edge", again: true), .edit(101, 2, "edge", again: true))
+      let listed = try scene.conflicts().map(\.lost.value)
+      #expect(try scene.row(1) == "cloud 0" || listed == [[1, "cloud", 0]])
+      #expect(try scene.row(2) == "edge 0" && scene.down(2) == nil)
+      // Then it has.
+      try scene.merge(.edit(100, 1, "again", base: max(version, scene.down(1)?.version ?? 0), again: true))
+      #expect(try scene.row(1) == "again 0")
+    },
     Claim("an edit is on its way down until the machine has confirmed it") { scene in
       try scene.adopt(.twoWay)
       try scene.sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 1, 'x'), ('MAH001', 2, 'y')")

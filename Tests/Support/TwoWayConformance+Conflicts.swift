@@ -175,6 +175,7 @@ extension TwoWayConformance {
       #expect(try scene.place.conflicts.conflictCount(machine: .a, stream: nil) == 2)
       #expect(try scene.place.conflicts.conflictCount(machine: .b, stream: .stock) == 1)
       #expect(try scene.transaction { try $0.conflictCount(of: .a) } == 2)
+      #expect(try scene.transaction { try $0.conflictCounts() } == [.a: 2, .b: 1])
       #expect(try scene.place.conflicts.newestConflict() == scene.conflicts().last?.id)
     },
     // Ten thousand values of a few megabytes each had no bound.

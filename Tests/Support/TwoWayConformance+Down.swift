@@ -77,6 +77,74 @@ extension TwoWayConformance {
       try scene.merge(.edit(0, 1, "edge", base: try #require(try scene.down(1)?.version) - 1, again: true))
       #expect(try scene.conflicts().isEmpty)
     },
+    // The store noticed that it was restored only if a machine had received a higher number than was ever given. If it gave as many numbers first, it did not.
+    Claim("a store that was restored notices it although it has given as many numbers again", ticking()) { scene in
+      try scene.adopt(.twoWay)
+      try scene.begin(.one)
+      try scene.insert(1)
+      let first = try #require(try scene.down().run)
+      #expect(first.first == 1 && first.number > 0)
+      try scene.insert(2, 3)
+      let run = try #require(try scene.down().run)
+      #expect(try scene.received(3, run: run.number))
+      let lost = try #require(try scene.down(3)?.version)
+      try scene.goBack(to: 1)
+      let restored = try scene.reopened()
+      try restored.insert(3, 4, 5)
+      let next = try #require(try restored.down().run)
+      #expect(next.first == 2 && next.number != run.number)
+      #expect(try restored.received(1, run: first.number), "it has given this number in that run")
+      #expect(try restored.received(4, run: next.number))
+      let epoch = try restored.transaction { try $0.downEpoch() }
+      #expect(try !restored.received(3, run: run.number))
+      #expect(try restored.transaction { try $0.downEpoch() } != epoch)
+      // What was decided before the restore was noticed does not hide what was lost.
+      try restored.merge(.edit(0, 3, "lost", base: lost, again: true))
+      #expect(try restored.conflicts().count == 1)
+    },
+    Claim("a run that the store does not know is of a future that it has lost") { scene in
+      try scene.adopt(.twoWay)
+      try scene.insert(1, 2)
+      #expect(try !scene.received(2, run: 77))
+      // An agent that names no run is believed.
+      #expect(try scene.received(2))
+    },
+    Claim("openings of the store are no restores, with numbers or without, however many they are") { scene in
+      try scene.adopt(.twoWay)
+      try scene.insert(1)
+      let first = try #require(try scene.down().run)
+      let second = try scene.reopened()
+      #expect(try second.down().run == first, "it has given no number")
+      try second.insert(2)
+      try scene.insert(3)
+      let run = try #require(try scene.down().run)
+      #expect(run != first && run.first >= 2)
+      #expect(try scene.received(1, run: first.number) && scene.received(3, run: run.number))
+      // The oldest runs are forgotten. What was received in them cannot be judged.
+      for number in 4...(StoreRun.most + 4) {
+        try scene.sql(
+          "INSERT INTO drover_down_run (machine_id, stream, first, run) VALUES ('MAH001', 'stock', \(number), \(number))"
+        )
+      }
+      try scene.sql("UPDATE drover_down SET last = \(StoreRun.most + 4)")
+      try scene.reopened().insert(4)
+      #expect(try scene.received(1, run: first.number) && scene.received(3, run: run.number))
+      #expect(try scene.received(9, run: 9) && !scene.received(10, run: 9))
+    },
+    Claim("a store that has lost a stream notices that the machine has received rows of it") { scene in
+      try scene.adopt(.twoWay(.down, reach: .all))
+      let epoch = try scene.transaction { try $0.downEpoch() }
+      #expect(try !scene.received(2, run: 77))
+      #expect(try scene.transaction { try $0.downEpoch() } != epoch)
+    },
+    Claim("a machine that has received no reference data in a numbering hears that there is none") { scene in
+      try scene.adopt(.twoWay(.down))
+      #expect(try scene.down().last == 0)
+      #expect(try scene.received(0))
+      let read = try scene.down()
+      #expect(read.entries.isEmpty && read.last == 1 && read.scannedThrough == 1)
+      #expect(try scene.received(0) && scene.down().last == 1, "once is enough")
+    },
     Claim("the entry of a deleted row goes once the machine has it and it is old enough, and not before", ticking()) {
       scene in
       try scene.adopt(.twoWay)
@@ -145,6 +213,30 @@ extension TwoWayConformance {
   ]
 
   package static let directions: [Claim] = [
+    // Rows that had gone down from the old table would have gone down as deletes of whatever row has such a key now.
+    Claim("a table that is made again under another key captures edits, and nothing of the old one goes down") {
+      scene in
+      try scene.adopt(.twoWay)
+      try scene.merge(.edit(100, 1, "x"))
+      try scene.sql(
+        "UPDATE stock SET a = 'cloud' WHERE id = 1; INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', 2, 'y')")
+      try scene.take()
+      // Nobody has taken this one.
+      try scene.sql("UPDATE stock SET n = 7 WHERE id = 2")
+      let other = try StreamSchema(
+        kind: .snapshot, columns: StreamSchema.twoWay.columns, key: [1], flow: Flow(direction: .both))
+      #expect(try scene.adopt(other) != nil)
+      let accepted = try scene.transaction { try $0.accept(machine: .a, stream: .stock) }
+      #expect(accepted?.aside.count == 1)
+      try scene.adopt(other)
+      #expect(try scene.transaction { try $0.mendCapture() } == [])
+      try scene.take()
+      #expect(try scene.down().entries.map { Array($0.key) } == [])
+      try scene.sql("INSERT INTO stock (machine_id, a, id) VALUES ('MAH001', '1', 5)")
+      try scene.take()
+      #expect(try scene.down().entries.map { Array($0.key) } == [["1"]])
+      #expect(try scene.down().entries.map(\.a) == ["1"])
+    },
     // A machine that matched its rows by `identity` and one whose rows come down shared a table: an edit there had no one machine to go to.
     Claim("a table whose rows are matched and one whose rows come down are two") { scene in
       let matched = try StreamSchema(
@@ -206,7 +298,7 @@ extension TwoWayConformance {
   ]
 
   /// A clock that goes on with each look.
-  private static func ticking() -> CloudStoreConditions {
+  static func ticking() -> CloudStoreConditions {
     let clock = Ticking()
     var conditions = CloudStoreConditions()
     conditions.now = { clock.tick() }
@@ -222,5 +314,27 @@ extension TwoWayConformance {
         return $0
       }
     }
+  }
+}
+
+extension TwoWayConformance.Scene {
+  /// A person inserts rows of the machine, which get their numbers.
+  fileprivate func insert(_ keys: Int64...) throws {
+    for key in keys { try sql("INSERT INTO stock (machine_id, id, a) VALUES ('MAH001', \(key), 'x')") }
+    try take()
+  }
+
+  /// The store is put back to when it had given so many numbers, one to each row.
+  fileprivate func goBack(to last: Int64) throws {
+    try sql(
+      """
+      DELETE FROM stock WHERE id > \(last);
+      DELETE FROM drover_edit;
+      DELETE FROM drover_row WHERE number > \(last);
+      DELETE FROM drover_down_run WHERE first > \(last);
+      DELETE FROM drover_opening;
+      UPDATE drover_down SET last = \(last);
+      DELETE FROM drover_down_received;
+      """)
   }
 }

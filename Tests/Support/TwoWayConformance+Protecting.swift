@@ -24,6 +24,14 @@ extension TwoWayConformance {
   ]
 
   package static let protecting: [Claim] = [
+    // In PostgreSQL, whoever looked at conflicts or at a row over HTTP took the protection of all tables away.
+    Claim("looking at conflicts takes no protection away", protected()) { scene in
+      let up = StreamSchema.twoWay(.up)
+      try scene.adopt(up)
+      try scene.merge(.edit(100, 1, "x"), schema: up)
+      #expect(try scene.conflicts().isEmpty && scene.place.conflicts.newestConflict() == 0)
+      #expect(scene.refusal("DELETE FROM stock WHERE id = 1")?.contains("stream stock only goes up") == true)
+    },
     Claim("an edit of a protected stream that only goes up is refused at once, and Drover writes on", protected()) {
       scene in
       let up = StreamSchema.twoWay(.up)

@@ -20,11 +20,14 @@ package struct TwoWayPlace {
   package var client: any SQLClient
   /// Another connection of the same kind.
   package var otherClient: any SQLClient
+  /// Opens the same store once more.
+  package var open: () throws -> any CloudStore
 
   package init(
     store: any CloudStore, reader: any SinkReader, conflicts: any ConflictStore, replica: any Replica,
-    client: any SQLClient, otherClient: any SQLClient
+    client: any SQLClient, otherClient: any SQLClient, open: @escaping () throws -> any CloudStore
   ) {
+    self.open = open
     self.store = store
     self.reader = reader
     self.conflicts = conflicts
@@ -72,6 +75,13 @@ package struct TwoWayConformance {
   struct Scene {
     let place: TwoWayPlace
     var store: any CloudStore { place.store }
+
+    /// The same store, opened anew.
+    func reopened() throws -> Scene {
+      var place = place
+      place.store = try place.open()
+      return Scene(place: place)
+    }
 
     func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
       try store.transaction(body)
@@ -126,13 +136,25 @@ package struct TwoWayConformance {
       try down(machine: machine).entries.last { Array($0.key) == [.integer(key)] }
     }
 
-    func received(_ through: Int64, machine: MachineID = .a, epoch: Epoch? = nil) throws -> Bool {
+    func received(_ through: Int64, run: Int64? = nil, machine: MachineID = .a, epoch: Epoch? = nil) throws -> Bool {
       try transaction {
-        var confirmation = DownConfirmation(epoch: try epoch ?? $0.downEpoch())
+        var confirmation = DownConfirmation(
+          epoch: try epoch ?? $0.downEpoch(), runs: run.map { [.stock: $0] } ?? [:])
         if let interval = Interval(believing: 0, through) {
           confirmation.streams[.stock] = IntervalSet([interval])
         }
         return try $0.note(confirmation, machine: machine)
+      }
+    }
+
+    /// The machine says which rows it refuses, and what it has received.
+    func refuse(_ rows: RefusedRow..., machine: MachineID = .a, received through: Int64 = 0) throws {
+      try transaction {
+        var confirmation = DownConfirmation(epoch: try $0.downEpoch(), refused: RefusedRows(rows: rows))
+        if let interval = Interval(believing: 0, through) {
+          confirmation.streams[.stock] = IntervalSet([interval])
+        }
+        _ = try $0.note(confirmation, machine: machine)
       }
     }
 
@@ -191,6 +213,16 @@ extension StreamSchema {
       },
       key: [0], completeWhen: completeWhen.map { try! Condition(parsing: $0) },
       flow: Flow(direction: direction, newer: newer, merge: merge, isKeyNatural: natural, reach: reach))
+  }
+}
+
+extension RefusedRow {
+  static func refused(
+    _ localID: String, _ stream: StreamName = .stock, version: Int64 = 1, cause: String = "no", tries: Int = 1
+  ) -> RefusedRow {
+    RefusedRow(
+      stream: stream, localID: localID, version: version, reason: "constraint", cause: cause, tries: tries, since: 5,
+      last: 4 + Int64(tries))
   }
 }
 

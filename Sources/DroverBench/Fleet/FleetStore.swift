@@ -133,6 +133,22 @@ final class FleetStore: EdgeStore {
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? { throw unable("apply rows") }
   func note(numbering: Epoch) {}
   func retryRefused() throws(EdgeStoreError) -> DownOutcome { throw unable("apply rows") }
+  func refusedRows() -> RefusedRows { RefusedRows() }
+  func retry(_ order: RetryOrder) throws(EdgeStoreError) { throw unable("apply rows") }
+
+  func standing(worklist stream: Int) throws(EdgeStoreError) -> WorklistStanding { throw unable("refill a worklist") }
+  func openRequest(worklist stream: Int, new: RefillID, now: Int64) throws(EdgeStoreError) -> RefillID? {
+    throw unable("refill a worklist")
+  }
+  func refill(
+    worklist stream: Int, request: RefillID, orders: [ReadOrder], left: Int, now: Int64
+  ) throws(EdgeStoreError) -> RefillOutcome? { throw unable("refill a worklist") }
+  func close(worklist stream: Int, request: RefillID, why: String, now: Int64) {}
+  func noted(worklist stream: Int, _ outcome: RefillOutcome) {}
+  func note(worklist stream: Int, waits why: String?) {}
+  func clear(worklist stream: Int) throws(EdgeStoreError) -> (removed: Int, unfinished: [String]) {
+    throw unable("clear a worklist")
+  }
 
   private func unable(_ what: String) -> EdgeStoreError {
     .failed("\(what): a simulated machine cannot; the fleet's broker and consumer are its own, so none should ask")

@@ -61,3 +61,21 @@ struct DownNotPublished: ConsumerEvent {
   var subject: String? { "down \(topic)" }
   var text: String? { "publish \(bytes) bytes on \(topic): \(error); the consumer tries again" }
 }
+
+struct CaptureLost: ConsumerEvent {
+  let fault: CaptureFault
+  var level: Logger.Level { .warning }
+  var subject: String? { "down \(fault.table)" }
+  var text: String? {
+    fault.isMended
+      ? "\(fault.text); the consumer makes them again, and `drover check` finds edits that were missed"
+      : "\(fault.text); \(fault.advice)"
+  }
+}
+
+struct CaptureNotMended: ConsumerEvent {
+  let error: any Error
+  var level: Logger.Level { .warning }
+  var subject: String? { "down" }
+  var text: String? { "look at the triggers that capture edits: \(error); the consumer tries again in 10 s" }
+}

@@ -14,6 +14,7 @@ final class ConfigurationReader {
   let environment: [String: String]
 
   private var problems: [ConfigurationProblem] = []
+  private var lacksName = false
   private var sections: [Section] = []
 
   init(file: String, folder: String, environment: [String: String]) {
@@ -41,9 +42,17 @@ final class ConfigurationReader {
   /// The configuration, or all the problems: unknown keys are those that no section was asked for.
   func finish<Configuration>(_ configuration: Configuration?) throws(ConfigurationErrors) -> Configuration {
     for section in sections { section.reportUnknownKeys() }
-    guard problems.isEmpty else { throw ConfigurationErrors(problems) }
+    guard problems.isEmpty else {
+      throw ConfigurationErrors(problems, lacksNameAlone: lacksName && problems.count == 1)
+    }
     guard let configuration else { preconditionFailure("a value is missing and no problem was reported") }
     return configuration
+  }
+
+  /// Notes that the machine's name does not exist yet, and carries on.
+  func reportNoName(_ message: String, key: String, at mark: Mark?) {
+    lacksName = true
+    report(message, key: key, at: mark)
   }
 
   /// Notes a problem and carries on.

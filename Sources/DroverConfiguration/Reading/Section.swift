@@ -47,6 +47,9 @@ final class Section {
   /// Whether the file has this key. Asking does not make it known.
   func isGiven(_ key: String) -> Bool { entries[key] != nil }
 
+  /// Whether a key's value has keys of its own. Asking does not make it known.
+  func isSection(_ key: String) -> Bool { entries[key]?.value.mapping != nil }
+
   /// Whether a key's value is a list. Asking does not make it known.
   func isList(_ key: String) -> Bool { entries[key]?.value.sequence != nil }
 
@@ -160,6 +163,9 @@ final class Section {
   func report(_ message: String, at key: String) {
     reader.report(message, key: pathOf(key), at: entries[key]?.mark ?? placeOfMissing)
   }
+
+  /// The machine's name does not exist yet.
+  func reportNoName(_ message: String) { reader.reportNoName(message, key: path, at: mark) }
 
   /// A problem of the section itself.
   func report(_ message: String) {

@@ -23,12 +23,15 @@ package struct Confirmation: Equatable, Sendable {
   package var conflicts: Int?
   /// The consumer compares tables when a machine asks.
   package var compares: Bool
+  /// The streams for which the consumer has a queue of orders; nil where it knows no worklists.
+  package var worklists: [StreamName]?
 
   package init(
     epoch: Epoch, session: String, at: Int64, streams: [StreamName: IntervalSet], runs: Runs = Runs(),
     answer: Int64? = nil, maxMessageBytes: Int? = nil, clonedSince: Int64? = nil, down: Epoch? = nil,
-    conflicts: Int? = nil, compares: Bool = false
+    conflicts: Int? = nil, compares: Bool = false, worklists: [StreamName]? = nil
   ) {
+    self.worklists = worklists
     self.compares = compares
     self.conflicts = conflicts
     self.down = down

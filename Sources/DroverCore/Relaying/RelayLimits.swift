@@ -43,6 +43,7 @@ package struct RelayLimits: Equatable, Sendable {
   package var database = DatabaseLimits()
   package var reporting = ReportingLimits()
   package var answering = AnsweringLimits()
+  package var worklists = WorklistLimits()
 
   package init() {}
 }
@@ -178,6 +179,22 @@ package struct ReportingLimits: Equatable, Sendable {
   package var heldRest: Duration = .milliseconds(250)
   /// The longest rest of a turn. Other processes commit, and not each of them is noticed.
   package var longestRest: Duration = .seconds(1)
+
+  package init() {}
+}
+
+/// Worklists, which the cloud refills.
+package struct WorklistLimits: Equatable, Sendable {
+  /// An open request and an outcome that the cloud has not noted are said again after the first of these, then after twice as long. The cloud may be away.
+  package var patience: ClosedRange<Duration> = .seconds(5) ... .seconds(300)
+  /// Most bytes of the orders of one answer: a small part of what may wait from the cloud.
+  package var answerBytes = 1 << 20
+  /// An app that writes all the time has the table's rows counted this often.
+  package var countDistance: Duration = .milliseconds(200)
+  /// The app holds the lock. Nothing else waits for a refill.
+  package var lockRetry: Duration = .milliseconds(200)
+  /// After any other error of the database or its table.
+  package var errorRetry: Duration = .seconds(10)
 
   package init() {}
 }

@@ -8,8 +8,9 @@ package struct CloudReport: Sendable {
     package var applied: Int
     package var superseded: Int
     package var refused: Int
-    /// How long the newest event took from the edge's commit to the cloud's, in microseconds.
-    package var lag: Int64
+    /// How long the newest event took from the edge's commit to the cloud's, in microseconds; nil for a row that was not edited since its two-way stream
+    /// began, whose version is 0.
+    package var lag: Int64?
     /// How far its version is ahead of the cloud's clock, in microseconds, where that is beyond the tolerance.
     package var ahead: Int64?
     /// When the newest event was committed here, microseconds since 1970.
@@ -32,7 +33,7 @@ package struct CloudReport: Sendable {
       self.superseded = Int(Int64(superseded).clamped(to: Bounds.count))
       self.refused = Int(Int64(refused).clamped(to: Bounds.count))
       let (version, appliedAt) = (version.clamped(to: Bounds.version), appliedAt.clamped(to: Bounds.time))
-      lag = max(0, appliedAt - version)
+      lag = version == 0 ? nil : max(0, appliedAt - version)
       ahead = version - appliedAt > HybridClock.tolerance ? version - appliedAt : nil
       self.appliedAt = appliedAt
       self.check = check
@@ -86,6 +87,10 @@ package struct CloudReport: Sendable {
     package var deadLetters: Int
     /// Values that lost a conflict and wait for a person.
     package var conflicts: Int
+    /// What these take, in bytes.
+    package var conflictBytes: Int
+    /// How many rows that came down it refuses, as it reported last.
+    package var refusedRows: Int
     /// What was set aside because a budget was used up, by the budget's name.
     package var overruns: [Overrun]
     /// What is wrong with who is connected under its name, or was.
@@ -95,8 +100,12 @@ package struct CloudReport: Sendable {
 
     package init(
       name: String, isOnline: Bool?, lastHeard: Int64, clockOffset: Int64?, outbox: Told? = nil, streams: [Stream],
-      deadLetters: Int, conflicts: Int = 0, overruns: [Overrun] = [], troubles: [Trouble] = [], waits: [StreamWait] = []
+      deadLetters: Int, conflicts: Int = 0, conflictBytes: Int = 0, refusedRows: Int = 0, overruns: [Overrun] = [],
+      troubles: [Trouble] = [],
+      waits: [StreamWait] = []
     ) {
+      self.refusedRows = refusedRows
+      self.conflictBytes = conflictBytes
       self.waits = waits
       self.conflicts = conflicts
       self.overruns = overruns
@@ -184,6 +193,9 @@ package struct CloudReport: Sendable {
 }
 
 extension CloudReport {
+  /// How many rows that came down the machines refuse.
+  package var refusedRows: Int { machines.reduce(0) { $0 + $1.refusedRows } }
+
   /// What is wrong now with who is connected: whose name it is, nil for the consumer's, and what.
   /// - Parameter now: microseconds since 1970.
   package func troubles(now: Int64) -> [(machine: String?, trouble: Trouble)] {

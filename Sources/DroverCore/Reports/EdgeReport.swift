@@ -80,11 +80,14 @@ package struct EdgeReport: Sendable {
   package var troubles: [Trouble]
   /// Streams that wait while the others go on.
   package var waits: [StreamWait]
+  package var worklists: [WorklistReport]
 
   package init(
     epoch: String, space: Space, clockAhead: Int64?, versionsAhead: Int64?, streams: [Stream], journalMode: String,
-    deadLetters: DeadLetterFigures, troubles: [Trouble] = [], waits: [StreamWait] = []
+    deadLetters: DeadLetterFigures, troubles: [Trouble] = [], waits: [StreamWait] = [],
+    worklists: [WorklistReport] = []
   ) {
+    self.worklists = worklists
     self.troubles = troubles
     self.waits = waits
     self.epoch = epoch

@@ -29,6 +29,8 @@ package struct StreamDeclaration: Equatable, Sendable {
   package var flow = Flow.up
   /// The app's own triggers fire for a row that comes down.
   package var firesAppTriggers = false
+  /// The cloud refills the table with orders when it is ready for them.
+  package var worklist: WorklistDeclaration?
 
   package init(name: StreamName, kind: Kind, table: String? = nil) {
     self.name = name

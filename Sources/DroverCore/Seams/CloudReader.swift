@@ -14,6 +14,8 @@ package protocol CloudReader: Sendable {
   func blockedSinks() throws -> [BlockedSink]
   /// Why edits of tables from which rows go down are not noticed; none where all are, and where there is no store yet.
   func captureFaults() throws -> [CaptureFault]
+  /// Rows that machines refuse, in the order in which they were heard of; none where there is no store yet.
+  func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList
   /// The process that holds a lock on the whole store, as the running consumer found it; nil without a lock, or if the store has none.
   func storeLock() -> StoreLock?
   /// The tables that hold the replica, by name; none where there is no store yet.
@@ -34,18 +36,21 @@ package struct CaptureFault: Equatable, Sendable {
   package var cause: String
   /// What to do.
   package var advice: String
+  /// The consumer makes them again by itself.
+  package var isMended: Bool
 
-  package init(table: String, cause: String, advice: String) {
+  package init(table: String, cause: String, advice: String, isMended: Bool) {
     self.table = table
     self.cause = cause
     self.advice = advice
+    self.isMended = isMended
   }
 
   package var text: String { "edits of \(table) in SQL do not reach the machines: \(cause)" }
 
   /// What the consumer mends by itself when it looks at the table.
   package static let restart =
-    "start the consumer again: it makes the triggers as they have to be; then `drover check` finds edits that were missed"
+    "a running consumer makes the triggers again within seconds, and one that starts does so too; then `drover check` finds edits that were missed"
 }
 
 /// A table of the replica.

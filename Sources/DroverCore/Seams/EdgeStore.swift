@@ -141,7 +141,7 @@ package enum EdgeStoreError: Error, CustomStringConvertible, Sendable {
 
 /// All that the agent asks of the database, by role.
 package typealias EdgeStore = CapturedStreams & EdgeEpochs & Outbox & Backfill & ComparedRows & EdgeHealth
-  & DownTables
+  & DownTables & EdgeWorklists
 
 /// The streams, and the tables that they are captured from.
 package protocol CapturedStreams: AnyObject {

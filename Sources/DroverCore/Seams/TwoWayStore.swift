@@ -31,11 +31,14 @@ package struct DownRead: Equatable, Sendable {
   package var scannedThrough: Int64
   /// The highest number that was given.
   package var last: Int64
+  /// The newest run of the numbers; nil for numbers from before there were runs.
+  package var run: StoreRun?
 
-  package init(entries: [OutboxEntry], scannedThrough: Int64, last: Int64) {
+  package init(entries: [OutboxEntry], scannedThrough: Int64, last: Int64, run: StoreRun? = nil) {
     self.entries = entries
     self.scannedThrough = scannedThrough
     self.last = last
+    self.run = run
   }
 }
 
@@ -57,9 +60,15 @@ package protocol TwoWayStore {
   func readDown(_ stream: DownStream, after: Int64, limit: Int, maximumBytes: Int) throws -> DownRead
   /// How many conflicts of a machine's rows wait for a person.
   func conflictCount(of machine: MachineID) throws -> Int
-  /// Keeps what a machine has received.
-  /// - Returns: whether it belongs to the store's numbering. If a machine has received more than was ever given, the store went back, and another numbering
-  ///   begins.
+  /// How many conflicts wait, by machine; none of a machine without any.
+  func conflictCounts() throws -> [MachineID: Int]
+  /// Makes triggers again that are missing on tables from which rows go down.
+  /// - Returns: what was wrong since the last call, and what still is.
+  func mendCapture() throws -> [CaptureFault]
+  /// Keeps what a machine has received, and which rows it refuses. Sees to it that there is something to send of reference data to a machine that has
+  /// received nothing in this numbering: it has to hear which of its rows the store does not have.
+  /// - Returns: whether it belongs to the store's numbering. If a machine has received what the store has not given, or not in that run, the store went back,
+  ///   and another numbering begins.
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool
 }
 
@@ -138,13 +147,18 @@ package struct DownFrame: Equatable, Sendable {
   package var interval: Interval
   /// The highest number that the cloud had given when it read the rows.
   package var last: Int64
+  /// The newest run of the cloud's store then; nil from a consumer that names none.
+  package var run: StoreRun?
   package var events: [DownEvent]
 
-  package init(stream: Int, epoch: Epoch, interval: Interval, last: Int64? = nil, events: [DownEvent]) {
+  package init(
+    stream: Int, epoch: Epoch, interval: Interval, last: Int64? = nil, run: StoreRun? = nil, events: [DownEvent]
+  ) {
     self.stream = stream
     self.epoch = epoch
     self.interval = interval
     self.last = last ?? interval.through
+    self.run = run
     self.events = events
   }
 }
@@ -160,6 +174,10 @@ package struct DownOutcome: Equatable, Sendable {
   package var refused = 0
   /// Wait for a row that a foreign key names.
   package var waiting = 0
+  /// More rows are to be tried again at once than one transaction has tried.
+  package var hasMore = false
+  /// The frame gives numbers again that were received from another run: nothing of it was applied or noted.
+  package var repeatsNumbers = false
 
   package init() {}
 }
@@ -168,15 +186,19 @@ package struct DownOutcome: Equatable, Sendable {
 package protocol DownTables: AnyObject {
   /// What the frames of a two-way stream say of the epoch's history; nil for a stream that only goes up.
   func lineage(stream: Int) -> Lineage?
-  /// What was received of what goes down; nil before the first frame.
+  /// What was received of what goes down, and what of it is refused; nil before the first frame.
   func downReceived() throws(EdgeStoreError) -> DownConfirmation?
   /// The cloud numbers what goes down in this numbering. If it is another one than that of the rows that were received, the cloud's store went back to an
   /// earlier state: rows that both sides edit are sent again, and of reference data everything that comes down counts.
   func note(numbering: Epoch) throws(EdgeStoreError)
   /// Applies the rows of a frame by `ApplyRule`, and notes its interval as received, in one transaction. Another epoch than the one known begins with
-  /// nothing received.
+  /// nothing received. A frame whose run repeats numbers (`StoreRun`) is dropped.
   /// - Returns: nil while rows of the stream are sent again: nothing was applied or noted, and the frame is to be applied later.
   func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome?
   /// Tries again some of the rows that wait for others, or that a person wants to be tried again. Cheap where there are none; to be called now and then.
   func retryRefused() throws(EdgeStoreError) -> DownOutcome
+  /// The rows that came down and that the app's tables refuse now.
+  func refusedRows() throws(EdgeStoreError) -> RefusedRows
+  /// Has rows that are refused tried again, by the next `retryRefused`.
+  func retry(_ order: RetryOrder) throws(EdgeStoreError)
 }

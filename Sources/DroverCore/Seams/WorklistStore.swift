@@ -77,11 +77,14 @@ package struct WorklistSummary: Equatable, Sendable {
   package var oldestInWork: Int64?
   /// When an order last changed its state.
   package var lastMoved: Int64?
+  /// How often a machine has taken orders.
+  package var refills: Int
 
   package init(
     name: WorklistName, counts: [OrderState: Int] = [:], inDoubt: Int = 0, oldestInWork: Int64? = nil,
-    lastMoved: Int64? = nil
+    lastMoved: Int64? = nil, refills: Int = 0
   ) {
+    self.refills = refills
     self.name = name
     self.counts = counts
     self.inDoubt = inDoubt
@@ -102,6 +105,10 @@ package struct OrderAction: Equatable, Sendable {
   }
 }
 
+extension WorklistStore {
+  package func needsOrders(_: OrderRequest, of _: MachineID, from _: WorklistName, now _: Int64) throws -> Bool { true }
+}
+
 package protocol WorklistStore: AnyObject {
   /// Adds orders by their keys. A known key is no error: a queued order gets the new fields, machine, priority and time, and every other order stays as it is.
   func list(_ orders: [NewOrder], in worklist: WorklistName, now: Int64) throws -> ListedOrders
@@ -110,6 +117,9 @@ package protocol WorklistStore: AnyObject {
   /// a row of the machine in the worklist's stream is never handed out: the row says its state.
   func answer(_ request: OrderRequest, of machine: MachineID, from worklist: WorklistName, now: Int64) throws
     -> OrderAnswer
+  /// Whether a request is a new one for which nothing is queued, so that the ERP is to be asked first.
+  func needsOrders(_ request: OrderRequest, of machine: MachineID, from worklist: WorklistName, now: Int64) throws
+    -> Bool
   /// Notes what became of a request. The same outcome a second time changes nothing.
   func note(_ outcome: RefillOutcome, of machine: MachineID, from worklist: WorklistName, now: Int64) throws
   /// Takes over from the rows of the worklist's stream which orders are in work and which are complete. Cheap where nothing has changed.

@@ -12,14 +12,14 @@ package enum ConflictTake: String, CaseIterable, Sendable {
 package struct ConflictFigures: Equatable, Sendable {
   package var present: Int
   package var resolved: Int
+  /// Of the values of those that wait, as the store keeps them.
+  package var bytes: Int
 
-  package init(present: Int = 0, resolved: Int = 0) {
+  package init(present: Int = 0, resolved: Int = 0, bytes: Int = 0) {
     self.present = present
     self.resolved = resolved
+    self.bytes = bytes
   }
-
-  /// At which number of conflicts a status says that space becomes scarce: four fifths of what all, or what one machine may have.
-  package static func isScarce(_ present: Int, of most: Int) -> Bool { present >= max(1, most / 5 * 4) }
 }
 
 /// What conflicts take in the store.
@@ -47,6 +47,19 @@ package struct ConflictBounds: Equatable, Sendable {
 
   /// One machine's conflicts take half of the space at most, so that the others keep theirs.
   package var maxOfMachine: Int { max(1, maxCount / 2) }
+
+  package var maxBytesOfMachine: Int { max(1, maxBytes / 2) }
+
+  /// A sentence where four fifths of the space are taken, of what all or of what one machine may have; nil otherwise.
+  package func scarcity(all: ConflictUse, of machines: [(name: String, use: ConflictUse)]) -> String? {
+    func sentence(_ whose: String, _ use: ConflictUse, _ count: Int, _ bytes: Int) -> String? {
+      guard use.count >= max(1, count / 5 * 4) || use.bytes >= max(1, bytes / 5 * 4) else { return nil }
+      return
+        "space for conflicts\(whose) becomes scarce: \(use.count) of \(count), \(byteText(Int64(use.bytes))) of \(byteText(Int64(bytes))); resolve some"
+    }
+    if let sentence = sentence("", all, maxCount, maxBytes) { return sentence }
+    return machines.lazy.compactMap { sentence(" of \($0.name)", $0.use, maxOfMachine, maxBytesOfMachine) }.first
+  }
 
   /// Why no further conflict of a machine is kept; nil while there is space.
   /// - Parameters:

@@ -102,10 +102,16 @@ package struct DownRelay: Sendable {
   package mutating func confirmed(_ streams: [StreamName: IntervalSet], of machine: MachineID, now: Instant) {
     for key in keys(of: machine) {
       let received = streams[key.stream] ?? IntervalSet()
-      let hasProgress = received.front > lanes[key]!.stream.received.front
+      let before = lanes[key]!.stream.received.front
+      let hasProgress = received.front > before
       lanes[key]!.stream.received = received
       lanes[key]!.frames.removeAll { $0 <= received.front }
-      // A machine that was put back has received less than it had.
+      if received.front < before {
+        // The machine was restored, and lacks again what it had received.
+        lanes[key]!.sent = received.front
+        lanes[key]!.frames = []
+        lanes[key]!.deadline = nil
+      }
       lanes[key]!.sent = max(lanes[key]!.sent, received.front)
       if hasProgress || lanes[key]!.isComplete {
         lanes[key]!.attempts = 0

@@ -10,6 +10,8 @@ package struct RowStanding: Equatable, Sendable {
     case edited
     /// It goes down, and the machine has not confirmed it.
     case waiting
+    /// A machine has received it, and its own tables refuse it: it is a dead letter there.
+    case refused
     /// The machine has confirmed it.
     case confirmed
   }
@@ -25,11 +27,16 @@ package struct RowStanding: Equatable, Sendable {
   package var confirmations: Int
   /// Values of this row that lost a conflict and wait for a person.
   package var conflicts: [Int64]
+  /// Most machines that are named.
+  package static let mostRefusals = 100
+  /// The machines that refuse the row.
+  package var refusals: [KeptRefusal]
 
   package init(
     hasUntakenEdits: Bool = false, mark: RowMark? = nil, number: Int64? = nil, machines: Int = 0,
-    confirmations: Int = 0, conflicts: [Int64] = []
+    confirmations: Int = 0, conflicts: [Int64] = [], refusals: [KeptRefusal] = []
   ) {
+    self.refusals = refusals
     self.hasUntakenEdits = hasUntakenEdits
     self.mark = mark
     self.number = number
@@ -42,7 +49,8 @@ package struct RowStanding: Equatable, Sendable {
     if hasUntakenEdits { return .edited }
     guard machines > 0 else { return .up }
     guard number != nil else { return .machine }
-    return confirmations >= machines ? .confirmed : .waiting
+    guard confirmations >= machines else { return .waiting }
+    return refusals.isEmpty ? .confirmed : .refused
   }
 
   /// Whether the value that is there was written in the cloud.

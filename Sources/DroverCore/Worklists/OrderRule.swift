@@ -55,7 +55,8 @@ package enum OrderRule: Equatable, Sendable {
     case (.handedOut, _): .stays
     case (.taken, .handedOut), (.taken, .queued): .becomes(.inWork)
     case (.taken, _): .stays
-    case (.refused, .handedOut): .becomes(.refused)
+    // Also of an order that a store, restored from a backup, has in its queue again.
+    case (.refused, .handedOut), (.refused, .queued): .becomes(.refused)
     case (.refused, _): .stays
     // The machine has closed the request, so no late answer can insert the order.
     case (.notTaken, .handedOut): .becomes(.queued)

@@ -23,10 +23,13 @@ package struct Order: Equatable, Sendable {
   package var key: String
   /// A JSON object in UTF-8.
   package var fields: ArraySlice<UInt8>
+  /// When a person requeued it last, microseconds since 1970 by the cloud's clock. A machine that had the order before takes it again if it was requeued since.
+  package var requeuedAt: Int64?
 
-  package init(key: String, fields: ArraySlice<UInt8>) {
+  package init(key: String, fields: ArraySlice<UInt8>, requeuedAt: Int64? = nil) {
     self.key = key
     self.fields = fields
+    self.requeuedAt = requeuedAt
   }
 }
 
@@ -48,7 +51,7 @@ package struct RefillOutcome: Equatable, Sendable {
   package var isTaken: Bool
   /// Orders that the table does not take.
   package var refused: [Refusal]
-  /// Orders that the machine had before, under an earlier request.
+  /// Orders that the machine had before, under an earlier request, and that no person has requeued since.
   package var known: [String]
   /// Unfinished orders that were cleared since.
   package var cleared: [String]
@@ -71,7 +74,8 @@ package struct OrderRequest: Equatable, Sendable {
   package var limit: Int
   /// How many bytes of orders the answer may have.
   package var bytes: Int
-  /// What became of the request before; nil before the first one.
+  /// What became of the last request that had an outcome. Every request says it, also one that the cloud has noted: a machine that says an older one, or none,
+  /// was put back to an earlier state. Nil before the first one.
   package var last: RefillOutcome?
 
   package init(request: RefillID, stream: StreamName, limit: Int, bytes: Int, last: RefillOutcome?) {

@@ -22,25 +22,22 @@ package struct WorklistRows: Equatable, Sendable {
 package enum RefillRule: Equatable, Sendable {
   /// The orders are inserted, after finished rows are removed. The request is closed.
   case insert
-  /// Rows have come into the table since the request: none of the orders is inserted, and the request is closed, so that the cloud may queue them again.
+  /// Rows have come into the table since the request, or the operator has disabled the worklist: none of the orders is inserted, and the request is closed, so that the cloud may queue them again.
   case turnAway
   /// The answer is to a request that is closed or was never made: nothing is done.
   case ignore
 
   /// - Parameter open: the request that waits for an answer.
   package static func decide(
-    answer: RefillID, open: RefillID?, rows: WorklistRows, refillWhen: WorklistDeclaration.RefillWhen
+    answer: RefillID, open: RefillID?, rows: WorklistRows, _ declaration: WorklistDeclaration
   ) -> RefillRule {
     guard answer == open else { return .ignore }
-    return rows.isReady(for: refillWhen) ? .insert : .turnAway
+    return declaration.isEnabled && rows.isReady(for: declaration.refillWhen) ? .insert : .turnAway
   }
-}
 
-/// What becomes of one order of an answer that is inserted.
-package enum OrderFit: Equatable, Sendable {
-  /// It gets the next number.
-  case insert
-  /// The machine had it before.
-  case known
-  case refused(String)
+  /// Whether the machine had an order before.
+  /// - Parameter had: when the order had been requeued last, as the machine had it last, or 0; nil: it never had it.
+  package static func isKnown(_ order: ReadOrder, had: Int64?) -> Bool {
+    had.map { (order.requeuedAt ?? 0) <= $0 } ?? false
+  }
 }

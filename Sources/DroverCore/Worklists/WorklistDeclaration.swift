@@ -11,7 +11,8 @@ package struct WorklistDeclaration: Equatable, Sendable {
 
   /// Most orders of one request.
   package static let mostOrders = 1000
-  package static let mostOrdersText = "1000"
+  package static let standardInterval = Duration.seconds(300)
+  package static let standardLimit = 10
 
   /// How long the agent waits between two requests.
   package var interval: Duration
@@ -38,7 +39,7 @@ package struct WorklistDeclaration: Equatable, Sendable {
   }
 
   package init(
-    orderKey: String, interval: Duration = .seconds(300), limit: Int = 10, number: String? = nil,
+    orderKey: String, interval: Duration = standardInterval, limit: Int = standardLimit, number: String? = nil,
     refillWhen: RefillWhen = .empty, isEnabled: Bool = true, fields: [ColumnField] = []
   ) {
     self.orderKey = orderKey

@@ -160,6 +160,16 @@ struct DownApplied: AgentEvent {
   }
 }
 
+struct DownRepeated: AgentEvent {
+  let stream: Int
+  let interval: Interval
+  var level: Logger.Level { .notice }
+  var subject: String? { "down \(stream)" }
+  var text: String? {
+    "dropped rows from the cloud \(interval): other rows came under such numbers before; either the frame was overtaken, or the cloud's store was restored, which the consumer finds out now"
+  }
+}
+
 struct DownUnknown: AgentEvent {
   let stream: StreamName
   var level: Logger.Level { .warning }

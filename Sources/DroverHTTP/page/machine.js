@@ -18,6 +18,7 @@ export class MachineView {
     this.path = `machines/${encodeURIComponent(name)}`;
     this.facts = element("dl", { class: "facts" });
     this.troubles = element("ul", { class: "troubles" });
+    this.orders = element("p", { hidden: true }, element("a", { href: `#/worklists//${encodeURIComponent(name)}` }, "Orders of this machine"));
     this.picture = sparkline(600, 60);
     this.pictureWords = element("p", { class: "hint" });
     this.streams = element("tbody");
@@ -25,7 +26,7 @@ export class MachineView {
     this.pause = element("button", { type: "button", "aria-pressed": "false", onclick: () => this.togglePause() }, "Pause");
     this.events = element("ol", { class: "events", tabindex: "0", "aria-label": "Events, the newest first" });
     this.root = element("div", {},
-      element("p", {}, element("a", { href: "#/" }, "Fleet")), element("h1", {}, name), this.troubles, this.facts,
+      element("p", {}, element("a", { href: "#/" }, "Fleet")), element("h1", {}, name), this.troubles, this.facts, this.orders,
       element("section", { "aria-labelledby": "hour" }, element("h2", { id: "hour" }, "Last hour"), this.picture, this.pictureWords),
       element("section", { "aria-labelledby": "streams" }, element("h2", { id: "streams" }, "Streams"),
         element("table", {}, element("caption", { class: "unseen" }, "The machine's streams"),
@@ -37,6 +38,7 @@ export class MachineView {
 
   start(signal) {
     this.refreshPicture(signal);
+    get("worklists", signal).then(({ worklists }) => { this.orders.hidden = worklists.length === 0; }, () => {});
     follow(`live?machine=${encodeURIComponent(this.name)}`, signal, (event) => this.take(event), (isOpen, why) =>
       setText(this.state, isOpen ? "Listening." : why));
   }
@@ -70,6 +72,7 @@ export class MachineView {
       ["Dead letters here", count(machine.dead_letters)],
       ["Dead letters there then", count(outbox?.dead_letters)],
       ["Conflicts", count(machine.conflicts)],
+      ["Rows refused there", count(machine.refused_rows)],
     ];
     if (this.facts.children.length === 0) {
       for (const [name] of facts) this.facts.append(element("div", {}, element("dt", {}, name), element("dd")));

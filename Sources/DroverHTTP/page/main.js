@@ -1,5 +1,5 @@
 // Which view is shown, and when it asks again. The address's part behind # says which: #/, #/machines/NAME, #/rows/NAME/STREAM, #/rows/NAME/STREAM/ID,
-// #/new-row/NAME/STREAM, #/dead-letters, #/conflicts.
+// #/new-row/NAME/STREAM, #/dead-letters, #/conflicts, #/worklists, #/worklists/NAME, #/worklists/NAME/MACHINE.
 
 import { forgetToken, get, keepToken } from "./api.js";
 import { ConflictsView } from "./conflicts.js";
@@ -9,6 +9,7 @@ import { MachineView } from "./machine.js";
 import { RowView } from "./row.js";
 import { RowsView } from "./rows.js";
 import { count, element, setText, span } from "./text.js";
+import { WorklistsView } from "./worklists.js";
 
 const content = document.getElementById("content");
 const freshness = document.getElementById("freshness");
@@ -32,6 +33,7 @@ function chosenView() {
   if (first === "machines" && name) return new MachineView(decodeURIComponent(name));
   if (first === "dead-letters") return new LettersView(decodeURIComponent(name ?? ""), say);
   if (first === "conflicts") return new ConflictsView(decodeURIComponent(name ?? ""), say);
+  if (first === "worklists") return new WorklistsView(decodeURIComponent(name ?? ""), decodeURIComponent(stream ?? ""), say);
   return new FleetView();
 }
 
@@ -42,7 +44,7 @@ function show() {
   view.refresh = () => ask(running.signal);
   document.title = `${view.title} – Drover`;
   for (const link of document.querySelectorAll("nav a")) {
-    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof ConflictsView ? "conflicts" : view instanceof FleetView ? "fleet" : "");
+    const isHere = link.dataset.page === (view instanceof LettersView ? "letters" : view instanceof ConflictsView ? "conflicts" : view instanceof WorklistsView ? "worklists" : view instanceof FleetView ? "fleet" : "");
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -51,6 +53,7 @@ function show() {
   say("");
   repeat(view.every, running.signal, ask);
   repeat(30_000, running.signal, countWaiting);
+  repeat(30_000, running.signal, showWorklists);
   view.start?.(running.signal);
 }
 
@@ -95,6 +98,16 @@ async function countWaiting(signal) {
     } catch {
       // The view's own question says what is wrong.
     }
+  }
+}
+
+/** The link to the worklists is there if the configuration has some. */
+async function showWorklists(signal) {
+  try {
+    const { worklists } = await get("worklists", signal);
+    document.getElementById("worklists").hidden = worklists.length === 0;
+  } catch {
+    // The view's own question says what is wrong.
   }
 }
 

@@ -84,9 +84,16 @@ const kinds = [
     link: "conflicts",
   },
   {
+    name: "refused rows", level: 2,
+    has: (m) => (m.refused_rows ?? 0) > 0,
+    word: (m) => `${plural(m.refused_rows, "row")} refused there`,
+    title: (n) => `${plural(n, "machine refuses", "machines refuse")} rows from the cloud`,
+    advice: "The machine's own tables refuse them, such as a UNIQUE or a foreign key: they are dead letters there. drover dead list shows each with its cause. An edit that the table takes clears it.",
+  },
+  {
     name: "edge letters", level: 2,
-    has: (m) => (m.outbox?.dead_letters ?? 0) > 0,
-    word: (m) => `${plural(m.outbox.dead_letters, "dead letter")} at the machine`,
+    has: (m) => (m.outbox?.dead_letters ?? 0) > (m.refused_rows ?? 0),
+    word: (m) => `${plural(m.outbox.dead_letters - (m.refused_rows ?? 0), "dead letter")} at the machine`,
     title: (n) => `${plural(n, "machine has", "machines have")} dead letters of ${n === 1 ? "its" : "their"} own`,
     advice: "These events could not be sent, such as one that is larger than the broker takes. On the machine: drover dead list.",
   },

@@ -2,7 +2,7 @@
 
 import { ask, exact, Figure } from "./api.js";
 import { address, cell, path } from "./rows.js";
-import { element, setText } from "./text.js";
+import { element, plural, setText } from "./text.js";
 
 /** A token that writes, asked for when the page's own may only read. It is in this variable alone, and gone when the page is. */
 let writing = null;
@@ -79,7 +79,8 @@ export class RowView {
       text, at ? element("time", { datetime: at }, new Date(at).toLocaleString("en", { hour12: false })) : null)));
     this.notes.replaceChildren(...[
       row.conflicts.length > 0 && element("li", {}, "A value of this row lost a conflict and waits for a person: ", element("a", { href: `#/conflicts/${encodeURIComponent(this.machine)}` }, `conflict ${row.conflicts.join(", ")}`), "."),
-      row.state === "confirmed" && row.edited_by === "cloud" && element("li", { class: "hint" }, "If the machine's own table refuses a confirmed row, it is a dead letter at the machine: drover dead list there shows it."),
+      ...row.refused_by.map((refusal) => element("li", { class: "refusal" }, `Dead letter at ${refusal.machine} since ${new Date(refusal.since).toLocaleString("en", { hour12: false })}, tried ${plural(refusal.tries, "time")}: `, element("code", {}, refusal.cause))),
+      row.refused_by.length > 0 && element("li", {}, "Correct the row here or in the machine's table. ", element("button", { type: "button", onclick: () => this.retry() }, "Have the machine try again")),
     ].filter(Boolean));
     const text = `${row.sentence}${row.conflicts.length > 0 ? " There is a conflict." : ""}`;
     if (this.said === text) return;
@@ -198,6 +199,20 @@ export class RowView {
       location.hash = address(this.machine, this.stream);
     }, remove);
     await remove();
+  }
+
+  /** Has the machines try the row again that they refuse. */
+  async retry() {
+    const query = new URLSearchParams({ stream: this.stream, id: this.row.id });
+    if (this.machine !== "*") query.set("machine", this.machine);
+    try {
+      const { left } = await (await ask(`refused-rows/retry?${query}`, { method: "POST", bearer: writing ?? undefined })).json();
+      this.tell(left.length === 0 ? "The row is taken." : left.map(({ machine, why }) => `${machine}: ${why}.`).join(" "));
+      this.refresh?.();
+    } catch (error) {
+      if (error.status === 403 || (error.status === 401 && writing)) this.askForToken(error.message, () => this.retry());
+      else this.tell(error.message);
+    }
   }
 
   async edit(id, options, done, again) {

@@ -3,7 +3,7 @@
 import { ask, exact } from "./api.js";
 import { element, plural, setText } from "./text.js";
 
-const states = { up: "from the machine", machine: "from the machine", edited: "edited", waiting: "goes down", confirmed: "confirmed" };
+const states = { up: "from the machine", machine: "from the machine", edited: "edited", waiting: "goes down", refused: "refused by the machine", confirmed: "confirmed" };
 
 /** The address of a stream's rows, or of one of them. */
 export function address(machine, stream, id) {
@@ -77,7 +77,7 @@ export class RowsView {
     if (shown === this.shown) return;
     this.shown = shown;
     this.head.replaceChildren(element("tr", {}, ...["Row", "Where it stands", ...answer.columns.map(({ name }) => name)].map((name) => element("th", { scope: "col" }, name))));
-    this.body.replaceChildren(...answer.rows.map((row) => element("tr", {},
+    this.body.replaceChildren(...answer.rows.map((row) => element("tr", { class: row.state === "refused" ? "refused" : null },
       element("th", { scope: "row" }, element("a", { href: address(this.machine, this.stream, row.id) }, row.id)),
       element("td", { "data-name": "Where it stands", title: row.sentence }, row.conflicts.length > 0 ? `${states[row.state]}, conflict` : states[row.state]),
       ...answer.columns.map(({ name }) => element("td", { "data-name": name }, cell(row.body[name]))))));

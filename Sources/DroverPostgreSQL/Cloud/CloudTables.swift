@@ -54,6 +54,9 @@ enum CloudTables {
     TwoWayTables.columnsMigration,
     TwoWayTables.conflictBytes,
     TwoWayTables.editIndex,
+    RefusedRowTable.migration,
+    StoreRuns.migration,
+    OrderMigration.migration,
   ]
 
   private static let outboxes = """
@@ -261,6 +264,9 @@ enum Locks {
   static func events(of machine: MachineID, _ stream: StreamName) -> Int64 {
     name("events", machine.text, SQLName(stream.text).text)
   }
+
+  /// Who has it is the only one that writes to a worklist's queue.
+  static func orders(of worklist: WorklistName) -> Int64 { name("orders", worklist.text) }
 
   static func name(_ parts: String...) -> Int64 {
     var hash = FNV1a()

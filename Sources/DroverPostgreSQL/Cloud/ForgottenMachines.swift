@@ -8,8 +8,10 @@ package enum ForgottenMachines {
     "drover_machine", "drover_received", "drover_run", "drover_schema", "drover_schema_column", "drover_schema_line",
     "drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line", "drover_tombstone",
     "drover_progress", "drover_check", "drover_gap", "drover_over_budget", "drover_trouble", "drover_column_alone",
-    "drover_blocked", "drover_stream_wait", "drover_flow", "drover_row", "drover_edit", "drover_down",
+    "drover_blocked", "drover_stream_wait", "drover_refill", "drover_flow", "drover_row", "drover_edit", "drover_down",
     "drover_down_received", "drover_conflict", "drover_since", "drover_base",
+    "drover_refused", "drover_refused_row",
+    "drover_down_run",
   ]
   /// What goes with its rows: the order of its epochs, by which a later row wins, and whether its rows are matched.
   package static let ofRows = ["drover_epoch", "drover_identity_member"]

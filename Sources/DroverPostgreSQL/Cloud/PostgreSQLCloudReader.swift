@@ -27,6 +27,10 @@ package struct PostgreSQLCloudReader: CloudReader {
     try looking { connection in try Capture.faults(in: connection.place(), connection) } ?? []
   }
 
+  package func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList {
+    try looking { try RefusedRowTable(connection: $0).list(filter, after: id, limit: limit) } ?? RefusalList()
+  }
+
   package func sinks() throws -> [SinkDescription] {
     try looking { try NotedSink.all($0).map(\.description) } ?? []
   }

@@ -11,9 +11,14 @@ package final class PostgreSQLCloudStore: CloudStore {
   /// Wall clock, microseconds since 1970.
   let now: () -> Int64
   private let work: Work
+  /// It knows the configuration, so it may say which tables are protected.
+  private let hasConfiguration: Bool
   /// Tells this process from another that has its number.
   private let token = Epoch(random: .random(in: .min ... .max)).text
   private var connection: Connection?
+  /// Names this connection, for the numbers that it gives to rows that go down.
+  private(set) var run: Int64 = 0
+  private var isOpeningNoted = false
   /// The schema in which sink tables are made.
   private(set) var place = ""
   /// Forgotten when a transaction fails, and when another consumer has changed tables.
@@ -64,14 +69,16 @@ package final class PostgreSQLCloudStore: CloudStore {
   }
 
   /// Opens the store, and makes its tables where there are none.
+  /// - Parameter limits: nil for a program that does without the configuration: it protects no table and takes no protection away.
   /// - Throws: `PostgreSQLError` with what to do.
   package init(
-    _ address: PostgreSQLAddress, limits: CloudStoreLimits = CloudStoreLimits(), work: Work = .beside,
+    _ address: PostgreSQLAddress, limits: CloudStoreLimits? = nil, work: Work = .beside,
     now: @escaping () -> Int64 = wallClock
   ) throws {
     self.work = work
     self.address = address
-    self.limits = limits
+    self.limits = limits ?? CloudStoreLimits()
+    hasConfiguration = limits != nil
     self.now = now
     let connection = try Connection(address)
     if try !connection.enterStore() { try connection.makeStore() }
@@ -126,6 +133,7 @@ package final class PostgreSQLCloudStore: CloudStore {
     if work != .beside { try new.run("SET lock_timeout = '1s'; SET row_security = off") }
     place = found
     try ChangeFeed.settle(new, reached: reached)
+    (run, isOpeningNoted) = (StoreRun.random(), false)
     connection = new
   }
 
@@ -181,18 +189,20 @@ package final class PostgreSQLCloudStore: CloudStore {
     if let lock { try connection.run(lock) }
     let transaction = Transaction(
       store: self, connection: connection, isCareful: isCareful, keepsFeed: try look(connection))
+    if !isOpeningNoted { try transaction.noteOpening() }
     let result = try body(transaction)
     try settleProtection(connection)
     if transaction.hasReshaped { try transaction.noteReshaping() }
     let number = try transaction.feed.finish()
     try connection.run("COMMIT", operation: "commit to")
     if let number { reached = number }
+    isOpeningNoted = true
     return result
   }
 
   /// Looks at what protects sink tables once, and again when tables have changed.
   private func settleProtection(_ connection: Connection) throws {
-    guard !knowledge.isProtectionSettled, nextProtection.map({ $0 <= .now }) ?? true else { return }
+    guard hasConfiguration, !knowledge.isProtectionSettled, nextProtection.map({ $0 <= .now }) ?? true else { return }
     let isDone = try SinkProtection(connection: connection, place: place, pins: limits.pins).settle()
     knowledge.isProtectionSettled = isDone
     nextProtection = isDone ? nil : .now.advanced(by: .seconds(60))

@@ -24,9 +24,11 @@ struct ReportTables {
     let rows = try connection.query(
       """
       SELECT (SELECT count(*) FROM drover_conflict),
-             coalesce((SELECT value::bigint FROM drover_meta WHERE name = 'conflicts_resolved'), 0)
+             coalesce((SELECT value::bigint FROM drover_meta WHERE name = 'conflicts_resolved'), 0),
+             (SELECT coalesce(sum(bytes), 0)::bigint FROM drover_conflict)
       """)
-    return ConflictFigures(present: Int(rows.integer(0, 0)), resolved: Int(rows.integer(0, 1)))
+    return ConflictFigures(
+      present: Int(rows.integer(0, 0)), resolved: Int(rows.integer(0, 1)), bytes: Int(rows.integer(0, 2)))
   }
 
   private func dropped() throws -> [CloudReport.Dropped] {
@@ -55,13 +57,20 @@ struct ReportTables {
     let (streams, letters, overruns) = (try streams(range), try letters(range), try overruns(range))
     let conflicts = try figures(
       "SELECT machine_id, count(*) FROM drover_conflict WHERE machine_id BETWEEN $1 AND $2 GROUP BY machine_id", range)
+    let conflictBytes = try figures(
+      "SELECT machine_id, sum(bytes)::bigint FROM drover_conflict WHERE machine_id BETWEEN $1 AND $2 GROUP BY machine_id",
+      range)
+    let refused = try figures(
+      "SELECT machine_id, total FROM drover_refused WHERE machine_id BETWEEN $1 AND $2", range)
     let (troubles, waits) = (try TroubleTable.all(connection), try StreamWaits.all(connection))
     return (0..<rows.count).map { row in
       let name = rows.text(row, 0)
       return CloudReport.Machine(
         name: name, isOnline: rows.isNull(row, 1) ? nil : rows.boolean(row, 1), lastHeard: rows.integer(row, 2),
         clockOffset: rows.optionalInteger(row, 3), outbox: told(rows, row), streams: streams[name] ?? [],
-        deadLetters: letters[name] ?? 0, conflicts: conflicts[name] ?? 0, overruns: overruns[name] ?? [],
+        deadLetters: letters[name] ?? 0, conflicts: conflicts[name] ?? 0,
+        conflictBytes: conflictBytes[name] ?? 0, refusedRows: refused[name] ?? 0,
+        overruns: overruns[name] ?? [],
         troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }

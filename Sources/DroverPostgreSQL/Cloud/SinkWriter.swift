@@ -426,12 +426,13 @@ struct SinkWriter {
     let number = zip(table.numbering.column, table.numbering.value).map { "\($0) = \($1)" }
     let isRow = key.map { "stored.\(columns[$0].identifier) = given.c\($0)" }.joined(separator: " AND ")
     let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]
+    let given = GivenRows.sink(
+      arrays.joined(separator: ", "), "\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version")
     let replaced = try feed.connection.query(
       """
       UPDATE \(table.qualified) AS stored
          SET \((own.map { "\(columns[$0].identifier) = given.c\($0)" } + marks + number).joined(separator: ", "))
-        FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version)
-       WHERE stored.\(table.machine) = $1 AND \(isRow)
+        FROM \(given) WHERE stored.\(table.machine) = given.machine AND \(isRow)
       """,
       [.text(machine.text), .integer(version.epoch)] + self.arrays([NewRow(values: row, version: version.version)])
         + [.text(mark!.text)]

@@ -241,6 +241,9 @@ enum CloudTables {
     migrator.registerMigration("20 merging by columns") { try $0.execute(sql: CloudTwoWay.columnsMigration) }
     migrator.registerMigration("21 bytes of conflicts") { try $0.execute(sql: ConflictTable.bytesMigration) }
     migrator.registerMigration("22 mark of the bookkeeping") { try $0.execute(sql: StoreMark.migration) }
+    migrator.registerMigration("23 rows that machines refuse") { try $0.execute(sql: RefusedRowTable.migration) }
+    migrator.registerMigration("24 runs of the way down") { try $0.execute(sql: StoreRuns.migration) }
+    migrator.registerMigration("25 orders") { try $0.execute(sql: OrderMigration.migration) }
     return migrator
   }
 }

@@ -10,7 +10,7 @@ package enum ForgottenMachines {
       "drover_machine", "drover_received", "drover_run", "drover_schema", "drover_schema_column", "drover_schema_line",
       "drover_schema_waiting", "drover_schema_waiting_column", "drover_schema_waiting_line", "drover_tombstone",
       "drover_progress", "drover_check", "drover_gap", "drover_over_budget", "drover_trouble", "drover_column_alone",
-      "drover_blocked", "drover_stream_wait",
+      "drover_blocked", "drover_stream_wait", "drover_refill",
     ] + CloudTwoWay.ofMachines
   /// What goes with its rows: the order of its epochs, by which a later row wins, and whether its rows are matched.
   package static let ofRows = ["drover_epoch", "drover_identity_member"]

@@ -40,6 +40,10 @@ package struct SQLiteCloudReader: CloudReader {
     try reading { try $0.tableExists("drover_flow") ? SinkCapture.faults($0) : [] } ?? []
   }
 
+  package func refusals(_ filter: RefusalFilter, after id: Int64, limit: Int) throws -> RefusalList {
+    try reading { try RefusedRowTable(database: $0).list(filter, after: id, limit: limit) } ?? RefusalList()
+  }
+
   package func storeLock() -> StoreLock? { AgentLock.storeLock(database: path) }
 
   package func sinks() throws -> [SinkDescription] { try reading(SinkDescription.all) ?? [] }
@@ -99,7 +103,8 @@ package struct SQLiteCloudReader: CloudReader {
           """, arguments: range
       ).map { ($0["machine_id"] as String, $0["letters"] as Int) }
     ) { first, _ in first }
-    let conflicts = try ConflictTable(database: database).counts(in: range)
+    let conflicts = try ConflictTable(database: database).uses(in: range)
+    let refused = try RefusedRowTable(database: database).counts(in: range)
     let overruns = try overruns(in: range, database)
     let (troubles, waits) = (try TroubleTable.all(database), try StreamWaits.all(database))
     return rows.map { row in
@@ -107,7 +112,8 @@ package struct SQLiteCloudReader: CloudReader {
       return CloudReport.Machine(
         name: name, isOnline: row["online"], lastHeard: row["last_heard"], clockOffset: row["clock_offset"],
         outbox: hasOutboxes ? told(row) : nil, streams: streams[name] ?? [], deadLetters: letters[name] ?? 0,
-        conflicts: conflicts[name] ?? 0,
+        conflicts: conflicts[name]?.count ?? 0, conflictBytes: conflicts[name]?.bytes ?? 0,
+        refusedRows: refused[name] ?? 0,
         overruns: overruns[name] ?? [], troubles: troubles[name] ?? [], waits: waits[name] ?? [])
     }
   }

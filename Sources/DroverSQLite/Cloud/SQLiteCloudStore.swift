@@ -27,6 +27,9 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   let limits: CloudStoreLimits
   /// Wall clock, microseconds since 1970.
   let now: () -> Int64
+  /// Names this opening of the store, for the numbers that it gives to rows that go down.
+  let run = StoreRun.random()
+  private var isOpeningNoted = false
   /// What is known of the database without asking; forgotten when a transaction fails.
   var cache = Cache()
   /// How many tombstones each machine's deletes have added.
@@ -45,6 +48,10 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   let feed: ChangeFeed
   /// Where the consumer remembers how far the feed is; nil while it keeps none, and for other programs that open the store.
   private var feedMemory: FeedMemoryFile?
+
+  /// What was wrong with the triggers of tables from which rows go down, until the consumer has heard of it.
+  var captureFaults: [CaptureFault] = []
+  var hasMendedCaptures = false
 
   struct Cache {
     var sinks = SinkTables()
@@ -146,15 +153,18 @@ package final class SQLiteCloudStore: CloudStore, FeedStore {
   package static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 
   package func transaction<Result>(_ body: (any CloudTransaction) throws -> Result) throws -> Result {
-    try writing { database in
+    let result = try writing { database in
       (isWriting, raised) = (false, [:])
       let transaction = Transaction(store: self, database: database)
+      if !isOpeningNoted { try transaction.noteOpening() }
       if try hasProtection(database) { try transaction.beginWriting() }
       let result = try body(transaction)
       try settleTriggers(transaction, database)
       if isWriting { try database.cachedStatement(sql: "DELETE FROM drover_writer").execute() }
       return (result, try feed.finish(database))
     }
+    isOpeningNoted = true
+    return result
   }
 
   /// Whether sink tables have triggers that refuse what is not Drover's.

@@ -191,7 +191,7 @@ enum Bookkeeping {
         SELECT type, name FROM sqlite_master
          WHERE name IN ('drover_meta', 'drover_clock', 'drover_stream', 'drover_backfill', 'drover_outbox', 'drover_outbox_key',
                         'drover_kept', 'drover_space', 'drover_dead_letter', 'drover_dead_field', 'drover_resync', 'drover_ahead',
-                        'drover_capture', 'drover_wait', \(RowBookkeeping.names.map(literal).joined(separator: ", ")),
+                        'drover_capture', 'drover_wait', \((RowBookkeeping.names + WorklistBookkeeping.names).map(literal).joined(separator: ", ")),
                         'drover_next', 'drover_intake', 'drover_intake_insert', 'drover_intake_key')
             OR \(isCapture) OR \(KeyLives.isTable) OR \(UnitHeaders.isTable)
          ORDER BY CASE type WHEN 'trigger' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, name

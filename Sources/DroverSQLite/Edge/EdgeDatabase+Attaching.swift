@@ -32,12 +32,14 @@ extension EdgeDatabase {
         let isMigrated = try KeyLives.widenBookkeeping(database)
         try RowBookkeeping.widenBookkeeping(database)
         if declarations.contains(where: { $0.flow.direction.goesDown }) { try RowBookkeeping.make(database) }
+        if declarations.contains(where: { $0.worklist != nil }) { try WorklistBookkeeping.make(database) }
         try putKeyIndex(database)
         try database.execute(sql: Self.captureTable)
         try database.execute(sql: Self.waitTable)
         try putViews(database)
         let isTouched = try isSchemaTouched(database)
         attached = try attachStreams(database, isMigrated: isMigrated)
+        try attached.map { try WorklistBookkeeping.note($0.streams, database) }
         if isTouched { try attached?.tables.forEach { try lookForNewColumn($1, stream: $0, database) } }
         try EdgeDeadLetters.makeTables(database)
         try RowBookkeeping.widenKeys(database)

@@ -60,16 +60,20 @@ package final class EdgeDeadLetters: EdgeDeadLetterStore {
       let form = column == KeyLives.outboxColumn ? " TEXT NOT NULL DEFAULT ''" : ""
       try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)\(form)")
     }
-    guard try !database.catalogue(of: "drover_dead_letter").contains(where: { $0.name == SQLName("direction") }) else {
-      return
+    if try !database.catalogue(of: "drover_dead_letter").contains(where: { $0.name == SQLName("direction") }) {
+      // A row that came down: what the cloud had seen of it, and whether a person wants it to be tried again.
+      for column in [
+        "direction TEXT NOT NULL DEFAULT 'up'", "edge_epoch TEXT", "edge_version INTEGER",
+        "is_due INTEGER NOT NULL DEFAULT 0",
+      ] {
+        try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)")
+      }
     }
-    // A row that came down: what the cloud had seen of it, and whether a person wants it to be tried again.
-    for column in [
-      "direction TEXT NOT NULL DEFAULT 'up'", "edge_epoch TEXT", "edge_version INTEGER",
-      "is_due INTEGER NOT NULL DEFAULT 0",
-    ] {
-      try database.execute(sql: "ALTER TABLE drover_dead_letter ADD COLUMN \(column)")
-    }
+    // Looked at with each frame that comes down.
+    try database.execute(
+      sql:
+        "CREATE INDEX IF NOT EXISTS drover_dead_letter_down ON drover_dead_letter (first_at) WHERE direction = 'down'"
+    )
   }
 
   private static func keyColumns(_ table: String, _ database: Database) throws -> [String] {

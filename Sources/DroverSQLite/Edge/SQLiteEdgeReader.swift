@@ -45,7 +45,7 @@ package struct SQLiteEdgeReader: EdgeReader {
           journalMode: try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
           deadLetters: try DeadLetterFigures(database),
           troubles: try Trouble.Kind.allCases.compactMap { try Trouble.read($0, database) },
-          waits: try StreamWait.all(database))
+          waits: try StreamWait.all(database), worklists: try WorklistReport.all(database))
       }
     } catch let error as EdgeStoreError {
       throw error

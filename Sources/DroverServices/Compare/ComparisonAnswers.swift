@@ -141,17 +141,26 @@ extension Swift.Result where Failure == any Error {
 package final class CloudAnswers: MachineAnswers {
   private let conflicts: ConflictAnswers
   private let comparisons: ComparisonAnswers
+  /// nil where the configuration has no worklist.
+  private let orders: OrderAnswers?
 
-  package init(conflicts: ConflictAnswers, comparisons: ComparisonAnswers) {
+  package init(conflicts: ConflictAnswers, comparisons: ComparisonAnswers, orders: OrderAnswers? = nil) {
+    self.orders = orders
     self.conflicts = conflicts
     self.comparisons = comparisons
   }
 
   package func ask(_ question: MachineAsked) {
-    if CompareRequest.isOne(question.document) { comparisons.ask(question) } else { conflicts.ask(question) }
+    if CompareRequest.isOne(question.document) {
+      comparisons.ask(question)
+    } else if let orders, WorklistRequest.isOne(question.document) {
+      orders.ask(question)
+    } else {
+      conflicts.ask(question)
+    }
   }
 
   package func take() -> [(question: MachineAsked, answer: [UInt8], hasChanged: Bool)] {
-    conflicts.take() + comparisons.take()
+    conflicts.take() + comparisons.take() + (orders?.take() ?? [])
   }
 }

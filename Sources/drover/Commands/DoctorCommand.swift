@@ -44,6 +44,7 @@ struct DoctorCommand: AsyncParsableCommand {
     if findings.allSatisfy({ $0.verdict == .good }) {
       findings += tables(configuration)
       findings += outbox(configuration)
+      findings += WorklistCheck.findings(configuration)
     }
     findings.append(HostChecks.disk(of: configuration.database))
     findings.append(HostChecks.clock())
@@ -159,13 +160,16 @@ struct DoctorCommand: AsyncParsableCommand {
     let scarcity = report.scarcity(configuration.deadLetters).map {
       Finding.doubtful("letters", $0, "at the limit, frames with events that cannot be applied stay at the edge")
     }
+    let conflicts = report.scarcity(configuration.conflicts).map {
+      Finding.doubtful("conflicts", $0, "at the limit, the stream with the next conflict waits at its machine")
+    }
     let troubles = report.troubles(now: wallClock()).map { machine, trouble in
       Finding.bad("name", trouble.text(machine), trouble.advice)
     }
     let waits = report.machines.flatMap { machine in
       machine.waits.map { Finding.bad("stream", "\(machine.name): \(printable($0.text))", printable($0.advice)) }
     }
-    return letters(report.deadLetters) + [scarcity].compactMap(\.self) + troubles + waits
+    return letters(report.deadLetters) + [scarcity, conflicts].compactMap(\.self) + troubles + waits
   }
 
   private func integrity(_ path: String, missing: String) -> [Finding] {

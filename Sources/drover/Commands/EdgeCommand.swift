@@ -20,18 +20,31 @@ struct EdgeCommand: AsyncParsableCommand {
   @OptionGroup var options: ConfigurationOption
 
   func run() async throws {
-    let configuration = try options.edge()
+    var isRenamed = true
+    while isRenamed {
+      isRenamed = try await work(
+        try await MachineNameWait.configuration(of: options, logger: makeLogger("drover edge", level: .info)))
+    }
+  }
+
+  /// Works until a signal ends it, or the machine has another name.
+  /// - Returns: whether it has.
+  private func work(_ configuration: EdgeConfiguration) async throws -> Bool {
     let logger = makeLogger("drover edge", level: configuration.logLevel)
     let hangups = await HangupWatch(logger: logger) { [options] in try options.edge() }
+    let name = configuration.naming.map { _ in
+      MachineNameWatch(options: options, machine: configuration.machine, logger: logger)
+    }
     do {
       try await EdgeAgent.run(
         configuration,
         beside: { look in
           let services: [(any Service)?] = [configuration.httpServer(logger: logger, look: look), hangups]
           return services.compactMap(\.self)
-        }, logger: logger)
+        }, errand: name, logger: logger)
     } catch {
       throw fail("\(error)")
     }
+    return name?.isRenamed ?? false
   }
 }

@@ -17,7 +17,8 @@ struct DeadCommand: AsyncParsableCommand {
         drover dead purge --config edge.yaml --id 7
 
       In the cloud, a dead letter is a message or event that could not be applied. At the edge, it is an event that the broker or the
-      cloud will never take. docs/how-to/handle-dead-letters.md explains the reasons.
+      cloud will never take, or a row from the cloud that the app's tables refuse; the cloud lists such rows too.
+      docs/how-to/handle-dead-letters.md explains the reasons.
       """,
     subcommands: [
       DeadListCommand.self, DeadShowCommand.self, DeadReplayCommand.self, DeadPurgeCommand.self,
@@ -34,6 +35,25 @@ struct DeadLetterOptions: ParsableArguments {
   var reason: DeadLetterReason?
   @Option(help: ArgumentHelp("Only the letter with this number.", valueName: "id"))
   var id: Int64?
+  @Option(
+    help: ArgumentHelp(
+      "In the cloud: only the row with this local ID, where a machine refuses it.", valueName: "local-id"))
+  var row: String?
+
+  /// The rows at machines that are meant; nil where letters alone are.
+  var refusals: RefusalFilter? {
+    guard id == nil else { return nil }
+    return RefusalFilter(machine: machine, stream: stream, localID: row, reason: reason?.rawValue)
+  }
+
+  /// Letters are meant, and not rows at machines alone.
+  var meansLetters: Bool { row == nil }
+
+  func validate() throws {
+    guard id == nil || row == nil else {
+      throw ValidationError("--id names a letter, and --row a row that a machine refuses; give one of them")
+    }
+  }
 
   var filter: DeadLetterFilter { DeadLetterFilter(id: id, machine: machine, stream: stream, reason: reason) }
 
@@ -41,7 +61,7 @@ struct DeadLetterOptions: ParsableArguments {
   var description: String {
     let parts = [
       id.map { "number \($0)" }, machine.map { "machine \($0)" }, stream.map { "stream \($0)" },
-      reason.map { "reason \($0.rawValue)" },
+      reason.map { "reason \($0.rawValue)" }, row.map { "row \($0)" },
     ].compactMap(\.self)
     return parts.isEmpty ? "" : " of " + parts.joined(separator: " and ")
   }
@@ -74,6 +94,19 @@ enum DeadLetters {
       throw code
     } catch {
       throw fail("\(error)")
+    }
+  }
+
+  /// The cloud's configuration, to look at rows that machines refuse; nil at the edge, where such a row is a letter.
+  /// - Throws: where a row is asked for at the edge.
+  func cloud(_ which: DeadLetterOptions) throws -> CloudConfiguration? {
+    switch self {
+    case .cloud(_, let configuration): return configuration
+    case .edge:
+      guard which.row == nil else {
+        throw fail("--row is for the cloud; here `drover dead list` shows the letter's number, and --id takes it")
+      }
+      return nil
     }
   }
 

@@ -10,7 +10,7 @@ struct DeadPurgeCommand: AsyncParsableCommand {
         drover dead purge --config cloud.yaml --machine TEST --yes
 
       The command asks first. Without a terminal it does nothing unless --yes is given. `drover status` shows how many letters
-      were purged.
+      were purged. A row that a machine refuses is purged at the machine.
       """)
 
   @OptionGroup var options: ConfigurationOption
@@ -19,7 +19,13 @@ struct DeadPurgeCommand: AsyncParsableCommand {
   var yes = false
 
   func run() async throws {
-    let store = try DeadLetters(options, forChange: true).store
+    let side = try DeadLetters(options, forChange: true)
+    _ = try side.cloud(which)
+    guard which.meansLetters else {
+      throw fail(
+        "purge: a row that a machine refuses is purged there, or cleared by an edit that the machine's table takes")
+    }
+    let store = side.store
     var filter = which.filter
     do {
       // What comes in while the person thinks is not meant.

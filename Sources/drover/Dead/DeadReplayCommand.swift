@@ -14,7 +14,8 @@ struct DeadReplayCommand: AsyncParsableCommand {
         drover dead replay --config cloud.yaml --stream temperature --reason store
 
       In the cloud, the letter's bytes are published again on their topic. The consumer removes the letter in the transaction in
-      which it applies them. If it refuses them again, the letter stays. At the edge, the event goes back into the outbox. A letter
+      which it applies them. If it refuses them again, the letter stays. A row that a machine refuses is tried again by the machine,
+      which has to be online. At the edge, the event goes back into the outbox, and a row from the cloud is tried again. A letter
       that was too large to be kept whole cannot be replayed. The exit status is 1 if a letter is left.
       """)
 
@@ -28,10 +29,19 @@ struct DeadReplayCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let outcome: ReplayOutcome
-    let meant: Int
+    var outcome = ReplayOutcome(success: "")
+    var meant = 0
+    var atMachines = RefusedRowRetry.Outcome()
+    var refused: [KeptRefusal] = []
     do {
-      switch try DeadLetters(options, forChange: true) {
+      let side = try DeadLetters(options, forChange: true)
+      if let cloud = try side.cloud(which), let filter = which.refusals {
+        refused = try cloud.reader.refusals(filter, after: 0, limit: .max).rows
+        atMachines = try await cloud.retry(
+          refused, isAll: which.isEverythingAtMachines, patience: .seconds(wait))
+      }
+      switch side {
+      case _ where !which.meansLetters: break
       case .edge(let letters):
         let ids = try meantIDs(letters)
         meant = ids.count
@@ -49,12 +59,13 @@ struct DeadReplayCommand: AsyncParsableCommand {
     } catch {
       throw fail("replay: \(error)")
     }
-    guard meant > 0 else {
+    guard meant + refused.count > 0 else {
       print("no dead letters\(which.description)")
       return
     }
-    outcome.print()
-    if !outcome.left.isEmpty { throw ExitCode.failure }
+    if meant > 0 { outcome.print() }
+    if !refused.isEmpty { atMachines.print() }
+    if !outcome.left.isEmpty || !atMachines.left.isEmpty { throw ExitCode.failure }
   }
 
   /// In the order in which they came.
@@ -76,6 +87,35 @@ struct DeadReplayCommand: AsyncParsableCommand {
       outcome.remarks.append("\(superseded) superseded: a newer event of the same key is in the outbox")
     }
     return outcome
+  }
+}
+
+extension DeadLetterOptions {
+  /// Whatever a machine refuses is meant.
+  fileprivate var isEverythingAtMachines: Bool { stream == nil && row == nil && reason == nil }
+}
+
+extension CloudConfiguration {
+  /// Has machines try rows again that they refuse.
+  func retry(_ refused: [KeptRefusal], isAll: Bool, patience: Duration) async throws -> RefusedRowRetry.Outcome {
+    let reader = reader
+    return try await RefusedRowRetry.run(
+      refused, isAll: isAll,
+      look: { try reader.refusals(RefusalFilter(machine: $0), after: 0, limit: .max).rows },
+      over: ShortSession(replaying: connection), patience: patience)
+  }
+}
+
+extension RefusedRowRetry.Outcome {
+  /// Lines about single rows; the others are counted.
+  private static let lines = 20
+
+  fileprivate func print() {
+    Swift.print("\(done) of \(quantity(done + left.count, "refused row")) taken by the machines")
+    for (kept, why) in left.prefix(Self.lines) {
+      Swift.print("\(kept.row.stream) row \(printable(kept.row.localID)) of \(kept.machine): \(printable(why))")
+    }
+    if left.count > Self.lines { Swift.print("and \(quantity(left.count - Self.lines, "more row")) left") }
   }
 }
 

@@ -12,6 +12,7 @@ extension HTTPOptions {
   init(_ configuration: HTTPConfiguration) {
     self.init(
       host: configuration.host, port: configuration.port, tokens: configuration.tokens,
+      origins: configuration.origins,
       certificate: configuration.tls.map { Certificate(file: $0.certificate, keyFile: $0.key) },
       bodyBytes: configuration.limits.bodyBytes, requestsPerSecond: configuration.limits.requestsPerSecond,
       connectionsPerAddress: configuration.limits.connectionsPerAddress,
@@ -33,13 +34,15 @@ extension CloudConfiguration {
   /// - Parameters:
   ///   - worker: the consumer of this process.
   ///   - desk: who tells of alerts.
+  ///   - board: how the endpoints of worklists do.
   func onlookers(
-    worker: @escaping @Sendable () -> Worker, desk: AlertService?, commits: CommitTries, logger: Logger
+    worker: @escaping @Sendable () -> Worker, desk: AlertService?, commits: CommitTries, board: EndpointBoard,
+    logger: Logger
   ) -> [any Service] {
     guard http != nil || alerts != nil else { return [] }
     let watch = FleetWatch(
       reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk,
-      wallClock: wallClock, logger: logger)
+      worklists: { worklistHealth(board) }, wallClock: wallClock, logger: logger)
     let server = http.map { httpServer($0, watch, worker: worker, logger: logger) }
     let all: [(any Service)?] = [watch, desk, server]
     return all.compactMap(\.self)
@@ -61,7 +64,10 @@ extension CloudConfiguration {
   ) -> HTTPServer {
     let options = HTTPOptions(http)
     let reader = reader
-    let source = CloudSource(
+    let worklists = WorklistSource(
+      names: worklists.map(\.plan.name), open: { forChange in try openWorklists(forChange: forChange) },
+      now: { wallClock() })
+    var source = CloudSource(
       reader: reader, changes: changeReader,
       letters: { forChange in try openDeadLetters(readOnly: !forChange) },
       conflicts: { forChange in try openConflicts(forChange: forChange) },
@@ -73,11 +79,19 @@ extension CloudConfiguration {
           patience: .seconds(10)
         ).reason(for: id)
       },
+      retry: { filter in
+        let refused = try reader.refusals(filter, after: 0, limit: .max).rows
+        let outcome = try await retry(
+          refused, isAll: filter == RefusalFilter(machine: filter.machine), patience: .seconds(10))
+        return (outcome.done, outcome.left)
+      },
       now: { wallClock() }, software: Drover.version)
+    source.worklists = { try worklists.summaries() }
     return HTTPServer(
       options,
-      routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes) + PageRoutes.all,
-      logger: logger)
+      routes: CloudRoutes.all(source) + RowRoutes.all(rowEditor, bodyBytes: options.bodyBytes)
+        + WorklistRoutes.all(worklists, bodyBytes: options.bodyBytes) + PageRoutes.all,
+      tickets: Tickets(), logger: logger)
   }
 }
 

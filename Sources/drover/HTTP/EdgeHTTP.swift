@@ -13,7 +13,7 @@ extension EdgeConfiguration {
     guard let http else { return nil }
     let options = HTTPOptions(http)
     let source = EdgeSource(
-      intake: SQLiteEventIntake(path: database, quota: outbox.quota),
+      intake: SQLiteEventIntake(path: database, quota: outbox.quota), worklists: worklistDesk,
       streams: Dictionary(uniqueKeysWithValues: streams.map { ($0.name, $0.table) }),
       worker: { AgentLock.worker(database: database) },
       status: { statusDocument(try reader.report(), AgentLock.worker(database: database), now: wallClock()) },

@@ -70,6 +70,10 @@ struct StatusCommand: AsyncParsableCommand {
         "\(stream.name)  \(quantity(stream.overwritten, "edit")) made here; its rows come from the cloud, which replaces them"
       )
     }
+    for list in report.worklists {
+      let rows = list.rows.map { "\(quantity($0.all, "row")), \($0.unfinished) unfinished" } ?? "no table"
+      print("worklist \(list.name)  \(rows)\(list.waits.map { "; \(printable($0))" } ?? "")")
+    }
     if let ahead = report.clockAhead, abs(ahead) >= 1_000_000 {
       print("clock   \(ageText(abs(ahead))) \(ahead > 0 ? "ahead of" : "behind") the cloud")
     }
@@ -141,6 +145,11 @@ struct StatusCommand: AsyncParsableCommand {
       }
     }
     for line in report?.conflictLines(configuration.conflicts) ?? [] { print(line) }
+    if let report, report.refusedRows > 0 {
+      print(
+        "refused rows \(report.refusedRows) from the cloud\(report.names(\.refusedRows)); `drover dead list` shows them"
+      )
+    }
     var table = TextTable(
       columns: [
         "machine", "state", "heard", "clock", "waiting", "oldest", "reported", "dead letters", "stream", "rows",
@@ -151,10 +160,11 @@ struct StatusCommand: AsyncParsableCommand {
       let of = cells(machine, now: now)
       if machine.streams.isEmpty { table.add(of + ["-", "0", "-", "0", "0", "-"]) }
       for (index, stream) in machine.streams.enumerated() {
+        let lag: String = stream.ahead.map { "\(ageText($0)) ahead" } ?? stream.lag.map(ageText) ?? "-"
         table.add(
           (index == 0 ? of : of.map { _ in "" }) + [
             stream.name, stream.rows.map { "\($0)" } ?? "-",
-            stream.ahead.map { "\(ageText($0)) ahead" } ?? ageText(stream.lag),
+            lag,
             "\(stream.superseded)", "\(stream.refused)", stream.check.map { check($0, now: now) } ?? "-",
           ])
         for lines in stream.lines {
@@ -215,23 +225,26 @@ extension CloudReport {
   /// How many machines are named; the others are counted.
   private static var machinesNamed: Int { 5 }
 
+  /// Whose something is, the most first.
+  fileprivate func names(_ count: (Machine) -> Int) -> String {
+    let those = machines.filter { count($0) > 0 }.sorted { count($0) > count($1) }
+    let names = those.prefix(Self.machinesNamed).map { "\($0.name) \(count($0))" }
+    let others = those.count > names.count ? ["\(quantity(those.count - names.count, "other machine"))"] : []
+    return names.isEmpty ? "" : ": " + (names + others).joined(separator: ", ")
+  }
+
   /// What waits for a person, and whose it is. Nothing where there has been none.
   fileprivate func conflictLines(_ bounds: ConflictBounds) -> [String] {
     guard conflicts != ConflictFigures() else { return [] }
-    let those = machines.filter { $0.conflicts > 0 }.sorted { $0.conflicts > $1.conflicts }
-    let names = those.prefix(Self.machinesNamed).map { "\($0.name) \($0.conflicts)" }
-    let others = those.count > names.count ? ["\(quantity(those.count - names.count, "other machine"))"] : []
-    let whose = names.isEmpty ? "" : ": " + (names + others).joined(separator: ", ")
-    var lines = ["conflicts    \(conflicts.present) (\(conflicts.resolved) resolved)\(whose)"]
-    if ConflictFigures.isScarce(conflicts.present, of: bounds.maxCount) {
-      lines.append(
-        "             space for conflicts becomes scarce: \(conflicts.present) of \(bounds.maxCount); resolve some")
-    } else if let most = those.first, ConflictFigures.isScarce(most.conflicts, of: bounds.maxOfMachine) {
-      lines.append(
-        "             space for conflicts of \(most.name) becomes scarce: \(most.conflicts) of \(bounds.maxOfMachine); resolve some"
-      )
-    }
-    return lines
+    return ["conflicts    \(conflicts.present) (\(conflicts.resolved) resolved)\(names(\.conflicts))"]
+      + (scarcity(bounds).map { ["             \($0)"] } ?? [])
+  }
+
+  /// A sentence when four fifths of the space for conflicts are taken.
+  func scarcity(_ bounds: ConflictBounds) -> String? {
+    bounds.scarcity(
+      all: ConflictUse(count: conflicts.present, bytes: conflicts.bytes),
+      of: machines.map { ($0.name, ConflictUse(count: $0.conflicts, bytes: $0.conflictBytes)) })
   }
 
   /// A sentence when four fifths of the room for dead letters are taken.

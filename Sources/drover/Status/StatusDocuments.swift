@@ -31,6 +31,11 @@ extension EdgeConfiguration {
   /// Looks into the app's database.
   var reader: any EdgeReader { SQLiteEdgeReader(path: database) }
 
+  /// Looks at worklists in the app's database, and acts on them.
+  var worklistDesk: any WorklistDesk {
+    SQLiteWorklistDesk(path: database, declarations: streams, quota: outbox.quota)
+  }
+
   func statusDocument(_ report: EdgeReport?, _ worker: Worker, now: Int64) -> JSON {
     .object(
       [

@@ -501,4 +501,50 @@ import Testing
     #expect(heir.told == ["resolved failures -"])
     #expect(heir.changes[0].alert.id == pair.first.changes[0].alert.id)
   }
+
+  // Four failures in a row are one alert, and a success ends it.
+  @Test func `an endpoint of a worklist that fails four times in a row is one alert`() throws {
+    var watch = Watch(AlertRules(endpoints: 3, calm: .seconds(5)))
+    let name = try WorklistName("mixing")
+    func fail(_ count: Int) -> [WorklistHealth] {
+      var standing = EndpointStanding(name, .fetch)
+      (standing.failuresInARow, standing.failure) = (count, "erp answers 500")
+      return [WorklistHealth(name: name, endpoints: [standing])]
+    }
+    for count in 1...8 {
+      watch.look(seconds: 5) {
+        Self.hear(&$0)
+        $0.worklists = fail(count)
+      }
+      #expect(watch.told == (count < 4 ? [] : ["firing endpoints -"]))
+    }
+    watch.look(seconds: 60) {
+      Self.hear(&$0)
+      $0.worklists = fail(0)
+    }
+    #expect(watch.told == ["firing endpoints -", "resolved endpoints -"])
+  }
+
+  @Test
+  func `a worklist with orders that has not moved for longer than the limit is an alert, and an empty one is none`()
+    throws
+  {
+    var watch = Watch(AlertRules(worklists: .seconds(3600)))
+    let name = try WorklistName("mixing")
+    let moved = watch.fleet.at
+    func list(_ counts: [OrderState: Int]) -> [WorklistHealth] {
+      [WorklistHealth(name: name, summary: WorklistSummary(name: name, counts: counts, lastMoved: moved))]
+    }
+    watch.look(seconds: 7200) {
+      Self.hear(&$0)
+      $0.worklists = list([.complete: 5, .withdrawn: 1, .refused: 1])
+    }
+    #expect(watch.told == [])
+    watch.look(seconds: 5) {
+      Self.hear(&$0)
+      $0.worklists = list([.inWork: 2])
+    }
+    #expect(watch.told == ["firing worklists -"])
+    #expect(watch.changes.last?.alert.text.contains("0 queued, 2 with machines") == true)
+  }
 }

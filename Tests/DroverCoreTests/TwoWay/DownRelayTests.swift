@@ -52,6 +52,22 @@ import Testing
     #expect(sent(&relay) == [])
   }
 
+  // A machine whose database was restored while its connection went on lacked rows, and the lane had nothing to send any more.
+  @Test func `a machine that has received less than before gets it again`() throws {
+    var relay = DownRelay()
+    relay.loaded([try stream(a, "stock", last: 9)], of: a)
+    #expect(sent(&relay) == ["A stock 0-9"])
+    let name = try StreamName("stock")
+    func upTo(_ last: Int64) -> IntervalSet { IntervalSet([Interval(after: 0, through: last)]) }
+    relay.confirmed([name: upTo(9)], of: a, now: now)
+    #expect(sent(&relay) == [])
+    relay.confirmed([name: upTo(4)], of: a, now: now)
+    #expect(sent(&relay) == ["A stock 4-9"])
+    relay.confirmed([name: upTo(9)], of: a, now: now)
+    relay.confirmed([:], of: a, now: now)
+    #expect(sent(&relay) == ["A stock 0-9"])
+  }
+
   // A lane whose work was taken back waited for its retry, and what came meanwhile waited with it.
   @Test func `a number that the store does not know any more holds nothing up`() throws {
     var relay = DownRelay()

@@ -8,7 +8,7 @@ import Testing
     (.listed, ["."] + Array(".....")),
     (.handedOut, ["h"] + Array(".....")),
     (.taken, Array("ww....")),
-    (.refused, Array(".r....")),
+    (.refused, Array("rr....")),
     (.notTaken, Array(".q....")),
     (.cleared, Array(".dd...")),
     (.rowArrived, Array("ww....")),
@@ -47,14 +47,34 @@ import Testing
     ]
     for (all, unfinished, when, expected) in cases {
       let rows = WorklistRows(all: all, unfinished: unfinished)
-      #expect(RefillRule.decide(answer: open, open: open, rows: rows, refillWhen: when) == expected)
+      #expect(RefillRule.decide(answer: open, open: open, rows: rows, declaration(when)) == expected)
     }
+  }
+
+  private func declaration(_ when: WorklistDeclaration.RefillWhen) -> WorklistDeclaration {
+    WorklistDeclaration(orderKey: "k", refillWhen: when)
+  }
+
+  @Test func `a worklist that was disabled since turns its orders away`() {
+    var disabled = declaration(.empty)
+    disabled.isEnabled = false
+    let rows = WorklistRows(all: 0, unfinished: 0)
+    #expect(RefillRule.decide(answer: open, open: open, rows: rows, disabled) == .turnAway)
+  }
+
+  @Test func `a machine takes an order again only if a person has requeued it since`() {
+    let order = { (requeued: Int64?) in ReadOrder(key: "1", fields: [], requeuedAt: requeued) }
+    #expect(!RefillRule.isKnown(order(nil), had: nil))
+    #expect(RefillRule.isKnown(order(nil), had: 0))
+    #expect(RefillRule.isKnown(order(7), had: 7))
+    #expect(RefillRule.isKnown(order(7), had: 8))
+    #expect(!RefillRule.isKnown(order(8), had: 7))
   }
 
   @Test func `an answer to another request, or to none, is ignored`() {
     let rows = WorklistRows(all: 0, unfinished: 0)
-    #expect(RefillRule.decide(answer: open, open: nil, rows: rows, refillWhen: .empty) == .ignore)
-    #expect(RefillRule.decide(answer: open, open: RefillID(random: 2), rows: rows, refillWhen: .empty) == .ignore)
+    #expect(RefillRule.decide(answer: open, open: nil, rows: rows, declaration(.empty)) == .ignore)
+    #expect(RefillRule.decide(answer: open, open: RefillID(random: 2), rows: rows, declaration(.empty)) == .ignore)
   }
 
   @Test func `a request's name is 16 hexadecimal digits`() {

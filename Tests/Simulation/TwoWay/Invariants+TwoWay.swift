@@ -18,6 +18,23 @@ extension Invariants {
     }
   }
 
+  /// What the cloud lists of a machine is what the machine refuses.
+  func cloudKnowsWhatIsRefused() throws {
+    for machine in machines() {
+      let refused = Set(try machine.refusedRows(of: "product").keys)
+      let listed = try reading { database -> Set<String> in
+        guard try Self.tables(database).contains("drover_refused_row") else { return [] }
+        var ids: Set<String> = []
+        try database.rows(
+          "SELECT local_id FROM drover_refused_row WHERE stream = 'product' AND machine_id = '\(machine.id)'"
+        ) { ids.insert($0.text(0)) }
+        return ids
+      }
+      guard refused != listed else { continue }
+      fail("the cloud knows what a machine refuses", "\(machine.id) refuses \(refused), and the cloud lists \(listed)")
+    }
+  }
+
   /// Rows that are refused though they were changed such that they fit.
   func refusedRowsAreMended() throws {
     for machine in machines() {
@@ -92,7 +109,7 @@ extension Invariants {
         fail("a conflict is listed once", "product \(conflict.id) of \(machine.id): \(text)")
       }
       guard let present = texts[conflict.id] else { continue }
-      if !ledger.cloudWentBack, text != present, text.hasPrefix(present) {
+      if !ledger.cloudWentBack, !ledger.sentTwice.contains(present), text != present, text.hasPrefix(present) {
         fail(
           "no edit loses against one that it has seen",
           "product \(conflict.id) of \(machine.id) is \(present), and \(text) is listed")
@@ -102,6 +119,33 @@ extension Invariants {
           "what is listed is not there",
           "product \(conflict.id) of \(machine.id) is \(present), and \(text) is listed")
       }
+    }
+  }
+
+  /// A value that has just been listed lost against one that had not seen it. Later the winner may lose against another edit, and be gone.
+  func newConflictsAreTrue() throws {
+    let seen = newestConflict
+    var found: [(machine: String, id: String, listed: String, present: String)] = []
+    try reading { database in
+      guard try Self.tables(database).contains("drover_conflict") else { return }
+      newestConflict = try database.integer("SELECT max(id) FROM drover_conflict") ?? 0
+      guard newestConflict > seen, try Self.tables(database).contains("product") else { return }
+      try database.rows(
+        """
+        SELECT row.machine_id, row.id, json_extract(conflict.content, '$[1]'), row.log FROM drover_conflict AS conflict
+          JOIN product AS row ON row.machine_id = conflict.machine_id AND row.id = conflict.local_id
+                             AND row.drover_version = conflict.result
+         WHERE conflict.stream = 'product' AND conflict.id > \(seen) AND conflict.content IS NOT NULL
+        """
+      ) { found.append(($0.text(0), $0.text(1), $0.text(2), $0.text(3))) }
+    }
+    for (machine, id, listed, present) in found where present.hasPrefix(listed) {
+      guard let ledger = machines().first(where: { $0.id.text == machine })?.twoWay?.ledger, !ledger.cloudWentBack,
+        !ledger.sentTwice.contains(listed)
+      else { continue }
+      fail(
+        "no edit is listed against one that has seen it",
+        "product \(id) of \(machine) is \(present), and \(listed) is listed")
     }
   }
 

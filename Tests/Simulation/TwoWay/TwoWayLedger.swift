@@ -26,6 +26,9 @@ struct TwoWayLedger {
   /// Rows that each side has changed, counted once for each change.
   private(set) var edgeChanges = 0
   private(set) var cloudChanges = 0
+  /// Texts of rows whose edit waited in a database when it was restored, and was never handed out before the copy was made. If the lost future sent the
+  /// edit, nobody can tell that it is the same one: it counts as another, which has not seen what followed it there.
+  private(set) var sentTwice: Set<String> = []
   /// This machine's database or the cloud's was restored.
   private(set) var wentBack = false
   private(set) var cloudWentBack = false
@@ -60,6 +63,8 @@ struct TwoWayLedger {
     let kept = Set(texts.flatMap(Self.marks)).union(removed.flatMap(Self.marks))
     owed.formIntersection(kept)
   }
+
+  mutating func mayBeSentTwice(_ texts: [String]) { sentTwice.formUnion(texts) }
 
   /// The list of conflicts went back with the store.
   mutating func forget(listed texts: [String]) { owed.subtract(texts.flatMap(Self.marks)) }

@@ -56,7 +56,7 @@ final class TwoWayPerson {
     return (editor.said, isKept)
   }
 
-  /// Makes rows such that the app's table takes them.
+  /// Makes rows such that the app's table takes them. A row that the store has lost is inserted anew.
   func mend(_ machine: MachineID, _ tables: TwoWayTables, _ rows: [String]) throws -> [String] {
     guard !rows.isEmpty, let database = try database(with: "product") else { return [] }
     let before = try TwoWayEditor.texts(database, "product", owner: machine.text)
@@ -65,6 +65,10 @@ final class TwoWayPerson {
       let sql =
         "UPDATE product SET code = NULL, level = NULL, log = log || ? WHERE id = \(id) AND machine_id = '\(machine)'"
       try database.execute(sql, [.text(tables.mark(.cloud))])
+      if tables.ledger.cloudWentBack, try database.integer("SELECT changes()") == 0 {
+        try database.execute(
+          "INSERT INTO product (machine_id, id, log) VALUES ('\(machine)', \(id), ?)", [.text(tables.mark(.cloud))])
+      }
       said.append(sql)
     }
     let after = try TwoWayEditor.texts(database, "product", owner: machine.text)

@@ -106,8 +106,8 @@ struct Capture {
         table: rows.text(row, 0), cause: "its trigger \(trigger) \(isGone ? "was dropped" : "is disabled")",
         advice: isGone
           ? CaptureFault.restart
-          : "ALTER TABLE \(rows.text(row, 3)) ENABLE TRIGGER \(trigger); then `drover check` finds edits that were missed"
-      )
+          : "ALTER TABLE \(rows.text(row, 3)) ENABLE TRIGGER \(trigger); then `drover check` finds edits that were missed",
+        isMended: isGone)
     }
     // A session of that role fires no triggers at all.
     let roles = try connection.query(
@@ -128,7 +128,8 @@ struct Capture {
           cause:
             "\(role.isEmpty ? "database \(database)" : "role \(role)") has session_replication_role = replica, so its sessions fire no triggers",
           advice:
-            "ALTER \(owner)\(part) RESET session_replication_role; then `drover check` finds edits that were missed"))
+            "ALTER \(owner)\(part) RESET session_replication_role; then `drover check` finds edits that were missed",
+          isMended: false))
     }
     return faults
   }

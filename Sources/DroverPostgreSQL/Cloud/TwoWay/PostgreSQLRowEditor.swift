@@ -2,9 +2,17 @@
 
 package import DroverCore
 import DroverWire
+import Synchronization
 
-package struct PostgreSQLRowEditor: RowEditor {
+package final class PostgreSQLRowEditor: RowEditor {
+  /// One question has it at a time: it is taken out for that.
+  private struct Kept: @unchecked Sendable {
+    let store: PostgreSQLCloudStore
+  }
+
   private let address: PostgreSQLAddress
+  /// The connection of the last question: to make one costs more than most questions.
+  private let kept = Mutex<Kept?>(nil)
 
   package init(_ address: PostgreSQLAddress) { self.address = address }
 
@@ -40,9 +48,21 @@ package struct PostgreSQLRowEditor: RowEditor {
   }
 
   private func running<Result>(_ body: (Transaction) throws -> Result) throws -> Result {
+    let known = kept.withLock { kept in
+      defer { kept = nil }
+      return kept
+    }
+    let store = try known?.store ?? open()
+    // One whose question has failed is not used again.
+    let result = try store.running(body)
+    kept.withLock { $0 = Kept(store: store) }
+    return result
+  }
+
+  private func open() throws -> PostgreSQLCloudStore {
     // Looking makes no store.
     _ = try Connection(toStoreAt: address)
-    return try PostgreSQLCloudStore(address).running(body)
+    return try PostgreSQLCloudStore(address)
   }
 }
 
@@ -166,6 +186,8 @@ private struct EditorTable {
       "SELECT id FROM drover_conflict WHERE machine_id = $1 AND stream = $2 AND local_id = $3 ORDER BY id",
       [.text(machine.text), .text(table.origin.stream.text), .text(localID)])
     standing.conflicts = (0..<conflicts.count).map { conflicts.integer($0, 0) }
+    standing.refusals = try RefusedRowTable(connection: connection).rows(
+      of: localID, table.origin.stream, owner: machine)
     return standing
   }
 

@@ -74,13 +74,14 @@ struct RowBook {
 
   /// Takes the next numbers. The counter stays locked until the commit.
   /// - Returns: the last of them.
-  private func numbers(_ count: Int64) throws -> Int64 {
+  func numbers(_ count: Int64) throws -> Int64 {
     let last = try connection.query(
       """
       INSERT INTO drover_down AS known (machine_id, stream, last) VALUES ($1, $2, $3)
       ON CONFLICT (machine_id, stream) DO UPDATE SET last = known.last + excluded.last RETURNING last
       """, origin + [.integer(count)]
     ).integer(0, 0)
+    try transaction.noteRun(from: last - count + 1, origin)
     transaction.raised[stream] = last
     return last
   }

@@ -67,8 +67,9 @@ extension Transaction {
     // Looked at first: numbers are committed in their order, so nothing up to here comes later.
     let given = try connection.query("SELECT last FROM drover_down WHERE machine_id = $1 AND stream = $2", origin)
     let last = given.count == 0 ? 0 : given.integer(0, 0)
+    let run = try newestRun(origin)
     guard last > after, let table = try table(of: stream.stream) else {
-      return DownRead(entries: [], scannedThrough: max(after, last), last: last)
+      return DownRead(entries: [], scannedThrough: max(after, last), last: last, run: run)
     }
     let writer = try SinkWriter(
       table, names: stream.schema.columns.map { SQLName($0.name) }, key: stream.schema.key)
@@ -87,7 +88,7 @@ extension Transaction {
       let stored = try writer.find(keys.map(writer.converted), machine: owner, connection)
       for (row, (key, stored)) in zip(piece, zip(keys, stored)) {
         guard bytes < maximumBytes else {
-          return DownRead(entries: entries, scannedThrough: entries.last!.seq, last: last)
+          return DownRead(entries: entries, scannedThrough: entries.last!.seq, last: last, run: run)
         }
         let edge = try rows.optionalInteger(row, 3).map { version in
           // Of an epoch that is forgotten: it is none that the machine is in.
@@ -102,7 +103,8 @@ extension Transaction {
     }
     if stream.schema.flow.merge == .columns { try leaveOutChanged(&entries, stream, owner, writer) }
     let isWhole = rows.count < limit
-    return DownRead(entries: entries, scannedThrough: isWhole ? last : entries.last?.seq ?? last, last: last)
+    return DownRead(
+      entries: entries, scannedThrough: isWhole ? last : entries.last?.seq ?? last, last: last, run: run)
   }
 
   /// A row goes down as its version says, and not as a person has edited it since: that edit gives it another number.
@@ -121,17 +123,49 @@ extension Transaction {
     }.map(\.1)
   }
 
+  // MARK: Looking after it
+
+  func conflictCounts() throws -> [MachineID: Int] {
+    let rows = try connection.query("SELECT machine_id, count(*) FROM drover_conflict GROUP BY machine_id")
+    var counts: [MachineID: Int] = [:]
+    for row in 0..<rows.count {
+      if let machine = try? MachineID(rows.text(row, 0)) { counts[machine] = Int(rows.integer(row, 1)) }
+    }
+    return counts
+  }
+
+  func mendCapture() throws -> [CaptureFault] {
+    let faults = try Capture.faults(in: store.place, connection)
+    guard faults.contains(where: \.isMended) else { return faults }
+    let streams = try connection.query("SELECT DISTINCT stream FROM drover_flow ORDER BY stream")
+    for row in 0..<streams.count {
+      let stream = try StreamName(streams.text(row, 0))
+      guard let table = try table(of: stream), faults.contains(where: { $0.isMended && $0.table == table.name }) else {
+        continue
+      }
+      store.knowledge.captures.remove(SQLName(stream.text))
+      try settleCapture(of: table, stream)
+    }
+    return faults
+  }
+
   // MARK: What was received
 
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
-    guard try confirmation.epoch == downEpoch() else { return false }
     let streams = try downStreams(of: machine)
+    // What a machine refuses is true whatever the numbering is.
+    if !streams.isEmpty { try RefusedRowTable(connection: connection).note(confirmation.refused, machine: machine) }
+    guard try confirmation.epoch == downEpoch() else { return false }
+    let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
+    for (stream, received) in confirmation.streams {
+      guard let highest = received.last, try hasGoneBack(highest, confirmation, known[stream], machine, stream) else {
+        continue
+      }
+      try beginAgain()
+      return false
+    }
     for stream in streams {
       guard let received = confirmation.streams[stream.stream], received != stream.received else { continue }
-      guard received.last ?? 0 <= stream.last else {
-        try beginAgain()
-        return false
-      }
       let origin: [Parameter] = [.text(machine.text), .text(TwoWayTables.name(stream.stream))]
       try connection.query("DELETE FROM drover_down_received WHERE machine_id = $1 AND stream = $2", origin)
       try connection.query(
@@ -143,27 +177,35 @@ extension Transaction {
           .integers(received.intervals.map(\.after)), .integers(received.intervals.map(\.through)),
         ])
     }
+    for stream in streams where stream.last == 0 && stream.schema.flow.direction == .down {
+      // The machine may have rows of an earlier numbering. It deletes them when it has heard all that the store has.
+      _ = try RowBook(self, stream.owner, stream.stream).numbers(1)
+    }
     return true
+  }
+
+  /// - Parameter known: the stream; nil where it does not go down, or the store does not know that it does.
+  private func hasGoneBack(
+    _ highest: Int64, _ confirmation: DownConfirmation, _ known: DownStream?, _ machine: MachineID, _ stream: StreamName
+  ) throws -> Bool {
+    let name = TwoWayTables.name(stream)
+    guard let known else {
+      let last = try connection.query(
+        "SELECT coalesce(max(last), 0) FROM drover_down WHERE machine_id IN ($1, '*') AND stream = $2",
+        [.text(machine.text), .text(name)]
+      ).integer(0, 0)
+      return highest > last
+    }
+    return StoreRun.storeWentBack(
+      received: highest, in: confirmation.runs[stream] ?? 0,
+      runs: try downRuns([.text(known.owner.text), .text(name)]), last: known.last)
   }
 
   /// The store has gone back: what it has decided since is lost, and everything goes down again.
   private func beginAgain() throws {
-    try setMeta(Self.downEpochName, Epoch(random: .random(in: .min ... .max)).text)
+    try noteLostDecisions()
     try connection.query("DELETE FROM drover_down_received")
-    let known = try connection.query(
-      """
-      SELECT coalesce(max(cloud_version) FILTER (WHERE cloud_version <= $1), 0) AS highest, coalesce(max(cloud_version), 0)
-        FROM drover_row
-      """, [.integer(store.now())])
-    var lost = LostDecisions()
-    lost.wentBack(highest: known.integer(0, 0), farthest: known.integer(0, 1), now: store.now())
-    for range in lost.ranges {
-      try connection.query(
-        """
-        INSERT INTO drover_lost_decision AS known (first, last) VALUES ($1, $2)
-        ON CONFLICT (first) DO UPDATE SET last = greatest(known.last, excluded.last)
-        """, [.integer(range.lowerBound), .integer(range.upperBound)])
-    }
+    try setMeta(Self.downEpochName, Epoch(random: .random(in: .min ... .max)).text)
   }
 
   /// Forgets entries of rows that are gone, when every machine concerned knows it.

@@ -327,6 +327,7 @@ extension Transaction {
     let flow: [Parameter] = [.text(name), .text(machine)]
     let ended = try connection.query("DELETE FROM drover_flow WHERE stream = $1 AND machine_id = $2", flow).changed
     guard ended > 0 else { return false }
+    try RefusedRowTable(connection: connection).forget(SQLName(name), machine: machine)
     for table in ["drover_row", "drover_edit", "drover_down_received", "drover_base"] {
       try connection.query("DELETE FROM \(table) WHERE stream = $1 AND machine_id = $2", flow)
     }

@@ -176,7 +176,7 @@ enum CloudTwoWay {
   /// What is kept of a machine's rows and goes with it.
   static let ofMachines = [
     "drover_flow", "drover_since", "drover_row", "drover_down", "drover_down_received", "drover_edit",
-    "drover_conflict", "drover_base",
+    "drover_conflict", "drover_base", "drover_refused", "drover_refused_row", "drover_down_run",
   ]
 }
 

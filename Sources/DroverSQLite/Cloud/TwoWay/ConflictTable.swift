@@ -67,23 +67,41 @@ struct ConflictTable {
 
   /// None in a store that no consumer of this version has opened yet.
   func figures() throws -> ConflictFigures {
-    guard try database.tableExists("drover_conflict") else { return ConflictFigures() }
+    guard try database.tableExists("drover_conflict"),
+      try database.columns(in: "drover_conflict").contains(where: { $0.name == "bytes" })
+    else { return ConflictFigures() }
     let resolved = try String.fetchOne(
       database, sql: "SELECT value FROM drover_meta WHERE name = ?", arguments: [Self.resolved])
-    return ConflictFigures(present: try count(), resolved: resolved.flatMap { Int($0) } ?? 0)
+    return ConflictFigures(
+      present: try count(), resolved: resolved.flatMap { Int($0) } ?? 0, bytes: try use(of: nil).bytes)
   }
 
   /// By machine; from the index alone.
   /// - Parameter range: the first machine and the last.
-  func counts(in range: StatementArguments) throws -> [String: Int] {
-    guard try database.tableExists("drover_conflict") else { return [:] }
+  func uses(in range: StatementArguments) throws -> [String: ConflictUse] {
+    // Without the bytes the store is of an older version.
+    guard try database.tableExists("drover_conflict"),
+      try database.columns(in: "drover_conflict").contains(where: { $0.name == "bytes" })
+    else { return [:] }
     let rows = try Row.fetchAll(
       database,
       sql: """
-        SELECT machine_id, count(*) AS conflicts FROM drover_conflict
+        SELECT machine_id, count(*) AS conflicts, sum(bytes) AS bytes FROM drover_conflict
          WHERE machine_id >= ? AND machine_id <= ? GROUP BY machine_id
         """, arguments: range)
-    return Dictionary(rows.map { ($0["machine_id"] as String, $0["conflicts"] as Int) }) { first, _ in first }
+    return Dictionary(
+      rows.map { ($0["machine_id"] as String, ConflictUse(count: $0["conflicts"], bytes: $0["bytes"])) }
+    ) { first, _ in first }
+  }
+
+  /// By machine.
+  func counts() throws -> [MachineID: Int] {
+    let rows = try Row.fetchAll(
+      database.cachedStatement(sql: "SELECT machine_id, count(*) AS conflicts FROM drover_conflict GROUP BY machine_id")
+    )
+    var counts: [MachineID: Int] = [:]
+    for row in rows { if let machine = try? MachineID(row["machine_id"]) { counts[machine] = row["conflicts"] } }
+    return counts
   }
 
   private static let resolved = "conflicts_resolved"

@@ -7,8 +7,14 @@ import GRDB
 
 package struct SQLiteRowEditor: RowEditor {
   private let path: String
+  private let reader: KeptConnection
+  private let writer: KeptConnection
 
-  package init(path: String) { self.path = path }
+  package init(path: String) {
+    self.path = path
+    reader = KeptConnection(path: path)
+    writer = KeptConnection(path: path)
+  }
 
   package func table(of origin: MachineStream) throws -> RowTable? {
     try reading { try EditorTable(origin, $0)?.table }
@@ -33,14 +39,16 @@ package struct SQLiteRowEditor: RowEditor {
     _ localID: String, _ request: RowEditRequest, of origin: MachineStream
   ) throws -> RowEditOutcome? {
     do {
-      return try open(readOnly: false).inDatabase { database in
-        var outcome: RowEditOutcome?
-        try database.inTransaction(.immediate) {
-          outcome = try EditorTable(origin, database)?.edit(localID, request)
-          if case .done? = outcome { return .commit }
-          return .rollback
+      return try writer.use({ try open(readOnly: false) }) { queue in
+        try queue.inDatabase { database in
+          var outcome: RowEditOutcome?
+          try database.inTransaction(.immediate) {
+            outcome = try EditorTable(origin, database)?.edit(localID, request)
+            if case .done? = outcome { return .commit }
+            return .rollback
+          }
+          return outcome
         }
-        return outcome
       }
     } catch let error as DatabaseError where SinkTable.isAboutTheEvent(error) {
       return .refused(RowRefusal(database: error.message ?? "", explanation: error.explanation), present: nil)
@@ -53,7 +61,7 @@ package struct SQLiteRowEditor: RowEditor {
 
   private func reading<Result>(_ body: (Database) throws -> Result) throws -> Result {
     do {
-      return try open(readOnly: true).read(body)
+      return try reader.use({ try open(readOnly: true) }) { try $0.read(body) }
     } catch let error as DatabaseError {
       throw CloudStoreError("read", path, error)
     }
@@ -218,6 +226,7 @@ private struct EditorTable {
       database,
       sql: "SELECT id FROM drover_conflict WHERE machine_id = ? AND stream = ? AND local_id = ? ORDER BY id",
       arguments: name)
+    standing.refusals = try RefusedRowTable(database: database).rows(of: localID, stream, owner: machine)
     return standing
   }
 

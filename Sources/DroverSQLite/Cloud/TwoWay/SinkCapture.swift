@@ -78,7 +78,8 @@ struct SinkCapture {
       guard !missing.isEmpty else { return nil }
       let names = missing.compactMap { $0.split(separator: "\"").dropFirst().first }.joined(separator: ", ")
       return CaptureFault(
-        table: name, cause: "its triggers \(names) were dropped or changed", advice: CaptureFault.restart)
+        table: name, cause: "its triggers \(names) were dropped or changed", advice: CaptureFault.restart,
+        isMended: true)
     }
   }
 

@@ -11,6 +11,14 @@ extension Transaction {
     try ConflictTable(database: database).count(of: machine)
   }
 
+  func conflictCounts() throws -> [MachineID: Int] { try ConflictTable(database: database).counts() }
+
+  /// They are made again in each transaction that comes after a change of the database's schema.
+  func mendCapture() throws -> [CaptureFault] {
+    defer { store.captureFaults = [] }
+    return store.captureFaults
+  }
+
   func downEpoch() throws -> Epoch {
     let known = try prepared("SELECT value FROM drover_meta WHERE name = 'down_epoch'")
     defer { known.reset() }
@@ -81,7 +89,8 @@ extension Transaction {
     // A row goes down as its version says, not as a person has edited it since.
     if table.schema.flow.merge == .columns { while try takeEdits(of: stream.stream, limit: 10_000).hasMore {} }
     var read = DownRead(
-      entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream))
+      entries: [], scannedThrough: after, last: try lastNumber(owner: owner, stream: stream.stream),
+      run: try newestRun(owner: owner, stream: stream.stream))
     let select = try prepared(
       """
       SELECT local_id, number, cloud_version, edge_epoch, edge_version FROM drover_row
@@ -126,12 +135,15 @@ extension Transaction {
   }
 
   func note(_ confirmation: DownConfirmation, machine: MachineID) throws -> Bool {
-    guard try confirmation.epoch == downEpoch() else { return false }
     let streams = try downStreams(of: machine)
+    // What a machine refuses is true whatever the numbering is.
+    if !streams.isEmpty { try RefusedRowTable(database: database).note(confirmation.refused, machine: machine) }
+    guard try confirmation.epoch == downEpoch() else { return false }
     let known = Dictionary(streams.map { ($0.stream, $0) }) { first, _ in first }
     for (stream, received) in confirmation.streams {
-      let last = try known[stream]?.last ?? lastNumber(owner: machine.text, stream: stream)
-      guard let highest = received.last, highest > last else { continue }
+      guard let highest = received.last, try hasGoneBack(highest, confirmation, known[stream], machine, stream) else {
+        continue
+      }
       try beginDownEpoch()
       return false
     }
@@ -139,7 +151,26 @@ extension Transaction {
       guard let before = known[stream]?.received, before != received else { continue }
       try setDownReceived(received, machine: machine, stream: stream)
     }
+    for stream in streams where stream.last == 0 && stream.schema.flow.direction == .down {
+      // The machine may have rows of an earlier numbering. It deletes them when it has heard all that the store has.
+      _ = try nextNumbers(1, owner: stream.owner.text, stream: stream.stream)
+    }
     return true
+  }
+
+  /// - Parameter known: the stream; nil where it does not go down, or the store does not know that it does.
+  private func hasGoneBack(
+    _ highest: Int64, _ confirmation: DownConfirmation, _ known: DownStream?, _ machine: MachineID, _ stream: StreamName
+  ) throws -> Bool {
+    guard let known else {
+      return try highest
+        > max(
+          lastNumber(owner: machine.text, stream: stream),
+          lastNumber(owner: CloudTwoWay.everyMachine, stream: stream))
+    }
+    return StoreRun.storeWentBack(
+      received: highest, in: confirmation.runs[stream] ?? 0,
+      runs: try downRuns(owner: known.owner.text, stream: stream), last: known.last)
   }
 
   private func lastNumber(owner: String, stream: StreamName) throws -> Int64 {
@@ -168,20 +199,9 @@ extension Transaction {
 
   /// The store went back: what was decided after the moment to which it went back is lost.
   func beginDownEpoch() throws {
-    let now = store.now()
-    let known = try Row.fetchOne(
-      database, sql: "SELECT max(iif(cloud_version <= ?, cloud_version, 0)), max(cloud_version) FROM drover_row",
-      arguments: [now])!
-    var lost = LostDecisions()
-    lost.wentBack(highest: known[0] ?? 0, farthest: known[1] ?? 0, now: now)
-    for range in lost.ranges {
-      try database.execute(
-        sql: "INSERT INTO drover_lost_decision (first, last) VALUES (?, ?)",
-        arguments: [range.lowerBound, range.upperBound])
-    }
+    try noteLostDecisions()
     try database.execute(sql: "DELETE FROM drover_down_received")
     try setNote("down_epoch", Epoch(random: .random(in: .min ... .max)).text)
-    store.cache.lostDecisions = nil
   }
 
   /// Forgets the entries of rows that were deleted before a moment and have gone down.

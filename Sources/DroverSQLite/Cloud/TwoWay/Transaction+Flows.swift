@@ -78,6 +78,7 @@ extension Transaction {
          WHERE stream = ?1 AND machine_id = '*'
            AND NOT EXISTS (SELECT 1 FROM drover_flow WHERE stream = ?1 AND owner = '*' AND machine_id <> '*')
         """, arguments: [stream.text])
+    try RefusedRowTable(database: database).forget(stream, machine: machine)
     for owner in try isShared(stream) ? [machine.text] : [machine.text, CloudTwoWay.everyMachine] {
       for table in ["drover_row", "drover_edit", "drover_base"] {
         try database.execute(
@@ -120,6 +121,9 @@ extension Transaction {
 
   /// Makes the triggers of all tables from which rows go down what they have to be. One that cannot be changed now is left for the next time.
   func mendCaptures() throws {
+    // At the start another version of Drover may have made them.
+    if store.hasMendedCaptures { store.captureFaults = try SinkCapture.faults(database) + store.captureFaults }
+    store.hasMendedCaptures = true
     for stream in try downStreamNames() {
       guard let machine = try database.firstKeyColumn(of: stream.text) else { continue }
       do {

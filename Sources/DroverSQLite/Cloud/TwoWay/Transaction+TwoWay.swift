@@ -188,9 +188,13 @@ extension Transaction {
     upsert.bind(owner, at: 1)
     upsert.bind(stream.text, at: 2)
     upsert.bind(Int64(count), at: 3)
-    defer { upsert.reset() }
-    guard try upsert.step() else { throw DatabaseError.silence }
-    let last = upsert.integer(0)
+    let last: Int64
+    do {
+      defer { upsert.reset() }
+      guard try upsert.step() else { throw DatabaseError.silence }
+      last = upsert.integer(0)
+    }
+    try noteRun(from: last - Int64(count) + 1, owner: owner, stream: stream)
     let machine = owner == CloudTwoWay.everyMachine ? MachineID.all : try MachineID(owner)
     store.raised[MachineStream(machine: machine, stream: stream)] = last
     return last - Int64(count) + 1

@@ -15,6 +15,9 @@ struct DownRefusal: Error {
     case schema
   }
 
+  /// Begins the detail of such a dead letter.
+  static let prefix = "came down: "
+
   var reason: Reason
   var detail: String
   /// Whether it may pass when others have changed.

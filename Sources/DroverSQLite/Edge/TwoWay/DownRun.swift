@@ -10,6 +10,8 @@ final class DownRun {
     let writer: DownWriter
     let event: DownEvent
     var isOfFrame = true
+    /// It was refused in an earlier numbering, so the cloud may not have it any more.
+    var mayBeLost = false
   }
 
   /// A statement of the app's has ended the transaction: it is begun anew, and this row is refused in it.
@@ -45,7 +47,10 @@ final class DownRun {
   func retry(all: Bool) throws {
     guard hasLetters, all || outcome.applied > 0 || refused.contains(where: { $0.refusal.reason == .foreignKey })
     else { return }
-    for letter in try edge.dueLetters(limit: Self.mostLetters, database) {
+    let before = try RowBookkeeping.meta(.downLettersBefore, database).flatMap { Int64($0) } ?? 0
+    let letters = try edge.dueLetters(limit: Self.mostLetters, database)
+    outcome.hasMore = letters.count == Self.mostLetters && letters.last!.isOrdered
+    for letter in letters {
       guard let writer = try? edge.downWriter(of: letter.stream, database),
         try !edge.isSentAgain(letter.stream, database)
       else { continue }
@@ -53,7 +58,8 @@ final class DownRun {
         try edge.leave(letter, database)
         continue
       }
-      try take(Arrival(writer: writer, event: event, isOfFrame: false))
+      let mayBeLost = letter.id <= before && writer.table.schema.flow.direction == .both
+      try take(Arrival(writer: writer, event: event, isOfFrame: false, mayBeLost: mayBeLost))
     }
   }
 
@@ -126,7 +132,7 @@ final class DownRun {
     if hasLetters { try edge.dropDownLetter(of: row.event.key, row.writer, database) }
     outcome.applied += 1
     // Its content stays what it was, so it is no edit.
-    if try isComputedAnew(row) {
+    if try row.mayBeLost || isComputedAnew(row) {
       try edge.enterAgain(row.event.key, row.writer.table, stream: row.writer.stream, database)
     }
   }

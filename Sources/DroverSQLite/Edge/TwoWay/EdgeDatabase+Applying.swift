@@ -19,12 +19,19 @@ extension EdgeDatabase {
         else { continue }
         received.streams[name, default: IntervalSet()].insert(interval)
       }
+      received.refused = try refusedRows(database)
+      for row in try Row.fetchAll(database, sql: "SELECT number, down_run FROM drover_stream WHERE down_run > 0") {
+        let number: Int = row["number"]
+        guard let name = streams.first(where: { $0.number == number })?.name else { continue }
+        received.runs[name] = (row["down_run"] as Int64).clamped(to: Bounds.run)
+      }
       return received
     }
   }
 
   package func apply(_ frame: DownFrame) throws(EdgeStoreError) -> DownOutcome? {
-    try applying { run, database in
+    var isRepeated = false
+    let outcome = try applying { run, database in
       // The cloud may have been put back, and has to hear first what the rows here have seen.
       guard try !isSentAgain(frame.stream, database) else { return false }
       let writer = try downWriter(of: frame.stream, database)
@@ -32,6 +39,8 @@ extension EdgeDatabase {
         frame.events.allSatisfy({ if case .row(let row) = $0.content { row.count == columns } else { true } })
       else { throw EdgeStoreError.failed("apply rows of \(writer.table.name): they have other columns than the table") }
       try begin(frame.epoch, database)
+      isRepeated = try !noteRun(of: frame, database)
+      guard !isRepeated else { return false }
       try run.apply(frame.events, writer)
       try noteReceived(frame, database)
       try run.apply(lostRows(frame, writer.table, database), writer)
@@ -45,6 +54,30 @@ extension EdgeDatabase {
       }
       return true
     }
+    guard isRepeated else { return outcome }
+    var repeated = DownOutcome()
+    repeated.repeatsNumbers = true
+    return repeated
+  }
+
+  /// - Returns: false where the frame's run repeats numbers that were received from another one.
+  private func noteRun(of frame: DownFrame, _ database: Database) throws -> Bool {
+    guard let run = frame.run else { return true }
+    let find = try prepared(
+      """
+      SELECT down_run, ifnull((SELECT max(through_seq) FROM drover_down WHERE stream = ?1), 0) FROM drover_stream WHERE number = ?1
+      """, database)
+    find.bind(Int64(frame.stream), at: 1)
+    defer { find.reset() }
+    guard try find.step() else { return true }
+    let known = find.integer(0)
+    guard !run.repeatsNumbers(known: known, highest: find.integer(1)) else { return false }
+    guard known != run.number else { return true }
+    let note = try prepared("UPDATE drover_stream SET down_run = ?1 WHERE number = ?2", database)
+    note.bind(run.number, at: 1)
+    note.bind(Int64(frame.stream), at: 2)
+    try note.run()
+    return true
   }
 
   package func retryRefused() throws(EdgeStoreError) -> DownOutcome {

@@ -12,6 +12,8 @@ struct DownLetter {
   fileprivate let version: Int64
   fileprivate let isDelete: Bool
   fileprivate let edge: DownEvent.Mark?
+  /// A person wants it to be tried again.
+  let isOrdered: Bool
   fileprivate let values: [SQLName: Value]
 
   /// nil where the table has columns that the row has not.
@@ -32,13 +34,14 @@ extension EdgeDatabase {
     return try find.step() && find.integer(0) != 0
   }
 
-  /// Those that wait for other rows, or that a person wants to be tried again; first what has not been tried for the longest time.
+  /// Those that wait for other rows, or that a person wants to be tried again; first what a person wants, then what has not been tried for the longest
+  /// time.
   func dueLetters(limit: Int, _ database: Database) throws -> [DownLetter] {
     let keys = (0..<keyColumns).map(Bookkeeping.keyColumn)
     let find = try Statement(
       database,
       """
-      SELECT id, stream, op, version, edge_epoch, edge_version, \(keys.joined(separator: ", ")) FROM drover_dead_letter
+      SELECT id, stream, op, version, edge_epoch, edge_version, is_due, \(keys.joined(separator: ", ")) FROM drover_dead_letter
        WHERE direction = 'down' AND (reason = '\(DownRefusal.Reason.foreignKey.rawValue)' OR is_due)
        ORDER BY is_due DESC, last_at, id LIMIT \(limit)
       """)
@@ -52,9 +55,9 @@ extension EdgeDatabase {
       let mark = try find.isNull(4) ? nil : DownEvent.Mark(epoch: Epoch(find.text(4)), version: find.integer(5))
       letters.append(
         DownLetter(
-          id: find.integer(0), stream: Int(find.integer(1)), key: keys.indices.map { find.value(Int32(6 + $0)) },
-          version: find.integer(3),
-          isDelete: find.text(2) == "delete", edge: mark, values: values))
+          id: find.integer(0), stream: Int(find.integer(1)), key: keys.indices.map { find.value(Int32(7 + $0)) },
+          version: find.integer(3), isDelete: find.text(2) == "delete", edge: mark, isOrdered: find.integer(6) != 0,
+          values: values))
     }
     return letters
   }
@@ -86,7 +89,7 @@ extension EdgeDatabase {
     insert.bind(event.seq, at: 2)
     insert.bind(event.version, at: 3)
     insert.bind(refusal.reason.rawValue, at: 4)
-    insert.bind("came down: \(refusal.detail)", at: 5)
+    insert.bind("\(DownRefusal.prefix)\(refusal.detail)", at: 5)
     for (index, number) in [Int64(bytes), count, firstAt, now].enumerated() {
       insert.bind(number, at: Int32(6 + index))
     }
@@ -113,7 +116,9 @@ extension EdgeDatabase {
   /// The table has come to have columns that the row has not: only a person can tell what to do.
   func leave(_ letter: DownLetter, _ database: Database) throws {
     try database.execute(
-      sql: "UPDATE drover_dead_letter SET is_due = 0, reason = ? WHERE id = ?",
+      sql: """
+        UPDATE drover_dead_letter SET is_due = 0, reason = ?, count = count + 1, last_at = \(Bookkeeping.wallClock) WHERE id = ?
+        """,
       arguments: [DownRefusal.Reason.schema.rawValue, letter.id])
   }
 

@@ -35,17 +35,18 @@ extension EdgeDatabase {
   func begin(_ numbering: Epoch, _ database: Database) throws {
     let known = try RowBookkeeping.meta(.downEpoch, database)
     guard known != numbering.text else { return }
-    try database.execute(sql: "DELETE FROM drover_down")
+    try database.execute(sql: "DELETE FROM drover_down; UPDATE drover_stream SET down_run = 0 WHERE down_run > 0")
     try RowBookkeeping.setMeta(.downEpoch, numbering.text, database)
     guard known != nil else { return }
+    // The store may have lost these rows. If one is applied later, the cloud has to hear of it.
+    let letters = try Int64.fetchOne(
+      database, sql: "SELECT max(id) FROM drover_dead_letter WHERE direction = 'down'")
+    try RowBookkeeping.setMeta(.downLettersBefore, letters.map { "\($0)" }, database)
     let streams = streams.filter { $0.schema?.flow.direction == .down }.map(\.number)
     for stream in streams {
       try database.execute(sql: "UPDATE drover_row SET held = 0 WHERE stream = ?", arguments: [stream])
       // What was refused comes again too, as it is now.
-      for sql in [
-        "DELETE FROM drover_dead_field WHERE letter IN (SELECT id FROM drover_dead_letter WHERE direction = 'down' AND stream = ?)",
-        "DELETE FROM drover_dead_letter WHERE direction = 'down' AND stream = ?",
-      ] { try database.execute(sql: sql, arguments: [stream]) }
+      try dropDownLetters(of: stream, database)
     }
     try RowBookkeeping.setMeta(.downAgain, streams.map(String.init).joined(separator: ","), database)
   }

@@ -21,6 +21,8 @@ extension EdgeDatabase {
            SET direction = ?1, two_way_since = CASE WHEN ?1 = 'both' THEN (\(RowBookkeeping.highestVersion)) END
          WHERE number = ?2
         """, arguments: [direction.rawValue, stream])
+    // Nothing comes down any more, so nothing is refused.
+    if !direction.goesDown { try dropDownLetters(of: stream, database) }
     // Nothing of its rows was sent until now.
     if known == Direction.down.rawValue { try startBackfill(stream, database) }
     guard direction == .down else { return }

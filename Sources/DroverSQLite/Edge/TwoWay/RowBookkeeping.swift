@@ -32,6 +32,10 @@ enum RowBookkeeping {
     if try !has("applied", "drover_stream", database) {
       try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN applied INTEGER NOT NULL DEFAULT 0")
     }
+    // The newest run of the cloud's store (`StoreRun`) of which a frame of the stream came down; 0 for none.
+    if try !has("down_run", "drover_stream", database) {
+      try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN down_run INTEGER NOT NULL DEFAULT 0")
+    }
     guard try !has("direction", "drover_stream", database) else { return }
     try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN direction TEXT NOT NULL DEFAULT 'up'")
     // Of a two-way stream: rows without an entry in drover_row have no own edit above this version.
@@ -133,6 +137,8 @@ enum RowBookkeeping {
     case downEpoch = "down_epoch"
     /// The streams of reference data whose rows come again since the numbering began, with commas between their numbers.
     case downAgain = "down_again"
+    /// Dead letters up to this one may be rows that the cloud's store has lost.
+    case downLettersBefore = "down_letters_before"
   }
 
   static func meta(_ name: Meta, _ database: Database) throws -> String? {
