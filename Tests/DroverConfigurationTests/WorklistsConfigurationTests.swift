@@ -51,6 +51,7 @@ import Testing
     ("[]", "a list with at least one entry"), ("[{name: mo, machin: x}]", "did you mean `machine`?"),
   ])
   func `a mistake is reported with what to write`(_ worklists: String, _ part: String) throws {
-    #expect(try problems(worklists).contains { $0.contains(part) }, "\(try problems(worklists))")
+    let found = try problems(worklists)
+    #expect(found.contains { $0.contains(part) }, "\(found)")
   }
 }
