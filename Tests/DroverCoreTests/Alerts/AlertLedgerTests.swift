@@ -265,7 +265,8 @@ import Testing
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
       silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, conflicts: nil, disk: nil, schemas: false,
-      jobs: false, budgets: false, names: false, tables: false, streams: false)
+      jobs: false, budgets: false, names: false, tables: false, streams: false, endpoints: nil,
+      worklists: nil)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in
