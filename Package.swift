@@ -166,8 +166,8 @@ let package = Package(
     .testTarget(
       name: "DroverCloudTests",
       dependencies: [
-        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverEvents", "DroverSQLite", "DroverProcesses",
-        logging,
+        "DroverCloud", "DroverServices", "DroverCore", "DroverWire", "DroverEvents", "DroverSQLite", "DroverHTTP",
+        "DroverTesting", "DroverProcesses", logging,
       ], swiftSettings: house),
     .testTarget(name: "DroverHashingTests", dependencies: ["DroverHashing"], swiftSettings: house),
     .testTarget(name: "DroverWireTests", dependencies: ["DroverWire", "DroverTesting"], swiftSettings: house),

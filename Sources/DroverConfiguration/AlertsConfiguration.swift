@@ -66,6 +66,8 @@ extension AlertRules {
       conflicts: keys.limit("conflicts", .integer(0...100_000_000), default: standard.conflicts),
       disk: keys.limit("disk", .size(1 << 20...1 << 50), default: standard.disk.map { Int($0) }).map { Int64($0) },
       schemas: schemas, jobs: jobs, budgets: budgets, names: names, tables: tables, streams: streams,
+      endpoints: keys.limit("endpoints", .integer(0...1_000_000), default: standard.endpoints),
+      worklists: keys.limit("worklists", .seconds(Self.spans), default: standard.worklists),
       hold: hold, calm: calm)
   }
 }

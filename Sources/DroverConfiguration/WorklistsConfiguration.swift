@@ -4,8 +4,16 @@ package import DroverCore
 
 package struct WorklistConfiguration: Equatable, Sendable {
   package var plan: WorklistPlan
+  /// Where orders come from; nil: programs list them.
+  package var fetch: FetchPlan?
+  /// Where completed orders are posted; nil: nowhere.
+  package var completed: CompletedPlan?
 
-  package init(plan: WorklistPlan) { self.plan = plan }
+  package init(plan: WorklistPlan, fetch: FetchPlan? = nil, completed: CompletedPlan? = nil) {
+    self.plan = plan
+    self.fetch = fetch
+    self.completed = completed
+  }
 }
 
 extension WorklistConfiguration {
@@ -33,8 +41,10 @@ extension WorklistConfiguration {
     let name = worklist.required("name", .streamName, example: "mo_batch")
     let stream = worklist.optional("stream", .streamName)
     let placement = OrderPlacement(reading: worklist.section("machine"), isGiven: worklist.isGiven("machine"))
+    let (fetch, completed) = (FetchPlan(reading: worklist), CompletedPlan(reading: worklist))
     guard let name, let placement else { return nil }
-    self.init(plan: WorklistPlan(name: name, stream: stream ?? name, placement: placement))
+    self.init(
+      plan: WorklistPlan(name: name, stream: stream ?? name, placement: placement), fetch: fetch, completed: completed)
   }
 }
 

@@ -42,6 +42,7 @@ enum Metrics {
     page.add(
       "drover_consumer_failed_commits", .gauge, "Commits that have failed since one succeeded.",
       [([:], Double(fleet.failedCommits))])
+    add(fleet.worklists.flatMap(\.endpoints), to: &page)
     guard let alerts = fleet.alerts else { return }
     page.add(
       "drover_alerts", .gauge, "What the configuration's alerts are about now, by rule.",
@@ -56,6 +57,35 @@ enum Metrics {
     page.add(
       "drover_webhook_waiting_messages", .gauge, "Alerts that wait for the webhook.",
       [([:], Double(posting.waiting))])
+  }
+
+  /// How this consumer fares with other systems.
+  private static func add(_ endpoints: [EndpointStanding], to page: inout MetricsPage) {
+    func each(_ value: (EndpointStanding) -> Int?) -> [([String: String], Double)] {
+      endpoints.compactMap { endpoint in
+        value(endpoint).map { (["worklist": endpoint.worklist.text, "endpoint": endpoint.kind.rawValue], Double($0)) }
+      }
+    }
+    page.add(
+      "drover_worklist_endpoint_requests_total", .counter, "Requests to the endpoints of worklists.",
+      each(\.requests))
+    page.add(
+      "drover_worklist_endpoint_failures_total", .counter, "Those that failed.", each(\.failures))
+    page.add(
+      "drover_worklist_endpoint_failures_in_a_row", .gauge, "Those that have failed since one succeeded.",
+      each(\.failuresInARow))
+    page.add(
+      "drover_worklist_endpoint_circuit_open", .gauge, "1 while the circuit is open after repeated failures.",
+      each { $0.isOpen ? 1 : 0 })
+    page.add(
+      "drover_worklist_fetched_orders_total", .counter, "New orders that came from an endpoint.",
+      each { $0.kind == .fetch ? $0.added : nil })
+    page.add(
+      "drover_worklist_unusable_items_total", .counter, "Items of an endpoint's lists that are no orders.",
+      each { $0.kind == .fetch ? $0.unusable : nil })
+    page.add(
+      "drover_worklist_posted_orders_total", .counter, "Completed orders that an endpoint has taken.",
+      each { $0.kind == .completed ? $0.posted : nil })
   }
 
   private static func add(_ worklists: [WorklistSummary], to page: inout MetricsPage, now: Int64) {

@@ -115,10 +115,15 @@ extension CloudConfiguration {
   }
 
   /// Where the consumer keeps what it sent.
-  var alertMemory: any AlertMemory {
+  var alertMemory: any AlertMemory { memory("alerts") }
+
+  /// Where it keeps how the endpoints of worklists do.
+  var endpointMemory: any AlertMemory { memory("endpoints") }
+
+  private func memory(_ name: String) -> any AlertMemory {
     switch store {
-    case .sqlite(let path): SQLiteAlertMemory(path: path)
-    case .postgresql(let server): PostgreSQLAlertMemory(PostgreSQLAddress(server))
+    case .sqlite(let path): SQLiteAlertMemory(path: path, name: name)
+    case .postgresql(let server): PostgreSQLAlertMemory(PostgreSQLAddress(server), name: name)
     }
   }
 

@@ -55,7 +55,7 @@ import Testing
   @Test func `every rule can be switched off`() throws {
     let keys =
       "silent: off, oldest_unconfirmed: off, failures: off, dead_letters: off, disk: off, schemas: off, jobs: off, "
-      + "budgets: off, names: off, tables: off, streams: off, conflicts: off"
+      + "budgets: off, names: off, tables: off, streams: off, conflicts: off, endpoints: off, worklists: off"
     #expect(try alerts("alerts: {\(keys)}")?.rules.active == [])
   }
 

@@ -110,7 +110,8 @@ import Testing
       RetryOrder(stream: try StreamName("stock"), ids: ["7", "[1,2]"]),
     ] { #expect(try RetryOrder(document: order.document) == order) }
     #expect(throws: WireError.self) { try RetryOrder(document: Array(#"{"v":1,"ids":["7"]}"#.utf8)) }
-    #expect(!String(decoding: said.document, as: UTF8.self).contains("runs"), "an agent that has heard of no run names none")
+    #expect(
+      !String(decoding: said.document, as: UTF8.self).contains("runs"), "an agent that has heard of no run names none")
     let named = DownConfirmation(epoch: said.epoch, streams: said.streams, runs: [try StreamName("stock"): 1 << 57])
     #expect(try DownConfirmation(document: named.document) == named)
     var confirmation = Confirmation(epoch: try Epoch("a"), session: "s", at: 1, streams: [:], down: try Epoch("d1"))

@@ -51,10 +51,6 @@ package enum FullScansAllowed {
     FullScan(
       part: "FROM drover_tombstone WHERE machine_id = ?1",
       reason: "a machine's tombstones are measured when it has more than its bound"),
-    FullScan(
-      part: "local_id = ANY ($3::text[])",
-      reason:
-        "the third column of the same key: where machine and stream find few tombstones, the planner filters by it"),
     FullScan(part: "INSERT INTO drover_unit_", reason: "a table's headers are noted when it is attached"),
     FullScan(
       part: "DELETE FROM drover_unit_", reason: "the same, and headers that are gone, by an index of these alone"),

@@ -68,6 +68,13 @@ extension AlertRules {
         .names, AlertSubject(machine: machine, part: trouble.kind.rawValue),
         AlertCondition(isBeyond: true, value: Int64(trouble.count), text: trouble.text(machine)))
     }
+    for worklist in fleet.worklists {
+      add(.worklists, AlertSubject(part: worklist.name.text), stillness(of: worklist, now: fleet.at))
+      for endpoint in worklist.endpoints {
+        add(
+          .endpoints, AlertSubject(part: "\(worklist.name) \(endpoint.kind.rawValue)"), failures(of: endpoint))
+      }
+    }
     for job in jobs ? fleet.worker.stuck : [] {
       let seconds = job.silence.components.seconds
       add(
@@ -77,6 +84,30 @@ extension AlertRules {
           text: "the consumer's \(job.name) has not moved for \(ageText(seconds * 1_000_000))"))
     }
     return found
+  }
+
+  private func failures(of endpoint: EndpointStanding) -> AlertCondition? {
+    guard let limit = endpoints, endpoint.failuresInARow > 0 else { return nil }
+    let what = endpoint.kind == .fetch ? "requests for orders" : "posts of completed orders"
+    return AlertCondition(
+      isBeyond: endpoint.failuresInARow > limit, value: Int64(endpoint.failuresInARow),
+      text:
+        "\(what) of worklist \(endpoint.worklist) have failed \(quantity(endpoint.failuresInARow, "time")) in a row: \(endpoint.failure ?? "")"
+    )
+  }
+
+  private func stillness(of worklist: WorklistHealth, now: Int64) -> AlertCondition? {
+    guard let limit = worklists?.microseconds, let summary = worklist.summary, let last = summary.lastMoved else {
+      return nil
+    }
+    let (queued, out) = (summary.counts[.queued] ?? 0, [OrderState.handedOut, .inWork].sum { summary.counts[$0] ?? 0 })
+    let stillness = now - last
+    guard queued + out > 0, stillness > limit / 2 else { return nil }
+    return AlertCondition(
+      isBeyond: stillness > limit, value: stillness / 1_000_000,
+      text:
+        "worklist \(worklist.name) has not moved for \(ageText(stillness)): \(queued) queued, \(out) with machines, \(summary.inDoubt) in doubt"
+    )
   }
 
   private func silence(of machine: CloudReport.Machine, now: Int64, listening: Duration) -> AlertCondition? {
@@ -151,6 +182,10 @@ extension AlertRules {
     return AlertCondition(
       isBeyond: count > limit, value: Int64(count), text: "\(what) have failed \(quantity(count, "time")) in a row")
   }
+}
+
+extension [OrderState] {
+  fileprivate func sum(_ count: (OrderState) -> Int) -> Int { reduce(0) { $0 + count($1) } }
 }
 
 extension Duration {

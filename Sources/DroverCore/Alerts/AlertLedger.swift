@@ -230,6 +230,8 @@ extension AlertRule {
     case .jobs: "jobs of the consumer that no longer move"
     case .names: "names that more than one client uses"
     case .streams: "streams that wait at their machines because of their tables there"
+    case .endpoints: "endpoints of worklists that fail again and again"
+    case .worklists: "worklists that have not moved for too long"
     case .tables: "streams that wait because their sink tables cannot be written"
     }
   }

@@ -13,6 +13,8 @@ package enum AlertRule: String, CaseIterable, Sendable {
   case names
   case tables
   case streams
+  case endpoints
+  case worklists
 
   /// What to do about it.
   package var advice: String {
@@ -35,18 +37,22 @@ package enum AlertRule: String, CaseIterable, Sendable {
       "`drover status` says who or what blocks the table and what to do; the streams go on by themselves when it is over"
     case .streams:
       "`drover status` says which table of the machine it is, why, and what to do; the stream goes on by itself when the table is mended"
+    case .endpoints:
+      "look whether the other system answers, and at url, token and certificate of the worklist's `fetch` or `completed`; the consumer tries again by itself"
+    case .worklists:
+      "`drover worklist status` shows the orders and which machine has them; look at the machine's program, or requeue what is in doubt"
     case .jobs: "the consumer's log says what it did last; restart it if it goes on"
     }
   }
 
   /// Whether each of several consumers sends it about itself. The other rules are sent by one of them, about all machines.
-  package var isOwn: Bool { [.failures, .jobs].contains(self) }
+  package var isOwn: Bool { [.failures, .jobs, .endpoints].contains(self) }
 
   /// Whether one look is enough: what counts tries or waits for a person does not come and go by itself.
   var beginsAtOnce: Bool {
     switch self {
     case .silent, .oldestUnconfirmed, .disk, .tables, .streams: false
-    case .failures, .deadLetters, .conflicts, .schemas, .jobs, .budgets, .names: true
+    case .failures, .deadLetters, .conflicts, .schemas, .jobs, .budgets, .names, .endpoints, .worklists: true
     }
   }
 }
@@ -77,6 +83,10 @@ package struct AlertRules: Equatable, Sendable {
   package var tables: Bool
   /// A stream waits at its machine because of its table there.
   package var streams: Bool
+  /// More requests to a worklist's endpoint failed in a row.
+  package var endpoints: Int?
+  /// A worklist has orders, and none has changed its state for longer.
+  package var worklists: Duration?
   /// How long a condition that may pass by itself has to hold before it is an alert.
   package var hold: Duration
   /// How long the cause has to be gone before the end is sent.
@@ -86,6 +96,7 @@ package struct AlertRules: Equatable, Sendable {
     silent: Duration? = .seconds(900), oldestUnconfirmed: Duration? = .seconds(600), failures: Int? = 3,
     deadLetters: Int? = 0, conflicts: Int? = 0, disk: Int64? = 1 << 30, schemas: Bool = true, jobs: Bool = true,
     budgets: Bool = true, names: Bool = true, tables: Bool = true, streams: Bool = true,
+    endpoints: Int? = 3, worklists: Duration? = .seconds(86_400),
     hold: Duration = .seconds(30), calm: Duration = .seconds(60)
   ) {
     self.silent = silent
@@ -100,6 +111,8 @@ package struct AlertRules: Equatable, Sendable {
     self.names = names
     self.tables = tables
     self.streams = streams
+    self.endpoints = endpoints
+    self.worklists = worklists
     self.hold = hold
     self.calm = calm
   }
@@ -120,6 +133,8 @@ package struct AlertRules: Equatable, Sendable {
       case .names: names
       case .tables: tables
       case .streams: streams
+      case .endpoints: endpoints != nil
+      case .worklists: worklists != nil
       }
     }
   }

@@ -16,6 +16,8 @@ package struct FleetSnapshot: Sendable {
   package var storeFreeBytes: Int64?
   /// The consumer's commits that have failed since one succeeded.
   package var failedCommits: Int
+  /// In the order of the configuration.
+  package var worklists: [WorklistHealth] = []
   /// nil where there are no rules.
   package var alerts: AlertFigures?
 
@@ -34,5 +36,19 @@ package struct FleetSnapshot: Sendable {
     self.lock = lock
     self.worker = worker
     self.history = history
+  }
+}
+
+/// A worklist at one look: its orders, and how its endpoints do in this consumer.
+package struct WorklistHealth: Equatable, Sendable {
+  package var name: WorklistName
+  /// nil where it could not be read.
+  package var summary: WorklistSummary?
+  package var endpoints: [EndpointStanding]
+
+  package init(name: WorklistName, summary: WorklistSummary? = nil, endpoints: [EndpointStanding] = []) {
+    self.name = name
+    self.summary = summary
+    self.endpoints = endpoints
   }
 }

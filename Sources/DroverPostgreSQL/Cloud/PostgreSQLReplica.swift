@@ -217,13 +217,13 @@ package final class PostgreSQLReplica: Replica {
           keys.map(lines.byHeader.converted(key:)), machine: stream.machine, connection)
       }
       try connection.query(
-        "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+        "DELETE FROM drover_tombstone AS known USING \(GivenRows.entries()) WHERE \(GivenRows.isEntry(of: "known"))",
         [.text(stream.machine.text), .text(stream.stream.text), .texts(ids.map(\.localID))], operation: "write to")
       // Of a row that both sides edit the decision stays, and what it has seen of the machine goes.
       try connection.query(
         """
-        UPDATE drover_row SET edge_epoch = NULL, edge_version = NULL, decided_epoch = NULL, decided_version = NULL
-         WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])
+        UPDATE drover_row AS entry SET edge_epoch = NULL, edge_version = NULL, decided_epoch = NULL, decided_version = NULL
+          FROM \(GivenRows.entries()) WHERE \(GivenRows.isEntry(of: "entry"))
         """,
         [.text(stream.machine.text), .text(TwoWayTables.name(stream.stream)), .texts(ids.map(\.localID))],
         operation: "write to")

@@ -299,7 +299,10 @@ struct SinkMerge {
     }
     guard transaction.tombstones[origin]! else { return items.map { _ in nil } }
     let rows = try connection.query(
-      "SELECT local_id, epoch, version FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+      """
+      SELECT known.local_id, known.epoch, known.version
+        FROM \(GivenRows.entries()) JOIN drover_tombstone AS known ON \(GivenRows.isEntry(of: "known"))
+      """,
       originParameters + [.texts(items.map(\.event.localID))])
     var found: [ExactText: RowVersion] = [:]
     for row in 0..<rows.count {
@@ -311,7 +314,7 @@ struct SinkMerge {
   func dropTombstones(_ items: [Item]) throws {
     guard !items.isEmpty else { return }
     try connection.query(
-      "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+      "DELETE FROM drover_tombstone AS known USING \(GivenRows.entries()) WHERE \(GivenRows.isEntry(of: "known"))",
       originParameters + [.texts(items.map(\.event.localID))])
   }
 

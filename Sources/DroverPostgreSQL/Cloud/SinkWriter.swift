@@ -101,11 +101,12 @@ struct SinkWriter {
     let keys = keyColumns.enumerated().map { "$\($0 + 2)::\($1.type.name)[]" }.joined(separator: ", ")
     let keyPlaces = keyColumns.indices.map { "k\($0)" }.joined(separator: ", ")
     let isRow =
-      (["stored.\(table.machine) = $1"] + keyColumns.enumerated().map { "stored.\($1.identifier) = given.k\($0)" })
+      (["stored.\(table.machine) = given.machine"]
+      + keyColumns.enumerated().map { "stored.\($1.identifier) = given.k\($0)" })
       .joined(separator: " AND ")
     let markRead = table.shape.isMarked ? "coalesce(stored.\(TableShape.schemaColumn), '')" : "''"
     let from =
-      "FROM unnest(\(keys)) WITH ORDINALITY AS given (\(keyPlaces), place) JOIN \(table.qualified) AS stored ON \(isRow)"
+      "FROM \(GivenRows.sink(keys, "\(keyPlaces), place", hasOrdinal: true)) JOIN \(table.qualified) AS stored ON \(isRow)"
     findText = """
       SELECT given.place, stored.drover_epoch, stored.drover_version, \(markRead), \((columns + others).map { "stored.\($0.identifier)" }.joined(separator: ", "))
         \(from)
@@ -115,14 +116,12 @@ struct SinkWriter {
       "\(findText) ORDER BY \(keyColumns.map { "stored.\($0.identifier)" }.joined(separator: ", ")) FOR UPDATE OF stored"
     versionsText = "SELECT given.place, stored.drover_epoch, stored.drover_version \(from)"
     let last = keyColumns.count + 2
-    let deletion = """
-      DELETE FROM \(table.qualified) AS stored USING unnest(\(keys), $\(last)::bigint[]) AS given (\(keyPlaces), version)
-       WHERE \(isRow)
-      """
+    let versioned = GivenRows.sink("\(keys), $\(last)::bigint[]", "\(keyPlaces), version")
+    let deletion = "DELETE FROM \(table.qualified) AS stored USING \(versioned) WHERE \(isRow)"
     stampText = """
       UPDATE \(table.qualified) AS stored
          SET \((["drover_version = given.version"] + zip(numbering.column, numbering.value).map { "\($0) = \($1)" }).joined(separator: ", "))
-        FROM unnest(\(keys), $\(last)::bigint[]) AS given (\(keyPlaces), version)
+        FROM \(versioned)
        WHERE \(isRow)
       """
     let wholeKey = [table.machine] + keyColumns.map(\.identifier)
@@ -399,8 +398,8 @@ struct SinkWriter {
     let isRow = key.enumerated().map { "stored.\(columns[$1].identifier) = given.k\($0)" }.joined(separator: " AND ")
     try connection.query(
       """
-      UPDATE \(table.qualified) AS stored SET drover_epoch = 0, drover_version = 0 FROM unnest(\(arrays)) AS given (\(places))
-       WHERE stored.\(table.machine) = $1 AND \(isRow)
+      UPDATE \(table.qualified) AS stored SET drover_epoch = 0, drover_version = 0 FROM \(GivenRows.sink(arrays, places))
+       WHERE stored.\(table.machine) = given.machine AND \(isRow)
       """, [.text(machine.text)] + keyArrays(possible), operation: "write to")
   }
 
@@ -427,12 +426,13 @@ struct SinkWriter {
     let number = zip(table.numbering.column, table.numbering.value).map { "\($0) = \($1)" }
     let isRow = key.map { "stored.\(columns[$0].identifier) = given.c\($0)" }.joined(separator: " AND ")
     let arrays = columns.enumerated().map { "$\($0 + 3)::\($1.type.name)[]" } + ["$\(columns.count + 3)::bigint[]"]
+    let given = GivenRows.sink(
+      arrays.joined(separator: ", "), "\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version")
     let replaced = try feed.connection.query(
       """
       UPDATE \(table.qualified) AS stored
          SET \((own.map { "\(columns[$0].identifier) = given.c\($0)" } + marks + number).joined(separator: ", "))
-        FROM unnest(\(arrays.joined(separator: ", "))) AS given (\(columns.indices.map { "c\($0)" }.joined(separator: ", ")), version)
-       WHERE stored.\(table.machine) = $1 AND \(isRow)
+        FROM \(given) WHERE stored.\(table.machine) = given.machine AND \(isRow)
       """,
       [.text(machine.text), .integer(version.epoch)] + self.arrays([NewRow(values: row, version: version.version)])
         + [.text(mark!.text)]

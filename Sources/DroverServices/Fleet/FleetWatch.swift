@@ -16,6 +16,7 @@ package final class FleetWatch: Service {
   private let freeBytes: @Sendable () -> Int64?
   private let commits: CommitTries
   private let desk: AlertService?
+  private let worklists: @Sendable () -> [WorklistHealth]
   private let wallClock: @Sendable () -> Int64
   private let logger: Logger
   private let queue = DispatchQueue(label: "drover-fleet")
@@ -24,16 +25,19 @@ package final class FleetWatch: Service {
   /// - Parameters:
   ///   - freeBytes: what the store's filesystem has left.
   ///   - desk: nil where there are no rules.
+  ///   - worklists: looks at the configuration's worklists.
   ///   - wallClock: microseconds since 1970.
   package init(
     reader: any CloudReader, worker: @escaping @Sendable () -> Worker, freeBytes: @escaping @Sendable () -> Int64?,
-    commits: CommitTries, desk: AlertService?, wallClock: @escaping @Sendable () -> Int64, logger: Logger
+    commits: CommitTries, desk: AlertService?, worklists: @escaping @Sendable () -> [WorklistHealth] = { [] },
+    wallClock: @escaping @Sendable () -> Int64, logger: Logger
   ) {
     self.reader = reader
     self.worker = worker
     self.freeBytes = freeBytes
     self.commits = commits
     self.desk = desk
+    self.worklists = worklists
     self.wallClock = wallClock
     self.logger = logger
   }
@@ -88,6 +92,7 @@ package final class FleetWatch: Service {
       history: history,
       storeFreeBytes: freeBytes(),
       failedCommits: commits.failed)
+    snapshot.worklists = worklists()
     snapshot.alerts = try desk?.judge(snapshot)
     state.withLock { $0.snapshot = snapshot }
   }

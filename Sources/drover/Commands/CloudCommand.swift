@@ -69,6 +69,7 @@ struct CloudCommand: AsyncParsableCommand {
     if configuration.group != nil { consumer.noteName += "_\(place.number)" }
     consumer.isLeader = place.isLeader
     consumer.beat = place.beat
+    let endpoints = WorklistEndpoints(configuration, isOurs: place.isLeader, logger: logger)
     consumer.answers = CloudAnswers(
       conflicts: ConflictAnswers(
         open: { [configuration] in try configuration.openConflicts(forChange: true) }, wake: { session.wake() }),
@@ -76,7 +77,7 @@ struct CloudCommand: AsyncParsableCommand {
         open: { [configuration] in try configuration.comparison($0) },
         channel: { [configuration] in MachineChannel(configuration.connection, name: "compare") },
         now: { wallClock() }, wake: { session.wake() }),
-      orders: configuration.orderAnswers { session.wake() })
+      orders: configuration.orderAnswers(fetch: endpoints.fetch) { session.wake() })
     consumer.worklists = configuration.worklists.isEmpty ? nil : configuration.worklists.map(\.plan.stream)
     let watch = EditWatch()
     let hint = consumer.editHint
@@ -85,7 +86,8 @@ struct CloudCommand: AsyncParsableCommand {
     defer { withExtendedLifetime(watch) {} }
     let commits = CommitTries()
     consumer.onCommit = { commits.note($0) }
-    let (lock, others) = (place.lock, place.services(configuration, commits, waiting.desk, logger) + [hangups])
+    let services = place.services(configuration, commits, endpoints, waiting.desk, logger)
+    let (lock, others) = (place.lock, services + [hangups])
     do {
       try await serve(session, handler: consumer, others: others, logger: logger)
     } catch let error as HTTPServerError {
@@ -241,7 +243,8 @@ private struct StorePlace {
   /// What runs beside the consumer.
   /// - Parameter desk: reports alerts; nil before the first one.
   func services(
-    _ configuration: CloudConfiguration, _ commits: CommitTries, _ desk: AlertService?, _ logger: Logger
+    _ configuration: CloudConfiguration, _ commits: CommitTries, _ endpoints: WorklistEndpoints,
+    _ desk: AlertService?, _ logger: Logger
   ) -> [any Service] {
     let checks = configuration.check.map {
       RegularCheck(
@@ -254,10 +257,10 @@ private struct StorePlace {
     let all: [(any Service)?] = [
       checks, gaps, backups(configuration, logger), configuration.orderSettling(isOurs: isLeader, logger: logger),
     ]
-    return all.compactMap(\.self)
+    return all.compactMap(\.self) + endpoints.services
       + configuration.onlookers(
         worker: worker, desk: desk ?? configuration.alertDesk(isLeader: isLeader, logger: logger), commits: commits,
-        logger: logger)
+        board: endpoints.board, logger: logger)
   }
 
   /// Of an SQLite file.

@@ -34,13 +34,15 @@ extension CloudConfiguration {
   /// - Parameters:
   ///   - worker: the consumer of this process.
   ///   - desk: who tells of alerts.
+  ///   - board: how the endpoints of worklists do.
   func onlookers(
-    worker: @escaping @Sendable () -> Worker, desk: AlertService?, commits: CommitTries, logger: Logger
+    worker: @escaping @Sendable () -> Worker, desk: AlertService?, commits: CommitTries, board: EndpointBoard,
+    logger: Logger
   ) -> [any Service] {
     guard http != nil || alerts != nil else { return [] }
     let watch = FleetWatch(
       reader: reader, worker: worker, freeBytes: storeFreeBytes, commits: commits, desk: desk,
-      wallClock: wallClock, logger: logger)
+      worklists: { worklistHealth(board) }, wallClock: wallClock, logger: logger)
     let server = http.map { httpServer($0, watch, worker: worker, logger: logger) }
     let all: [(any Service)?] = [watch, desk, server]
     return all.compactMap(\.self)

@@ -25,10 +25,13 @@ extension CloudConfiguration {
 
 extension CloudConfiguration {
   /// Answers machines' requests for orders; nil where the configuration has no worklist.
-  func orderAnswers(wake: @escaping @Sendable () -> Void) -> OrderAnswers? {
+  /// - Parameter fetch: asks an ERP first; nil without one.
+  func orderAnswers(
+    fetch: (@Sendable (WorklistName, MachineID, Int) async -> Void)?, wake: @escaping @Sendable () -> Void
+  ) -> OrderAnswers? {
     guard !worklists.isEmpty else { return nil }
     return OrderAnswers(
-      worklists.map(\.plan), open: { try openWorklists() }, now: { wallClock() }, wake: wake)
+      worklists.map(\.plan), open: { try openWorklists() }, fetch: fetch, now: { wallClock() }, wake: wake)
   }
 
   func orderSettling(isOurs: @escaping @Sendable () -> Bool, logger: Logger) -> OrderSettling? {
@@ -75,11 +78,13 @@ struct QueueView {
       let names = try name.map { [try worklist($0)] } ?? configuration.worklists.map(\.plan.name)
       let summaries = try names.map { try store.summary($0) }
       if json {
-        return print(JSON.object([("worklists", .array(summaries.map(\.document)))]).text(pretty: true))
+        return print(
+          JSON.object([("worklists", .array(try summaries.map { try document($0) }))]).text(pretty: true))
       }
       for (index, summary) in summaries.enumerated() {
         if index > 0 { print("") }
         show(summary)
+        for endpoint in try configuration.endpoints(of: summary.name) { print(endpoint.line) }
         // Complete ones are many, and nothing is to be done about them.
         var open: [QueuedOrder] = []
         for state in Self.listed {
@@ -92,6 +97,12 @@ struct QueueView {
     } catch {
       throw fail("worklist status: \(error)")
     }
+  }
+
+  private func document(_ summary: WorklistSummary) throws -> JSON {
+    guard case .object(let members) = summary.document else { return summary.document }
+    let endpoints = try configuration.endpoints(of: summary.name)
+    return .object(members + [("endpoints", .array(endpoints.map { .object($0.members) }))])
   }
 
   private func show(_ summary: WorklistSummary) {

@@ -7,7 +7,8 @@ import DroverCore
 struct WorklistCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "worklist",
-    abstract: "Shows worklists and their queues. At a machine: asks for orders now, and clears the table. In the cloud: requeues and withdraws orders.",
+    abstract:
+      "Shows worklists and their queues. At a machine: asks for orders now, and clears the table. In the cloud: requeues and withdraws orders.",
     discussion: """
       Examples:
         drover worklist status --config edge.yaml

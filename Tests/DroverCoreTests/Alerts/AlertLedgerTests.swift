@@ -265,7 +265,8 @@ import Testing
   @Test func `a rule that is off tells nothing, and an alert of it that is open ends`() {
     let off = AlertRules(
       silent: nil, oldestUnconfirmed: nil, failures: nil, deadLetters: nil, conflicts: nil, disk: nil, schemas: false,
-      jobs: false, budgets: false, names: false, tables: false, streams: false)
+      jobs: false, budgets: false, names: false, tables: false, streams: false, endpoints: nil,
+      worklists: nil)
     let open = Alert(rule: .silent, subject: AlertSubject(machine: "M00000"), since: 5, value: 1, text: "t")
     var watch = Watch(off, open: [open])
     watch.look(seconds: 100_000) { fleet in
@@ -500,5 +501,51 @@ import Testing
     heir.look(seconds: 120)
     #expect(heir.told == ["resolved failures -"])
     #expect(heir.changes[0].alert.id == pair.first.changes[0].alert.id)
+  }
+
+  // Four failures in a row are one alert, and a success ends it.
+  @Test func `an endpoint of a worklist that fails four times in a row is one alert`() throws {
+    var watch = Watch(AlertRules(endpoints: 3, calm: .seconds(5)))
+    let name = try WorklistName("mixing")
+    func fail(_ count: Int) -> [WorklistHealth] {
+      var standing = EndpointStanding(name, .fetch)
+      (standing.failuresInARow, standing.failure) = (count, "erp answers 500")
+      return [WorklistHealth(name: name, endpoints: [standing])]
+    }
+    for count in 1...8 {
+      watch.look(seconds: 5) {
+        Self.hear(&$0)
+        $0.worklists = fail(count)
+      }
+      #expect(watch.told == (count < 4 ? [] : ["firing endpoints -"]))
+    }
+    watch.look(seconds: 60) {
+      Self.hear(&$0)
+      $0.worklists = fail(0)
+    }
+    #expect(watch.told == ["firing endpoints -", "resolved endpoints -"])
+  }
+
+  @Test
+  func `a worklist with orders that has not moved for longer than the limit is an alert, and an empty one is none`()
+    throws
+  {
+    var watch = Watch(AlertRules(worklists: .seconds(3600)))
+    let name = try WorklistName("mixing")
+    let moved = watch.fleet.at
+    func list(_ counts: [OrderState: Int]) -> [WorklistHealth] {
+      [WorklistHealth(name: name, summary: WorklistSummary(name: name, counts: counts, lastMoved: moved))]
+    }
+    watch.look(seconds: 7200) {
+      Self.hear(&$0)
+      $0.worklists = list([.complete: 5, .withdrawn: 1, .refused: 1])
+    }
+    #expect(watch.told == [])
+    watch.look(seconds: 5) {
+      Self.hear(&$0)
+      $0.worklists = list([.inWork: 2])
+    }
+    #expect(watch.told == ["firing worklists -"])
+    #expect(watch.changes.last?.alert.text.contains("0 queued, 2 with machines") == true)
   }
 }

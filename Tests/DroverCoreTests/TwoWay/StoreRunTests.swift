@@ -16,8 +16,9 @@ import Testing
     // The machine knows of none.
     (30, 0, false), (11, 0, false),
   ])
-  func `the store compares what a machine has received with what it has given`(highest: Int64, run: Int64, wentBack: Bool)
-  {
+  func `the store compares what a machine has received with what it has given`(
+    highest: Int64, run: Int64, wentBack: Bool
+  ) {
     #expect(StoreRun.storeWentBack(received: highest, in: run, runs: Self.runs, last: 30) == wentBack)
   }
 

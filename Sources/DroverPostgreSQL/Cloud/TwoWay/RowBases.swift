@@ -74,8 +74,9 @@ struct RowBases {
     }
     let rows = try connection.query(
       """
-      SELECT id, \(names.joined(separator: ", ")) FROM drover_edit
-       WHERE machine_id = $1 AND stream = $2 AND id = ANY ($3::bigint[]) AND before IS NOT NULL
+      SELECT edit.id, \(names.joined(separator: ", "))
+        FROM \(GivenRows.entries("bigint")) JOIN drover_edit AS edit ON \(GivenRows.isEntry(of: "edit", "id"))
+       WHERE edit.before IS NOT NULL
       """, origin + [.integers(ids)])
     return Dictionary(
       uniqueKeysWithValues: (0..<rows.count).map { row in
@@ -87,7 +88,8 @@ struct RowBases {
   func renumbered(_ numbers: [(localID: String, number: Int64)]) throws -> Set<ExactText> {
     let rows = try connection.query(
       """
-      SELECT local_id, number FROM drover_row WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])
+      SELECT entry.local_id, entry.number
+        FROM \(GivenRows.entries()) JOIN drover_row AS entry ON \(GivenRows.isEntry(of: "entry"))
       """, origin + [.texts(numbers.map(\.localID))])
     var present: [ExactText: Int64] = [:]
     for row in 0..<rows.count { present[ExactText(rows.text(row, 0))] = rows.optionalInteger(row, 1) }

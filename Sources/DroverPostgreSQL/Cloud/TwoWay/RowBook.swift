@@ -25,7 +25,7 @@ struct RowBook {
     let rows = try connection.query(
       """
       SELECT local_id, edge_epoch, edge_version, cloud_version, decided_epoch, decided_version, is_cloud_content
-        FROM drover_row WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])
+        FROM \(GivenRows.entries()) JOIN drover_row AS entry ON \(GivenRows.isEntry(of: "entry"))
       """, origin + [.texts(ids)])
     var marks: [ExactText: RowMark] = [:]
     for row in 0..<rows.count {

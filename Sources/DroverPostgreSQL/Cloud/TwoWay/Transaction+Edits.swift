@@ -196,8 +196,8 @@ private struct EditedRows {
     let gone = edits.filter { taken.contains(ExactText(localID($0.key))) }.map(\.id)
     if schema.flow.merge == .columns { try keepBases(of: edits, taken) }
     try connection.query(
-      "DELETE FROM drover_edit WHERE stream = $1 AND machine_id = $2 AND id = ANY ($3::bigint[])",
-      parameters + [.integers(gone)])
+      "DELETE FROM drover_edit AS edit USING \(GivenRows.entries("bigint")) WHERE \(GivenRows.isEntry(of: "edit", "id"))",
+      [.text(machine.text), .text(TwoWayTables.name(origin.stream)), .integers(gone)])
     try decide(ids, keys, stored, before)
     return taken
   }
@@ -254,13 +254,16 @@ private struct EditedRows {
     let back = tombstones.keys.filter { stored[$0] != nil }.map(\.text)
     guard !back.isEmpty else { return }
     try connection.query(
-      "DELETE FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+      "DELETE FROM drover_tombstone AS known USING \(GivenRows.entries()) WHERE \(GivenRows.isEntry(of: "known"))",
       [.text(machine.text), .text(origin.stream.text), .texts(back)])
   }
 
   private func tombstones(_ ids: [String]) throws -> [ExactText: RowVersion] {
     let rows = try connection.query(
-      "SELECT local_id, epoch, version FROM drover_tombstone WHERE machine_id = $1 AND stream = $2 AND local_id = ANY ($3::text[])",
+      """
+      SELECT known.local_id, known.epoch, known.version
+        FROM \(GivenRows.entries()) JOIN drover_tombstone AS known ON \(GivenRows.isEntry(of: "known"))
+      """,
       [.text(machine.text), .text(origin.stream.text), .texts(ids)])
     var found: [ExactText: RowVersion] = [:]
     for row in 0..<rows.count {

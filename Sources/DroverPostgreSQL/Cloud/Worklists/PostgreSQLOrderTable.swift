@@ -42,8 +42,17 @@ package final class PostgreSQLOrderTable: OrderTable {
     return (0..<rows.count).map { OrderEntry(rows, $0) }
   }
 
+  /// Keys to join with, as `GivenRows` has them.
+  private static let wanted =
+    "(SELECT DISTINCT $1::text AS list, wanted FROM unnest($2::text[]) AS given (wanted)) AS given"
+
   package func entries(keys: [String]) throws -> [OrderEntry] {
-    try select("order_key = ANY ($2::text[])", [.texts(keys.filter { !$0.utf8.contains(0) })])
+    let rows = try connection.query(
+      """
+      SELECT \(Self.read) FROM \(Self.wanted) JOIN drover_order ON worklist = list AND order_key = wanted
+      \(isWriting ? "FOR UPDATE OF drover_order" : "")
+      """, [worklist, .texts(keys.filter { !$0.utf8.contains(0) })])
+    return (0..<rows.count).map { OrderEntry(rows, $0) }
   }
 
   package func entries(request: RefillID) throws -> [OrderEntry] {
@@ -146,8 +155,9 @@ package final class PostgreSQLOrderTable: OrderTable {
     let sets = Self.columns.dropFirst().map { "\($0.name) = \(Self.value($0.name))" }.joined(separator: ", ")
     try connection.query(
       """
-      UPDATE drover_order AS stored SET \(sets) FROM \(Self.given(from: 2))
-       WHERE stored.worklist = $1 AND stored.order_key = given.order_key
+      UPDATE drover_order AS stored SET \(sets)
+        FROM (SELECT $1::text AS list, given.* FROM \(Self.given(from: 2)) OFFSET 0) AS given
+       WHERE stored.worklist = given.list AND stored.order_key = given.order_key
       """, [worklist] + arrays(entries))
   }
 
@@ -294,7 +304,8 @@ package final class PostgreSQLOrderTable: OrderTable {
   package func setPosted(_ keys: [String], now: Int64) throws {
     try connection.query(
       """
-      UPDATE drover_order SET posted_at = $3 WHERE worklist = $1 AND order_key = ANY ($2::text[]) AND state = 'complete'
+      UPDATE drover_order SET posted_at = $3 FROM \(Self.wanted)
+       WHERE worklist = list AND order_key = wanted AND state = 'complete'
       """, [worklist, .texts(keys), .integer(now)])
   }
 
