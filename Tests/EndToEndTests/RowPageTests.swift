@@ -73,7 +73,9 @@ import Testing
     try await scene.wait(for: "another refusal") { $0.contains("MAH001: refused again") }
     _ = try await scene.edge("UPDATE products SET name = 'other' WHERE url = 'u0'")
     try await scene.press("Have the machine try again")
-    try await scene.wait(for: "its end") { $0.contains("The row is taken.") && $0.contains("The machine has confirmed") }
+    try await scene.wait(for: "its end") {
+      $0.contains("The row is taken.") && $0.contains("The machine has confirmed")
+    }
     #expect(try await scene.edge("SELECT name FROM products WHERE url = 'u1'") == "[[\"n0\"]]")
   }
 
