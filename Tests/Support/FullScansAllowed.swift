@@ -16,10 +16,8 @@ package enum FullScansAllowed {
     "drover_migration", "grdb_migrations", "drover_blocked", "drover_stream_wait", "drover_wait",
     "drover_down", "drover_down_waiting", "drover_down_field",
     "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
-    "drover_writer", "drover_conflict", "drover_down_run", "drover_opening",
-    "drover_flow", "drover_flow_column", "drover_since", "drover_down", "drover_down_received", "drover_lost_decision",
-    "drover_writer", "drover_conflict",
-    "drover_down_waiting", "drover_down_field", "drover_refused", "drover_refused_row",
+    "drover_writer", "drover_conflict", "drover_down_run", "drover_opening", "drover_refused", "drover_refused_row",
+    "drover_refill",
   ]
 
   package struct FullScan: Sendable {

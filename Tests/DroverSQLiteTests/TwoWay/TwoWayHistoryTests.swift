@@ -289,7 +289,8 @@ import Testing
     }
     try app.run(
       """
-      ALTER TABLE drover_outbox DROP COLUMN again; ALTER TABLE drover_stream DROP COLUMN direction;
+      DROP INDEX drover_dead_letter_down; ALTER TABLE drover_outbox DROP COLUMN again;
+      ALTER TABLE drover_stream DROP COLUMN direction;
       ALTER TABLE drover_stream DROP COLUMN two_way_since; ALTER TABLE drover_dead_letter DROP COLUMN direction;
       ALTER TABLE drover_dead_letter DROP COLUMN edge_epoch; ALTER TABLE drover_dead_letter DROP COLUMN edge_version;
       ALTER TABLE drover_dead_letter DROP COLUMN is_due

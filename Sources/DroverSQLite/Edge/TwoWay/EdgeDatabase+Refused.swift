@@ -8,7 +8,7 @@ private import CSQLite
 extension EdgeDatabase {
   package func refusedRows() throws(EdgeStoreError) -> RefusedRows { try access(refusedRows) }
 
-  /// The oldest first, so that those that are named stay so.
+  /// The oldest first, so that those that are named stay so. A letter has another number after each try.
   func refusedRows(_ database: Database) throws -> RefusedRows {
     var refused = RefusedRows()
     guard try hasDownLetters(database) else { return refused }
@@ -16,7 +16,7 @@ extension EdgeDatabase {
     let find = try prepared(
       """
       SELECT stream, op, version, reason, detail, count, first_at, last_at, \(keys.joined(separator: ", ")) FROM drover_dead_letter
-       WHERE direction = 'down' ORDER BY first_at, id
+       WHERE direction = 'down' ORDER BY first_at, stream, \(keys.joined(separator: ", "))
       """, database)
     defer { find.reset() }
     let down = streamsThatGoDown
