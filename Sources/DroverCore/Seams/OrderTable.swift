@@ -66,7 +66,7 @@ package struct RefillEntry: Equatable, Sendable {
   }
 }
 
-/// A worklist's tables within one transaction, which nobody else writes to until it ends.
+/// A worklist's tables within one transaction. Nothing else writes to them until it ends.
 package protocol OrderTable {
   func entries(keys: [String]) throws -> [OrderEntry]
   /// In the order in which they were listed.

@@ -1,4 +1,5 @@
-// What programs are told that write to the queue of orders what only Drover may write. Both stores say the same. No apostrophe: the sentences stand in SQL.
+// The errors of a program that writes to the queue of orders what only Drover may write. Both stores use these sentences, within SQL: so they have no
+// apostrophe.
 
 package enum OrderRefusal {
   package static let insert =

@@ -8,7 +8,7 @@ const states = { queued: "queued", handed_out: "handed out", in_work: "in work",
 export class WorklistsView {
   /**
    * @param {string} name of the worklist that is shown at first; empty for the first one.
-   * @param {string} machine of which orders are shown at first; empty for all.
+   * @param {string} machine whose orders are shown at first; empty for the orders of all machines.
    * @param {(text: string) => void} say
    */
   constructor(name, machine, say) {

@@ -265,7 +265,7 @@ enum Locks {
     name("events", machine.text, SQLName(stream.text).text)
   }
 
-  /// Who has it is the only one that writes to a worklist's queue.
+  /// The lock under which a worklist's queue is written.
   static func orders(of worklist: WorklistName) -> Int64 { name("orders", worklist.text) }
 
   static func name(_ parts: String...) -> Int64 {

@@ -60,7 +60,7 @@ package enum RefusedRowRetry {
     }
   }
 
-  /// - Returns: those of which nothing is known yet.
+  /// - Returns: rows whose outcome is not known yet.
   private static func settle(
     _ waiting: [KeptRefusal], _ look: (MachineID) throws -> [KeptRefusal], _ outcome: inout Outcome
   ) throws -> [KeptRefusal] {

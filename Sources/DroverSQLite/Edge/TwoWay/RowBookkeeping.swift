@@ -32,7 +32,7 @@ enum RowBookkeeping {
     if try !has("applied", "drover_stream", database) {
       try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN applied INTEGER NOT NULL DEFAULT 0")
     }
-    // The newest run of the cloud's store (`StoreRun`) of which a frame of the stream came down; 0 for none.
+    // The newest run of the cloud's store (`StoreRun`) whose frame of the stream was taken; 0 for none.
     if try !has("down_run", "drover_stream", database) {
       try database.execute(sql: "ALTER TABLE drover_stream ADD COLUMN down_run INTEGER NOT NULL DEFAULT 0")
     }
