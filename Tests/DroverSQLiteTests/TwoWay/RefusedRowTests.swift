@@ -147,6 +147,8 @@ import Testing
       "CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE); INSERT INTO t VALUES (8, 'x'), (9, 'y')", .twoWay("t"))
     try it.edge.confirmAll()
     try it.apply(it.put([1, "x"], 10), it.put([2, "y"], 11))
+    // Refused within one millisecond: then a try must not change which of them is named first.
+    try it.app.run("UPDATE drover_dead_letter SET first_at = 1")
     let before = try it.edge.refusedRows()
     let t = try StreamName("t")
     try it.edge.retry(RetryOrder(stream: t, ids: ["1", "7", "["]))
